@@ -1,0 +1,152 @@
+"""What comes out of a model call: a closed vocabulary of frozen values and its one encoder.
+
+Adapters yield TextDelta, ReasoningDelta, ToolCall, UsageReport and end with Completed, or raise a ProviderError.
+The door (calls.py) adds Started, RouteFallback and Settled; the runner ToolResult; the turn TurnStarted, TurnEnded, Failed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, Literal
+from uuid import UUID
+
+from billing.usage import Usage
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error", "cancelled"]
+
+
+@dataclass(slots=True)
+class TextDelta:
+    text: str
+
+
+@dataclass(slots=True)
+class ReasoningDelta:
+    """`signature` arrives, with an empty text, where the vendor signs its thinking."""
+
+    text: str
+    signature: str = ""
+
+
+@dataclass(slots=True)
+class ToolCall:
+    """A whole tool call; `arguments` is the JSON text as the model wrote it."""
+
+    call_id: str
+    name: str
+    arguments: str
+    signature: str = ""
+
+
+@dataclass(slots=True)
+class ToolResult:
+    call_id: str
+    name: str
+    output: str
+    status: Literal["ok", "error", "denied"] = "ok"
+    latency_ms: int = 0
+
+
+@dataclass(slots=True)
+class UsageReport:
+    """The vendor's cumulative count so far: replace, never add. The last one is billed."""
+
+    usage: Usage
+
+
+@dataclass(slots=True)
+class Completed:
+    """The vendor's terminal mark was seen. `usage` None: the vendor reported none, so an estimate is billed."""
+
+    finish_reason: FinishReason
+    usage: Usage | None
+
+
+@dataclass(slots=True)
+class Started:
+    """The candidate that answers, known at its first event."""
+
+    call_id: UUID
+    model: str
+    provider: str
+    route: dict[str, Any]
+
+
+@dataclass(slots=True)
+class RouteFallback:
+    """Before any text: `source` failed, `target` is tried next."""
+
+    source: str
+    target: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Settled:
+    """The call is paid. Always the last event of `calls.stream`, also when it raises after it."""
+
+    call_id: UUID
+    model: str
+    provider: str
+    finish_reason: FinishReason
+    usage: Usage
+    cost_usd: Decimal
+    estimated: bool
+    latency_ms: int
+    ttft_ms: int | None
+    route: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class TurnStarted:
+    conversation_id: str
+    user_message_id: str | None
+    message_id: str
+    model: str
+    provider: str
+    route: dict[str, Any]
+
+
+@dataclass(slots=True)
+class TurnEnded:
+    """`message` is the whole assistant message as `send` answers it."""
+
+    message: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Failed:
+    """`error` is the contract's inner error object."""
+
+    error: dict[str, Any]
+
+
+TurnEvent = TurnStarted | RouteFallback | TextDelta | ReasoningDelta | ToolCall | ToolResult | TurnEnded | Failed
+
+
+def encode(event: TurnEvent) -> tuple[str, dict[str, Any]]:
+    """The event's public name and data, the same on SSE, WebSocket, Redis log and a task's run."""
+    match event:
+        case TextDelta():
+            return "content.delta", {"text": event.text}
+        case ReasoningDelta():
+            return "reasoning.delta", {"text": event.text}
+        case ToolCall():
+            return "tool.call", {"call_id": event.call_id, "name": event.name, "arguments": event.arguments}
+        case ToolResult():
+            return "tool.result", {
+                "call_id": event.call_id, "name": event.name, "status": event.status,
+                "output": event.output, "latency_ms": event.latency_ms,
+            }  # fmt: skip
+        case RouteFallback():
+            return "route.fallback", {"from": event.source, "to": event.target, "reason": event.reason}
+        case TurnStarted():
+            return "message.start", {
+                "conversation_id": event.conversation_id, "user_message_id": event.user_message_id,
+                "message_id": event.message_id, "model": event.model, "provider": event.provider, "route": event.route,
+            }  # fmt: skip
+        case TurnEnded():
+            return "message.end", event.message
+        case Failed():
+            return "error", {"error": event.error}

@@ -1,0 +1,6 @@
+from django.apps import AppConfig
+
+
+class AiagentsConfig(AppConfig):
+    name = "aiagents"
+    label = "aiagents"

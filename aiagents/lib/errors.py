@@ -1,0 +1,125 @@
+"""Our errors: `code`, `status` and `retryable` on the class, one renderer for every door."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class AppError(Exception):
+    """An error a client may see. `message` is a sentence for a person; `details` is JSON."""
+
+    type = "internal_error"
+    code = "internal_error"
+    status = 500
+    retryable = False
+    message = "Something went wrong on our side."
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        details: dict[str, Any] | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        self.message = message or self.message
+        self.code = code or self.code
+        self.param = param
+        self.details = details or {}
+        self.retry_after = retry_after
+        super().__init__(self.message)
+
+    def body(self, request_id: str) -> dict[str, Any]:
+        """The contract's error object, as every surface sends it."""
+        return {
+            "error": {
+                "type": self.type,
+                "message": self.message,
+                "code": self.code,
+                "param": self.param,
+                "details": self.details,
+                "request_id": request_id,
+            }
+        }
+
+
+class InvalidRequest(AppError):
+    type = code = "invalid_request"
+    status = 400
+    message = "The request is not valid."
+
+
+class NotAuthenticated(AppError):
+    type = code = "not_authenticated"
+    status = 401
+    message = "Give a valid access token or API key."
+
+
+class BudgetExceeded(AppError):
+    """`details` names the budget, its limit, what is spent and held, all USD strings."""
+
+    type = code = "budget_exceeded"
+    status = 402
+    message = "This request does not fit into the budget that is left."
+
+
+class PermissionDenied(AppError):
+    type = code = "permission_denied"
+    status = 403
+    message = "You may not do this."
+
+
+class NotFound(AppError):
+    type = code = "not_found"
+    status = 404
+    message = "There is nothing here."
+
+
+class ModelNotFound(NotFound):
+    code = "model_not_found"
+    message = "There is no such model."
+
+
+class MethodNotAllowed(AppError):
+    type = code = "method_not_allowed"
+    status = 405
+    message = "This method is not allowed here."
+
+
+class Conflict(AppError):
+    type = code = "conflict"
+    status = 409
+    message = "The request conflicts with what is there."
+
+
+class PayloadTooLarge(AppError):
+    type = code = "payload_too_large"
+    status = 413
+    message = "The request is too large."
+
+
+class RateLimited(AppError):
+    type = code = "rate_limited"
+    status = 429
+    retryable = True
+    message = "Too many requests; try again later."
+
+
+class Unavailable(AppError):
+    """A part we need is away; nothing was charged."""
+
+    type = code = "unavailable"
+    status = 503
+    retryable = True
+    message = "A part of the service is away; try again shortly."
+
+
+class NoModelAvailable(AppError):
+    """No candidate could answer; `details.tried` lists each with its reason."""
+
+    type = "provider_error"
+    code = "no_model_available"
+    status = 503
+    retryable = True
+    message = "No model could take this request now."

@@ -1,0 +1,34 @@
+"""One async Valkey client per event loop, and one sync client per process."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import cache
+from weakref import WeakKeyDictionary
+
+import redis
+import redis.asyncio
+from django.conf import settings
+
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis] = WeakKeyDictionary()
+# Seconds. A Valkey that is away must cost a request little: callers treat errors by their stated policy.
+_OPTIONS = {"socket_timeout": 2.0, "socket_connect_timeout": 0.5}
+
+
+def client() -> redis.asyncio.Redis:
+    """The running loop's client (bytes in, bytes out); never shared between loops."""
+    loop = asyncio.get_running_loop()
+    if loop not in _clients:
+        _clients[loop] = redis.asyncio.Redis.from_url(settings.REDIS_URL, max_connections=50, **_OPTIONS)
+    return _clients[loop]
+
+
+def blocking_client() -> redis.asyncio.Redis:
+    """A client of its own for blocking reads (XREAD BLOCK, pub/sub), with no read time-out. The caller closes it."""
+    return redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=0.5)
+
+
+@cache
+def sync_client() -> redis.Redis:
+    """The process's client for sync code."""
+    return redis.Redis.from_url(settings.REDIS_URL, **_OPTIONS)

@@ -1,0 +1,51 @@
+"""All that a model call reads, each with its unit."""
+
+from aiagents.settings.env import env
+
+
+def _key(secret) -> str:
+    return secret.get_secret_value() if secret else ""
+
+
+SIMULATOR = env.simulator
+SIMULATOR_PORT = env.simulator_port or env.port + 99
+SIMULATOR_URL = f"http://127.0.0.1:{SIMULATOR_PORT}"
+
+# Vendor -> key and base URL from the environment; a saved ProviderConnection of that vendor wins.
+VENDORS = {
+    "openai": {"api_key": _key(env.openai_api_key), "base_url": env.openai_base_url or "https://api.openai.com/v1"},
+    "anthropic": {"api_key": _key(env.anthropic_api_key), "base_url": env.anthropic_base_url or "https://api.anthropic.com"},
+    "google": {
+        "api_key": _key(env.google_api_key),
+        "base_url": env.google_base_url or "https://generativelanguage.googleapis.com",
+    },
+}
+
+# Seconds.
+LLM_CONNECT_TIMEOUT = env.llm_connect_timeout
+LLM_FIRST_TOKEN_TIMEOUT = env.llm_first_token_timeout
+LLM_IDLE_TIMEOUT = env.llm_idle_timeout
+LLM_TOTAL_TIMEOUT = env.llm_total_timeout
+# A vendor's Retry-After is honoured up to this many seconds; longer means: another candidate.
+LLM_RETRY_AFTER_CAP = 5.0
+
+LLM_MAX_ATTEMPTS = env.llm_max_attempts
+LLM_DEFAULT_MAX_OUTPUT_TOKENS = env.llm_default_max_output_tokens
+DEFAULT_MODEL = env.default_model
+
+# A model without a known price is held and charged at this, USD per million tokens, and flagged.
+UNKNOWN_PRICE_CEILING_PER_MTOK = 150
+# What `auto` is compared with when the saving is shown.
+ROUTING_BASELINE_MODEL = "gpt-4o"
+
+# A hold whose process has been silent this long (seconds) is swept: charged by estimate and released.
+HOLD_SILENCE_SECONDS = 20
+# Turns and holds report their progress this often (seconds): what kill -9 may lose at most.
+PROGRESS_INTERVAL_SECONDS = 1.0
+# The turn's log in Valkey: batches this often (seconds), kept this long after its last event.
+TURN_LOG_BATCH_SECONDS = 0.03
+TURN_LOG_TTL_SECONDS = 3600
+MAX_CONCURRENT_TURNS_PER_USER = 20
+# A viewer that is this many bytes behind is let go; it can re-attach.
+VIEWER_MAX_PENDING_BYTES = 1024 * 1024
+SSE_HEARTBEAT_SECONDS = 15.0

@@ -1,0 +1,275 @@
+"""Django, DRF, Channels and Celery. Reads the environment through `env` and fails loudly."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+from aiagents.settings.env import ROOT, env
+
+BASE_DIR = ROOT
+DATA_DIR = env.data_dir.resolve()
+ENVIRONMENT = env.environment
+DEBUG = env.debug
+HOST, PORT, WEB_PROCESSES = env.host, env.port, env.web_processes
+SITE_URL = env.site_url or f"http://{'localhost' if HOST in {'0.0.0.0', '127.0.0.1'} else HOST}:{PORT}"
+VERSION = "0.1.0"
+
+
+def _secret_key() -> str:
+    """The configured key; in development one made once and kept under DATA_DIR."""
+    if env.secret_key:
+        return env.secret_key.get_secret_value()
+    if ENVIRONMENT == "production":
+        raise ImproperlyConfigured("SECRET_KEY must be set in production (50 or more random characters).")
+    path = DATA_DIR / "secret-key"
+    if not path.exists():
+        DATA_DIR.mkdir(parents=True, exist_ok=True)
+        path.write_text(secrets.token_urlsafe(64))
+        path.chmod(0o600)
+    return path.read_text().strip()
+
+
+SECRET_KEY = _secret_key()
+ENCRYPTION_KEYS = env.encryption_keys
+ALLOWED_HOSTS = env.allowed_hosts
+CSRF_TRUSTED_ORIGINS = env.csrf_trusted_origins
+CORS_ALLOWED_ORIGINS = env.cors_allowed_origins
+CORS_EXPOSE_HEADERS = ["X-Request-ID", "Idempotent-Replayed", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"]
+WEBSOCKET_ORIGINS = env.websocket_origins
+TRUSTED_PROXIES = env.trusted_proxies
+
+INSTALLED_APPS = [
+    "daphne",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "channels",
+    "corsheaders",
+    "csp",
+    "django_filters",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_beat",
+    "aiagents",
+    "aiagents.monitoring",
+    "accounts",
+    "billing",
+    "agents",
+    "chat",
+    "tasks",
+]
+MIDDLEWARE = [
+    "aiagents.lib.middleware.RequestContextMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "aiagents.lib.middleware.ApiRateLimitMiddleware",
+]
+ROOT_URLCONF = "aiagents.urls"
+ASGI_APPLICATION = "aiagents.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "csp.context_processors.nonce",
+            ]
+        },
+    }
+]
+
+# --- Database -----------------------------------------------------------------------------------
+EMBEDDED_POSTGRES = not env.database_url
+EMBEDDED_VALKEY = not env.redis_url
+SQLITE_OPTIONS = {
+    "timeout": 20,
+    "transaction_mode": "IMMEDIATE",
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON;",
+}
+
+
+def database(url: str) -> dict:
+    """A Django database from `postgres://user:pass@host:port/name?host=/socket` or `sqlite:///path`."""
+    parts = urlsplit(url)
+    if parts.scheme == "sqlite":  # sqlite:///relative/to/the/project or sqlite:////absolute
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / parts.path[1:], "OPTIONS": SQLITE_OPTIONS}
+    if parts.scheme not in {"postgres", "postgresql"}:
+        raise ImproperlyConfigured("DATABASE_URL must begin with postgres:// or sqlite:///")
+    query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
+    host = unquote(query.pop("host", parts.hostname or ""))
+    # A pool and no CONN_MAX_AGE: persistent connections leak under ASGI, each request has its own thread.
+    options = {"pool": {"min_size": 1, "max_size": env.database_pool_size, "timeout": 10}}
+    options |= {key: unquote(value) for key, value in query.items()}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.path.lstrip("/"),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": host,
+        "PORT": str(parts.port or ""),
+        "CONN_MAX_AGE": 0,
+        "OPTIONS": options,
+    }
+
+
+def _embedded_database_url() -> str:
+    from aiagents import embedded  # knows where the server of this DATA_DIR listens; starts nothing
+
+    return embedded.database_url(DATA_DIR)
+
+
+def _embedded_redis_url() -> str:
+    from aiagents import embedded
+
+    return embedded.redis_url(DATA_DIR)
+
+
+DATABASE_URL = env.database_url or _embedded_database_url()
+REDIS_URL = env.redis_url or _embedded_redis_url()
+DATABASES = {"default": database(DATABASE_URL)}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# Threads that carry the database calls of the async doors; each keeps one pooled connection.
+DB_THREADS = 6
+
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001"]
+CHANNEL_LAYERS = {
+    "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL], "capacity": 1000}}
+}
+
+# --- Celery -------------------------------------------------------------------------------------
+CELERY_BROKER_URL = "redis+socket://" + REDIS_URL.removeprefix("unix://") if REDIS_URL.startswith("unix://") else REDIS_URL
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 900, "unacked_restore_interval": 10}
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_TIMEZONE = "UTC"
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULE = {
+    "sweep-holds": {"task": "billing.tasks.sweep_holds", "schedule": 10.0},
+    "sweep-turns": {"task": "chat.tasks.sweep_turns", "schedule": 10.0},
+    "sweep-idempotency": {"task": "aiagents.tasks.sweep_idempotency", "schedule": 3600.0},
+}
+
+# --- Accounts -----------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+# SHA-256 first: bcrypt alone stops at 72 bytes and bcrypt 5 raises above it.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.BCryptSHA256PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+SIMPLE_JWT = {
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=env.access_token_minutes),
+    "REFRESH_TOKEN_LIFETIME": timedelta(days=env.refresh_token_days),
+    "USER_ID_CLAIM": "sub",
+    "ALGORITHM": "HS256",
+    "SIGNING_KEY": SECRET_KEY,
+    "ISSUER": "aiagents",
+    "AUDIENCE": "aiagents",
+}
+REFRESH_GRACE_SECONDS = env.refresh_grace_seconds
+LOGIN_LIMIT_IP, LOGIN_LIMIT_ACCOUNT = env.login_limit_ip, env.login_limit_account
+
+# --- Limits on what comes in --------------------------------------------------------------------
+RATE_LIMIT_REQUESTS, RATE_LIMIT_WINDOW = env.rate_limit_requests, env.rate_limit_window
+MAX_BODY_BYTES = env.max_body_bytes
+MAX_FRAME_BYTES = 256 * 1024
+MAX_JSON_DEPTH = 64
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+DRAIN_SECONDS = env.drain_seconds
+
+# --- Money --------------------------------------------------------------------------------------
+BUDGET_TIME_ZONE = env.budget_time_zone
+MONTHLY_COST_LIMIT = env.monthly_cost_limit
+DEFAULT_USER_MONTHLY_LIMIT = env.default_user_monthly_limit
+
+# --- API ----------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.BearerAuthentication", "accounts.authentication.BrowsableSessionAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["aiagents.lib.api.JSONRenderer", "rest_framework.renderers.BrowsableAPIRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["aiagents.lib.api.StrictJSONParser", "rest_framework.parsers.FormParser", "rest_framework.parsers.MultiPartParser"],
+    "DEFAULT_PAGINATION_CLASS": "aiagents.lib.api.CursorPagination",
+    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend", "rest_framework.filters.SearchFilter", "aiagents.lib.api.SafeOrderingFilter"],
+    "EXCEPTION_HANDLER": "aiagents.lib.api.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "aiagents.lib.schema.AutoSchema",
+    "PAGE_SIZE": 25,
+    "COERCE_DECIMAL_TO_STRING": True,
+    "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "aiagents",
+    "DESCRIPTION": "Accounts, routed chat, exact costs, agents and tasks in front of every model vendor.",
+    "VERSION": VERSION,
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "aiagents.lib.schema.add_hot_doors"],
+}
+
+# --- Pages and headers --------------------------------------------------------------------------
+LANGUAGE_CODE, TIME_ZONE, USE_I18N, USE_TZ = "en-us", "UTC", True, True
+STATIC_URL, STATIC_ROOT = "static/", DATA_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+LOGIN_URL = "/admin/login/"
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+_HTTPS = SITE_URL.startswith("https://")
+SECURE_HSTS_SECONDS = 31536000 if _HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _HTTPS
+SECURE_SSL_REDIRECT = False  # the proxy's work; the product itself never speaks TLS
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _HTTPS
+SESSION_COOKIE_NAME = "__Host-session" if _HTTPS else "session"
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'self'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "connect-src": ["'self'"],
+        "object-src": ["'none'"],
+        "base-uri": ["'none'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+    }
+}
+LOG_LEVEL, LOG_FORMAT, LOG_FILE = env.log_level, env.log_format, env.log_file
+LOGGING_CONFIG = "aiagents.lib.logging.configure"
+LOGGING: dict = {"level": LOG_LEVEL, "format": LOG_FORMAT, "file": LOG_FILE}
+
+Path(DATA_DIR).mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,93 @@
+"""Every environment variable the product reads, typed and checked once.
+
+`.env.example` documents the same names; `tests/test_settings.py` keeps the two equal.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parents[2]
+List = Annotated[list[str], NoDecode]
+
+
+class Env(BaseSettings):
+    """What an operator may set. Units stand in the name or the description."""
+
+    model_config = SettingsConfigDict(env_file=ROOT / ".env", extra="ignore", env_ignore_empty=True)
+
+    # The product
+    environment: str = Field("development", description="`production` refuses unsafe settings at start")
+    debug: bool = False
+    secret_key: SecretStr | None = Field(None, description="signs sessions and tokens; made under DATA_DIR when unset")
+    encryption_keys: List = Field([], description="Fernet keys, newest first, for provider keys at rest")
+    site_url: str = Field("", description="public address, e.g. https://ai.example.com; used in links")
+    allowed_hosts: List = ["localhost", "127.0.0.1", "[::1]"]
+    csrf_trusted_origins: List = []
+    cors_allowed_origins: List = []
+    websocket_origins: List = Field([], description="further full origins that may open the WebSocket")
+    trusted_proxies: List = Field([], description="CIDRs of proxies whose X-Forwarded-For is believed")
+
+    # Where things run
+    host: str = "127.0.0.1"
+    port: int = 8000
+    web_processes: int = Field(1, description="Daphne processes on the one listening socket")
+    data_dir: Path = Field(ROOT / ".data", description="embedded servers, secret, logs")
+    database_url: str = Field("", description="postgres://… or sqlite:///…; empty: the embedded PostgreSQL")
+    redis_url: str = Field("", description="redis://… or unix://…; empty: the embedded Valkey")
+    database_pool_size: int = Field(12, description="PostgreSQL connections per process")
+
+    # Sessions and limits
+    access_token_minutes: int = 15
+    refresh_token_days: int = 14
+    refresh_grace_seconds: int = Field(10, description="a second tab may repeat a refresh this long")
+    rate_limit_requests: int = Field(120, description="requests per window and caller")
+    rate_limit_window: int = Field(60, description="seconds")
+    login_limit_ip: str = "30/5m"
+    login_limit_account: str = "10/5m"
+    max_body_bytes: int = Field(12 * 1024 * 1024, description="largest request body")
+    drain_seconds: int = Field(20, description="grace for running turns at shutdown")
+
+    # Money
+    budget_time_zone: str = Field("UTC", description="zone in which a budget's month begins")
+    monthly_cost_limit: Decimal | None = Field(None, description="USD per month for the whole system")
+    default_user_monthly_limit: Decimal | None = Field(Decimal("50"), description="USD per month for a new user")
+
+    # Vendors. A missing key means: this vendor's answers come from the simulator when SIMULATOR is on.
+    openai_api_key: SecretStr | None = None
+    openai_base_url: str = ""
+    anthropic_api_key: SecretStr | None = None
+    anthropic_base_url: str = ""
+    google_api_key: SecretStr | None = None
+    google_base_url: str = ""
+    simulator: bool = Field(False, description="serve vendors without a key from the loopback simulator")
+    simulator_port: int = Field(0, description="0: PORT + 99")
+
+    llm_connect_timeout: float = Field(5, description="seconds to open a connection to a vendor")
+    llm_first_token_timeout: float = Field(45, description="seconds to a vendor's first event")
+    llm_idle_timeout: float = Field(60, description="seconds of silence inside a stream")
+    llm_total_timeout: float = Field(600, description="seconds for one whole vendor call")
+    llm_max_attempts: int = Field(3, description="candidates tried for one call")
+    llm_default_max_output_tokens: int = 4096
+    default_model: str = Field("gpt-4o-mini", description="what `auto` falls back to")
+
+    # Seen from outside
+    log_level: str = "INFO"
+    log_format: str = Field("json", description="json or console")
+    log_file: str = Field("", description="rotating file beside the console; empty: none")
+
+    @field_validator(
+        "encryption_keys", "allowed_hosts", "csrf_trusted_origins", "cors_allowed_origins",
+        "websocket_origins", "trusted_proxies", mode="before",
+    )  # fmt: skip
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+env = Env()

@@ -1,0 +1,19 @@
+"""The suite's settings: real PostgreSQL and Valkey (or SQLite by URL), cheap hashes, no outside world."""
+
+import os
+
+os.environ.setdefault("SECRET_KEY", "tests-only-" + "x" * 50)
+
+from aiagents.settings import *  # noqa: E402, F403
+
+ENVIRONMENT = "test"
+# One round of bcrypt: the format is the real one, the cost is not.
+PASSWORD_HASHERS = ["aiagents.lib.testing.FastBCryptHasher"]
+# Database calls of async code run on the test's own thread, inside its transaction; see aiagents/lib/db.py.
+DB_THREADS = 0
+ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
+if "pool" in DATABASES["default"]["OPTIONS"]:  # noqa: F405
+    # The pool would outlive the test database it points at.
+    DATABASES["default"]["OPTIONS"].pop("pool")  # noqa: F405
+SIMULATOR = False
+RATE_LIMIT_REQUESTS = 10_000

@@ -1,0 +1,104 @@
+"""Conversations with a person: a tree of messages each."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from aiagents.lib.ids import uuid7
+from billing.models import MONEY
+
+
+class ConversationQuerySet(models.QuerySet["Conversation"]):
+    def visible_to(self, user) -> ConversationQuerySet:
+        return self.filter(user=user, deleted_at=None)
+
+
+class Conversation(models.Model):
+    """`leaf` is the newest message of the chosen branch; the branch is its chain of parents."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="conversations")
+    title = models.CharField(max_length=200, blank=True)
+    title_is_set = models.BooleanField(default=False, help_text="a person chose it; never overwritten")
+    pinned = models.BooleanField(default=False)
+    archived = models.BooleanField(default=False)
+    settings = models.JSONField(default=dict, help_text="model, goal, agent_id, system_prompt, temperature, max_output_tokens")
+    leaf = models.ForeignKey("Message", models.SET_NULL, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now)
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = ConversationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-pinned", "-updated_at"]
+        indexes = [models.Index(fields=["user", "-pinned", "-updated_at"])]
+
+    def __str__(self) -> str:
+        return self.title or str(self.id)
+
+
+class Message(models.Model):
+    """A node of the tree. An assistant message is written by a turn and never changes after it ended."""
+
+    class Role(models.TextChoices):
+        USER = "user"
+        ASSISTANT = "assistant"
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        STREAMING = "streaming"
+        COMPLETE = "complete"
+        CANCELLED = "cancelled"
+        FAILED = "failed"
+        INTERRUPTED = "interrupted"
+
+    RUNNING = (Status.PENDING, Status.STREAMING)
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    conversation = models.ForeignKey(Conversation, models.CASCADE, related_name="messages")
+    parent = models.ForeignKey("self", models.CASCADE, null=True, blank=True, related_name="children")
+    role = models.CharField(max_length=9, choices=Role)
+    status = models.CharField(max_length=11, choices=Status, default=Status.COMPLETE)
+    content = models.TextField(blank=True)
+    # A user's parts ([{type: text|image|file, …}]) where the message is more than text.
+    parts = models.JSONField(default=list, blank=True)
+    reasoning = models.TextField(blank=True)
+    # Tool calls and results of the turn, in order, as `tool.call` / `tool.result` events.
+    steps = models.JSONField(default=list, blank=True)
+    model = models.CharField(max_length=100, blank=True)
+    provider = models.CharField(max_length=20, blank=True)
+    finish_reason = models.CharField(max_length=20, blank=True)
+    error = models.JSONField(null=True, blank=True)
+    route = models.JSONField(default=dict, blank=True)
+    # How the turn was asked for (model, goal, temperature…), for regenerate and continue.
+    options = models.JSONField(default=dict, blank=True)
+    input_tokens = models.PositiveBigIntegerField(default=0)
+    cached_input_tokens = models.PositiveBigIntegerField(default=0)
+    output_tokens = models.PositiveBigIntegerField(default=0)
+    reasoning_tokens = models.PositiveBigIntegerField(default=0)
+    cost_usd = models.DecimalField(**MONEY, default=0)
+    latency_ms = models.PositiveIntegerField(null=True, blank=True)
+    ttft_ms = models.PositiveIntegerField(null=True, blank=True)
+    simulated = models.BooleanField(default=False)
+    feedback = models.SmallIntegerField(null=True, blank=True, choices=[(1, "up"), (-1, "down")])
+    feedback_comment = models.TextField(blank=True)
+    metadata = models.JSONField(default=dict, blank=True)
+    # Last event written to the row (partial text included) and when its process last said that it lives.
+    last_seq = models.PositiveIntegerField(default=0)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [
+            models.Index(fields=["conversation", "id"]),
+            models.Index(fields=["heartbeat_at"], name="message_running", condition=Q(status__in=["pending", "streaming"])),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.id}"

@@ -1,0 +1,42 @@
+"""Async tests on the test's own thread, no way out but loopback, a clean Valkey for each test."""
+
+from __future__ import annotations
+
+import inspect
+import socket
+
+import pytest
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Async tests run through async_to_sync: the ORM stays on this thread and in this test's transaction."""
+    from asgiref.sync import async_to_sync
+
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    async_to_sync(pyfuncitem.obj)(**arguments)
+    return True
+
+
+_connect = socket.socket.connect
+
+
+def _guarded_connect(self: socket.socket, address: object) -> None:
+    if self.family in (socket.AF_INET, socket.AF_INET6):
+        host = address[0] if isinstance(address, tuple) else ""
+        if host not in {"127.0.0.1", "::1", "localhost"} and not str(host).startswith("127."):
+            raise RuntimeError(f"the suite tried to reach {address!r}; only loopback is allowed")
+    _connect(self, address)  # type: ignore[arg-type]
+
+
+socket.socket.connect = _guarded_connect  # type: ignore[method-assign]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_valkey(request: pytest.FixtureRequest):
+    """No test sees another's limits, breakers or logs."""
+    from aiagents.lib.valkey import sync_client
+
+    sync_client().flushdb()
+    yield

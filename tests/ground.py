@@ -1,0 +1,35 @@
+"""The suite's servers. Loaded by `-p tests.ground`: Django reads its settings before any conftest is imported.
+
+The suite has servers of its own beside those of `make run`, under TEST_DATA_DIR (default .data/test);
+DATABASE_URL / REDIS_URL choose others. xdist workers share the servers, each with its own database.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from aiagents import embedded
+
+DATA_DIR = Path(os.environ.get("TEST_DATA_DIR") or Path(__file__).resolve().parents[1] / ".data" / "test")
+os.environ["DATA_DIR"] = str(DATA_DIR)
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+_own_postgres = _own_valkey = False
+if not os.environ.get("DATABASE_URL"):
+    os.environ["DATABASE_URL"], _own_postgres = embedded.start_postgres(DATA_DIR), True
+if not os.environ.get("REDIS_URL"):
+    os.environ["REDIS_URL"], _own_valkey = embedded.start_valkey(DATA_DIR), True
+if _WORKER:
+    os.environ["REDIS_URL"] = f"{os.environ['REDIS_URL'].split('?')[0]}?db={_WORKER.removeprefix('gw')}"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The controller stops what it started, unless KEEP_TEST_SERVERS asks for a faster next run."""
+    if _WORKER or os.environ.get("KEEP_TEST_SERVERS"):
+        return
+    if _own_valkey:
+        embedded.stop_valkey(DATA_DIR)
+    if _own_postgres:
+        embedded.stop_postgres(DATA_DIR)
