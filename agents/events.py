@@ -96,6 +96,7 @@ class Settled:
     latency_ms: int
     ttft_ms: int | None
     route: dict[str, Any] = field(default_factory=dict)
+    simulated: bool = False
 
 
 @dataclass(slots=True)
@@ -122,6 +123,7 @@ class Failed:
     error: dict[str, Any]
 
 
+Event = TextDelta | ReasoningDelta | ToolCall | UsageReport | Completed | Started | RouteFallback | Settled | ToolResult
 TurnEvent = TurnStarted | RouteFallback | TextDelta | ReasoningDelta | ToolCall | ToolResult | TurnEnded | Failed
 
 

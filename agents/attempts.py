@@ -1,0 +1,100 @@
+"""One attempt of the door: a candidate, the money held for it, the vendor's events, and its settlement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+
+from agents import health, inflight, providers, tokens
+from agents.events import Completed, Event, ReasoningDelta, TextDelta, ToolCall, UsageReport
+from agents.messages import CompletionRequest
+from agents.providers.base import Target
+from agents.providers.errors import ProviderError
+from agents.router import Candidate
+from aiagents.lib.errors import AppError
+from billing import ledger
+from billing.usage import Usage
+
+# A vendor that ignores the limit on its output is cut here: bytes per token allowed, generous for every script.
+_MOST_BYTES_PER_TOKEN = 6
+_SLACK_BYTES = 1024
+
+
+class Attempt:
+    """One candidate being called: its clock, its hold, what came so far. Ends in exactly one settlement."""
+
+    __slots__ = ("began", "candidate", "closed", "completed", "first_at", "held", "running", "target", "usage")
+
+    def __init__(self, candidate: Candidate, target: Target, held: ledger.Held) -> None:
+        self.candidate, self.target, self.held = candidate, target, held
+        self.running = inflight.begin(held.call.call_id)
+        self.began = time.monotonic()
+        self.first_at: float | None = None
+        self.usage: Usage | None = None
+        self.completed: Completed | None = None
+        self.closed = False
+
+    @property
+    def started(self) -> bool:
+        """The vendor has sent something that the caller has seen: no other model may speak now."""
+        return self.first_at is not None
+
+    @property
+    def ttft_ms(self) -> int | None:
+        return None if self.first_at is None else round((self.first_at - self.began) * 1000)
+
+    async def events(self, request: CompletionRequest, *, whole: bool) -> AsyncGenerator[Event, None]:
+        """The vendor's events that a caller may see; usage and the end are noted here."""
+        asked = replace(request, max_output_tokens=self.candidate.output_tokens)
+        provider = providers.provider(self.candidate.card.provider)
+        running, most = self.running, self.candidate.output_tokens * _MOST_BYTES_PER_TOKEN + _SLACK_BYTES
+        async with aclosing(provider.whole(asked, self.target) if whole else provider.stream(asked, self.target)) as upstream:
+            async for event in upstream:
+                kind = type(event)
+                if kind is TextDelta or kind is ReasoningDelta:
+                    running.seen_bytes += tokens.size(event.text)
+                elif kind is ToolCall:
+                    running.seen_bytes += tokens.size(event.name) + tokens.size(event.arguments)
+                elif kind is UsageReport:
+                    self.usage = event.usage
+                    continue
+                elif kind is Completed:
+                    self.completed = event
+                    self.usage = event.usage if event.usage is not None else self.usage
+                    if self.first_at is None:
+                        event = TextDelta("")  # an empty answer is an answer: the caller is told that it started
+                    else:
+                        continue
+                if self.first_at is None:
+                    self.first_at = time.monotonic()
+                yield event
+                if running.seen_bytes > most:
+                    self.completed = Completed("length", self.usage)
+                    return
+
+    def outcome(self, status: str, error: AppError | None = None) -> ledger.Outcome:
+        """What the ledger is told about this attempt."""
+        ended = {"ok": "stop", "cancelled": "cancelled"}.get(status, "error")
+        return ledger.Outcome(
+            status=status,
+            usage=self.usage,
+            output_tokens_seen=self.running.output_tokens,
+            finish_reason=self.completed.finish_reason if self.completed else ended,
+            error_code=error.code if error else "",
+            latency_ms=round((time.monotonic() - self.began) * 1000),
+            ttft_ms=self.ttft_ms,
+            started=self.started or self.usage is not None,
+        )
+
+    async def settle(self, outcome: ledger.Outcome) -> ledger.Charge:
+        """Pay for what was used. Cannot be interrupted; with the database away the charge is what it will be."""
+        self.closed = True
+        return await inflight.settle(self.held, outcome) or ledger.charge(self.held, outcome)
+
+    def measured(self, error: ProviderError | None) -> None:
+        """Tell the router's health how this candidate did."""
+        seconds = time.monotonic() - (self.first_at or self.began)
+        output = self.usage.output_tokens if self.usage else self.running.output_tokens
+        health.record(self.candidate.card.slug, ok=error is None, ttft_ms=self.ttft_ms, output_tokens=output, seconds=seconds, error=error)
