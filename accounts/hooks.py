@@ -1,0 +1,61 @@
+"""What the floors above add to an account. They register it in their `AppConfig.ready()`; accounts imports none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """Called inside the transaction that makes the user or the key: an exception undoes both."""
+
+    # The key's monthly limit in USD; None takes it away.
+    set_key_budget: Callable[[UUID, Decimal | None], object]
+    # Limits of those of the keys that have one.
+    key_budgets: Callable[[Iterable[UUID]], Mapping[UUID, Decimal | None]]
+    # Month's spend and budget as the profile shows it: JSON with money as Decimal.
+    profile_budget: Callable[[User], Mapping[str, Any]]
+    # A user was saved for the first time.
+    user_created: Callable[[User], object]
+
+
+def _refuse_budget(key_id: UUID, limit: Decimal | None) -> None:
+    if limit is not None:
+        raise RuntimeError("nobody keeps budgets here: a key's limit would be ignored")
+
+
+_hooks = Hooks(
+    set_key_budget=_refuse_budget,
+    key_budgets=lambda ids: {},
+    profile_budget=lambda user: {},
+    user_created=lambda user: None,
+)
+
+
+def register(**callables: Callable[..., Any]) -> None:
+    """Set one or more hooks by name, e.g. `register(user_created=budgets.open_for)`. The last one wins."""
+    global _hooks
+    _hooks = replace(_hooks, **callables)
+
+
+def set_key_budget(key_id: UUID, limit: Decimal | None) -> None:
+    _hooks.set_key_budget(key_id, limit)
+
+
+def key_budgets(ids: Iterable[UUID]) -> Mapping[UUID, Decimal | None]:
+    return _hooks.key_budgets(ids)
+
+
+def profile_budget(user: User) -> Mapping[str, Any]:
+    return _hooks.profile_budget(user)
+
+
+def user_created(user: User) -> None:
+    _hooks.user_created(user)
