@@ -1,0 +1,138 @@
+"""Our events → OpenAI's chat completion, whole or in chunks, and errors in OpenAI's shape."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import orjson
+
+from agents.events import ReasoningDelta, Settled, Started, TextDelta, ToolCall
+from agents.calls import Completion
+from aiagents.lib.errors import AppError
+from aiagents.lib.jsonio import dumps, money
+from billing.usage import Usage
+
+JSON = dict[str, Any]
+DONE = b"data: [DONE]\n\n"
+_FINISH = {"error": "stop", "cancelled": "stop"}
+# Our error types → the pair (type, code) that OpenAI's clients know.
+_ERRORS = {
+    "invalid_request": "invalid_request_error",
+    "not_authenticated": "authentication_error",
+    "permission_denied": "permission_error",
+    "not_found": "invalid_request_error",
+    "method_not_allowed": "invalid_request_error",
+    "payload_too_large": "invalid_request_error",
+    "conflict": "invalid_request_error",
+    "budget_exceeded": "insufficient_quota",
+    "rate_limited": "rate_limit_error",
+}
+
+
+def usage(counts: Usage) -> JSON:
+    return {
+        "prompt_tokens": counts.input_tokens,
+        "completion_tokens": counts.output_tokens,
+        "total_tokens": counts.input_tokens + counts.output_tokens,
+        "prompt_tokens_details": {"cached_tokens": counts.cached_input_tokens, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": counts.reasoning_tokens, "audio_tokens": 0},
+    }
+
+
+def total(settled: list[Settled]) -> JSON:
+    """The usage of one answer; our addition `cost_usd` is what was charged for it."""
+    counts = sum((one.usage for one in settled), Usage())
+    return {**usage(counts), "cost_usd": money(sum((one.cost_usd for one in settled), start=settled[0].cost_usd * 0))}
+
+
+def whole(request_id: str, answers: list[Completion]) -> bytes:
+    """The body of a `chat.completion`."""
+    first = answers[0].settled
+    body = {
+        "id": f"chatcmpl-{first.call_id.hex}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": first.model,
+        "system_fingerprint": None,
+        "choices": [_choice(index, answer) for index, answer in enumerate(answers)],
+        "usage": total([answer.settled for answer in answers]),
+    }
+    return dumps(body)
+
+
+def _choice(index: int, answer: Completion) -> JSON:
+    message: JSON = {"role": "assistant", "content": answer.text if answer.text or not answer.tool_calls else None, "refusal": None}
+    if answer.reasoning:
+        message["reasoning_content"] = answer.reasoning
+    if answer.tool_calls:
+        message["tool_calls"] = [_tool_call(call) for call in answer.tool_calls]
+    finish = answer.settled.finish_reason
+    return {"index": index, "message": message, "logprobs": None, "finish_reason": _FINISH.get(finish, finish)}
+
+
+def _tool_call(call: ToolCall) -> JSON:
+    return {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+class Chunks:
+    """Writes the chunks of one streamed answer. What never changes is encoded once."""
+
+    def __init__(self, started: Started, include_usage: bool) -> None:
+        head = {
+            "id": f"chatcmpl-{started.call_id.hex}",
+            "object": "chat.completion.chunk",
+            "created": int(time.time()),
+            "model": started.model,
+            "system_fingerprint": None,
+        }
+        self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":['
+        # With include_usage every chunk but the last carries "usage": null, as the vendor's do.
+        self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
+        self._include_usage = include_usage
+        self._calls: dict[int, int] = {}
+
+    def opening(self, index: int) -> bytes:
+        return self._delta(index, b'{"role":"assistant","content":"","refusal":null}')
+
+    def event(self, event: object, index: int) -> bytes:
+        """One delta as one chunk; empty for events that this wire does not show."""
+        if type(event) is TextDelta:
+            return self._delta(index, b'{"content":' + orjson.dumps(event.text) + b"}") if event.text else b""
+        if type(event) is ToolCall:
+            number = self._calls[index] = self._calls.get(index, -1) + 1
+            return self._delta(index, orjson.dumps({"tool_calls": [{"index": number, **_tool_call(event)}]}))
+        if type(event) is ReasoningDelta and event.text:
+            return self._delta(index, b'{"reasoning_content":' + orjson.dumps(event.text) + b"}")
+        return b""
+
+    def finish(self, settled: Settled, index: int) -> bytes:
+        reason = _FINISH.get(settled.finish_reason, settled.finish_reason)
+        return self._delta(index, b"{}", orjson.dumps(reason))
+
+    def ending(self, settled: list[Settled]) -> bytes:
+        """The usage chunk, where it was asked for, and the terminal mark."""
+        if not self._include_usage:
+            return DONE
+        return self._head + b'],"usage":' + orjson.dumps(total(settled)) + b"}\n\n" + DONE
+
+    def _delta(self, index: int, delta: bytes, finish: bytes = b"null") -> bytes:
+        return b'%b{"index":%d,"delta":%b,"logprobs":null,"finish_reason":%b}%b' % (self._head, index, delta, finish, self._tail)
+
+
+def error_object(exc: AppError, request_id: str) -> JSON:
+    kind = _ERRORS.get(exc.type, "server_error")
+    code = {"budget_exceeded": "insufficient_quota", "not_authenticated": "invalid_api_key"}.get(exc.type, exc.code)
+    return {"message": exc.message, "type": kind, "param": exc.param, "code": code, "details": exc.details, "request_id": request_id}
+
+
+def error(exc: AppError, request_id: str) -> tuple[int, bytes, dict[str, str]]:
+    """Status, body and headers. A spent budget is 429 insufficient_quota, which these clients know not to repeat."""
+    status = 429 if exc.status == 402 else exc.status
+    headers = {"x-should-retry": "false"} if exc.status == 402 else {}
+    return status, dumps({"error": error_object(exc, request_id)}), headers
+
+
+def error_event(exc: AppError, request_id: str) -> bytes:
+    """An error after the stream began: the clients raise it as an APIError."""
+    return b"data: " + dumps({"error": error_object(exc, request_id)}) + b"\n\n"

@@ -1,0 +1,203 @@
+"""OpenAI's chat completion body → our request. Wire: platform.openai.com/docs/api-reference/chat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from agents.messages import CompletionRequest, File, Message, Part, Text, ToolOutput, ToolSpec, ToolUse
+from aiagents.lib.errors import InvalidRequest
+from chat.wires import reading
+from chat.wires.reading import JSON, wrong
+
+EFFORTS = {"none", "minimal", "low", "medium", "high", "xhigh", "max"}
+MOST_CHOICES = 8
+_ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
+# Passed on as they are to vendors that speak this wire.
+_PASSED = ("presence_penalty", "frequency_penalty", "logit_bias", "user")
+# Accepted and without effect here: they steer the vendor's own storage, billing or caching.
+_IGNORED = {"store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key", "verbosity", "prompt_cache_retention"}
+_KNOWN = {
+    "model", "messages", "stream", "stream_options", "temperature", "top_p", "n", "stop", "max_tokens", "max_completion_tokens",
+    "tools", "tool_choice", "parallel_tool_calls", "response_format", "seed", "reasoning_effort",
+    "fallbacks", "max_cost_usd", *_PASSED, *_IGNORED,
+}  # fmt: skip
+_UNSUPPORTED = {"logprobs", "top_logprobs", "audio", "prediction", "web_search_options", "functions", "function_call"}
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCompletion:
+    """What the caller asked for: the model call and how to answer."""
+
+    request: CompletionRequest
+    model: str
+    n: int
+    stream: bool
+    include_usage: bool
+    fallbacks: tuple[str, ...]
+    max_cost_usd: Decimal | None
+
+
+def read(body: JSON) -> ChatCompletion:
+    """The parsed body; InvalidRequest (400) names the field that is wrong."""
+    for name in _UNSUPPORTED & body.keys():
+        if body[name] not in (None, False) and not (name == "modalities" and body[name] == ["text"]):
+            raise InvalidRequest(f"{name} is not supported here.", param=name, code="unsupported_parameter")
+    if body.get("modalities") not in (None, ["text"]):
+        raise InvalidRequest("Only the modality text is supported.", param="modalities", code="unsupported_parameter")
+    reading.only(body, _KNOWN | _UNSUPPORTED | {"modalities"})
+    system, messages = _messages(reading.items(body, "messages", reading.MAX_MESSAGES, required=True))
+    request = CompletionRequest(
+        messages=messages,
+        system=system,
+        tools=tuple(_tool(item, number) for number, item in enumerate(reading.items(body, "tools", reading.MAX_TOOLS))),
+        tool_choice=_tool_choice(body.get("tool_choice")),
+        parallel_tool_calls=reading.flag(body, "parallel_tool_calls", None),
+        temperature=reading.number(body, "temperature", 0, 2),
+        top_p=reading.number(body, "top_p", 0, 1),
+        stop=reading.strings(body, "stop", 4),
+        seed=reading.integer(body, "seed", -(2**63), 2**63 - 1),
+        max_output_tokens=_max_tokens(body),
+        response_format=_response_format(body.get("response_format")),
+        reasoning_effort=reading.choice(body, "reasoning_effort", EFFORTS),
+        extra=_passed(body),
+    )
+    options = reading.mapping(body.get("stream_options") or {}, "stream_options")
+    return ChatCompletion(
+        request=request,
+        model=reading.text(body, "model", required=True, longest=200),
+        n=reading.integer(body, "n", 1, MOST_CHOICES) or 1,
+        stream=bool(reading.flag(body, "stream")),
+        include_usage=bool(reading.flag(options, "include_usage")),
+        fallbacks=reading.strings(body, "fallbacks", 10),
+        max_cost_usd=reading.dollars(body, "max_cost_usd"),
+    )
+
+
+def _max_tokens(body: JSON) -> int | None:
+    limit = reading.integer(body, "max_completion_tokens", 1, 10_000_000)
+    return limit if limit is not None else reading.integer(body, "max_tokens", 1, 10_000_000)
+
+
+def _passed(body: JSON) -> JSON:
+    found: JSON = {}
+    for name in ("presence_penalty", "frequency_penalty"):
+        if (value := reading.number(body, name, -2, 2)) is not None:
+            found[name] = value
+    if body.get("logit_bias") is not None:
+        bias = reading.mapping(body["logit_bias"], "logit_bias")
+        if len(bias) > 300 or not all(isinstance(value, int | float) and -100 <= value <= 100 for value in bias.values()):
+            raise wrong("logit_bias", "must map at most 300 tokens to numbers from -100 to 100")
+        found["logit_bias"] = bias
+    if user := reading.text(body, "user", longest=512):
+        found["user"] = user
+    return found
+
+
+def _messages(items: list[JSON]) -> tuple[str, tuple[Message, ...]]:
+    system: list[str] = []
+    messages: list[Message] = []
+    names: dict[str, str] = {}
+    for number, item in enumerate(items):
+        at = f"messages[{number}]."
+        role = item.get("role")
+        if role not in _ROLES:
+            raise wrong(at + "role", f"must be one of {', '.join(sorted(_ROLES - {'function'}))}")
+        if role in ("system", "developer"):
+            system.append("".join(part.text for part in _parts(item, at) if isinstance(part, Text)))
+        elif role == "user":
+            messages.append(Message("user", _parts(item, at)))
+        elif role == "assistant":
+            messages.append(Message("assistant", _assistant(item, at, names)))
+        else:
+            call_id = reading.text(item, "tool_call_id" if role == "tool" else "name", required=True, longest=200, at=at)
+            output = "".join(part.text for part in _parts(item, at) if isinstance(part, Text))
+            part = ToolOutput(call_id, names.get(call_id, call_id), output)
+            if messages and messages[-1].role == "tool":  # parallel calls are answered one by one on this wire
+                messages[-1] = Message("tool", (*messages[-1].parts, part))
+            else:
+                messages.append(Message("tool", (part,)))
+    if not messages:
+        raise wrong("messages", "must hold at least one message that is not the system's")
+    return "\n\n".join(filter(None, system)), tuple(messages)
+
+
+def _parts(item: JSON, at: str) -> tuple[Part, ...]:
+    content = item.get("content")
+    if isinstance(content, str):
+        return (Text(content),)
+    parts: list[Part] = []
+    for number, part in enumerate(reading.items(item, "content", reading.MAX_PARTS, required=True, at=at)):
+        where = f"{at}content[{number}]."
+        match part.get("type"):
+            case "text" | "refusal":
+                parts.append(Text(reading.text(part, str(part["type"]), longest=10_000_000, at=where)))
+            case "image_url":
+                link = reading.mapping(part.get("image_url"), where + "image_url")
+                parts.append(reading.image_from_url(reading.text(link, "url", required=True, longest=20_000_000, at=where), where + "image_url"))
+            case "file":
+                parts.append(_file(reading.mapping(part.get("file"), where + "file"), where))
+            case kind:
+                raise wrong(where + "type", f"{str(kind)[:40]} is not supported; use text, image_url or file", "unsupported_value")
+    return tuple(parts)
+
+
+def _file(item: JSON, at: str) -> File:
+    data = reading.text(item, "file_data", required=True, longest=20_000_000, at=at)
+    head, comma, encoded = data.partition(",")
+    media_type = head.removeprefix("data:").partition(";")[0] if comma else "application/pdf"
+    return File(media_type, encoded if comma else data, reading.text(item, "filename", longest=200, at=at) or "file")
+
+
+def _assistant(item: JSON, at: str, names: dict[str, str]) -> tuple[Part, ...]:
+    parts: list[Part] = list(_parts(item, at)) if item.get("content") else []
+    for number, call in enumerate(reading.items(item, "tool_calls", reading.MAX_TOOLS, at=at)):
+        where = f"{at}tool_calls[{number}]."
+        function = reading.mapping(call.get("function"), where + "function")
+        name = reading.text(function, "name", required=True, longest=200, at=where)
+        call_id = reading.text(call, "id", required=True, longest=200, at=where)
+        names[call_id] = name
+        parts.append(ToolUse(call_id, name, reading.text(function, "arguments", at=where) or "{}"))
+    return tuple(parts) or (Text(""),)
+
+
+def _tool(item: JSON, number: int) -> ToolSpec:
+    at = f"tools[{number}]."
+    if item.get("type") != "function":
+        raise wrong(at + "type", "only function tools are supported", "unsupported_value")
+    function = reading.mapping(item.get("function"), at + "function")
+    schema = function.get("parameters")
+    return ToolSpec(
+        name=reading.text(function, "name", required=True, longest=64, at=at + "function."),
+        description=reading.text(function, "description", longest=20_000, at=at + "function."),
+        parameters=reading.mapping(schema, at + "function.parameters") if schema is not None else {"type": "object", "properties": {}},
+        strict=bool(reading.flag(function, "strict")),
+    )
+
+
+def _tool_choice(value: Any) -> str:
+    if value in (None, "auto", "none", "required"):
+        return value or "auto"
+    if isinstance(value, dict) and isinstance(value.get("function"), dict) and isinstance(value["function"].get("name"), str):
+        return str(value["function"]["name"])
+    raise wrong("tool_choice", 'must be "auto", "none", "required" or name a function')
+
+
+def _response_format(value: Any) -> JSON | None:
+    if value is None:
+        return None
+    kind = reading.mapping(value, "response_format").get("type")
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return {"type": "json_object"}
+    if kind == "json_schema":
+        schema = reading.mapping(value.get("json_schema"), "response_format.json_schema")
+        return {
+            "type": "json_schema",
+            "name": reading.text(schema, "name", required=True, longest=64, at="response_format.json_schema."),
+            "schema": reading.mapping(schema.get("schema") or {}, "response_format.json_schema.schema"),
+            "strict": bool(reading.flag(schema, "strict")),
+        }
+    raise wrong("response_format.type", "must be text, json_object or json_schema")

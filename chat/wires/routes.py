@@ -1,0 +1,213 @@
+"""The foreign wires on the hot door: any OpenAI or Anthropic client works with its base URL and key changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from decimal import Decimal
+from typing import Any
+
+from agents import calls, connections, tokens
+from agents.calls import CallContext, Completion
+from agents.events import Event, Settled, Started
+from agents.messages import CompletionRequest
+from aiagents.lib.asgi import EventStream, Request, Response
+from aiagents.lib.errors import AppError, ModelNotFound
+from aiagents.lib.ids import uuid7
+from aiagents.lib.jsonio import dumps
+from billing import catalogue
+from chat.wires import anthropic_answer, anthropic_request, openai_answer, openai_request
+
+GOALS = ("balanced", "cheapest", "fastest", "best")
+
+
+def _context(request: Request, surface: str, model: str, fallbacks: tuple[str, ...] = (), max_cost_usd: Decimal | None = None) -> CallContext:
+    assert request.principal
+    return CallContext(
+        principal=request.principal,
+        purpose="api",
+        surface=surface,
+        request_id=request.request_id,
+        group_id=uuid7(),
+        requested_model=model,
+        fallbacks=fallbacks,
+        max_cost_usd=max_cost_usd,
+    )
+
+
+async def _first(events: AsyncGenerator[Event, None]) -> Started:
+    """Run a call up to its first token, so that what fails before it is answered with its own status."""
+    try:
+        async for event in events:
+            if isinstance(event, Started):
+                return event
+    except BaseException:
+        await events.aclose()
+        raise
+    raise AssertionError("a call starts or raises")
+
+
+# --- OpenAI -------------------------------------------------------------------------------------
+
+
+async def chat_completions(request: Request) -> Response | EventStream:
+    """`POST /v1/chat/completions`."""
+    asked = openai_request.read(await request.json())
+    context = _context(request, "openai", asked.model, asked.fallbacks, asked.max_cost_usd)
+    if not asked.stream:
+        answers = await _all(asked.request, context, asked.n)
+        return Response(body=openai_answer.whole(request.request_id, answers), headers=_cost_headers([one.settled for one in answers]))
+    if asked.n == 1:
+        events = calls.stream(asked.request, context)
+        started = await _first(events)
+        return EventStream(_openai_stream(request.request_id, events, started, asked.include_usage))
+    return await _openai_many(request, asked, context)
+
+
+async def _all(request: CompletionRequest, context: CallContext, n: int) -> list[Completion]:
+    if n == 1:
+        return [await calls.complete(request, context)]
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(calls.complete(request, context)) for _ in range(n)]
+    return [task.result() for task in running]
+
+
+def _cost_headers(settled: list[Settled]) -> dict[str, str]:
+    cost = sum((one.cost_usd for one in settled), Decimal(0))
+    return {"x-aiagents-model": settled[0].model, "x-aiagents-cost-usd": f"{cost:f}"}
+
+
+async def _openai_stream(
+    request_id: str, events: AsyncGenerator[Event, None], started: Started, include_usage: bool
+) -> AsyncGenerator[bytes, None]:
+    chunks = openai_answer.Chunks(started, include_usage)
+    async with aclosing(events):
+        yield chunks.opening(0)
+        try:
+            async for event in events:
+                if type(event) is Settled:
+                    yield chunks.finish(event, 0) + chunks.ending([event])
+                elif piece := chunks.event(event, 0):
+                    yield piece
+        except AppError as exc:
+            yield openai_answer.error_event(exc, request_id)
+
+
+async def _openai_many(request: Request, asked: openai_request.ChatCompletion, context: CallContext) -> EventStream:
+    """`n` choices in one stream: as many calls at once, each paid, their chunks interleaved as they come."""
+    streams = [calls.stream(asked.request, context) for _ in range(asked.n)]
+    results = await asyncio.gather(*map(_first, streams), return_exceptions=True)
+    failed = [result for result in results if isinstance(result, BaseException)]
+    if failed:
+        await asyncio.gather(*(events.aclose() for events in streams), return_exceptions=True)
+        raise failed[0]
+    return EventStream(_interleaved(request.request_id, streams, results[0], asked.include_usage))  # type: ignore[arg-type]
+
+
+async def _interleaved(
+    request_id: str, streams: list[AsyncGenerator[Event, None]], started: Started, include_usage: bool
+) -> AsyncGenerator[bytes, None]:
+    chunks = openai_answer.Chunks(started, include_usage)
+    queue: asyncio.Queue[tuple[int, Event | AppError]] = asyncio.Queue(maxsize=64)
+
+    async def pump(index: int, events: AsyncGenerator[Event, None]) -> None:
+        async with aclosing(events):
+            try:
+                async for event in events:
+                    await queue.put((index, event))
+            except AppError as exc:
+                await queue.put((index, exc))
+
+    settled: list[Settled] = []
+    pumps = [asyncio.create_task(pump(index, events)) for index, events in enumerate(streams)]
+    try:
+        yield b"".join(chunks.opening(index) for index in range(len(streams)))
+        while len(settled) < len(streams):
+            index, event = await queue.get()
+            if isinstance(event, AppError):
+                yield openai_answer.error_event(event, request_id)
+                return
+            if isinstance(event, Settled):
+                settled.append(event)
+                yield chunks.finish(event, index)
+            elif piece := chunks.event(event, index):
+                yield piece
+        yield chunks.ending(settled)
+    finally:
+        for task in pumps:
+            task.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+
+# --- Anthropic ----------------------------------------------------------------------------------
+
+
+async def messages(request: Request) -> Response | EventStream:
+    """`POST /v1/messages`."""
+    asked = anthropic_request.read(await request.json())
+    context = _context(request, "anthropic", asked.model)
+    if not asked.stream:
+        answer = await calls.complete(asked.request, context)
+        return Response(body=anthropic_answer.whole(answer), headers=_cost_headers([answer.settled]))
+    events = calls.stream(asked.request, context)
+    started = await _first(events)
+    return EventStream(_anthropic_stream(request.request_id, events, started, tokens.estimate_input(asked.request)))
+
+
+async def _anthropic_stream(
+    request_id: str, events: AsyncGenerator[Event, None], started: Started, input_tokens: int
+) -> AsyncGenerator[bytes, None]:
+    writer = anthropic_answer.Events(started, input_tokens)
+    async with aclosing(events):
+        yield writer.opening()
+        try:
+            async for event in events:
+                if type(event) is Settled:
+                    yield writer.finish(event)
+                elif piece := writer.event(event):
+                    yield piece
+        except AppError as exc:
+            yield anthropic_answer.error_event(exc, request_id)
+
+
+async def count_tokens(request: Request) -> Response:
+    """`POST /v1/messages/count_tokens`: our estimate; no vendor is asked and nothing is charged."""
+    asked = anthropic_request.read(await request.json(), counting=True)
+    return Response(body=dumps({"input_tokens": tokens.estimate_input(asked.request)}))
+
+
+# --- Models -------------------------------------------------------------------------------------
+
+
+async def _models() -> list[dict[str, Any]]:
+    configured = await connections.configured()
+    rows: list[dict[str, Any]] = [_row("auto", "Auto", "aiagents"), *(_row(f"auto:{goal}", f"Auto ({goal})", "aiagents") for goal in GOALS)]
+    rows += [_row(card.slug, card.display_name, card.provider) for card in (await catalogue.current()).usable() if card.slug in configured]
+    return rows
+
+
+def _row(slug: str, name: str, owner: str) -> dict[str, Any]:
+    """One model as both wires' clients read it: OpenAI's fields and Anthropic's side by side."""
+    return {
+        "id": slug, "object": "model", "created": 1700000000, "owned_by": owner,
+        "type": "model", "display_name": name, "created_at": "2023-11-14T22:13:20Z",
+    }  # fmt: skip
+
+
+async def model_list(request: Request) -> Response:
+    """`GET /v1/models`."""
+    rows = await _models()
+    return Response(body=dumps({"object": "list", "data": rows, "has_more": False, "first_id": rows[0]["id"], "last_id": rows[-1]["id"]}))
+
+
+async def model_detail(request: Request) -> Response:
+    """`GET /v1/models/{id}`."""
+    wanted = request.path_args["model"]
+    for row in await _models():
+        if row["id"] == wanted:
+            return Response(body=dumps(row))
+    raise ModelNotFound(f"The model {wanted[:100]!r} does not exist or is not available here.", param="model")
+
+
+Handler = Callable[[Request], Awaitable[Response | EventStream]]
