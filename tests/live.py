@@ -1,0 +1,193 @@
+"""A real installation for tests that need one: server process, simulator process, a database of its own.
+
+Nothing is patched and nothing is shared with the test's process but the wire.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PASSWORD = "correct horse battery staple"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Live:
+    """`url` is the product's address, `key` an API key of `email`; processes are restarted by `kill` and `start`."""
+
+    folder: Path
+    env: dict[str, str]
+    port: int
+    sim_port: int
+    processes: dict[str, subprocess.Popen] = field(default_factory=dict)
+    email: str = "ada@example.com"
+    key: str = ""
+    access: str = ""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def manage(self, *arguments: str, **env: str) -> str:
+        command = [sys.executable, "manage.py", *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=self.env | env, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def spawn(self, name: str, *arguments: str) -> None:
+        log = (self.folder / f"{name}.log").open("ab")
+        self.processes[name] = subprocess.Popen(
+            [sys.executable, *arguments], cwd=ROOT, env=self.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+
+    def start(self, timeout: float = 30) -> None:
+        """Start the web server and wait until it answers."""
+        self.spawn("web", "-m", "aiagents.server")
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                if self.call("GET", "/health").status == 200:
+                    return
+            except OSError:
+                pass
+            assert self.processes["web"].poll() is None, (self.folder / "web.log").read_text()[-4000:]
+            assert time.monotonic() < deadline, "the server did not start: " + (self.folder / "web.log").read_text()[-4000:]
+            time.sleep(0.05)
+
+    def stop(self, name: str = "web", sign: int = signal.SIGTERM, timeout: float = 30) -> None:
+        process = self.processes.pop(name, None)
+        if process is None:
+            return
+        try:
+            os.killpg(process.pid, sign)
+        except ProcessLookupError:
+            pass
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+
+    def kill(self) -> None:
+        """What a power cut does to the web process."""
+        self.stop(sign=signal.SIGKILL)
+
+    def call(self, method: str, path: str, body: Any = None, key: str | None = None, headers: dict[str, str] | None = None) -> Answer:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, data=data, method=method)
+        request.add_header("Content-Type", "application/json")
+        request.add_header("Accept", "application/json")
+        token = self.key if key is None else key
+        if token:
+            request.add_header("Authorization", f"Bearer {token}")
+        for name, value in (headers or {}).items():
+            request.add_header(name, value)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return Answer(answer.status, {k.lower(): v for k, v in answer.headers.items()}, answer.read())
+        except urllib.error.HTTPError as exc:
+            return Answer(exc.code, {k.lower(): v for k, v in exc.headers.items()}, exc.read())
+
+    def query(self, sql: str, *values: Any) -> list[tuple]:
+        """Rows straight from the database, past every layer under test. Placeholders are %s."""
+        url = self.env["DATABASE_URL"]
+        if url.startswith("sqlite"):
+            import sqlite3
+
+            with sqlite3.connect("/" + url.removeprefix("sqlite:////"), timeout=20) as connection:
+                return connection.execute(sql.replace("%s", "?"), [str(value).replace("-", "") if len(str(value)) == 36 else value for value in values]).fetchall()
+        import psycopg
+
+        with psycopg.connect(url, autocommit=True) as connection:
+            cursor = connection.execute(sql, values)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+    def new_user(self, email: str, **key_options: Any) -> tuple[str, str]:
+        """(access token, API key) of a fresh account, made through the API as a person would."""
+        answer = self.call("POST", "/api/v1/auth/register", {"email": email, "password": PASSWORD}, key="")
+        assert answer.status == 201, answer.body
+        access = answer.json["access"]
+        made = self.call("POST", "/api/v1/auth/api-keys", {"name": "test", **key_options}, key=access)
+        assert made.status == 201, made.body
+        return access, made.json["key"]
+
+    def close(self) -> None:
+        for name in list(self.processes):
+            self.stop(name, signal.SIGTERM)
+
+
+def launch(folder: Path, worker: str = "", **settings: str) -> Live:
+    """A running installation under `folder`, its database named after the xdist worker."""
+    port, sim_port = free_port(), free_port()
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "ANTHROPIC_", "GOOGLE_", "PYTEST_"))}
+    env |= {
+        "DJANGO_SETTINGS_MODULE": "aiagents.settings",
+        "DATA_DIR": str(folder / "data"),
+        "DATABASE_URL": _database(folder, worker),
+        "REDIS_URL": _valkey_database(os.environ["REDIS_URL"]),
+        "SECRET_KEY": "live-tests-" + "s" * 50,
+        "PORT": str(port),
+        "SIMULATOR": "true",
+        "SIMULATOR_PORT": str(sim_port),
+        "RATE_LIMIT_REQUESTS": "100000",
+        "LOGIN_LIMIT_IP": "1000/m",
+        "LOGIN_LIMIT_ACCOUNT": "1000/m",
+        "SIMULATOR_PACE_MS": "0",
+        **settings,
+    }
+    live = Live(folder, env, port, sim_port)
+    live.manage("migrate", "-v0")
+    live.manage("catalogue", "load")
+    live.spawn("simulator", "-m", "agents.simulator", str(sim_port))
+    live.start()
+    live.access, live.key = live.new_user(live.email)
+    return live
+
+
+def _database(folder: Path, worker: str) -> str:
+    url = os.environ["DATABASE_URL"]
+    if url.startswith("sqlite"):
+        return f"sqlite:////{str(folder / 'live.sqlite3').lstrip('/')}"
+    import psycopg
+    from psycopg import sql
+
+    name = f"aiagents_live_{worker or 'main'}_{os.getpid()}_{free_port()}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    head, _, query = url.partition("?")
+    return f"{head.rsplit('/', 1)[0]}/{name}" + (f"?{query}" if query else "")
+
+
+def _valkey_database(url: str) -> str:
+    """A numbered database that no xdist worker's suite flushes."""
+    base, _, query = url.partition("?")
+    worker = int(dict(pair.split("=") for pair in query.split("&") if pair).get("db", "0"))
+    return f"{base}?db={worker + 8}"
