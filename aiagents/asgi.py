@@ -1,8 +1,106 @@
-"""The ASGI application (placeholder)."""
+"""The ASGI application: who answers which request. Django for everything but the doors that carry tokens.
+
+Served by `python -m aiagents.server`; any ASGI server takes it (`uvicorn aiagents.asgi:application`), without our drain.
+"""
+
+from __future__ import annotations
 
 import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aiagents.settings")
+
+from collections.abc import Awaitable, Callable  # noqa: E402
+from typing import Any  # noqa: E402
+
 from django.core.asgi import get_asgi_application  # noqa: E402
 
-application = get_asgi_application()
+django = get_asgi_application()  # loads the apps, which the imports below need
+
+from aiagents.lib import draining  # noqa: E402
+from aiagents.lib.context import accept_request_id  # noqa: E402
+from aiagents.lib.errors import AppError, Unavailable  # noqa: E402
+from aiagents.lib.jsonio import dumps  # noqa: E402
+from aiagents.server import SHUTTING_DOWN  # noqa: E402
+
+try:
+    from chat.doors import application as door
+    from chat.routing import websocket_application
+except ModuleNotFoundError:  # until the chat room stands
+
+    class door:  # type: ignore[no-redef]
+        @staticmethod
+        def matches(scope):
+            return False
+
+    async def websocket_application(scope, receive, send):  # type: ignore[misc]
+        await receive()
+        await send({"type": "websocket.close"})
+
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Every request, socket and lifespan event of a process comes in here."""
+    kind = scope["type"]
+    if kind == "http":
+        if scope["path"] == "/health" and scope["method"] in {"GET", "HEAD"}:
+            await _answer(send, 200, b'{"status":"ok"}', accept_request_id(None))
+        elif not door.matches(scope):
+            await django(scope, receive, send)
+        elif draining.active() and _starts_work(scope):
+            error = Unavailable("The server is shutting down; try again in a moment.", code="shutting_down")
+            await _refuse(scope, send, error)
+        else:
+            await door(scope, receive, send)
+    elif kind == "websocket":
+        if draining.active():
+            await receive()
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close", "code": SHUTTING_DOWN})
+        else:
+            await websocket_application(scope, receive, send)
+    elif kind == "lifespan":
+        await _lifespan(receive, send)
+
+
+def _starts_work(scope: Scope) -> bool:
+    """Stopping, reading and re-attaching stay possible to the end."""
+    return scope["method"] == "POST" and not scope["path"].endswith("/cancel")
+
+
+async def _refuse(scope: Scope, send: Send, error: AppError) -> None:
+    offered = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+    request_id = accept_request_id(offered)
+    headers = [(b"retry-after", b"%d" % draining.RETRY_AFTER), (b"connection", b"close")]
+    await _answer(send, error.status, dumps(error.body(request_id)), request_id, headers)
+
+
+async def _answer(send: Send, status: int, body: bytes, request_id: str, more: list[tuple[bytes, bytes]] | None = None) -> None:
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"x-request-id", request_id.encode()),
+        *(more or []),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    """Servers that speak it (uvicorn) get our drain at their shutdown, with their own grace."""
+    from django.conf import settings
+
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            draining.begin()
+            await draining.run(settings.DRAIN_SECONDS)
+            await send({"type": "lifespan.shutdown.complete"})
+            return

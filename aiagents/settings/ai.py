@@ -48,4 +48,6 @@ TURN_LOG_TTL_SECONDS = 3600
 MAX_CONCURRENT_TURNS_PER_USER = 20
 # A viewer that is this many bytes behind is let go; it can re-attach.
 VIEWER_MAX_PENDING_BYTES = 1024 * 1024
+# A client that takes nothing at all for so many seconds, with bytes waiting for it, is hung up on.
+VIEWER_STALL_SECONDS = 30.0
 SSE_HEARTBEAT_SECONDS = 15.0

@@ -1,0 +1,48 @@
+"""`python -m aiagents.server`: the web server, in one process or several, on HOST and PORT or on a socket it is given."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib import import_module
+
+# The interpreter put the working directory on the path; Django's settings are found from there.
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aiagents.settings")
+
+
+def main() -> int:
+    from django.conf import settings  # after the default above
+
+    parser = argparse.ArgumentParser(prog="python -m aiagents.server", description=__doc__)
+    parser.add_argument("--host", default=settings.HOST)
+    parser.add_argument("--port", type=int, default=settings.PORT)
+    parser.add_argument("--fd", type=int, help="a listening socket that was inherited, instead of host and port")
+    parser.add_argument("--processes", type=int, default=settings.WEB_PROCESSES)
+    parser.add_argument("--application", default="aiagents.asgi:application", help="module:attribute")
+    options = parser.parse_args()
+
+    from aiagents.server import processes
+
+    try:
+        listener = processes.adopt(options.fd) if options.fd is not None else processes.listen(options.host, options.port)
+    except processes.PortTaken as exc:
+        print(exc, file=sys.stderr)
+        return 1
+    if options.processes > 1:
+        from django.utils.log import configure_logging
+
+        configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
+        command = [*processes.own_command(), "--application", options.application]
+        return processes.Supervisor(command, listener, options.processes, settings.DRAIN_SECONDS + 15).run()
+
+    from aiagents.server.core import Server  # installs the reactor: before Django's apps, of which Daphne is one
+
+    module, _, attribute = options.application.partition(":")
+    application = getattr(import_module(module), attribute)
+    Server(application, listener).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""The server of one process: Daphne's, on a socket that is given, ending by a drain.
+
+Import this only where it runs: it installs Twisted's reactor on a uvloop event loop.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import uvloop
+from twisted.internet import asyncioreactor
+
+if "twisted.internet.reactor" not in sys.modules:  # before Daphne installs one on the plain loop
+    asyncioreactor.install(uvloop.new_event_loop())
+
+import asyncio  # noqa: E402
+import logging  # noqa: E402
+import signal  # noqa: E402
+import socket  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Awaitable, Callable  # noqa: E402
+from functools import partial  # noqa: E402
+from typing import Any  # noqa: E402
+
+from daphne.server import Server as DaphneServer  # noqa: E402
+from django.conf import settings  # noqa: E402
+from twisted.internet import reactor  # noqa: E402
+from twisted.logger import globalLogBeginner  # noqa: E402
+
+from aiagents.lib import draining  # noqa: E402
+from aiagents.server import SHUTTING_DOWN  # noqa: E402
+from aiagents.server.http import HTTPFactory, WebRequest  # noqa: E402
+from aiagents.server.websocket import WebSocketFactory, WebSocketProtocol  # noqa: E402
+
+log = logging.getLogger(__name__)
+# Seconds for which an application may clean up after its client left, or after a drain that was not enough.
+CLOSE_SECONDS = 10
+CANCEL_SECONDS = 5
+
+
+class Server(DaphneServer):
+    """Serves `application` on the listening socket until SIGTERM or SIGINT, then drains; a second signal ends at once."""
+
+    def __init__(self, application: Callable[..., Awaitable[None]], listener: socket.socket) -> None:
+        super().__init__(
+            application,
+            endpoints=["adopted"],  # Daphne insists on one; ours is `listener`
+            signal_handlers=False,
+            # One message for a whole body: it is bounded by MAX_BODY_BYTES when it comes here.
+            request_buffer_size=settings.MAX_BODY_BYTES + 1,
+            websocket_handshake_timeout=10,
+            application_close_timeout=CLOSE_SECONDS,
+            server_name="",
+        )
+        self.listener = listener
+        self._draining: asyncio.Task[None] | None = None
+        self._signalled_at = 0.0
+
+    def run(self) -> None:
+        self.connections: dict[Any, dict[str, Any]] = {}
+        self.http_factory = HTTPFactory(self)
+        self.ws_factory = WebSocketFactory(self)
+        # Twisted's own log goes nowhere; ours is `logging`.
+        globalLogBeginner.beginLoggingTo([lambda _: None], redirectStandardIO=False, discardBuffer=True)
+        reactor.callLater(1, self.application_checker)  # type: ignore[attr-defined]
+        reactor.callLater(2, self.timeout_checker)  # type: ignore[attr-defined]
+        self.listener.setblocking(False)
+        self.port = reactor.adoptStreamPort(self.listener.fileno(), self.listener.family, self.http_factory)  # type: ignore[attr-defined]
+        loop = reactor._asyncioEventloop  # type: ignore[attr-defined]
+        asyncio.set_event_loop(loop)
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(sign, self._signalled)
+        reactor.run(installSignalHandlers=False)  # type: ignore[attr-defined]
+
+    # --- applications ---------------------------------------------------------------------------
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> asyncio.Queue | None:
+        """Start the application of one request or socket; its queue is where the protocol puts what comes in."""
+        if protocol not in self.connections:
+            return None
+        queue = protocol.inbox() if isinstance(protocol, WebSocketProtocol) else asyncio.Queue()
+        scope.setdefault("asgi", {"version": "3.0"})
+        self.connections[protocol]["application_instance"] = asyncio.get_running_loop().create_task(self._run(protocol, scope, queue))
+        return queue
+
+    async def _run(self, protocol: Any, scope: dict[str, Any], queue: asyncio.Queue) -> None:
+        try:
+            await self.application(scope, queue.get, partial(self.handle_reply, protocol))
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            log.exception("exception inside the application")
+        finally:
+            # At once, not when Daphne's checker comes by; and also after a half-sent answer, where Daphne would hang.
+            if "disconnected" not in self.connections.get(protocol, {"disconnected": 0}):
+                protocol.application_ended()
+
+    async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
+        """What `send` is: waits while the client is behind, then writes."""
+        if protocol.flow is not None:
+            await protocol.flow.ready()
+        await super().handle_reply(protocol, message)
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def _signalled(self) -> None:
+        if self._draining is not None:
+            # One Ctrl-C may come twice, from the terminal and from a parent that passes it on.
+            if time.monotonic() - self._signalled_at > 1:
+                log.warning("second signal: leaving without waiting")
+                self.stop()
+            return
+        self._signalled_at = time.monotonic()
+        draining.begin()
+        self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _drain(self) -> None:
+        """New turns are refused by the doors now (they see the flag); the port stays open so that they can say so."""
+        deadline = time.monotonic() + settings.DRAIN_SECONDS
+        log.info("draining: %d open connections, up to %d s", len(self._running()), settings.DRAIN_SECONDS)
+        try:
+            await draining.run(settings.DRAIN_SECONDS)
+            while self._running(WebRequest) and time.monotonic() < deadline:
+                await asyncio.sleep(0.05)
+            self.port.stopListening()
+            for protocol in self._running(WebSocketProtocol):
+                protocol.serverClose(SHUTTING_DOWN)
+            await self._until_quiet(1.0)
+            tasks = list(self._running().values())
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
+            log.info("drained; %d had to be cut", len(tasks))
+        except Exception:
+            log.exception("the drain failed")
+        finally:
+            self.stop()
+
+    def _running(self, kind: type | None = None) -> dict[Any, asyncio.Task]:
+        """The applications that still run, by their protocol."""
+        found = {}
+        for protocol, details in self.connections.items():
+            task = details.get("application_instance")
+            if task is not None and not task.done() and (kind is None or isinstance(protocol, kind)):
+                found[protocol] = task
+        return found
+
+    async def _until_quiet(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self._running() and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)

@@ -1,0 +1,197 @@
+"""HTTP as Daphne speaks it, with a bound on every part of a request and our shape for every error."""
+
+from __future__ import annotations
+
+import logging
+from io import BytesIO
+from tempfile import SpooledTemporaryFile
+from typing import Any
+
+from daphne.http_protocol import HTTPFactory as DaphneHTTPFactory
+from daphne.http_protocol import WebRequest as DaphneWebRequest
+from django.conf import settings
+from twisted.web import http
+
+from aiagents.lib.errors import AppError, InvalidRequest, PayloadTooLarge
+from aiagents.lib.ids import uuid7
+from aiagents.lib.jsonio import dumps
+from aiagents.server.flow import Flow
+
+log = logging.getLogger(__name__)
+# Bodies up to here stay in memory while they arrive, larger ones in an unlinked file.
+SPOOL_BYTES = 256 * 1024
+# A head and body must be here this many seconds after their first byte, however steadily they drip.
+REQUEST_SECONDS = 120
+# Seconds without a request after which a kept-alive connection is closed.
+IDLE_SECONDS = 75
+# After a refusal the client may go on sending for so many seconds, unheard: closing at once would reset the
+# connection and the client would never read why.
+LINGER_SECONDS = 2.0
+
+
+class HeadersTooLarge(AppError):
+    type, code, status = "invalid_request", "headers_too_large", 431
+    message = "The request line or headers are too large."
+
+
+def error_body(error: AppError) -> tuple[str, bytes]:
+    """A fresh request id and the contract's error object as JSON, for errors below every application."""
+    request_id = uuid7().hex
+    return request_id, dumps(error.body(request_id))
+
+
+class WebRequest(DaphneWebRequest):
+    """One request. Its body is counted as it arrives; its answer waits for the reader."""
+
+    _received = 0
+    flow: Flow | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Twisted would parse forms a first time, for nobody.
+        self._parsePOSTFormSubmission = False
+
+    def gotLength(self, length: int | None) -> None:
+        small = length is not None and length <= SPOOL_BYTES
+        self.content = BytesIO() if small else SpooledTemporaryFile(SPOOL_BYTES)  # type: ignore[assignment]  # noqa: SIM115
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self._received += len(data)
+        if self._received > settings.MAX_BODY_BYTES:
+            self.channel.refuse(PayloadTooLarge(details={"max_bytes": settings.MAX_BODY_BYTES}))
+        else:
+            super().handleContentChunk(data)
+
+    def process(self) -> Any:
+        # Daphne would let any client rewrite its root path by this header.
+        self.requestHeaders.removeHeader(b"daphne-root-path")
+        return super().process()
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        if message.get("type") == "http.response.start" and self.flow is None and self.channel is not None:
+            self.flow = Flow(self.channel.transport, self.abort)
+            self.registerProducer(self.flow, True)
+        super().handle_reply(message)
+
+    def finish(self) -> None:
+        if self.producer:
+            self.unregisterProducer()
+        super().finish()
+
+    def connectionLost(self, reason: Any) -> None:
+        super().connectionLost(reason)
+        if self.flow is not None:
+            self.flow.stopProducing()
+
+    def abort(self) -> None:
+        """Cut the connection: the client of a half-sent answer learns that it is not whole."""
+        if self.channel is not None:
+            self.channel.transport.abortConnection()
+
+    def application_ended(self) -> None:
+        """The application returned or failed; without a whole answer the client must not be left waiting."""
+        if self.finished or self._disconnected:
+            return
+        if self._response_started:
+            self.abort()
+        else:
+            self.basic_error(500, b"Internal Server Error", "")
+
+    def basic_error(self, status: int, status_text: bytes, body: str) -> None:
+        error = AppError() if status >= 500 else InvalidRequest(body or None)
+        request_id, content = error_body(error)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(content)),
+            (b"x-request-id", request_id.encode()),
+        ]
+        self.handle_reply({"type": "http.response.start", "status": status, "headers": headers})
+        self.handle_reply({"type": "http.response.body", "body": content})
+
+
+class Channel(http.HTTPChannel):
+    """One connection. `refuse` answers what no application shall see, and hangs up."""
+
+    requestFactory = WebRequest
+    timeOut = IDLE_SECONDS
+    _refused = False
+    _deadline: Any = None
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._refused:
+            return
+        super().dataReceived(data)
+        incomplete = bool(self.requests) and not self._handlingRequest and not self._refused
+        if incomplete and self._deadline is None:
+            self._deadline = self.callLater(REQUEST_SECONDS, self.forceAbortClient)
+        elif not incomplete:
+            self._forget_deadline()
+
+    def lineReceived(self, line: bytes) -> None:
+        if not self._refused:
+            super().lineReceived(line)
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if not self._refused:
+            super().rawDataReceived(data)
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        self.refuse(HeadersTooLarge())
+
+    def allHeadersReceived(self) -> None:
+        if self.length is not None and self.length > settings.MAX_BODY_BYTES:
+            self.refuse(PayloadTooLarge(details={"max_bytes": settings.MAX_BODY_BYTES}))
+        elif not self._refused:
+            super().allHeadersReceived()
+
+    def allContentReceived(self) -> None:
+        if not self._refused:
+            super().allContentReceived()
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        large = self._receivedHeaderSize > self.totalHeadersSize or self._receivedHeaderCount > self.maxHeaders
+        self.refuse(HeadersTooLarge() if large else InvalidRequest("The request is not valid HTTP.", code="invalid_http"))
+
+    def refuse(self, error: AppError) -> None:
+        """Answer `error`, close our side, and let go of the client shortly after."""
+        if self._refused:
+            return
+        self._refused = True
+        self._forget_deadline()
+        self.setTimeout(None)
+        request_id, body = error_body(error)
+        head = (
+            f"HTTP/1.1 {error.status} {http.RESPONSES.get(error.status, b'Error').decode()}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(body)}\r\nx-request-id: {request_id}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self._networkProducer.unregisterProducer()
+        self.transport.loseWriteConnection()
+        self._abortingCall = self.callLater(LINGER_SECONDS, self.forceAbortClient)
+
+    def connectionLost(self, reason: Any) -> None:
+        self._forget_deadline()
+        super().connectionLost(reason)
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = None
+
+
+class HTTPFactory(DaphneHTTPFactory):
+    """Makes our channels, HTTP/1.1 only; HTTP/2 is the proxy's work."""
+
+    def __init__(self, server: Any) -> None:
+        super().__init__(server)
+        self.timeOut = IDLE_SECONDS
+
+    def buildProtocol(self, addr: Any) -> Channel:
+        channel = Channel()
+        channel.factory = self
+        channel.callLater = self.reactor.callLater
+        channel.timeOut = self.timeOut
+        return channel
+
+    def acceptableProtocols(self) -> list[bytes]:
+        return [b"http/1.1"]
