@@ -105,6 +105,26 @@ def test_json_output_is_json(client: openai.OpenAI):
     assert isinstance(json.loads(answer.choices[0].message.content or ""), dict)
 
 
+def test_the_responses_api_answers_whole_and_streamed(client: openai.OpenAI):
+    whole = client.responses.create(model="gpt-4o-mini", input="Tell me about rivers", instructions="Be brief.")
+    assert whole.status == "completed" and whole.output_text
+    with client.responses.stream(model="gpt-4o-mini", input="Tell me about rivers", instructions="Be brief.") as events:
+        text = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+        final = events.get_final_response()
+    assert text == whole.output_text == final.output_text
+    assert final.usage and whole.usage and final.usage.total_tokens == whole.usage.total_tokens > 0
+
+
+def test_the_responses_api_calls_a_tool(client: openai.OpenAI):
+    tools = [{"type": "function", "strict": False, **TOOLS[0]["function"]}]
+    asked = [{"role": "user", "content": "Use the tool: weather in Oslo"}]
+    first = client.responses.create(model="gpt-4o-mini", input=asked, tools=tools)
+    call = next(item for item in first.output if item.type == "function_call")
+    assert call.name == "weather"
+    follow = [*asked, call.model_dump(exclude_none=True), {"type": "function_call_output", "call_id": call.call_id, "output": "12 degrees"}]
+    assert client.responses.create(model="gpt-4o-mini", input=follow, tools=tools).output_text
+
+
 def test_models_are_listed_and_looked_up(client: openai.OpenAI):
     names = [model.id for model in client.models.list()]
     assert {"auto", "gpt-4o-mini", "claude-3-opus", "gemini-1.5-pro"} <= set(names)

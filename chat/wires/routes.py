@@ -17,7 +17,7 @@ from aiagents.lib.errors import AppError, ModelNotFound
 from aiagents.lib.ids import uuid7
 from aiagents.lib.jsonio import dumps
 from billing import catalogue
-from chat.wires import anthropic_answer, anthropic_request, openai_answer, openai_request
+from chat.wires import anthropic_answer, anthropic_request, openai_answer, openai_request, responses_answer, responses_request
 
 GOALS = ("balanced", "cheapest", "fastest", "best")
 
@@ -138,6 +138,33 @@ async def _interleaved(
         for task in pumps:
             task.cancel()
         await asyncio.gather(*pumps, return_exceptions=True)
+
+
+async def responses(request: Request) -> Response | EventStream:
+    """`POST /v1/responses`."""
+    asked = responses_request.read(await request.json())
+    context = _context(request, "openai", asked.model)
+    if not asked.stream:
+        answer = await calls.complete(asked.request, context)
+        return Response(body=responses_answer.whole(answer, asked.body), headers=_cost_headers([answer.settled]))
+    events = calls.stream(asked.request, context)
+    started = await _first(events)
+    return EventStream(_responses_stream(request.request_id, events, responses_answer.Events(started, asked.body)))
+
+
+async def _responses_stream(
+    request_id: str, events: AsyncGenerator[Event, None], writer: responses_answer.Events
+) -> AsyncGenerator[bytes, None]:
+    async with aclosing(events):
+        yield writer.opening()
+        try:
+            async for event in events:
+                if type(event) is Settled:
+                    yield writer.finish(event)
+                elif piece := writer.event(event):
+                    yield piece
+        except AppError as exc:
+            yield writer.failure(exc, request_id)
 
 
 # --- Anthropic ----------------------------------------------------------------------------------

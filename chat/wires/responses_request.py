@@ -1,0 +1,168 @@
+"""OpenAI's Responses body → our request. Stateless: nothing is stored under a response id.
+
+Wire: platform.openai.com/docs/api-reference/responses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from agents.messages import CompletionRequest, File, Message, Part, Text, ToolOutput, ToolSpec, ToolUse
+from aiagents.lib.errors import InvalidRequest
+from chat.wires import reading
+from chat.wires.openai_request import EFFORTS
+from chat.wires.reading import JSON, wrong
+
+# Accepted and without effect here: they steer the vendor's own storage, caching or what it echoes.
+_IGNORED = {"store", "metadata", "service_tier", "include", "truncation", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "user", "stream_options"}
+_KNOWN = {
+    "model", "input", "instructions", "stream", "tools", "tool_choice", "parallel_tool_calls", "max_output_tokens",
+    "temperature", "top_p", "text", "reasoning", *_IGNORED,
+}  # fmt: skip
+_UNSUPPORTED = {"previous_response_id", "conversation", "background", "prompt", "max_tool_calls", "top_logprobs", "context_management"}
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseCall:
+    """What the caller asked for: the model call and how to answer."""
+
+    request: CompletionRequest
+    model: str
+    stream: bool
+    body: JSON
+
+
+def read(body: JSON) -> ResponseCall:
+    """The parsed body; InvalidRequest (400) names the field that is wrong."""
+    for name in _UNSUPPORTED & body.keys():
+        if body[name] not in (None, False):
+            raise InvalidRequest(f"{name} is not supported here: send the whole input.", param=name, code="unsupported_parameter")
+    reading.only(body, _KNOWN | _UNSUPPORTED)
+    system, messages = _input(body)
+    instructions = reading.text(body, "instructions", longest=10_000_000)
+    reasoning = reading.mapping(body.get("reasoning") or {}, "reasoning")
+    request = CompletionRequest(
+        messages=messages,
+        system="\n\n".join(filter(None, (instructions, system))),
+        tools=tuple(_tool(item, number) for number, item in enumerate(reading.items(body, "tools", reading.MAX_TOOLS))),
+        tool_choice=_tool_choice(body.get("tool_choice")),
+        parallel_tool_calls=reading.flag(body, "parallel_tool_calls", None),
+        temperature=reading.number(body, "temperature", 0, 2),
+        top_p=reading.number(body, "top_p", 0, 1),
+        max_output_tokens=reading.integer(body, "max_output_tokens", 1, 10_000_000),
+        response_format=_format(reading.mapping(body.get("text") or {}, "text").get("format")),
+        reasoning_effort=reading.choice(reasoning, "effort", EFFORTS),
+    )
+    return ResponseCall(request, reading.text(body, "model", required=True, longest=200), bool(reading.flag(body, "stream")), body)
+
+
+def _input(body: JSON) -> tuple[str, tuple[Message, ...]]:
+    if isinstance(body.get("input"), str) and body["input"]:
+        return "", (Message("user", (Text(body["input"]),)),)
+    system: list[str] = []
+    messages: list[Message] = []
+    names: dict[str, str] = {}
+    for number, item in enumerate(reading.items(body, "input", reading.MAX_MESSAGES, required=True)):
+        at = f"input[{number}]."
+        match item.get("type", "message"):
+            case "message":
+                role = item.get("role")
+                parts = _content(item, at)
+                if role in ("system", "developer"):
+                    system.append("".join(part.text for part in parts if isinstance(part, Text)))
+                elif role in ("user", "assistant"):
+                    messages.append(Message(role, parts))
+                else:
+                    raise wrong(at + "role", "must be user, assistant, system or developer")
+            case "function_call":
+                name = reading.text(item, "name", required=True, longest=200, at=at)
+                call_id = reading.text(item, "call_id", required=True, longest=200, at=at)
+                names[call_id] = name
+                _append(messages, "assistant", ToolUse(call_id, name, reading.text(item, "arguments", at=at) or "{}"))
+            case "function_call_output":
+                call_id = reading.text(item, "call_id", required=True, longest=200, at=at)
+                _append(messages, "tool", ToolOutput(call_id, names.get(call_id, call_id), _output(item, at)))
+            case "reasoning" | "item_reference":
+                continue  # encrypted by the vendor for itself, or a reference into its store
+            case kind:
+                raise wrong(at + "type", f"{str(kind)[:40]} is not supported", "unsupported_value")
+    if not messages:
+        raise wrong("input", "must hold at least one message that is not the system's")
+    return "\n\n".join(filter(None, system)), tuple(messages)
+
+
+def _append(messages: list[Message], role: Any, part: Part) -> None:
+    if messages and messages[-1].role == role:
+        messages[-1] = Message(role, (*messages[-1].parts, part))
+    else:
+        messages.append(Message(role, (part,)))
+
+
+def _output(item: JSON, at: str) -> str:
+    if isinstance(item.get("output"), str):
+        return str(item["output"])
+    return "".join(reading.text(part, "text", at=at + "output.") for part in reading.items(item, "output", reading.MAX_PARTS, at=at))
+
+
+def _content(item: JSON, at: str) -> tuple[Part, ...]:
+    if isinstance(item.get("content"), str):
+        return (Text(item["content"]),)
+    parts: list[Part] = []
+    for number, part in enumerate(reading.items(item, "content", reading.MAX_PARTS, required=True, at=at)):
+        where = f"{at}content[{number}]."
+        match part.get("type"):
+            case "input_text" | "output_text" | "text":
+                parts.append(Text(reading.text(part, "text", longest=10_000_000, at=where)))
+            case "refusal":
+                parts.append(Text(reading.text(part, "refusal", at=where)))
+            case "input_image":
+                parts.append(reading.image_from_url(reading.text(part, "image_url", required=True, longest=20_000_000, at=where), where + "image_url"))
+            case "input_file":
+                data = reading.text(part, "file_data", required=True, longest=20_000_000, at=where)
+                head, comma, encoded = data.partition(",")
+                media_type = head.removeprefix("data:").partition(";")[0] if comma else "application/pdf"
+                parts.append(File(media_type, encoded if comma else data, reading.text(part, "filename", longest=200, at=where) or "file"))
+            case kind:
+                raise wrong(where + "type", f"{str(kind)[:40]} is not supported", "unsupported_value")
+    return tuple(parts)
+
+
+def _tool(item: JSON, number: int) -> ToolSpec:
+    at = f"tools[{number}]."
+    if item.get("type") != "function":
+        raise wrong(at + "type", "only function tools are supported", "unsupported_value")
+    schema = item.get("parameters")
+    return ToolSpec(
+        name=reading.text(item, "name", required=True, longest=64, at=at),
+        description=reading.text(item, "description", longest=20_000, at=at),
+        parameters=reading.mapping(schema, at + "parameters") if schema is not None else {"type": "object", "properties": {}},
+        strict=bool(reading.flag(item, "strict")),
+    )
+
+
+def _tool_choice(value: Any) -> str:
+    if value in (None, "auto", "none", "required"):
+        return value or "auto"
+    if isinstance(value, dict) and value.get("type") == "function" and isinstance(value.get("name"), str):
+        return str(value["name"])
+    raise wrong("tool_choice", 'must be "auto", "none", "required" or name a function')
+
+
+def _format(value: Any) -> JSON | None:
+    if value is None:
+        return None
+    wanted = reading.mapping(value, "text.format")
+    match wanted.get("type"):
+        case "text":
+            return None
+        case "json_object":
+            return {"type": "json_object"}
+        case "json_schema":
+            return {
+                "type": "json_schema",
+                "name": reading.text(wanted, "name", required=True, longest=64, at="text.format."),
+                "schema": reading.mapping(wanted.get("schema") or {}, "text.format.schema"),
+                "strict": bool(reading.flag(wanted, "strict")),
+            }
+    raise wrong("text.format.type", "must be text, json_object or json_schema")
