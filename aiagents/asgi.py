@@ -9,10 +9,10 @@ import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aiagents.settings")
 
-from collections.abc import Awaitable, Callable  # noqa: E402
-from typing import Any  # noqa: E402
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-from django.core.asgi import get_asgi_application  # noqa: E402
+from django.core.asgi import get_asgi_application
 
 django = get_asgi_application()  # loads the apps, which the imports below need
 

@@ -1,3 +1,32 @@
-"""Every path that Django serves. The doors that carry tokens stand in asgi.py."""
+"""Every path that Django serves. The doors that carry tokens stand before it, in asgi.py."""
 
-urlpatterns: list = []
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from csp.decorators import csp_update
+from django.contrib import admin
+from django.urls import URLPattern, URLResolver, include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+# Swagger UI sets styles on elements; everything else of the policy stays.
+docs = csp_update({"style-src": ["'unsafe-inline'"]})(SpectacularSwaggerSplitView.as_view(url_name="schema"))
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", include("aiagents.monitoring.urls")),
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("docs", docs, name="docs"),
+    path("admin/", admin.site.urls),
+]
+for app in ("accounts", "billing", "agents", "chat", "tasks"):
+    if find_spec(f"{app}.urls"):
+        urlpatterns.append(path("", include(f"{app}.urls")))
+if find_spec("chat.pages"):
+    from chat import pages
+
+    urlpatterns.append(path("", pages.index, name="index"))
+
+handler400 = "aiagents.handlers.bad_request"
+handler403 = "aiagents.handlers.permission_denied"
+handler404 = "aiagents.handlers.not_found"
+handler500 = "aiagents.handlers.server_error"

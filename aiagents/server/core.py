@@ -13,24 +13,24 @@ from twisted.internet import asyncioreactor
 if "twisted.internet.reactor" not in sys.modules:  # before Daphne installs one on the plain loop
     asyncioreactor.install(uvloop.new_event_loop())
 
-import asyncio  # noqa: E402
-import logging  # noqa: E402
-import signal  # noqa: E402
-import socket  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Awaitable, Callable  # noqa: E402
-from functools import partial  # noqa: E402
-from typing import Any  # noqa: E402
+import asyncio
+import logging
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
 
-from daphne.server import Server as DaphneServer  # noqa: E402
-from django.conf import settings  # noqa: E402
-from twisted.internet import reactor  # noqa: E402
-from twisted.logger import globalLogBeginner  # noqa: E402
+from daphne.server import Server as DaphneServer
+from django.conf import settings
+from twisted.internet import reactor
+from twisted.logger import globalLogBeginner
 
-from aiagents.lib import draining  # noqa: E402
-from aiagents.server import SHUTTING_DOWN  # noqa: E402
-from aiagents.server.http import HTTPFactory, WebRequest  # noqa: E402
-from aiagents.server.websocket import WebSocketFactory, WebSocketProtocol  # noqa: E402
+from aiagents.lib import draining
+from aiagents.server import SHUTTING_DOWN
+from aiagents.server.http import HTTPFactory, WebRequest
+from aiagents.server.websocket import WebSocketFactory, WebSocketProtocol
 
 log = logging.getLogger(__name__)
 # Seconds for which an application may clean up after its client left, or after a drain that was not enough.
@@ -120,18 +120,16 @@ class Server(DaphneServer):
         log.info("draining: %d open connections, up to %d s", len(self._running()), settings.DRAIN_SECONDS)
         try:
             await draining.run(settings.DRAIN_SECONDS)
-            while self._running(WebRequest) and time.monotonic() < deadline:
-                await asyncio.sleep(0.05)
+            await self._ended(WebRequest, deadline - time.monotonic())
             self.port.stopListening()
             for protocol in self._running(WebSocketProtocol):
                 protocol.serverClose(SHUTTING_DOWN)
-            await self._until_quiet(1.0)
-            tasks = list(self._running().values())
-            for task in tasks:
+            await self._ended(None, 1.0)
+            overdue = self._running()
+            for task in overdue.values():
                 task.cancel()
-            if tasks:
-                await asyncio.wait(tasks, timeout=CANCEL_SECONDS)
-            log.info("drained; %d had to be cut", len(tasks))
+            await self._ended(None, CANCEL_SECONDS)
+            log.info("drained; %d had to be cut", len(overdue))
         except Exception:
             log.exception("the drain failed")
         finally:
@@ -146,7 +144,7 @@ class Server(DaphneServer):
                 found[protocol] = task
         return found
 
-    async def _until_quiet(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while self._running() and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+    async def _ended(self, kind: type | None, seconds: float) -> None:
+        """Wait until those that run now have ended, at most `seconds`."""
+        if tasks := self._running(kind).values():
+            await asyncio.wait(tasks, timeout=max(seconds, 0))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
+from kombu import Queue
 
 from aiagents.settings.env import ROOT, env
 
@@ -150,10 +152,13 @@ DATABASE_URL = env.database_url or _embedded_database_url()
 REDIS_URL = env.redis_url or _embedded_redis_url()
 DATABASES = {"default": database(DATABASE_URL)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASE_PREPARE = env.database_prepare
 # Threads that carry the database calls of the async doors; each keeps one pooled connection.
 DB_THREADS = 6
 
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+# A Valkey that hangs costs a caller these seconds, not forever.
+_CACHE_OPTIONS = {"socket_timeout": 2.0, "socket_connect_timeout": 0.5}
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "OPTIONS": _CACHE_OPTIONS}}
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001"]
 CHANNEL_LAYERS = {
     "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL], "capacity": 1000}}
@@ -170,9 +175,17 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 900, "unacked_restore_i
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# Two queues, so that sweeps never wait behind long tasks; a worker without -Q serves both.
+CELERY_TASK_QUEUES = [Queue("celery"), Queue("housekeeping")]
+CELERY_TASK_DEFAULT_QUEUE = "celery"
+CELERY_TASK_ROUTES = {f"{app}.tasks.sweep_*": {"queue": "housekeeping"} for app in ("accounts", "billing", "chat", "tasks", "aiagents")}
 CELERY_BEAT_SCHEDULE = {
+    "heartbeat": {"task": "aiagents.monitoring.tasks.heartbeat", "schedule": 10.0},
     "sweep-holds": {"task": "billing.tasks.sweep_holds", "schedule": 10.0},
+    "update-catalogue": {"task": "billing.tasks.update_catalogue", "schedule": 86400.0},
+    "prune-holds": {"task": "billing.tasks.prune_holds", "schedule": 3600.0},
     "sweep-turns": {"task": "chat.tasks.sweep_turns", "schedule": 10.0},
+    "sweep-sessions": {"task": "accounts.tasks.sweep_sessions", "schedule": 3600.0},
     "sweep-idempotency": {"task": "aiagents.tasks.sweep_idempotency", "schedule": 3600.0},
 }
 
@@ -181,7 +194,11 @@ AUTH_USER_MODEL = "accounts.User"
 # SHA-256 first: bcrypt alone stops at 72 bytes and bcrypt 5 raises above it.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.BCryptSHA256PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ["email", "name"]},
+    },
+    {"NAME": "accounts.passwords.NoEmailInsideValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
@@ -190,13 +207,20 @@ SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=env.access_token_minutes),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=env.refresh_token_days),
     "USER_ID_CLAIM": "sub",
+    "TOKEN_TYPE_CLAIM": "typ",
     "ALGORITHM": "HS256",
     "SIGNING_KEY": SECRET_KEY,
     "ISSUER": "aiagents",
     "AUDIENCE": "aiagents",
 }
 REFRESH_GRACE_SECONDS = env.refresh_grace_seconds
+# Attempts: from one address; on one account from one address.
 LOGIN_LIMIT_IP, LOGIN_LIMIT_ACCOUNT = env.login_limit_ip, env.login_limit_account
+# Attempts on one account from all addresses that never signed in to it: a password guessed by many machines.
+LOGIN_LIMIT_STRANGERS = "100/h"
+REGISTER_LIMIT_IP = "20/h"
+# Django's backend behind the same limits: the admin's login page.
+AUTHENTICATION_BACKENDS = ["accounts.signin.LimitedBackend"]
 
 # --- Limits on what comes in --------------------------------------------------------------------
 RATE_LIMIT_REQUESTS, RATE_LIMIT_WINDOW = env.rate_limit_requests, env.rate_limit_window
@@ -210,6 +234,10 @@ DRAIN_SECONDS = env.drain_seconds
 BUDGET_TIME_ZONE = env.budget_time_zone
 MONTHLY_COST_LIMIT = env.monthly_cost_limit
 DEFAULT_USER_MONTHLY_LIMIT = env.default_user_monthly_limit
+# Seconds after which a process asks whether the catalogue changed, and after which it reads it anew in any case.
+CATALOGUE_CHECK_SECONDS, CATALOGUE_RELOAD_SECONDS = 1.0, 5.0
+# Closed holds are kept this long (seconds): long enough to answer a late settlement with the first charge.
+HOLD_KEEP_SECONDS = 86400
 
 # --- API ----------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
@@ -268,8 +296,12 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
     }
 }
+CSRF_FAILURE_VIEW = "aiagents.handlers.csrf_failure"
+# Web processes and workers count into files here; /metrics adds them up. Must be set before prometheus_client loads.
+os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(DATA_DIR / "metrics"))
+METRICS_TOKEN = env.metrics_token.get_secret_value() if env.metrics_token else ""
 LOG_LEVEL, LOG_FORMAT, LOG_FILE = env.log_level, env.log_format, env.log_file
 LOGGING_CONFIG = "aiagents.lib.logging.configure"
 LOGGING: dict = {"level": LOG_LEVEL, "format": LOG_FORMAT, "file": LOG_FILE}
 
-Path(DATA_DIR).mkdir(parents=True, exist_ok=True)
+Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(parents=True, exist_ok=True)

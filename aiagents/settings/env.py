@@ -41,6 +41,7 @@ class Env(BaseSettings):
     database_url: str = Field("", description="postgres://… or sqlite:///…; empty: the embedded PostgreSQL")
     redis_url: str = Field("", description="redis://… or unix://…; empty: the embedded Valkey")
     database_pool_size: int = Field(12, description="PostgreSQL connections per process")
+    database_prepare: bool = Field(True, description="prepare the ledger's statements; off behind a pooler in transaction mode")
 
     # Sessions and limits
     access_token_minutes: int = 15
@@ -80,6 +81,7 @@ class Env(BaseSettings):
     log_level: str = "INFO"
     log_format: str = Field("json", description="json or console")
     log_file: str = Field("", description="rotating file beside the console; empty: none")
+    metrics_token: SecretStr | None = Field(None, description="bearer token that /metrics asks for; unset: open")
 
     @field_validator(
         "encryption_keys", "allowed_hosts", "csrf_trusted_origins", "cors_allowed_origins",

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import IO, Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
+
+from aiagents import demo, ground
+from aiagents.children import Child, Family, say
+from aiagents.server import processes
+from aiagents.settings.env import env
+
+# Seconds that each kind of process gets to end what it is doing.
+WORKER_GRACE, BEAT_GRACE = 30.0, 5.0
+
+
+class Command(BaseCommand):
+    help = "Run everything in this terminal: the embedded servers, the web server, the worker, beat and the vendor simulator."
+    requires_system_checks: list[str] = []
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        self.begun = time.monotonic()
+        self.stopping = 0
+        for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(sign, self._signalled)
+        lock = _lock(Path(settings.DATA_DIR))
+        try:
+            listener = processes.listen(settings.HOST, settings.PORT)
+        except processes.PortTaken as exc:
+            raise CommandError(str(exc)) from exc
+        family = Family(Path(settings.DATA_DIR))
+        if found := family.end_leftovers():
+            say("up", f"ended {found} processes of a run that was killed")
+        try:
+            self._start(family, listener.fileno())
+            announced = False
+
+            def tick() -> None:
+                nonlocal announced
+                if not announced and (checks := _ready()):
+                    announced = True
+                    self._banner(checks)
+
+            family.watch(lambda: bool(self.stopping), tick)
+        finally:
+            listener.close()
+            say("up", "stopping" + (" (again: without waiting)" if self.stopping else ""))
+            family.end(lambda: self.stopping > 1)
+            connections.close_all()
+            ground.stop_servers()
+            lock.close()
+            say("up", "stopped")
+
+    def _signalled(self, *_: object) -> None:
+        """The first asks for an orderly end; a second, more than a second later, for a quick one."""
+        now = time.monotonic()
+        if not self.stopping:
+            self.stopping, self.stopped_at = 1, now
+        elif now - self.stopped_at > 1:
+            self.stopping += 1
+
+    def _start(self, family: Family, descriptor: int) -> None:
+        """Everything, in an order that waits as little as possible: children import while the tables are made ready."""
+        os.environ.setdefault("LOG_FORMAT", "console")
+        shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+        Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(parents=True)
+        if _simulates():
+            os.environ["SIMULATOR"] = "true"
+            family.add(Child("simulator", [sys.executable, "-m", "agents.simulator", str(settings.SIMULATOR_PORT)], 3))
+        ground.start_servers()
+        ground.wait_for_database()
+        migrated = ground.migrate()
+        if migrated:
+            say("up", f"applied {migrated} migrations")
+        models = ground.load_catalogue(migrated)
+        if self.stopping:
+            return
+        web = [*processes.own_command(), "--fd", str(descriptor), "--processes", str(settings.WEB_PROCESSES)]
+        family.add(Child("web", web, settings.DRAIN_SECONDS + 20, pass_fds=(descriptor,)))
+        celery = [sys.executable, "-m", "celery", "-A", "aiagents"]
+        quiet = ["--loglevel", "WARNING", "--without-gossip", "--without-mingle"]
+        family.add(Child("worker", [*celery, "worker", "-n", "worker@%h", "-Q", "celery", "-c", "4", *quiet], WORKER_GRACE))
+        # Sweeps have a process of their own: long tasks can never keep them waiting.
+        family.add(Child("keeper", [*celery, "worker", "-n", "keeper@%h", "-Q", "housekeeping", "-P", "solo", *quiet], WORKER_GRACE))
+        family.add(Child("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile="], BEAT_GRACE))
+        # The simulator ends last, after those that call it.
+        family.children.sort(key=lambda child: child.name == "simulator")
+        self.models = models
+        self.logins, self.key = demo.seed() if settings.ENVIRONMENT != "production" else ([], "")
+        connections.close_all()
+
+    def _banner(self, checks: dict[str, Any]) -> None:
+        url = settings.SITE_URL
+        vendors = [name for name, has in settings.VENDORS.items() if not has["api_key"]] if _simulates() else []
+        lines = [f"aiagents {settings.VERSION} is up after {time.monotonic() - self.begun:.1f} s", ""]
+        lines += [f"chat      {url}/", f"API       {url}/docs", f"admin     {url}/admin/", f"health    {url}/health/ready", ""]
+        lines += [f"{login.role:<9} {login.email}   {login.password or '(its password was changed)'}" for login in self.logins]
+        if self.key:
+            lines += [f"API key   {self.key}", f"          curl {url}/v1/models -H 'Authorization: Bearer {self.key}'", ""]
+        database = "embedded PostgreSQL" if settings.EMBEDDED_POSTGRES else settings.DATABASES["default"]["ENGINE"].rsplit(".", 1)[-1]
+        lines += [
+            f"{self.models} models; {database}; {'embedded Valkey' if settings.EMBEDDED_VALKEY else 'your Redis'}; data in {settings.DATA_DIR}"
+        ]
+        if vendors:
+            lines += [f"No key for {', '.join(vendors)}: their answers are SIMULATED. Put real keys into .env."]
+        lines += [f"{name}: {check['status']}" for name, check in checks.items() if check["status"] == "degraded"]
+        rule = "=" * max(len(line) for line in lines)
+        for line in ["", rule, *lines, rule, "Ctrl-C stops everything.", ""]:
+            say("up", line)
+
+
+def _simulates() -> bool:
+    """On unless the operator said no, or every vendor has its key."""
+    wanted = settings.SIMULATOR or "simulator" not in env.model_fields_set
+    return wanted and not all(vendor["api_key"] for vendor in settings.VENDORS.values())
+
+
+def _ready() -> dict[str, Any] | None:
+    """The checks of /health/ready once it answers 200."""
+    host = "127.0.0.1" if settings.HOST in {"0.0.0.0", ""} else "[::1]" if settings.HOST == "::" else settings.HOST
+    named = next((name for name in settings.ALLOWED_HOSTS if "*" not in name), "localhost").lstrip(".")
+    request = urllib.request.Request(f"http://{host}:{settings.PORT}/health/ready", headers={"Host": named})
+    try:
+        with urllib.request.urlopen(request, timeout=1) as answer:
+            return json.load(answer)["checks"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _lock(folder: Path) -> IO[str]:
+    """Held while we run; the kernel lets go of it however we end."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = (folder / "up.lock").open("a+")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        lock.seek(0)
+        raise CommandError(f"aiagents already runs on {folder} (process {lock.read().strip() or 'unknown'}).") from exc
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock

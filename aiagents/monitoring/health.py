@@ -1,0 +1,143 @@
+"""What is up and what is down: probes, run side by side, each with its status and how long it took.
+
+A probe of another floor is registered: `health.register("providers", probe)`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import psutil
+from django.conf import settings
+from django.db import connection
+
+from aiagents.lib import draining, valkey
+from aiagents.lib.db import in_db
+
+log = logging.getLogger(__name__)
+Status = Literal["ok", "degraded", "down"]
+# Seconds a probe may take; and for which one report is given to all who ask, so that asking costs nothing.
+PROBE_SECONDS = 3.0
+KEEP_SECONDS = 1.0
+# A heartbeat older than this many seconds: three of its beats were missed.
+STALE_SECONDS = 35
+HEARTBEATS = {"worker": "health:worker", "beat": "health:beat"}
+LOW_DISK_BYTES = 500 * 1024 * 1024
+LOW_MEMORY_SHARE = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    status: Status
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+Probe = Callable[[], Awaitable[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`ready` is False when a needed part is down or this process is leaving: take it out of the balancer."""
+
+    ready: bool
+    body: dict[str, Any]
+
+
+# --- probes -------------------------------------------------------------------------------------
+
+
+async def database() -> Finding:
+    await in_db(_select)
+    return Finding("ok")
+
+
+def _select() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+
+
+async def store() -> Finding:
+    await valkey.client().ping()
+    return Finding("ok")
+
+
+async def heartbeat(name: str) -> Finding:
+    """A canary's age, not a ping: a worker that answers pings may still take no work."""
+    raw = await valkey.client().get(HEARTBEATS[name])
+    if raw is None:
+        return Finding("down", {"last_seen_seconds": None})
+    age = max(0.0, time.time() - float(raw))
+    return Finding("ok" if age < STALE_SECONDS else "down", {"last_seen_seconds": round(age, 1)})
+
+
+async def disk() -> Finding:
+    free = shutil.disk_usage(settings.DATA_DIR).free
+    return Finding("ok" if free > LOW_DISK_BYTES else "degraded", {"free_bytes": free})
+
+
+async def memory() -> Finding:
+    found = psutil.virtual_memory()
+    return Finding("ok" if found.available > found.total * LOW_MEMORY_SHARE else "degraded", {"available_bytes": found.available})
+
+
+_probes: dict[str, Probe] = {
+    "database": database,
+    "valkey": store,
+    "worker": lambda: heartbeat("worker"),
+    "beat": lambda: heartbeat("beat"),
+    "disk": disk,
+    "memory": memory,
+}
+# Without these no request can be served; the others only make the answer "degraded".
+NEEDED = frozenset({"database", "valkey"})
+
+
+def register(name: str, probe: Probe) -> None:
+    """Add a probe of another floor, or replace one (tests)."""
+    _probes[name] = probe
+
+
+# --- the report ---------------------------------------------------------------------------------
+
+_last: tuple[float, Report] | None = None
+
+
+async def report() -> Report:
+    """The state of everything, at most KEEP_SECONDS old."""
+    global _last
+    if _last is not None and time.monotonic() - _last[0] < KEEP_SECONDS and not draining.active():
+        return _last[1]
+    names = list(_probes)
+    results = await asyncio.gather(*(_run(_probes[name]) for name in names))
+    checks = dict(zip(names, results, strict=True))
+    needed_up = all(checks[name]["status"] != "down" for name in NEEDED)
+    well = all(check["status"] == "ok" for check in checks.values())
+    status = "draining" if draining.active() else "ok" if well else "degraded" if needed_up else "down"
+    made = Report(needed_up and not draining.active(), {"status": status, "checks": checks})
+    _last = (time.monotonic(), made)
+    return made
+
+
+async def _run(probe: Probe) -> dict[str, Any]:
+    begun = time.perf_counter()
+    try:
+        finding = await asyncio.wait_for(probe(), PROBE_SECONDS)
+    except TimeoutError:
+        finding = Finding("down", {"reason": f"no answer within {PROBE_SECONDS:.0f} s"})
+    except Exception as exc:
+        # The class says enough; a message could name hosts and users.
+        log.warning("health probe failed: %s", exc)
+        finding = Finding("down", {"reason": type(exc).__name__})
+    return {"status": finding.status, "latency_ms": round((time.perf_counter() - begun) * 1000, 1), **finding.details}
+
+
+def forget() -> None:
+    """Drop the kept report (tests)."""
+    global _last
+    _last = None

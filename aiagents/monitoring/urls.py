@@ -1,0 +1,10 @@
+from django.urls import path
+
+from aiagents.monitoring import views
+
+urlpatterns = [
+    path("health", views.alive),
+    path("health/ready", views.ready, name="ready"),
+    path("metrics", views.prometheus, name="metrics"),
+    path("api/v1/system/info", views.InfoView.as_view(), name="system-info"),
+]

@@ -1,0 +1,75 @@
+"""Health, metrics and what this installation is."""
+
+from __future__ import annotations
+
+import hmac
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+from drf_spectacular.utils import OpenApiTypes, extend_schema
+from prometheus_client import CONTENT_TYPE_LATEST
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from aiagents.monitoring import health, metrics
+
+
+@require_safe
+def alive(request: HttpRequest) -> HttpResponse:
+    """Liveness under servers other than ours; `asgi.py` answers it without coming here."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+async def ready(request: HttpRequest) -> HttpResponse:
+    """503 when a needed part is down or this process is leaving; the body says which part and how slow it was."""
+    report = await health.report()
+    response = JsonResponse(report.body, status=200 if report.ready else 503)
+    response["Cache-Control"] = "no-store"
+    if not report.ready:
+        response["Retry-After"] = "5"
+    return response
+
+
+@require_safe
+@never_cache
+def prometheus(request: HttpRequest) -> HttpResponse:
+    """The counters; with METRICS_TOKEN set, only for its bearer."""
+    token = settings.METRICS_TOKEN
+    if token and not hmac.compare_digest(request.headers.get("Authorization", "").encode(), f"Bearer {token}".encode()):
+        error = {"type": "not_authenticated", "message": "Give the metrics token.", "code": "not_authenticated", "param": None}
+        return JsonResponse({"error": {**error, "details": {}, "request_id": getattr(request, "request_id", "")}}, status=401)
+    return HttpResponse(metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
+
+
+class InfoView(APIView):
+    """What this installation is, for clients that adapt to it."""
+
+    permission_classes = [AllowAny]
+    authentication_classes: list = []
+
+    @extend_schema(responses=OpenApiTypes.OBJECT, auth=[], tags=["system"], summary="Name, version, limits, simulated vendors")
+    def get(self, request: Request) -> Response:
+        simulated = [vendor for vendor, has in settings.VENDORS.items() if settings.SIMULATOR and not has["api_key"]]
+        return Response(
+            {
+                "name": "aiagents",
+                "version": settings.VERSION,
+                "environment": settings.ENVIRONMENT,
+                "time": timezone.now(),
+                "default_model": settings.DEFAULT_MODEL,
+                "simulated_vendors": simulated,
+                "limits": {
+                    "max_body_bytes": settings.MAX_BODY_BYTES,
+                    "max_frame_bytes": settings.MAX_FRAME_BYTES,
+                    "max_concurrent_turns": settings.MAX_CONCURRENT_TURNS_PER_USER,
+                    "requests": settings.RATE_LIMIT_REQUESTS,
+                    "window_seconds": settings.RATE_LIMIT_WINDOW,
+                },
+            }
+        )
