@@ -1,0 +1,26 @@
+// Copying text, with an answer to the person on the button that was pressed.
+
+import { say } from "./notices.js";
+
+export async function copy(text, button) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    if (!oldWay(text)) return say("Copying is not allowed here.", "warn");
+  }
+  say("Copied");
+  button?.classList.add("done");
+  setTimeout(() => button?.classList.remove("done"), 1400);
+}
+
+/** Pages without TLS have no clipboard API. */
+function oldWay(text) {
+  const area = document.createElement("textarea");
+  area.value = text;
+  area.className = "off-screen";
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  return done;
+}

@@ -1,0 +1,86 @@
+// The list of conversations: pages of it, search, and what may be done to one.
+
+import { get, patch, remove } from "./api.js";
+import { emit, on } from "./bus.js";
+
+export const list = { items: [], next: null, loading: false, ended: false, search: "", archived: false };
+let generation = 0;
+
+/** Starts the list anew, e.g. after another search. */
+export function reload(changes = {}) {
+  Object.assign(list, changes, { items: [], next: null, ended: false, loading: false });
+  generation += 1;
+  return more();
+}
+
+/** Loads the next page, once at a time. */
+export async function more() {
+  if (list.loading || list.ended) return;
+  const mine = generation;
+  list.loading = true;
+  emit("conversations");
+  try {
+    const page = list.next ? await get(list.next) : await get("chat/conversations", { page_size: 30, search: list.search, archived: list.archived });
+    if (mine !== generation) return;
+    const known = new Set(list.items.map((one) => one.id));
+    list.items.push(...page.results.filter((one) => !known.has(one.id)));
+    list.next = page.next;
+    list.ended = !page.next;
+  } catch (problem) {
+    if (mine !== generation) return;
+    list.ended = true;
+    emit("problem", problem);
+  } finally {
+    if (mine === generation) list.loading = false;
+    emit("conversations");
+  }
+}
+
+export const find = (id) => list.items.find((one) => one.id === id);
+
+/** Puts a conversation into the list, or its new facts over the old ones. */
+export function remember(conversation) {
+  const known = find(conversation.id);
+  if (known) Object.assign(known, conversation);
+  else if (!list.search && Boolean(conversation.archived) === list.archived) list.items.unshift(conversation);
+  emit("conversations");
+}
+
+export function touch(id) {
+  const known = find(id);
+  if (!known) return;
+  known.updated_at = new Date().toISOString();
+  order();
+}
+
+function order() {
+  list.items.sort((a, b) => Number(b.pinned) - Number(a.pinned) || (a.updated_at < b.updated_at ? 1 : -1));
+  emit("conversations");
+}
+
+export const fetchOne = (id) => get(`chat/conversations/${id}`);
+
+export async function change(id, fields) {
+  const changed = await patch(`chat/conversations/${id}`, fields);
+  if ("archived" in fields && Boolean(changed.archived) !== list.archived) drop(id);
+  else remember(changed);
+  if ("pinned" in fields) order();
+  emit("conversation", changed);
+  return changed;
+}
+
+export async function erase(id) {
+  await remove(`chat/conversations/${id}`);
+  drop(id);
+  emit("conversation-gone", id);
+}
+
+function drop(id) {
+  list.items = list.items.filter((one) => one.id !== id);
+  emit("conversations");
+}
+
+on("signed-out", () => {
+  generation += 1;
+  Object.assign(list, { items: [], next: null, ended: false, loading: false, search: "", archived: false });
+});

@@ -1,0 +1,106 @@
+// "Why this model": the route's explanation as a person reads it.
+
+import { modelName, providerName } from "./catalogue.js";
+import { h } from "./dom.js";
+import { usd } from "./format.js";
+import { dialog } from "./overlay.js";
+
+export function showRoute(message) {
+  const facts = normalRoute(message.route);
+  const box = dialog("Why this model", summary(message, facts), tried(facts), table(facts, message.model), removed(facts), fine(facts));
+  box.el.classList.add("route-dialog");
+}
+
+/** The explanation's fields by one name each. */
+export function normalRoute(route) {
+  const candidates = (route.candidates ?? []).map((one) => ({ ...one, id: one.model ?? one.slug, cost: one.estimate_usd ?? one.estimated_cost_usd ?? one.cost_usd, total: one.total ?? one.score, scores: one.scores ?? {} }));
+  return {
+    reason: textOf(route.reason ?? route.summary ?? ""),
+    goal: route.goal ?? "",
+    requested: route.requested ?? route.requested_model ?? "",
+    candidates,
+    removed: (route.removed ?? route.excluded ?? []).map((one) => ({ id: one.model ?? one.slug, reason: words(one.reason ?? one.reasons) })),
+    tried: (route.tried ?? []).map((one) => ({ id: one.model, reason: words(one.reason ?? one.error ?? one.code) })),
+    baseline: typeof route.baseline === "string" ? { model: route.baseline } : (route.baseline ?? null),
+    saving: route.saving_usd ?? route.baseline?.saving_usd ?? null,
+    savingShare: route.saving_percent ?? route.saving_share ?? route.baseline?.saving_percent ?? null,
+    difficulty: route.difficulty ?? null,
+    weights: route.weights ?? null,
+    price: route.price ?? null,
+  };
+}
+
+const textOf = (reason) => (typeof reason === "string" ? reason : (reason?.text ?? reason?.message ?? ""));
+const words = (reason) => (Array.isArray(reason) ? reason.map(words).join(", ") : String(reason ?? "").replaceAll("_", " "));
+
+function summary(message, facts) {
+  const goal = facts.goal ? ` for the goal “${facts.goal}”` : "";
+  const asked = facts.requested && !facts.requested.startsWith("auto") ? `You asked for ${modelName(facts.requested)}.` : `Chosen automatically${goal}.`;
+  return h(
+    "div",
+    { class: "route-summary" },
+    h("p", {}, h("strong", {}, modelName(message.model)), message.provider ? ` by ${providerName(message.provider)}. ` : ". ", asked),
+    facts.reason && h("p", { class: "reason" }, facts.reason),
+    saving(facts),
+  );
+}
+
+function saving(facts) {
+  if (facts.saving === null && !facts.baseline) return null;
+  const amount = Number(facts.saving ?? 0);
+  const against = modelName(facts.baseline?.model ?? "") || "the baseline";
+  if (!amount) return null;
+  const share = facts.savingShare !== null ? ` (${Math.round(Math.abs(Number(facts.savingShare)))} %)` : "";
+  return h("p", { class: `saving ${amount < 0 ? "more" : ""}` }, `Estimated ${amount < 0 ? "extra cost" : "saving"} against ${against}: ${usd(String(Math.abs(amount)))}${share}`);
+}
+
+function tried(facts) {
+  if (!facts.tried.length) return null;
+  return h("section", {}, h("h3", {}, "Tried first"), h("ul", {}, facts.tried.map((one) => h("li", {}, `${modelName(one.id)}: ${one.reason || "did not answer"}`))));
+}
+
+function table(facts, used) {
+  if (!facts.candidates.length) return null;
+  const columns = [...new Set(facts.candidates.flatMap((one) => Object.keys(one.scores)))];
+  const cell = (value) => h("td", { class: "number" }, bar(value));
+  return h(
+    "section",
+    {},
+    h("h3", {}, "Candidates"),
+    h(
+      "div",
+      { class: "table-box", tabIndex: 0, role: "region", "aria-label": "Candidates" },
+      h(
+        "table",
+        {},
+        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Model"), h("th", { scope: "col" }, "Estimate"), columns.map((name) => h("th", { scope: "col" }, words(name))), h("th", { scope: "col" }, "Total"))),
+        h(
+          "tbody",
+          {},
+          facts.candidates.map((one) =>
+            h("tr", { class: one.id === used ? "used" : "" }, h("th", { scope: "row" }, modelName(one.id), one.id === used && h("span", { class: "badge" }, "used")), h("td", { class: "number" }, usd(one.cost)), columns.map((name) => cell(one.scores[name])), cell(one.total)),
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+/** A score from 0 to 1 as a small bar with its number. */
+function bar(value) {
+  const number = Number(value);
+  if (value === undefined || value === null || !Number.isFinite(number)) return "–";
+  const meter = h("meter", { min: "0", max: "1", "aria-hidden": "true" });
+  meter.value = Math.max(0, Math.min(1, number));
+  return [meter, h("span", {}, number.toFixed(2))];
+}
+
+function removed(facts) {
+  if (!facts.removed.length) return null;
+  return h("details", {}, h("summary", {}, `${facts.removed.length} model${facts.removed.length === 1 ? "" : "s"} left out`), h("ul", {}, facts.removed.map((one) => h("li", {}, h("strong", {}, modelName(one.id)), one.reason ? `: ${one.reason}` : ""))));
+}
+
+function fine(facts) {
+  const parts = [facts.difficulty !== null && `Estimated difficulty of the question: ${Number(facts.difficulty).toFixed(2)} of 1.`, "Estimates are made before the call; the answer's cost is what was really used."];
+  return h("p", { class: "fine" }, parts.filter(Boolean).join(" "));
+}

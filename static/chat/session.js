@@ -1,0 +1,126 @@
+// Who is signed in. The access token lives in this module only; see docs/adr on the page's session.
+
+import { emit } from "./bus.js";
+import { Problem, network } from "./problems.js";
+
+const KEY = "aiagents.refresh";
+// Names this browser's sign-in, so that tabs of two different people never exchange tokens.
+const NAME = "aiagents.session";
+const channel = "BroadcastChannel" in window ? new BroadcastChannel("aiagents.session") : null;
+let access = "";
+let renewal = null;
+
+const stored = () => sessionStorage.getItem(KEY) ?? "";
+const name = () => sessionStorage.getItem(NAME) ?? "";
+
+export const token = () => access;
+export const signedIn = () => Boolean(access);
+
+function keep(tokens, tell = true) {
+  access = tokens.access;
+  sessionStorage.setItem(KEY, tokens.refresh);
+  // Tabs share one family of tokens: a tab that kept the old one would be taken for a thief.
+  if (tell) share();
+}
+
+const share = () => channel?.postMessage({ kind: "tokens", name: name(), access, refresh: stored() });
+
+function forget(tell = true) {
+  const was = Boolean(access || stored());
+  if (tell && name()) channel?.postMessage({ kind: "left", name: name() });
+  access = "";
+  sessionStorage.removeItem(KEY);
+  sessionStorage.removeItem(NAME);
+  if (was) emit("signed-out");
+}
+
+let waiting = null;
+
+channel?.addEventListener("message", ({ data }) => {
+  if (data.kind === "tokens" && (data.name === name() || (waiting && !name()))) {
+    sessionStorage.setItem(NAME, data.name);
+    keep(data, false);
+    waiting?.();
+  } else if (data.kind === "left" && data.name === name()) forget(false);
+  else if (data.kind === "ask" && access && (!data.name || data.name === name())) share();
+});
+
+/** Tokens of another tab of this browser, if one is signed in and answers at once. */
+function askOtherTabs() {
+  if (!channel) return Promise.resolve(false);
+  return new Promise((resolve) => {
+    const done = (found) => {
+      waiting = null;
+      resolve(found);
+    };
+    waiting = () => done(true);
+    setTimeout(() => done(Boolean(access)), 120);
+    channel.postMessage({ kind: "ask", name: name() });
+  });
+}
+
+async function post(path, body, bearer = "") {
+  const headers = { "Content-Type": "application/json", Accept: "application/json" };
+  if (bearer) headers.Authorization = `Bearer ${bearer}`;
+  let response;
+  try {
+    response = await fetch(`/api/v1/auth/${path}`, { method: "POST", headers, body: JSON.stringify(body), credentials: "omit" });
+  } catch {
+    throw network();
+  }
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Problem(answer.error, response.status, Number(response.headers.get("Retry-After")) || null);
+  return answer;
+}
+
+/** True when this tab, or another of this browser, had a session that still holds. */
+export async function resume() {
+  if (await askOtherTabs()) return true;
+  return Boolean(stored()) && renew();
+}
+
+/** A new access token; callers at the same time share one request. False: the session is over. */
+export function renew(stale = access) {
+  if (access && access !== stale) return Promise.resolve(true);
+  renewal ??= locked(() => rotate(stale)).finally(() => {
+    renewal = null;
+  });
+  return renewal;
+}
+
+const locked = (work) => (navigator.locks ? navigator.locks.request("aiagents.refresh", work) : work());
+
+async function rotate(stale) {
+  // Another tab may have renewed while this one waited for the lock.
+  await new Promise((resolve) => setTimeout(resolve));
+  if (access && access !== stale) return true;
+  const refresh = stored();
+  if (!refresh) return forget(), false;
+  try {
+    keep(await post("refresh", { refresh }));
+    return true;
+  } catch (problem) {
+    if (problem.status !== 401 && problem.status !== 400 && problem.status !== 403) throw problem;
+    return forget(), false;
+  }
+}
+
+export async function logIn(email, password) {
+  begin(await post("login", { email, password }));
+}
+
+export async function register(email, password, fullName) {
+  begin(await post("register", fullName ? { email, password, name: fullName } : { email, password }));
+}
+
+function begin(answer) {
+  sessionStorage.setItem(NAME, crypto.getRandomValues(new Uint32Array(4)).join("-"));
+  keep(answer.access ? answer : answer.tokens);
+}
+
+export async function logOut(everywhere = false) {
+  const refresh = stored();
+  const bearer = access;
+  forget();
+  await post(everywhere ? "logout-all" : "logout", { refresh }, bearer).catch(() => {});
+}

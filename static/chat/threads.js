@@ -1,0 +1,167 @@
+// The conversation that is open: its messages, and what a person may do in it.
+
+import { get, post } from "./api.js";
+import { emit, on } from "./bus.js";
+import { change, fetchOne, find, remember, touch } from "./conversations.js";
+import { localMessage, normalMessage } from "./records.js";
+import { branch, startTurn } from "./branches.js";
+import { follow, running, send } from "./turns.js";
+
+const threads = new Map(); // conversation id -> thread
+export let current = blank();
+
+function blank() {
+  return { id: null, conversation: { title: "", settings: {} }, messages: [], loading: false, problem: null };
+}
+
+/** Shows a new, empty conversation; it is stored with its first question. */
+export function openNew() {
+  current = blank();
+  emit("thread", current);
+}
+
+/** Shows a conversation, from memory if it was open before, and refreshes it from the server. */
+export async function open(id) {
+  const thread = threads.get(id) ?? { ...blank(), id, loading: true, conversation: find(id) ?? { id, title: "", settings: {} } };
+  threads.set(id, thread);
+  current = thread;
+  emit("thread", thread);
+  await refresh(thread);
+}
+
+export async function refresh(thread) {
+  try {
+    const [conversation, messages] = await Promise.all([fetchOne(thread.id), messagesOf(thread.id)]);
+    thread.conversation = conversation;
+    merge(thread, messages);
+    thread.problem = null;
+    remember(conversation);
+  } catch (problem) {
+    thread.problem = problem;
+  }
+  thread.loading = false;
+  for (const message of thread.messages) if (!message.local && message.role === "assistant" && running(message)) follow(message);
+  if (current === thread) emit("thread", thread);
+}
+
+async function messagesOf(id) {
+  const found = [];
+  let page = await get(`chat/conversations/${id}/messages`, { page_size: 100 });
+  found.push(...page.results);
+  while (page.next) {
+    page = await get(page.next);
+    found.push(...page.results);
+  }
+  return found.map(normalMessage);
+}
+
+/** Records that are being written here keep their identity: their views and their stream hang on it. */
+function merge(thread, messages) {
+  const known = new Map(thread.messages.map((one) => [one.id, one]));
+  thread.messages = messages.map((fresh) => {
+    const old = known.get(fresh.id);
+    if (!old) return fresh;
+    if (running(old) && old.seq >= 0 && running(fresh)) return Object.assign(old, { siblings: fresh.siblings });
+    return Object.assign(old, fresh);
+  });
+}
+
+/** Asks a question at the end of the open conversation, or instead of one (`instead`: a message that is edited). */
+export async function ask(content, options, instead = null) {
+  const thread = current;
+  const kept = instead ? thread.messages.slice(0, thread.messages.indexOf(instead)) : thread.messages;
+  const parent = kept.findLast((one) => !one.local);
+  const question = localMessage({ role: "user", content, siblings: instead ? [...branch(instead), "new"] : [] });
+  const answer = localMessage({ role: "assistant", content: "", status: "pending" });
+  const before = thread.messages;
+  thread.messages = [...kept, question, answer];
+  emit("thread", thread);
+  const request = { content, ...options };
+  if (thread.id) request.conversation_id = thread.id;
+  if (thread.id && (parent || instead)) request.parent_id = parent?.id ?? null;
+  try {
+    const started = instead
+      ? await startTurn(`chat/messages/${instead.id}/edit`, { content, ...options }, answer)
+      : heavy(request)
+        ? await startTurn("chat/stream", request, answer)
+        : await send(request, answer);
+    question.id = started.user_message_id ?? started.user_message?.id ?? question.id;
+  } catch (error) {
+    thread.messages = before;
+    emit("thread", thread);
+    emit("problem", error);
+    throw error;
+  }
+  question.local = answer.local = false;
+  if (!thread.id) await adopt(thread, answer.conversation_id);
+  else touch(thread.id);
+  emit("asked", thread);
+  return answer;
+}
+
+// The socket takes frames up to 256 KiB; a question with pictures goes by REST.
+const heavy = (request) => typeof request.content !== "string" || request.content.length > 60000;
+
+async function adopt(thread, id) {
+  thread.id = id;
+  threads.set(id, thread);
+  thread.conversation = { ...thread.conversation, id };
+  if (current === thread) emit("location", id);
+  remember({ id, title: thread.conversation.title, pinned: false, archived: false, updated_at: new Date().toISOString() });
+}
+
+/** Another answer to the same question, beside the one that is there. */
+export async function regenerate(message, options = {}) {
+  const thread = current;
+  const before = thread.messages;
+  const at = before.indexOf(message);
+  const answer = localMessage({ role: "assistant", content: "", status: "pending", siblings: [...branch(message), "new"], conversation_id: thread.id });
+  thread.messages = [...before.slice(0, at), answer];
+  emit("thread", thread);
+  try {
+    await startTurn(`chat/messages/${message.id}/regenerate`, options, answer);
+    answer.local = false;
+    touch(thread.id);
+  } catch (error) {
+    thread.messages = before;
+    emit("thread", thread);
+    emit("problem", error);
+  }
+}
+
+/** Shows the sibling of `message` that is `step` further. */
+export async function switchBranch(message, step) {
+  const thread = current;
+  const ids = branch(message);
+  const target = ids[ids.indexOf(message.id) + step];
+  if (!target) return;
+  await change(thread.id, { leaf_id: target }).catch((problem) => emit("problem", problem));
+  await refresh(thread);
+}
+
+export const rate = (message, rating, comment = "") => post(`chat/messages/${message.id}/feedback`, comment ? { rating, comment } : { rating });
+
+on("turn-ended", async (message) => {
+  const thread = threads.get(message.conversation_id);
+  if (!thread) return;
+  // The stored conversation knows the title, the branches and the question's own id.
+  await refresh(thread);
+  if (!thread.conversation.title) setTimeout(() => refresh(thread), 1500);
+});
+on("conversation", (conversation) => {
+  const thread = threads.get(conversation.id);
+  if (!thread) return;
+  thread.conversation = conversation;
+  if (current === thread) emit("conversation-shown", conversation);
+});
+on("conversation-gone", (id) => {
+  threads.delete(id);
+  if (current.id === id) {
+    openNew();
+    emit("location", null);
+  }
+});
+on("signed-out", () => {
+  threads.clear();
+  current = blank();
+});

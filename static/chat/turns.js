@@ -1,0 +1,116 @@
+// Answers that are being written: events of the stream become the fields of a message record.
+
+import { emit, on } from "./bus.js";
+import { normalMessage } from "./records.js";
+import { ask, connect, tell } from "./socket.js";
+
+const live = new Map(); // message id -> message record
+
+export const running = (message) => message.status === "pending" || message.status === "streaming";
+export const liveIn = (conversationId) => [...live.values()].some((message) => message.conversation_id === conversationId);
+
+/** Sends a question; resolves with the ack once it is stored. `answer` is filled from then on. */
+export async function send(request, answer) {
+  const ack = await ask({ type: "send", ref: crypto.getRandomValues(new Uint32Array(3)).join("-"), ...request });
+  const facts = ack.data ?? ack;
+  answer.id = facts.message_id;
+  answer.conversation_id = facts.conversation_id;
+  watch(answer);
+  for (const frame of early.get(answer.id) ?? []) apply(frame);
+  early.delete(answer.id);
+  return facts;
+}
+
+// Events that overtook the ack: kept until their answer is known.
+const early = new Map();
+
+function watch(message) {
+  message.seq ??= -1;
+  live.set(message.id, message);
+  emit("live", message.conversation_id);
+}
+
+/** Follows an answer that is still being written, from what this page has seen of it. */
+export function follow(message) {
+  if (live.get(message.id) === message) return;
+  message.seq = -1;
+  message.replay = true; // the log is replayed from its start, over the partial text that is shown
+  watch(message);
+  connect();
+  resume(message);
+}
+
+const resume = (message) => tell({ type: "resume", message_id: message.id, after: message.seq });
+
+on("socket-open", () => {
+  for (const message of live.values()) resume(message);
+});
+
+export const cancel = (message) => tell({ type: "cancel", message_id: message.id });
+
+on("frame", (frame) => {
+  if (frame.message_id && !live.has(frame.message_id) && !ended.has(frame.message_id) && early.size < 50)
+    early.set(frame.message_id, [...(early.get(frame.message_id) ?? []), frame]);
+  apply(frame);
+});
+
+const ended = new Set();
+
+function apply(frame) {
+  const message = live.get(frame.message_id);
+  if (!message) return;
+  if (frame.seq !== undefined && frame.seq !== null) {
+    if (frame.seq <= message.seq) return;
+    message.seq = frame.seq;
+  }
+  if (message.replay) {
+    message.replay = false;
+    Object.assign(message, { content: "", reasoning: "", steps: [], fallbacks: [] });
+  }
+  APPLY[frame.type]?.(message, frame.data ?? frame);
+  emit("message", message);
+}
+
+const APPLY = {
+  "message.start": (message, data) => Object.assign(message, { status: "streaming", model: data.model, provider: data.provider, route: data.route ?? message.route }),
+  "route.fallback": (message, data) => message.fallbacks.push({ from: data.from, to: data.to, reason: data.reason }),
+  "content.delta": (message, data) => {
+    message.status = "streaming";
+    message.content += data.text;
+  },
+  "reasoning.delta": (message, data) => {
+    message.status = "streaming";
+    message.reasoning += data.text;
+  },
+  "tool.call": (message, data) => message.steps.push({ type: "tool.call", ...pick(data, ["call_id", "name", "arguments"]) }),
+  "tool.result": (message, data) => message.steps.push({ type: "tool.result", ...pick(data, ["call_id", "name", "status", "output", "latency_ms"]) }),
+  "message.end": (message, data) => {
+    const { seq, fallbacks, siblings, id } = message;
+    const final = normalMessage(data.message ?? data);
+    Object.assign(message, final, { id, seq, parent_id: final.parent_id ?? message.parent_id });
+    if (!message.fallbacks.length) message.fallbacks = fallbacks;
+    if (message.siblings.length < siblings.length) message.siblings = siblings;
+    if (running(message)) message.status = "complete";
+    close(message);
+  },
+  error: (message, data) => {
+    message.error = data.error ?? data;
+    if (running(message)) message.status = "failed";
+    close(message);
+  },
+};
+
+const pick = (data, names) => Object.fromEntries(names.filter((name) => name in data).map((name) => [name, data[name]]));
+
+function close(message) {
+  live.delete(message.id);
+  ended.add(message.id);
+  emit("turn-ended", message);
+  emit("live", message.conversation_id);
+}
+
+on("signed-out", () => {
+  live.clear();
+  early.clear();
+  ended.clear();
+});
