@@ -1,39 +1,125 @@
-"""Who is calling, from any door's headers."""
+"""Who is calling, from any door's headers: one answer for DRF, the hot doors, the WebSocket and `/v1`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from uuid import UUID
+from collections.abc import Mapping
 
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from rest_framework import exceptions
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.request import Request
+
+from accounts import cache, keys, principals, tickets
 from accounts.models import User
+from accounts.principals import Principal, Standing
+from aiagents.lib.db import in_db
+from aiagents.lib.errors import NotAuthenticated
+
+__all__ = [
+    "BearerAuthentication",
+    "BrowsableSessionAuthentication",
+    "Principal",
+    "authenticate",
+    "authenticate_sync",
+    "authenticate_ticket",
+    "principal_of",
+    "still_valid",
+]
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """An authenticated caller. Rights come from the database at authentication, never from the token.
+async def authenticate(headers: Mapping[str, str]) -> Principal:
+    """The caller's principal, from `Authorization: Bearer` (access token or API key) or `x-api-key`; else `NotAuthenticated`.
 
-    `auth_epoch` and `key_id` go with every hold, where the database checks them once more in the same statement.
+    Remembered for seconds (accounts/cache.py), forgotten at once when something about the user changes. Names are lower-case.
     """
-
-    user: User
-    auth_epoch: int
-    key_id: UUID | None = None
-    # None: an access token, which may do all that its user may. A key: its scopes.
-    scopes: frozenset[str] | None = None
-    # Requests per window; None: the user's default.
-    rate_limit: int | None = None
-    # Unix time at which the credential ends; None: never.
-    expires_at: float | None = None
-    family_id: UUID | None = None
-
-    @property
-    def user_id(self) -> UUID:
-        return self.user.id
-
-
-class BearerAuthentication:
-    """Placeholder."""
+    offered = principals.credential(headers)
+    if offered is None:
+        raise NotAuthenticated
+    try:
+        subject = offered.subject
+    except (ValueError, RecursionError) as exc:
+        raise NotAuthenticated from exc
+    known = cache.get(offered.digest, subject)
+    if known is not None:
+        return known
+    mark = cache.changes()
+    principal = await in_db(principals.find, offered)
+    cache.put(offered.digest, subject, principal, mark)
+    if principal.key_id:
+        keys.note_use(principal.key_id)
+    return principal
 
 
-class BrowsableSessionAuthentication:
-    """Placeholder."""
+def authenticate_sync(headers: Mapping[str, str]) -> Principal:
+    """The same against the database each time; for DRF."""
+    offered = principals.credential(headers)
+    if offered is None:
+        raise NotAuthenticated
+    principal = principals.find(offered)
+    if principal.key_id:
+        keys.note_use_now(principal.key_id)
+    return principal
+
+
+async def authenticate_ticket(ticket: str) -> Principal:
+    """Whom a WebSocket ticket was given to, once, within 30 s and while what it stands on still works."""
+    standing = await tickets.redeem(ticket)
+    principal = await in_db(principals.renew, standing)
+    if principal is None:
+        raise NotAuthenticated
+    return principal
+
+
+async def still_valid(principal: Principal) -> bool:
+    """Whether the credential of a long-lived connection still works; one query."""
+    return await in_db(principals.renew, Standing.of(principal)) is not None
+
+
+def principal_of(request: Request) -> Principal:
+    """The principal of an authenticated DRF request; a user without one (a test's `force_authenticate`) stands in person."""
+    return request.auth if isinstance(request.auth, Principal) else Principal(request.user, request.user.auth_epoch)
+
+
+class BearerAuthentication(BaseAuthentication):
+    """Access token or API key. First in the list, so that a request without either is 401 and not 403."""
+
+    def authenticate(self, request: Request) -> tuple[User, Principal] | None:
+        headers = {name: request.headers[name] for name in ("authorization", "x-api-key") if name in request.headers}
+        if not headers:
+            return None
+        try:
+            principal = authenticate_sync(headers)
+        except NotAuthenticated as exc:
+            # DRF's own class, so that DRF adds WWW-Authenticate; the body is the same as without any credential.
+            raise exceptions.NotAuthenticated(exc.message) from exc
+        return principal.user, principal
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="api"'
+
+
+class BrowsableSessionAuthentication(SessionAuthentication):
+    """The admin's browser session, for the browsable API, CSRF enforced."""
+
+    def authenticate(self, request: Request) -> tuple[User, Principal] | None:
+        found = super().authenticate(request)
+        return (found[0], Principal(found[0], found[0].auth_epoch)) if found else None
+
+
+class _BearerScheme(OpenApiAuthenticationExtension):
+    target_class = "accounts.authentication.BearerAuthentication"
+    name = ["bearer", "x-api-key"]
+
+    def get_security_definition(self, auto_schema: object) -> list[dict[str, str]]:
+        bearer = {"type": "http", "scheme": "bearer", "description": "an access token, or an API key (`aia_…`)"}
+        return [bearer, {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "an API key"}]
+
+
+class _SessionScheme(OpenApiAuthenticationExtension):
+    target_class = "accounts.authentication.BrowsableSessionAuthentication"
+    name = "session"
+
+    def get_security_definition(self, auto_schema: object) -> dict[str, str]:
+        from django.conf import settings
+
+        return {"type": "apiKey", "in": "cookie", "name": settings.SESSION_COOKIE_NAME, "description": "staff's browser session"}

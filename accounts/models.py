@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
-from django.db import models
-from django.db.models.functions import Lower
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Lower, Now
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
+from accounts import cache, hooks
 from aiagents.lib.ids import uuid7
 
 
 class UserManager(BaseUserManager["User"]):
     def create_user(self, email: str, password: str | None = None, **extra: Any) -> User:
         """A saved user; the e-mail is normalised to lower case."""
-        user = self.model(email=email.strip().lower(), **extra)
+        user = self.model(email=email, **extra)
         user.set_password(password)
         user.save(using=self._db)
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **extra: Any) -> User:
-        return self.create_user(email, password, role=User.Role.ADMIN, is_staff=True, is_superuser=True, **extra)
+        return self.create_user(email, password, **{"role": User.Role.ADMIN, "is_staff": True, "is_superuser": True} | extra)
 
     def get_by_natural_key(self, username: str | None) -> User:
-        return self.get(email=(username or "").strip().lower())
+        return self.get(email=normal_email(username or ""))
+
+
+def normal_email(email: str) -> str:
+    """The one spelling of an e-mail address that is stored and looked up."""
+    return email.strip().lower()
 
 
 class User(AbstractBaseUser, PermissionsMixin):
@@ -55,6 +64,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     objects = UserManager()
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: list[str] = []
+    # A change of any of these ends the user's sessions.
+    RIGHTS = ("password", "role", "is_active", "is_staff", "is_superuser")
 
     class Meta:
         ordering = ["-created_at"]
@@ -67,6 +78,62 @@ class User(AbstractBaseUser, PermissionsMixin):
     def is_admin(self) -> bool:
         return self.is_active and self.role == self.Role.ADMIN
 
+    def clean(self) -> None:
+        super().clean()
+        self.email = normal_email(self.email)
+
+    def save(self, *args: Any, keep_family: UUID | None = None, **kwargs: Any) -> None:
+        """Save; a new password, role or right ends the user's sessions in the same transaction, from whatever code it came.
+
+        `auth_epoch` is never written here: a copy loaded earlier would bring dead tokens back to life.
+        """
+        self.email = normal_email(self.email)
+        if self._state.adding:
+            with transaction.atomic():
+                super().save(*args, **kwargs)
+                hooks.user_created(self)
+            return
+        if kwargs.get("update_fields") is None:
+            skipped = self.get_deferred_fields() | {"auth_epoch", "id"}
+            kwargs["update_fields"] = [field.name for field in self._meta.concrete_fields if field.attname not in skipped]
+        saved = [name for name in self.RIGHTS if name in kwargs["update_fields"]]
+        # Django hashes an old password anew when its cost was raised: that saves this field alone and knows no new password.
+        rehash = list(kwargs["update_fields"]) == ["password"] and self._password is None and self.has_usable_password()
+        with transaction.atomic():
+            before = User.objects.select_for_update().filter(pk=self.pk).values(*saved).first() if saved else None
+            super().save(*args, **kwargs)
+            changed = [name for name in saved if before and before[name] != getattr(self, name)]
+            if changed and not rehash:
+                self.end_sessions(reason=changed[0], keep_family=keep_family)
+        cache.announce(self.pk)
+
+    def end_sessions(self, *, reason: str, keep_family: UUID | None = None) -> int:
+        """End every access token, refresh token, browser session and open socket; one session may be kept. How many families ended.
+
+        The kept one's access tokens end too: it refreshes. API keys live on (docs/adr/0010).
+        """
+        with transaction.atomic():
+            User.objects.filter(pk=self.pk).update(auth_epoch=F("auth_epoch") + 1)
+            self.auth_epoch = User.objects.values_list("auth_epoch", flat=True).get(pk=self.pk)
+            ended = self.token_families.exclude(pk=keep_family).revoke(reason)
+            self.token_families.filter(pk=keep_family).update(auth_epoch=self.auth_epoch)
+        cache.announce(self.pk)
+        return ended
+
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        # Django's own hash covers the password only; browser sessions must end with the epoch too.
+        return salted_hmac("accounts.User.session", f"{self.password}:{self.auth_epoch}", secret=secret, algorithm="sha256").hexdigest()
+
+
+class TokenFamilyQuerySet(models.QuerySet["TokenFamily"]):
+    def live(self) -> TokenFamilyQuerySet:
+        """Families whose tokens work, by the database's clock; their user's state not considered."""
+        return self.filter(revoked_at=None, expires_at__gt=Now())
+
+    def revoke(self, reason: str) -> int:
+        """End those that still live. The caller announces it (`cache.announce`)."""
+        return self.filter(revoked_at=None).update(revoked_at=Now(), revoked_reason=reason)
+
 
 class TokenFamily(models.Model):
     """One sign-in. Its refresh tokens carry (id, generation); only the current generation may be used.
@@ -76,6 +143,8 @@ class TokenFamily(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(User, models.CASCADE, related_name="token_families")
+    # The user's epoch when the password was checked: a sign-in that raced a password change is dead at birth.
+    auth_epoch = models.PositiveIntegerField(default=0)
     generation = models.PositiveIntegerField(default=0)
     rotated_at = models.DateTimeField(default=timezone.now)
     expires_at = models.DateTimeField()
@@ -85,9 +154,20 @@ class TokenFamily(models.Model):
     ip = models.GenericIPAddressField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
+    objects = TokenFamilyQuerySet.as_manager()
+
     class Meta:
         verbose_name_plural = "token families"
         indexes = [models.Index(fields=["user", "revoked_at"]), models.Index(fields=["expires_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} since {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    def live(self) -> ApiKeyQuerySet:
+        """Keys that work, by the database's clock: not revoked, not expired, their user active."""
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), revoked_at=None, user__is_active=True)
 
 
 class ApiKey(models.Model):
@@ -112,8 +192,11 @@ class ApiKey(models.Model):
     last_used_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
+    objects = ApiKeyQuerySet.as_manager()
+
     class Meta:
         ordering = ["-created_at"]
+        verbose_name, verbose_name_plural = "API key", "API keys"
         indexes = [models.Index(fields=["user", "-created_at"])]
 
     def __str__(self) -> str:
@@ -136,3 +219,6 @@ class AuditEvent(models.Model):
     class Meta:
         ordering = ["-at", "-id"]
         indexes = [models.Index(fields=["-at"]), models.Index(fields=["actor", "-at"]), models.Index(fields=["action", "-at"])]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.action}"

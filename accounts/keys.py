@@ -1,0 +1,139 @@
+"""API keys: the only code that sees a raw key."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import re
+import secrets
+import time
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from accounts import audit, cache, hooks
+from accounts.models import ApiKey, User
+from aiagents.lib.db import in_db
+from aiagents.lib.errors import Conflict, InvalidRequest, PermissionDenied, Unavailable
+
+log = logging.getLogger(__name__)
+PREFIX = "aia_"
+MAX_PER_USER = 100
+# A use is written down at most this often, seconds, and this long after it happened.
+NOTE_EVERY, NOTE_AFTER = 60, 5
+_SHAPE = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
+_used: set[UUID] = set()
+_noted_at: dict[UUID, float] = {}
+_timers: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.TimerHandle] = WeakKeyDictionary()
+
+
+def create(
+    user: User,
+    *,
+    name: str,
+    scopes: Iterable[str],
+    expires_at: datetime | None = None,
+    monthly_budget_usd: Decimal | None = None,
+    rate_limit: int | None = None,
+    creator_scopes: frozenset[str] | None = None,
+    ip: str = "",
+) -> tuple[ApiKey, str]:
+    """A new key and its raw form, which exists nowhere else and never again.
+
+    `creator_scopes`: the scopes of the credential that asks; None: the user in person. No key is stronger than its maker.
+    """
+    wanted = sorted(set(scopes))
+    if not wanted or set(wanted) - set(ApiKey.Scope.values):
+        raise InvalidRequest("A key needs scopes, each one of: " + ", ".join(ApiKey.Scope.values) + ".", param="scopes")
+    if creator_scopes is not None and not set(wanted) <= creator_scopes:
+        raise PermissionDenied("A key cannot make a stronger key.")
+    if rate_limit is not None and not 1 <= rate_limit <= settings.RATE_LIMIT_REQUESTS:
+        raise InvalidRequest(f"A key's rate limit is 1 to {settings.RATE_LIMIT_REQUESTS} requests per window.", param="rate_limit")
+    if ApiKey.objects.filter(user=user, revoked_at=None).count() >= MAX_PER_USER:
+        raise Conflict(f"There are {MAX_PER_USER} keys already; revoke one first.", code="too_many_keys")
+    raw = PREFIX + secrets.token_urlsafe(32)
+    with transaction.atomic():
+        key = ApiKey.objects.create(
+            user=user, name=name, prefix=raw[:12], digest=digest(raw), scopes=wanted, expires_at=expires_at, rate_limit=rate_limit
+        )
+        if monthly_budget_usd is not None:
+            hooks.set_key_budget(key.id, monthly_budget_usd)
+        audit.record("api_key.create", actor=user, target=key, ip=ip, details={"name": name, "scopes": wanted})
+    return key, raw
+
+
+def digest(raw: str) -> str:
+    """What is stored of a key. Plain SHA-256 is enough: 256 random bits cannot be searched."""
+    return hashlib.sha256(raw.encode()).hexdigest()
+
+
+def find(raw: str) -> ApiKey | None:
+    """The live key that this is, with its user."""
+    if not _SHAPE.fullmatch(raw):
+        return None
+    return ApiKey.objects.live().select_related("user").filter(digest=digest(raw)).first()
+
+
+def revoke(key: ApiKey, *, actor: User | None, ip: str = "") -> bool:
+    """End a key at once, in every process. False if it had ended before."""
+    with transaction.atomic():
+        ended = ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=Now())
+        if ended:
+            audit.record("api_key.revoke", actor=actor, target=key, ip=ip)
+    cache.announce(key.user_id)
+    return bool(ended)
+
+
+def write_use(ids: Iterable[UUID]) -> None:
+    """Write `last_used_at` of those keys that have none of the last minute."""
+    stale = Q(last_used_at=None) | Q(last_used_at__lt=Now() - timedelta(seconds=NOTE_EVERY))
+    with transaction.atomic():
+        # A row that another process writes just now says the same: skip it, so that two batches never wait for each other.
+        due = ApiKey.objects.select_for_update(skip_locked=True).filter(stale, pk__in=list(ids))
+        ApiKey.objects.filter(pk__in=list(due.values_list("pk", flat=True))).update(last_used_at=Now())
+
+
+def note_use_now(key_id: UUID) -> None:
+    """Write a use at once, unless this process did within the minute. For code that is in a database thread anyway."""
+    if _first_this_minute(key_id):
+        write_use([key_id])
+
+
+def note_use(key_id: UUID) -> None:
+    """Remember a use; the running loop writes all of them together a little later, off the request's path."""
+    if not _first_this_minute(key_id):
+        return
+    _used.add(key_id)
+    loop = asyncio.get_running_loop()
+    timer = _timers.get(loop)
+    if timer is None or timer.when() < loop.time():
+        _timers[loop] = loop.call_later(NOTE_AFTER, lambda: loop.create_task(flush_uses()))
+
+
+def _first_this_minute(key_id: UUID) -> bool:
+    now = time.monotonic()
+    if now - _noted_at.get(key_id, float("-inf")) < NOTE_EVERY:
+        return False
+    if len(_noted_at) >= 10_000:
+        _noted_at.clear()
+    _noted_at[key_id] = now
+    return True
+
+
+async def flush_uses() -> None:
+    """Write the remembered uses now."""
+    ids = set(_used)
+    _used.difference_update(ids)
+    try:
+        if ids:
+            await in_db(write_use, ids)
+    except Unavailable:
+        log.warning("the last use of %s API keys was not written", len(ids))

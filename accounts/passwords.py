@@ -1,0 +1,40 @@
+"""What a new password must be, before anything is hashed."""
+
+from __future__ import annotations
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+
+from accounts.models import User
+
+# Bytes. Longer ones are refused before any work; nothing shorter is ever truncated (SHA-256 goes before bcrypt).
+MAX_BYTES = 4096
+
+
+def too_long(password: str) -> bool:
+    return len(password) > MAX_BYTES or len(password.encode("utf-8", "surrogatepass")) > MAX_BYTES
+
+
+def problems(password: str, user: User) -> list[str]:
+    """Sentences on why this password will not do for this (perhaps unsaved) user; empty if it will."""
+    if too_long(password):
+        return [f"This password is longer than {MAX_BYTES} bytes."]
+    try:
+        validate_password(password, user)
+    except ValidationError as exc:
+        return list(exc.messages)
+    return []
+
+
+class NoEmailInsideValidator:
+    """Refuses a password that contains the e-mail or the part before its @, which similarity alone lets through when padded."""
+
+    def validate(self, password: str, user: User | None = None) -> None:
+        email = (getattr(user, "email", "") or "").casefold()
+        local = email.partition("@")[0]
+        given = password.casefold()
+        if email and (email in given or (len(local) >= 5 and local in given)):
+            raise ValidationError("The password contains your e-mail address.", code="password_contains_email")
+
+    def get_help_text(self) -> str:
+        return "Your password can't contain your e-mail address."

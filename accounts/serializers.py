@@ -1,0 +1,153 @@
+"""The shapes of `/api/v1/auth/`. Each names all that may be written; anything else is 400."""
+
+from __future__ import annotations
+
+import zoneinfo
+from typing import Any
+
+from django.utils import timezone
+from rest_framework import serializers
+
+from accounts import hooks, permissions
+from accounts.authentication import principal_of
+from accounts.models import ApiKey, User, normal_email
+from accounts.interim import StrictFieldsMixin
+
+ZONES = frozenset(zoneinfo.available_timezones())
+
+
+def password_field(**options: Any) -> serializers.CharField:
+    # No max_length: it would count characters; accounts/passwords.py counts bytes and says so in its own words.
+    return serializers.CharField(write_only=True, trim_whitespace=False, style={"input_type": "password"}, **options)
+
+
+class PreferencesSerializer(StrictFieldsMixin, serializers.Serializer):
+    default_model = serializers.RegexField(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}\Z", help_text="a model id, `auto`, or `auto:goal`")
+    goal = serializers.ChoiceField(User.Goal.choices)
+    time_zone = serializers.CharField(max_length=64, help_text="an IANA name, for display")
+
+    def validate_time_zone(self, value: str) -> str:
+        if value not in ZONES:
+            raise serializers.ValidationError("There is no such time zone.")
+        return value
+
+
+class UserSerializer(serializers.ModelSerializer):
+    """A user as they see themselves."""
+
+    permissions = serializers.SerializerMethodField()
+    preferences = PreferencesSerializer(source="*", read_only=True)
+
+    class Meta:
+        model = User
+        fields = ["id", "email", "name", "role", "permissions", "preferences", "created_at"]
+        read_only_fields = fields
+
+    def get_permissions(self, user: User) -> list[str]:
+        request = self.context["request"]
+        # At sign-in the request itself is nobody's; the answer is for the user in person.
+        known = request.user.is_authenticated and request.user.pk == user.pk
+        return permissions.of(principal_of(request)) if known else permissions.of_user(user)
+
+
+class ProfileSerializer(StrictFieldsMixin, UserSerializer):
+    """The user with the month's spend and budget; name and preferences may be changed."""
+
+    preferences = PreferencesSerializer(source="*")
+    budget = serializers.SerializerMethodField(help_text="this month: spent, held and limit in USD")
+
+    class Meta(UserSerializer.Meta):
+        fields = [*UserSerializer.Meta.fields, "budget"]
+        read_only_fields = [name for name in fields if name not in {"name", "preferences"}]
+
+    def get_budget(self, user: User) -> dict[str, Any]:
+        return dict(hooks.profile_budget(user))
+
+    def update(self, user: User, validated: dict[str, Any]) -> User:
+        for name, value in validated.items():
+            setattr(user, name, value)
+        user.save(update_fields=list(validated))
+        return user
+
+
+class EmailField(serializers.EmailField):
+    def to_internal_value(self, data: Any) -> str:
+        return normal_email(super().to_internal_value(data))
+
+
+class RegisterSerializer(StrictFieldsMixin, serializers.Serializer):
+    email = EmailField(max_length=254)
+    password = password_field()
+    name = serializers.CharField(max_length=150, required=False, allow_blank=True, default="")
+
+
+class LoginSerializer(StrictFieldsMixin, serializers.Serializer):
+    email = EmailField(max_length=254)
+    password = password_field()
+
+
+class RefreshSerializer(StrictFieldsMixin, serializers.Serializer):
+    refresh = serializers.CharField(max_length=2048, write_only=True)
+
+
+class LogoutSerializer(StrictFieldsMixin, serializers.Serializer):
+    refresh = serializers.CharField(max_length=2048, write_only=True, required=False, help_text="else: the session of the access token")
+
+
+class PasswordSerializer(StrictFieldsMixin, serializers.Serializer):
+    current_password = password_field()
+    new_password = password_field()
+    revoke_api_keys = serializers.BooleanField(default=False, help_text="end the API keys too")
+
+
+class PairSerializer(serializers.Serializer):
+    access = serializers.CharField()
+    refresh = serializers.CharField()
+
+
+class SignedInSerializer(PairSerializer):
+    user = UserSerializer()
+
+
+class AccessSerializer(serializers.Serializer):
+    access = serializers.CharField(help_text="a new access token: the old one ended; the refresh token goes on")
+
+
+class EndedSerializer(serializers.Serializer):
+    sessions_ended = serializers.IntegerField()
+
+
+class TicketSerializer(serializers.Serializer):
+    ticket = serializers.CharField()
+    expires_in = serializers.IntegerField(help_text="seconds")
+
+
+class ApiKeySerializer(StrictFieldsMixin, serializers.ModelSerializer):
+    """A key without its secret."""
+
+    scopes = serializers.MultipleChoiceField(choices=ApiKey.Scope.choices, allow_empty=False)
+    monthly_budget_usd = serializers.DecimalField(max_digits=12, decimal_places=2, min_value=0, required=False, allow_null=True, default=None)
+    rate_limit = serializers.IntegerField(min_value=1, max_value=1_000_000, required=False, allow_null=True, default=None)
+
+    class Meta:
+        model = ApiKey
+        fields = ["id", "name", "prefix", "scopes", "monthly_budget_usd", "rate_limit", "expires_at", "last_used_at", "created_at"]
+        read_only_fields = ["id", "prefix", "last_used_at", "created_at"]
+
+    def validate_expires_at(self, value: Any) -> Any:
+        if value is not None and value <= timezone.now():
+            raise serializers.ValidationError("This time is past.")
+        return value
+
+    def to_representation(self, key: ApiKey) -> dict[str, Any]:
+        key.monthly_budget_usd = self.context.get("budgets", {}).get(key.id)  # type: ignore[attr-defined]
+        return super().to_representation(key) | {"scopes": sorted(key.scopes)}
+
+
+class NewApiKeySerializer(ApiKeySerializer):
+    """The one answer that holds the key itself."""
+
+    key = serializers.CharField(read_only=True, help_text="shown this once")
+
+    class Meta(ApiKeySerializer.Meta):
+        fields = [*ApiKeySerializer.Meta.fields, "key"]

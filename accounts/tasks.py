@@ -1,0 +1,27 @@
+"""Beat's housekeeping."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from celery import shared_task
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from accounts.models import TokenFamily
+
+# Ended sessions stay this long: where an account was signed in from is asked by the sign-in limit and by people.
+KEEP = timedelta(days=30)
+BATCH = 5_000
+
+
+@shared_task
+def sweep_sessions() -> int:
+    """Delete sessions that ended more than 30 days ago, in batches, each its own short transaction. How many."""
+    old, total = Now() - KEEP, 0
+    while True:
+        ids = TokenFamily.objects.filter(Q(expires_at__lt=old) | Q(revoked_at__lt=old)).values_list("pk", flat=True)[:BATCH]
+        deleted, _ = TokenFamily.objects.filter(pk__in=list(ids)).delete()
+        total += deleted
+        if not deleted:
+            return total

@@ -1,0 +1,107 @@
+"""Limits on guessing, by django-ratelimit's counters; in this process's memory while Valkey is away.
+
+docs/adr/0010 says why an account is counted per address, and why strangers share a second, wider limit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from datetime import timedelta
+
+import redis
+from django.conf import settings
+from django.core.cache import cache
+from django.utils import timezone
+from django_ratelimit.core import get_usage
+
+from accounts.models import TokenFamily, normal_email
+from aiagents.lib.errors import RateLimited
+from aiagents.lib.netaddr import bucket_ip
+
+log = logging.getLogger(__name__)
+# An address that signed in to the account within this time is no stranger to it.
+KNOWN_FOR = timedelta(days=30)
+_lock = threading.Lock()
+_local: dict[tuple[str, str], tuple[float, int]] = {}
+
+
+def count_sign_in(email: str, ip: str) -> None:
+    """Count one attempt and refuse it (`RateLimited`, 429) beyond a limit, whether or not the password would be right."""
+    bucket, account = bucket_ip(ip), _account(email)
+    _count("login-ip", bucket, settings.LOGIN_LIMIT_IP)
+    _count("login-account", f"{account}@{bucket}", settings.LOGIN_LIMIT_ACCOUNT)
+    # Refused attempts end above, so one address adds little here: it takes many to close the account to strangers.
+    wait = _wait("login-strangers", account, settings.LOGIN_LIMIT_STRANGERS)
+    if wait and not _knows(email, bucket):
+        _refuse(wait)
+
+
+def count_registration(ip: str) -> None:
+    """Count one registration of this address, refused or not, and refuse it beyond the limit."""
+    _count("register-ip", bucket_ip(ip), settings.REGISTER_LIMIT_IP)
+
+
+def clear(email: str) -> None:
+    """Forget the attempts on one account, from every address; for an admin. The addresses' own limits stay."""
+    cache.set(_salt_key(email), str(time.time_ns()), timeout=86400)
+
+
+def _knows(email: str, bucket: str) -> bool:
+    since = timezone.now() - KNOWN_FOR
+    families = TokenFamily.objects.filter(user__email=normal_email(email), created_at__gte=since).exclude(ip=None)
+    return any(bucket_ip(str(ip)) == bucket for ip in families.order_by("ip").values_list("ip", flat=True).distinct()[:200])
+
+
+def _account(email: str) -> str:
+    """The account's name in counters: no address in clear, and a new one after `clear`."""
+    try:
+        salt = cache.get(_salt_key(email), "")
+    except redis.RedisError:
+        salt = ""
+    return hashlib.sha256(f"{normal_email(email)}:{salt}".encode()).hexdigest()
+
+
+def _salt_key(email: str) -> str:
+    return "login-cleared:" + hashlib.sha256(normal_email(email).encode()).hexdigest()
+
+
+def _count(group: str, value: str, rate: str) -> None:
+    wait = _wait(group, value, rate)
+    if wait:
+        _refuse(wait)
+
+
+def _refuse(wait: int) -> None:
+    raise RateLimited("Too many attempts; try again later.", retry_after=wait)
+
+
+def _wait(group: str, value: str, rate: str) -> int:
+    """Count once; 0 if that is within the rate, else the seconds until it may be tried again."""
+    try:
+        usage = get_usage(None, group=group, key=lambda *_: value, rate=rate, increment=True)
+    except redis.RedisError:
+        log.warning("Valkey is away: sign-in attempts are counted in this process only")
+        usage = _count_here(group, value, rate)
+    if not usage or not usage["should_limit"]:
+        return 0
+    return max(1, usage["time_left"])
+
+
+def _count_here(group: str, value: str, rate: str) -> dict[str, int | bool]:
+    """The same window kept in this process; bounded, the nearest to its end going first."""
+    from django_ratelimit.core import _split_rate
+
+    limit, period = _split_rate(rate)
+    now = time.monotonic()
+    with _lock:
+        ends, count = _local.get((group, value), (0.0, 0))
+        if ends <= now:
+            ends, count = now + period, 0
+        if len(_local) >= 10_000:
+            for key in sorted(_local, key=lambda key: _local[key][0])[:1000]:
+                del _local[key]
+        _local[group, value] = (ends, count + 1)
+    return {"should_limit": count + 1 > limit, "time_left": int(ends - now) + 1}

@@ -1,0 +1,19 @@
+"""`/api/v1/auth/…`; whole paths, included at the root."""
+
+from django.urls import path
+
+from accounts.views import account, sessions
+
+app_name = "accounts"
+urlpatterns = [
+    path("api/v1/auth/register", sessions.Register.as_view(), name="register"),
+    path("api/v1/auth/login", sessions.Login.as_view(), name="login"),
+    path("api/v1/auth/refresh", sessions.Refresh.as_view(), name="refresh"),
+    path("api/v1/auth/logout", sessions.Logout.as_view(), name="logout"),
+    path("api/v1/auth/logout-all", sessions.LogoutAll.as_view(), name="logout-all"),
+    path("api/v1/auth/ws-ticket", sessions.WebSocketTicket.as_view(), name="ws-ticket"),
+    path("api/v1/auth/profile", account.Profile.as_view(), name="profile"),
+    path("api/v1/auth/password", account.Password.as_view(), name="password"),
+    path("api/v1/auth/api-keys", account.ApiKeys.as_view(), name="api-keys"),
+    path("api/v1/auth/api-keys/<uuid:id>", account.ApiKeyDetail.as_view(), name="api-key"),
+]

@@ -1,0 +1,123 @@
+"""The user's own account: profile, password, API keys."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib.auth import update_session_auth_hash
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.permissions import SAFE_METHODS, BasePermission
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import hooks, keys, signin, tokens
+from accounts.authentication import principal_of
+from accounts.models import ApiKey, User
+from accounts.origin import Origin
+from accounts.permissions import HasScope, InPerson
+from accounts.serializers import AccessSerializer, ApiKeySerializer, NewApiKeySerializer, PasswordSerializer, ProfileSerializer
+from accounts.views.base import AuthView, answers
+from aiagents.lib.api import CursorPagination
+from aiagents.lib.errors import NotFound
+
+
+class Profile(AuthView):
+    serializer_class = ProfileSerializer
+    required_scope = ApiKey.Scope.BILLING
+
+    def get_permissions(self) -> list[BasePermission]:
+        """Keys that read may read it; changes are for the user in person."""
+        return [HasScope() if self.request.method in SAFE_METHODS else InPerson()]
+
+    def get_object(self) -> User:
+        # A fresh row, for writing: the principal's user may be shared.
+        return User.objects.get(pk=self.request.user.pk)
+
+    @extend_schema(tags=["auth"], responses=answers({200: ProfileSerializer}, 401, 403))
+    def get(self, request: Request) -> Response:
+        """The user, their role, permissions and preferences, and this month's spend and budget."""
+        return Response(self.get_serializer(self.get_object()).data)
+
+    @extend_schema(tags=["auth"], responses=answers({200: ProfileSerializer}, 400, 401, 403))
+    def patch(self, request: Request) -> Response:
+        """Change the name or preferences."""
+        serializer = self.get_serializer(self.get_object(), data=request.data, partial=True)
+        serializer.is_valid(raise_exception=True)
+        serializer.save()
+        return Response(serializer.data)
+
+
+class Password(AuthView):
+    permission_classes = [InPerson]
+    serializer_class = PasswordSerializer
+
+    @extend_schema(tags=["auth"], responses=answers({200: AccessSerializer}, 400, 401, 403, 429))
+    def post(self, request: Request) -> Response:
+        """Change the password and sign out every other session. This one goes on with its refresh token and the new access token."""
+        data, principal = self.valid(), principal_of(request)
+        user = User.objects.get(pk=request.user.pk)
+        signin.change_password(
+            user,
+            data["current_password"],
+            data["new_password"],
+            Origin.of(request),
+            keep_family=principal.family_id,
+            revoke_keys=data["revoke_api_keys"],
+        )
+        if principal.family_id is None:  # a browser session of the browsable API
+            update_session_auth_hash(request, user)
+            return Response({"access": None})
+        return Response({"access": tokens.renew_access(user, principal.family_id)})
+
+
+class KeysPagination(CursorPagination):
+    ordering = "-id"
+
+
+class ApiKeys(AuthView):
+    permission_classes = [InPerson]
+    serializer_class = ApiKeySerializer
+    pagination_class = KeysPagination
+
+    def get_queryset(self):
+        return ApiKey.objects.filter(user=self.request.user, revoked_at=None)
+
+    @extend_schema(tags=["auth"], operation_id="auth_api_keys_list", responses=answers({200: ApiKeySerializer(many=True)}, 401, 403))
+    def get(self, request: Request) -> Response:
+        """The user's keys, without their secrets; expired ones included, revoked ones not."""
+        page = self.paginate_queryset(self.get_queryset())
+        context = self.get_serializer_context() | {"budgets": hooks.key_budgets([key.id for key in page])}
+        return self.get_paginated_response(ApiKeySerializer(page, many=True, context=context).data)
+
+    @extend_schema(tags=["auth"], request=ApiKeySerializer, responses=answers({201: NewApiKeySerializer}, 400, 401, 403, 409))
+    def post(self, request: Request) -> Response:
+        """Make a key. It is shown in this answer and never again, so `Idempotency-Key` does not replay it."""
+        data = self.valid()
+        key, raw = keys.create(
+            request.user,
+            name=data["name"],
+            scopes=data["scopes"],
+            expires_at=data.get("expires_at"),
+            monthly_budget_usd=data["monthly_budget_usd"],
+            rate_limit=data["rate_limit"],
+            creator_scopes=principal_of(request).scopes,
+            ip=Origin.of(request).ip,
+        )
+        key.key = raw
+        context = self.get_serializer_context() | {"budgets": {key.id: data["monthly_budget_usd"]}}
+        return Response(NewApiKeySerializer(key, context=context).data, status.HTTP_201_CREATED)
+
+
+class ApiKeyDetail(AuthView):
+    permission_classes = [InPerson]
+    serializer_class = ApiKeySerializer
+    queryset = ApiKey.objects.none()
+
+    @extend_schema(tags=["auth"], responses=answers({204: None}, 401, 403, 404))
+    def delete(self, request: Request, id: UUID) -> Response:
+        """Revoke a key; it stops working with the next request."""
+        key = ApiKey.objects.filter(pk=id, user=request.user, revoked_at=None).first()
+        if key is None or not keys.revoke(key, actor=request.user, ip=Origin.of(request).ip):
+            raise NotFound
+        return Response(status=status.HTTP_204_NO_CONTENT)

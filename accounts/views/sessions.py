@@ -1,0 +1,109 @@
+"""Sign up, in, on and out."""
+
+from __future__ import annotations
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import status
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import audit, signin, tickets, tokens
+from accounts.authentication import authenticate_sync, principal_of
+from accounts.models import TokenFamily
+from accounts.origin import Origin
+from accounts.permissions import InPerson
+from accounts.serializers import (
+    EndedSerializer,
+    LoginSerializer,
+    LogoutSerializer,
+    PairSerializer,
+    RefreshSerializer,
+    RegisterSerializer,
+    SignedInSerializer,
+    TicketSerializer,
+    UserSerializer,
+)
+from accounts.views.base import AuthView, answers
+from aiagents.lib.errors import InvalidRequest
+
+
+class OpenDoor(AuthView):
+    """The credential is in the body: whatever else the request carries, a stale token say, is not looked at."""
+
+    authentication_classes: list[type] = []
+    permission_classes = [AllowAny]
+
+    def signed_in(self, done: signin.SignedIn, code: int) -> Response:
+        user = UserSerializer(done.user, context=self.get_serializer_context()).data
+        return Response({"access": done.pair.access, "refresh": done.pair.refresh, "user": user}, code)
+
+
+class Register(OpenDoor):
+    serializer_class = RegisterSerializer
+
+    @extend_schema(tags=["auth"], auth=[], responses=answers({201: SignedInSerializer}, 400, 429))
+    def post(self, request: Request) -> Response:
+        """Make a user and sign them in. A taken e-mail is refused without saying so."""
+        data = self.valid()
+        done = signin.register(data["email"], data["password"], data["name"], Origin.of(request))
+        return self.signed_in(done, status.HTTP_201_CREATED)
+
+
+class Login(OpenDoor):
+    serializer_class = LoginSerializer
+
+    @extend_schema(tags=["auth"], auth=[], responses=answers({200: SignedInSerializer}, 400, 401, 429))
+    def post(self, request: Request) -> Response:
+        """Sign in. Limited per address and per account; unknown e-mail and wrong password answer alike."""
+        data = self.valid()
+        return self.signed_in(signin.sign_in(data["email"], data["password"], Origin.of(request)), status.HTTP_200_OK)
+
+
+class Refresh(OpenDoor):
+    serializer_class = RefreshSerializer
+
+    @extend_schema(tags=["auth"], auth=[], responses=answers({200: PairSerializer}, 400, 401))
+    def post(self, request: Request) -> Response:
+        """Exchange a refresh token for a new pair. A repeat within seconds gets the same pair; a later one ends the session."""
+        pair = tokens.rotate(self.valid()["refresh"])
+        return Response({"access": pair.access, "refresh": pair.refresh})
+
+
+class Logout(OpenDoor):
+    serializer_class = LogoutSerializer
+
+    @extend_schema(tags=["auth"], responses=answers({204: None}, 400, 401))
+    def post(self, request: Request) -> Response:
+        """End the session of the refresh token in the body, else of the access token in the header; both tokens die at once."""
+        refresh = self.valid().get("refresh")
+        if refresh:
+            family = tokens.sign_out(refresh)
+        else:
+            principal = authenticate_sync({name: request.headers[name] for name in ("authorization", "x-api-key") if name in request.headers})
+            if principal.family_id is None:
+                raise InvalidRequest("An API key has no session; revoke the key instead.")
+            family = TokenFamily.objects.select_related("user").get(pk=principal.family_id)
+            tokens.revoke(family, "logout")
+        if family:
+            audit.record("logout", actor=family.user, target=family, ip=Origin.of(request).ip)
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class LogoutAll(AuthView):
+    permission_classes = [InPerson]
+
+    @extend_schema(tags=["auth"], request=None, responses=answers({200: EndedSerializer}, 401, 403))
+    def post(self, request: Request) -> Response:
+        """End every session of the user, this one included. API keys live on: revoke them one by one."""
+        ended = request.user.end_sessions(reason="logout_all")
+        audit.record("logout_all", actor=request.user, target=request.user, ip=Origin.of(request).ip, details={"sessions": ended})
+        return Response({"sessions_ended": ended})
+
+
+class WebSocketTicket(AuthView):
+    @extend_schema(tags=["auth"], request=None, responses=answers({201: TicketSerializer}, 401, 503))
+    def post(self, request: Request) -> Response:
+        """A ticket for one WebSocket, good once and for 30 seconds: subprotocols `["aiagents.v1", "ticket.<ticket>"]`."""
+        ticket = tickets.issue(principal_of(request))
+        return Response({"ticket": ticket, "expires_in": tickets.LIFE_SECONDS}, status.HTTP_201_CREATED)
