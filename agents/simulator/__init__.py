@@ -1,0 +1,10 @@
+"""A loopback server that speaks the vendors' wires, faults included: for demos, tests and benchmarks.
+
+Standard library only. `async with Simulator() as sim` in an async test, `with SimulatorThread() as sim` in a sync one,
+`python -m agents.simulator PORT` as a process.
+"""
+
+from agents.simulator.server import Seen, Simulator
+from agents.simulator.thread import SimulatorThread
+
+__all__ = ["Seen", "Simulator", "SimulatorThread"]

@@ -1,0 +1,41 @@
+"""`python -m agents.simulator PORT`: the vendors of a demo without keys. SIMULATOR_PACE_MS sets the pace of its tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+
+from agents.simulator.server import Simulator
+
+DEMO_PACE_MS = 25.0
+
+
+async def serve(port: int) -> None:
+    """Serve until asked to stop."""
+    pace = float(os.environ.get("SIMULATOR_PACE_MS") or DEMO_PACE_MS) / 1000
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for wanted in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(wanted, stop.set)
+    # A demo runs for days: only the latest requests are kept.
+    sim = await Simulator(pace=pace, keep=2_000).start(port)
+    print(f"simulator listening on {sim.url}", flush=True)
+    await stop.wait()
+    await sim.stop()
+
+
+def main(arguments: list[str]) -> None:
+    port = int(arguments[0]) if arguments else 0
+    with contextlib.suppress(ImportError):
+        # Twice the streams for the same processor time, where the product's event loop is installed.
+        import uvloop
+
+        uvloop.install()
+    asyncio.run(serve(port))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

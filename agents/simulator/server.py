@@ -1,0 +1,195 @@
+"""The simulator: which wire answers which path, what was planned, and what was seen."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import OrderedDict, defaultdict, deque
+from typing import Any, Self
+
+from agents.simulator import script
+from agents.simulator.behaviour import Behaviour, UnknownDirective, parse
+from agents.simulator.connection import Connection, Seen
+from agents.simulator.script import Script
+from agents.simulator.wires import anthropic, dumps, gemini, openai, responses
+
+__all__ = ["Seen", "Simulator"]
+_CACHED = 2_000
+
+
+class Simulator:
+    """A vendor on loopback: `url` for Anthropic and Gemini, `openai_url` for OpenAI.
+
+    `pace` is the time between two pieces of text in seconds; 0 writes a whole answer at once. `requests` keeps what came.
+    """
+
+    def __init__(self, *, pace: float = 0.0, keep: int = 20_000) -> None:
+        self.pace = pace
+        self.requests: deque[Seen] = deque(maxlen=keep)
+        self.redirect_to = ""
+        self.port = 0
+        self._plans: dict[str, deque[Behaviour]] = defaultdict(deque)
+        self._always: dict[str, Behaviour] = {}
+        self._scripts: OrderedDict[tuple[Any, ...], tuple[str, Script]] = OrderedDict()
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def openai_url(self) -> str:
+        return self.url + "/v1"
+
+    async def start(self, port: int = 0) -> Self:
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: Connection(self._respond, self._connections), "127.0.0.1", port, backlog=2048)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # connection_lost runs
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.stop()
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._connections)
+
+    def plan(self, model: str, faults: list[str]) -> None:
+        """The next calls of `model` are answered so, one entry each ("ok" for a good one); then as usual."""
+        self._plans[model].extend([parse(fault) for fault in faults])
+
+    def always(self, model: str, fault: str) -> None:
+        """Every call of `model` (or of "*") is answered so, until `clear`."""
+        self._always[model] = parse(fault)
+
+    def clear(self) -> None:
+        """Forget plans and requests."""
+        self._plans.clear()
+        self._always.clear()
+        self.requests.clear()
+
+    def _respond(self, seen: Seen) -> Script:
+        path = seen.path.partition("?")[0]
+        if path.startswith("/__sim/"):
+            return self._control(seen, path)
+        self.requests.append(seen)
+        try:
+            return self._call(seen, path)
+        except UnknownDirective as exc:
+            return _bad_request(str(exc))
+        except (ValueError, TypeError, AttributeError, KeyError) as exc:
+            return _bad_request(f"the simulator cannot read this: {exc!r}")
+
+    def _call(self, seen: Seen, path: str) -> Script:
+        wire = _wire(path)
+        if wire is None:
+            return self._other(seen, path)
+        cached = (seen.path, seen.raw, seen.headers.get("x-sim"))
+        known = self._scripts.get(cached)
+        if known is not None:
+            seen.model = known[0]
+            if not (self._plans.get(seen.model) or self._always):
+                return known[1]
+        body = seen.body or {}
+        prompt = wire.read(body, path)
+        seen.model = prompt.model
+        planned = self._planned(prompt.model)
+        asked = ",".join(filter(None, (seen.headers.get("x-sim", ""), prompt.directive)))
+        prompt.behaviour = planned or parse(asked)
+        streamed = "streamGenerateContent" in path if wire is gemini else bool(body.get("stream"))
+        elsewhere = self.redirect_to or f"http://127.0.0.2:{self.port}{seen.path}"
+        found = script.write(wire, prompt, body, streamed=streamed, pace=self.pace, key=_key(seen), redirect_to=elsewhere)
+        # A date grows old, a leaked key is its sender's.
+        if planned is None and prompt.behaviour.options.get("retry-after") != "date" and "leak" not in prompt.behaviour:
+            self._scripts[cached] = (prompt.model, found)
+            if len(self._scripts) > _CACHED:
+                self._scripts.popitem(last=False)
+        return found
+
+    def _planned(self, model: str) -> Behaviour | None:
+        if plans := self._plans.get(model):
+            return plans.popleft()
+        return self._always.get(model) or self._always.get("*")
+
+    def _other(self, seen: Seen, path: str) -> Script:
+        """The calls that are no completions."""
+        body = seen.body or {}
+        if path.endswith("/embeddings"):
+            behaviour = self._planned(str(body.get("model", ""))) or parse(seen.headers.get("x-sim", ""))
+            if behaviour.status:
+                return script.answer(behaviour.status, dumps(openai.error(behaviour.status, behaviour)))
+            return script.answer(200, dumps(openai.embeddings(body)))
+        if path.endswith("/messages/count_tokens"):
+            return script.answer(200, dumps({"input_tokens": anthropic.read(body, path).input_tokens}))
+        if path.endswith(":countTokens"):
+            return script.answer(200, dumps({"totalTokens": gemini.read(body, path).input_tokens}))
+        if path.endswith("/models"):
+            return script.answer(200, dumps(_models(seen, path)))
+        return script.answer(404, dumps({"error": {"message": f"nothing is simulated at {path}", "type": "not_found", "code": None}}))
+
+    def _control(self, seen: Seen, path: str) -> Script:
+        """For tests of a simulator process: what was seen, and what shall happen next."""
+        if path == "/__sim/health":
+            return script.answer(200, b'{"status":"ok","simulator":true}')
+        if path == "/__sim/requests" and seen.method == "DELETE":
+            self.clear()
+            return script.answer(200, b"{}")
+        if path == "/__sim/requests":
+            return script.answer(200, dumps([_told(one) for one in self.requests]))
+        if path == "/__sim/plan" and seen.method == "POST":
+            asked = json.loads(seen.raw)
+            try:
+                if "always" in asked:
+                    self.always(asked["model"], asked["always"])
+                self.plan(asked["model"], asked.get("faults", []))
+            except (UnknownDirective, KeyError) as exc:
+                return script.answer(400, dumps({"error": str(exc)}))
+            return script.answer(200, b"{}")
+        return script.answer(404, b"{}")
+
+
+def _wire(path: str) -> Any:
+    if path.endswith("/chat/completions"):
+        return openai
+    if path.endswith("/messages"):
+        return anthropic
+    if path.endswith((":generateContent", ":streamGenerateContent")):
+        return gemini
+    return responses if path.endswith("/responses") else None
+
+
+def _key(seen: Seen) -> str:
+    headers = seen.headers
+    return headers.get("x-goog-api-key") or headers.get("x-api-key") or headers.get("authorization", "").removeprefix("Bearer ")
+
+
+def _bad_request(message: str) -> Script:
+    return script.answer(400, dumps({"error": {"message": message, "type": "invalid_request_error", "param": None, "code": "simulator"}}))
+
+
+def _models(seen: Seen, path: str) -> dict[str, Any]:
+    if "anthropic-version" in seen.headers:
+        return {"data": [{"type": "model", "id": name, "display_name": name} for name in openai.MODELS], "has_more": False}
+    if "x-goog-api-key" in seen.headers or "v1beta" in path:
+        return {"models": [{"name": f"models/{name}", "displayName": name} for name in openai.MODELS]}
+    return openai.models()
+
+
+def _told(seen: Seen) -> dict[str, Any]:
+    secret = {"authorization", "x-api-key", "x-goog-api-key"}
+    return {
+        "method": seen.method, "path": seen.path, "model": seen.model, "status": seen.status, "sent": seen.sent, "at": seen.at,
+        "ended_at": seen.ended_at, "client_gone": seen.client_gone, "body": seen.body,
+        "headers": {name: value for name, value in seen.headers.items() if name not in secret},
+    }  # fmt: skip
