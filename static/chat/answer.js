@@ -38,7 +38,7 @@ export function answerView(message, options) {
       fill(toolBox, stepsOf(message.steps, busy));
     }
     // All but the growing text changes rarely: drawn only when it does.
-    const next = JSON.stringify([message.id, message.status, message.model, message.fallbacks.length, message.feedback, message.siblings, message.cost_usd, message.error?.code, options.last(message)]);
+    const next = JSON.stringify([message.id, message.status, message.model, message.fallbacks.length, message.feedback, message.feedback_comment, message.siblings, message.cost_usd, message.error?.code, options.last(message)]);
     if (next !== shape) drawFrame(busy);
     shape = next;
   }
@@ -88,7 +88,8 @@ function troubleOf(message, options) {
   const buttons = [message.content && goOn, retry];
   if (message.status === "failed") {
     const { title, text, hint, requestId } = words(message.error);
-    return h("div", { class: "problem", role: "alert" }, icon("alert"), h("div", {}, h("strong", {}, title), h("p", {}, `${text} ${hint}`), requestId && h("p", { class: "request-id" }, `Request ${requestId}`), h("div", { class: "row" }, buttons)));
+    const heading = message.content && message.error?.type === "provider_error" ? "The answer broke off" : title;
+    return h("div", { class: "problem", role: "alert" }, icon("alert"), h("div", {}, h("strong", {}, heading), h("p", {}, `${text} ${hint}`), requestId && h("p", { class: "request-id" }, `Request ${requestId}`), h("div", { class: "row" }, buttons)));
   }
   const note = { cancelled: "You stopped this answer.", interrupted: "The answer was interrupted; what was written is kept." }[message.status];
   const cut = message.status === "complete" && message.finish_reason === "length" && "The answer reached its length limit.";

@@ -6,6 +6,8 @@ import { emit, on } from "./bus.js";
 export const list = { items: [], next: null, loading: false, ended: false, search: "", archived: false };
 let generation = 0;
 
+const newestFirst = (a, b) => Number(b.pinned) - Number(a.pinned) || (a.updated_at < b.updated_at ? 1 : -1);
+
 /** Starts the list anew, e.g. after another search. */
 export function reload(changes = {}) {
   Object.assign(list, changes, { items: [], next: null, ended: false, loading: false });
@@ -20,7 +22,7 @@ export async function more() {
   list.loading = true;
   emit("conversations");
   try {
-    const page = list.next ? await get(list.next) : await get("chat/conversations", { page_size: 30, search: list.search, archived: list.archived });
+    const page = await (list.next ? get(list.next) : firstPage());
     if (mine !== generation) return;
     const known = new Set(list.items.map((one) => one.id));
     list.items.push(...page.results.filter((one) => !known.has(one.id)));
@@ -36,13 +38,22 @@ export async function more() {
   }
 }
 
+/** Pinned ones stand above all others, however old they are. */
+async function firstPage() {
+  const query = { page_size: 30, search: list.search, archived: list.archived };
+  if (list.search || list.archived) return get("chat/conversations", query);
+  const [pinned, rest] = await Promise.all([get("chat/conversations", { ...query, page_size: 100, pinned: true }), get("chat/conversations", { ...query, pinned: false })]);
+  return { results: [...pinned.results, ...rest.results], next: rest.next };
+}
+
 export const find = (id) => list.items.find((one) => one.id === id);
 
 /** Puts a conversation into the list, or its new facts over the old ones. */
 export function remember(conversation) {
   const known = find(conversation.id);
   if (known) Object.assign(known, conversation);
-  else if (!list.search && Boolean(conversation.archived) === list.archived) list.items.unshift(conversation);
+  else if (!list.search && Boolean(conversation.archived) === list.archived) list.items.push(conversation);
+  list.items.sort(newestFirst);
   emit("conversations");
 }
 
@@ -54,7 +65,7 @@ export function touch(id) {
 }
 
 function order() {
-  list.items.sort((a, b) => Number(b.pinned) - Number(a.pinned) || (a.updated_at < b.updated_at ? 1 : -1));
+  list.items.sort(newestFirst);
   emit("conversations");
 }
 

@@ -43,7 +43,7 @@ export function answerTools(message) {
     branchSwitch(message),
     copyButton,
     iconButton("retry", "Regenerate", () => regenerate(message), { size: 15 }),
-    !message.local && [thumb(message, "up"), thumb(message, "down")],
+    !message.local && [thumb(message, "up"), thumb(message, "down"), message.feedback && commentButton(message)],
   );
 }
 
@@ -53,15 +53,17 @@ function thumb(message, rating) {
   button.setAttribute("aria-pressed", String(message.feedback === rating));
   return button;
 
-  async function press() {
-    try {
-      await rate(message, rating);
-      message.feedback = rating;
-      emit("message", message);
-      const comment = await askText(rating === "up" ? "What was good?" : "What was wrong?", "A comment, if you like", "", { action: "Send", area: true, required: false });
-      if (comment) await rate(message, rating, comment);
-    } catch (problem) {
-      emit("problem", problem);
-    }
+  function press() {
+    rate(message, message.feedback === rating ? null : rating).catch((problem) => emit("problem", problem));
+  }
+}
+
+function commentButton(message) {
+  const label = message.feedback_comment ? "Change your comment" : "Add a comment";
+  return h("button", { type: "button", class: "why", onclick: comment }, label);
+
+  async function comment() {
+    const text = await askText(message.feedback === "up" ? "What was good?" : "What was wrong?", "Your comment", message.feedback_comment ?? "", { area: true, required: false });
+    if (text !== undefined) rate(message, message.feedback, text).catch((problem) => emit("problem", problem));
   }
 }

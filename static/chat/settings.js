@@ -10,12 +10,13 @@ import * as threads from "./threads.js";
 /** Sets fields of the open conversation's settings; a new conversation keeps them until its first question. */
 export async function keepSettings(fields) {
   const thread = threads.current;
-  const next = clean({ ...thread.conversation.settings, ...fields });
-  thread.conversation = { ...thread.conversation, settings: next };
-  if (thread.id) await change(thread.id, { settings: next });
+  // The server merges what it is given and forgets what is null.
+  const said = Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, value === "" ? null : value]));
+  if (thread.id) await change(thread.id, { settings: said });
+  else thread.conversation = { ...thread.conversation, settings: clean({ ...thread.conversation.settings, ...said }) };
 }
 
-const clean = (settings) => Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== null && value !== "" && value !== undefined));
+const clean = (settings) => Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== null && value !== undefined));
 
 export function showSettings() {
   const { settings } = threads.current.conversation;
@@ -49,7 +50,7 @@ export function showSettings() {
       h(
         "div",
         { class: "two" },
-        h("div", {}, h("label", { for: "set-temperature" }, "Temperature", h("small", {}, "0 exact, 2 wild; ignored by models without it")), temperature),
+        h("div", {}, h("label", { for: "set-temperature" }, "Temperature", h("small", {}, "0 is exact, 2 is wild")), temperature),
         h("div", {}, h("label", { for: "set-length" }, "Longest answer", h("small", {}, "in tokens; also bounds the cost")), length),
       ),
       trouble,

@@ -93,10 +93,17 @@ export async function ask(content, options, instead = null) {
     throw error;
   }
   question.local = answer.local = false;
+  named(question);
   if (!thread.id) await adopt(thread, answer.conversation_id);
   else touch(thread.id);
   emit("asked", thread);
   return answer;
+}
+
+/** Puts the id that the server gave into the place kept among the siblings. */
+function named(message) {
+  message.siblings = message.siblings.map((id) => (id === "new" ? message.id : id));
+  emit("message", message);
 }
 
 // The socket takes frames up to 256 KiB; a question with pictures goes by REST.
@@ -108,6 +115,7 @@ async function adopt(thread, id) {
   thread.conversation = { ...thread.conversation, id };
   if (current === thread) emit("location", id);
   remember({ id, title: thread.conversation.title, pinned: false, archived: false, updated_at: new Date().toISOString() });
+  retitle(thread);
 }
 
 /** Another answer to the same question, beside the one that is there. */
@@ -121,6 +129,7 @@ export async function regenerate(message, options = {}) {
   try {
     await startTurn(`chat/messages/${message.id}/regenerate`, options, answer);
     answer.local = false;
+    named(answer);
     touch(thread.id);
   } catch (error) {
     thread.messages = before;
@@ -135,19 +144,35 @@ export async function switchBranch(message, step) {
   const ids = branch(message);
   const target = ids[ids.indexOf(message.id) + step];
   if (!target) return;
-  await change(thread.id, { leaf_id: target }).catch((problem) => emit("problem", problem));
+  await change(thread.id, { leaf: target }).catch((problem) => emit("problem", problem));
   await refresh(thread);
 }
 
-export const rate = (message, rating, comment = "") => post(`chat/messages/${message.id}/feedback`, comment ? { rating, comment } : { rating });
+/** Keeps what a person thinks of an answer; `rating` null takes it back. */
+export async function rate(message, rating, comment = "") {
+  await post(`chat/messages/${message.id}/feedback`, { rating, comment });
+  Object.assign(message, { feedback: rating ?? "", feedback_comment: comment });
+  emit("message", message);
+}
 
 on("turn-ended", async (message) => {
   const thread = threads.get(message.conversation_id);
   if (!thread) return;
-  // The stored conversation knows the title, the branches and the question's own id.
-  await refresh(thread);
-  if (!thread.conversation.title) setTimeout(() => refresh(thread), 1500);
+  if (current === thread) emit("thread", thread);
+  // The stored message knows more than the stream could say.
+  if (message.status !== "complete") await refresh(thread);
+  // A title is written after the first answer.
+  if (thread.messages.length <= 2) for (const wait of [1500, 5000]) setTimeout(() => retitle(thread), wait);
 });
+
+async function retitle(thread) {
+  if (threads.get(thread.id) !== thread) return;
+  const conversation = await fetchOne(thread.id).catch(() => null);
+  if (!conversation) return;
+  thread.conversation = conversation;
+  remember(conversation);
+  if (current === thread) emit("conversation-shown", conversation);
+}
 on("conversation", (conversation) => {
   const thread = threads.get(conversation.id);
   if (!thread) return;

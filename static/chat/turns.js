@@ -1,5 +1,6 @@
 // Answers that are being written: events of the stream become the fields of a message record.
 
+import { post } from "./api.js";
 import { emit, on } from "./bus.js";
 import { normalMessage } from "./records.js";
 import { ask, connect, tell } from "./socket.js";
@@ -46,7 +47,8 @@ on("socket-open", () => {
   for (const message of live.values()) resume(message);
 });
 
-export const cancel = (message) => tell({ type: "cancel", message_id: message.id });
+/** Stops the writing; what is there stays. */
+export const cancel = (message) => tell({ type: "cancel", message_id: message.id }) || post(`chat/messages/${message.id}/cancel`).catch((problem) => emit("problem", problem));
 
 on("frame", (frame) => {
   if (frame.message_id && !live.has(frame.message_id) && !ended.has(frame.message_id) && early.size < 50)
@@ -59,6 +61,7 @@ const ended = new Set();
 function apply(frame) {
   const message = live.get(frame.message_id);
   if (!message) return;
+  if (frame.type === "error" && frame.seq === undefined) return refused(message, frame);
   if (frame.seq !== undefined && frame.seq !== null) {
     if (frame.seq <= message.seq) return;
     message.seq = frame.seq;
@@ -70,6 +73,15 @@ function apply(frame) {
   APPLY[frame.type]?.(message, frame.data ?? frame);
   emit("message", message);
 }
+
+/** The server would not show the answer now (not an event of the answer itself). */
+function refused(message, frame) {
+  const wait = frame.retry_after ?? 2;
+  if (RETRYABLE.has(frame.error?.type)) return void setTimeout(() => live.get(message.id) === message && resume(message), wait * 1000);
+  close(message);
+}
+
+const RETRYABLE = new Set(["rate_limited", "unavailable", "internal_error"]);
 
 const APPLY = {
   "message.start": (message, data) => Object.assign(message, { status: "streaming", model: data.model, provider: data.provider, route: data.route ?? message.route }),
