@@ -20,3 +20,15 @@ class StrictFieldsMixin:
             if given - writable:
                 raise serializers.ValidationError({k: ["This field may not be set."] for k in given - writable})
         return super().to_internal_value(data)
+
+
+def handler(exc, context):
+    from rest_framework.response import Response
+    from rest_framework.views import exception_handler
+    from aiagents.lib.errors import AppError
+    if isinstance(exc, AppError):
+        return Response(exc.body("r"), exc.status, headers={"Retry-After": str(exc.retry_after)} if exc.retry_after else {})
+    r = exception_handler(exc, context)
+    if r is not None:
+        r.data = {"error": {"type": {400: "invalid_request", 401: "not_authenticated", 403: "permission_denied"}.get(r.status_code, "x"), "message": getattr(exc, "detail", ""), "details": r.data, "request_id": "r"}}
+    return r

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zoneinfo
+from decimal import Decimal
 from typing import Any
 
 from django.utils import timezone
@@ -12,6 +13,7 @@ from accounts import hooks, permissions
 from accounts.authentication import principal_of
 from accounts.models import ApiKey, User, normal_email
 from accounts.interim import StrictFieldsMixin
+from aiagents.lib.jsonio import money
 
 ZONES = frozenset(zoneinfo.available_timezones())
 
@@ -61,7 +63,7 @@ class ProfileSerializer(StrictFieldsMixin, UserSerializer):
         read_only_fields = [name for name in fields if name not in {"name", "preferences"}]
 
     def get_budget(self, user: User) -> dict[str, Any]:
-        return dict(hooks.profile_budget(user))
+        return {name: money(value) if isinstance(value, Decimal) else value for name, value in hooks.profile_budget(user).items()}
 
     def update(self, user: User, validated: dict[str, Any]) -> User:
         for name, value in validated.items():
