@@ -97,4 +97,6 @@ class Attempt:
         """Tell the router's health how this candidate did."""
         seconds = time.monotonic() - (self.first_at or self.began)
         output = self.usage.output_tokens if self.usage else self.running.output_tokens
-        health.record(self.candidate.card.slug, ok=error is None, ttft_ms=self.ttft_ms, output_tokens=output, seconds=seconds, error=error)
+        card = self.candidate.card
+        connection = health.connection_key(card)
+        health.record(card.slug, connection, ok=error is None, ttft_ms=self.ttft_ms, output_tokens=output, seconds=seconds, error=error)

@@ -75,7 +75,8 @@ async def stream(
     the generator or is cancelled. `whole`: the caller does not show text as it comes, so the vendor is asked for one
     JSON answer, which costs both sides less.
     """
-    walk = _Walk(context, await _rank(request, context), tokens.estimate_input(request), [] if receipts is None else receipts)
+    route, input_tokens = await _rank(request, context)
+    walk = _Walk(context, route, input_tokens, [] if receipts is None else receipts)
     try:
         while True:
             attempt = await walk.next_attempt()
@@ -128,24 +129,24 @@ async def complete(request: CompletionRequest, context: CallContext, receipts: l
 
 async def preview(request: CompletionRequest, context: CallContext) -> dict[str, Any]:
     """Which model would be called, every candidate with scores and estimated cost, and why. Nothing is called."""
-    route = await _rank(request, context)
-    return {**route.explanation, "input_tokens": tokens.estimate_input(request)}
+    route, input_tokens = await _rank(request, context)
+    return {**route.explanation, "input_tokens": input_tokens}
 
 
-async def _rank(request: CompletionRequest, context: CallContext) -> router.Route:
-    cards = await catalogue.current()
+async def _rank(request: CompletionRequest, context: CallContext) -> tuple[router.Route, int]:
+    cards, input_tokens = await catalogue.current(), tokens.estimate_input(request)
     facts = router.Facts(
         requested=context.requested_model,
         goal=context.goal or context.principal.user.goal,
         needs=request.needs(),
-        input_tokens=tokens.estimate_input(request),
+        input_tokens=input_tokens,
         max_output_tokens=request.max_output_tokens,
         fallbacks=context.fallbacks,
         max_cost_usd=context.max_cost_usd,
         sticky=context.sticky,
         difficulty=difficulty(request),
     )
-    return router.rank(facts, cards.cards.values(), health.snapshot(), await connections.configured())
+    return router.rank(facts, cards.cards.values(), health.snapshot(), await connections.configured()), input_tokens
 
 
 class _Walk:
@@ -169,6 +170,7 @@ class _Walk:
         """The next candidate with its money held: freshly, or taken over from the attempt that failed."""
         self.number += 1
         if self.attempt is None:
+            await self._skip_probed()
             candidate, target, held = await self._hold()
         else:
             candidate, target = self.candidates[self.index], await self._target(self.index)
@@ -218,6 +220,11 @@ class _Walk:
         pause = error.retry_after if error.retry_after is not None else 0.25 * 2 ** (self.number - 1)
         self.delay = max(0.0, pause)
         return error.retryable and self.delay <= settings.LLM_RETRY_AFTER_CAP
+
+    async def _skip_probed(self) -> None:
+        """A model on trial takes one call at a time; the others go to the next candidate, where there is one."""
+        while len(self.candidates) > 1 and not await health.allow(self.candidates[0].card.slug):
+            self.candidates.pop(0)
 
     async def _target(self, index: int) -> Target:
         candidate = self.candidates[index]

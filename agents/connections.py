@@ -1,0 +1,127 @@
+"""Where a model is reached and with which key: a saved connection, else the environment's key, else the simulator."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Container
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from agents import secrets
+from agents.models import ProviderConnection
+from agents.providers.base import Target
+from aiagents.lib.db import in_db
+from aiagents.lib.errors import AppError, Unavailable
+from billing import catalogue
+from billing.catalogue import Catalogue, ModelCard
+
+# Seconds for which this process believes its copy of the saved connections.
+_FRESH_SECONDS = 2.0
+
+
+class NotConfigured(AppError):
+    type = "provider_error"
+    code, status = "provider_not_configured", 503
+    message = "No key is configured for this model's vendor."
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    by_slug: dict[str, ProviderConnection]
+    defaults: dict[str, ProviderConnection]
+    loaded_at: float
+
+
+_snapshot: _Snapshot | None = None
+_slugs: tuple[_Snapshot, Catalogue, frozenset[str]] | None = None
+_loading = threading.Lock()
+
+
+def invalidate() -> None:
+    """A connection changed: this process reads it anew at once, the others within two seconds."""
+    global _snapshot
+    _snapshot = None
+
+
+async def configured() -> Container[str]:
+    """The slugs of all models that can be reached."""
+    global _slugs
+    found, cards = await _current(), await catalogue.current()
+    if _slugs is None or _slugs[0] is not found or _slugs[1] is not cards:
+        _slugs = (found, cards, frozenset(slug for slug, card in cards.cards.items() if _reachable(found, card)))
+    return _slugs[2]
+
+
+async def target(card: ModelCard, max_output_tokens: int) -> Target:
+    """The card's address and key. NotConfigured when there is none."""
+    found = await _current()
+    saved = _saved(found, card)
+    sampling = "temperature" in card.capabilities
+    if saved is not None:
+        return Target(
+            provider=card.provider,
+            model=card.vendor_model,
+            base_url=saved.base_url,
+            api_key=secrets.decrypt(saved.api_key_encrypted) or "none",
+            connection=saved.slug,
+            requires_finish_reason=saved.requires_finish_reason,
+            sends_usage=saved.sends_usage,
+            temperature=sampling,
+            max_output_tokens=max_output_tokens,
+        )
+    vendor = settings.VENDORS.get(card.provider)
+    if card.connection or vendor is None:
+        raise NotConfigured(details={"model": card.slug})
+    simulated = not vendor["api_key"]
+    if simulated and not settings.SIMULATOR:
+        raise NotConfigured(details={"model": card.slug})
+    wire = "/v1" if card.provider == "openai" else ""
+    return Target(
+        provider=card.provider,
+        model=card.vendor_model,
+        base_url=settings.SIMULATOR_URL + wire if simulated else vendor["base_url"],
+        api_key="simulated" if simulated else vendor["api_key"],
+        simulated=simulated,
+        temperature=sampling,
+        max_output_tokens=max_output_tokens,
+    )
+
+
+def _saved(found: _Snapshot, card: ModelCard) -> ProviderConnection | None:
+    if card.connection:
+        return found.by_slug.get(card.connection)
+    return found.defaults.get(card.provider)
+
+
+def _reachable(found: _Snapshot, card: ModelCard) -> bool:
+    if _saved(found, card) is not None:
+        return True
+    vendor = settings.VENDORS.get(card.provider)
+    return not card.connection and vendor is not None and bool(vendor["api_key"] or settings.SIMULATOR)
+
+
+async def _current() -> _Snapshot:
+    found = _snapshot
+    if found is not None and time.monotonic() - found.loaded_at < _FRESH_SECONDS:
+        return found
+    if found is not None and _loading.locked():
+        return found  # somebody is fetching the next one
+    try:
+        return await in_db(_load)
+    except Unavailable:
+        if found is None:
+            raise
+        return found
+
+
+def _load() -> _Snapshot:
+    global _snapshot
+    with _loading:
+        found = _snapshot
+        if found is not None and time.monotonic() - found.loaded_at < _FRESH_SECONDS:
+            return found
+        rows = list(ProviderConnection.objects.filter(enabled=True))
+        _snapshot = _Snapshot({row.slug: row for row in rows}, {row.kind: row for row in rows if row.is_default}, time.monotonic())
+        return _snapshot

@@ -1,0 +1,252 @@
+"""How each model does: rolling latency and speed, and a circuit breaker, shared between processes through Valkey.
+
+Reading costs nothing: it is this process's copy. A background task per event loop sends what happened here and fetches
+what happened elsewhere about once a second, an opened breaker at once. With Valkey away each process judges by itself.
+
+Only a vendor's own failures count: never a caller's bad prompt, short deadline or departure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+from weakref import WeakKeyDictionary
+
+import orjson
+import redis
+
+from agents.providers.errors import ProviderAuthFailed, ProviderError, ProviderQuotaExhausted, ProviderRateLimited
+from aiagents.lib import valkey
+from billing.catalogue import ModelCard
+
+logger = logging.getLogger(__name__)
+# A breaker opens after so many failures in a row, or when this share of at least so many calls in a minute failed.
+_IN_A_ROW, _SHARE, _LEAST = 5, 0.5, 10
+_WINDOW_SECONDS = 60.0
+# How long it stays open; our own key refused or a quota spent is a person's to mend.
+_OPEN_SECONDS, _CONNECTION_SECONDS = 30.0, 600.0
+_LONGEST_COOL_DOWN = 120.0
+# Weight of the newest sample in the rolling means.
+_ALPHA = 0.2
+_SYNC_SECONDS = 1.0
+# One call at a time tries a model on trial; a trial that never reports ends by itself.
+_TRIAL_SECONDS = 15
+_KEY = "health:models"
+_IDLE_SYNCS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class ModelHealth:
+    """`half_open`: the breaker's time is over and the next call decides. Measured values are None before any sample."""
+
+    state: Literal["closed", "open", "half_open"] = "closed"
+    ttft_ms: float | None = None
+    tokens_per_second: float | None = None
+    error_rate: float = 0.0
+    samples: int = 0
+
+
+HEALTHY = ModelHealth()
+
+
+@dataclass(slots=True)
+class _State:
+    outcomes: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=500))
+    in_a_row: int = 0
+    # Wall clock (seconds), as it is shared between processes; 0: never opened or recovered.
+    open_until: float = 0.0
+    on_trial: bool = False
+    ttft_ms: float | None = None
+    tokens_per_second: float | None = None
+    samples: int = 0
+    changed: bool = False
+
+
+_states: dict[str, _State] = {}
+_syncs: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
+_view: dict[str, ModelHealth] = {}
+_view_at = 0.0
+
+
+def connection_key(card: ModelCard) -> str:
+    """The name under which a whole connection's health is kept: failures of its key are not one model's."""
+    return f"@{card.connection or card.provider}"
+
+
+def snapshot() -> Mapping[str, ModelHealth]:
+    """All that is known now, by model slug and by `connection_key`; at most a fifth of a second old."""
+    global _view, _view_at
+    now = time.monotonic()
+    if now - _view_at > 0.2:
+        _view, _view_at = {name: _health(state) for name, state in _states.items()}, now
+    _keep_syncing()
+    return _view
+
+
+def record(
+    model: str,
+    connection: str,
+    *,
+    ok: bool,
+    ttft_ms: float | None = None,
+    output_tokens: int = 0,
+    seconds: float = 0.0,
+    error: ProviderError | None = None,
+) -> None:
+    """Note how one vendor call went. Cheap, and never raises."""
+    state = _states.setdefault(model, _State())
+    now = time.time()
+    if ok:
+        state.in_a_row, state.on_trial, state.open_until = 0, False, 0.0
+        state.outcomes.append((now, True))
+        state.samples += 1
+        if ttft_ms is not None:
+            state.ttft_ms = _rolled(state.ttft_ms, ttft_ms)
+        if output_tokens > 8 and seconds > 0.05:
+            state.tokens_per_second = _rolled(state.tokens_per_second, output_tokens / seconds)
+        if (shared := _states.get(connection)) is not None and shared.open_until:
+            shared.open_until, shared.changed = 0.0, True
+    elif isinstance(error, ProviderAuthFailed | ProviderQuotaExhausted):
+        logger.error("vendor_connection_refused", extra={"connection": connection, "code": error.code})
+        _open(_states.setdefault(connection, _State()), _CONNECTION_SECONDS, connection)
+    elif isinstance(error, ProviderRateLimited):
+        if error.retry_after:
+            state.open_until = max(state.open_until, now + min(error.retry_after, _LONGEST_COOL_DOWN))
+    elif error is not None and error.opens_breaker:
+        _failed(state, now, model)
+    else:
+        return
+    state.changed = True
+    _invalidate()
+    _keep_syncing()
+
+
+async def allow(model: str) -> bool:
+    """Whether a call may go there: not while open; while on trial only for one caller among all processes."""
+    state = _states.get(model)
+    if state is None or not state.open_until:
+        return True
+    if time.time() < state.open_until:
+        return True  # the router took it all the same: it was asked for by name, or nothing else is left
+    try:
+        first = await valkey.client().set(f"health:trial:{model}", b"1", nx=True, ex=_TRIAL_SECONDS)
+    except (redis.RedisError, OSError):
+        first, state.on_trial = not state.on_trial, True
+    return bool(first)
+
+
+def recent() -> dict[str, dict[str, float | str]]:
+    """Each vendor connection and model that was called lately, for the readiness report."""
+    return {
+        name: {"state": one.state, "error_rate": round(one.error_rate, 3), "samples": one.samples} for name, one in snapshot().items()
+    }
+
+
+def reset() -> None:
+    """Forget everything (tests, and staff who have mended a connection)."""
+    _states.clear()
+    _invalidate()
+
+
+def _failed(state: _State, now: float, model: str) -> None:
+    state.outcomes.append((now, False))
+    state.in_a_row += 1
+    recent_ones = [ok for at, ok in state.outcomes if now - at < _WINDOW_SECONDS]
+    failures = recent_ones.count(False)
+    again = 0 < state.open_until <= now  # the trial failed
+    if again or state.in_a_row >= _IN_A_ROW or (len(recent_ones) >= _LEAST and failures > _SHARE * len(recent_ones)):
+        _open(state, _OPEN_SECONDS, model)
+
+
+def _open(state: _State, seconds: float, name: str) -> None:
+    until = time.time() + seconds
+    if until > state.open_until:  # the later deadline wins
+        if not state.open_until:
+            logger.warning("breaker_opened", extra={"name_of": name, "seconds": seconds})
+        state.open_until = until
+    state.on_trial, state.changed = False, True
+    _invalidate()
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    task = loop.create_task(_exchange())
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+
+def _health(state: _State) -> ModelHealth:
+    now = time.time()
+    outcomes = [ok for at, ok in state.outcomes if now - at < _WINDOW_SECONDS]
+    rate = outcomes.count(False) / len(outcomes) if outcomes else 0.0
+    phase: Literal["closed", "open", "half_open"] = "closed"
+    if state.open_until:
+        phase = "open" if now < state.open_until else "half_open"
+    return ModelHealth(phase, state.ttft_ms, state.tokens_per_second, rate, state.samples)
+
+
+def _rolled(mean: float | None, sample: float) -> float:
+    return sample if mean is None else mean + _ALPHA * (sample - mean)
+
+
+def _invalidate() -> None:
+    global _view_at
+    _view_at = 0.0
+
+
+def _keep_syncing() -> None:
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    task = _syncs.get(loop)
+    if task is None or task.done():
+        _syncs[loop] = loop.create_task(_sync())
+
+
+async def _sync() -> None:
+    """Exchange with the other processes until nothing has happened here for a while."""
+    idle = 0
+    while idle < _IDLE_SYNCS:
+        idle = 0 if any(state.changed for state in _states.values()) else idle + 1
+        await _exchange()
+        await asyncio.sleep(_SYNC_SECONDS)
+
+
+async def _exchange() -> None:
+    """Send what changed here, take what changed elsewhere. Valkey away: nothing."""
+    mine = {name: _packed(state) for name, state in _states.items() if state.changed}
+    for name in mine:
+        _states[name].changed = False
+    try:
+        async with valkey.client().pipeline(transaction=False) as pipe:
+            if mine:
+                pipe.hset(_KEY, mapping=mine)
+                pipe.expire(_KEY, 3600)
+            pipe.hgetall(_KEY)
+            found = (await pipe.execute())[-1]
+    except (redis.RedisError, OSError):
+        return
+    for name, raw in found.items():
+        if name.decode() not in mine:
+            _merge(_states.setdefault(name.decode(), _State()), orjson.loads(raw))
+    _invalidate()
+
+
+def _packed(state: _State) -> bytes:
+    return orjson.dumps([time.time(), state.open_until, state.ttft_ms, state.tokens_per_second])
+
+
+def _merge(state: _State, theirs: list[float | None]) -> None:
+    """Another process's word: its breaker counts like ours, its measurements fill what we have not measured."""
+    at, open_until, ttft, speed = theirs
+    if at and time.time() - at < _WINDOW_SECONDS:
+        state.open_until = max(state.open_until, open_until or 0.0) if open_until else 0.0
+    state.ttft_ms = ttft if state.ttft_ms is None else state.ttft_ms
+    state.tokens_per_second = speed if state.tokens_per_second is None else state.tokens_per_second
+    if state.samples == 0 and (ttft is not None or speed is not None):
+        state.samples = 1
