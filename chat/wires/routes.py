@@ -12,13 +12,16 @@ from agents import calls, connections, tokens
 from agents.calls import CallContext, Completion
 from agents.events import Event, Settled, Started
 from agents.messages import CompletionRequest
-from aiagents.lib.asgi import EventStream, Request, Response
+from aiagents.lib.asgi import Door, EventStream, Request, Response
+from aiagents.lib.asgi_answer import ErrorRenderer
 from aiagents.lib.errors import AppError, ModelNotFound
 from aiagents.lib.ids import uuid7
 from aiagents.lib.jsonio import dumps
 from billing import catalogue
 from chat.wires import anthropic_answer, anthropic_request, openai_answer, openai_request, responses_answer, responses_request
+from chat.wires.openapi import OPERATIONS
 
+Handler = Callable[[Request], Awaitable[Response | EventStream]]
 GOALS = ("balanced", "cheapest", "fastest", "best")
 
 
@@ -237,4 +240,18 @@ async def model_detail(request: Request) -> Response:
     raise ModelNotFound(f"The model {wanted[:100]!r} does not exist or is not available here.", param="model")
 
 
-Handler = Callable[[Request], Awaitable[Response | EventStream]]
+def register(door: Door) -> None:
+    """Serve the foreign wires at this door."""
+
+    def add(method: str, path: str, handler: Handler, error: ErrorRenderer, *, starts_work: bool = False) -> None:
+        door.add(
+            method, path, handler, scope="chat", error=error, starts_work=starts_work, cancel_on_disconnect=starts_work,
+            idempotent=starts_work, tags=("foreign wires",), openapi=OPERATIONS[handler.__name__],
+        )  # fmt: skip
+
+    add("POST", "/v1/chat/completions", chat_completions, openai_answer.error, starts_work=True)
+    add("POST", "/v1/responses", responses, openai_answer.error, starts_work=True)
+    add("POST", "/v1/messages", messages, anthropic_answer.error, starts_work=True)
+    add("POST", "/v1/messages/count_tokens", count_tokens, anthropic_answer.error)
+    add("GET", "/v1/models", model_list, openai_answer.error)
+    add("GET", r"/v1/models/(?P<model>[^/]{1,200})", model_detail, openai_answer.error)

@@ -1,0 +1,75 @@
+"""The foreign wires in the OpenAPI document: their bodies are the vendors', described here in their main lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+JSON = dict[str, Any]
+
+
+def _body(required: list[str], properties: JSON) -> JSON:
+    return {"required": True, "content": {"application/json": {"schema": {"type": "object", "required": required, "properties": properties}}}}
+
+
+def _answers(description: str, *, streamed: bool = False) -> JSON:
+    content: JSON = {"application/json": {"schema": {"type": "object", "additionalProperties": True}}}
+    if streamed:
+        content["text/event-stream"] = {"schema": {"type": "string"}}
+    errors = {"400": "Invalid request", "401": "No valid key", "403": "The key may not do this", "404": "No such model", "429": "Too many requests", "503": "No model could answer"}
+    vendor = {"schema": {"type": "object", "properties": {"error": {"type": "object", "additionalProperties": True}}, "required": ["error"]}}
+    return {"200": {"description": description, "content": content}} | {
+        status: {"description": f"{text}, in the vendor's own error shape", "content": {"application/json": vendor}} for status, text in errors.items()
+    }
+
+
+_MODEL = {"type": "string", "description": "a model id, `auto`, or `auto:cheapest|fastest|best|balanced`"}
+_LIST = {"type": "array", "items": {"type": "object", "additionalProperties": True}}
+_STREAM = {"type": "boolean", "default": False}
+
+OPERATIONS: dict[str, JSON] = {
+    "chat_completions": {
+        "operationId": "v1_chat_completions",
+        "summary": "OpenAI's chat completions",
+        "description": "Any OpenAI client works with its base URL set to this server's `/v1`. `fallbacks` (model ids) and `max_cost_usd` are ours.",
+        "requestBody": _body(
+            ["model", "messages"],
+            {
+                "model": _MODEL, "messages": _LIST, "stream": _STREAM, "tools": _LIST,
+                "max_completion_tokens": {"type": "integer", "minimum": 1}, "temperature": {"type": "number", "minimum": 0, "maximum": 2},
+                "n": {"type": "integer", "minimum": 1, "maximum": 8},
+                "fallbacks": {"type": "array", "items": {"type": "string"}}, "max_cost_usd": {"type": "string"},
+            },
+        ),
+        "responses": _answers("A chat completion, or its chunks", streamed=True),
+    },
+    "responses": {
+        "operationId": "v1_responses",
+        "summary": "OpenAI's responses, stateless",
+        "description": "Nothing is stored under a response id: `previous_response_id` is refused, `store` is without effect.",
+        "requestBody": _body(["model", "input"], {"model": _MODEL, "input": {"oneOf": [{"type": "string"}, _LIST]}, "stream": _STREAM}),
+        "responses": _answers("A response, or its events", streamed=True),
+    },
+    "messages": {
+        "operationId": "v1_messages",
+        "summary": "Anthropic's messages",
+        "description": "Any Anthropic client works with its base URL set to this server.",
+        "requestBody": _body(
+            ["model", "max_tokens", "messages"],
+            {"model": _MODEL, "max_tokens": {"type": "integer", "minimum": 1}, "messages": _LIST, "stream": _STREAM, "tools": _LIST},
+        ),
+        "responses": _answers("A message, or its events", streamed=True) | {"402": {"description": "The budget is spent (billing_error)"}},
+    },
+    "count_tokens": {
+        "operationId": "v1_messages_count_tokens",
+        "summary": "About how many input tokens a message would have",
+        "requestBody": _body(["model", "messages"], {"model": _MODEL, "messages": _LIST}),
+        "responses": _answers("The estimate"),
+    },
+    "model_list": {"operationId": "v1_models", "summary": "The models that may be asked for", "responses": _answers("The list")},
+    "model_detail": {
+        "operationId": "v1_model",
+        "summary": "One model",
+        "parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}],
+        "responses": _answers("The model"),
+    },
+}  # fmt: skip
