@@ -1,6 +1,19 @@
 from django.apps import AppConfig
+from django.db.backends.signals import connection_created
 
 
 class BillingConfig(AppConfig):
     name = "billing"
     label = "billing"
+
+    def ready(self) -> None:
+        from accounts import hooks  # models are loaded only now
+        from billing import budgets, exact
+
+        connection_created.connect(exact.register, dispatch_uid="billing.exact")
+        hooks.register(
+            set_key_budget=budgets.set_key_budget,
+            key_budgets=budgets.key_budgets,
+            profile_budget=budgets.month_to_date,
+            user_created=budgets.user_created,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any, NoReturn
 
 from django.conf import settings
 from django.db import models
@@ -10,10 +11,17 @@ from django.db.models import Q
 from django.utils import timezone
 
 from aiagents.lib.ids import uuid7
+from billing.fields import MoneyField
 
 # USD per million tokens needs 6 places at most; one token of that needs 12.
 MONEY = {"max_digits": 24, "decimal_places": 12}
 RATE = {"max_digits": 14, "decimal_places": 6}
+
+
+def _catalogue_changed() -> None:
+    from billing import catalogue  # it reads these models
+
+    catalogue.invalidate()
 
 
 class AIModel(models.Model):
@@ -51,6 +59,8 @@ class AIModel(models.Model):
     lifecycle = models.CharField(max_length=10, choices=Lifecycle, default=Lifecycle.ACTIVE)
     replaced_by = models.CharField(max_length=100, blank=True, help_text="slug")
     enabled = models.BooleanField(default=True)
+    # The values that data/catalogue.json gave last: a field that differs from them was changed by staff, and stays.
+    loaded = models.JSONField(default=dict, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -60,6 +70,15 @@ class AIModel(models.Model):
 
     def __str__(self) -> str:
         return self.slug
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        super().save(*args, **kwargs)
+        _catalogue_changed()
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        deleted = super().delete(*args, **kwargs)
+        _catalogue_changed()
+        return deleted
 
 
 class ModelPrice(models.Model):
@@ -93,6 +112,15 @@ class ModelPrice(models.Model):
     def __str__(self) -> str:
         return f"{self.model_id}: {self.input}/{self.output} from {self.effective_from:%Y-%m-%d}"
 
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        super().save(*args, **kwargs)
+        _catalogue_changed()
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        deleted = super().delete(*args, **kwargs)
+        _catalogue_changed()
+        return deleted
+
 
 class Budget(models.Model):
     """A monthly limit in USD over one scope. `limit_usd` empty: counted, not limited.
@@ -112,6 +140,8 @@ class Budget(models.Model):
     scope_id = models.UUIDField(null=True, blank=True, help_text="of the user, key, agent or task; empty for the system")
     limit_usd = models.DecimalField(**MONEY, null=True, blank=True)
     time_zone = models.CharField(max_length=64, help_text="zone in which its month begins")
+    # When the limit was last set below what it was: until then spent + held above it is a mistake, after it may be history.
+    lowered_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -127,13 +157,17 @@ class Budget(models.Model):
 
 
 class BudgetWindow(models.Model):
-    """One month of one budget. `spent + held` is what admission compares with the limit; only the ledger writes it."""
+    """One month of one budget. `spent + held` is what admission compares with the limit; only the ledger writes it.
+
+    `spent_usd` is, to the last digit, the sum of `cost_usd` over the scope's UsageLog rows whose `created_at` lies in
+    [starts_at, ends_at), and `held_usd` the sum of the open holds that name this window.
+    """
 
     budget = models.ForeignKey(Budget, models.CASCADE, related_name="windows")
     starts_at = models.DateTimeField(help_text="the month's first instant, UTC")
     ends_at = models.DateTimeField()
-    spent_usd = models.DecimalField(**MONEY, default=Decimal(0))
-    held_usd = models.DecimalField(**MONEY, default=Decimal(0))
+    spent_usd = MoneyField(default=Decimal(0))
+    held_usd = MoneyField(default=Decimal(0))
 
     class Meta:
         ordering = ["-starts_at"]
@@ -157,7 +191,7 @@ class Hold(models.Model):
 
     id = models.UUIDField(primary_key=True, editable=False)
     status = models.CharField(max_length=8, choices=Status, default=Status.OPEN)
-    amount_usd = models.DecimalField(**MONEY)
+    amount_usd = MoneyField()
     # Ids of the BudgetWindows that hold it: a month that ends meanwhile changes nothing.
     windows = models.JSONField(default=list)
     # The facts of the call as UsageLog will store them (ledger.Call), and the price snapshot.
@@ -165,6 +199,7 @@ class Hold(models.Model):
     input_tokens_estimate = models.PositiveIntegerField(default=0)
     output_tokens_seen = models.PositiveIntegerField(default=0)
     heartbeat_at = models.DateTimeField(default=timezone.now)
+    # The moment of admission; the next attempt of the same call inherits it together with the money and the month.
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     closed_at = models.DateTimeField(null=True, blank=True)
 
@@ -175,10 +210,21 @@ class Hold(models.Model):
         ]
 
 
+class UsageLogQuerySet(models.QuerySet["UsageLog"]):
+    """Rows that are written once."""
+
+    def update(self, **kwargs: Any) -> NoReturn:
+        raise TypeError("the usage log is never updated; a correction is a new row")
+
+    def delete(self) -> NoReturn:
+        raise TypeError("the usage log is never deleted")
+
+
 class UsageLog(models.Model):
     """One vendor call, as it was charged. Never updated, never deleted; a correction is a new row.
 
     Who and what are plain ids, not foreign keys: a deleted conversation leaves its costs in the books.
+    `created_at` is when the call was admitted, by the database's clock: it names the month in which the cost counts.
     """
 
     class Status(models.TextChoices):
@@ -191,7 +237,8 @@ class UsageLog(models.Model):
     call_id = models.UUIDField(unique=True)
     # The calls of one request (fallbacks, agent steps) share it.
     group_id = models.UUIDField()
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="usage", db_index=False)
+    # Django protects a user who has used something; the database does not check, so that no settlement can fail.
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="usage", db_index=False, db_constraint=False)
     api_key_id = models.UUIDField(null=True, blank=True)
     agent_id = models.UUIDField(null=True, blank=True)
     task_id = models.UUIDField(null=True, blank=True)
@@ -225,6 +272,8 @@ class UsageLog(models.Model):
     simulated = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
+    objects = UsageLogQuerySet.as_manager()
+
     class Meta:
         ordering = ["-created_at"]
         verbose_name, verbose_name_plural = "usage log", "usage log"
@@ -236,3 +285,14 @@ class UsageLog(models.Model):
             models.Index(fields=["api_key_id", "-created_at"], name="usage_key", condition=~Q(api_key_id=None)),
             models.Index(fields=["message_id"], name="usage_message", condition=~Q(message_id=None)),
         ]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.cost_usd}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if not self._state.adding:
+            raise TypeError("the usage log is never updated; a correction is a new row")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise TypeError("the usage log is never deleted")

@@ -1,18 +1,26 @@
-"""What tokens cost. Pure arithmetic over a price's snapshot."""
+"""What tokens cost. Pure arithmetic over a price's snapshot; nothing is ever rounded."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from decimal import Decimal
+from dataclasses import asdict, dataclass
+from decimal import Context, Decimal, Inexact, InvalidOperation, localcontext
+from typing import Any
+
+from django.conf import settings
 
 from billing.usage import Usage
 
-MILLION = Decimal(1_000_000)
+# A result that would need rounding raises instead: 60 digits hold any tokens times any rate.
+_EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """USD per million tokens, as applied. `unknown`: the ceiling stands in for a price nobody knows."""
+    """USD per million tokens, as applied. `unknown`: the ceiling stands in for a price nobody knows.
+
+    Above `tier_threshold` input tokens the `tier_*` rates hold for the whole call. A missing cached or write rate
+    means the input rate.
+    """
 
     input: Decimal
     output: Decimal
@@ -26,12 +34,73 @@ class Rates:
     source: str = ""
     unknown: bool = False
 
+    def as_json(self) -> dict[str, Any]:
+        """The snapshot that is stored with a call: money as strings, what is not set left out."""
+        return {
+            key: f"{value:f}" if isinstance(value, Decimal) else value
+            for key, value in asdict(self).items()
+            if value is not None and value != "" and value is not False
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Rates:
+        """The rates that `as_json` wrote."""
+        plain = {"tier_threshold", "source", "unknown"}
+        return cls(**{key: value if key in plain else Decimal(value) for key, value in data.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class _Tier:
+    """The four rates that hold for one call."""
+
+    input: Decimal
+    cached: Decimal
+    write: Decimal
+    output: Decimal
+
+
+def _tier(rates: Rates, *, long: bool) -> _Tier:
+    if not long:
+        into, cached, write, out = rates.input, rates.cached_input, rates.cache_write, rates.output
+    else:
+        # Where only some rates have a tier, the others keep their base.
+        into = rates.input if rates.tier_input is None else rates.tier_input
+        out = rates.output if rates.tier_output is None else rates.tier_output
+        cached = rates.cached_input if rates.tier_cached_input is None else rates.tier_cached_input
+        write = rates.cache_write if rates.tier_cache_write is None else rates.tier_cache_write
+    return _Tier(into, into if cached is None else cached, into if write is None else write, out)
+
+
+def _is_long(rates: Rates, input_tokens: int) -> bool:
+    return rates.tier_threshold is not None and input_tokens > rates.tier_threshold
+
 
 def cost(rates: Rates, usage: Usage) -> Decimal:
-    """The exact cost in USD of `usage` (inclusive buckets) at `rates`; never rounded."""
-    raise NotImplementedError
+    """The exact cost in USD of `usage` (inclusive buckets) at `rates`."""
+    tier = _tier(rates, long=_is_long(rates, usage.input_tokens))
+    plain = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
+    with localcontext(_EXACT):
+        total = (
+            tier.input * plain
+            + tier.cached * usage.cached_input_tokens
+            + tier.write * usage.cache_write_tokens
+            + tier.output * usage.output_tokens
+        )
+        return total.scaleb(-6)
 
 
 def dearest(rates: Rates, input_tokens: int, output_tokens: int) -> Decimal:
     """The most that a call of this size can cost, whatever is cached or written: what a hold must cover."""
-    raise NotImplementedError
+    tiers = [_tier(rates, long=False)]
+    if _is_long(rates, input_tokens):
+        # A call that turns out shorter than estimated is charged at the base rates, and some long tiers are cheaper.
+        tiers.append(_tier(rates, long=True))
+    with localcontext(_EXACT):
+        totals = [max(t.input, t.cached, t.write) * input_tokens + t.output * output_tokens for t in tiers]
+        return max(totals).scaleb(-6)
+
+
+def ceiling_rates() -> Rates:
+    """What stands in for a price nobody knows: dear on purpose, and flagged."""
+    ceiling = Decimal(settings.UNKNOWN_PRICE_CEILING_PER_MTOK)
+    return Rates(input=ceiling, output=ceiling, source="ceiling", unknown=True)

@@ -42,6 +42,9 @@ ALLOWED_HOSTS = env.allowed_hosts
 CSRF_TRUSTED_ORIGINS = env.csrf_trusted_origins
 CORS_ALLOWED_ORIGINS = env.cors_allowed_origins
 CORS_EXPOSE_HEADERS = ["X-Request-ID", "Idempotent-Replayed", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"]
+CORS_ALLOW_HEADERS = [
+    "accept", "authorization", "content-type", "idempotency-key", "last-event-id", "user-agent", "x-api-key", "x-csrftoken", "x-request-id", "x-requested-with",
+]  # fmt: skip
 WEBSOCKET_ORIGINS = env.websocket_origins
 TRUSTED_PROXIES = env.trusted_proxies
 
@@ -85,6 +88,8 @@ MIDDLEWARE = [
     "aiagents.lib.middleware.ApiRateLimitMiddleware",
 ]
 ROOT_URLCONF = "aiagents.urls"
+# Modules that register the doors beside Django (aiagents/lib/asgi.py); the OpenAPI document and the suite load them.
+HOT_DOORS = ["chat.doors"]
 ASGI_APPLICATION = "aiagents.asgi.application"
 TEMPLATES = [
     {
@@ -247,6 +252,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PARSER_CLASSES": ["aiagents.lib.api.StrictJSONParser", "rest_framework.parsers.FormParser", "rest_framework.parsers.MultiPartParser"],
     "DEFAULT_PAGINATION_CLASS": "aiagents.lib.api.CursorPagination",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend", "rest_framework.filters.SearchFilter", "aiagents.lib.api.SafeOrderingFilter"],
+    "DEFAULT_THROTTLE_CLASSES": ["aiagents.lib.throttling.ApiThrottle"],
     "EXCEPTION_HANDLER": "aiagents.lib.api.exception_handler",
     "DEFAULT_SCHEMA_CLASS": "aiagents.lib.schema.AutoSchema",
     "PAGE_SIZE": 25,
@@ -304,4 +310,5 @@ LOG_LEVEL, LOG_FORMAT, LOG_FILE = env.log_level, env.log_format, env.log_file
 LOGGING_CONFIG = "aiagents.lib.logging.configure"
 LOGGING: dict = {"level": LOG_LEVEL, "format": LOG_FORMAT, "file": LOG_FILE}
 
-Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(parents=True, exist_ok=True)
+for folder in (os.environ["PROMETHEUS_MULTIPROC_DIR"], STATIC_ROOT):
+    Path(folder).mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ import os
 
 os.environ.setdefault("SECRET_KEY", "tests-only-" + "x" * 50)
 
-from aiagents.settings import *  # noqa: E402, F403
+from aiagents.settings import *  # noqa: F403
 
 ENVIRONMENT = "test"
 # One round of bcrypt: the format is the real one, the cost is not.
@@ -17,3 +17,5 @@ if "pool" in DATABASES["default"]["OPTIONS"]:  # noqa: F405
     DATABASES["default"]["OPTIONS"].pop("pool")  # noqa: F405
 SIMULATOR = False
 RATE_LIMIT_REQUESTS = 10_000
+# Each test has a catalogue of its own.
+CATALOGUE_CHECK_SECONDS = 0

@@ -1,0 +1,209 @@
+"""The models that may be asked for, with their prices: one snapshot per process, always a few seconds fresh.
+
+The database is the truth. A counter in Valkey tells every process that something changed; without Valkey the snapshot
+is simply read anew every few seconds, and without the database the last one serves.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, transaction
+from django.utils import timezone
+
+from aiagents.lib import valkey
+from aiagents.lib.db import in_db
+from aiagents.lib.errors import ModelNotFound, Unavailable
+from billing.models import AIModel, ModelPrice
+from billing.pricing import Rates
+
+logger = logging.getLogger(__name__)
+VERSION_KEY = "billing:catalogue"
+RATE_COLUMNS = (
+    "input", "output", "cached_input", "cache_write",
+    "tier_threshold", "tier_input", "tier_cached_input", "tier_cache_write", "tier_output",
+)  # fmt: skip
+CAPABILITIES = ("vision", "files", "tools", "json", "reasoning", "temperature")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """One model as the router and the pages see it. `rates` None: nobody knows its price."""
+
+    slug: str
+    display_name: str
+    provider: str
+    connection: str
+    vendor_model: str
+    context_window: int
+    max_output_tokens: int
+    capabilities: frozenset[str]
+    quality: int
+    tokens_per_second: float
+    ttft_ms: int
+    lifecycle: str
+    replaced_by: str
+    enabled: bool
+    rates: Rates | None
+    price_id: int | None
+
+    @property
+    def usable(self) -> bool:
+        return self.enabled and self.lifecycle != AIModel.Lifecycle.RETIRED
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """All models at one moment, by slug."""
+
+    cards: Mapping[str, ModelCard]
+    # When the next price that is known already takes effect.
+    valid_until: datetime | None = None
+
+    def get(self, slug: str) -> ModelCard:
+        """The card, also of a model that is switched off; ModelNotFound for an unknown slug."""
+        if (card := self.cards.get(slug)) is None:
+            raise ModelNotFound(param="model", details={"model": slug[:100]})
+        return card
+
+    def usable(self) -> tuple[ModelCard, ...]:
+        """The models that may be called now."""
+        return tuple(card for card in self.cards.values() if card.usable)
+
+
+@dataclass(slots=True)
+class _Snapshot:
+    catalogue: Catalogue
+    version: bytes | None
+    loaded_at: float
+    checked_at: float
+
+
+_snapshot: _Snapshot | None = None
+_loading = threading.Lock()
+
+
+async def current() -> Catalogue:
+    """The catalogue as it is, at most a second or so old."""
+    found = _snapshot
+    if found is not None and _unasked(found):
+        return found.catalogue
+    if found is not None and _loading.locked():
+        return found.catalogue  # somebody is fetching the next one
+    return await in_db(current_sync)
+
+
+def current_sync() -> Catalogue:
+    """`current` for sync code."""
+    found = _snapshot
+    if found is not None and _unasked(found):
+        return found.catalogue
+    with _loading:
+        found = _snapshot
+        return found.catalogue if found is not None and _unasked(found) else _refreshed(found)
+
+
+def invalidate() -> None:
+    """The catalogue has changed: forget it here now, and everywhere once the running transaction is committed."""
+    global _snapshot
+    _snapshot = None
+    transaction.on_commit(_announce)
+
+
+def baseline(catalogue: Catalogue) -> Rates | None:
+    """The rates that savings are measured against; None where they are unknown."""
+    card = catalogue.cards.get(settings.ROUTING_BASELINE_MODEL)
+    return card.rates if card else None
+
+
+def _announce() -> None:
+    global _snapshot
+    _snapshot = None
+    try:
+        valkey.sync_client().incr(VERSION_KEY)
+    except redis.RedisError:
+        logger.warning("catalogue_change_not_announced")  # the others see it with their next reload
+
+
+def _unasked(found: _Snapshot) -> bool:
+    """Young enough to be used without asking anybody."""
+    return time.monotonic() - found.checked_at < settings.CATALOGUE_CHECK_SECONDS
+
+
+def _refreshed(found: _Snapshot | None) -> Catalogue:
+    global _snapshot
+    version = _version()
+    now = time.monotonic()
+    if found is not None and version == found.version and now - found.loaded_at < settings.CATALOGUE_RELOAD_SECONDS and _valid(found.catalogue):
+        found.checked_at = now
+        return found.catalogue
+    try:
+        catalogue = load()
+    except (DatabaseError, Unavailable):
+        if found is None:
+            raise
+        found.checked_at = now  # the last one serves until the database is back
+        return found.catalogue
+    _snapshot = _Snapshot(catalogue, version, now, now)
+    return catalogue
+
+
+def _valid(catalogue: Catalogue) -> bool:
+    return catalogue.valid_until is None or timezone.now() < catalogue.valid_until
+
+
+def _version() -> bytes | None:
+    try:
+        return valkey.sync_client().get(VERSION_KEY)
+    except redis.RedisError:
+        return None
+
+
+def load(at: datetime | None = None) -> Catalogue:
+    """The catalogue as the database has it, with the prices that hold `at` a moment (now)."""
+    at = at or timezone.now()
+    prices: dict[Any, ModelPrice] = {}
+    following: list[datetime] = []
+    for price in ModelPrice.objects.order_by("effective_from"):
+        if price.effective_from <= at:
+            prices[price.model_id] = price
+        else:
+            following.append(price.effective_from)
+    cards = {model.slug: card(model, prices.get(model.pk)) for model in AIModel.objects.all()}
+    return Catalogue(MappingProxyType(cards), min(following, default=None))
+
+
+def card(model: AIModel, price: ModelPrice | None) -> ModelCard:
+    """A model's card at a price."""
+    return ModelCard(
+        slug=model.slug,
+        display_name=model.display_name,
+        provider=model.provider,
+        connection=model.connection,
+        vendor_model=model.vendor_model,
+        context_window=model.context_window,
+        max_output_tokens=model.max_output_tokens,
+        capabilities=frozenset(name for name in CAPABILITIES if getattr(model, name)),
+        quality=model.quality,
+        tokens_per_second=model.tokens_per_second,
+        ttft_ms=model.ttft_ms,
+        lifecycle=model.lifecycle,
+        replaced_by=model.replaced_by,
+        enabled=model.enabled,
+        rates=rates_of(price) if price else None,
+        price_id=price.pk if price else None,
+    )
+
+
+def rates_of(price: ModelPrice) -> Rates:
+    """The rates of a price row."""
+    return Rates(**{name: getattr(price, name) for name in RATE_COLUMNS}, source=price.source)

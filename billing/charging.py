@@ -1,0 +1,163 @@
+"""From what a vendor reported to what is charged. Pure: the ledger writes what stands here."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from decimal import ROUND_CEILING, Decimal
+from typing import Any, Literal
+from uuid import UUID
+
+from aiagents.lib.ids import uuid7
+from aiagents.lib.jsonio import clean_text
+from billing import pricing
+from billing.pricing import Rates
+from billing.usage import Usage
+
+# A vendor's count is not believed above these: then the hold is charged, and the row is flagged.
+ABSURD_TOKENS = 10**9
+ABSURD_FACTOR = 20
+_PICO = Decimal("1e-12")
+_INT = 2**31 - 1
+# Widths of UsageLog's columns: a long text must not make a settlement fail.
+_WIDTHS = {"purpose": 20, "surface": 10, "request_id": 64, "requested_model": 100, "model": 100, "provider": 20, "goal": 8}
+_UUIDS = {"call_id", "group_id", "user_id", "api_key_id", "agent_id", "task_id", "conversation_id", "message_id"}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Who calls which model for what. One vendor call; `group_id` ties those of one request together."""
+
+    call_id: UUID
+    group_id: UUID
+    user_id: UUID
+    auth_epoch: int
+    api_key_id: UUID | None
+    agent_id: UUID | None
+    task_id: UUID | None
+    conversation_id: UUID | None
+    message_id: UUID | None
+    purpose: str
+    surface: str
+    request_id: str
+    attempt: int
+    requested_model: str
+    model: str
+    provider: str
+    goal: str
+    simulated: bool
+
+    def as_json(self) -> dict[str, Any]:
+        return {key: str(value) if isinstance(value, UUID) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Call:
+        known = {field.name for field in fields(cls)}
+        return cls(**{key: UUID(value) if key in _UUIDS and value else value for key, value in data.items() if key in known})
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Money set aside for a call. `windows`: ids of the BudgetWindows that hold it."""
+
+    call: Call
+    amount: Decimal
+    rates: Rates
+    input_tokens: int
+    windows: tuple[int, ...]
+
+    def facts(self) -> dict[str, Any]:
+        """What the Hold row keeps, so that the sweeper can charge a call whose process died."""
+        call = {key: clean_text(value) if isinstance(value, str) else value for key, value in self.call.as_json().items()}
+        return {**call, "rates": self.rates.as_json()}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call ended. `usage` None: the vendor reported nothing. `started` False: it never began to work."""
+
+    status: Literal["ok", "failed", "cancelled", "interrupted"]
+    usage: Usage | None
+    output_tokens_seen: int = 0
+    finish_reason: str = ""
+    error_code: str = ""
+    latency_ms: int = 0
+    ttft_ms: int | None = None
+    started: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What is paid. `overrun_usd`: the part above the hold, which counts at once against the next call."""
+
+    usage: Usage
+    cost_usd: Decimal
+    estimated: bool
+    flagged: str
+    overrun_usd: Decimal
+
+
+def charge(held: Held, outcome: Outcome) -> Charge:
+    """What settling `held` with this outcome will write.
+
+    A reported 0 is 0; a missing report of a call that started is estimated, never free and never above the hold.
+    """
+    flags = ["price_unknown"] if held.rates.unknown else []
+    estimated = False
+    if outcome.usage is None and not outcome.started:
+        usage, cost = Usage(), Decimal(0)
+    elif outcome.usage is None:
+        usage, estimated = _estimate(held, outcome), True
+        cost = min(pricing.cost(held.rates, usage), held.amount)
+    else:
+        usage = outcome.usage.clean()
+        cost = pricing.cost(held.rates, usage)
+        if _absurd(held, usage, cost):
+            usage, cost, estimated = _estimate(held, outcome), held.amount, True
+            flags.append("usage_absurd")
+    return Charge(usage, cost, estimated, ",".join(flags), max(Decimal(0), cost - held.amount))
+
+
+def _estimate(held: Held, outcome: Outcome) -> Usage:
+    return Usage(input_tokens=max(1, held.input_tokens), output_tokens=min(max(0, outcome.output_tokens_seen), ABSURD_TOKENS))
+
+
+def _absurd(held: Held, usage: Usage, cost: Decimal) -> bool:
+    if max(usage.input_tokens, usage.output_tokens) > ABSURD_TOKENS:
+        return True
+    return held.amount > 0 and cost > ABSURD_FACTOR * held.amount
+
+
+def rounded_up(amount: Decimal) -> Decimal:
+    """An amount as the database can hold it."""
+    return amount.quantize(_PICO, ROUND_CEILING)
+
+
+def whole(value: int | None) -> int | None:
+    """A count that fits its column."""
+    return None if value is None else max(0, min(int(value), _INT))
+
+
+def log_row(held: Held, outcome: Outcome, charged: Charge, baseline: Rates | None) -> dict[str, Any]:
+    """The columns of the call's UsageLog row, all but `created_at`, which is the hold's."""
+    call = held.call.as_json()
+    usage = charged.usage
+    baseline_cost = None
+    if baseline is not None and (outcome.started or outcome.usage is not None):
+        baseline_cost = pricing.cost(baseline, usage)
+    return {
+        **{name: value for name, value in call.items() if name not in _WIDTHS and name != "auth_epoch"},
+        **{name: clean_text(call[name])[:width] for name, width in _WIDTHS.items()},
+        "id": str(uuid7()),
+        "status": outcome.status,
+        "finish_reason": clean_text(outcome.finish_reason)[:20],
+        "error_code": clean_text(outcome.error_code)[:50],
+        **usage.as_dict(),
+        "cost_usd": charged.cost_usd,
+        "baseline_cost_usd": baseline_cost,
+        "price": held.rates.as_json(),
+        "estimated": charged.estimated,
+        "flagged": charged.flagged,
+        "overrun_usd": charged.overrun_usd,
+        "latency_ms": whole(outcome.latency_ms),
+        "ttft_ms": whole(outcome.ttft_ms),
+    }

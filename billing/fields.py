@@ -1,0 +1,28 @@
+"""Money in the database, exact on every vendor."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.db import models
+
+
+class MoneyField(models.DecimalField):
+    """USD with 12 places, exact on SQLite too.
+
+    SQLite turns a decimal column into a double (15 digits): enough for one call, not for a running balance.
+    There it is text, which SQL can store and test for a sign but neither add nor order: the ledger adds in Python.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"max_digits": 24, "decimal_places": 12, **kwargs})
+
+    def get_internal_type(self) -> str:
+        return "MoneyField"  # DecimalField would bring SQLite's float converter
+
+    def db_type(self, connection: Any) -> str:
+        return "text" if connection.vendor == "sqlite" else connection.data_types["DecimalField"] % self.db_type_parameters(connection)
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Decimal | None:
+        return value if value is None or isinstance(value, Decimal) else Decimal(value)

@@ -1,0 +1,104 @@
+"""What the price package says a model costs, as rows of ours. Reads the installed package or its published file; no network."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+# `genai_prices` is imported where it is used: its tables cost 60 ms and 20 MB that only the catalogue's command needs.
+
+# The vendors whose prices we read, as the package names them.
+VENDORS = ("openai", "anthropic", "google")
+# A price without a date held from the beginning, as far as we are concerned.
+ALWAYS = datetime(2020, 1, 1, tzinfo=UTC)
+_KEYS = {"input": "input_mtok", "cached_input": "cache_read_mtok", "cache_write": "cache_write_mtok", "output": "output_mtok"}
+_PLACES = Decimal("0.000001")
+
+
+class Unlisted(LookupError):
+    """The package has no price for the model, or one that our rows cannot express."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Rates from a day on; `columns` are ModelPrice's."""
+
+    effective_from: datetime
+    columns: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PriceList:
+    """One version of the price package's tables."""
+
+    source: str
+    providers: tuple[Any, ...]
+
+    def size(self) -> int:
+        """How many models of our vendors it knows."""
+        return sum(len(provider.models) for provider in self.providers if provider.id in VENDORS)
+
+    def prices(self, vendor: str, model: str) -> tuple[Listed, ...]:
+        """The model's prices by day, oldest first; `Unlisted` when there are none."""
+        provider = next((one for one in self.providers if one.id == vendor), None)
+        found = provider.find_model(model) if provider else None
+        if found is None:
+            raise Unlisted(f"{self.source} does not know {vendor}/{model}")
+        stages = [(ALWAYS, found.prices)] if not isinstance(found.prices, list) else [(_day(one.constraint), one.prices) for one in found.prices]
+        return tuple(Listed(day, _columns(price, f"{vendor}/{model}")) for day, price in sorted(stages, key=lambda one: one[0]))
+
+
+def installed() -> PriceList:
+    """The tables of the installed package."""
+    import genai_prices
+    from genai_prices.data_snapshot import get_snapshot
+
+    return PriceList(f"genai-prices {genai_prices.__version__}", tuple(get_snapshot().providers))
+
+
+def from_file(path: Path) -> PriceList:
+    """The tables of a file as the package publishes it (prices/…/data.json); ValueError when it is not one."""
+    # Its own updater reads the file with this function; there is no public one.
+    from genai_prices.types import _providers_from_raw
+
+    raw = json.loads(path.read_bytes())
+    if not isinstance(raw, list):
+        raise ValueError(f"{path.name} is not a list of providers")
+    return PriceList(f"genai-prices {path.name}"[:50], tuple(_providers_from_raw(raw)))
+
+
+def _day(constraint: Any) -> datetime:
+    if constraint is None:
+        return ALWAYS
+    if (day := getattr(constraint, "start_date", None)) is None:
+        raise Unlisted(f"a price that depends on {type(constraint).__name__}")
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _columns(price: Any, what: str) -> dict[str, Any]:
+    columns: dict[str, Any] = {"tier_threshold": None}
+    for name, key in _KEYS.items():
+        value = getattr(price, key)
+        tiers = getattr(value, "tiers", ())
+        if len(tiers) > 1 or any(columns["tier_threshold"] not in (None, tier.start) for tier in tiers):
+            raise Unlisted(f"{what} has several tiers")
+        columns[name] = _rate(getattr(value, "base", value))
+        columns[f"tier_{name}"] = None
+        for tier in tiers:
+            columns["tier_threshold"], columns[f"tier_{name}"] = tier.start, _rate(tier.price)
+    if columns["input"] is None or columns["output"] is None:
+        raise Unlisted(f"{what} has no price for input or output")
+    return columns
+
+
+def _rate(value: Decimal | None) -> Decimal | None:
+    if value is None:
+        return None
+    rate = Decimal(value)
+    if not rate.is_finite() or rate < 0 or rate != (kept := rate.quantize(_PLACES)):
+        raise ValueError(f"{value} is not a rate")
+    return kept

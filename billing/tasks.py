@@ -1,0 +1,42 @@
+"""What beat asks of billing."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from celery import shared_task
+from django.conf import settings
+
+from billing import budgets, catalogue_update, ledger, pricelist
+from billing.models import Hold
+
+logger = logging.getLogger(__name__)
+_PRUNE_MOST = 10_000
+
+
+@shared_task
+def sweep_holds() -> int:
+    """Charge and close the holds of processes that died."""
+    return ledger.sweep()
+
+
+@shared_task
+def update_catalogue() -> int:
+    """Bring models and prices up to the installed price list. A list that looks wrong changes nothing and is said loudly."""
+    try:
+        diff = catalogue_update.update(pricelist.installed())
+    except catalogue_update.Refused as exc:
+        logger.error("catalogue_update_refused", extra={"reasons": exc.diff.refused})
+        return 0
+    if diff:
+        logger.info("catalogue_updated", extra={"changes": diff.lines})
+    return len(diff.lines)
+
+
+@shared_task
+def prune_holds() -> int:
+    """Delete closed holds that nobody can come back to; what they cost stands in the usage log."""
+    before = budgets.database_now() - timedelta(seconds=settings.HOLD_KEEP_SECONDS)
+    old = Hold.objects.exclude(status=Hold.Status.OPEN).filter(closed_at__lt=before).order_by("closed_at").values("pk")[:_PRUNE_MOST]
+    return Hold.objects.filter(pk__in=list(old.values_list("pk", flat=True))).delete()[0]
