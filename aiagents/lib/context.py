@@ -1,4 +1,4 @@
-"""The request's id, carried by contextvars through views, sockets, database threads and into Celery."""
+"""What every log line of a request carries, by contextvars: through views, sockets, database threads and into Celery."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ from contextvars import ContextVar
 from aiagents.lib.ids import uuid7
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
+user_id: ContextVar[str] = ContextVar("user_id", default="")
+# Set by whoever makes a model call or runs a task.
+call_id: ContextVar[str] = ContextVar("call_id", default="")
+task_id: ContextVar[str] = ContextVar("task_id", default="")
+
+LOGGED = (request_id, user_id, call_id, task_id)
 _VALID = re.compile(r"[A-Za-z0-9._:-]{8,64}")
 
 

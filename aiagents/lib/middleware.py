@@ -1,13 +1,155 @@
-"""Middleware (placeholder)."""
+"""What surrounds every Django view: the request's id, limits, headers, and one line in the access log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from aiagents.lib import context, headers, limits, ratelimit
+from aiagents.lib.access import log_access
+from aiagents.lib.error_views import error_of_status, is_api, render
+from aiagents.lib.errors import AppError, InvalidRequest, PayloadTooLarge, RateLimited
+from aiagents.lib.netaddr import client_ip
+from aiagents.lib.ratelimit import Verdict
+from aiagents.monitoring.metrics import DENIED
+
+LIMITED_PATHS = ("/api/", "/v1/")
+# What `ApiThrottle` leaves on Django's request for the middleware.
+VERDICT = "rate_verdict"
 
 
-class RequestContextMiddleware:
-    def __init__(self, get_response):
+class _Middleware:
+    sync_capable = async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
 
-    def __call__(self, request):
-        return self.get_response(request)
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        return self.asynchronously(request) if iscoroutinefunction(self) else self.synchronously(request)
+
+    def synchronously(self, request: HttpRequest) -> HttpResponseBase:
+        raise NotImplementedError
+
+    async def asynchronously(self, request: HttpRequest) -> HttpResponseBase:
+        raise NotImplementedError
 
 
-class ApiRateLimitMiddleware(RequestContextMiddleware):
-    pass
+class RequestContextMiddleware(_Middleware):
+    """The outermost: sees every answer of Django, also those that no view made."""
+
+    def synchronously(self, request: HttpRequest) -> HttpResponseBase:
+        begun = time.perf_counter()
+        refused = _begin(request)
+        return _end(request, refused or self.get_response(request), begun)
+
+    async def asynchronously(self, request: HttpRequest) -> HttpResponseBase:
+        begun = time.perf_counter()
+        refused = _begin(request)
+        return _end(request, refused or await self.get_response(request), begun)
+
+
+def _begin(request: HttpRequest) -> HttpResponse | None:
+    """Name the request; an answer at once when it cannot be read in one way only."""
+    request.request_id = context.accept_request_id(request.META.get("HTTP_X_REQUEST_ID"))  # type: ignore[attr-defined]
+    context.user_id.set("")
+    forwarded = {"x-forwarded-for": request.META.get("HTTP_X_FORWARDED_FOR", "")}
+    request.client_ip = client_ip(request.META.get("REMOTE_ADDR") or "", forwarded)  # type: ignore[attr-defined]
+    try:
+        _check(request)
+    except AppError as error:
+        return render(request, error)
+    return None
+
+
+def _check(request: HttpRequest) -> None:
+    scope = getattr(request, "scope", None)
+    raw_path = (scope or {}).get("raw_path") or request.path.encode("utf-8", "surrogatepass")
+    headers.check_target(raw_path, request.META.get("QUERY_STRING", "").encode("latin-1", "replace"))
+    if "\x00" in request.path:
+        raise InvalidRequest("The path may not contain NUL.", code="invalid_text", param="path")
+    if scope is not None:
+        headers.check(scope["headers"])
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if not length.isdigit():
+        raise InvalidRequest("Content-Length is not a number.", param="content-length")
+    if len(length) > 18 or int(length) > settings.MAX_BODY_BYTES:
+        raise PayloadTooLarge(details={"max_bytes": settings.MAX_BODY_BYTES})
+
+
+def _end(request: HttpRequest, response: HttpResponseBase, begun: float) -> HttpResponseBase:
+    api = is_api(request.path)
+    if api and response.status_code >= 400 and not response.streaming and not _in_shape(response):
+        bare, response = response, render(request, error_of_status(response.status_code))
+        for name in (
+            "Allow",
+            "Retry-After",
+            "WWW-Authenticate",
+            "Access-Control-Allow-Origin",
+            "Access-Control-Expose-Headers",
+            "Vary",
+            *_LIMITS,
+        ):
+            if name in bare:
+                response[name] = bare[name]
+    response["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
+    html = response.get("Content-Type", "").startswith("text/html")
+    for name, value in headers.security():
+        if name != b"content-security-policy":
+            response.setdefault(name.decode(), value.decode())
+        elif api and not html:
+            response["Content-Security-Policy"] = value.decode()
+    response.setdefault("Cache-Control", "no-store")
+    size = 0 if response.streaming else len(response.content)  # type: ignore[attr-defined]
+    seconds = time.perf_counter() - begun
+    log_access(request.method or "", request.path, response.status_code, seconds, size, request.client_ip)  # type: ignore[attr-defined]
+    if response.status_code in (401, 402, 403, 429):
+        DENIED.labels(str(response.status_code)).inc()
+    return response
+
+
+def _in_shape(response: HttpResponseBase) -> bool:
+    """JSON, or what DRF's renderer made of the error for the browser that asked for it."""
+    return response.get("Content-Type", "").startswith("application/json") or hasattr(response, "accepted_renderer")
+
+
+_LIMITS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+
+
+class ApiRateLimitMiddleware(_Middleware):
+    """The innermost: puts the verdict on the answer. What never came to a throttle (404, 401, 403) is counted here."""
+
+    def synchronously(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if not request.path.startswith(LIMITED_PATHS):
+            return response
+        verdict = getattr(request, VERDICT, None) or ratelimit.hit_all_sync(limits.rules(_principal(request), request.client_ip))  # type: ignore[attr-defined]
+        return _with_verdict(request, response, verdict)
+
+    async def asynchronously(self, request: HttpRequest) -> HttpResponseBase:
+        response = await self.get_response(request)
+        if not request.path.startswith(LIMITED_PATHS):
+            return response
+        verdict = getattr(request, VERDICT, None) or await ratelimit.hit_all(limits.rules(_principal(request), request.client_ip))  # type: ignore[attr-defined]
+        return _with_verdict(request, response, verdict)
+
+
+def _principal(request: HttpRequest) -> Any:
+    """Whom DRF authenticated, if it came so far."""
+    found = getattr(request, "auth", None)
+    return found if hasattr(found, "user_id") and hasattr(found, "rate_limit") else None
+
+
+def _with_verdict(request: HttpRequest, response: HttpResponseBase, verdict: Verdict) -> HttpResponseBase:
+    if verdict.retry_after is not None and response.status_code != 429:
+        response = render(request, RateLimited(retry_after=verdict.retry_after))
+    for name, value in verdict.headers().items():
+        response[name] = value
+    return response

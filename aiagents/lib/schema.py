@@ -1,9 +1,142 @@
-"""The OpenAPI document (placeholder)."""
+"""The OpenAPI document: our errors, Idempotency-Key, and the doors beside Django."""
 
-from drf_spectacular.openapi import AutoSchema
+from __future__ import annotations
 
-__all__ = ["AutoSchema"]
+import re
+from typing import Any
+
+from drf_spectacular.openapi import AutoSchema as SpectacularAutoSchema
+from drf_spectacular.utils import OpenApiParameter
+
+from aiagents.lib import asgi
+from aiagents.lib.api_idempotency import IdempotentMixin
+
+JSON = dict[str, Any]
+ERROR: JSON = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["type", "message", "code", "param", "details", "request_id"],
+            "properties": {
+                "type": {"type": "string", "examples": ["invalid_request"]},
+                "message": {"type": "string", "description": "A sentence for a person."},
+                "code": {"type": "string"},
+                "param": {"type": ["string", "null"], "description": "The field that is wrong."},
+                "details": {"type": "object", "additionalProperties": True},
+                "request_id": {"type": "string"},
+            },
+        }
+    },
+}
+_IDEMPOTENCY: JSON = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "The same key with the same body gets the first answer again (`Idempotent-Replayed: true`); with another body 409.",
+}
+_SENTENCES = {
+    "400": "The request is not valid.",
+    "401": "No valid access token or API key.",
+    "402": "The budget that is left is too small.",
+    "403": "Not allowed for this caller.",
+    "404": "There is nothing here.",
+    "409": "The Idempotency-Key was used for another request, or its first request still runs.",
+    "429": "Too many requests; see Retry-After.",
+}
+_METHODS = ("get", "post", "put", "patch", "delete")
 
 
-def add_hot_doors(result, generator, request, public):
+class AutoSchema(SpectacularAutoSchema):
+    """drf-spectacular's, with the header of idempotent views."""
+
+    def get_override_parameters(self) -> list[Any]:
+        found = super().get_override_parameters()
+        if isinstance(self.view, IdempotentMixin) and self.method in self.view.idempotent_methods:
+            found = [
+                *found,
+                OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description=_IDEMPOTENCY["description"]),
+            ]
+        return found
+
+
+def add_hot_doors(result: JSON, generator: Any, request: Any, public: bool) -> JSON:
+    """Add the paths of every registered door, and the errors of every operation."""
+    components = result.setdefault("components", {})
+    components.setdefault("schemas", {})["Error"] = ERROR if result["openapi"].startswith("3.1") else _without_types(ERROR)
+    secured = next((operation["security"] for operation in _operations(result) if {} not in operation.get("security", [{}])), None)
+    for door in asgi.doors():
+        for route in door.routes():
+            path = result["paths"].setdefault(route.template, {})
+            path[route.method.lower()] = _operation(route, secured)
+    taken: set[str] = set()
+    for operation in _operations(result):
+        operation["operationId"] = _unique(operation["operationId"], taken)
+        _add_errors(operation)
+    result["paths"] = dict(sorted(result["paths"].items()))
     return result
+
+
+def _operation(route: asgi.Route, secured: Any) -> JSON:
+    lines = (route.handler.__doc__ or "").strip().splitlines()
+    operation: JSON = {"summary": lines[0] if lines else "", **route.openapi}
+    operation.setdefault("tags", [_tag(route.template)])
+    operation.setdefault("responses", {"200": {"description": "", "content": {"application/json": {"schema": {"type": "object"}}}}})
+    parameters = operation["parameters"] = list(operation.get("parameters", []))
+    named = {parameter["name"] for parameter in parameters}
+    for name in re.findall(r"{(\w+)}", route.template):
+        if name not in named:
+            parameters.append({"name": name, "in": "path", "required": True, "schema": {"type": "string"}})
+    if route.idempotent and "Idempotency-Key" not in named:
+        parameters.append(_IDEMPOTENCY)
+    if route.authenticated and secured:
+        operation.setdefault("security", secured)
+    return operation
+
+
+def _tag(template: str) -> str:
+    parts = [part for part in template.split("/") if part and part != "api"]
+    return parts[1] if len(parts) > 1 and parts[0] == "v1" and template.startswith("/api/") else parts[0]
+
+
+def _add_errors(operation: JSON) -> None:
+    responses = operation.setdefault("responses", {})
+    parameters = operation.get("parameters", [])
+    wanted = ["429"]
+    if operation.get("security") and {} not in operation["security"]:
+        wanted += ["401", "403"]
+    if operation.get("requestBody") or any(parameter["in"] == "query" for parameter in parameters):
+        wanted.append("400")
+    if any(parameter["in"] == "path" for parameter in parameters):
+        wanted.append("404")
+    if any(parameter["name"] == "Idempotency-Key" for parameter in parameters):
+        wanted.append("409")
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
+    for status in wanted:
+        found = responses.setdefault(status, {"description": _SENTENCES[status]})
+        found.setdefault("content", content)
+    responses.setdefault("default", {"description": "Any other error.", "content": content})
+    operation["responses"] = dict(sorted(responses.items()))
+
+
+def _operations(result: JSON) -> list[JSON]:
+    return [path[method] for path in result["paths"].values() for method in _METHODS if method in path]
+
+
+def _unique(name: str, taken: set[str]) -> str:
+    found, number = name, 2
+    while found in taken:
+        found, number = f"{name}_{number}", number + 1
+    taken.add(found)
+    return found
+
+
+def _without_types(schema: Any) -> Any:
+    """OpenAPI 3.0 has no lists of types and no `examples`."""
+    if isinstance(schema, dict):
+        found = {key: _without_types(value) for key, value in schema.items() if key != "examples"}
+        if isinstance(found.get("type"), list):
+            found["type"], found["nullable"] = found["type"][0], True
+        return found
+    return [_without_types(item) for item in schema] if isinstance(schema, list) else schema

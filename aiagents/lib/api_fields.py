@@ -1,0 +1,29 @@
+"""Serializers that take what they offer and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+
+class StrictFieldsMixin:
+    """400 for a field that does not exist or cannot be set, where DRF would silently ignore it. Put it first.
+
+    class ProfileSerializer(StrictFieldsMixin, serializers.ModelSerializer): ...
+    """
+
+    def to_internal_value(self, data: Any) -> Any:
+        if hasattr(data, "keys"):
+            fields = self.fields  # type: ignore[attr-defined]
+            errors = {}
+            for name in data:
+                field = fields.get(name)
+                if field is None or isinstance(field, serializers.HiddenField):
+                    if name != "csrfmiddlewaretoken":  # the browsable API's forms bring it
+                        errors[str(name)[:100]] = ["There is no such field."]
+                elif field.read_only:
+                    errors[name] = ["This field cannot be set."]
+            if errors:
+                raise serializers.ValidationError(errors)
+        return super().to_internal_value(data)  # type: ignore[misc]

@@ -1,0 +1,145 @@
+"""What a hot door's handler gets and gives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+from django.conf import settings
+
+from aiagents.lib import headers as http_headers
+from aiagents.lib.errors import InvalidRequest, PayloadTooLarge
+from aiagents.lib.idempotency import Claim
+from aiagents.lib.jsonio import dumps, loads
+from aiagents.lib.netaddr import client_ip
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class ClientGone(Exception):
+    """The client hung up before its request was whole. Nobody is left to answer."""
+
+
+class Request:
+    """One HTTP request at a hot door. `claim` is there on idempotent routes when the client sent a key."""
+
+    __slots__ = (
+        "_body", "_gone", "_query", "_receive", "_watch",
+        "claim", "client_ip", "headers", "method", "path", "path_args", "principal", "request_id", "scope",
+    )  # fmt: skip
+
+    def __init__(self, scope: Scope, receive: Receive, headers: dict[str, str], request_id: str) -> None:
+        self.scope = scope
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers = headers
+        self.request_id = request_id
+        self.path_args: dict[str, str] = {}
+        self.principal: Any = None
+        self.claim: Claim | None = None
+        peer = scope.get("client")
+        self.client_ip = client_ip(peer[0] if peer else "", headers)
+        self._receive = receive
+        self._body: bytes | None = None
+        self._query: dict[str, str] | None = None
+        self._gone: asyncio.Future[None] | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters; of several with one name the last."""
+        if self._query is None:
+            try:
+                pairs = parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=100)
+            except ValueError as exc:
+                raise InvalidRequest("There are too many query parameters.", param="query") from exc
+            self._query = dict(pairs)
+        return self._query
+
+    async def body(self) -> bytes:
+        """The whole body; `PayloadTooLarge` beyond MAX_BODY_BYTES, whatever its Content-Length says."""
+        if self._body is None:
+            self._body = await self._read()
+        return self._body
+
+    async def _read(self) -> bytes:
+        limit = settings.MAX_BODY_BYTES
+        announced = self.headers.get("content-length", "0")
+        if announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
+            raise PayloadTooLarge(details={"max_bytes": limit})
+        parts, size = [], 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise PayloadTooLarge(details={"max_bytes": limit})
+            parts.append(part)
+            if not message.get("more_body"):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def json(self) -> dict[str, Any]:
+        """The body as a JSON object, read strictly."""
+        value = loads(await self.body())
+        if not isinstance(value, dict):
+            raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+        return value
+
+    def watch(self) -> asyncio.Future[None]:
+        """A future that is done once the client hung up. Only after the body was read: both read the same channel."""
+        if self._gone is None:
+            loop = asyncio.get_running_loop()
+            self._gone = loop.create_future()
+            self._watch = loop.create_task(self._await_disconnect(self._gone))
+        return self._gone
+
+    async def _await_disconnect(self, gone: asyncio.Future[None]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not gone.done():
+            gone.set_result(None)
+
+    def unwatch(self) -> None:
+        """The answer is out: nobody reads the channel any more."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    async def gone(self) -> None:
+        """Return once the client hung up."""
+        await self.body()
+        await asyncio.shield(self.watch())
+
+    def authority(self) -> None:
+        """Refuse what could be read in two ways."""
+        http_headers.check(self.scope["headers"])
+        http_headers.check_target(self.scope.get("raw_path") or self.path.encode("utf-8", "surrogatepass"), self.scope["query_string"])
+
+
+@dataclass(slots=True)
+class Response:
+    """A whole answer."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class EventStream:
+    """A `text/event-stream` answer. `chunks` yields whole events as bytes and is closed by the door in every case."""
+
+    chunks: AsyncGenerator[bytes, None]
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(status, dumps(value), headers=headers or {})

@@ -1,0 +1,109 @@
+"""Answers to what no view answers: JSON in the contract's shape for programs, a plain page for people."""
+
+from __future__ import annotations
+
+from html import escape
+from http import HTTPStatus
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse
+from django.templatetags.static import static
+
+from aiagents.lib import context
+from aiagents.lib.errors import (
+    AppError,
+    Conflict,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotAuthenticated,
+    NotFound,
+    PayloadTooLarge,
+    PermissionDenied,
+    RateLimited,
+    Unavailable,
+)  # fmt: skip
+from aiagents.lib.jsonio import dumps
+
+API_PATHS = ("/api/", "/v1/", "/health", "/metrics")
+_CLASSES = {
+    error.status: error
+    for error in (
+        InvalidRequest,
+        NotAuthenticated,
+        PermissionDenied,
+        NotFound,
+        MethodNotAllowed,
+        Conflict,
+        PayloadTooLarge,
+        RateLimited,
+        Unavailable,
+    )
+}
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{status} {title}</title><link rel="stylesheet" href="{style}"></head>
+<body class="error-page"><main><p class="status">{status}</p><h1>{title}</h1><p>{message}</p><p><a href="/">Back to the start</a></p>
+<p class="request">Request {request_id}</p></main></body></html>
+"""
+
+
+def is_api(path: str) -> bool:
+    """Whether a path's answers are for programs."""
+    return path.startswith(API_PATHS)
+
+
+def error_of_status(status: int) -> AppError:
+    """The error that a bare status stands for."""
+    if status in _CLASSES:
+        return _CLASSES[status]()
+    error = AppError() if status >= 500 else InvalidRequest(HTTPStatus(status).phrase + "." if status in iter(HTTPStatus) else None)
+    error.status = status
+    return error
+
+
+def render(request: HttpRequest, error: AppError) -> HttpResponse:
+    """The error for whoever asks: a page only where pages are served and a browser asks for one."""
+    request_id = context.request_id.get() or getattr(request, "request_id", "")
+    if is_api(request.path) or "text/html" not in request.headers.get("accept", ""):
+        response = HttpResponse(dumps(error.body(request_id)), status=error.status, content_type="application/json")
+    else:
+        title = HTTPStatus(error.status).phrase if error.status in iter(HTTPStatus) else "Error"
+        page = _PAGE.format(
+            status=error.status, title=escape(title), message=escape(error.message), request_id=escape(request_id), style=escape(_style())
+        )
+        response = HttpResponse(page, status=error.status)
+    if error.retry_after is not None:
+        response["Retry-After"] = str(max(1, round(error.retry_after)))
+    return response
+
+
+def _style() -> str:
+    try:
+        return static("error.css")
+    except Exception:  # a static files manifest that is missing must not turn an error into another
+        return settings.STATIC_URL + "error.css"
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None, **_: Any) -> HttpResponse:
+    if isinstance(exception, RequestDataTooBig):
+        return render(request, PayloadTooLarge(details={"max_bytes": settings.DATA_UPLOAD_MAX_MEMORY_SIZE}))
+    return render(request, InvalidRequest())
+
+
+def permission_denied(request: HttpRequest, exception: Exception | None = None, **_: Any) -> HttpResponse:
+    return render(request, PermissionDenied())
+
+
+def csrf_failure(request: HttpRequest, reason: str = "", **_: Any) -> HttpResponse:
+    """A form without its token, e.g. from a page that was open through a sign-in."""
+    return render(request, PermissionDenied("The form's security token is missing or old; reload the page.", code="csrf_failed"))
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None, **_: Any) -> HttpResponse:
+    return render(request, NotFound())
+
+
+def server_error(request: HttpRequest, **_: Any) -> HttpResponse:
+    return render(request, AppError())

@@ -1,0 +1,16 @@
+"""Server-Sent Events as bytes."""
+
+from __future__ import annotations
+
+# Ends an idle time-out of proxies; readers ignore it.
+COMMENT = b": keep-alive\n\n"
+MEDIA_TYPE = "text/event-stream"
+
+
+def event(name: str, data: bytes, seq: int | None = None) -> bytes:
+    """One whole event. `data` is JSON on one line: a line break in it could forge another event, so it is refused."""
+    if b"\n" in data or b"\r" in data:
+        raise ValueError("an event's data is one line")
+    if seq is None:
+        return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
+    return b"id: %d\nevent: %b\ndata: %b\n\n" % (seq, name.encode(), data)
