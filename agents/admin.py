@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin
-from unfold.widgets import UnfoldAdminPasswordInput
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminURLInputWidget
 
 from agents import connections, secrets
 from agents.models import ProviderConnection
@@ -18,8 +18,9 @@ from aiagents.lib.errors import AppError
 
 
 class ConnectionForm(forms.ModelForm):
+    base_url = forms.URLField(max_length=300, assume_scheme="https", widget=UnfoldAdminURLInputWidget())
     api_key = forms.CharField(
-        required=False, widget=UnfoldAdminPasswordInput(), help_text="Empty keeps the stored key, unless the base URL changes: then enter it again."
+        required=False, widget=UnfoldAdminPasswordWidget(), help_text="Empty keeps the stored key, unless the base URL changes: then enter it again."
     )
 
     class Meta:

@@ -12,19 +12,14 @@ from django.conf import settings
 from agents import secrets
 from agents.models import ProviderConnection
 from agents.providers.base import Target
+from agents.providers.errors import NotConfigured
 from aiagents.lib.db import in_db
-from aiagents.lib.errors import AppError, Unavailable
+from aiagents.lib.errors import Unavailable
 from billing import catalogue
 from billing.catalogue import Catalogue, ModelCard
 
 # Seconds for which this process believes its copy of the saved connections.
 _FRESH_SECONDS = 2.0
-
-
-class NotConfigured(AppError):
-    type = "provider_error"
-    code, status = "provider_not_configured", 503
-    message = "No key is configured for this model's vendor."
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +53,7 @@ async def target(card: ModelCard, max_output_tokens: int) -> Target:
     """The card's address and key. NotConfigured when there is none."""
     found = await _current()
     saved = _saved(found, card)
-    sampling = "temperature" in card.capabilities
+    abilities = {"temperature": "temperature" in card.capabilities, "reasoning": "reasoning" in card.capabilities}
     if saved is not None:
         return Target(
             provider=card.provider,
@@ -68,8 +63,8 @@ async def target(card: ModelCard, max_output_tokens: int) -> Target:
             connection=saved.slug,
             requires_finish_reason=saved.requires_finish_reason,
             sends_usage=saved.sends_usage,
-            temperature=sampling,
             max_output_tokens=max_output_tokens,
+            **abilities,
         )
     vendor = settings.VENDORS.get(card.provider)
     if card.connection or vendor is None:
@@ -84,8 +79,8 @@ async def target(card: ModelCard, max_output_tokens: int) -> Target:
         base_url=settings.SIMULATOR_URL + wire if simulated else vendor["base_url"],
         api_key="simulated" if simulated else vendor["api_key"],
         simulated=simulated,
-        temperature=sampling,
         max_output_tokens=max_output_tokens,
+        **abilities,
     )
 
 

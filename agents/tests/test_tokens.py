@@ -1,0 +1,33 @@
+"""Token estimates: bounds that hold, for every script and every kind of part."""
+
+from __future__ import annotations
+
+import pytest
+
+from agents import tokens
+from agents.messages import CompletionRequest, File, Image, Message, Reasoning, Text, ToolOutput, ToolSpec, ToolUse
+
+
+def estimate(*parts, **more) -> int:
+    return tokens.estimate_input(CompletionRequest((Message("user", parts),), **more))
+
+
+@pytest.mark.parametrize("text", ["plain words in a row", "Größe und Übermut", "русский текст", "中文字符测试", '{"a":[1,2,{"b":null}]}', "😀😀"])
+def test_what_is_held_for_covers_what_is_shown(text: str):
+    assert tokens.size(text) == len(text.encode())
+    assert estimate(Text(text * 50)) >= tokens.estimate_text(text * 50)
+
+
+def test_every_part_of_a_request_counts():
+    base = estimate(Text("hello"))
+    assert estimate(Text("hello"), system="s" * 100) >= base + 50
+    assert estimate(Text("hello"), Image("image/png", "AAAA")) == base + tokens.IMAGE_TOKENS
+    assert estimate(Text("hello"), File("application/pdf", "A" * 400_000)) > base + 30_000
+    assert estimate(Text("hello"), tools=(ToolSpec("weather", "the weather", {"type": "object"}),)) > base + 16
+    assert estimate(Text("hello"), response_format={"type": "json_object"}) > base
+    for part in (ToolUse("c", "weather", '{"city":"Oslo"}'), ToolOutput("c", "weather", "12 degrees"), Reasoning("let me see", "sig")):
+        assert estimate(Text("hello"), part) > base
+
+
+def test_lone_surrogates_are_counted_not_refused():
+    assert tokens.size("\ud800") == 3
