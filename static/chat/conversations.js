@@ -6,7 +6,7 @@ import { emit, on } from "./bus.js";
 export const list = { items: [], next: null, loading: false, ended: false, search: "", archived: false };
 let generation = 0;
 
-const newestFirst = (a, b) => Number(b.pinned) - Number(a.pinned) || (a.updated_at < b.updated_at ? 1 : -1);
+const newestFirst = (a, b) => Number(b.pinned) - Number(a.pinned) || Date.parse(b.updated_at) - Date.parse(a.updated_at);
 
 /** Starts the list anew, e.g. after another search. */
 export function reload(changes = {}) {

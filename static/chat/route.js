@@ -2,7 +2,7 @@
 
 import { modelName, providerName } from "./catalogue.js";
 import { h } from "./dom.js";
-import { usd } from "./format.js";
+import { duration, usd } from "./format.js";
 import { dialog } from "./overlay.js";
 
 export function showRoute(message) {
@@ -13,25 +13,21 @@ export function showRoute(message) {
 
 /** The explanation's fields by one name each. */
 export function normalRoute(route) {
-  const candidates = (route.candidates ?? []).map((one) => ({ ...one, id: one.model ?? one.slug, cost: one.estimate_usd ?? one.estimated_cost_usd ?? one.cost_usd, total: one.total ?? one.score, scores: one.scores ?? {} }));
+  const all = (route.candidates ?? []).map((one) => ({ id: one.model, cost: one.estimated_cost_usd ?? null, seconds: one.expected_seconds ?? null, total: one.total, scores: one.scores ?? {}, removed: one.removed }));
+  const candidates = all.filter((one) => !one.removed);
   return {
-    reason: textOf(route.reason ?? route.summary ?? ""),
-    goal: route.goal ?? "",
-    requested: route.requested ?? route.requested_model ?? "",
+    reason: String(route.reason ?? ""),
+    goal: String(route.goal ?? ""),
+    requested: String(route.requested ?? ""),
     candidates,
-    removed: (route.removed ?? route.excluded ?? []).map((one) => ({ id: one.model ?? one.slug, reason: words(one.reason ?? one.reasons) })),
+    removed: all.filter((one) => one.removed).map((one) => ({ id: one.id, reason: words(one.removed) })),
     tried: (route.tried ?? []).map((one) => ({ id: one.model, reason: words(one.reason ?? one.error ?? one.code) })),
-    baseline: typeof route.baseline === "string" ? { model: route.baseline } : (route.baseline ?? null),
-    saving: route.saving_usd ?? route.baseline?.saving_usd ?? null,
-    savingShare: route.saving_percent ?? route.saving_share ?? route.baseline?.saving_percent ?? null,
+    baseline: route.baseline ?? null,
     difficulty: route.difficulty ?? null,
-    weights: route.weights ?? null,
-    price: route.price ?? null,
   };
 }
 
-const textOf = (reason) => (typeof reason === "string" ? reason : (reason?.text ?? reason?.message ?? ""));
-const words = (reason) => (Array.isArray(reason) ? reason.map(words).join(", ") : String(reason ?? "").replaceAll("_", " "));
+const words = (reason) => String(reason ?? "").replaceAll("_", " ");
 
 function summary(message, facts) {
   const goal = facts.goal ? ` for the goal “${facts.goal}”` : "";
@@ -46,11 +42,11 @@ function summary(message, facts) {
 }
 
 function saving(facts) {
-  if (facts.saving === null && !facts.baseline) return null;
-  const amount = Number(facts.saving ?? 0);
-  const against = modelName(facts.baseline?.model ?? "") || "the baseline";
+  const amount = Number(facts.baseline?.saving_usd ?? 0);
   if (!amount) return null;
-  const share = facts.savingShare !== null ? ` (${Math.round(Math.abs(Number(facts.savingShare)))} %)` : "";
+  const against = modelName(facts.baseline.model);
+  const whole = Number(facts.baseline.estimated_cost_usd);
+  const share = whole > 0 && amount > 0 ? ` (${Math.round((100 * amount) / whole)} %)` : "";
   return h("p", { class: `saving ${amount < 0 ? "more" : ""}` }, `Estimated ${amount < 0 ? "extra cost" : "saving"} against ${against}: ${usd(String(Math.abs(amount)))}${share}`);
 }
 
@@ -73,12 +69,12 @@ function table(facts, used) {
       h(
         "table",
         {},
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Model"), h("th", { scope: "col" }, "Estimate"), columns.map((name) => h("th", { scope: "col" }, words(name))), h("th", { scope: "col" }, "Total"))),
+        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Model"), h("th", { scope: "col" }, "Cost"), h("th", { scope: "col" }, "Time"), columns.map((name) => h("th", { scope: "col" }, `${words(name)} score`)), h("th", { scope: "col" }, "Total"))),
         h(
           "tbody",
           {},
           facts.candidates.map((one) =>
-            h("tr", { class: one.id === used ? "used" : "" }, h("th", { scope: "row" }, modelName(one.id), one.id === used && h("span", { class: "badge" }, "used")), h("td", { class: "number" }, usd(one.cost)), columns.map((name) => cell(one.scores[name])), cell(one.total)),
+            h("tr", { class: one.id === used ? "used" : "" }, h("th", { scope: "row" }, modelName(one.id), one.id === used && h("span", { class: "badge" }, "used")), h("td", { class: "number" }, usd(one.cost)), h("td", { class: "number" }, one.seconds === null ? "–" : duration(one.seconds * 1000)), columns.map((name) => cell(one.scores[name])), cell(one.total)),
           ),
         ),
       ),

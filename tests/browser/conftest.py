@@ -1,0 +1,58 @@
+"""Real Chromium against a real installation; every visit is watched for what a page must never do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.browser.visit import Visit
+from tests.live import PASSWORD, Live
+
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+
+
+def _chromium() -> str | None:
+    names = (os.environ.get("CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
+    return next((path for name in names if name and (path := shutil.which(name))), None)
+
+
+# Not for the session: Playwright keeps an event loop running on this thread, which the ORM of later tests would refuse.
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Any]:
+    path = _chromium()
+    if path is None:
+        pytest.skip("no Chromium here: install it, or name it in CHROMIUM")
+    from playwright.sync_api import sync_playwright  # heavy, and needed here only
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium: Any, live: Live) -> Iterator[Callable[..., Visit]]:
+    """`visit()` opens the page in a browser of its own, signed in as a new person; all visits must end clean."""
+    visits: list[Visit] = []
+
+    def open_page(*, signed_in: bool = True, **options: Any) -> Visit:
+        one = Visit(chromium.new_context(**{"viewport": {"width": 1200, "height": 800}, **options}), live.url)
+        visits.append(one)
+        if signed_in:
+            one.email = f"{uuid4().hex[:12]}@example.com"
+            answer = live.call("POST", "/api/v1/auth/register", {"email": one.email, "password": PASSWORD}, key="")
+            assert answer.status == 201, answer.body
+            one.access = answer.json["access"]
+            one.sign_in(one.email, PASSWORD)
+        return one
+
+    yield open_page
+    for one in visits:
+        one.context.close()
+    for one in visits:
+        one.check()

@@ -1,0 +1,79 @@
+"""A person at the chat page: what they do, and a record of what the page did."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_LISTEN = """
+addEventListener("securitypolicyviolation", (event) =>
+  report(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));
+"""
+
+
+class Visit:
+    """`page` is Playwright's. `check()` fails on dialogs, policy violations, errors, and requests to anywhere else."""
+
+    def __init__(self, context: Any, url: str) -> None:
+        self.context, self.url = context, url
+        self.email = self.access = ""
+        self.trouble: list[str] = []
+        # Console lines that a test provokes (a 401 that it asks for is logged by the browser).
+        self.expected: list[str] = []
+        context.set_default_timeout(15_000)
+        self.page = self.new_page()
+
+    def new_page(self) -> Any:
+        page = self.context.new_page()
+        page.expose_function("report", lambda text: self.trouble.append(f"policy: {text}"))
+        page.add_init_script(_LISTEN)
+        page.on("dialog", self._dialog)
+        page.on("pageerror", lambda error: self.trouble.append(f"error: {error}"))
+        page.on("console", lambda line: self.trouble.append(f"console: {line.text}") if line.type in {"error", "warning"} else None)
+        page.on("request", lambda request: self._request(request.url))
+        page.on("websocket", lambda socket: self._request(socket.url.replace("ws://", "http://")))
+        return page
+
+    def _dialog(self, dialog: Any) -> None:
+        self.trouble.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def _request(self, url: str) -> None:
+        if not url.startswith((self.url + "/", "data:", "blob:" + self.url)):
+            self.trouble.append(f"request to elsewhere: {url}")
+
+    def check(self) -> None:
+        found = [line for line in self.trouble if not any(re.search(pattern, line) for pattern in self.expected)]
+        assert not found, "\n".join(found)
+
+    # --- what a person does -----------------------------------------------------------------------
+
+    def sign_in(self, email: str, password: str) -> None:
+        self.page.goto(self.url)
+        self.page.get_by_label("Email").fill(email)
+        self.page.get_by_label("Password").fill(password)
+        self.page.get_by_role("button", name="Sign in", exact=True).click()
+        self.page.wait_for_selector(".welcome")
+
+    def ask(self, text: str) -> None:
+        self.page.get_by_label("Your message").fill(text)
+        self.page.keyboard.press("Enter")
+
+    def answer(self, status: str = "complete", number: int = 1) -> Any:
+        """The newest answer, once `number` answers stand there and it has the status."""
+        self.page.wait_for_function(
+            """([status, number]) => {
+              const all = document.querySelectorAll(".answer");
+              return all.length === number && all[number - 1].dataset.status === status;
+            }""",
+            arg=[status, number],
+        )
+        return self.page.locator(".answer").nth(number - 1)
+
+    def written(self, length: int) -> None:
+        """Wait until the newest answer has so many characters."""
+        self.page.wait_for_function("(length) => (document.querySelector('.answer:last-child .markdown')?.textContent.length ?? 0) >= length", arg=length)
+
+    def conversation_id(self) -> str:
+        self.page.wait_for_url(re.compile(r"\?c="))
+        return self.page.url.rpartition("=")[2]
