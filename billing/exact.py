@@ -5,7 +5,9 @@ from __future__ import annotations
 from decimal import Context, Decimal
 from typing import Any
 
-from django.db.models import Aggregate, DecimalField
+from django.db.models import Aggregate
+
+from billing.fields import MoneyField
 
 # What a double keeps of a decimal: the precision with which Django, too, reads one back from SQLite.
 _DOUBLE = Context(prec=15)
@@ -16,7 +18,7 @@ class ExactSum(Aggregate):
 
     function = "SUM"
     template = "COALESCE(%(function)s(%(expressions)s), 0)"
-    output_field = DecimalField(max_digits=30, decimal_places=12)
+    output_field = MoneyField(max_digits=30)
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
         return self.as_sql(compiler, connection, function="exact_sum", template="%(function)s(%(expressions)s)", **context)
@@ -31,7 +33,8 @@ def exact_sum(field: str) -> ExactSum:
 
 
 def _to_decimal(value: Any, expression: Any, connection: Any) -> Decimal:
-    return value if isinstance(value, Decimal) else Decimal(str(value))
+    # Over no rows SQLite never asks the aggregate.
+    return value if isinstance(value, Decimal) else Decimal(value or 0)
 
 
 class _Adder:

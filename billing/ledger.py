@@ -17,11 +17,12 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, connection
+from django.db import IntegrityError, InterfaceError, OperationalError, connection
 
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import BudgetExceeded, Conflict, NotAuthenticated, Unavailable
 from aiagents.lib.jsonio import money
+from aiagents.monitoring.metrics import HOLDS, SWEPT
 from billing import budgets, catalogue, ledger_portable, ledger_postgres
 from billing.admission import Admission, Refusal
 from billing.charging import Call, Charge, Held, Outcome, charge, log_row, rounded_up
@@ -43,14 +44,14 @@ async def hold(call: Call, amount: Decimal, rates: Rates, input_tokens: int) -> 
 
     Also raises NotAuthenticated for a caller who was disabled or whose key ended: checked in the same statement.
     """
-    return await _once_more(_hold, call, rounded_up(amount), rates, input_tokens)
+    return await _in_db(_hold, call, rounded_up(amount), rates, input_tokens)
 
 
 async def settle(held: Held, outcome: Outcome) -> Charge:
     """Charge an ended call and release what it held. A second settlement returns the first one's charge."""
     charged = charge(held, outcome)
     row = log_row(held, outcome, charged, await _baseline())
-    return await _once_more(_settle, held, row, charged)
+    return await _in_db(_settle, held, row, charged)
 
 
 async def reattempt(held: Held, outcome: Outcome, call: Call, rates: Rates) -> Held:
@@ -61,13 +62,13 @@ async def reattempt(held: Held, outcome: Outcome, call: Call, rates: Rates) -> H
     charged = charge(held, outcome)
     row = log_row(held, outcome, charged, await _baseline())
     following = Held(call, held.amount, rates, held.input_tokens, ())
-    return await _once_more(_reattempt, held, row, charged, following)
+    return await _in_db(_reattempt, held, row, charged, following)
 
 
 async def progress(seen: Mapping[UUID, int]) -> None:
     """Heartbeat of running calls, with the output tokens each has produced so far."""
     if seen:
-        await _once_more(_store().progress, seen)
+        await _in_db(_store().progress, seen)
 
 
 def sweep() -> int:
@@ -90,6 +91,7 @@ def sweep() -> int:
         charged = charge(held, outcome)
         swept += _store().settle(row.pk, log_row(held, outcome, charged, baseline), Hold.Status.SWEPT, row.heartbeat_at)
     if swept:
+        SWEPT.inc(swept)
         logger.warning("holds_swept", extra={"count": swept})
     return swept
 
@@ -124,6 +126,7 @@ def _settle(held: Held, row: dict[str, Any], charged: Charge) -> Charge:
     # The hold is gone (a restored backup): what was used is charged all the same, in the running month.
     logger.error("settled_without_hold", extra={"call_id": str(call_id)})
     budgets.ensure(held.call)
+    row["flagged"] = ",".join(filter(None, [charged.flagged, "hold_lost"]))
     try:
         ledger_portable.charge_without_hold(held.call, row)
     except IntegrityError:
@@ -146,6 +149,7 @@ def _admitted(wanted: Held, admission: Admission) -> Held:
         raise NotAuthenticated("This account or key may not be used any more.")
     if admission.refusals:
         raise _exceeded(wanted.amount, admission.refusals)
+    HOLDS.inc()
     return replace(wanted, windows=admission.windows)
 
 
@@ -181,12 +185,17 @@ async def _baseline() -> Rates | None:
     return catalogue.baseline(await catalogue.current())
 
 
-async def _once_more(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The function in a database thread; once more if a connection turns out dead, as they are after a restart."""
+async def _in_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return await in_db(_once_more, function, *args, **kwargs)
+
+
+def _once_more(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The function's result; called again on a new connection if this thread's turns out dead, as after a restart."""
     began = time.monotonic()
     try:
-        return await in_db(function, *args, **kwargs)
-    except Unavailable:
-        if time.monotonic() - began > 1:
+        return function(*args, **kwargs)
+    except (OperationalError, InterfaceError):
+        if connection.in_atomic_block or time.monotonic() - began > 1:
             raise  # not a stale connection but an absent server: the caller decides how long to wait
-        return await in_db(function, *args, **kwargs)
+        connection.close()
+        return function(*args, **kwargs)

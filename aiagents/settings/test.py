@@ -19,3 +19,6 @@ SIMULATOR = False
 RATE_LIMIT_REQUESTS = 10_000
 # Each test has a catalogue of its own.
 CATALOGUE_CHECK_SECONDS = 0
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405
+    # A file, as in production: threads on one in-memory database do not wait for each other's locks.
+    DATABASES["default"]["TEST"] = {"NAME": f"{DATABASES['default']['NAME']}.test"}  # noqa: F405
