@@ -52,7 +52,7 @@ class Exchange:
             except RateLimited as limited:
                 exc = limited
         if exc.status in (401, 402, 403, 429):
-            DENIED.labels(exc.code).inc()
+            DENIED.inc()
         status, body, more = self._render(exc)
         if exc.retry_after is not None:
             more = more | {"Retry-After": str(max(1, round(exc.retry_after)))}

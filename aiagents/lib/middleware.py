@@ -111,7 +111,7 @@ def _end(request: HttpRequest, response: HttpResponseBase, begun: float) -> Http
     seconds = time.perf_counter() - begun
     log_access(request.method or "", request.path, response.status_code, seconds, size, request.client_ip)  # type: ignore[attr-defined]
     if response.status_code in (401, 402, 403, 429):
-        DENIED.labels(str(response.status_code)).inc()
+        DENIED.inc()
     return response
 
 

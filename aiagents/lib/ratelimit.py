@@ -22,7 +22,7 @@ from typing import Any
 import redis
 from django.conf import settings
 
-from aiagents.lib import valkey
+from aiagents.lib import valkey_line
 
 log = logging.getLogger(__name__)
 # Seconds. An answer later than this counts as none; the probes that look whether Valkey is back must cost less.
@@ -106,8 +106,9 @@ async def hit_all(rules: Sequence[Rule], cost: int = 1) -> Verdict:
         return _local.hit(rules, cost)
     try:
         async with asyncio.timeout(patience):
-            answer = await _evaluate(valkey.client(), rules, cost)
+            answer = await _evaluate(valkey_line.line(), rules, cost)
     except (redis.RedisError, OSError, TimeoutError) as exc:
+        valkey_line.line().drop()
         _breaker.failed(exc)
         return _local.hit(rules, cost)
     _breaker.worked()
@@ -128,12 +129,12 @@ def hit_all_sync(rules: Sequence[Rule], cost: int = 1) -> Verdict:
     return _verdict(rules, answer)
 
 
-async def _evaluate(client: Any, rules: Sequence[Rule], cost: int) -> list[int]:
+async def _evaluate(line: valkey_line.Line, rules: Sequence[Rule], cost: int) -> list[int]:
     arguments = _arguments(rules, cost)
     try:
-        return await client.evalsha(_SHA, len(rules), *arguments)
+        return await line.call("EVALSHA", _SHA, len(rules), *arguments)
     except redis.exceptions.NoScriptError:  # the first time, and after Valkey restarted
-        return await client.eval(SCRIPT, len(rules), *arguments)
+        return await line.call("EVAL", SCRIPT, len(rules), *arguments)
 
 
 def _evaluate_sync(client: Any, rules: Sequence[Rule], cost: int) -> list[int]:

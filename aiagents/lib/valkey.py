@@ -19,7 +19,9 @@ def client() -> redis.asyncio.Redis:
     """The running loop's client (bytes in, bytes out); never shared between loops."""
     loop = asyncio.get_running_loop()
     if loop not in _clients:
-        _clients[loop] = redis.asyncio.Redis.from_url(settings.REDIS_URL, max_connections=50, **_OPTIONS)
+        # Blocking: a burst waits its turn for a connection instead of failing.
+        pool = redis.asyncio.BlockingConnectionPool.from_url(settings.REDIS_URL, max_connections=50, timeout=2.0, **_OPTIONS)
+        _clients[loop] = redis.asyncio.Redis(connection_pool=pool)
     return _clients[loop]
 
 
