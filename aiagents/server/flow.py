@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import struct
+import termios
 from collections.abc import Callable
 from typing import Any
 
@@ -50,7 +53,13 @@ class Flow:
                 return
 
     def _pending(self) -> int:
-        return len(self._transport.dataBuffer) - self._transport.offset + self._transport._tempDataLen
+        """Bytes the client has not acknowledged: ours and the kernel's, which a slow reader empties first."""
+        waiting = len(self._transport.dataBuffer) - self._transport.offset + self._transport._tempDataLen
+        try:
+            kernels = fcntl.ioctl(self._transport.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+        except OSError:  # not every system tells
+            return waiting
+        return waiting + struct.unpack("i", kernels)[0]
 
 
 class Inbox(asyncio.Queue):

@@ -24,9 +24,9 @@ SPOOL_BYTES = 256 * 1024
 REQUEST_SECONDS = 120
 # Seconds without a request after which a kept-alive connection is closed.
 IDLE_SECONDS = 75
-# After a refusal the client may go on sending for so many seconds, unheard: closing at once would reset the
-# connection and the client would never read why.
-LINGER_SECONDS = 2.0
+# After a refusal the client may go on sending for so long, unheard: closing at once would reset the connection and
+# the client would never read why.
+LINGER_SECONDS, LINGER_BYTES = 2.0, 4 * 1024 * 1024
 
 
 class HeadersTooLarge(AppError):
@@ -115,10 +115,14 @@ class Channel(http.HTTPChannel):
     requestFactory = WebRequest
     timeOut = IDLE_SECONDS
     _refused = False
+    _unheard = 0
     _deadline: Any = None
 
     def dataReceived(self, data: bytes) -> None:
         if self._refused:
+            self._unheard += len(data)
+            if self._unheard > LINGER_BYTES:
+                self.transport.abortConnection()
             return
         super().dataReceived(data)
         incomplete = bool(self.requests) and not self._handlingRequest and not self._refused

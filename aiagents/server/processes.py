@@ -16,6 +16,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 # A process that lived shorter than this many seconds is replaced with growing patience, up to BACKOFF_MAX seconds.
 STEADY_SECONDS = 10
+SEND_BUFFER_BYTES = 256 * 1024
 BACKOFF_MAX = 15.0
 
 
@@ -28,9 +29,12 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         # SO_REUSEADDR, set by create_server on POSIX, lets a restart have the port at once; it does not let two listen.
-        return socket.create_server((host, port), family=family, backlog=1024)
+        listener = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as exc:
         raise PortTaken(f"Cannot listen on {host}:{port}: {exc.strerror or exc}. Is it taken? Choose another with PORT=….") from exc
+    # Inherited by each connection: what the kernel keeps for a client that reads slowly, instead of some megabytes.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    return listener
 
 
 def adopt(descriptor: int) -> socket.socket:

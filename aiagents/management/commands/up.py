@@ -55,7 +55,7 @@ class Command(BaseCommand):
             family.watch(lambda: bool(self.stopping), tick)
         finally:
             listener.close()
-            say("up", "stopping" + (" (again: without waiting)" if self.stopping else ""))
+            say("up", "stopping")
             family.end(lambda: self.stopping > 1)
             connections.close_all()
             ground.stop_servers()
@@ -73,6 +73,8 @@ class Command(BaseCommand):
     def _start(self, family: Family, descriptor: int) -> None:
         """Everything, in an order that waits as little as possible: children import while the tables are made ready."""
         os.environ.setdefault("LOG_FORMAT", "console")
+        # Ten lines of warning at each start as root; our messages are JSON, which root may read as safely as anyone.
+        os.environ.setdefault("PYTHONWARNINGS", "ignore:You're running the worker with superuser privileges")
         shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
         Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(parents=True)
         if _simulates():
@@ -88,7 +90,7 @@ class Command(BaseCommand):
             return
         web = [*processes.own_command(), "--fd", str(descriptor), "--processes", str(settings.WEB_PROCESSES)]
         family.add(Child("web", web, settings.DRAIN_SECONDS + 20, pass_fds=(descriptor,)))
-        celery = [sys.executable, "-m", "celery", "-A", "aiagents"]
+        celery = [sys.executable, "-m", "celery", "-q", "-A", "aiagents"]
         quiet = ["--loglevel", "WARNING", "--without-gossip", "--without-mingle"]
         family.add(Child("worker", [*celery, "worker", "-n", "worker@%h", "-Q", "celery", "-c", "4", *quiet], WORKER_GRACE))
         # Sweeps have a process of their own: long tasks can never keep them waiting.

@@ -1,0 +1,44 @@
+# aiagents: `make run` needs Python 3.11 or newer and nothing else.
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint bench doctor clean
+
+help: ## what can be made
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1	/' | expand -t 18
+
+run: $(VENV)/.base ## everything in this terminal: page, API, worker, its own PostgreSQL and Valkey; Ctrl-C stops it
+	@exec $(PY) manage.py up
+
+test: $(VENV)/.dev ## the whole suite, two at a time, on servers of its own
+	@$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+
+lint: $(VENV)/.dev ## style, types, migrations, deployment checks, OpenAPI
+	@PY=$(PY) .ci/lint
+
+bench: $(VENV)/.dev ## what our door adds to a call, measured (benchmarks/README.md)
+	@exec $(PY) -m benchmarks $(ARGS)
+
+doctor: $(VENV)/.base ## what is missing or wrong, in words
+	@exec $(PY) manage.py doctor
+
+clean: ## stop and delete the embedded servers and their data, and the virtual environment
+	@if [ -x $(PY) ]; then $(PY) -c 'from pathlib import Path; from aiagents import embedded; [embedded.remove(Path(d).resolve()) for d in (".data", ".data/test")]'; fi
+	@rm -rf .data $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each stamp says that its requirements are installed as they stand in the file now.
+$(VENV)/.base: requirements/base.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "aiagents needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Try: make run PYTHON=python3.12"; exit 1; }
+	@[ -x $(PY) ] || $(PYTHON) -m venv $(VENV)
+	@echo "Installing what the product needs (once; about half a minute) ..."
+	@$(PY) -m pip install --quiet -r $<
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.base
+	@echo "Installing what the tests need (once) ..."
+	@$(PY) -m pip install --quiet -r $<
+	@touch $@

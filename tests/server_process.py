@@ -1,0 +1,112 @@
+"""A server process of our own entry on a free port, and raw sockets to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class ServerProcess:
+    process: subprocess.Popen
+    port: int
+    log: Path
+
+    @property
+    def rss(self) -> int:
+        return psutil.Process(self.process.pid).memory_info().rss
+
+    def connect(self, timeout: float = 5) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout)
+
+    def send(self, raw: bytes, timeout: float = 5) -> bytes:
+        """What comes back until the server closes, or nothing more comes for `timeout` seconds."""
+        with self.connect(timeout) as client:
+            client.sendall(raw)
+            return read_all(client)
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        answer = self.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        return status(answer), body(answer)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return json.loads(self.get("/state")[1])
+
+    def stop(self, sign: int = signal.SIGTERM, timeout: float = 20) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(sign)
+        return self.process.wait(timeout)
+
+
+def start(folder: Path, application: str = "tests.raw_application:application", *arguments: str, **env: str) -> ServerProcess:
+    """A server that accepts connections."""
+    port, log = free_port(), folder / "server.log"
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.server_settings", "PYTHONUNBUFFERED": "1"} | env
+    command = [sys.executable, "-m", "aiagents.server", "--port", str(port), "--application", application, *arguments]
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+    server = ServerProcess(process, port, log)
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            server.connect(0.5).close()
+            return server
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"the server did not start:\n{log.read_text()}") from None
+            time.sleep(0.02)
+
+
+def read_all(client: socket.socket) -> bytes:
+    found = b""
+    try:
+        while chunk := client.recv(65536):
+            found += chunk
+    except (TimeoutError, ConnectionError):
+        pass
+    return found
+
+
+def status(answer: bytes) -> int:
+    return int(answer.split(b" ", 2)[1])
+
+
+def body(answer: bytes) -> bytes:
+    return answer.partition(b"\r\n\r\n")[2]
+
+
+def error(answer: bytes) -> dict[str, Any]:
+    """The error object, after checking that it is the contract's."""
+    head = answer.partition(b"\r\n\r\n")[0].lower()
+    assert b"content-type: application/json" in head, answer
+    found = json.loads(body(answer))["error"]
+    assert set(found) == {"type", "message", "code", "param", "details", "request_id"}
+    return found
+
+
+def wait_for(condition, seconds: float = 5) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False
