@@ -26,6 +26,8 @@ LLM_CONNECT_TIMEOUT = env.llm_connect_timeout
 LLM_FIRST_TOKEN_TIMEOUT = env.llm_first_token_timeout
 LLM_IDLE_TIMEOUT = env.llm_idle_timeout
 LLM_TOTAL_TIMEOUT = env.llm_total_timeout
+# A whole (not streamed) answer is silent until it is written: beside the first-token time it gets this much per token it may have.
+LLM_WHOLE_SECONDS_PER_TOKEN = 0.04
 # A vendor's Retry-After is honoured up to this many seconds; longer means: another candidate.
 LLM_RETRY_AFTER_CAP = 5.0
 
@@ -46,6 +48,7 @@ PROGRESS_INTERVAL_SECONDS = 1.0
 TURN_LOG_BATCH_SECONDS = 0.03
 TURN_LOG_TTL_SECONDS = 3600
 MAX_CONCURRENT_TURNS_PER_USER = 20
+CHAT_TITLES = env.chat_titles
 # A viewer that is this many bytes behind is let go; it can re-attach.
 VIEWER_MAX_PENDING_BYTES = 1024 * 1024
 # A client that takes nothing at all for so many seconds, with bytes waiting for it, is hung up on.

@@ -1,0 +1,133 @@
+"""What one vendor answer has said so far, turned into our events. The adapters' parsers write here."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from typing import Any
+
+import orjson
+
+from agents.events import Completed, Event, FinishReason, ReasoningDelta, TextDelta, ToolCall, UsageReport
+from agents.providers.errors import ProviderBadResponse, ProviderTruncated
+from aiagents.lib.jsonio import clean_text
+from billing.usage import Usage
+
+# No model writes this much in one answer; a vendor gone mad may.
+MAX_OUTPUT_CHARACTERS = 8 * 1024 * 1024
+MAX_TOOL_CALLS = 256
+NOT_THE_WIRE = (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError)
+
+
+class Answer(ABC):
+    """A parser's state. `finish` is set at the vendor's terminal mark, `closed` when nothing more can follow it."""
+
+    def __init__(self) -> None:
+        self.finish: FinishReason | None = None
+        self.closed = False
+        self.usage: Usage | None = None
+        self.calls = 0
+        self._reported = True
+        self._size = 0
+        self._kind: type[TextDelta] | type[ReasoningDelta] = TextDelta
+        self._parts: list[str] = []
+        self._out: list[Event] = []
+
+    @abstractmethod
+    def take(self, event: Any) -> None:
+        """One event of the vendor's stream, parsed from JSON. May raise what reading foreign JSON raises."""
+
+    @abstractmethod
+    def take_whole(self, answer: Any) -> None:
+        """The vendor's one JSON answer."""
+
+    def feed(self, payloads: list[bytes]) -> list[Event]:
+        """Our events out of those that came together; neighbouring pieces of text are one."""
+        try:
+            for payload in payloads:
+                if payload == b"[DONE]":
+                    self.closed = True
+                    continue
+                try:
+                    event = orjson.loads(payload)
+                except orjson.JSONDecodeError:
+                    event = json.loads(payload)  # half a surrogate pair is legal JSON, though orjson refuses it
+                self.take(event)
+        except NOT_THE_WIRE as exc:
+            raise ProviderBadResponse("The model's vendor sent an event that cannot be read.") from exc
+        return self.drain()
+
+    def feed_whole(self, body: bytes) -> list[Event]:
+        try:
+            self.take_whole(orjson.loads(body))
+        except NOT_THE_WIRE as exc:
+            raise ProviderBadResponse("The model's vendor sent an answer that cannot be read.") from exc
+        return [*self.drain(), *self.end()]
+
+    def end(self) -> list[Event]:
+        """The last events, once the vendor has ended; `ProviderTruncated` when its terminal mark never came."""
+        if self.finish is None:
+            raise ProviderTruncated
+        reason = "tool_calls" if self.calls and self.finish == "stop" else self.finish
+        return [*self.drain(), Completed(reason, self.usage)]
+
+    def drain(self) -> list[Event]:
+        self._flush()
+        out, self._out = self._out, []
+        if not self._reported and self.usage is not None:
+            self._reported = True
+            out.append(UsageReport(self.usage))
+        return out
+
+    def text(self, piece: str) -> None:
+        if self._kind is not TextDelta:
+            self._flush()
+            self._kind = TextDelta
+        self._parts.append(piece)
+
+    def reasoning(self, piece: str, signature: str = "") -> None:
+        """Thinking; a signature closes the block that it signs."""
+        if self._kind is not ReasoningDelta:
+            self._flush()
+            self._kind = ReasoningDelta
+        self._parts.append(piece)
+        if signature:
+            self._flush()
+            self._out.append(ReasoningDelta("", signature))
+
+    def call(self, call_id: str, name: str, arguments: str, signature: str = "") -> None:
+        self._flush()
+        self.calls += 1
+        self.grow(len(arguments))
+        self._out.append(ToolCall(call_id, clean_text(name), clean_text(arguments), signature))
+
+    def report(self, usage: Usage | None) -> None:
+        """The vendor's count so far. Negative numbers are no count: then none was reported."""
+        if usage is None or usage == self.usage:
+            return
+        if usage.input_tokens < 0 or usage.output_tokens < 0:
+            self.usage = None
+            return
+        self.usage = usage
+        self._reported = False
+
+    def grow(self, characters: int) -> None:
+        """Memory is bounded whatever the vendor sends."""
+        self._size += characters
+        if self._size > MAX_OUTPUT_CHARACTERS or self.calls > MAX_TOOL_CALLS:
+            raise ProviderBadResponse("The model's vendor sent far more than was asked for.")
+
+    def _flush(self) -> None:
+        if self._parts:
+            joined = clean_text("".join(self._parts))
+            self._parts.clear()
+            if joined:
+                self.grow(len(joined))
+                self._out.append(self._kind(joined))
+
+
+def whole_number(value: Any) -> int:
+    """A token count as vendors send it; what is none counts 0."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) > 2**62:
+        return 0 if not isinstance(value, int | float) or value != value else 2**62
+    return int(value)

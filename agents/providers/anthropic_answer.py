@@ -1,0 +1,124 @@
+"""What Anthropic answers, read: the events of a streamed message, or the whole one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from agents.events import FinishReason
+from agents.providers.answer import Answer, whole_number
+from agents.providers.errors import ProviderError, error_from_status
+from billing.usage import Usage
+
+_FINISH: dict[str, FinishReason] = {
+    "end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length", "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls", "refusal": "content_filter",
+}  # fmt: skip
+_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens", "output_tokens_details")
+# A block of thinking that only Anthropic can read; its data stands where the signature would.
+REDACTED = "redacted:"
+
+
+class MessageAnswer(Answer):
+    """Events of a streamed message, or the whole one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._counts: dict[str, Any] = {}
+        self._tools: dict[int, tuple[dict[str, Any], list[str]]] = {}
+        self._stop: str | None = None
+
+    def take(self, event: Any) -> None:
+        match event["type"]:
+            case "content_block_delta":
+                delta = event["delta"]
+                match delta["type"]:
+                    case "text_delta":
+                        self.text(delta["text"])
+                    case "thinking_delta":
+                        self.reasoning(delta["thinking"])
+                    case "signature_delta":
+                        self.reasoning("", delta["signature"])
+                    case "input_json_delta":
+                        self._tools[event["index"]][1].append(delta["partial_json"])
+                        self.grow(len(delta["partial_json"]) + 64)
+            case "content_block_start":
+                self._block(event["index"], event["content_block"])
+            case "content_block_stop":
+                if event["index"] in self._tools:
+                    self._called(event["index"])
+            case "message_start":
+                self._count(event["message"].get("usage"))
+            case "message_delta":
+                self._stop = event["delta"].get("stop_reason") or self._stop
+                self._count(event.get("usage"), final=True)
+            case "message_stop":
+                self.closed = True
+                if self._stop is not None:
+                    self.finish = _FINISH.get(self._stop, "stop")
+            case "error":
+                raise _stream_error(event["error"])
+
+    def _block(self, index: int, block: dict[str, Any]) -> None:
+        match block["type"]:
+            case "tool_use":
+                self._tools[index] = (block, [])
+                self.grow(64)
+            case "text" if block.get("text"):
+                self.text(block["text"])
+            case "thinking" if block.get("thinking"):
+                self.reasoning(block["thinking"])
+            case "redacted_thinking":
+                self.reasoning("", REDACTED + block["data"])
+
+    def _called(self, index: int) -> None:
+        block, fragments = self._tools.pop(index)
+        arguments = "".join(fragments) or orjson.dumps(block.get("input") or {}).decode()
+        self.call(block["id"], block["name"], arguments)
+
+    def _count(self, usage: Any, *, final: bool = False) -> None:
+        """Cumulative: what a later event names replaces what an earlier one said."""
+        if not isinstance(usage, dict):
+            if final:
+                self.usage = None  # the first count knows nothing of the output
+            return
+        self._counts |= {name: usage[name] for name in _COUNTS if usage.get(name) is not None}
+        self.report(usage_of(self._counts))
+
+    def take_whole(self, answer: Any) -> None:
+        if answer.get("type") == "error":
+            raise _stream_error(answer["error"])
+        for index, block in enumerate(answer["content"]):
+            self._block(index, block)
+            if block["type"] == "thinking":
+                self.reasoning("", block.get("signature") or "")
+            elif block["type"] == "tool_use":
+                self._called(index)
+        self._count(answer.get("usage"))
+        if (stop := answer.get("stop_reason")) is not None:
+            self.finish = _FINISH.get(stop, "stop")
+
+
+def _stream_error(error: dict[str, Any]) -> ProviderError:
+    details = error.get("details") or {}
+    return error_from_status(
+        200, vendor="anthropic", vendor_type=str(error.get("type") or ""), vendor_code=str(details.get("error_code") or ""),
+        message=str(error.get("message") or ""),
+    )  # fmt: skip
+
+
+def usage_of(counts: dict[str, Any]) -> Usage | None:
+    """Anthropic's input leaves out what was read from and written to its cache; ours includes both."""
+    if "input_tokens" not in counts and "output_tokens" not in counts:
+        return None
+    fresh, written, read, output = (whole_number(counts.get(name)) for name in _COUNTS[:4])
+    details = counts.get("output_tokens_details") or {}
+    thinking = details.get("thinking_tokens", details.get("reasoning_tokens"))
+    return Usage(
+        input_tokens=fresh + written + read,
+        cached_input_tokens=read,
+        cache_write_tokens=written,
+        output_tokens=output,
+        reasoning_tokens=whole_number(thinking),
+    )

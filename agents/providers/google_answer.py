@@ -1,0 +1,83 @@
+"""What Gemini answers, read: chunks and the whole answer have one shape; errors say in details what they are."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from agents.events import FinishReason
+from agents.providers.answer import Answer, whole_number
+from agents.providers.base import Target
+from agents.providers.errors import ProviderError, error_from_status, retry_after
+from billing.usage import Usage
+
+_FINISH: dict[str, FinishReason] = {
+    "STOP": "stop", "MAX_TOKENS": "length", "MALFORMED_FUNCTION_CALL": "error", "UNEXPECTED_TOOL_CALL": "error", "OTHER": "error",
+}  # fmt: skip
+_FILTERED = {"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT"}
+# Ids that we made because the vendor gave none are not sent back to it.
+OUR_ID = "aia_call_"
+
+
+class GeminiAnswer(Answer):
+    """Chunks and the whole answer have one shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._metadata: Any = None
+
+    def take(self, event: Any) -> None:
+        if "error" in event:
+            raise refusal(event, 200, None, None)
+        for candidate in (event.get("candidates") or ())[:1]:
+            for part in (candidate.get("content") or {}).get("parts") or ():
+                if (call := part.get("functionCall")) is not None:
+                    arguments = orjson.dumps(call.get("args") or {}).decode()
+                    self.call(call.get("id") or OUR_ID + uuid4().hex[:16], call["name"], arguments, part.get("thoughtSignature") or "")
+                elif text := part.get("text"):
+                    self.reasoning(text) if part.get("thought") else self.text(text)
+            if (finish := candidate.get("finishReason")) is not None:
+                self.finish = "content_filter" if finish in _FILTERED else _FINISH.get(finish, "stop")
+        if (metadata := event.get("usageMetadata")) is not None and metadata != self._metadata:
+            self._metadata = metadata
+            self.report(usage_of(metadata))
+        if self.finish is None and (event.get("promptFeedback") or {}).get("blockReason"):
+            self.finish = "content_filter"
+
+    def take_whole(self, answer: Any) -> None:
+        self.take(answer)
+
+
+def refusal(details: Any, code: int, target: Target | None, wait: float | None) -> ProviderError:
+    """Google's error object: status word, and details that say what kind of 400 or 429 it is."""
+    found = details.get("error", details) if isinstance(details, dict) else {}
+    found = found if isinstance(found, dict) else {}
+    kind, said = str(found.get("status") or ""), ""
+    for detail in found.get("details") or ():
+        if not isinstance(detail, dict):
+            continue
+        said = str(detail.get("reason") or said)
+        if delay := str(detail.get("retryDelay") or "").removesuffix("s"):
+            wait = retry_after({"retry-after": delay}) if wait is None else wait
+        if any("PerDay" in str(one.get("quotaId")) for one in detail.get("violations") or () if isinstance(one, dict)):
+            said = "insufficient_quota"
+    status = found.get("code") if code == 200 and isinstance(found.get("code"), int) else code
+    return error_from_status(
+        status or 500, vendor="google", vendor_type=kind, vendor_code=said, message=str(found.get("message") or ""), retry_after=wait,
+        secrets=(target.api_key,) if target else (),
+    )  # fmt: skip
+
+
+def usage_of(metadata: Any) -> Usage | None:
+    """Gemini counts thoughts beside the answer, and a tool's own prompt beside the prompt; ours includes both."""
+    if not isinstance(metadata, dict) or "promptTokenCount" not in metadata:
+        return None
+    thoughts = whole_number(metadata.get("thoughtsTokenCount"))
+    return Usage(
+        input_tokens=whole_number(metadata["promptTokenCount"]) + whole_number(metadata.get("toolUsePromptTokenCount")),
+        cached_input_tokens=whole_number(metadata.get("cachedContentTokenCount")),
+        output_tokens=whole_number(metadata.get("candidatesTokenCount")) + thoughts,
+        reasoning_tokens=thoughts,
+    )

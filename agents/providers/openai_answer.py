@@ -1,0 +1,140 @@
+"""What OpenAI's wire answers, read: chunks, the whole completion, errors inside a 200, usage, embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import orjson
+
+from agents.events import FinishReason
+from agents.providers.answer import MAX_TOOL_CALLS, NOT_THE_WIRE, Answer, whole_number
+from agents.providers.errors import ProviderBadResponse, ProviderError, error_from_status
+from billing.usage import Usage
+
+_FINISH: dict[str, FinishReason] = {
+    "stop": "stop", "length": "length", "tool_calls": "tool_calls", "function_call": "tool_calls", "content_filter": "content_filter",
+    "error": "error",
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Slot:
+    """A tool call that comes in fragments."""
+
+    call_id: str = ""
+    name: str = ""
+    arguments: list[str] = field(default_factory=list)
+
+
+class ChatAnswer(Answer):
+    """Chunks of a streamed chat completion, or the whole one."""
+
+    def __init__(self, requires_finish_reason: bool) -> None:
+        super().__init__()
+        self._strict = requires_finish_reason
+        self._slots: dict[int, _Slot] = {}
+        self._refused = self._spoke = False
+
+    def take(self, event: Any) -> None:
+        choices = event.get("choices")
+        if choices:
+            choice = choices[0]
+            delta = choice.get("delta")
+            if delta:
+                content = delta.get("content")
+                if content:
+                    self._spoke = True
+                    self.text(content)
+                if len(delta) > 1 or not content:
+                    self._more(delta)
+            if (finish := choice.get("finish_reason")) is not None:
+                self._finished(finish)
+        if (usage := event.get("usage")) is not None:
+            self.report(usage_of(usage))
+        elif choices is None and (error := event.get("error")) is not None:
+            raise stream_error(error)
+
+    def _more(self, delta: dict[str, Any]) -> None:
+        """What is rarer than text."""
+        if thought := delta.get("reasoning_content") or delta.get("reasoning"):
+            self._spoke = True
+            self.reasoning(thought)
+        if refusal := delta.get("refusal"):
+            self._refused = True
+            self.text(refusal)
+        for position, call in enumerate(delta.get("tool_calls") or ()):
+            index = call.get("index")
+            slot = self._slots.setdefault(position if index is None else index, _Slot())
+            function = call.get("function") or {}
+            slot.call_id = call.get("id") or slot.call_id
+            slot.name = function.get("name") or slot.name
+            if arguments := function.get("arguments"):
+                slot.arguments.append(arguments)
+                self.grow(len(arguments) + 64)  # many tiny fragments fill memory, too
+            if len(self._slots) > MAX_TOOL_CALLS:
+                raise ProviderBadResponse("The model's vendor sent far more tool calls than anyone can run.")
+
+    def _finished(self, finish: str) -> None:
+        for index in sorted(self._slots):
+            slot = self._slots[index]
+            self.call(slot.call_id or f"call_{uuid4().hex[:12]}", slot.name, "".join(slot.arguments) or "{}")
+        self._slots.clear()
+        self.finish = "content_filter" if self._refused and finish == "stop" else _FINISH.get(finish, "stop")
+
+    def end(self) -> list[Any]:
+        if self.finish is None and not self._strict and (self.closed or self._spoke or self._slots):
+            self._finished("stop")
+        return super().end()
+
+    def take_whole(self, answer: Any) -> None:
+        if not answer.get("choices") and answer.get("error"):
+            raise stream_error(answer["error"])
+        choice = answer["choices"][0]
+        message = dict(choice["message"])
+        for index, call in enumerate(message.get("tool_calls") or ()):
+            call["index"] = index
+        if content := message.pop("content", None):
+            self._more({"reasoning_content": message.pop("reasoning_content", None) or message.pop("reasoning", None)})
+            self.text(content)
+        self._spoke = True
+        self._more(message)
+        self.report(usage_of(answer.get("usage")))
+        if (finish := choice.get("finish_reason")) is not None:
+            self._finished(finish)
+
+
+def stream_error(error: Any) -> ProviderError:
+    """An error object inside a body that began with 200."""
+    said = error if isinstance(error, dict) else {"message": str(error)}
+    code = said.get("code")
+    status = code if isinstance(code, int) and 400 <= code < 600 else 200  # OpenRouter puts the status there
+    return error_from_status(
+        status, vendor="", vendor_type=str(said.get("type") or ""), vendor_code=str(code or ""), message=str(said.get("message") or "")
+    )
+
+
+def usage_of(usage: Any) -> Usage | None:
+    """OpenAI's counts are inclusive as ours are."""
+    if not isinstance(usage, dict) or "prompt_tokens" not in usage:
+        return None
+    read, written = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
+    return Usage(
+        input_tokens=whole_number(usage["prompt_tokens"]),
+        cached_input_tokens=whole_number(read.get("cached_tokens")),
+        cache_write_tokens=whole_number(read.get("cache_write_tokens")),
+        output_tokens=whole_number(usage.get("completion_tokens")),
+        reasoning_tokens=whole_number(written.get("reasoning_tokens")),
+    )
+
+
+def read_embeddings(body: bytes, count: int) -> tuple[list[list[float]], Usage | None]:
+    try:
+        data = orjson.loads(body)
+        vectors = [list(map(float, one["embedding"])) for one in sorted(data["data"], key=lambda one: one["index"])]
+    except NOT_THE_WIRE as exc:
+        raise ProviderBadResponse("The model's vendor sent embeddings that cannot be read.") from exc
+    if len(vectors) != count:
+        raise ProviderBadResponse("The model's vendor sent another number of embeddings than was asked for.")
+    return vectors, usage_of(data.get("usage"))

@@ -1,0 +1,227 @@
+"""The way of every adapter: post through the SDK, read raw bytes, watch the clocks, close at once. No task of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import aiohttp
+import httpx2
+from django.conf import settings
+
+from agents.events import Event
+from agents.messages import CompletionRequest
+from agents.providers.answer import Answer
+from agents.providers.base import Target, output_limit
+from agents.providers.errors import (
+    ProviderBadResponse,
+    ProviderError,
+    ProviderTimeout,
+    ProviderTruncated,
+    ProviderUnavailable,
+)
+from agents.providers.sse_lines import EventSplitter
+from agents.providers.transport import Body
+
+# After the terminal mark only usage and the end of the body are awaited.
+_AFTER_THE_END = 2.0
+_FOR_THE_CONNECTION = 0.25
+# All bytes of one stream, framing and keep-alives included.
+MAX_STREAM_BYTES = 64 * 1024 * 1024
+
+
+class HttpProvider(ABC):
+    """An adapter is: how a request is posted, how the answer is read, what the SDK's errors mean."""
+
+    kind: str
+
+    @abstractmethod
+    async def post(self, request: CompletionRequest, target: Target, *, stream: bool) -> httpx2.Response:
+        """The vendor's answer with status 200, its body unread when streamed; else the SDK's or transport's error."""
+
+    @abstractmethod
+    def answer(self, target: Target) -> Answer:
+        """A fresh parser."""
+
+    @abstractmethod
+    def translate(self, exc: Exception, target: Target) -> ProviderError | None:
+        """The SDK's error as ours; None for one that is not the SDK's."""
+
+    async def stream(self, request: CompletionRequest, target: Target) -> AsyncGenerator[Event, None]:
+        answer, loop = self.answer(target), asyncio.get_running_loop()
+        began = loop.time()
+        with self.errors(target):
+            async with limit(settings.LLM_FIRST_TOKEN_TIMEOUT, "first_token"):
+                response = await self.post(request, target, stream=True)
+            upstream = Upstream(response, began)
+            try:
+                try:
+                    while not answer.closed and (payloads := await upstream.next()) is not None:
+                        for event in answer.feed(payloads):
+                            yield event
+                        if answer.finish is not None:
+                            upstream.finished()
+                except (ProviderTimeout, ProviderTruncated):
+                    if answer.finish is None:  # else the text is whole, only the vendor's last words are missing
+                        raise
+                if not upstream.started:
+                    raise ProviderBadResponse("The model's vendor sent no event at all.")
+                for event in answer.end():
+                    yield event
+                await upstream.rest()
+            finally:
+                upstream.close()
+
+    async def whole(self, request: CompletionRequest, target: Target) -> AsyncGenerator[Event, None]:
+        answer = self.answer(target)
+        # Nothing is heard until all is written: the allowance grows with what may be written.
+        allowed = settings.LLM_FIRST_TOKEN_TIMEOUT + settings.LLM_WHOLE_SECONDS_PER_TOKEN * output_limit(request, target)
+        with self.errors(target):
+            async with limit(min(allowed, settings.LLM_TOTAL_TIMEOUT), "total"):
+                response = await self.post(request, target, stream=False)
+            for event in answer.feed_whole(response.content):
+                yield event
+
+    @contextmanager
+    def errors(self, target: Target) -> Iterator[None]:
+        """Everything that SDK, HTTP stack and network raise, as ours."""
+        try:
+            yield
+        except ProviderError as exc:
+            raise _signed(exc, target) from exc.__cause__
+        except Exception as exc:
+            found = self.translate(exc, target) or network_error(exc)
+            if found is None:
+                raise
+            # The cause is not chained: its text, printed by a log, holds the vendor's raw words and perhaps our key.
+            raise _signed(found, target) from None
+
+
+def _signed(error: ProviderError, target: Target) -> ProviderError:
+    error.details.setdefault("vendor", target.provider)
+    error.details.setdefault("vendor_model", target.model)
+    if target.api_key:
+        error.message = error.message.replace(target.api_key, "[removed]")
+    return error
+
+
+def network_error(exc: BaseException | None) -> ProviderError | None:
+    """httpx2's error as ours."""
+    match exc:
+        case httpx2.ConnectTimeout() | httpx2.PoolTimeout():
+            return ProviderTimeout(details={"phase": "connect"})
+        case httpx2.TimeoutException():
+            return ProviderTimeout(details={"phase": "idle"})
+        case httpx2.DecodingError() | httpx2.TooManyRedirects():
+            return ProviderBadResponse()
+        case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
+            return ProviderUnavailable("The vendor's address is not valid.")
+        case httpx2.HTTPError() | OSError():
+            return ProviderUnavailable(details={"cause": type(exc).__name__})
+    return None
+
+
+class limit:
+    """`asyncio.timeout` that raises ProviderTimeout with the phase that ran out."""
+
+    def __init__(self, seconds: float, phase: str) -> None:
+        self._timeout, self._phase = asyncio.timeout(seconds), phase
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *exc: Any) -> None:
+        try:
+            await self._timeout.__aexit__(*exc)
+        except TimeoutError as error:
+            raise ProviderTimeout(details={"phase": self._phase}) from error
+
+
+class Upstream:
+    """One open vendor stream. A single timer watches first event, silence and the whole; it is moved, not remade.
+
+    Silence is the time without a complete event while somebody waits for one: a drip of bytes is silence, a slow reader is not.
+    """
+
+    def __init__(self, response: httpx2.Response, began: float) -> None:
+        assert isinstance(response.stream, Body)
+        self._body = response.stream
+        self._read = response.stream.content.readany
+        self._splitter = EventSplitter()
+        self._loop = asyncio.get_running_loop()
+        self._size = 0
+        self.started = False
+        self._waiting = False
+        self._heard, self._patience, self._phase = began, settings.LLM_FIRST_TOKEN_TIMEOUT, "first_token"
+        self._deadline = began + settings.LLM_TOTAL_TIMEOUT
+        self._expired: ProviderTimeout | None = None
+        self._timer = self._loop.call_at(min(began + self._patience, self._deadline), self._check)
+
+    async def next(self) -> list[bytes] | None:
+        """The payloads that arrived together; None at the end of the body."""
+        self._waiting = True
+        if self.started:
+            self._heard = self._loop.time()
+        try:
+            while True:
+                try:
+                    data = await self._read()
+                except (aiohttp.ClientError, OSError) as exc:
+                    raise self._expired or self._broken(exc) from exc
+                if not data:
+                    return None
+                self._size += len(data)
+                if self._size > MAX_STREAM_BYTES:
+                    raise ProviderBadResponse("The model's vendor sends without end.")
+                payloads = self._splitter.feed(data)
+                if payloads is None:
+                    continue
+                self._heard = self._loop.time()
+                if payloads:
+                    if not self.started:
+                        self.started = True
+                        self._patience, self._phase = settings.LLM_IDLE_TIMEOUT, "idle"
+                    return payloads
+        finally:
+            self._waiting = False
+
+    def finished(self, seconds: float = _AFTER_THE_END) -> None:
+        """The terminal mark was seen: whatever follows has little time."""
+        if seconds < self._patience:
+            self._patience = seconds
+            self._timer.cancel()
+            self._timer = self._loop.call_later(seconds, self._check)
+
+    async def rest(self) -> None:
+        """Read to the end of the body, so that the connection can be used again; a vendor that dawdles loses it."""
+        self.finished(_FOR_THE_CONNECTION)
+        try:
+            while await self.next() is not None:
+                pass
+        except ProviderError:
+            pass
+
+    def close(self) -> None:
+        self._timer.cancel()
+        self._body.close()
+
+    def _broken(self, exc: Exception) -> ProviderError:
+        cause = {"cause": type(exc).__name__}
+        return ProviderTruncated(details=cause) if self.started else ProviderUnavailable(details=cause)
+
+    def _check(self) -> None:
+        now = self._loop.time()
+        due = self._heard + self._patience if self._waiting else now + self._patience
+        if now >= self._deadline:
+            self._expire("total")
+        elif due <= now:
+            self._expire(self._phase)
+        else:
+            self._timer = self._loop.call_at(min(due, self._deadline), self._check)
+
+    def _expire(self, phase: str) -> None:
+        self._expired = ProviderTimeout(details={"phase": phase})
+        self._body.close()  # wakes the reader with an error
