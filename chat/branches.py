@@ -1,0 +1,50 @@
+"""The chosen branch of a conversation, page by page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework.request import Request
+
+from aiagents.lib.errors import InvalidRequest
+from chat import wording
+from chat.models import Conversation
+from chat.tree import Tree, rows_of
+
+_PAGE_SIZE = _MOST = 100
+
+
+class BranchPage:
+    """Messages from the first to the leaf. A cursor is a place in the branch: it only grows at its end."""
+
+    def __init__(self, conversation: Conversation, request: Request) -> None:
+        self.request = request
+        self.tree = Tree(conversation)
+        self.branch = self.tree.branch(conversation.leaf_id)
+        self.size = min(max(1, self._number("page_size", _PAGE_SIZE)), _MOST)
+        self.start = self._number("cursor", 0)
+
+    def answer(self) -> dict[str, Any]:
+        end = self.start + self.size
+        return {
+            "next": self._url(end) if end < len(self.branch) else None,
+            "previous": self._url(max(0, self.start - self.size)) if self.start > 0 else None,
+            "results": [self._told(message) for message in rows_of(self.branch[self.start : end])],
+        }
+
+    def _told(self, message) -> dict[str, Any]:
+        siblings = self.tree.siblings(message.id)
+        return {**wording.listed(message), "siblings": [str(id) for id in siblings], "sibling_index": siblings.index(message.id)}
+
+    def _number(self, name: str, default: int) -> int:
+        given = self.request.query_params.get(name, "")
+        if not given:
+            return default
+        if not (given.isascii() and given.isdecimal() and len(given) < 10):
+            raise InvalidRequest(f"{name} is not valid.", param=name)
+        return int(given)
+
+    def _url(self, start: int) -> str:
+        query = self.request.query_params.copy()
+        query["cursor"] = str(start)
+        return self.request.build_absolute_uri(f"{self.request.path}?{query.urlencode()}")

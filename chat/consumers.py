@@ -1,0 +1,288 @@
+"""The chat over one WebSocket: several turns at once, each watched by a task of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+from uuid import UUID
+
+from channels.consumer import AsyncConsumer
+from django.conf import settings
+
+from accounts.authentication import Principal, authenticate, authenticate_ticket
+from accounts.permissions import require_scope
+from aiagents.lib import jsonio
+from aiagents.lib.context import accept_request_id
+from aiagents.lib.errors import AppError, InvalidRequest, NotAuthenticated, RateLimited
+from aiagents.server import SHUTTING_DOWN, TOO_LARGE, TOO_MANY
+from chat import asks, origins, rights, turns
+from chat.limits import count_request
+from chat.turn_log import TurnLine
+from chat.turns import Leave
+
+logger = logging.getLogger(__name__)
+NOT_AUTHENTICATED, AUTH_TIMEOUT = 4401, 4408
+PROTOCOL = "aiagents.v1"
+AUTH_SECONDS = 10.0
+# Frames of one socket per second, over a few seconds; above it the client is out of control.
+FRAMES_PER_SECOND, FRAMES_WINDOW = 20, 5
+MOST_SOCKETS_PER_USER = 20
+MOST_VIEWS = 64
+_MOST_REF = 200
+_sockets: Counter[UUID] = Counter()
+
+
+class Closing(Exception):
+    """Close the socket with this code."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        super().__init__(code)
+
+
+class ChatConsumer(AsyncConsumer):
+    """See the contract. Without a channel layer: the events come from the turns themselves, from any process."""
+
+    async def __call__(self, scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]], send: Any) -> None:
+        self.scope, self.receive, self.base_send = scope, receive, send
+        self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        self.request_id = accept_request_id(self.headers.get("x-request-id"))
+        self.principal: Principal | None = None
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.leaves: set[Leave] = set()
+        self.frames: deque[float] = deque()
+        self.closed = False
+        self.counted: UUID | None = None
+        if (await receive())["type"] != "websocket.connect":
+            return
+        if not origins.allowed(self.headers.get("origin"), self.headers.get("host", ""), _http(scope.get("scheme", "ws"))):
+            await send({"type": "websocket.close"})  # before accept: HTTP 403
+            return
+        await send({"type": "websocket.accept", "subprotocol": PROTOCOL if PROTOCOL in scope.get("subprotocols", []) else None})
+        try:
+            await self._converse()
+        except Closing as closing:
+            await self._close(closing.code)
+        except AppError as exc:  # the database is away while somebody signs in
+            await self._say_error(exc)
+            await self._close(1013)
+        finally:
+            self.closed = True
+            if self.counted is not None:
+                _sockets[self.counted] -= 1
+                if not _sockets[self.counted]:
+                    del _sockets[self.counted]
+            for task in self.tasks:
+                task.cancel()
+
+    # --- the life of a socket -------------------------------------------------------------------
+
+    async def _converse(self) -> None:
+        """From the handshake to the client's leaving."""
+        principal = self.principal = await self._sign_in()
+        if _sockets[principal.user_id] >= MOST_SOCKETS_PER_USER:
+            raise Closing(TOO_MANY)
+        self.counted = principal.user_id
+        _sockets[principal.user_id] += 1
+        async with rights.watched(principal, self._revoked):
+            while (frame := await self._frame()) is not None:
+                await self._handle(frame)
+
+    async def _sign_in(self) -> Principal:
+        """By header, by ticket, or by the first frame."""
+        if b"token" in self.scope.get("query_string", b"").lower():
+            raise Closing(NOT_AUTHENTICATED)  # a token in a URL stands in every log on its way
+        ticket = next((name[7:] for name in self.scope.get("subprotocols", []) if name.startswith("ticket.")), None)
+        try:
+            if ticket is not None:
+                principal = await authenticate_ticket(ticket)
+            elif "authorization" in self.headers or "x-api-key" in self.headers:
+                principal = await authenticate(self.headers)
+            else:
+                principal = await self._first_frame()
+            require_scope(principal, "chat")
+        except AppError as exc:
+            if exc.status not in (401, 403):
+                raise
+            await self._say_error(exc)
+            raise Closing(NOT_AUTHENTICATED) from exc
+        return principal
+
+    async def _first_frame(self) -> Principal:
+        try:
+            async with asyncio.timeout(AUTH_SECONDS):
+                frame = await self._frame()
+        except TimeoutError as exc:
+            raise Closing(AUTH_TIMEOUT) from exc
+        except InvalidRequest as exc:
+            raise NotAuthenticated from exc
+        if frame is None:
+            raise Closing(1000)
+        token = frame.get("token")
+        if frame.get("type") != "auth" or not isinstance(token, str) or not token.isascii():
+            raise NotAuthenticated("The first frame is {type: auth, token}.")
+        return await authenticate({"authorization": f"Bearer {token}"})
+
+    def _revoked(self) -> None:
+        """The credential ended: nothing more is shown. The turns go on for their owner."""
+        for leave in self.leaves:
+            leave.now()
+        self._spawn(self._say_goodbye())
+
+    async def _say_goodbye(self) -> None:
+        await self._say_error(NotAuthenticated("Your credential has ended; sign in and resume."))
+        await self._close(NOT_AUTHENTICATED)
+
+    # --- frames in ------------------------------------------------------------------------------
+
+    async def _frame(self) -> dict[str, Any] | None:
+        """The next frame as an object, hostile ones answered; None when the client is gone or told to go."""
+        while not self.closed:
+            message = await self.receive()
+            if message["type"] == "websocket.disconnect":
+                return None
+            self._count_frame()
+            text = message.get("text")
+            raw = (message.get("bytes") or b"") if text is None else text.encode("utf-8", "surrogatepass")
+            if len(raw) > settings.MAX_FRAME_BYTES:
+                raise Closing(TOO_LARGE)
+            try:
+                if text is None:
+                    raise InvalidRequest("Frames are text: one JSON object each.", code="binary_frame")
+                frame = jsonio.loads(raw)
+                if not isinstance(frame, dict):
+                    raise InvalidRequest("A frame is one JSON object.", code="invalid_json")
+                return frame
+            except InvalidRequest as exc:
+                if self.principal is None:
+                    raise
+                await self._say_error(exc)
+        return None
+
+    def _count_frame(self) -> None:
+        now = time.monotonic()
+        self.frames.append(now)
+        while self.frames[0] < now - FRAMES_WINDOW:
+            self.frames.popleft()
+        if len(self.frames) > FRAMES_PER_SECOND * FRAMES_WINDOW:
+            raise Closing(TOO_MANY)
+
+    async def _handle(self, frame: dict[str, Any]) -> None:
+        """Start what the frame asks for; never wait for it: the next frame may be its cancellation."""
+        kind, ref = frame.pop("type", None), frame.pop("ref", None)
+        if kind == "ping":
+            await self._send({"type": "pong"} if ref is None else {"type": "pong", "ref": str(ref)[:_MOST_REF]})
+            return
+        work = {"send": self._turn, "cancel": self._cancel, "resume": self._resume}.get(kind) if isinstance(kind, str) else None
+        wrong: AppError | None = None
+        if work is None:
+            wrong = InvalidRequest("A frame's type is send, cancel, resume or ping.", param="type", code="unknown_frame")
+        elif ref is not None and (not isinstance(ref, str) or len(ref) > _MOST_REF):
+            wrong, ref = InvalidRequest(f"ref is a text of at most {_MOST_REF} characters.", param="ref"), None
+        elif len(self.tasks) >= MOST_VIEWS:
+            wrong = RateLimited("Too much is going on on this socket.", retry_after=1)
+        if wrong is not None or work is None:
+            await self._say_error(wrong or AppError(), ref)
+        else:
+            self._spawn(self._guarded(work, frame, ref))
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _guarded(self, work: Callable[[dict[str, Any], str | None], Awaitable[None]], frame: dict[str, Any], ref: str | None) -> None:
+        accept_request_id(None)  # each frame is a request of its own in logs and books
+        try:
+            await work(frame, ref)
+        except AppError as exc:
+            if exc.code == "shutting_down":
+                await self._close(SHUTTING_DOWN)
+            else:
+                message_id = frame.get("message_id")
+                await self._say_error(exc, ref, message_id if isinstance(message_id, str) and len(message_id) < 50 else None)
+        except Exception:
+            logger.exception("frame_failed")
+            await self._say_error(AppError(), ref)
+
+    # --- what a frame asks for ------------------------------------------------------------------
+
+    async def _turn(self, frame: dict[str, Any], ref: str | None) -> None:
+        assert self.principal
+        ask = asks.read(frame, allowed=asks.SEND)
+        await count_request(self.principal)
+        leave = Leave()
+        turn = await turns.start(self.principal, ask, surface="ws", request_id=accept_request_id(None))
+        ids = {"message_id": str(turn.message_id), "conversation_id": str(turn.conversation_id)}
+        await self._send({"type": "ack", "ref": ref, **ids, "user_message_id": str(turn.opened.question.id)})
+        await self._show(turn.message_id, turn.view(-1, leave), leave, ref)
+
+    async def _cancel(self, frame: dict[str, Any], ref: str | None) -> None:
+        assert self.principal
+        message_id, _ = _target(frame, {"message_id"})
+        answer = await turns.cancel(self.principal, message_id)
+        await self._send({"type": "ack", "ref": ref, "message_id": str(message_id), "status": answer["status"]})
+
+    async def _resume(self, frame: dict[str, Any], ref: str | None) -> None:
+        assert self.principal
+        message_id, after = _target(frame, {"message_id", "after"})
+        leave = Leave()
+        await self._show(message_id, await turns.attach(self.principal, message_id, after, leave), leave, ref)
+
+    async def _show(self, message_id: UUID, lines: AsyncGenerator[TurnLine, None], leave: Leave, ref: str | None) -> None:
+        """Send a turn's events. A slow reader holds up nothing but its own view: the turn's log is the buffer."""
+        head = b"" if ref is None else b',"ref":' + jsonio.dumps(ref)
+        named = head + b',"message_id":"%b"' % str(message_id).encode()
+        self.leaves.add(leave)
+        try:
+            async with aclosing(lines):
+                async for seq, kind, data in lines:
+                    # The data is an object with at least one member; `message.start` names its message itself.
+                    more = head if kind == "message.start" else named
+                    await self._send_raw(b'{"type":"%b","seq":%d%b,%b' % (kind.encode(), seq, more, data[1:]))
+        finally:
+            self.leaves.discard(leave)
+
+    # --- frames out -----------------------------------------------------------------------------
+
+    async def _send(self, frame: dict[str, Any]) -> None:
+        await self._send_raw(jsonio.dumps(frame))
+
+    async def _send_raw(self, frame: bytes) -> None:
+        """Waits while the client is behind; the server closes one that takes nothing (4429)."""
+        if not self.closed:
+            await self.base_send({"type": "websocket.send", "text": frame.decode()})
+
+    async def _say_error(self, error: AppError, ref: str | None = None, message_id: str | None = None) -> None:
+        ids = {name: value for name, value in (("ref", ref), ("message_id", message_id)) if value is not None}
+        retry = {} if error.retry_after is None else {"retry_after": error.retry_after}
+        await self._send({"type": "error", **ids, **retry, **error.body(self.request_id)})
+
+    async def _close(self, code: int) -> None:
+        if not self.closed:
+            self.closed = True
+            await self.base_send({"type": "websocket.close", "code": code})
+
+
+def _target(frame: dict[str, Any], allowed: set[str]) -> tuple[UUID, int]:
+    if unknown := set(frame) - allowed:
+        raise InvalidRequest(f"Unknown field {sorted(unknown)[0][:50]!r}.", param=sorted(unknown)[0][:50])
+    try:
+        message_id = UUID(frame["message_id"]) if isinstance(frame.get("message_id"), str) else None
+    except ValueError:
+        message_id = None
+    if message_id is None:
+        raise InvalidRequest("message_id is a UUID.", param="message_id")
+    after = frame.get("after", -1)
+    if isinstance(after, bool) or not isinstance(after, int) or not -1 <= after < 2**31:
+        raise InvalidRequest("after is the seq of an event of this turn.", param="after")
+    return message_id, after
+
+
+def _http(scheme: str) -> str:
+    return "https" if scheme == "wss" else "http"

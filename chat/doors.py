@@ -1,0 +1,214 @@
+"""The hot doors over HTTP: send, stream, re-attach, cancel, regenerate, edit and route. Plain ASGI, no Django stack."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from accounts.authentication import Principal, authenticate
+from accounts.permissions import require_scope
+from agents import calls
+from agents.calls import CallContext
+from aiagents.lib import draining, idempotency, sse
+from aiagents.lib.asgi import Door, EventStream, Request, Response, json_response
+from aiagents.lib.db import in_db
+from aiagents.lib.errors import AppError, Conflict, InvalidRequest, NotAuthenticated, NotFound
+from aiagents.lib.ids import uuid7
+from chat import asks, history, openapi, rights, rows, turns, wording
+from chat.asks import Ask
+from chat.models import Message
+from chat.registry import here
+from chat.turn_log import TurnLine
+from chat.turns import Leave
+from chat.wires import routes
+
+application = Door(authenticate=authenticate, authorize=require_scope)
+draining.on_drain(turns.drain)
+_ID = r"(?P<id>[0-9a-fA-F-]{36})"
+_BASE = r"/api/v1/chat/"
+_ENDED_WELL = ("complete", "cancelled")
+
+
+class TurnFailed(AppError):
+    """The turn's own error, with the ids under which its text can be read."""
+
+    def __init__(self, answer: dict[str, Any]) -> None:
+        error = answer["error"] or {}
+        ids = {"message_id": answer["id"], "conversation_id": answer["conversation_id"], "user_message_id": answer["parent_id"]}
+        super().__init__(
+            error.get("message"), code=error.get("code"), param=error.get("param"),
+            details={**(error.get("details") or {}), **ids}, retry_after=error.get("retry_after"),
+        )  # fmt: skip
+        self.type, self.status = error.get("type", "internal_error"), error.get("status", 500)
+        self.retryable = error.get("retryable", False)
+
+
+# --- the doors ----------------------------------------------------------------------------------
+
+
+async def send(request: Request) -> Response:
+    """One turn, answered whole."""
+    ask = asks.read(await request.json(), allowed=asks.SEND)
+    return await _whole(request, ask)
+
+
+async def stream(request: Request) -> EventStream:
+    """The same turn as Server-Sent Events."""
+    ask = asks.read(await request.json(), allowed=asks.SEND)
+    return await _streamed(request, ask)
+
+
+async def regenerate(request: Request) -> Response | EventStream:
+    """Another answer to the same question, beside the first; `continue` takes up its text."""
+    ask = asks.read(await request.json(), content=False, allowed=asks.REGENERATE)
+    return await _either(request, replace(ask, regenerate_of=_id(request)))
+
+
+async def edit(request: Request) -> Response | EventStream:
+    """Another question beside the first, with its own answer."""
+    ask = asks.read(await request.json(), allowed=asks.EDIT)
+    return await _either(request, replace(ask, edit_of=_id(request)))
+
+
+async def reattach(request: Request) -> EventStream:
+    """A turn's events from `Last-Event-ID` (or `?after=`) on; from the first without it."""
+    principal, leave = _principal(request), Leave()
+    given = request.headers.get("last-event-id") or request.query.get("after") or "-1"
+    if not given.removeprefix("-").isdecimal() or not given.isascii() or len(given) > 10 or int(given) < -1:
+        raise InvalidRequest("Last-Event-ID is the id of an event of this turn.", param="Last-Event-ID")
+    lines = await turns.attach(principal, _id(request), int(given), leave)
+    return EventStream(_as_events(principal, lines, leave))
+
+
+async def cancel(request: Request) -> Response:
+    """Stop writing. 202 where the process that writes did not answer in time."""
+    answer = await turns.cancel(_principal(request), _id(request))
+    return json_response({"message": answer}, 202 if answer["status"] in Message.RUNNING else 200)
+
+
+async def route(request: Request) -> Response:
+    """Which model would answer and why; nothing is called or saved."""
+    ask = asks.read(await request.json(), allowed=asks.SEND)
+    principal = _principal(request)
+    await history.check_models(ask)
+    ask, branch = await in_db(rows.plan, principal.user, ask)
+    fitted = await history.fit(ask, branch)
+    context = CallContext(
+        principal=principal, purpose="chat", surface="rest", request_id=request.request_id, group_id=uuid7(),
+        requested_model=ask.model or "auto", goal=ask.goal or "", fallbacks=ask.fallbacks, max_cost_usd=ask.max_cost_usd,
+        sticky=history.sticky(branch),
+    )  # fmt: skip
+    return json_response({**await calls.preview(fitted.request, context), "history": fitted.explained()})
+
+
+# --- how a turn is answered ---------------------------------------------------------------------
+
+
+async def _either(request: Request, ask: Ask) -> Response | EventStream:
+    if "text/event-stream" in request.headers.get("accept", ""):
+        return await _streamed(request, ask)
+    return await _whole(request, ask)
+
+
+async def _whole(request: Request, ask: Ask) -> Response:
+    principal = _principal(request)
+    found = await _begin(request, ask, "rest")
+    if isinstance(found, turns.Turn):
+        answer = await found.finished()
+        headers = {}
+    else:
+        stored = await turns.message_of(principal, found)
+        if stored.status in Message.RUNNING:
+            raise Conflict("The first request with this Idempotency-Key still runs.", code="idempotency_in_progress", retry_after=2)
+        answer = wording.answer(stored)
+        headers = {"Idempotent-Replayed": "true"}
+    if answer["status"] not in _ENDED_WELL:
+        raise TurnFailed(answer)
+    question = await _question(found, UUID(answer["parent_id"]))
+    body = {"conversation_id": answer["conversation_id"], "user_message": wording.question(question), "message": answer}
+    return json_response(body, headers=headers)
+
+
+async def _question(found: turns.Turn | UUID, question_id: UUID) -> Message:
+    return found.opened.question if isinstance(found, turns.Turn) else await in_db(Message.objects.get, id=question_id)
+
+
+async def _streamed(request: Request, ask: Ask) -> EventStream:
+    principal, leave = _principal(request), Leave()
+    found = await _begin(request, ask, "sse")
+    if isinstance(found, turns.Turn):
+        headers = {"X-Message-ID": str(found.message_id), "X-Conversation-ID": str(found.conversation_id)}
+        return EventStream(_as_events(principal, found.view(-1, leave), leave), headers)
+    headers = {"X-Message-ID": str(found), "Idempotent-Replayed": "true"}
+    return EventStream(_as_events(principal, await turns.attach(principal, found, -1, leave), leave), headers)
+
+
+async def _as_events(principal: Principal, lines: AsyncGenerator[TurnLine, None], leave: Leave) -> AsyncGenerator[bytes, None]:
+    """SSE bytes of a view that ends when the viewer's credential does. The turn itself goes on."""
+    async with rights.watched(principal, leave.now), aclosing(lines):
+        async for seq, kind, data in lines:
+            yield sse.event(kind, data, seq)
+        if leave.gone:
+            raise NotAuthenticated("Your credential has ended; sign in and re-attach.")
+
+
+async def _begin(request: Request, ask: Ask, surface: str) -> turns.Turn | UUID:
+    """The turn that this request starts; or the message that an earlier request with its Idempotency-Key made.
+
+    A client that hangs up meanwhile leaves a whole turn behind and a key that points to it.
+    """
+    return await asyncio.shield(here().spawn(_begin_whole(request, ask, surface)))
+
+
+async def _begin_whole(request: Request, ask: Ask, surface: str) -> turns.Turn | UUID:
+    principal = _principal(request)
+    key = request.headers.get("idempotency-key")
+    if not key:
+        return await turns.start(principal, ask, surface=surface, request_id=request.request_id)
+    same = idempotency.fingerprint(request.method, request.path, await request.body())
+    claim = await idempotency.begin(str(principal.user_id), idempotency.valid_key(key), same)
+    if isinstance(claim, idempotency.Replay):
+        return UUID(claim.reference["message_id"])
+
+    def keep(answer: Message) -> None:
+        """In the transaction that opens the turn: the key leads to its message from the first moment, or there is neither."""
+        idempotency.finish_sync(claim, 200, b"", reference={"message_id": str(answer.id)})
+
+    try:
+        return await turns.start(principal, ask, surface=surface, request_id=request.request_id, with_answer=keep)
+    except BaseException:
+        await idempotency.abandon(claim)
+        raise
+
+
+def _id(request: Request) -> UUID:
+    try:
+        return UUID(request.path_args["id"])
+    except ValueError as exc:
+        raise NotFound from exc
+
+
+def _principal(request: Request) -> Principal:
+    assert request.principal is not None, "these doors are authenticated"
+    return request.principal
+
+
+def _add(method: str, path: str, handler: Any, *, starts_work: bool = True) -> None:
+    application.add(
+        method, _BASE + path, handler, scope="chat", starts_work=starts_work, tags=("chat",), openapi=openapi.OPERATIONS[handler.__name__]
+    )
+
+
+_add("POST", "send", send)
+_add("POST", "stream", stream)
+_add("GET", f"stream/{_ID}", reattach, starts_work=False)
+_add("POST", f"messages/{_ID}/cancel", cancel, starts_work=False)
+_add("POST", f"messages/{_ID}/regenerate", regenerate)
+_add("POST", f"messages/{_ID}/edit", edit)
+_add("POST", "route", route, starts_work=False)
+
+routes.register(application)

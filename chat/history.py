@@ -1,0 +1,107 @@
+"""The rows of a branch as a model call, fitted to the window of the model that may answer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+
+from agents import connections, messages, tokens
+from agents.messages import CompletionRequest
+from aiagents.lib.errors import ModelNotFound
+from billing import catalogue
+from billing.catalogue import ModelCard
+from chat import parts
+from chat.asks import Ask
+from chat.models import Message
+
+_CARRY_ON = "Your answer was cut off. Go on exactly where it stopped: no repetition, no preface."
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """The request, and how much of the conversation is in it."""
+
+    request: CompletionRequest
+    sent: int
+    dropped: int
+
+    def explained(self) -> dict[str, Any]:
+        return {"messages_sent": self.sent, "messages_dropped": self.dropped}
+
+
+async def check_models(ask: Ask) -> None:
+    """ModelNotFound for a name nobody has, before anything is saved."""
+    names = [name for name in (ask.model, *ask.fallbacks) if name and not is_auto(name)]
+    if names:
+        known = await catalogue.current()
+        for name in names:
+            if not known.get(name).usable:
+                raise ModelNotFound(f"The model {name[:100]!r} is not available.", param="model")
+
+
+def is_auto(name: str | None) -> bool:
+    return not name or name == "auto" or name.startswith("auto:")
+
+
+async def fit(ask: Ask, branch: list[Message], carried: Message | None = None) -> Fitted:
+    """The newest exchanges that fit; the system prompt and the question always stay."""
+    told = [message for row in branch if (message := _told(row))]
+    if carried is not None:
+        told += [messages.Message("assistant", (messages.Text(carried.content),)), messages.Message("user", (messages.Text(_CARRY_ON),))]
+    room = await _room(ask)
+    system = CompletionRequest((), ask.system_prompt or "")
+    left = room - tokens.estimate_input(system)
+    keep = 0
+    for message in reversed(told):
+        left -= tokens.estimate_input(CompletionRequest((message,)))
+        if left < 0 and keep:
+            break
+        keep += 1
+    kept = told[len(told) - keep :]
+    while len(kept) > 1 and kept[0].role == "assistant":  # dropped whole: no answer without its question
+        kept = kept[1:]
+    request = CompletionRequest(
+        _joined(kept), ask.system_prompt or "", temperature=ask.temperature, max_output_tokens=ask.max_output_tokens
+    )
+    return Fitted(request, len(kept), len(told) - len(kept))
+
+
+def sticky(branch: list[Message]) -> str | None:
+    """The model that answered last in this branch."""
+    return next((row.model for row in reversed(branch) if row.role == Message.Role.ASSISTANT and row.model), None)
+
+
+def _told(row: Message) -> messages.Message | None:
+    if row.role == Message.Role.USER and row.parts:
+        return messages.Message("user", tuple(parts.to_model(part) for part in row.parts))
+    # A turn that ended before its first word leaves nothing to tell.
+    return messages.Message(row.role, (messages.Text(row.content),)) if row.content.strip() else None  # type: ignore[arg-type]
+
+
+def _joined(told: list[messages.Message]) -> tuple[messages.Message, ...]:
+    """Roles alternate: some vendors refuse two questions in a row."""
+    joined: list[messages.Message] = []
+    for message in told:
+        if joined and joined[-1].role == message.role:
+            joined[-1] = messages.Message(message.role, joined[-1].parts + message.parts)
+        else:
+            joined.append(message)
+    return tuple(joined)
+
+
+async def _room(ask: Ask) -> int:
+    """Input tokens that may be sent: of the chosen model, or of the largest that `auto` could take."""
+    known = await catalogue.current()
+    if is_auto(ask.model):
+        ready = await connections.configured()
+        cards = [card for card in known.usable() if card.slug in ready]
+    else:
+        cards = [known.get(ask.model or "")]
+    return max((_input_room(card, ask.max_output_tokens) for card in cards), default=0)
+
+
+def _input_room(card: ModelCard, max_output_tokens: int | None) -> int:
+    reserved = min(max_output_tokens or settings.LLM_DEFAULT_MAX_OUTPUT_TOKENS, card.max_output_tokens)
+    return card.context_window - reserved

@@ -1,0 +1,103 @@
+"""The hot doors as the OpenAPI document shows them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chat.asks import GOALS
+
+JSON = dict[str, Any]
+
+
+def _string(**more: Any) -> JSON:
+    return {"type": "string", **more}
+
+
+_UUID = _string(format="uuid")
+_OBJECT: JSON = {"type": "object", "additionalProperties": True}
+_PART: JSON = {
+    "oneOf": [
+        {"type": "object", "required": ["type", "text"], "properties": {"type": _string(enum=["text"]), "text": _string()}},
+        {
+            "type": "object",
+            "required": ["type"],
+            "description": "either `url` (https) or `data` (base64) with `media_type`",
+            "properties": {"type": _string(enum=["image"]), "url": _string(), "data": _string(), "media_type": _string()},
+        },
+        {
+            "type": "object",
+            "required": ["type", "data", "media_type"],
+            "properties": {"type": _string(enum=["file"]), "data": _string(), "media_type": _string(), "name": _string()},
+        },
+    ]
+}
+_OPTIONS: JSON = {
+    "model": _string(description="`auto`, `auto:goal` or a model id"),
+    "goal": _string(enum=list(GOALS)),
+    "agent_id": _UUID,
+    "system_prompt": _string(),
+    "temperature": {"type": "number", "minimum": 0, "maximum": 2},
+    "max_output_tokens": {"type": "integer", "minimum": 1},
+    "max_cost_usd": _string(description="US dollars"),
+    "fallbacks": {"type": "array", "items": _string()},
+    "metadata": _OBJECT,
+}
+_CONTENT: JSON = {"oneOf": [_string(), {"type": "array", "items": _PART}]}
+_SEND: JSON = {
+    "type": "object",
+    "required": ["content"],
+    "additionalProperties": False,
+    "properties": {"content": _CONTENT, "conversation_id": _UUID, "parent_id": _UUID, **_OPTIONS},
+}
+_EDIT: JSON = {**_SEND, "properties": {"content": _CONTENT, **_OPTIONS}}
+_REGENERATE: JSON = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {**_OPTIONS, "continue": {"type": "boolean", "description": "begin with the text that is there and go on from it"}},
+}
+_MESSAGE: JSON = {"$ref": "#/components/schemas/Message"}
+_ANSWER: JSON = {"type": "object", "properties": {"conversation_id": _UUID, "user_message": _MESSAGE, "message": _MESSAGE}}
+_ERROR: JSON = {"description": "the error object", "content": {"application/json": {"schema": _OBJECT}}}
+_ERRORS = {str(status): _ERROR for status in (400, 401, 402, 403, 404, 409, 413, 429, 502, 503)}
+_EVENTS: JSON = {
+    "description": "message.start, route.fallback, content.delta, reasoning.delta, tool.call, tool.result; ends with message.end or error",
+    "content": {"text/event-stream": {"schema": _string()}},
+}
+_KEY: JSON = {"name": "Idempotency-Key", "in": "header", "schema": _string(maxLength=255)}
+_ID: JSON = {"name": "id", "in": "path", "required": True, "schema": _UUID}
+
+
+def _json(schema: JSON) -> JSON:
+    return {"content": {"application/json": {"schema": schema}}}
+
+
+def _operation(name: str, summary: str, *, body: JSON | None, ok: JSON, parameters: list[JSON]) -> JSON:
+    found: JSON = {"operationId": f"chat_{name}", "summary": summary, "responses": {"200": ok, **_ERRORS}}
+    if parameters:
+        found["parameters"] = parameters
+    if body is not None:
+        found["requestBody"] = {"required": True, **_json(body)}
+    return found
+
+
+_WHOLE: JSON = {"description": "the turn", **_json(_ANSWER)}
+_EITHER: JSON = {
+    "description": "the turn, whole or (Accept: text/event-stream) as events",
+    "content": {**_WHOLE["content"], **_EVENTS["content"]},
+}
+_LAST: JSON = {"name": "Last-Event-ID", "in": "header", "schema": {"type": "integer"}, "description": "resume after this event"}
+_AFTER: JSON = {"name": "after", "in": "query", "schema": {"type": "integer"}, "description": "the same, where headers cannot be set"}
+_CANCELLED: JSON = {"description": "the message as it ended", **_json({"type": "object", "properties": {"message": _MESSAGE}})}
+_ROUTE: JSON = {"description": "every candidate with its scores and estimated cost", **_json(_OBJECT)}
+
+OPERATIONS: dict[str, JSON] = {
+    "send": _operation("send", "One turn, answered whole", body=_SEND, ok=_WHOLE, parameters=[_KEY]),
+    "stream": _operation("stream", "The same turn as Server-Sent Events", body=_SEND, ok=_EVENTS, parameters=[_KEY]),
+    "reattach": _operation("reattach", "Re-attach to a turn, or replay it", body=None, ok=_EVENTS, parameters=[_ID, _LAST, _AFTER]),
+    "cancel": _operation(
+        "cancel", "Stop writing; what was written is kept, what was used is charged", body=None, ok=_CANCELLED, parameters=[_ID]
+    ),
+    "regenerate": _operation("regenerate", "Another answer to the same question", body=_REGENERATE, ok=_EITHER, parameters=[_ID, _KEY]),
+    "edit": _operation("edit", "Another question in this one's place, with its answer", body=_EDIT, ok=_EITHER, parameters=[_ID, _KEY]),
+    "route": _operation("route", "Which model would answer, and why; nothing is called", body=_SEND, ok=_ROUTE, parameters=[]),
+}

@@ -1,0 +1,202 @@
+"""The turns of this process (one registry per event loop): their heartbeats, their logs, and who may stop them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Coroutine
+from typing import Any
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from django.conf import settings
+from redis.exceptions import RedisError
+
+from aiagents.lib import valkey
+from aiagents.lib.db import in_db
+from aiagents.lib.errors import RateLimited, Unavailable
+from chat import rows, turn_log
+from chat.turn import Turn
+
+logger = logging.getLogger(__name__)
+CONTROL = "chat:control"
+# Seconds: all running rows say at least this often that they live, however quiet their vendor is.
+_HEARTBEAT = 5.0
+# Seconds between two tries to reach a Valkey that is away, and how long an ended turn waits for it.
+_PATIENCE = 1.0
+_LINGER = 30.0
+_MOST_LINES = 2000
+AWAY = (RedisError, OSError, TimeoutError)
+
+
+def alive_key(message_id: UUID) -> str:
+    """Set while a turn lives whose process cannot reach the database; the sweeper leaves it alone."""
+    return f"chat:alive:{message_id}"
+
+
+def cancel_key(message_id: UUID) -> str:
+    """Set with every cancellation, for an owner that is not listening at that moment."""
+    return f"chat:cancel:{message_id}"
+
+
+class Registry:
+    def __init__(self) -> None:
+        self.turns: dict[UUID, Turn] = {}
+        self.starting: Counter[UUID] = Counter()
+        self._unlogged: set[Turn] = set()
+        self._news = asyncio.Event()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.loose: set[asyncio.Task[Any]] = set()
+
+    # --- turns ----------------------------------------------------------------------------------
+
+    def running(self) -> list[Turn]:
+        return [turn for turn in self.turns.values() if not turn.ended]
+
+    def reserve(self, user_id: UUID) -> None:
+        """A place for one more turn of this user, exact within the process; the database counts over all of them."""
+        count = self.starting[user_id] + sum(turn.user_id == user_id and not turn.ended for turn in self.turns.values())
+        if count >= settings.MAX_CONCURRENT_TURNS_PER_USER:
+            raise RateLimited("Too many answers are being written for you; wait for one to end.", code="too_many_turns", retry_after=2)
+        self.starting[user_id] += 1
+
+    def unreserve(self, user_id: UUID) -> None:
+        self.starting[user_id] -= 1
+        if self.starting[user_id] <= 0:
+            del self.starting[user_id]
+
+    def add(self, turn: Turn) -> None:
+        """Run it."""
+        self.turns[turn.message_id] = turn
+        turn.saved_at = asyncio.get_running_loop().time()
+        turn.task = asyncio.create_task(turn.run(), name=f"turn {turn.message_id}")
+        for name, work in (("report", self._report), ("log", self._log), ("listen", self._listen)):
+            if name not in self._tasks or self._tasks[name].done():
+                self._tasks[name] = asyncio.create_task(work(), name=f"chat {name}")
+
+    def on_news(self, turn: Turn) -> None:
+        self._unlogged.add(turn)
+        self._news.set()
+
+    def on_end(self, turn: Turn) -> None:
+        self.spawn(self._retire(turn))
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """A task that nobody waits for, kept until it is done."""
+        task = asyncio.create_task(work)
+        self.loose.add(task)
+        task.add_done_callback(self.loose.discard)
+        return task
+
+    async def _retire(self, turn: Turn) -> None:
+        """Forget an ended turn once its row and its log can tell of it."""
+        await turn.store_at_last()
+        for _ in range(int(_LINGER / 0.05)):
+            if turn.logged >= len(turn.lines):
+                break
+            await asyncio.sleep(0.05)
+        self._unlogged.discard(turn)
+        self.turns.pop(turn.message_id, None)
+
+    # --- the row: partial text and heartbeat ----------------------------------------------------
+
+    async def _report(self) -> None:
+        while self.turns:
+            await asyncio.sleep(settings.PROGRESS_INTERVAL_SECONDS)
+            now = asyncio.get_running_loop().time()
+            moved = [turn for turn in self.running() if len(turn.lines) - 1 > turn.saved or now - turn.saved_at >= _HEARTBEAT]
+            if moved:
+                written = [turn.written() for turn in moved]
+                try:
+                    await in_db(rows.progress, written)
+                except Unavailable:
+                    await self._still_alive()
+                    continue
+                except Exception:
+                    logger.exception("turn_progress_failed")
+                    continue
+                for turn, row in zip(moved, written, strict=True):
+                    turn.saved, turn.saved_at = row.last_seq, now
+            elif any(turn.unstored for turn in self.turns.values()):
+                await self._still_alive()
+
+    async def _still_alive(self) -> None:
+        try:
+            pipe = valkey.client().pipeline(transaction=False)
+            for turn in self.turns.values():
+                pipe.set(alive_key(turn.message_id), 1, ex=rows.SILENCE_SECONDS)
+            await pipe.execute()
+        except AWAY:
+            return
+
+    # --- the log --------------------------------------------------------------------------------
+
+    async def _log(self) -> None:
+        """Follow every turn's list of lines into Valkey, in batches. While Valkey is away the list is the log."""
+        while self.turns:
+            try:
+                await asyncio.wait_for(self._news.wait(), _PATIENCE)
+            except TimeoutError:
+                continue
+            self._news.clear()
+            await asyncio.sleep(settings.TURN_LOG_BATCH_SECONDS)
+            try:
+                await self._write()
+            except AWAY:
+                await asyncio.sleep(_PATIENCE)
+            if self._unlogged:
+                self._news.set()
+
+    async def _write(self) -> None:
+        batches = {}
+        for turn in list(self._unlogged):
+            lines = turn.lines[turn.logged : turn.logged + _MOST_LINES]
+            if lines:
+                batches[turn.message_id] = (lines, turn.logged == 0)
+        if batches:
+            for id, end in (await turn_log.write(batches)).items():
+                if turn := self.turns.get(id):
+                    turn.logged = min(end + 1, len(turn.lines))
+        self._unlogged = {turn for turn in self._unlogged if turn.logged < len(turn.lines)}
+
+    # --- control --------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        """Stop the turns that somebody stops in another process."""
+        while True:
+            client = valkey.blocking_client()
+            try:
+                async with client.pubsub() as channel:
+                    await channel.subscribe(CONTROL)
+                    await self._missed()
+                    async for message in channel.listen():
+                        if message["type"] == "message":
+                            self.cancel(UUID(message["data"].decode()))
+            except (*AWAY, ValueError):
+                await asyncio.sleep(_PATIENCE)
+            finally:
+                await client.aclose()
+
+    async def _missed(self) -> None:
+        """What was stopped while we were not listening."""
+        if turns := self.running():
+            stopped = await valkey.client().mget([cancel_key(turn.message_id) for turn in turns])
+            for turn, flag in zip(turns, stopped, strict=True):
+                if flag:
+                    turn.cancel()
+
+    def cancel(self, message_id: UUID) -> None:
+        if turn := self.turns.get(message_id):
+            turn.cancel()
+
+
+_registries: WeakKeyDictionary[asyncio.AbstractEventLoop, Registry] = WeakKeyDictionary()
+
+
+def here() -> Registry:
+    """The running loop's registry."""
+    loop = asyncio.get_running_loop()
+    if loop not in _registries:
+        _registries[loop] = Registry()
+    return _registries[loop]

@@ -1,0 +1,51 @@
+"""An ended turn told from its row, once its log is gone.
+
+The row has no single deltas any more. Told from the start, a turn is therefore its start, its reasoning, its tool
+steps and its text in one delta each, numbered so that each carries the seq of the last event it stands for.
+Told from the middle it is its end alone: that holds the whole message, so nothing is missing and nothing repeated.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agents import events
+from aiagents.lib import jsonio
+from chat import wording
+from chat.models import Message
+from chat.turn_log import TurnLine
+
+
+def ending(answer: Message) -> tuple[str, bytes]:
+    """The terminal event of a turn as its row has it."""
+    whole = wording.answer(answer)
+    if answer.status in (Message.Status.COMPLETE, Message.Status.CANCELLED):
+        return "message.end", jsonio.dumps(whole)
+    return "error", jsonio.dumps({"error": answer.error or {}, "message": whole})
+
+
+def lines(answer: Message, after: int) -> list[TurnLine]:
+    """The events of an ended turn after `after`, always with its end."""
+    kind, data = ending(answer)
+    last = max(answer.last_seq, 1)
+    end = (last, kind, data)
+    if after >= 0:
+        return [end]
+    middle: list[tuple[str, dict[str, Any]]] = []
+    if answer.reasoning:
+        middle.append(("reasoning.delta", {"text": answer.reasoning}))
+    middle += [(step["type"], {name: value for name, value in step.items() if name != "type"}) for step in answer.steps]
+    if answer.content:
+        middle.append(("content.delta", {"text": answer.content}))
+    started = events.TurnStarted(
+        str(answer.conversation_id),
+        str(answer.parent_id) if answer.parent_id else None,
+        str(answer.id),
+        answer.model,
+        answer.provider,
+        answer.route,
+    )
+    name, start = events.encode(started)
+    first = max(1, last - len(middle))
+    told = [(first + index, kind, jsonio.dumps(data)) for index, (kind, data) in enumerate(middle)]
+    return [(0, name, jsonio.dumps(start)), *told, (max(last, first + len(middle)), end[1], end[2])]

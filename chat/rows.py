@@ -1,0 +1,195 @@
+"""A turn in the database: opened in one transaction, kept up to date, ended exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import QuerySet, Sum
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from accounts.models import User
+from aiagents.lib.errors import Conflict, RateLimited
+from billing.models import UsageLog
+from chat.asks import Ask
+from chat.models import Conversation, Message
+from chat.tree import Tree, place, rows_of
+
+# A running message whose process has been silent this long is interrupted. Seconds.
+SILENCE_SECONDS = 20
+_TITLE_CHARACTERS = 60
+# The database's clock, not ours: two hosts may be a minute apart.
+_PROGRESS = {
+    "postgresql": """
+        UPDATE chat_message SET content = %s, reasoning = %s, last_seq = %s, status = %s, heartbeat_at = STATEMENT_TIMESTAMP()
+        WHERE id = %s AND status IN ('pending', 'streaming')""",
+    "sqlite": """
+        UPDATE chat_message SET content = %s, reasoning = %s, last_seq = %s, status = %s,
+        heartbeat_at = STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW') WHERE id = %s AND status IN ('pending', 'streaming')""",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A turn as it stands in the database before the first byte goes to a vendor."""
+
+    ask: Ask
+    answer: Message
+    question: Message
+    # From the first message to the question.
+    branch: list[Message]
+    # The answer whose text is carried on.
+    carried: Message | None
+    wants_title: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a running turn has produced so far."""
+
+    id: UUID
+    content: str
+    reasoning: str
+    last_seq: int
+    started: bool
+
+
+def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | None = None) -> Opened:
+    """Save the question and the empty answer and move the conversation to them, all or nothing (`with_answer` too)."""
+    with transaction.atomic():
+        running = Message.objects.filter(status__in=Message.RUNNING, conversation__user_id=user.id).count()
+        if running >= settings.MAX_CONCURRENT_TURNS_PER_USER:
+            raise RateLimited("Too many answers are being written for you; wait for one to end.", code="too_many_turns", retry_after=2)
+        conversation, above, question = place(user.id, ask)
+        replaced = above if ask.regenerate_of else None
+        if replaced is not None:
+            if question is None:
+                raise Conflict("There is no question above this answer.")
+            if replaced.status in Message.RUNNING:
+                raise Conflict("The answer is still being written.", code="answer_is_running", retry_after=2)
+            ask = ask.over(replaced.options)
+        fresh = conversation is None
+        if conversation is None:
+            conversation = Conversation(user=user, settings={name: value for name, value in ask.options().items() if name in _KEPT})
+            conversation.title = first_words(ask.content)
+            conversation.save(force_insert=True)
+        ask = ask.over(conversation.settings)
+        ask = replace(ask, model=ask.model or user.default_model, goal=ask.goal or user.goal)
+        new = []
+        if question is None:
+            question = Message(conversation=conversation, parent=above, role=Message.Role.USER, content=ask.content)
+            question.parts, question.metadata = list(ask.parts), ask.metadata
+            new.append(question)
+        answer = Message(conversation=conversation, parent=question, role=Message.Role.ASSISTANT, status=Message.Status.PENDING)
+        answer.options, answer.heartbeat_at = ask.options(), Now()
+        Message.objects.bulk_create([*new, answer])
+        answer.heartbeat_at = None  # the database knows it
+        Conversation.objects.filter(id=conversation.id).update(leaf=answer, updated_at=answer.created_at)
+        if with_answer is not None:
+            with_answer(answer)
+        branch = [question] if fresh or question.parent_id is None else [*rows_of(Tree(conversation).branch(question.parent_id)), question]
+    carried = replaced if ask.carry_on and replaced is not None and replaced.content else None
+    wants_title = not conversation.title_is_set and len(branch) == 1 and replaced is None
+    return Opened(ask, answer, question, branch, carried, wants_title)
+
+
+def plan(user: User, ask: Ask) -> tuple[Ask, list[Message]]:
+    """What `open_turn` would ask with, and the branch it would send; nothing is saved."""
+    conversation, above, _ = place(user.id, ask)
+    question = Message(role=Message.Role.USER, content=ask.content, parts=list(ask.parts))
+    branch = rows_of(Tree(conversation).branch(above.id)) if conversation and above else []
+    ask = ask.over(conversation.settings) if conversation else ask
+    return replace(ask, model=ask.model or user.default_model, goal=ask.goal or user.goal), [*branch, question]
+
+
+# What of the first ask stays with the conversation it opens.
+_KEPT = ("model", "goal", "agent_id", "system_prompt", "temperature", "max_output_tokens")
+
+
+def first_words(text: str) -> str:
+    """A title until there is a better one."""
+    line = " ".join(text.split())
+    if len(line) <= _TITLE_CHARACTERS:
+        return line
+    return line[:_TITLE_CHARACTERS].rsplit(" ", 1)[0].rstrip(",.;:") + "…"
+
+
+def progress(written: list[Written]) -> None:
+    """Partial texts and heartbeats of every running turn of a process: one batch, one round trip.
+
+    Rows in the order of their ids, so that two processes never wait for each other crosswise.
+    """
+    id_of = Message._meta.pk.get_db_prep_value
+    values = [
+        (one.content, one.reasoning, max(0, one.last_seq), "streaming" if one.started else "pending", id_of(one.id, connection))
+        for one in sorted(written, key=lambda one: one.id)
+    ]
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.executemany(_PROGRESS[connection.vendor], values)
+
+
+def finish(answer: Message, *, from_books: bool) -> Message:
+    """Write the end of a turn, once: whoever comes second gets the row as the first left it.
+
+    `from_books`: the turn may not have seen its last receipt, so the usage log says what it cost.
+    """
+    if from_books:
+        fill_from_books(answer)
+    fields = {name: getattr(answer, name) for name in _ENDING}
+    if Message.objects.filter(id=answer.id, status__in=Message.RUNNING).update(**fields):
+        return answer
+    return Message.objects.filter(id=answer.id).first() or answer
+
+
+_ENDING = (
+    "status", "content", "reasoning", "steps", "model", "provider", "finish_reason", "error", "route", "options", "input_tokens",
+    "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost_usd", "latency_ms", "ttft_ms", "simulated", "last_seq", "ended_at",
+)  # fmt: skip
+_COUNTS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost_usd")
+
+
+def fill_from_books(answer: Message) -> None:
+    """What the calls of this turn used and cost, by the usage log; left alone where the log says less."""
+    booked = UsageLog.objects.filter(message_id=answer.id).aggregate(**{name: Sum(name) for name in _COUNTS})
+    if booked["cost_usd"] is not None and booked["cost_usd"] >= answer.cost_usd:
+        for name in _COUNTS:
+            setattr(answer, name, booked[name])
+        last = UsageLog.objects.filter(message_id=answer.id).order_by("created_at").last()
+        answer.model, answer.provider = answer.model or last.model, answer.provider or last.provider
+        answer.simulated = answer.simulated or last.simulated
+
+
+def booked_calls(message_id: UUID) -> set[UUID]:
+    """The vendor calls of a turn that are paid for."""
+    return set(UsageLog.objects.filter(message_id=message_id).values_list("call_id", flat=True))
+
+
+def silent(message_id: UUID | None = None) -> QuerySet[Message]:
+    """Running messages whose process says nothing any more (or that one, if it is such)."""
+    query = Message.objects.filter(status__in=Message.RUNNING, heartbeat_at__lt=Now() - timedelta(seconds=SILENCE_SECONDS))
+    return query.filter(id=message_id) if message_id else query
+
+
+def interrupt(answer: Message) -> bool:
+    """Write the end that the sweeper found; False when the turn spoke again or ended meanwhile."""
+    fill_from_books(answer)
+    return bool(silent(answer.id).update(**{name: getattr(answer, name) for name in _ENDING}))
+
+
+def settle_late_costs() -> int:
+    """Write the cost of calls that were settled after their turn had ended (swept holds) to the message."""
+    ended = [Message.Status.INTERRUPTED, Message.Status.CANCELLED, Message.Status.FAILED]
+    since = timezone.now() - timedelta(minutes=15)
+    late = 0
+    for answer in Message.objects.filter(status__in=ended, ended_at__gt=since, cost_usd=Decimal(0))[:500]:
+        fill_from_books(answer)
+        if answer.cost_usd:
+            answer.save(update_fields=[*_COUNTS, "model", "provider", "simulated"])
+            late += 1
+    return late

@@ -1,0 +1,124 @@
+"""The shapes of `/api/v1/chat/conversations` and of feedback. Each names all that may be written; anything else is 400."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from aiagents.lib.api import StrictFieldsMixin
+from aiagents.lib.errors import InvalidRequest
+from chat import asks, tree
+from chat.models import Conversation, Message
+
+
+class CleanCharField(serializers.CharField):
+    """Text that UTF-8 can hold; DRF refuses NUL by itself."""
+
+    def to_internal_value(self, data: Any) -> str:
+        value = super().to_internal_value(data)
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as exc:
+            raise serializers.ValidationError("Text may not contain lone surrogates.") from exc
+        return value
+
+
+class SettingsField(serializers.JSONField):
+    """How the conversation asks: model, goal, agent_id, system_prompt, temperature, max_output_tokens; null forgets one."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        value = super().to_internal_value(data)
+        if not isinstance(value, dict):
+            raise serializers.ValidationError("An object.")
+        try:
+            asked = asks.read(value, content=False, allowed=asks.SETTINGS)
+        except InvalidRequest as exc:
+            raise serializers.ValidationError(exc.details) from exc
+        return {name: asked.options().get(name) for name in value}
+
+
+class ConversationSerializer(StrictFieldsMixin, serializers.ModelSerializer):
+    """A conversation. Settings are merged into what is there; `leaf` chooses the branch that runs through that message."""
+
+    title = CleanCharField(max_length=200, required=False, allow_blank=True)
+    settings = SettingsField(required=False)
+    leaf = serializers.UUIDField(source="leaf_id", required=False, allow_null=True)
+
+    class Meta:
+        model = Conversation
+        fields = ["id", "title", "pinned", "archived", "settings", "leaf", "created_at", "updated_at"]
+        read_only_fields = ["id", "created_at", "updated_at"]
+
+    def validate_leaf(self, value: Any) -> Any:
+        if value is None:
+            raise serializers.ValidationError("The id of a message of this conversation.")
+        if self.instance is None:
+            raise serializers.ValidationError("A new conversation has no messages.")
+        found = tree.Tree(self.instance)
+        if value not in found.parents:
+            raise serializers.ValidationError("There is no such message in this conversation.")
+        return found.newest_leaf(value)
+
+    def create(self, validated_data: dict[str, Any]) -> Conversation:
+        given = {name: value for name, value in validated_data.pop("settings", {}).items() if value is not None}
+        return Conversation.objects.create(**validated_data, settings=given, title_is_set=bool(validated_data.get("title")))
+
+    def update(self, instance: Conversation, validated_data: dict[str, Any]) -> Conversation:
+        if "settings" in validated_data:
+            merged = {**instance.settings, **validated_data["settings"]}
+            validated_data["settings"] = {name: value for name, value in merged.items() if value is not None}
+        if "title" in validated_data:
+            validated_data["title_is_set"] = bool(validated_data["title"])
+        # Only what was given: a turn that ends meanwhile moves `leaf` itself.
+        for name, value in validated_data.items():
+            setattr(instance, name, value)
+        instance.save(update_fields=[*validated_data])
+        return instance
+
+
+class UsageSerializer(serializers.Serializer):
+    input_tokens = serializers.IntegerField()
+    cached_input_tokens = serializers.IntegerField()
+    output_tokens = serializers.IntegerField()
+    reasoning_tokens = serializers.IntegerField()
+
+
+class MessageSerializer(serializers.Serializer):
+    """A message for OpenAPI and the browsable API; its words are `chat.wording`'s."""
+
+    id = serializers.UUIDField()
+    conversation_id = serializers.UUIDField()
+    parent_id = serializers.UUIDField(allow_null=True)
+    role = serializers.ChoiceField(Message.Role.choices)
+    content = serializers.CharField()
+    status = serializers.ChoiceField(Message.Status.choices)
+    parts = serializers.ListField(child=serializers.DictField(), required=False, help_text="of a question that is more than text")
+    metadata = serializers.DictField(required=False)
+    reasoning = serializers.CharField(required=False)
+    steps = serializers.ListField(child=serializers.DictField(), required=False)
+    model = serializers.CharField(required=False)
+    provider = serializers.CharField(required=False)
+    finish_reason = serializers.CharField(required=False)
+    usage = UsageSerializer(required=False)
+    cost_usd = serializers.CharField(required=False, help_text="US dollars as a decimal string")
+    latency_ms = serializers.IntegerField(required=False, allow_null=True)
+    ttft_ms = serializers.IntegerField(required=False, allow_null=True)
+    route = serializers.DictField(required=False)
+    error = serializers.DictField(required=False, allow_null=True)
+    simulated = serializers.BooleanField(required=False)
+    feedback = serializers.ChoiceField([("up", "up"), ("down", "down")], required=False, allow_null=True)
+    feedback_comment = serializers.CharField(required=False)
+    created_at = serializers.DateTimeField()
+    ended_at = serializers.DateTimeField(required=False, allow_null=True)
+    siblings = serializers.ListField(
+        child=serializers.UUIDField(), required=False, help_text="this message and its alternatives, oldest first"
+    )
+    sibling_index = serializers.IntegerField(required=False)
+
+
+class FeedbackSerializer(StrictFieldsMixin, serializers.Serializer):
+    """Up, down, or null to take it back."""
+
+    rating = serializers.ChoiceField([("up", "up"), ("down", "down")], allow_null=True)
+    comment = CleanCharField(max_length=2000, required=False, allow_blank=True, default="")

@@ -1,0 +1,86 @@
+"""Turns whose process is gone: their end is found in the log, or said for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from django.utils import timezone
+
+from aiagents.lib import valkey
+from aiagents.lib.errors import Unavailable
+from aiagents.monitoring import metrics
+from chat import replay, rows, turn_log
+from chat.models import Message
+from chat.registry import AWAY, alive_key
+from chat.turn_log import Told
+
+_MESSAGE = "The process that wrote this answer is gone; its text is kept."
+_AS_TOLD = (
+    "status", "content", "reasoning", "steps", "model", "provider", "finish_reason", "latency_ms", "ttft_ms", "route", "error", "simulated",
+)  # fmt: skip
+
+
+def sweep() -> int:
+    """End the turns whose process is gone; how many. Their text is kept: the row's or the log's, whichever has more."""
+    ended = 0
+    for answer in rows.silent().order_by("id")[:500]:
+        if _alive(answer):
+            continue
+        told = _log(answer)
+        if told.end is not None:
+            _as_told(answer, told)
+        else:
+            _interrupted(answer, told)
+        if rows.interrupt(answer):
+            ended += 1
+            if answer.status == Message.Status.INTERRUPTED:
+                metrics.INTERRUPTED.inc()
+            if told.end is None:
+                _close_log(answer)
+    rows.settle_late_costs()
+    return ended
+
+
+def _alive(answer: Message) -> bool:
+    """Its process lives and only cannot reach the database."""
+    try:
+        return bool(valkey.sync_client().exists(alive_key(answer.id)))
+    except AWAY:
+        return False
+
+
+def _log(answer: Message) -> Told:
+    try:
+        return turn_log.text_so_far(answer.id)
+    except AWAY:
+        return Told()
+
+
+def _as_told(answer: Message, told: Told) -> None:
+    """It had ended, and said so, but could not write it."""
+    assert told.end is not None
+    seq, kind, data = told.end
+    value: dict[str, Any] = orjson.loads(data)
+    message = value if kind == "message.end" else value["message"]
+    for name in _AS_TOLD:
+        setattr(answer, name, message[name])
+    answer.last_seq, answer.ended_at = seq, timezone.now()
+
+
+def _interrupted(answer: Message, told: Told) -> None:
+    answer.status, answer.finish_reason, answer.ended_at = Message.Status.INTERRUPTED, "error", timezone.now()
+    error = Unavailable(_MESSAGE, code="interrupted")
+    answer.error = {**error.body("")["error"], "status": error.status, "retryable": True, "retry_after": None}
+    if told.last > answer.last_seq or len(told.content) > len(answer.content):
+        answer.content, answer.reasoning, answer.steps = told.content, told.reasoning, told.steps
+    answer.model, answer.provider, answer.route = told.model or answer.model, told.provider or answer.provider, told.route or answer.route
+    answer.last_seq = max(told.last, answer.last_seq) + 1
+
+
+def _close_log(answer: Message) -> None:
+    kind, data = replay.ending(answer)
+    try:
+        turn_log.close(answer.id, (answer.last_seq, kind, data))
+    except AWAY:
+        return

@@ -1,0 +1,146 @@
+"""What a turn has told: model events in, numbered lines out, and the message that they add up to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.utils import timezone
+
+from agents import events
+from agents.events import ReasoningDelta, RouteFallback, Settled, Started, TextDelta, ToolCall, ToolResult
+from aiagents.lib import jsonio
+from aiagents.lib.errors import AppError
+from billing.usage import Usage
+from chat.models import Message
+from chat.rows import Opened
+from chat.turn_log import TurnLine
+
+# Bytes of text, reasoning and tool output of one turn; beyond it the turn ends as `length`.
+MOST_BYTES = 8 * 1024 * 1024
+_FINISH = {Message.Status.CANCELLED: "cancelled", Message.Status.FAILED: "error", Message.Status.INTERRUPTED: "error"}
+
+
+class Telling:
+    """`lines` is the turn's one buffer. `on_line` is called with every new one."""
+
+    def __init__(self, opened: Opened, on_line: Callable[[], None]) -> None:
+        self.lines: list[TurnLine] = []
+        self.receipts: list[Settled] = []
+        self.calls: set[UUID] = set()
+        self.history: dict[str, Any] = {}
+        self._opened, self._on_line = opened, on_line
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._steps: list[dict[str, Any]] = []
+        self._bytes = 0
+        self._held_back: list[RouteFallback] = []
+        self._started: Started | None = None
+        self._finish_reason = ""
+
+    @property
+    def started(self) -> bool:
+        """A model has begun to answer."""
+        return bool(self.lines)
+
+    @property
+    def full(self) -> bool:
+        return self._bytes > MOST_BYTES
+
+    @property
+    def text(self) -> str:
+        if len(self._text) > 1:
+            self._text = ["".join(self._text)]
+        return self._text[0] if self._text else ""
+
+    @property
+    def reasoning(self) -> str:
+        if len(self._reasoning) > 1:
+            self._reasoning = ["".join(self._reasoning)]
+        return self._reasoning[0] if self._reasoning else ""
+
+    def take(self, event: events.Event) -> None:
+        match event:
+            case TextDelta():
+                self._say_text("content.delta", event.text, self._text)
+            case ReasoningDelta():
+                self._say_text("reasoning.delta", event.text, self._reasoning)
+            case Started():
+                self.calls.add(event.call_id)
+                self.start(event)
+            case RouteFallback():
+                # Told right after `message.start`, which names the model that answers in the end.
+                if self.lines:
+                    self.say(*events.encode(event))
+                else:
+                    self._held_back.append(event)
+            case ToolCall() | ToolResult():
+                name, data = events.encode(event)
+                data = {key: jsonio.clean_text(value) if isinstance(value, str) else value for key, value in data.items()}
+                self._steps.append({"type": name, **data})
+                self._bytes += len(orjson.dumps(data))
+                self.say(name, data)
+            case Settled():
+                self._finish_reason = event.finish_reason
+
+    def start(self, event: Started | None) -> None:
+        """Say `message.start`, once; without a model when none ever answered."""
+        if not self.lines:
+            ids = str(self._opened.answer.conversation_id), str(self._opened.question.id), str(self._opened.answer.id)
+            model, provider, route = (event.model, event.provider, event.route) if event else ("", "", {})
+            self.say(*events.encode(events.TurnStarted(*ids, model, provider, {**route, "history": self.history})))
+            for fallback in self._held_back:
+                self.say(*events.encode(fallback))
+            if self._opened.carried is not None:
+                self._say_text("content.delta", self._opened.carried.content, self._text)
+        self._started = event or self._started
+
+    def _say_text(self, kind: str, text: str, kept: list[str]) -> None:
+        if text:
+            self.start(None)
+            text = jsonio.clean_text(text)
+            kept.append(text)
+            data = b'{"text":' + orjson.dumps(text) + b"}"
+            self._bytes += len(data)
+            self.add(kind, data)
+
+    def say(self, kind: str, data: dict[str, Any]) -> None:
+        self.add(kind, jsonio.dumps(data))
+
+    def add(self, kind: str, data: bytes) -> None:
+        self.lines.append((len(self.lines), kind, data))
+        self._on_line()
+
+    def ended(self, answer: Message, status: str, error: AppError | None, request_id: str) -> Message:
+        """The message with everything that was told, and how it ended."""
+        last, started = (self.receipts[-1] if self.receipts else None), self._started
+        answer.status, answer.ended_at, answer.last_seq = status, timezone.now(), len(self.lines)
+        answer.content, answer.reasoning, answer.steps = self.text, self.reasoning, self._steps
+        answer.model = started.model if started else (last.model if last else "")
+        answer.provider = started.provider if started else (last.provider if last else "")
+        route = last.route if last else (started.route if started else {})
+        answer.route = _as_json({**route, "history": self.history})
+        answer.finish_reason = _FINISH.get(status) or ("length" if self.full else self._finish_reason) or "stop"
+        if error is not None:
+            more = {"status": error.status, "retryable": error.retryable, "retry_after": error.retry_after}
+            answer.error = _as_json(error.body(request_id)["error"] | more)
+        answer.latency_ms = max(0, round((answer.ended_at - answer.created_at).total_seconds() * 1000))
+        answer.ttft_ms = self.receipts[0].ttft_ms if self.receipts else None
+        self.count(answer)
+        return answer
+
+    def count(self, answer: Message) -> None:
+        """What the turn's calls used and cost, by their receipts."""
+        usage = sum((receipt.usage for receipt in self.receipts), Usage())
+        answer.input_tokens, answer.cached_input_tokens = usage.input_tokens, usage.cached_input_tokens
+        answer.output_tokens, answer.reasoning_tokens = usage.output_tokens, usage.reasoning_tokens
+        answer.cost_usd = sum((receipt.cost_usd for receipt in self.receipts), Decimal(0))
+        answer.simulated = any(receipt.simulated for receipt in self.receipts)
+
+
+def _as_json(value: Any) -> Any:
+    """As JSON has it: what is stored and what was sent are equal then."""
+    return orjson.loads(jsonio.dumps(value))

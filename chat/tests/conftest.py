@@ -1,0 +1,84 @@
+"""What the tests of chat share: users with money, the catalogue, and vendors that are the simulator."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from io import StringIO
+
+import pytest
+from django.core.management import call_command
+
+from accounts.authentication import Principal
+from accounts.models import User
+from agents import inflight
+from agents.simulator import Simulator
+from billing import catalogue
+from chat import registry, turns
+from chat.asks import Ask
+from chat.turn import Turn
+
+MODEL = "gpt-4o-mini"
+
+
+@pytest.fixture(autouse=True)
+def _no_titles(settings):
+    """A title is one call more; its own tests switch it on."""
+    settings.CHAT_TITLES = False
+
+
+@pytest.fixture
+def models(db):
+    """Every model of the catalogue, with prices."""
+    call_command("catalogue", "load", stdout=StringIO())
+    catalogue.invalidate()
+
+
+@pytest.fixture
+def user(db) -> User:
+    return User.objects.create_user("ann@example.com", "correct horse battery")
+
+
+@pytest.fixture
+def stranger(db) -> User:
+    return User.objects.create_user("bob@example.com", "correct horse battery")
+
+
+@pytest.fixture
+def principal(user, models) -> Principal:
+    return Principal(user, user.auth_epoch)
+
+
+@pytest.fixture
+def vendors(settings):
+    """`async with vendors() as sim`: every vendor is a simulator on this loop, and nothing of a turn is left behind."""
+
+    @asynccontextmanager
+    async def running(pace: float = 0.0) -> AsyncIterator[Simulator]:
+        async with Simulator(pace=pace) as sim:
+            settings.SIMULATOR, settings.SIMULATOR_URL = True, sim.url
+            try:
+                yield sim
+            finally:
+                await quiet()
+
+    return running
+
+
+async def quiet(seconds: float = 8.0) -> None:
+    """Wait until no turn of this loop runs, is stored, logged or settled."""
+    here = registry.here()
+    async with asyncio.timeout(seconds):
+        while here.turns or here.loose:
+            await asyncio.sleep(0.01)
+        await inflight.finish_settlements()
+
+
+async def begin(principal: Principal, content: str = "Name three rivers", *, surface: str = "sse", **ask) -> Turn:
+    ask.setdefault("model", MODEL)
+    return await turns.start(principal, Ask(content=content, **ask), surface=surface, request_id="tests-" + "0" * 8)
+
+
+async def collect(lines) -> list[tuple[int, str, bytes]]:
+    return [line async for line in lines]

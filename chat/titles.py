@@ -1,0 +1,54 @@
+"""A short title for a conversation, by a cheap model, after its first answer. Never in anyone's way."""
+
+from __future__ import annotations
+
+import logging
+from decimal import Decimal
+from uuid import UUID
+
+from django.conf import settings
+
+from accounts.authentication import Principal
+from agents import calls, messages
+from agents.messages import CompletionRequest
+from aiagents.lib import jsonio
+from aiagents.lib.db import in_db
+from aiagents.lib.errors import AppError
+from aiagents.lib.ids import uuid7
+from chat.models import Conversation, Message
+
+logger = logging.getLogger(__name__)
+_SYSTEM = "Give this conversation a title of two to six words, in its language. Answer with the title alone."
+_MOST_COST = Decimal("0.005")
+_MOST_CHARACTERS = 80
+
+
+async def give(principal: Principal, question: Message, answer: Message, *, surface: str, request_id: str) -> None:
+    """Ask for a title, charged to the same user as `title`. Without money, model or luck the first words stay."""
+    if not settings.CHAT_TITLES:
+        return
+    told = f"Question:\n{question.content[:1500]}\n\nAnswer:\n{answer.content[:500]}"
+    request = CompletionRequest((messages.Message("user", (messages.Text(told),)),), _SYSTEM, max_output_tokens=24)
+    context = calls.CallContext(
+        principal=principal, purpose="title", surface=surface, request_id=request_id, group_id=uuid7(), requested_model="auto",
+        goal="cheapest", max_cost_usd=_MOST_COST, conversation_id=answer.conversation_id,
+    )  # fmt: skip
+    try:
+        completion = await calls.complete(request, context)
+        if title := tidy(completion.text):
+            await in_db(_save, answer.conversation_id, title)
+    except AppError as exc:
+        logger.info("no_title", extra={"conversation_id": str(answer.conversation_id), "code": exc.code})
+    except Exception:
+        logger.exception("title_failed", extra={"conversation_id": str(answer.conversation_id)})
+
+
+def tidy(text: str) -> str:
+    """One plain line of what a model answered."""
+    lines = [line for line in jsonio.clean_text(text).splitlines() if line.strip()]
+    title = "".join(c for c in " ".join(lines[0].split()) if c.isprintable()) if lines else ""
+    return title.strip("\"'`*#_ ").rstrip(".")[:_MOST_CHARACTERS].strip()
+
+
+def _save(conversation_id: UUID, title: str) -> None:
+    Conversation.objects.filter(id=conversation_id, title_is_set=False).update(title=title)

@@ -1,0 +1,100 @@
+"""The tree of a conversation: branches, siblings, and where a new message goes."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from aiagents.lib.errors import Conflict, NotFound
+from chat.asks import Ask
+from chat.models import Conversation, Message
+
+# A branch longer than this is read only in its newest part; no model's window holds more.
+LONGEST_BRANCH = 5000
+
+
+class Tree:
+    """Ids and parents of every message of one conversation; no content is read."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        rows = Message.objects.filter(conversation=conversation).order_by("id").values_list("id", "parent_id", "role")
+        self.parents: dict[UUID, UUID | None] = {}
+        self.children: dict[tuple[UUID | None, str], list[UUID]] = {}
+        self.roles: dict[UUID, str] = {}
+        for id, parent, role in rows:
+            self.parents[id], self.roles[id] = parent, role
+            self.children.setdefault((parent, role), []).append(id)
+
+    def branch(self, leaf: UUID | None) -> list[UUID]:
+        """The ids from the first message to `leaf`."""
+        chain: list[UUID] = []
+        while leaf is not None and leaf in self.parents and len(chain) < LONGEST_BRANCH:
+            chain.append(leaf)
+            leaf = self.parents[leaf]
+        return chain[::-1]
+
+    def siblings(self, id: UUID) -> list[UUID]:
+        """The message and its alternatives, oldest first."""
+        return self.children[self.parents[id], self.roles[id]]
+
+    def newest_leaf(self, id: UUID) -> UUID:
+        """The end of the newest branch that runs through `id`."""
+        while below := self.children.get((id, Message.Role.USER), []) + self.children.get((id, Message.Role.ASSISTANT), []):
+            id = max(below)
+        return id
+
+
+def rows_of(branch: list[UUID]) -> list[Message]:
+    """The messages of a branch, in its order."""
+    found = Message.objects.in_bulk(branch)
+    return [found[id] for id in branch if id in found]
+
+
+def own_message(user_id: UUID, message_id: UUID, role: str | None = None) -> Message:
+    """A message of the user's own, with its conversation; anything else is NotFound."""
+    query = Message.objects.select_related("conversation").filter(conversation__user_id=user_id, conversation__deleted_at=None)
+    message = query.filter(id=message_id).first()
+    if message is None or (role and message.role != role):
+        raise NotFound
+    return message
+
+
+def own_conversation(user_id: UUID, conversation_id: UUID) -> Conversation:
+    conversation = Conversation.objects.filter(id=conversation_id, user_id=user_id, deleted_at=None).first()
+    if conversation is None:
+        raise NotFound
+    return conversation
+
+
+def place(user_id: UUID, ask: Ask) -> tuple[Conversation | None, Message | None, Message | None]:
+    """Where the turn goes: its conversation (None: a new one), the message above it, and the question that is
+    already there (regenerate)."""
+    if ask.regenerate_of:
+        answer = own_message(user_id, ask.regenerate_of, Message.Role.ASSISTANT)
+        return answer.conversation, answer, answer.parent
+    if ask.edit_of:
+        question = own_message(user_id, ask.edit_of, Message.Role.USER)
+        return question.conversation, question.parent, None
+    if ask.conversation_id is None:
+        if ask.parent_id is None:
+            return None, None, None
+        parent = own_message(user_id, ask.parent_id)
+        return parent.conversation, _answerable(parent), None
+    conversation = own_conversation(user_id, ask.conversation_id)
+    if ask.parent_id is not None:
+        parent = Message.objects.filter(id=ask.parent_id, conversation=conversation).first()
+        if parent is None:
+            raise NotFound
+        return conversation, _answerable(parent), None
+    leaf = conversation.leaf
+    if leaf is not None and leaf.status in Message.RUNNING:
+        # A second tab asked meanwhile: its question stands beside the one being answered, none is lost.
+        leaf = leaf.parent.parent if leaf.parent else None
+    return conversation, leaf, None
+
+
+def _answerable(parent: Message) -> Message:
+    if parent.role != Message.Role.ASSISTANT:
+        raise Conflict("A question follows an answer; to change a question use edit.", code="parent_is_a_question", param="parent_id")
+    if parent.status in Message.RUNNING:
+        raise Conflict("The answer above is still being written.", code="parent_is_running", param="parent_id", retry_after=2)
+    return parent

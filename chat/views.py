@@ -1,0 +1,117 @@
+"""Conversations over DRF: everything about them that carries no tokens."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.http import HttpResponse
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
+from rest_framework import viewsets
+from rest_framework.decorators import action
+from rest_framework.generics import GenericAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.settings import api_settings
+
+from accounts.permissions import HasScope
+from aiagents.lib.errors import InvalidRequest
+from chat import export, tree, wording
+from chat.branches import BranchPage
+from chat.filters import ConversationFilter, ConversationSearch
+from chat.models import Conversation, Message
+from chat.serializers import ConversationSerializer, FeedbackSerializer, MessageSerializer
+
+_FILTERS = [backend for backend in api_settings.DEFAULT_FILTER_BACKENDS if backend.__name__ != "SearchFilter"]
+
+
+@extend_schema(tags=["chat"])
+@extend_schema_view(
+    list=extend_schema(description="The user's conversations, newest first."),
+    create=extend_schema(description="An empty conversation; `chat/send` without `conversation_id` makes one, too."),
+    partial_update=extend_schema(description="Rename, pin, archive, change settings, or choose a branch by `leaf`."),
+    destroy=extend_schema(description="Delete the conversation. Its costs stay in the books."),
+)
+class ConversationViewSet(viewsets.ModelViewSet):
+    serializer_class = ConversationSerializer
+    permission_classes = [HasScope]
+    required_scope = "chat"
+    http_method_names = ["get", "post", "patch", "delete", "head", "options"]
+    filter_backends = [*_FILTERS, ConversationSearch]
+    filterset_class = ConversationFilter
+    ordering_fields = ["updated_at", "created_at", "title"]
+    ordering = ["-updated_at", "-id"]
+    lookup_value_converter = "uuid"
+    queryset = Conversation.objects.none()
+
+    def get_queryset(self) -> QuerySet[Conversation]:
+        return Conversation.objects.visible_to(self.request.user)
+
+    def perform_create(self, serializer: ConversationSerializer) -> None:  # type: ignore[override]
+        serializer.save(user=self.request.user)
+
+    def perform_destroy(self, instance: Conversation) -> None:
+        """Out of sight at once; the row stays for the books."""
+        Conversation.objects.filter(id=instance.id).update(deleted_at=timezone.now(), leaf=None)
+
+    @extend_schema(
+        responses=MessageSerializer(many=True),
+        filters=False,
+        parameters=[OpenApiParameter("cursor", str), OpenApiParameter("page_size", int)],
+    )
+    @action(detail=True, methods=["get"], filter_backends=[], pagination_class=None)
+    def messages(self, request: Request, pk: UUID | None = None) -> Response:
+        """The messages of the chosen branch, oldest first. `siblings` are the alternatives at each place."""
+        return Response(BranchPage(self.get_object(), request).answer())
+
+    @extend_schema(
+        responses={(200, "application/json"): OpenApiTypes.OBJECT, (200, "text/markdown"): OpenApiTypes.STR},
+        parameters=[OpenApiParameter("format", str, enum=["json", "markdown"])],
+        filters=False,
+    )
+    @action(detail=True, methods=["get"], filter_backends=[], pagination_class=None)
+    def export(self, request: Request, pk: UUID | None = None) -> HttpResponse:
+        """The whole conversation: every branch as JSON, or the chosen one as Markdown."""
+        conversation = self.get_object()
+        if request.query_params.get("format", "json") == "markdown":
+            body, kind, suffix = export.as_markdown(conversation), "text/markdown; charset=utf-8", "md"
+        else:
+            body, kind, suffix = export.as_json(conversation), "application/json", "json"
+        response = HttpResponse(body, content_type=kind)
+        response["Content-Disposition"] = f'attachment; filename="{export.file_name(conversation, suffix)}"'
+        response["X-Content-Type-Options"] = "nosniff"
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        """`?format=` of an export is its own, not DRF's choice of a renderer."""
+        if self.action == "export":
+            wanted = request.query_params.get("format", "json")
+            if wanted not in ("json", "markdown"):
+                raise InvalidRequest("format is json or markdown.", param="format")
+            return self.get_renderers()[0], self.get_renderers()[0].media_type
+        return super().perform_content_negotiation(request, force)
+
+
+class FeedbackView(GenericAPIView):
+    serializer_class = FeedbackSerializer
+    permission_classes = [HasScope]
+    required_scope = "chat"
+    queryset = Message.objects.none()
+    filter_backends: list[Any] = []
+    pagination_class = None
+
+    @extend_schema(tags=["chat"], responses=MessageSerializer)
+    def post(self, request: Request, id: UUID) -> Response:
+        """Say whether an answer was good; `rating: null` takes it back."""
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        message = tree.own_message(request.user.id, id, Message.Role.ASSISTANT)
+        rating = serializer.validated_data["rating"]
+        message.feedback = {"up": 1, "down": -1}.get(rating)
+        message.feedback_comment = serializer.validated_data["comment"] if rating else ""
+        message.save(update_fields=["feedback", "feedback_comment"])
+        return Response(wording.listed(message))

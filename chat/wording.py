@@ -1,0 +1,70 @@
+"""A message as clients see it: one wording for REST, SSE, WebSocket and exports."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from aiagents.lib.jsonio import money
+from chat.models import Message
+
+
+def answer(message: Message) -> dict[str, Any]:
+    """The assistant message of the contract. Nothing in it changes after the turn ended, so a replay is equal."""
+    return {
+        "id": str(message.id),
+        "conversation_id": str(message.conversation_id),
+        "parent_id": _id(message.parent_id),
+        "role": message.role,
+        "content": message.content,
+        "reasoning": message.reasoning,
+        "steps": message.steps,
+        "status": message.status,
+        "model": message.model,
+        "provider": message.provider,
+        "finish_reason": message.finish_reason,
+        "usage": {
+            "input_tokens": message.input_tokens,
+            "cached_input_tokens": message.cached_input_tokens,
+            "output_tokens": message.output_tokens,
+            "reasoning_tokens": message.reasoning_tokens,
+        },
+        "cost_usd": money(message.cost_usd),
+        "latency_ms": message.latency_ms,
+        "ttft_ms": message.ttft_ms,
+        "route": message.route,
+        "error": message.error,
+        "simulated": message.simulated,
+        "created_at": _time(message.created_at),
+        "ended_at": _time(message.ended_at),
+    }
+
+
+def question(message: Message) -> dict[str, Any]:
+    return {
+        "id": str(message.id),
+        "conversation_id": str(message.conversation_id),
+        "parent_id": _id(message.parent_id),
+        "role": message.role,
+        "content": message.content,
+        "parts": message.parts,
+        "metadata": message.metadata,
+        "status": message.status,
+        "created_at": _time(message.created_at),
+    }
+
+
+def listed(message: Message) -> dict[str, Any]:
+    """Either kind, with what a person added later."""
+    if message.role == Message.Role.USER:
+        return question(message)
+    rating = {1: "up", -1: "down"}.get(message.feedback or 0)
+    return {**answer(message), "feedback": rating, "feedback_comment": message.feedback_comment}
+
+
+def _id(value: UUID | None) -> str | None:
+    return str(value) if value else None
+
+
+def _time(value) -> str | None:
+    return value.isoformat().replace("+00:00", "Z") if value else None
