@@ -32,8 +32,8 @@ def record(
 
 
 def storable_ip(ip: str) -> str | None:
-    """The address as the database takes it; None for a Unix socket's peer and for nonsense."""
+    """The address as the database takes it; None for a Unix socket's peer and for nonsense. An IPv6 zone goes."""
     try:
-        return str(ipaddress.ip_address(ip))
+        return str(ipaddress.ip_address(ip.partition("%")[0]))
     except ValueError:
         return None

@@ -107,6 +107,12 @@ class User(AbstractBaseUser, PermissionsMixin):
                 self.end_sessions(reason=changed[0], keep_family=keep_family)
         cache.announce(self.pk)
 
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        user_id = self.pk
+        deleted = super().delete(*args, **kwargs)
+        cache.announce(user_id)
+        return deleted
+
     def end_sessions(self, *, reason: str, keep_family: UUID | None = None) -> int:
         """End every access token, refresh token, browser session and open socket; one session may be kept. How many families ended.
 

@@ -12,7 +12,7 @@ from rest_framework import serializers
 from accounts import hooks, permissions
 from accounts.authentication import principal_of
 from accounts.models import ApiKey, User, normal_email
-from accounts.interim import StrictFieldsMixin
+from aiagents.lib.api import StrictFieldsMixin
 from aiagents.lib.jsonio import money
 
 ZONES = frozenset(zoneinfo.available_timezones())
@@ -24,7 +24,7 @@ def password_field(**options: Any) -> serializers.CharField:
 
 
 class PreferencesSerializer(StrictFieldsMixin, serializers.Serializer):
-    default_model = serializers.RegexField(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}\Z", help_text="a model id, `auto`, or `auto:goal`")
+    default_model = serializers.RegexField(r"^[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}\Z", help_text="a model id, `auto`, or `auto:goal`")
     goal = serializers.ChoiceField(User.Goal.choices)
     time_zone = serializers.CharField(max_length=64, help_text="an IANA name, for display")
 
@@ -127,8 +127,11 @@ class TicketSerializer(serializers.Serializer):
 class ApiKeySerializer(StrictFieldsMixin, serializers.ModelSerializer):
     """A key without its secret."""
 
-    scopes = serializers.MultipleChoiceField(choices=ApiKey.Scope.choices, allow_empty=False)
-    monthly_budget_usd = serializers.DecimalField(max_digits=12, decimal_places=2, min_value=0, required=False, allow_null=True, default=None)
+    # Without a word a key may chat: what nearly every key is for, and nothing of the account.
+    scopes = serializers.MultipleChoiceField(choices=ApiKey.Scope.choices, allow_empty=False, required=False, default=["chat"])
+    monthly_budget_usd = serializers.DecimalField(
+        max_digits=18, decimal_places=9, min_value=0, required=False, allow_null=True, default=None
+    )
     rate_limit = serializers.IntegerField(min_value=1, max_value=1_000_000, required=False, allow_null=True, default=None)
 
     class Meta:
@@ -142,8 +145,10 @@ class ApiKeySerializer(StrictFieldsMixin, serializers.ModelSerializer):
         return value
 
     def to_representation(self, key: ApiKey) -> dict[str, Any]:
-        key.monthly_budget_usd = self.context.get("budgets", {}).get(key.id)  # type: ignore[attr-defined]
-        return super().to_representation(key) | {"scopes": sorted(key.scopes)}
+        limit = self.context.get("budgets", {}).get(key.id)
+        key.monthly_budget_usd = limit  # type: ignore[attr-defined]
+        shown = {"scopes": sorted(key.scopes), "monthly_budget_usd": None if limit is None else money(limit)}
+        return super().to_representation(key) | shown
 
 
 class NewApiKeySerializer(ApiKeySerializer):

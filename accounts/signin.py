@@ -107,7 +107,9 @@ def _refuse_password(problems: list[str], param: str) -> None:
 class LimitedBackend(ModelBackend):
     """Django's backend for the admin's login page, behind the limits of the API's."""
 
-    def authenticate(self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any) -> User | None:
+    def authenticate(
+        self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
+    ) -> User | None:
         email = username or kwargs.get(User.USERNAME_FIELD) or ""
         if request is None:  # from code, not from a door
             return check(email, password) if password is not None else None

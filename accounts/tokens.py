@@ -142,7 +142,7 @@ def sign_in(user: User, *, ip: str = "", user_agent: str = "") -> Pair:
         rotated_at=now,
         expires_at=now + settings.SIMPLE_JWT["REFRESH_TOKEN_LIFETIME"],
         user_agent=clean_text(user_agent)[:200],
-        ip=ip or None,
+        ip=audit.storable_ip(ip),
     )
     return _pair(family, user)
 

@@ -64,9 +64,3 @@ def with_key(raw: str, carrier: str = "authorization") -> APIClient:
     client = APIClient()
     client.credentials(**({"HTTP_AUTHORIZATION": f"Bearer {raw}"} if carrier == "authorization" else {"HTTP_X_API_KEY": raw}))
     return client
-
-
-@pytest.fixture(autouse=True)
-def _interim(settings):
-    settings.REST_FRAMEWORK = settings.REST_FRAMEWORK | {"EXCEPTION_HANDLER": "accounts.interim.handler"}
-    settings.ROOT_URLCONF = "accounts.tests.interim_urls"

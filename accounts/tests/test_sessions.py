@@ -45,7 +45,8 @@ def test_nobody_registers_with_more_than_they_are_asked_for(db, field: str):
 
 
 @pytest.mark.parametrize(
-    "password", ["password1", "short7!", "1234567890", "new.person@example.com", "my new.person secret", "x NEW.PERSON@EXAMPLE.COM and much more"]
+    "password",
+    ["password1", "short7!", "1234567890", "new.person@example.com", "my new.person secret", "x NEW.PERSON@EXAMPLE.COM and much more"],
 )
 def test_a_weak_password_is_400(db, password: str):
     answer = post(REGISTER, {"email": "new.person@example.com", "password": password})

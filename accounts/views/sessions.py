@@ -80,7 +80,9 @@ class Logout(OpenDoor):
         if refresh:
             family = tokens.sign_out(refresh)
         else:
-            principal = authenticate_sync({name: request.headers[name] for name in ("authorization", "x-api-key") if name in request.headers})
+            principal = authenticate_sync(
+                {name: request.headers[name] for name in ("authorization", "x-api-key") if name in request.headers}
+            )
             if principal.family_id is None:
                 raise InvalidRequest("An API key has no session; revoke the key instead.")
             family = TokenFamily.objects.select_related("user").get(pk=principal.family_id)
