@@ -12,7 +12,8 @@ from asgiref.sync import async_to_sync
 from django.apps import apps
 from django.db import connection
 from django.utils import timezone
-from hypothesis import HealthCheck, given, settings as hypothesis_settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
@@ -155,7 +156,7 @@ async def test_a_revoked_key_ends_though_remembered(user: User, hearing):
 
 
 async def test_a_remembered_credential_ends_at_its_own_time(user: User, hearing):
-    key, raw = await in_db(keys.create, user, name="k", scopes=["chat"], expires_at=timezone.now() + timedelta(seconds=1.5))
+    _key, raw = await in_db(keys.create, user, name="k", scopes=["chat"], expires_at=timezone.now() + timedelta(seconds=1.5))
     assert await outcome(raw)
     await asyncio.sleep(1.6)
     assert not await outcome(raw)
@@ -265,6 +266,6 @@ def test_scopes():
 
 
 async def test_a_forgotten_scope_in_a_row_gives_no_right(user: User):
-    key, raw = await in_db(keys.create, user, name="k", scopes=["chat"])
+    _key, raw = await in_db(keys.create, user, name="k", scopes=["chat"])
     await ApiKey.objects.aupdate(scopes=["chat", "admin", "everything"])
     assert (await authenticate(bearer(raw))).scopes == {"chat"}

@@ -113,10 +113,7 @@ def test_no_answer_holds_a_hash_or_a_secret(ann: Caller, user: User):
 @pytest.mark.parametrize("by_body", [True, False])
 def test_logout_ends_every_credential_of_the_session_and_no_other(ann: Caller, by_body: bool):
     elsewhere = Caller("ann@example.com")
-    if by_body:
-        answer = post("/api/v1/auth/logout", {"refresh": ann.tokens.refresh})
-    else:
-        answer = ann.post("/api/v1/auth/logout", {}, format="json")
+    answer = post("/api/v1/auth/logout", {"refresh": ann.tokens.refresh}) if by_body else ann.post("/api/v1/auth/logout", {}, format="json")
     assert answer.status_code == 204
     assert not ann.works() and ann.refresh().status_code == 401
     assert elsewhere.works() and elsewhere.refresh().status_code == 200
