@@ -21,21 +21,9 @@ from aiagents.lib.context import accept_request_id  # noqa: E402
 from aiagents.lib.errors import AppError, Unavailable  # noqa: E402
 from aiagents.lib.jsonio import dumps  # noqa: E402
 from aiagents.server import SHUTTING_DOWN  # noqa: E402
-
-try:
-    from chat.doors import application as door
-    from chat.routing import websocket_application
-except ModuleNotFoundError:  # until the chat room stands
-
-    class door:  # type: ignore[no-redef]
-        @staticmethod
-        def matches(scope):
-            return False
-
-    async def websocket_application(scope, receive, send):  # type: ignore[misc]
-        await receive()
-        await send({"type": "websocket.close"})
-
+from chat import house  # noqa: E402
+from chat.doors import application as door  # noqa: E402
+from chat.routing import websocket_application  # noqa: E402
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -98,6 +86,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            house.keep()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             draining.begin()

@@ -135,7 +135,7 @@ class Live:
         answer = self.call("POST", "/api/v1/auth/register", {"email": email, "password": PASSWORD}, key="")
         assert answer.status == 201, answer.body
         access = answer.json["access"]
-        made = self.call("POST", "/api/v1/auth/api-keys", {"name": "test", **key_options}, key=access)
+        made = self.call("POST", "/api/v1/auth/api-keys", {"name": "test", "scopes": ["chat", "billing", "read"], **key_options}, key=access)
         assert made.status == 201, made.body
         return access, made.json["key"]
 

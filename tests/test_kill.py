@@ -95,7 +95,7 @@ def test_closing_the_reader_in_mid_stream_completes_the_answer(live: Live):
     status, text = wait_for_status(live, start["message_id"], "complete", 20)
     assert status == "complete"
     replay = live.call("GET", f"/api/v1/chat/stream/{start['message_id']}", headers={"Accept": "text/event-stream"}).body.decode()
-    deltas = [json.loads(block.split("data: ", 1)[1])["text"] for block in replay.split("\n\n") if block.startswith("event: content.delta")]
+    deltas = [json.loads(block.split("data: ", 1)[1])["text"] for block in replay.split("\n\n") if "event: content.delta\n" in block]
     assert "".join(deltas) == text
     assert live.query("SELECT count(*) FROM billing_usagelog WHERE message_id = %s AND purpose = 'chat'", start["message_id"])[0][0] == 1
 

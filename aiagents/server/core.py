@@ -70,9 +70,26 @@ class Server(DaphneServer):
         asyncio.set_event_loop(loop)
         for sign in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sign, self._signalled)
+        loop.call_soon(self._start_lifespan)
         reactor.run(installSignalHandlers=False)  # type: ignore[attr-defined]
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, signal.SIG_IGN)  # we are on our way out; a late repetition changes nothing
+
+    def _start_lifespan(self) -> None:
+        """Tell the application that it has started: what it does beside requests begins now, not with the first one."""
+        inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        inbox.put_nowait({"type": "lifespan.startup"})
+
+        async def heard(message: dict[str, Any]) -> None:
+            log.debug("%s", message["type"])
+
+        self._lifespan = asyncio.get_running_loop().create_task(self._live(inbox, heard))
+
+    async def _live(self, inbox: asyncio.Queue[dict[str, Any]], heard: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+        try:
+            await self.application({"type": "lifespan", "asgi": {"version": "3.0"}}, inbox.get, heard)
+        except Exception:  # an application need not know of it
+            log.debug("the application has no lifespan", exc_info=True)
 
     # --- applications ---------------------------------------------------------------------------
 

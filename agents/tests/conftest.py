@@ -1,0 +1,62 @@
+"""A catalogue, a caller and a simulated vendor for tests of the door."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from accounts.authentication import Principal
+from accounts.models import User
+from agents import connections, health
+from agents.calls import CallContext
+from agents.messages import CompletionRequest, Message, Text
+from agents.simulator import Simulator
+from aiagents.lib.ids import uuid7
+from billing import catalogue
+
+
+@pytest.fixture
+def models(db, settings):
+    """The shipped catalogue, every vendor simulated."""
+    settings.SIMULATOR = True
+    settings.VENDORS = {kind: {"api_key": "", "base_url": ""} for kind in ("openai", "anthropic", "google")}
+    call_command("catalogue", "load", verbosity=0)
+    catalogue.invalidate()
+    connections.invalidate()
+    health.reset()
+    yield
+    health.reset()
+
+
+@pytest.fixture
+def caller(models) -> Principal:
+    user = User.objects.create_user("ada@example.com", "correct horse battery staple")
+    return Principal(user=user, auth_epoch=user.auth_epoch)
+
+
+@pytest.fixture
+def context(caller: Principal) -> Callable[..., CallContext]:
+    def make(model: str = "gpt-4o-mini", **changes: Any) -> CallContext:
+        fields = {"principal": caller, "purpose": "chat", "surface": "rest", "request_id": "test-request", "group_id": uuid7(), "requested_model": model}
+        return CallContext(**(fields | changes))
+
+    return make
+
+
+@pytest.fixture
+def vendor(settings) -> Callable[[], AbstractAsyncContextManager[Simulator]]:
+    @asynccontextmanager
+    async def start() -> AsyncIterator[Simulator]:
+        async with Simulator() as sim:
+            settings.SIMULATOR_URL = sim.url
+            yield sim
+
+    return start
+
+
+def ask(text: str, **changes: Any) -> CompletionRequest:
+    return CompletionRequest((Message("user", (Text(text),)),), **changes)
