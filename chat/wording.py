@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from aiagents.lib.jsonio import money
 from chat.models import Message
 
@@ -18,7 +20,7 @@ def answer(message: Message) -> dict[str, Any]:
         "role": message.role,
         "content": message.content,
         "reasoning": message.reasoning,
-        "steps": message.steps,
+        "steps": _in_order(message.steps),
         "status": message.status,
         "model": message.model,
         "provider": message.provider,
@@ -32,8 +34,8 @@ def answer(message: Message) -> dict[str, Any]:
         "cost_usd": money(message.cost_usd),
         "latency_ms": message.latency_ms,
         "ttft_ms": message.ttft_ms,
-        "route": message.route,
-        "error": message.error,
+        "route": _in_order(message.route),
+        "error": _in_order(message.error),
         "simulated": message.simulated,
         "created_at": _time(message.created_at),
         "ended_at": _time(message.ended_at),
@@ -47,8 +49,8 @@ def question(message: Message) -> dict[str, Any]:
         "parent_id": _id(message.parent_id),
         "role": message.role,
         "content": message.content,
-        "parts": message.parts,
-        "metadata": message.metadata,
+        "parts": _in_order(message.parts),
+        "metadata": _in_order(message.metadata),
         "status": message.status,
         "created_at": _time(message.created_at),
     }
@@ -60,6 +62,11 @@ def listed(message: Message) -> dict[str, Any]:
         return question(message)
     rating = {1: "up", -1: "down"}.get(message.feedback or 0)
     return {**answer(message), "feedback": rating, "feedback_comment": message.feedback_comment}
+
+
+def _in_order(value: Any) -> Any:
+    """Keys sorted: the database keeps an order of its own, and a replay is to be equal to the byte."""
+    return orjson.loads(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)) if value else value
 
 
 def _id(value: UUID | None) -> str | None:
