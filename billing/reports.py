@@ -1,0 +1,118 @@
+"""What was used, added up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
+from django.db.models.functions import TruncDate
+
+from billing import budgets
+from billing.exact import ExactSum, exact_sum
+from billing.forecast import MOST_DAYS, Forecast, forecast
+from billing.models import UsageLog
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+TOKENS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
+# What `group_by` may say, and the column or expression behind it.
+GROUPS: dict[str, tuple[str, Any]] = {
+    "day": ("day", TruncDate("created_at", tzinfo=UTC)),
+    "model": ("model", None),
+    "agent": ("agent_id", None),
+    "key": ("api_key_id", None),
+}
+# A spreadsheet takes a cell that begins so for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\x00")
+COLUMNS = (
+    "created_at", "call_id", "group_id", "status", "model", "provider", "requested_model", "goal", "purpose", "surface", "attempt",
+    *TOKENS, "cost_usd", "baseline_cost_usd", "overrun_usd", "estimated", "flagged", "simulated", "finish_reason", "error_code",
+    "latency_ms", "ttft_ms", "api_key_id", "agent_id", "task_id", "conversation_id", "message_id", "request_id",
+)  # fmt: skip
+
+
+def grouped(rows: QuerySet[UsageLog], by: str) -> list[dict[str, Any]]:
+    """Calls, tokens and cost per day (UTC), model, agent or key; days oldest first, the others dearest first.
+
+    `saved_usd`: what the baseline model would have cost more, over the calls where that is known.
+    """
+    name, expression = GROUPS[by]
+    keyed = rows.order_by().annotate(**{name: expression}) if expression is not None else rows.order_by()
+    compared = ExactSum(Case(When(baseline_cost_usd__isnull=False, then=F("cost_usd"))))
+    found = keyed.values(name).annotate(
+        calls=Count("pk"),
+        failed_calls=Count("pk", filter=~Q(status=UsageLog.Status.OK)),
+        **{f"sum_{token}": Sum(token) for token in TOKENS},
+        total=exact_sum("cost_usd"),
+        baseline=exact_sum("baseline_cost_usd"),
+        compared=compared,
+    )
+    lines = [
+        {
+            name: row[name],
+            "calls": row["calls"],
+            "failed_calls": row["failed_calls"],
+            **{token: row[f"sum_{token}"] for token in TOKENS},
+            "cost_usd": row["total"],
+            "saved_usd": row["baseline"] - row["compared"],
+        }
+        for row in found
+    ]
+    return sorted(lines, key=lambda line: line["day"]) if by == "day" else sorted(lines, key=lambda line: line["cost_usd"], reverse=True)
+
+
+def month_of(user: User) -> dict[str, Any]:
+    """The user's month to date, with the forecast to its end (None: too little history)."""
+    to_date = budgets.month_to_date(user)
+    now = budgets.database_now()
+    days = daily(user, now, ZoneInfo(to_date["time_zone"]))
+    calls = UsageLog.objects.filter(user=user, created_at__gte=to_date["starts_at"], created_at__lt=to_date["ends_at"]).count()
+    ahead: Forecast | None = forecast(days, to_date["spent_usd"], now, to_date["ends_at"], to_date["limit_usd"])
+    return {**to_date, "calls": calls, "forecast": ahead}
+
+
+def daily(user: User, now: datetime, zone: ZoneInfo) -> list[Decimal]:
+    """The user's spend on each whole day in `zone` up to yesterday, oldest first, since their first call, 28 days at most."""
+    today = now.astimezone(zone).date()
+    first = today - timedelta(days=MOST_DAYS)
+    since = datetime(first.year, first.month, first.day, tzinfo=zone)
+    mine = UsageLog.objects.filter(user=user)
+    # A day without calls counts as zero, but only once the user had begun.
+    began = mine.order_by("created_at").values_list("created_at", flat=True).first()
+    if began is None:
+        return []
+    rows = mine.filter(created_at__gte=since).annotate(day=TruncDate("created_at", tzinfo=zone)).order_by()
+    sums = dict(rows.values_list("day").annotate(total=exact_sum("cost_usd")))
+    start = max(first, began.astimezone(zone).date())
+    return [sums.get(start + timedelta(days=n), Decimal(0)) for n in range((today - start).days)]
+
+
+def csv_cells(values: Iterable[Any]) -> list[str]:
+    """One line of an export. Text that a spreadsheet would run as a formula is disarmed; numbers stay numbers."""
+    return [_cell(value) for value in values]
+
+
+def csv_rows(rows: QuerySet[UsageLog], after: Any, most: int) -> Sequence[tuple[Any, ...]]:
+    """The next `most` rows by id (so by time of settlement), newest first; the id stands first in each."""
+    page = rows.order_by("-pk") if after is None else rows.filter(pk__lt=after).order_by("-pk")
+    return list(page.values_list("pk", *COLUMNS)[:most])
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, Decimal):
+        return f"{value:f}"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    text = str(value)
+    return "'" + text if text.startswith(_FORMULA) else text

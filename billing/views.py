@@ -1,0 +1,145 @@
+"""`/api/v1/billing/`: the models and their prices, one's own usage, and the month."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import HttpRequest, StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer, extend_schema
+from rest_framework.generics import GenericAPIView, ListAPIView
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.models import ApiKey
+from accounts.permissions import HasScope
+from aiagents.lib.api import JSONRenderer
+from aiagents.lib.db import in_db
+from aiagents.lib.errors import InvalidRequest
+from billing import catalogue, reports
+from billing.filters import ModelFilter, UsageFilter
+from billing.models import AIModel, UsageLog
+from billing.serializers import GroupSerializer, ModelSerializer, SummarySerializer, UsageSerializer
+
+_PAGE = 1000
+# An export ends here; more of it is had by a narrower `from` and `to`.
+EXPORT_MOST = 1_000_000
+_GROUP_BY = OpenApiParameter("group_by", enum=sorted(reports.GROUPS), description="Add up instead of listing; days are UTC.")
+
+
+class BillingView(GenericAPIView):
+    """Read by its user, and by their keys with the scope `billing` or `read`. Never cached."""
+
+    permission_classes = [HasScope]
+    required_scope = ApiKey.Scope.BILLING
+
+    def finalize_response(self, request: HttpRequest, response: Any, *args: Any, **kwargs: Any) -> Any:
+        response = super().finalize_response(request, response, *args, **kwargs)
+        response["Cache-Control"] = "no-store"
+        return response
+
+
+@extend_schema(tags=["billing"])
+class Models(BillingView, ListAPIView):
+    """The catalogue: what may be asked for, what it can do, and what it costs now."""
+
+    queryset = AIModel.objects.filter(enabled=True)
+    serializer_class = ModelSerializer
+    filterset_class = ModelFilter
+    search_fields = ["slug", "display_name", "description"]
+    ordering_fields = ["slug", "display_name", "provider", "quality", "context_window", "tokens_per_second"]
+    ordering = ["slug"]
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "catalogue": catalogue.current_sync()}
+
+
+class UsageBase(BillingView):
+    """One's own rows, filtered."""
+
+    serializer_class = UsageSerializer
+    filterset_class = UsageFilter
+    search_fields: list[str] = []
+    ordering_fields = ["created_at", "cost_usd", "latency_ms"]
+    ordering = ["-created_at"]
+
+    def get_queryset(self) -> QuerySet[UsageLog]:
+        if getattr(self, "swagger_fake_view", False):
+            return UsageLog.objects.none()
+        return UsageLog.objects.filter(user=self.request.user)
+
+
+class Usage(UsageBase, ListAPIView):
+    """Every vendor call that was charged to the caller, or their sums."""
+
+    @extend_schema(
+        tags=["billing"],
+        parameters=[_GROUP_BY],
+        responses=PolymorphicProxySerializer("UsageOrGroup", [UsageSerializer, GroupSerializer], resource_type_field_name=None, many=True),
+    )
+    def get(self, request: Request) -> Response:
+        """One's own calls, newest first. With `group_by` their sums, all on one page."""
+        by = request.query_params.get("group_by")
+        if by is None:
+            return self.list(request)
+        if by not in reports.GROUPS:
+            raise InvalidRequest(f"group_by is one of {', '.join(sorted(reports.GROUPS))}.", param="group_by")
+        lines = reports.grouped(self.filter_queryset(self.get_queryset()), by)
+        return Response({"next": None, "previous": None, "results": GroupSerializer(lines, many=True).data})
+
+
+class UsageExport(UsageBase):
+    """One's own calls as a file."""
+
+    pagination_class = None
+
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[BaseRenderer, str]:
+        """`format` names the file's format here, not a renderer; errors are JSON as everywhere."""
+        return JSONRenderer(), JSONRenderer.media_type
+
+    @extend_schema(
+        tags=["billing"],
+        parameters=[OpenApiParameter("format", enum=["csv"], description="csv is the only one")],
+        responses={(200, "text/csv"): OpenApiResponse(OpenApiTypes.BINARY, description="RFC 4180, UTF-8, newest first, a million lines at most")},
+    )
+    def get(self, request: Request) -> StreamingHttpResponse:
+        """The same rows as `usage`, with the same filters, as CSV."""
+        if (wanted := request.query_params.get("format", "csv")) != "csv":
+            raise InvalidRequest(f"There is no export as {wanted[:20]!r}; csv is the only one.", param="format")
+        rows = self.filter_queryset(self.get_queryset()).order_by()
+        response = StreamingHttpResponse(_csv(rows), content_type="text/csv; charset=utf-8")
+        response["Content-Disposition"] = 'attachment; filename="usage.csv"'
+        return response
+
+
+class Summary(BillingView):
+    """Where the month stands and where it is going."""
+
+    serializer_class = SummarySerializer
+    pagination_class = None
+    filter_backends: list[Any] = []
+
+    @extend_schema(tags=["billing"], responses=SummarySerializer)
+    def get(self, request: Request) -> Response:
+        """Month to date, the budget, and the forecast to the month's end with its range."""
+        return Response(self.get_serializer(reports.month_of(request.user)).data)
+
+
+async def _csv(rows: QuerySet[UsageLog]) -> AsyncGenerator[bytes, None]:
+    """Page by page, so that neither memory nor a connection is held for the whole export."""
+    yield _lines([reports.COLUMNS])
+    after, left = None, EXPORT_MOST
+    while left > 0 and (page := await in_db(reports.csv_rows, rows, after, min(_PAGE, left))):
+        yield _lines(row[1:] for row in page)
+        after, left = page[-1][0], left - len(page)
+
+
+def _lines(rows: Any) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerows(reports.csv_cells(row) for row in rows)
+    return text.getvalue().encode()
