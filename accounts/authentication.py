@@ -77,7 +77,10 @@ async def still_valid(principal: Principal) -> bool:
 
 def principal_of(request: Request) -> Principal:
     """The principal of an authenticated DRF request; a user without one (a test's `force_authenticate`) stands in person."""
-    return request.auth if isinstance(request.auth, Principal) else Principal(request.user, request.user.auth_epoch)
+    if isinstance(request.auth, Principal):
+        return request.auth
+    assert isinstance(request.user, User)
+    return Principal(request.user, request.user.auth_epoch)
 
 
 class BearerAuthentication(BaseAuthentication):

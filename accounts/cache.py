@@ -30,8 +30,10 @@ MAX_ENTRIES = 10_000
 
 
 class Cacheable(Protocol):
-    user_id: UUID
-    expires_at: float | None
+    @property
+    def user_id(self) -> UUID: ...
+    @property
+    def expires_at(self) -> float | None: ...
 
 
 @dataclass(frozen=True, slots=True)

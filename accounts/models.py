@@ -62,8 +62,10 @@ class User(AbstractBaseUser, PermissionsMixin):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = UserManager()
+    # Django's: the new password between set_password() and save().
+    _password: str | None
     USERNAME_FIELD = "email"
-    REQUIRED_FIELDS: list[str] = []
+    REQUIRED_FIELDS = []
     # A change of any of these ends the user's sessions.
     RIGHTS = ("password", "role", "is_active", "is_staff", "is_superuser")
 
@@ -121,8 +123,9 @@ class User(AbstractBaseUser, PermissionsMixin):
         with transaction.atomic():
             User.objects.filter(pk=self.pk).update(auth_epoch=F("auth_epoch") + 1)
             self.auth_epoch = User.objects.values_list("auth_epoch", flat=True).get(pk=self.pk)
-            ended = self.token_families.exclude(pk=keep_family).revoke(reason)
-            self.token_families.filter(pk=keep_family).update(auth_epoch=self.auth_epoch)
+            kept = self.token_families.filter(pk__in=[keep_family] if keep_family else [])
+            kept.update(auth_epoch=self.auth_epoch)
+            ended = self.token_families.exclude(pk__in=kept.values("pk")).revoke(reason)
         cache.announce(self.pk)
         return ended
 

@@ -62,4 +62,4 @@ class IsAdmin(InPerson):
     message = "This needs the admin role."
 
     def has_permission(self, request: Request, view: APIView) -> bool:
-        return super().has_permission(request, view) and request.user.is_admin
+        return super().has_permission(request, view) and principal_of(request).user.is_admin

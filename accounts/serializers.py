@@ -128,7 +128,7 @@ class ApiKeySerializer(StrictFieldsMixin, serializers.ModelSerializer):
     """A key without its secret."""
 
     # Without a word a key may chat: what nearly every key is for, and nothing of the account.
-    scopes = serializers.MultipleChoiceField(choices=ApiKey.Scope.choices, allow_empty=False, required=False, default=["chat"])
+    scopes = serializers.MultipleChoiceField(choices=ApiKey.Scope.choices, allow_empty=False, required=False, default={"chat"})
     monthly_budget_usd = serializers.DecimalField(
         max_digits=24, decimal_places=12, min_value=0, required=False, allow_null=True, default=None
     )

@@ -70,7 +70,7 @@ class _Backend(TokenBackend):
 
     @property
     def prepared_verifying(self) -> Any:
-        return self.get_verifying_key(None)
+        return self.get_verifying_key(None)  # type: ignore[arg-type]  # HS256: the same for every token
 
     @property
     def header(self) -> bytes:
@@ -84,7 +84,7 @@ def _header(backend: _Backend) -> bytes:
 
 @once
 def _backend() -> _Backend:
-    options = settings.SIMPLE_JWT
+    options: dict[str, Any] = settings.SIMPLE_JWT
     return _Backend(options["ALGORITHM"], options["SIGNING_KEY"], audience=options["AUDIENCE"], issuer=options["ISSUER"])
 
 
@@ -140,11 +140,16 @@ def sign_in(user: User, *, ip: str = "", user_agent: str = "") -> Pair:
         user=user,
         auth_epoch=user.auth_epoch,
         rotated_at=now,
-        expires_at=now + settings.SIMPLE_JWT["REFRESH_TOKEN_LIFETIME"],
+        expires_at=now + _lifetime("REFRESH"),
         user_agent=clean_text(user_agent)[:200],
         ip=audit.storable_ip(ip),
     )
     return _pair(family, user)
+
+
+def _lifetime(kind: str) -> timedelta:
+    options: dict[str, Any] = settings.SIMPLE_JWT
+    return options[f"{kind}_TOKEN_LIFETIME"]
 
 
 def _pair(family: TokenFamily, user: User) -> Pair:
@@ -153,7 +158,7 @@ def _pair(family: TokenFamily, user: User) -> Pair:
 
 
 def _access(family: TokenFamily, user: User, at: datetime) -> str:
-    ends = min(at + settings.SIMPLE_JWT["ACCESS_TOKEN_LIFETIME"], family.expires_at)
+    ends = min(at + _lifetime("ACCESS"), family.expires_at)
     return str(AccessToken.of(family, user.auth_epoch, at, ends))
 
 

@@ -198,8 +198,8 @@ def forged(kind: str, token: str) -> str:
 
 TABLE = [
     "alg none", "alg none, signature kept", "alg NONE", "rs256", "rs256 claimed", "hs512", "unknown crit", "jku", "kid path", "wrong aud",
-    "wrong iss", "no aud", "no iss", "no exp", "no sub", "no typ", "no jti", "other jti", "other type", "expired", "other user", "not a uuid",
-    "other secret", "cut signature", "no signature", "garbage", "empty claims",
+    "wrong iss", "no aud", "no iss", "no exp", "no sub", "no typ", "no jti", "other jti", "other type", "expired", "other user",
+    "not a uuid", "other secret", "cut signature", "no signature", "garbage", "empty claims",
 ]  # fmt: skip
 
 

@@ -32,7 +32,7 @@ class Profile(AuthView):
 
     def get_object(self) -> User:
         # A fresh row, for writing: the principal's user may be shared.
-        return User.objects.get(pk=self.request.user.pk)
+        return User.objects.get(pk=self.me.pk)
 
     @extend_schema(tags=["auth"], responses=answers({200: ProfileSerializer}, 401, 403))
     def get(self, request: Request) -> Response:
@@ -56,7 +56,7 @@ class Password(AuthView):
     def post(self, request: Request) -> Response:
         """Change the password and sign out every other session. This one goes on with its refresh token and the new access token."""
         data, principal = self.valid(), principal_of(request)
-        user = User.objects.get(pk=request.user.pk)
+        user = User.objects.get(pk=self.me.pk)
         signin.change_password(
             user,
             data["current_password"],
@@ -81,13 +81,13 @@ class ApiKeys(AuthView):
     pagination_class = KeysPagination
 
     def get_queryset(self):
-        return ApiKey.objects.filter(user=self.request.user, revoked_at=None)
+        return ApiKey.objects.filter(user=self.me, revoked_at=None)
 
     @extend_schema(tags=["auth"], operation_id="auth_api_keys_list", responses=answers({200: ApiKeySerializer(many=True)}, 401, 403))
     def get(self, request: Request) -> Response:
         """The user's keys, without their secrets; expired ones included, revoked ones not."""
-        page = self.paginate_queryset(self.get_queryset())
-        context = self.get_serializer_context() | {"budgets": hooks.key_budgets([key.id for key in page])}
+        page = self.paginate_queryset(self.get_queryset()) or []
+        context = {**self.get_serializer_context(), "budgets": hooks.key_budgets([key.id for key in page])}
         return self.get_paginated_response(ApiKeySerializer(page, many=True, context=context).data)
 
     @extend_schema(tags=["auth"], request=ApiKeySerializer, responses=answers({201: NewApiKeySerializer}, 400, 401, 403, 409))
@@ -95,7 +95,7 @@ class ApiKeys(AuthView):
         """Make a key. It is shown in this answer and never again, so `Idempotency-Key` does not replay it."""
         data = self.valid()
         key, raw = keys.create(
-            request.user,
+            self.me,
             name=data["name"],
             scopes=data["scopes"],
             expires_at=data.get("expires_at"),
@@ -104,8 +104,8 @@ class ApiKeys(AuthView):
             creator_scopes=principal_of(request).scopes,
             ip=Origin.of(request).ip,
         )
-        key.key = raw
-        context = self.get_serializer_context() | {"budgets": {key.id: data["monthly_budget_usd"]}}
+        key.key = raw  # type: ignore[attr-defined]
+        context = {**self.get_serializer_context(), "budgets": {key.id: data["monthly_budget_usd"]}}
         return Response(NewApiKeySerializer(key, context=context).data, status.HTTP_201_CREATED)
 
 
@@ -117,7 +117,7 @@ class ApiKeyDetail(AuthView):
     @extend_schema(tags=["auth"], responses=answers({204: None}, 401, 403, 404))
     def delete(self, request: Request, id: UUID) -> Response:
         """Revoke a key; it stops working with the next request."""
-        key = ApiKey.objects.filter(pk=id, user=request.user, revoked_at=None).first()
-        if key is None or not keys.revoke(key, actor=request.user, ip=Origin.of(request).ip):
+        key = ApiKey.objects.filter(pk=id, user=self.me, revoked_at=None).first()
+        if key is None or not keys.revoke(key, actor=self.me, ip=Origin.of(request).ip):
             raise NotFound
         return Response(status=status.HTTP_204_NO_CONTENT)

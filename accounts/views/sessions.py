@@ -98,8 +98,8 @@ class LogoutAll(AuthView):
     @extend_schema(tags=["auth"], request=None, responses=answers({200: EndedSerializer}, 401, 403))
     def post(self, request: Request) -> Response:
         """End every session of the user, this one included. API keys live on: revoke them one by one."""
-        ended = request.user.end_sessions(reason="logout_all")
-        audit.record("logout_all", actor=request.user, target=request.user, ip=Origin.of(request).ip, details={"sessions": ended})
+        ended = self.me.end_sessions(reason="logout_all")
+        audit.record("logout_all", actor=self.me, target=self.me, ip=Origin.of(request).ip, details={"sessions": ended})
         return Response({"sessions_ended": ended})
 
 
