@@ -117,6 +117,9 @@ class _BearerScheme(OpenApiAuthenticationExtension):
         bearer = {"type": "http", "scheme": "bearer", "description": "an access token, or an API key (`aia_…`)"}
         return [bearer, {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "an API key"}]
 
+    def get_security_requirement(self, auto_schema: object) -> list[dict[str, list[str]]]:
+        return [{"bearer": []}, {"x-api-key": []}]  # either, not both
+
 
 class _SessionScheme(OpenApiAuthenticationExtension):
     target_class = "accounts.authentication.BrowsableSessionAuthentication"

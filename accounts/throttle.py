@@ -15,7 +15,7 @@ import redis
 from django.conf import settings
 from django.core.cache import cache
 from django.utils import timezone
-from django_ratelimit.core import get_usage
+from django_ratelimit.core import _split_rate, get_usage
 
 from accounts.models import TokenFamily, normal_email
 from aiagents.lib.errors import RateLimited
@@ -94,8 +94,6 @@ def _wait(group: str, value: str, rate: str) -> int:
 
 def _count_here(group: str, value: str, rate: str) -> dict[str, int | bool]:
     """The same window kept in this process; bounded, the nearest to its end going first."""
-    from django_ratelimit.core import _split_rate
-
     limit, period = _split_rate(rate)
     now = time.monotonic()
     with _lock:

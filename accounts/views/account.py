@@ -17,7 +17,7 @@ from accounts.models import ApiKey, User
 from accounts.origin import Origin
 from accounts.permissions import HasScope, InPerson
 from accounts.serializers import AccessSerializer, ApiKeySerializer, NewApiKeySerializer, PasswordSerializer, ProfileSerializer
-from accounts.views.base import AuthView, answers
+from accounts.views.base import AuthView
 from aiagents.lib.api import CursorPagination
 from aiagents.lib.errors import NotFound
 
@@ -34,12 +34,12 @@ class Profile(AuthView):
         # A fresh row, for writing: the principal's user may be shared.
         return User.objects.get(pk=self.me.pk)
 
-    @extend_schema(tags=["auth"], responses=answers({200: ProfileSerializer}, 401, 403))
+    @extend_schema(tags=["auth"], responses={200: ProfileSerializer})
     def get(self, request: Request) -> Response:
         """The user, their role, permissions and preferences, and this month's spend and budget."""
         return Response(self.get_serializer(self.get_object()).data)
 
-    @extend_schema(tags=["auth"], responses=answers({200: ProfileSerializer}, 400, 401, 403))
+    @extend_schema(tags=["auth"], responses={200: ProfileSerializer})
     def patch(self, request: Request) -> Response:
         """Change the name or preferences."""
         serializer = self.get_serializer(self.get_object(), data=request.data, partial=True)
@@ -52,7 +52,7 @@ class Password(AuthView):
     permission_classes = [InPerson]
     serializer_class = PasswordSerializer
 
-    @extend_schema(tags=["auth"], responses=answers({200: AccessSerializer}, 400, 401, 403, 429))
+    @extend_schema(tags=["auth"], responses={200: AccessSerializer})
     def post(self, request: Request) -> Response:
         """Change the password and sign out every other session. This one goes on with its refresh token and the new access token."""
         data, principal = self.valid(), principal_of(request)
@@ -83,14 +83,14 @@ class ApiKeys(AuthView):
     def get_queryset(self):
         return ApiKey.objects.filter(user=self.me, revoked_at=None)
 
-    @extend_schema(tags=["auth"], operation_id="auth_api_keys_list", responses=answers({200: ApiKeySerializer(many=True)}, 401, 403))
+    @extend_schema(tags=["auth"], operation_id="auth_api_keys_list", responses={200: ApiKeySerializer(many=True)})
     def get(self, request: Request) -> Response:
         """The user's keys, without their secrets; expired ones included, revoked ones not."""
         page = self.paginate_queryset(self.get_queryset()) or []
         context = {**self.get_serializer_context(), "budgets": hooks.key_budgets([key.id for key in page])}
         return self.get_paginated_response(ApiKeySerializer(page, many=True, context=context).data)
 
-    @extend_schema(tags=["auth"], request=ApiKeySerializer, responses=answers({201: NewApiKeySerializer}, 400, 401, 403, 409))
+    @extend_schema(tags=["auth"], request=ApiKeySerializer, responses={201: NewApiKeySerializer})
     def post(self, request: Request) -> Response:
         """Make a key. It is shown in this answer and never again, so `Idempotency-Key` does not replay it."""
         data = self.valid()
@@ -114,7 +114,7 @@ class ApiKeyDetail(AuthView):
     serializer_class = ApiKeySerializer
     queryset = ApiKey.objects.none()
 
-    @extend_schema(tags=["auth"], responses=answers({204: None}, 401, 403, 404))
+    @extend_schema(tags=["auth"], responses={204: None})
     def delete(self, request: Request, id: UUID) -> Response:
         """Revoke a key; it stops working with the next request."""
         key = ApiKey.objects.filter(pk=id, user=self.me, revoked_at=None).first()

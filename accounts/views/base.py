@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import principal_of
 from accounts.models import User
-
-ERROR = OpenApiResponse(OpenApiTypes.OBJECT, description="the error object")
-
-
-def answers(success: dict[int, Any], *errors: int) -> dict[int, Any]:
-    """The responses of a call for OpenAPI: its own, and errors in the contract's one shape."""
-    return success | {status: ERROR for status in errors}
 
 
 class AuthView(GenericAPIView):

@@ -24,7 +24,7 @@ from accounts.serializers import (
     TicketSerializer,
     UserSerializer,
 )
-from accounts.views.base import AuthView, answers
+from accounts.views.base import AuthView
 from aiagents.lib.errors import InvalidRequest
 
 
@@ -42,7 +42,7 @@ class OpenDoor(AuthView):
 class Register(OpenDoor):
     serializer_class = RegisterSerializer
 
-    @extend_schema(tags=["auth"], auth=[], responses=answers({201: SignedInSerializer}, 400, 429))
+    @extend_schema(tags=["auth"], auth=[], responses={201: SignedInSerializer})
     def post(self, request: Request) -> Response:
         """Make a user and sign them in. A taken e-mail is refused without saying so."""
         data = self.valid()
@@ -53,7 +53,7 @@ class Register(OpenDoor):
 class Login(OpenDoor):
     serializer_class = LoginSerializer
 
-    @extend_schema(tags=["auth"], auth=[], responses=answers({200: SignedInSerializer}, 400, 401, 429))
+    @extend_schema(tags=["auth"], auth=[], responses={200: SignedInSerializer})
     def post(self, request: Request) -> Response:
         """Sign in. Limited per address and per account; unknown e-mail and wrong password answer alike."""
         data = self.valid()
@@ -63,7 +63,7 @@ class Login(OpenDoor):
 class Refresh(OpenDoor):
     serializer_class = RefreshSerializer
 
-    @extend_schema(tags=["auth"], auth=[], responses=answers({200: PairSerializer}, 400, 401))
+    @extend_schema(tags=["auth"], auth=[], responses={200: PairSerializer})
     def post(self, request: Request) -> Response:
         """Exchange a refresh token for a new pair. A repeat within seconds gets the same pair; a later one ends the session."""
         pair = tokens.rotate(self.valid()["refresh"])
@@ -73,7 +73,7 @@ class Refresh(OpenDoor):
 class Logout(OpenDoor):
     serializer_class = LogoutSerializer
 
-    @extend_schema(tags=["auth"], responses=answers({204: None}, 400, 401))
+    @extend_schema(tags=["auth"], responses={204: None})
     def post(self, request: Request) -> Response:
         """End the session of the refresh token in the body, else of the access token in the header; both tokens die at once."""
         refresh = self.valid().get("refresh")
@@ -95,7 +95,7 @@ class Logout(OpenDoor):
 class LogoutAll(AuthView):
     permission_classes = [InPerson]
 
-    @extend_schema(tags=["auth"], request=None, responses=answers({200: EndedSerializer}, 401, 403))
+    @extend_schema(tags=["auth"], request=None, responses={200: EndedSerializer})
     def post(self, request: Request) -> Response:
         """End every session of the user, this one included. API keys live on: revoke them one by one."""
         ended = self.me.end_sessions(reason="logout_all")
@@ -104,7 +104,7 @@ class LogoutAll(AuthView):
 
 
 class WebSocketTicket(AuthView):
-    @extend_schema(tags=["auth"], request=None, responses=answers({201: TicketSerializer}, 401, 503))
+    @extend_schema(tags=["auth"], request=None, responses={201: TicketSerializer})
     def post(self, request: Request) -> Response:
         """A ticket for one WebSocket, good once and for 30 seconds: subprotocols `["aiagents.v1", "ticket.<ticket>"]`."""
         ticket = tickets.issue(principal_of(request))
