@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,13 +42,17 @@ class Meter:
         self.processes = [psutil.Process(pid) for pid in pids]
 
     def cpu(self) -> float:
-        return sum(times.user + times.system for times in (process.cpu_times() for process in self._all()))
+        """Of children that ended too, as far as their parents have waited for them."""
+        return sum(self._of(lambda one: sum(one.cpu_times()[:4])))
 
     def memory(self) -> int:
-        return sum(process.memory_info().rss for process in self._all())
+        return sum(self._of(lambda one: one.memory_info().rss))
 
-    def _all(self) -> list[psutil.Process]:
-        return [one for process in self.processes for one in (process, *process.children(recursive=True))]
+    def _of(self, read: Callable[[psutil.Process], float]) -> Iterator[Any]:
+        for process in self.processes:
+            for one in (process, *process.children(recursive=True)):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    yield read(one)
 
 
 def postgres_pid(data_dir: Path) -> int:

@@ -151,7 +151,10 @@ def _streamed(wire: Any, behaviour: Behaviour, events: list[bytes], pace: float,
     elif first is not None:
         # The head at once, the first event late.
         return Script([framed[0], *framed[1:]] if pace else [framed[0], b"".join(framed[1:])], ending, 0.0, max(pace, first))
-    return Script(framed, ending, min(pace * 6, 0.3) if behaviour.number("pace") is None else pace, pace)
+    if behaviour.number("pace") is not None:
+        # An exact pace is between pieces: the first one comes at once, with what opens the stream.
+        return Script([b"".join(framed[:2]), *framed[2:]], ending, 0.0, pace)
+    return Script(framed, ending, min(pace * 6, 0.3), pace)
 
 
 def _whole(wire: Any, behaviour: Behaviour, body: bytes, first: float) -> Script:
