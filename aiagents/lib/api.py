@@ -1,6 +1,6 @@
 """DRF's edges in the contract's shape: what the settings name. (views must not be imported here: they read those settings.)
 
-Errors stand in api_errors.py, lists in api_lists.py, serializers in api_fields.py, Idempotency-Key in api_idempotency.py;
+Errors stand in api_errors.py, lists in api_lists.py and api_pages.py, serializers in api_fields.py, Idempotency-Key in api_idempotency.py;
 import them from here.
 """
 
@@ -19,7 +19,8 @@ from aiagents.lib import jsonio
 from aiagents.lib.api_errors import exception_handler
 from aiagents.lib.api_fields import StrictFieldsMixin
 from aiagents.lib.api_idempotency import IdempotentMixin
-from aiagents.lib.api_lists import CursorPagination, SafeOrderingFilter, StrictFilterSet
+from aiagents.lib.api_lists import SafeOrderingFilter, StrictFilterSet
+from aiagents.lib.api_pages import CursorPagination
 from aiagents.lib.errors import InvalidRequest, PayloadTooLarge
 
 __all__ = [

@@ -48,8 +48,20 @@ _SENTENCES = {
 _METHODS = ("get", "post", "put", "patch", "delete")
 
 
+_named: dict[str, type] = {}
+
+
 class AutoSchema(SpectacularAutoSchema):
-    """drf-spectacular's, with the header of idempotent views."""
+    """drf-spectacular's, with the header of idempotent views, and names that two apps may use."""
+
+    def get_serializer_name(self, serializer: Any, direction: Any) -> str:
+        """The class's name; the second class of that name carries its app's name before it."""
+        name = super().get_serializer_name(serializer, direction)
+        kind = type(serializer)
+        first = _named.setdefault(name, kind)
+        if (first.__module__, first.__qualname__) == (kind.__module__, kind.__qualname__):
+            return name
+        return kind.__module__.partition(".")[0].capitalize() + name
 
     def get_override_parameters(self) -> list[Any]:
         found = super().get_override_parameters()
