@@ -17,10 +17,10 @@ from django.core.asgi import get_asgi_application
 django = get_asgi_application()  # loads the apps, which the imports below need
 
 from aiagents.lib import draining  # noqa: E402
+from aiagents.lib.close_codes import SHUTTING_DOWN  # noqa: E402
 from aiagents.lib.context import accept_request_id  # noqa: E402
 from aiagents.lib.errors import AppError, Unavailable  # noqa: E402
 from aiagents.lib.jsonio import dumps  # noqa: E402
-from aiagents.server import SHUTTING_DOWN  # noqa: E402
 from chat import house  # noqa: E402
 from chat.doors import application as door  # noqa: E402
 from chat.routing import websocket_application  # noqa: E402

@@ -33,16 +33,18 @@ def say(name: str, text: str) -> None:
 
 @dataclass
 class Child:
-    """One process. `grace`: seconds between SIGTERM and SIGKILL."""
+    """One process. `grace`: seconds between SIGTERM and SIGKILL. Those of a lower `stage` have ended before it is asked."""
 
     name: str
     command: Sequence[str]
     grace: float
+    stage: int = 1
     pass_fds: tuple[int, ...] = ()
     process: subprocess.Popen | None = None
     started: float = 0.0
     patience: float = 0.5
     not_before: float = 0.0
+    asked: float = 0.0
 
     @property
     def alive(self) -> bool:
@@ -58,14 +60,17 @@ class Child:
         assert self.process.stdout is not None
         threading.Thread(target=_echo, args=(self.name, self.process.stdout), daemon=True).start()
 
-    def end(self, impatient: Callable[[], bool]) -> None:
-        """SIGTERM, patience (none when `impatient`), SIGKILL: to the process and, at the last, to all that it started."""
-        if self.process is None or self.process.poll() is not None:
-            return
-        begun = time.monotonic()
-        self.process.terminate()
-        while self.process.poll() is None:
-            if time.monotonic() - begun > (0.5 if impatient() else self.grace):
+    def ask_to_end(self) -> None:
+        self.asked = time.monotonic()
+        if self.alive:
+            assert self.process is not None
+            self.process.terminate()
+
+    def await_end(self, impatient: Callable[[], bool]) -> None:
+        """Patience (none when `impatient`), then SIGKILL: to the process and all that it started."""
+        while self.alive:
+            assert self.process is not None
+            if time.monotonic() - self.asked > (0.5 if impatient() else self.grace):
                 say("up", f"{self.name} did not end by itself; killing it")
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self.process.pid, signal.SIGKILL)  # its own session: the group is it and its children
@@ -80,7 +85,7 @@ def _echo(name: str, stream: IO[bytes]) -> None:
 
 @dataclass
 class Family:
-    """All children, in the order in which they end. `folder` keeps their pids for the next start."""
+    """All children. `folder` keeps their pids for the next start."""
 
     folder: Path
     children: list[Child] = field(default_factory=list)
@@ -107,9 +112,13 @@ class Family:
             time.sleep(0.1)
 
     def end(self, impatient: Callable[[], bool]) -> None:
-        """End them one after the other."""
-        for child in self.children:
-            child.end(impatient)
+        """End them, stage after stage; those of one stage together."""
+        for stage in sorted({child.stage for child in self.children}):
+            members = [child for child in self.children if child.stage == stage]
+            for child in members:
+                child.ask_to_end()
+            for child in members:
+                child.await_end(impatient)
         self._pid_file.unlink(missing_ok=True)
 
     # --- left-overs of a run that was killed ----------------------------------------------------

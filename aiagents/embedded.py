@@ -56,6 +56,16 @@ def start_postgres(data_dir: Path) -> str:
     return database_url(data_dir)
 
 
+def postgres_runs(data_dir: Path) -> bool:
+    """Whether the server of this DATA_DIR is there, by its pid file."""
+    import psutil
+
+    try:
+        return psutil.pid_exists(int((data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0]))
+    except (OSError, ValueError, IndexError):
+        return False
+
+
 def stop_postgres(data_dir: Path, timeout: float = 20) -> None:
     """Stop PostgreSQL in "fast" mode: transactions are rolled back, everything committed is on disk."""
     try:

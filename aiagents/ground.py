@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -28,10 +29,12 @@ def start_servers() -> None:
 
 
 def stop_servers() -> None:
-    if settings.EMBEDDED_VALKEY:
-        embedded.stop_valkey(settings.DATA_DIR)
-    if settings.EMBEDDED_POSTGRES:
-        embedded.stop_postgres(settings.DATA_DIR)
+    """Stop the embedded servers, side by side."""
+    with ThreadPoolExecutor(2) as pool:
+        if settings.EMBEDDED_VALKEY:
+            pool.submit(embedded.stop_valkey, settings.DATA_DIR)
+        if settings.EMBEDDED_POSTGRES:
+            pool.submit(embedded.stop_postgres, settings.DATA_DIR)
 
 
 def wait_for_database(seconds: float = 20) -> None:
@@ -60,5 +63,5 @@ def load_catalogue(migrated: int) -> int:
     """The number of models in the catalogue, loaded when it is new or the tables changed."""
     models = apps.get_model("billing", "AIModel").objects
     if migrated or not models.exists():
-        call_command("catalogue", "load", verbosity=0)
+        call_command("catalogue", "load", stdout=io.StringIO())
     return models.count()

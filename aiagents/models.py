@@ -23,3 +23,6 @@ class IdempotentAnswer(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["principal", "key"], name="one_answer_per_key")]
         indexes = [models.Index(fields=["created_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.principal} {self.key} ({self.status or 'running'})"

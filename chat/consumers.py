@@ -17,9 +17,9 @@ from django.conf import settings
 from accounts.authentication import Principal, authenticate, authenticate_ticket
 from accounts.permissions import require_scope
 from aiagents.lib import jsonio
+from aiagents.lib.close_codes import SHUTTING_DOWN, TOO_LARGE, TOO_MANY
 from aiagents.lib.context import accept_request_id
 from aiagents.lib.errors import AppError, InvalidRequest, NotAuthenticated, RateLimited
-from aiagents.server import SHUTTING_DOWN, TOO_LARGE, TOO_MANY
 from chat import asks, origins, rights, turns
 from chat.limits import count_request
 from chat.turn_log import TurnLine

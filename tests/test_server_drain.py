@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -89,13 +91,9 @@ def test_a_taken_port_is_said_in_words(server: ServerProcess, tmp_path: Path):
 
 
 def _start_on(folder: Path, port: int) -> None:
-    import subprocess
-    import sys
-
-    done = subprocess.run(
-        [sys.executable, "-m", "aiagents.server", "--port", str(port), "--application", "tests.raw_application:application"],
-        cwd=server_process.ROOT, env=os.environ | {"DJANGO_SETTINGS_MODULE": "tests.server_settings"}, capture_output=True, text=True, timeout=20,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "aiagents.server", "--port", str(port), "--application", "tests.raw_application:application"]
+    env = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.server_settings"}
+    done = subprocess.run(command, cwd=server_process.ROOT, env=env, capture_output=True, text=True, timeout=20)
     assert done.returncode == 0, done.stderr
 
 

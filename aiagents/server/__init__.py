@@ -2,6 +2,3 @@
 
 Why not Daphne's own command: docs/adr/0003. `python -m aiagents.server --help` shows what it takes.
 """
-
-# WebSocket close codes of the contract that the server itself sends.
-TOO_LARGE, TOO_MANY, SHUTTING_DOWN = 4413, 4429, 4503

@@ -30,18 +30,34 @@ def main() -> int:
         print(exc, file=sys.stderr)
         return 1
     if options.processes > 1:
-        from django.utils.log import configure_logging
-
-        configure_logging(settings.LOGGING_CONFIG, settings.LOGGING)
+        _refuse_if_unsafe()
         command = [*processes.own_command(), "--application", options.application]
         return processes.Supervisor(command, listener, options.processes, settings.DRAIN_SECONDS + 15).run()
 
     from aiagents.server.core import Server  # installs the reactor: before Django's apps, of which Daphne is one
 
+    _refuse_if_unsafe()
     module, _, attribute = options.application.partition(":")
     application = getattr(import_module(module), attribute)
     Server(application, listener).run()
     return 0
+
+
+def _refuse_if_unsafe() -> None:
+    """Ends the process with the reasons, before it takes a request."""
+    import django
+    from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
+
+    django.setup()
+    if settings.ENVIRONMENT != "production":
+        return
+    from aiagents import checks  # needs the apps
+
+    try:
+        checks.refuse_if_unsafe()
+    except ImproperlyConfigured as exc:
+        sys.exit(str(exc))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from twisted.internet import reactor
 from twisted.logger import globalLogBeginner
 
 from aiagents.lib import draining
-from aiagents.server import SHUTTING_DOWN
+from aiagents.lib.close_codes import SHUTTING_DOWN
 from aiagents.server.http import HTTPFactory, WebRequest
 from aiagents.server.websocket import WebSocketFactory, WebSocketProtocol
 
@@ -156,6 +156,7 @@ class Server(DaphneServer):
         except Exception:
             log.exception("the drain failed")
         finally:
+            self._lifespan.cancel()
             self.stop()
 
     def _running(self, kind: type | None = None) -> dict[Any, asyncio.Task]:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from aiagents import demo, ground
+from aiagents import checks, demo, ground
 from aiagents.children import Child, Family, say
 from aiagents.server import processes
 from aiagents.settings.env import env
@@ -43,14 +44,17 @@ class Command(BaseCommand):
         if found := family.end_leftovers():
             say("up", f"ended {found} processes of a run that was killed")
         try:
-            self._start(family, listener.fileno())
+            try:
+                self._start(family, listener.fileno())
+            except ImproperlyConfigured as exc:
+                raise CommandError(str(exc)) from exc
             announced = False
 
             def tick() -> None:
                 nonlocal announced
-                if not announced and (checks := _ready()):
+                if not announced and (found := _ready()):
                     announced = True
-                    self._banner(checks)
+                    self._banner(found)
 
             family.watch(lambda: bool(self.stopping), tick)
         finally:
@@ -79,30 +83,29 @@ class Command(BaseCommand):
         Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(parents=True)
         if _simulates():
             os.environ["SIMULATOR"] = "true"
-            family.add(Child("simulator", [sys.executable, "-m", "agents.simulator", str(settings.SIMULATOR_PORT)], 3))
+            family.add(Child("simulator", [sys.executable, "-m", "agents.simulator", str(settings.SIMULATOR_PORT)], 3, stage=2))
         ground.start_servers()
         ground.wait_for_database()
         migrated = ground.migrate()
         if migrated:
             say("up", f"applied {migrated} migrations")
         models = ground.load_catalogue(migrated)
+        checks.refuse_if_unsafe()
         if self.stopping:
             return
         web = [*processes.own_command(), "--fd", str(descriptor), "--processes", str(settings.WEB_PROCESSES)]
-        family.add(Child("web", web, settings.DRAIN_SECONDS + 20, pass_fds=(descriptor,)))
+        family.add(Child("web", web, settings.DRAIN_SECONDS + 20, stage=0, pass_fds=(descriptor,)))
         celery = [sys.executable, "-m", "celery", "-q", "-A", "aiagents"]
         quiet = ["--loglevel", "WARNING", "--without-gossip", "--without-mingle"]
         family.add(Child("worker", [*celery, "worker", "-n", "worker@%h", "-Q", "celery", "-c", "4", *quiet], WORKER_GRACE))
         # Sweeps have a process of their own: long tasks can never keep them waiting.
         family.add(Child("keeper", [*celery, "worker", "-n", "keeper@%h", "-Q", "housekeeping", "-P", "solo", *quiet], WORKER_GRACE))
         family.add(Child("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile="], BEAT_GRACE))
-        # The simulator ends last, after those that call it.
-        family.children.sort(key=lambda child: child.name == "simulator")
         self.models = models
         self.logins, self.key = demo.seed() if settings.ENVIRONMENT != "production" else ([], "")
         connections.close_all()
 
-    def _banner(self, checks: dict[str, Any]) -> None:
+    def _banner(self, found: dict[str, Any]) -> None:
         url = settings.SITE_URL
         vendors = [name for name, has in settings.VENDORS.items() if not has["api_key"]] if _simulates() else []
         lines = [f"aiagents {settings.VERSION} is up after {time.monotonic() - self.begun:.1f} s", ""]
@@ -110,21 +113,20 @@ class Command(BaseCommand):
         lines += [f"{login.role:<9} {login.email}   {login.password or '(its password was changed)'}" for login in self.logins]
         if self.key:
             lines += [f"API key   {self.key}", f"          curl {url}/v1/models -H 'Authorization: Bearer {self.key}'", ""]
-        database = "embedded PostgreSQL" if settings.EMBEDDED_POSTGRES else settings.DATABASES["default"]["ENGINE"].rsplit(".", 1)[-1]
-        lines += [
-            f"{self.models} models; {database}; {'embedded Valkey' if settings.EMBEDDED_VALKEY else 'your Redis'}; data in {settings.DATA_DIR}"
-        ]
+        database = "embedded PostgreSQL" if settings.EMBEDDED_POSTGRES else connections["default"].display_name
+        store = "embedded Valkey" if settings.EMBEDDED_VALKEY else "your Redis"
+        lines += [f"{self.models} models; {database}; {store}; data in {settings.DATA_DIR}"]
         if vendors:
             lines += [f"No key for {', '.join(vendors)}: their answers are SIMULATED. Put real keys into .env."]
-        lines += [f"{name}: {check['status']}" for name, check in checks.items() if check["status"] == "degraded"]
+        lines += [f"{name}: {check['status']}" for name, check in found.items() if check["status"] == "degraded"]
         rule = "=" * max(len(line) for line in lines)
         for line in ["", rule, *lines, rule, "Ctrl-C stops everything.", ""]:
             say("up", line)
 
 
 def _simulates() -> bool:
-    """On unless the operator said no, or every vendor has its key."""
-    wanted = settings.SIMULATOR or "simulator" not in env.model_fields_set
+    """On unless the operator said no, or every vendor has its key; in production only if the operator said yes."""
+    wanted = settings.SIMULATOR or ("simulator" not in env.model_fields_set and settings.ENVIRONMENT != "production")
     return wanted and not all(vendor["api_key"] for vendor in settings.VENDORS.values())
 
 

@@ -1,0 +1,58 @@
+"""What must not be so in production: `check --deploy` reports it, the server refuses to start on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.checks import CheckMessage, Critical, Tags, register
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError
+
+from aiagents import demo
+
+SHORTEST_SECRET = 50
+FEWEST_CHARACTERS = 10
+_PLACEHOLDERS = ("change", "secret-key", "django-insecure", "example", "tests-only")
+
+
+@register(Tags.security, deploy=True)
+def production_is_safe(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
+    return [Critical(text, hint=hint, id=f"aiagents.C{number:03}") for number, (text, hint) in enumerate(refusals(), 1)]
+
+
+def refuse_if_unsafe() -> None:
+    """In production, `ImproperlyConfigured` with every reason at once; elsewhere nothing."""
+    if settings.ENVIRONMENT == "production" and (found := refusals() + demo_logins()):
+        reasons = "\n".join(f"- {text} {hint}" for text, hint in found)
+        raise ImproperlyConfigured(f"aiagents does not start in production like this:\n{reasons}")
+
+
+def refusals() -> list[tuple[str, str]]:
+    """(what is wrong, what to do) of the settings."""
+    found = []
+    if settings.DEBUG:
+        found.append(("DEBUG is on.", "Unset DEBUG."))
+    key = settings.SECRET_KEY
+    if len(key) < SHORTEST_SECRET or len(set(key)) < FEWEST_CHARACTERS or any(word in key.lower() for word in _PLACEHOLDERS):
+        hint = "Set SECRET_KEY to 50 or more random characters: python -c 'import secrets; print(secrets.token_urlsafe(64))'"
+        found.append(("SECRET_KEY is short, repetitive or a placeholder.", hint))
+    if not settings.ALLOWED_HOSTS or any("*" in host for host in settings.ALLOWED_HOSTS):
+        found.append(("ALLOWED_HOSTS lets every host in, or none.", "List the names people use, e.g. ai.example.com."))
+    if any("*" in origin for origin in [*settings.CORS_ALLOWED_ORIGINS, *settings.WEBSOCKET_ORIGINS]):
+        found.append(("An origin is a wildcard.", "List full origins in CORS_ALLOWED_ORIGINS and WEBSOCKET_ORIGINS."))
+    return found
+
+
+def demo_logins() -> list[tuple[str, str]]:
+    """The demo accounts that still have their published password. An empty or absent database has none."""
+    try:
+        users = list(get_user_model().objects.filter(email__in=[demo.ADMIN[0], demo.USER[0]], is_active=True))
+    except DatabaseError:
+        return []
+    passwords = dict([demo.ADMIN, demo.USER])
+    weak = [user.email for user in users if user.check_password(passwords[user.email])]
+    hint = "Change it or disable the account: manage.py changepassword EMAIL."
+    return [(f"{email} still has its published demo password.", hint) for email in weak]

@@ -1,0 +1,156 @@
+"""Health says what is down, quickly and without secrets; metrics add up over processes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from aiagents.lib import draining
+from aiagents.lib.valkey import sync_client
+from aiagents.monitoring import health, metrics
+from aiagents.monitoring.tasks import HEARTBEAT, heartbeat
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    health.forget()
+    yield
+    health.forget()
+    draining._active = False
+
+
+def ready(client) -> tuple[int, dict]:
+    health.forget()
+    answer = client.get("/health/ready")
+    return answer.status_code, json.loads(answer.content)
+
+
+def test_everything_up_is_ok_with_latencies(client):
+    heartbeat()
+    sync_client().set(health.HEARTBEATS["beat"], time.time())
+    code, body = ready(client)
+    assert (code, body["status"]) == (200, "ok"), body
+    assert {"database", "valkey", "worker", "beat", "providers", "disk", "memory"} <= set(body["checks"])
+    assert all(isinstance(check["latency_ms"], float) for check in body["checks"].values())
+
+
+def test_without_worker_and_beat_it_is_degraded_but_ready(client):
+    code, body = ready(client)
+    assert (code, body["status"]) == (200, "degraded")
+    assert body["checks"]["worker"]["status"] == body["checks"]["beat"]["status"] == "down"
+
+
+def test_an_old_heartbeat_counts_as_down(client):
+    sync_client().set(health.HEARTBEATS["worker"], time.time() - health.STALE_SECONDS - 1)
+    assert ready(client)[1]["checks"]["worker"]["status"] == "down"
+
+
+def test_only_beats_publishing_is_beats_sign_of_life():
+    from celery import current_app
+
+    assert sync_client().get(health.HEARTBEATS["beat"]) is None
+    current_app.send_task(HEARTBEAT)
+    assert sync_client().get(health.HEARTBEATS["beat"]) is not None
+    assert sync_client().get(health.HEARTBEATS["worker"]) is None
+
+
+@pytest.mark.parametrize("name", sorted(health.NEEDED))
+def test_a_needed_part_that_is_down_makes_it_503_and_tells_no_secret(client, monkeypatch, name):
+    async def away() -> health.Finding:
+        raise ConnectionError("could not connect to host db.internal as user root with password hunter2")
+
+    monkeypatch.setitem(health._probes, name, away)
+    code, body = ready(client)
+    assert (code, body["status"]) == (503, "down")
+    assert body["checks"][name] | {"latency_ms": 0} == {"status": "down", "reason": "ConnectionError", "latency_ms": 0}
+
+
+def test_a_probe_that_hangs_costs_its_time_out_and_no_more(client, monkeypatch):
+    async def hangs() -> health.Finding:
+        await asyncio.sleep(60)
+        return health.Finding("ok")
+
+    monkeypatch.setattr(health, "PROBE_SECONDS", 0.2)
+    monkeypatch.setitem(health._probes, "disk", hangs)
+    begun = time.monotonic()
+    code, body = ready(client)
+    assert time.monotonic() - begun < 2
+    assert code == 200 and body["checks"]["disk"]["status"] == "down"
+
+
+def test_asking_often_probes_once(client, monkeypatch):
+    calls = []
+
+    async def counted() -> health.Finding:
+        calls.append(1)
+        return health.Finding("ok")
+
+    monkeypatch.setitem(health._probes, "disk", counted)
+    for _ in range(5):
+        client.get("/health/ready")
+    assert len(calls) == 1
+
+
+def test_a_draining_process_is_not_ready_but_alive(client):
+    draining.begin()
+    assert ready(client)[0] == 503
+    assert client.get("/health").status_code == 200
+
+
+def test_metrics_name_every_counted_promise(client):
+    metrics.HOLDS.inc()
+    text = client.get("/metrics").content.decode()
+    for name in ("holds", "swept_holds", "interrupted_turns", "fallbacks", "replays", "denied"):
+        assert f"aiagents_{name}_total" in text
+
+
+def test_metrics_of_other_processes_are_added(client):
+    def replays() -> float:
+        lines = client.get("/metrics").content.decode().splitlines()
+        return float(next(line for line in lines if line.startswith("aiagents_replays_total")).split()[1])
+
+    metrics.REPLAYS.inc()
+    before = replays()
+    code = "from aiagents.monitoring import metrics; metrics.REPLAYS.inc(3)"
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
+    assert replays() == before + 3
+
+
+def test_metrics_can_be_kept_from_strangers(client, settings):
+    settings.METRICS_TOKEN = "scrape-me"
+    refused = client.get("/metrics")
+    assert refused.status_code == 401
+    assert set(refused.json()["error"]) == {"type", "message", "code", "param", "details", "request_id"}
+    assert client.get("/metrics", headers={"Authorization": "Bearer scrape-me"}).status_code == 200
+
+
+def test_the_installation_says_what_it_is(client, settings):
+    settings.SIMULATOR = True
+    settings.VENDORS = {"openai": {"api_key": "", "base_url": ""}, "google": {"api_key": "real", "base_url": ""}}
+    body = client.get("/api/v1/system/info").json()
+    assert body["name"] == "aiagents"
+    assert body["simulated_vendors"] == ["openai"]
+    assert body["limits"]["max_body_bytes"] == settings.MAX_BODY_BYTES
+    assert "real" not in json.dumps(body)
+
+
+@pytest.mark.parametrize("path", ["/nothing/here", "/api/v1/nothing"])
+def test_what_is_not_there_is_404_in_our_shape(client, path):
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert answer.json()["error"]["type"] == "not_found"
+
+
+def test_the_documents_are_served_without_another_host(client):
+    page = client.get("/docs").content.decode()
+    assert "swagger" in page.lower()
+    assert "https://" not in page.replace("https://github.com", "")
+    assert client.get("/api/schema/").status_code == 200
