@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
+import orjson
 from django.conf import settings
 from django.utils import timezone
 
@@ -59,7 +59,7 @@ class Credential:
         if self.is_key:
             return self.digest.hex()
         payload = self.raw.split(".")[1] if self.raw.count(".") == 2 else ""
-        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        claims = orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
         if not isinstance(claims, dict):
             raise ValueError("no claims")
         return str(claims.get("sub"))
