@@ -12,18 +12,6 @@ from chat import asks, tree
 from chat.models import Conversation, Message
 
 
-class CleanCharField(serializers.CharField):
-    """Text that UTF-8 can hold; DRF refuses NUL by itself."""
-
-    def to_internal_value(self, data: Any) -> str:
-        value = super().to_internal_value(data)
-        try:
-            value.encode("utf-8")
-        except UnicodeEncodeError as exc:
-            raise serializers.ValidationError("Text may not contain lone surrogates.") from exc
-        return value
-
-
 class SettingsField(serializers.JSONField):
     """How the conversation asks: model, goal, agent_id, system_prompt, temperature, max_output_tokens; null forgets one."""
 
@@ -41,7 +29,7 @@ class SettingsField(serializers.JSONField):
 class ConversationSerializer(StrictFieldsMixin, serializers.ModelSerializer):
     """A conversation. Settings are merged into what is there; `leaf` chooses the branch that runs through that message."""
 
-    title = CleanCharField(max_length=200, required=False, allow_blank=True)
+    title = serializers.CharField(max_length=200, required=False, allow_blank=True)
     settings = SettingsField(required=False)
     leaf = serializers.UUIDField(source="leaf_id", required=False, allow_null=True)
 
@@ -121,4 +109,4 @@ class FeedbackSerializer(StrictFieldsMixin, serializers.Serializer):
     """Up, down, or null to take it back."""
 
     rating = serializers.ChoiceField([("up", "up"), ("down", "down")], allow_null=True)
-    comment = CleanCharField(max_length=2000, required=False, allow_blank=True, default="")
+    comment = serializers.CharField(max_length=2000, required=False, allow_blank=True, default="")

@@ -18,6 +18,7 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
 from accounts.permissions import HasScope
+from aiagents.lib.api import IdempotentMixin
 from aiagents.lib.errors import InvalidRequest
 from chat import export, tree, wording
 from chat.branches import BranchPage
@@ -35,7 +36,7 @@ _FILTERS = [backend for backend in api_settings.DEFAULT_FILTER_BACKENDS if backe
     partial_update=extend_schema(description="Rename, pin, archive, change settings, or choose a branch by `leaf`."),
     destroy=extend_schema(description="Delete the conversation. Its costs stay in the books."),
 )
-class ConversationViewSet(viewsets.ModelViewSet):
+class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):
     serializer_class = ConversationSerializer
     permission_classes = [HasScope]
     required_scope = "chat"
@@ -76,7 +77,10 @@ class ConversationViewSet(viewsets.ModelViewSet):
     def export(self, request: Request, pk: UUID | None = None) -> HttpResponse:
         """The whole conversation: every branch as JSON, or the chosen one as Markdown."""
         conversation = self.get_object()
-        if request.query_params.get("format", "json") == "markdown":
+        wanted = request.query_params.get("format", "json")
+        if wanted not in ("json", "markdown"):
+            raise InvalidRequest("format is json or markdown.", param="format")
+        if wanted == "markdown":
             body, kind, suffix = export.as_markdown(conversation), "text/markdown; charset=utf-8", "md"
         else:
             body, kind, suffix = export.as_json(conversation), "application/json", "json"
@@ -89,9 +93,6 @@ class ConversationViewSet(viewsets.ModelViewSet):
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
         """`?format=` of an export is its own, not DRF's choice of a renderer."""
         if self.action == "export":
-            wanted = request.query_params.get("format", "json")
-            if wanted not in ("json", "markdown"):
-                raise InvalidRequest("format is json or markdown.", param="format")
             return self.get_renderers()[0], self.get_renderers()[0].media_type
         return super().perform_content_negotiation(request, force)
 

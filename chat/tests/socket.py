@@ -16,7 +16,16 @@ class Refused(Exception):
 class Socket:
     """`async with Socket(key=…) as socket`; `code` is set once the server closed it."""
 
-    def __init__(self, *, key: str = "", origin: str | None = None, protocols: tuple[str, ...] = (), path="/api/v1/chat/ws", query=b"", host="testserver"):
+    def __init__(
+        self,
+        *,
+        key: str = "",
+        origin: str | None = None,
+        protocols: tuple[str, ...] = (),
+        path="/api/v1/chat/ws",
+        query=b"",
+        host="testserver",
+    ):
         headers = {"host": host}
         if key:
             headers["authorization"] = f"Bearer {key}"

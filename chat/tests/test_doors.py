@@ -40,11 +40,15 @@ async def test_send_answers_whole(key, vendors):
     body = answer.json
     assert body["user_message"]["content"] == "Name three rivers" and body["user_message"]["role"] == "user"
     message = body["message"]
-    assert message["status"] == "complete" and message["content"] and message["model"] == "gpt-4o-mini" and message["finish_reason"] == "stop"
+    assert (
+        message["status"] == "complete" and message["content"] and message["model"] == "gpt-4o-mini" and message["finish_reason"] == "stop"
+    )
     assert set(message["usage"]) == {"input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"}
     assert isinstance(message["cost_usd"], str) and "." in message["cost_usd"] and message["route"]["model"] == "gpt-4o-mini"
     log = await UsageLog.objects.aget(message_id=message["id"])
-    assert log.surface == "rest" and log.request_id == answer.headers["x-request-id"] and str(log.conversation_id) == body["conversation_id"]
+    assert (
+        log.surface == "rest" and log.request_id == answer.headers["x-request-id"] and str(log.conversation_id) == body["conversation_id"]
+    )
 
 
 async def test_stream_is_the_same_turn_as_events(key, vendors):
@@ -133,7 +137,9 @@ async def test_one_idempotency_key_makes_one_turn(key, foreign_key, vendors):
 
 async def test_fifty_at_once_with_one_key_make_one_turn(key, vendors):
     async with vendors():
-        answers = await asyncio.gather(*(whole("POST", API + "send", ASK, key=key, headers={"idempotency-key": "burst"}) for _ in range(50)))
+        answers = await asyncio.gather(
+            *(whole("POST", API + "send", ASK, key=key, headers={"idempotency-key": "burst"}) for _ in range(50))
+        )
         assert {answer.status for answer in answers} <= {200, 409} and sum(answer.status == 200 for answer in answers) >= 1
     assert await Message.objects.filter(role="assistant").acount() == await UsageLog.objects.acount() == 1
 
@@ -233,7 +239,16 @@ async def test_what_is_not_valid_is_400_and_names_the_field(key, body, field):
 
 
 async def test_bodies_that_two_parsers_might_read_differently_are_400(key):
-    for raw in (b"", b"[]", b"{", b'{"content":"a","content":"b"}', b'{"content":"\\u0000"}', b'{"content":"\\ud800"}', b'{"content": NaN}', b"[" * 100_000):
+    for raw in (
+        b"",
+        b"[]",
+        b"{",
+        b'{"content":"a","content":"b"}',
+        b'{"content":"\\u0000"}',
+        b'{"content":"\\ud800"}',
+        b'{"content": NaN}',
+        b"[" * 100_000,
+    ):
         answer = await whole("POST", API + "send", raw, key=key)
         assert answer.status == 400, (raw[:20], answer.body)
 
@@ -277,7 +292,11 @@ async def test_a_viewer_loses_its_view_when_its_key_is_revoked_and_the_turn_goes
         id = (await stream.read_events(3))[0][2]["message_id"]
         await in_db(lambda: keys.revoke(ApiKey.objects.get(), actor=user))
         await stream.read()
-        assert stream.events[-1][0] is None and stream.events[-1][1] == "error" and stream.events[-1][2]["error"]["type"] == "not_authenticated"
+        assert (
+            stream.events[-1][0] is None
+            and stream.events[-1][1] == "error"
+            and stream.events[-1][2]["error"]["type"] == "not_authenticated"
+        )
         assert (await Message.objects.aget(id=id)).status in ("pending", "streaming")
         async with asyncio.timeout(8):
             while (await Message.objects.aget(id=id)).status != "complete":

@@ -145,7 +145,9 @@ async def test_the_first_frame_may_sign_in(key):
         assert (await socket.frame())["type"] == "pong"
 
 
-@pytest.mark.parametrize("frame", [{"type": "auth", "token": "nonsense"}, {"type": "ping"}, {"type": "auth"}, "{", {"type": "auth", "token": 7}, ASK])
+@pytest.mark.parametrize(
+    "frame", [{"type": "auth", "token": "nonsense"}, {"type": "ping"}, {"type": "auth"}, "{", {"type": "auth", "token": 7}, ASK]
+)
 async def test_a_first_frame_that_does_not_sign_in_closes_with_4401(db, frame):
     async with Socket() as socket:
         socket.send(frame)
