@@ -31,9 +31,10 @@ _RATES = [name for name in RATE_COLUMNS if name != "tier_threshold"]
 
 @dataclass(slots=True)
 class Diff:
-    """What an update does, line by line, and why it would be refused."""
+    """What an update does, line by line; models without a price; and why it would be refused."""
 
     lines: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -113,7 +114,7 @@ def _add_prices(model: AIModel, entry: dict[str, Any], prices: PriceList, diff: 
     try:
         listed = prices.prices(model.provider, entry.get("price_ref", model.vendor_model))
     except Unlisted as exc:
-        diff.lines.append(f"! {model.slug}: price unknown ({exc})")
+        diff.unknown.append(f"{model.slug}: {exc}")
         return
     for one in listed:
         model.prices.create(effective_from=one.effective_from, source=prices.source, **one.columns)

@@ -39,5 +39,7 @@ class Command(BaseCommand):
     def _print(self, diff: Diff) -> None:
         for line in diff.lines or ["nothing to change"]:
             self.stdout.write(line)
+        for line in diff.unknown:
+            self.stdout.write(f"price unknown: {line}")
         for line in diff.refused:
             self.stderr.write(f"suspicious: {line}")
