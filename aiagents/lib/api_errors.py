@@ -14,6 +14,7 @@ from django.db import DataError, InterfaceError, OperationalError
 from django.db.models import ProtectedError
 from django.http import Http404
 from rest_framework import exceptions
+from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
 from aiagents.lib import context
@@ -53,9 +54,17 @@ def exception_handler(exc: Exception, view_context: dict[str, Any]) -> Response 
         headers["Retry-After"] = str(max(1, round(error.retry_after)))
     if error.status == 401:
         headers["WWW-Authenticate"] = getattr(exc, "auth_header", None) or 'Bearer realm="api"'
+    _speak_json(view_context.get("request"))
     response = Response(error.body(context.request_id.get()), status=error.status, headers=headers)
     response.exception = True
     return response
+
+
+def _speak_json(request: Any) -> None:
+    """Errors are JSON also where the answer would have been YAML or CSV; the browsable API shows them its own way."""
+    renderer = getattr(request, "accepted_renderer", None)  # none yet, when it is the negotiation that failed
+    if request is not None and (renderer is None or renderer.format not in ("json", "api")):
+        request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
 
 
 def error_of(exc: Exception) -> AppError | None:

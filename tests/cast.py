@@ -1,0 +1,47 @@
+"""The people of the generated tests: what each may present, and what belongs to the first of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from accounts import cache, keys, tokens
+from accounts.models import ApiKey, User
+
+PASSWORD = "correct horse battery staple"
+
+
+@dataclass
+class Person:
+    user: User
+    # An access token: the user in person.
+    token: str = ""
+    # A key with every scope.
+    key: str = ""
+    # Keys with one scope each.
+    scoped: dict[str, str] = field(default_factory=dict)
+
+
+def person(email: str, *, admin: bool = False) -> Person:
+    """A user with a session, a key for everything and a key for each scope."""
+    user = User.objects.create_user(email, PASSWORD, **({"role": User.Role.ADMIN} if admin else {}))
+    found = Person(user, tokens.sign_in(user).access)
+    found.key = keys.create(user, name="all", scopes=ApiKey.Scope.values)[1]
+    found.scoped = {scope: keys.create(user, name=scope, scopes=[scope])[1] for scope in ApiKey.Scope.values}
+    return found
+
+
+def disable(someone: Person) -> None:
+    User.objects.filter(pk=someone.user.pk).update(is_active=False)
+    cache.forget()
+
+
+def things(owner: User) -> dict[str, Any]:
+    """One of each kind of row that belongs to somebody, by the name that the access table uses."""
+    from chat.models import Conversation, Message
+
+    conversation = Conversation.objects.create(user=owner, title="mine")
+    question = Message.objects.create(conversation=conversation, role="user", content="a secret question", status="complete")
+    answer = Message.objects.create(conversation=conversation, parent=question, role="assistant", content="a secret answer", status="complete")
+    key = keys.create(owner, name="owned", scopes=["chat"])[0]
+    return {"conversation": conversation.pk, "question": question.pk, "answer": answer.pk, "api_key": key.pk}

@@ -1,0 +1,147 @@
+"""The corpus of tests/hostile.py against every endpoint there is: no 5xx, no HTML, one error shape, no long wait."""
+
+from __future__ import annotations
+
+import re
+import time
+from functools import cache
+from typing import Any
+
+import pytest
+
+from aiagents.lib import asgi
+from tests import cast, hostile
+from tests.endpoints import RANDOM_ID, Endpoint, every
+from tests.wire import Answer, ask, product
+
+pytestmark = pytest.mark.django_db
+ENDPOINTS = every()
+WRITES = [endpoint for endpoint in ENDPOINTS if endpoint.method in ("POST", "PUT", "PATCH")]
+# Without a vendor there is no model to call, and a readiness probe says what is away: the only honest 5xx here.
+MAY_BE_503 = {"no_model_available", "no_model_fits", "not_configured", "unavailable", "shutting_down"}
+PAGES = ("/", "/docs")
+# Seconds, on a machine that runs other suites too.
+PATIENCE = 2.0
+
+
+@pytest.fixture
+def ann() -> cast.Person:
+    return cast.person("ann@example.com")
+
+
+async def send(endpoint: Endpoint, what: str, target: str, body: Any = None, headers: Any = None, key: str = "") -> Answer:
+    begun = time.perf_counter()
+    answer = await ask(product, endpoint.method, target, body, headers, key)
+    took = time.perf_counter() - begun
+    check(endpoint, what, answer)
+    assert took < PATIENCE, f"{endpoint} with {what} took {took:.2f} s"
+    return answer
+
+
+def check(endpoint: Endpoint, what: str, answer: Answer) -> None:
+    said = f"{endpoint} with {what} answered {answer.status}: {answer.body[:500]!r}"
+    assert answer.headers.get("x-request-id"), said
+    if answer.status == 503 and endpoint.template == "/health/ready":
+        return
+    if answer.status >= 500:
+        assert answer.status == 503 and answer.error["code"] in MAY_BE_503, said
+    if answer.status >= 400:
+        assert answer.headers["content-type"].startswith("application/json"), said
+        error = answer.error
+        assert error["message"] and error["type"], said
+        if not endpoint.template.startswith("/v1/"):
+            assert set(error) == {"type", "message", "code", "param", "details", "request_id"}, said
+            assert error["request_id"] == answer.headers["x-request-id"], said
+    elif not endpoint.template.startswith(PAGES[1]) and endpoint.template != "/":
+        assert not answer.headers.get("content-type", "").startswith("text/html"), said
+    assert b"Traceback" not in answer.body, said
+
+
+@pytest.mark.parametrize("endpoint", WRITES, ids=str)
+async def test_bodies(endpoint: Endpoint, ann: cast.Person):
+    for what, body in hostile.BODIES.items():
+        answer = await send(endpoint, what, endpoint.path(), body, {"content-type": "application/json"}, ann.token)
+        if _fields(endpoint):  # where a body is read at all, nothing of it is taken
+            assert answer.status in (400, 404, 413, 429), f"{endpoint} took {what}: {answer.status} {answer.body[:300]!r}"
+
+
+@pytest.mark.parametrize("endpoint", WRITES, ids=str)
+async def test_values_in_every_field(endpoint: Endpoint, ann: cast.Person):
+    for what, body in hostile.objects(_fields(endpoint)).items():
+        await send(endpoint, what, endpoint.path(), body, {"content-type": "application/json"}, ann.token)
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=str)
+async def test_queries(endpoint: Endpoint, ann: cast.Person):
+    for what, query in hostile.QUERIES.items():
+        await send(endpoint, what, f"{endpoint.path()}?{query}", None, {"accept": "application/json"}, ann.token)
+
+
+@pytest.mark.parametrize("endpoint", [endpoint for endpoint in ENDPOINTS if endpoint.parameters], ids=str)
+async def test_ids_in_the_path(endpoint: Endpoint, ann: cast.Person):
+    for what, text in hostile.IDS.items():
+        answer = await send(endpoint, what, endpoint.path(**dict.fromkeys(endpoint.parameters, text)), None, {}, ann.token)
+        assert answer.status in (400, 404, 405), f"{endpoint} with id {what}: {answer.status}"
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=str)
+async def test_headers(endpoint: Endpoint, ann: cast.Person):
+    for what, header in hostile.HEADERS.items():
+        headers = [header] if header[0] == b"authorization" else [(b"authorization", f"Bearer {ann.token}".encode()), header]
+        if header[0] != b"content-type" and endpoint.method != "GET":
+            headers.append((b"content-type", b"application/json"))
+        body = None if endpoint.method == "GET" else b"{}"
+        answer = await send(endpoint, what, endpoint.path(), body, headers)
+        assert "set-cookie" not in answer.headers or "x=1" not in answer.headers["set-cookie"]
+        if header[0] == b"x-request-id":
+            assert re.fullmatch(r"[A-Za-z0-9._:-]{8,64}", answer.headers["x-request-id"])
+
+
+@pytest.mark.parametrize("method", ["TRACE", "PROPFIND", "CONNECT", "get", "G\u00cbT", "X" * 500])
+async def test_unknown_methods(method: str, ann: cast.Person):
+    for endpoint in ENDPOINTS:
+        if endpoint.template.startswith("/api/") and method != "get":
+            answer = await ask(product, method, endpoint.path(), None, {}, ann.token)
+            assert answer.status in (400, 405, 404), f"{method[:9]} {endpoint.template}: {answer.status}"
+            check(endpoint, f"method {method[:9]}", answer)
+
+
+@pytest.fixture
+def foreign() -> dict[str, Any]:
+    return cast.things(cast.person("bob@example.com").user)
+
+
+async def test_other_peoples_ids_in_fields_are_no_more_than_random_ones(ann: cast.Person, foreign: dict[str, Any]):
+    """Ids in bodies get the verdict of an id that does not exist (S18)."""
+    for endpoint in WRITES:
+        for field in _fields(endpoint):
+            if not field.endswith("_id"):
+                continue
+            answers = []
+            for row in (RANDOM_ID, *map(str, foreign.values())):
+                answer = await ask(product, endpoint.method, endpoint.path(), {"content": "x", field: row}, {}, ann.token)
+                shown = answer.body.replace(row.encode(), b"ID").replace(answer.headers["x-request-id"].encode(), b"REQUEST")
+                answers.append((answer.status, shown if answer.status >= 400 else b""))
+            assert len(set(answers)) == 1, f"{endpoint} tells foreign rows from none by {field}: {answers}"
+
+
+@cache
+def _document() -> dict[str, Any]:
+    from drf_spectacular.generators import SchemaGenerator
+
+    return SchemaGenerator().get_schema(request=None, public=True)
+
+
+def _fields(endpoint: Endpoint) -> list[str]:
+    """The names of the body's fields, by our own OpenAPI document."""
+    asgi.doors()
+    document = _document()
+    shape = re.sub(r"{\w+}", "{}", endpoint.template)
+    for path, operations in document["paths"].items():
+        if re.sub(r"{\w+}", "{}", path) == shape and endpoint.method.lower() in operations:
+            content = operations[endpoint.method.lower()].get("requestBody", {}).get("content", {})
+            schema = content.get("application/json", {}).get("schema", {})
+            while "$ref" in schema:
+                schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+            return sorted(schema.get("properties", {}))
+    return []
