@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
 from aiagents.lib.ids import uuid7
-from billing.models import MONEY
+from billing.fields import MoneyField
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
@@ -38,7 +40,7 @@ class Conversation(models.Model):
         indexes = [models.Index(fields=["user", "-pinned", "-updated_at"])]
 
     def __str__(self) -> str:
-        return self.title or str(self.id)
+        return str(self.id)  # not the title: it is content, and this stands in the admin and in logs
 
 
 class Message(models.Model):
@@ -80,7 +82,7 @@ class Message(models.Model):
     cached_input_tokens = models.PositiveBigIntegerField(default=0)
     output_tokens = models.PositiveBigIntegerField(default=0)
     reasoning_tokens = models.PositiveBigIntegerField(default=0)
-    cost_usd = models.DecimalField(**MONEY, default=0)
+    cost_usd = MoneyField(default=Decimal(0))
     latency_ms = models.PositiveIntegerField(null=True, blank=True)
     ttft_ms = models.PositiveIntegerField(null=True, blank=True)
     simulated = models.BooleanField(default=False)
@@ -95,6 +97,7 @@ class Message(models.Model):
 
     class Meta:
         ordering = ["id"]
+        permissions = [("view_content", "Can read what people wrote and were answered")]
         indexes = [
             models.Index(fields=["conversation", "id"]),
             models.Index(fields=["heartbeat_at"], name="message_running", condition=Q(status__in=["pending", "streaming"])),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -10,9 +11,8 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import QuerySet, Sum
+from django.db.models import QuerySet
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from accounts.models import User
 from aiagents.lib.errors import Conflict, RateLimited
@@ -156,13 +156,12 @@ _COUNTS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_to
 
 def fill_from_books(answer: Message) -> None:
     """What the calls of this turn used and cost, by the usage log; left alone where the log says less."""
-    booked = UsageLog.objects.filter(message_id=answer.id).aggregate(**{name: Sum(name) for name in _COUNTS})
-    if booked["cost_usd"] is not None and booked["cost_usd"] >= answer.cost_usd:
+    calls = list(UsageLog.objects.filter(message_id=answer.id).order_by("created_at"))
+    if calls and sum((call.cost_usd for call in calls), Decimal(0)) >= answer.cost_usd:
         for name in _COUNTS:
-            setattr(answer, name, booked[name])
-        last = UsageLog.objects.filter(message_id=answer.id).order_by("created_at").last()
-        answer.model, answer.provider = answer.model or last.model, answer.provider or last.provider
-        answer.simulated = answer.simulated or last.simulated
+            setattr(answer, name, sum(getattr(call, name) for call in calls))
+        answer.model, answer.provider = answer.model or calls[-1].model, answer.provider or calls[-1].provider
+        answer.simulated = answer.simulated or any(call.simulated for call in calls)
 
 
 def booked_calls(message_id: UUID) -> set[UUID]:
@@ -184,12 +183,16 @@ def interrupt(answer: Message) -> bool:
 
 def settle_late_costs() -> int:
     """Write the cost of calls that were settled after their turn had ended (swept holds) to the message."""
-    ended = [Message.Status.INTERRUPTED, Message.Status.CANCELLED, Message.Status.FAILED]
-    since = timezone.now() - timedelta(minutes=15)
+    recent = UUID(int=int((time.time() - _LATE_SECONDS) * 1000) << 80)  # ids begin with their time
     late = 0
-    for answer in Message.objects.filter(status__in=ended, ended_at__gt=since, cost_usd=Decimal(0))[:500]:
-        fill_from_books(answer)
-        if answer.cost_usd:
-            answer.save(update_fields=[*_COUNTS, "model", "provider", "simulated"])
-            late += 1
+    for answer in Message.objects.filter(id__gte=recent, status__in=_ENDED_BADLY)[:1000]:
+        if not answer.cost_usd:
+            fill_from_books(answer)
+            if answer.cost_usd:
+                answer.save(update_fields=[*_COUNTS, "model", "provider", "simulated"])
+                late += 1
     return late
+
+
+_ENDED_BADLY = [Message.Status.INTERRUPTED, Message.Status.CANCELLED, Message.Status.FAILED]
+_LATE_SECONDS = 3600

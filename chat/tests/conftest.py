@@ -14,8 +14,9 @@ from accounts.authentication import Principal
 from accounts.models import User
 from agents import inflight
 from agents.simulator import Simulator
+from aiagents.lib.db import in_db
 from billing import catalogue
-from chat import registry, turns
+from chat import invariants, registry, turns
 from chat.asks import Ask
 from chat.turn import Turn
 
@@ -62,6 +63,7 @@ def vendors(settings):
                 yield sim
             finally:
                 await quiet()
+            assert [str(one) for one in await in_db(lambda: list(invariants.check()))] == []
 
     return running
 

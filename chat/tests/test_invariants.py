@@ -1,0 +1,50 @@
+"""The checker finds what must not be."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+from django.utils import timezone
+
+from billing import invariants as all_invariants
+from chat import invariants, rows
+from chat.asks import Ask
+from chat.models import Conversation, Message
+
+
+def broken(rule: str) -> bool:
+    return any(violation.rule == rule for violation in invariants.check())
+
+
+def test_it_is_quiet_where_nothing_is_wrong_and_registered(user):
+    rows.open_turn(user, Ask(content="Hi"))
+    assert list(invariants.check()) == [] and "chat" in all_invariants._checks
+
+
+def test_it_finds_a_stuck_turn(user):
+    answer = rows.open_turn(user, Ask(content="Hi")).answer
+    Message.objects.filter(id=answer.id).update(heartbeat_at=timezone.now() - timedelta(minutes=5))
+    assert broken("I5")
+
+
+def test_it_finds_an_unknown_status(user):
+    answer = rows.open_turn(user, Ask(content="Hi")).answer
+    Message.objects.filter(id=answer.id).update(status="lost")
+    assert broken("I5")
+
+
+def test_it_finds_an_answer_without_its_question_and_a_foreign_branch(user):
+    one, two = rows.open_turn(user, Ask(content="Hi")).answer, rows.open_turn(user, Ask(content="Ho")).answer
+    Conversation.objects.filter(id=one.conversation_id).update(leaf=two)
+    assert broken("I1")
+    Conversation.objects.filter(id=one.conversation_id).update(leaf=one)
+    assert not broken("I1")
+    Message.objects.filter(id=one.id).update(parent=None)
+    assert broken("I1")
+
+
+def test_it_finds_a_cost_that_nobody_paid(user):
+    answer = rows.open_turn(user, Ask(content="Hi")).answer
+    Message.objects.filter(id=answer.id).update(status="complete", cost_usd=Decimal("0.01"))
+    assert broken("I3")
