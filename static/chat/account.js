@@ -3,7 +3,7 @@
 import { get } from "./api.js";
 import { emit, on } from "./bus.js";
 import { debounce, fill, h, icon } from "./dom.js";
-import { usd } from "./format.js";
+import { roughUsd } from "./format.js";
 import { menu } from "./overlay.js";
 import { logOut } from "./session.js";
 import { toggle } from "./theme.js";
@@ -21,20 +21,11 @@ on("signed-out", () => {
   profile = null;
 });
 
-/** {spent, limit, left} in USD strings, whatever the profile calls its month. */
-export function monthOf(person) {
-  const month = person?.month ?? person?.budget ?? {};
-  const spent = month.spent_usd ?? month.spent ?? person?.month_spend_usd ?? person?.spent_usd ?? "0";
-  const limit = month.limit_usd ?? month.limit ?? person?.budget_usd ?? person?.limit_usd ?? null;
-  return { spent, limit, held: month.held_usd ?? month.held ?? "0" };
-}
-
 export function accountCorner() {
   const spend = h("div", { class: "spend" });
   const button = h("button", { type: "button", class: "account", "aria-haspopup": "menu", "aria-expanded": "false", onclick: () => openMenu(button) });
   on("profile", (person) => {
-    const { spent, limit } = monthOf(person);
-    fill(spend, spendBar(spent, limit));
+    fill(spend, spendBar(person.budget ?? {}));
     const name = person.name || person.email;
     fill(button, h("span", { class: "initial", "aria-hidden": "true" }, name.slice(0, 1).toUpperCase()), h("span", { class: "who" }, name), icon("more", 16));
     button.setAttribute("aria-label", `Account of ${name}`);
@@ -42,12 +33,12 @@ export function accountCorner() {
   return h("div", { class: "corner" }, spend, button);
 }
 
-function spendBar(spent, limit) {
+function spendBar({ spent_usd: spent, limit_usd: limit, left_usd: left }) {
   const share = limit ? Number(spent) / Math.max(Number(limit), 1e-9) : 0;
   const bar = limit ? h("progress", { max: "1", class: share >= 1 ? "over" : share >= 0.8 ? "near" : "", "aria-label": "Share of this month's budget" }) : null;
   if (bar) bar.value = Math.min(1, share);
-  const hint = share >= 1 ? "The budget is used up until next month." : share >= 0.8 ? `${usd(String(Math.max(0, limit - spent)))} left this month.` : null;
-  return [h("div", { class: "spend-line" }, h("span", {}, "This month"), h("span", {}, h("strong", {}, usd(spent)), limit ? ` of ${usd(limit)}` : "")), bar, hint && h("p", { class: "spend-hint" }, hint)];
+  const hint = share >= 1 ? "The budget is used up until next month." : share >= 0.8 ? `${roughUsd(left)} left this month.` : null;
+  return [h("div", { class: "spend-line" }, h("span", {}, "This month"), h("span", {}, h("strong", {}, roughUsd(spent)), limit ? ` of ${roughUsd(limit)}` : "")), bar, hint && h("p", { class: "spend-hint" }, hint)];
 }
 
 function openMenu(anchor) {

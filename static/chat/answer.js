@@ -86,7 +86,7 @@ function troubleOf(message, options) {
   const retry = h("button", { type: "button", class: "button small", onclick: () => regenerate(message) }, icon("retry", 14), "Retry");
   const goOn = h("button", { type: "button", class: "button small", onclick: () => regenerate(message, { continue: true }) }, icon("right", 14), "Continue");
   const buttons = [message.content && goOn, retry];
-  if (message.status === "failed") {
+  if (message.error && (message.status === "failed" || message.status === "interrupted")) {
     const { title, text, hint, requestId } = words(message.error);
     const heading = message.content && message.error?.type === "provider_error" ? "The answer broke off" : title;
     return h("div", { class: "problem", role: "alert" }, icon("alert"), h("div", {}, h("strong", {}, heading), h("p", {}, `${text} ${hint}`), requestId && h("p", { class: "request-id" }, `Request ${requestId}`), h("div", { class: "row" }, buttons)));

@@ -23,18 +23,19 @@ export const providerName = (provider) => PROVIDERS[provider] ?? provider;
 export async function load() {
   const found = [];
   let page = await get("billing/models", { page_size: 100 });
-  found.push(...rows(page));
+  found.push(...page.results);
   while (page.next) {
     page = await get(page.next);
-    found.push(...rows(page));
+    found.push(...page.results);
   }
-  models = found.map(normalModel).filter((one) => one.state !== "retired" && one.enabled !== false);
+  const info = await get("system/info").catch(() => ({}));
+  const all = found.map((one) => normalModel(one, info.simulated_vendors));
+  models = all.filter((one) => one.usable);
   bySlug.clear();
-  for (const one of found.map(normalModel)) bySlug.set(one.id, one);
+  // Retired models keep their names: old answers were written by them.
+  for (const one of all) bySlug.set(one.id, one);
   emit("models");
 }
-
-const rows = (page) => (Array.isArray(page) ? page : (page.results ?? page.models ?? page.data ?? []));
 
 /** Models by vendor, the well-known vendors first; deprecated ones last in their group. */
 export function grouped(search = "") {
@@ -45,6 +46,6 @@ export function grouped(search = "") {
     if (!groups.has(one.provider)) groups.set(one.provider, []);
     groups.get(one.provider).push(one);
   }
-  for (const group of groups.values()) group.sort((a, b) => Number(a.state !== "active") - Number(b.state !== "active") || (b.quality ?? 0) - (a.quality ?? 0));
+  for (const group of groups.values()) group.sort((a, b) => Number(a.state !== "active") - Number(b.state !== "active") || b.quality - a.quality);
   return [...groups].filter(([, group]) => group.length);
 }

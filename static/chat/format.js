@@ -14,6 +14,13 @@ export function usd(text) {
   return `${sign}$${size.toFixed(places).replace(/(\.\d\d\d*?)0+$/, "$1")}`;
 }
 
+/** USD where a glance is enough: two places, four below a cent. */
+export function roughUsd(text) {
+  const value = Number(text ?? 0);
+  if (value !== 0 && Math.abs(value) < 0.00005) return "<$0.0001";
+  return Math.abs(value) < 0.01 && value !== 0 ? `$${value.toFixed(4)}` : usd(value.toFixed(2)).replace(/^\$0$/, "$0.00");
+}
+
 export function count(value) {
   if (value === null || value === undefined) return "–";
   const number = Number(value);

@@ -41,17 +41,22 @@ function openPicker(changed) {
   const draw = () => fill(list, grouped(search.value).map(([provider, models]) => group(provider, models, pick)));
   search.addEventListener("input", draw);
   search.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") list.querySelector("button:not([disabled])")?.click();
-    if (event.key === "ArrowDown") list.querySelector("button:not([disabled])")?.focus();
+    if (event.key !== "Enter" && event.key !== "ArrowDown") return;
+    // Else the key would also press the button that gets the focus back.
+    event.preventDefault();
+    const first = list.querySelector("button");
+    if (event.key === "Enter") first?.click();
+    else first?.focus();
   });
   list.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
-    const buttons = [...list.querySelectorAll("button:not([disabled])")];
+    const buttons = [...list.querySelectorAll("button")];
     (buttons[buttons.indexOf(document.activeElement) + step] ?? search).focus();
   });
   box.el.classList.add("model-dialog");
+  box.closed.then(on("models", draw));
   fill(box.body, autoGroup(pick), search, list);
   draw();
   const chosen = box.el.querySelector("[aria-pressed=true]");
@@ -82,12 +87,12 @@ function row(one, pick) {
   const facts = [one.context && `${count(one.context)} context`, ...one.capabilities.filter((name) => name !== "temperature" && name !== "json")].filter(Boolean);
   return h(
     "button",
-    { type: "button", class: "model-row", disabled: !one.available, "aria-pressed": String(choice.model === one.id), onclick: () => pick({ model: one.id }) },
+    { type: "button", class: "model-row", title: one.description || null, "aria-pressed": String(choice.model === one.id), onclick: () => pick({ model: one.id }) },
     h(
       "span",
       { class: "model-what" },
       h("strong", {}, one.name, one.state === "deprecated" && h("span", { class: "badge", title: `The vendor will retire it${replaced}` }, "deprecated"), one.simulated && simulatedBadge()),
-      h("small", {}, facts.join(" · "), !one.available && " · no key configured"),
+      h("small", {}, facts.join(" · ")),
     ),
     h("span", { class: "model-price", title: "USD per million tokens, input and output" }, one.input === null ? "price unknown" : `${usd(one.input)} / ${usd(one.output)}`),
     choice.model === one.id && icon("check", 16),

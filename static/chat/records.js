@@ -38,25 +38,20 @@ export function localMessage(fields) {
 }
 
 /** One entry of the catalogue: prices in USD per million tokens, `state` active, deprecated or retired. */
-export function normalModel(raw) {
-  const price = raw.price ?? raw.prices ?? raw.rates ?? raw.pricing ?? {};
-  const capabilities = Array.isArray(raw.capabilities)
-    ? raw.capabilities
-    : Object.entries(raw.capabilities ?? raw).filter(([name, value]) => value === true && CAPABILITIES.includes(name)).map(([name]) => name);
+export function normalModel(raw, simulated = []) {
   return {
-    ...raw,
-    id: raw.slug ?? raw.id,
-    name: raw.display_name ?? raw.name ?? raw.slug ?? raw.id,
+    id: raw.id,
+    name: raw.display_name || raw.id,
     provider: raw.provider ?? "",
-    capabilities,
-    input: price?.input ?? price?.input_per_mtok ?? null,
-    output: price?.output ?? price?.output_per_mtok ?? null,
+    description: raw.description ?? "",
+    capabilities: raw.capabilities ?? [],
+    quality: raw.quality ?? 0,
+    input: raw.price?.input ?? null,
+    output: raw.price?.output ?? null,
     state: raw.lifecycle ?? "active",
     replacedBy: raw.replaced_by ?? "",
-    available: raw.available ?? raw.configured ?? raw.enabled ?? true,
-    simulated: raw.simulated ?? false,
+    usable: raw.usable ?? true,
+    simulated: simulated.includes(raw.provider),
     context: raw.context_window ?? null,
   };
 }
-
-export const CAPABILITIES = ["vision", "files", "tools", "json", "reasoning"];

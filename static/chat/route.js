@@ -5,6 +5,9 @@ import { h } from "./dom.js";
 import { duration, usd } from "./format.js";
 import { dialog } from "./overlay.js";
 
+// Candidates shown at first; with forty models the first few tell the story.
+const SHOWN = 6;
+
 export function showRoute(message) {
   const facts = normalRoute(message.route);
   const box = dialog("Why this model", summary(message, facts), tried(facts), table(facts, message.model), removed(facts), fine(facts));
@@ -59,6 +62,19 @@ function table(facts, used) {
   if (!facts.candidates.length) return null;
   const columns = [...new Set(facts.candidates.flatMap((one) => Object.keys(one.scores)))];
   const cell = (value) => h("td", { class: "number" }, bar(value));
+  const rows = facts.candidates.map((one, i) =>
+    h(
+      "tr",
+      { class: one.id === used ? "used" : "", hidden: i >= SHOWN && one.id !== used },
+      h("th", { scope: "row" }, modelName(one.id), one.id === used && h("span", { class: "badge" }, "used")),
+      h("td", { class: "number" }, usd(one.cost)),
+      h("td", { class: "number" }, one.seconds === null ? "–" : duration(one.seconds * 1000)),
+      columns.map((name) => cell(one.scores[name])),
+      cell(one.total),
+    ),
+  );
+  const hidden = rows.filter((row) => row.hidden);
+  const more = h("button", { type: "button", class: "link small", onclick: () => (more.remove(), hidden.forEach((row) => (row.hidden = false))) }, `Show ${hidden.length} more`);
   return h(
     "section",
     {},
@@ -69,16 +85,11 @@ function table(facts, used) {
       h(
         "table",
         {},
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Model"), h("th", { scope: "col" }, "Cost"), h("th", { scope: "col" }, "Time"), columns.map((name) => h("th", { scope: "col" }, `${words(name)} score`)), h("th", { scope: "col" }, "Total"))),
-        h(
-          "tbody",
-          {},
-          facts.candidates.map((one) =>
-            h("tr", { class: one.id === used ? "used" : "" }, h("th", { scope: "row" }, modelName(one.id), one.id === used && h("span", { class: "badge" }, "used")), h("td", { class: "number" }, usd(one.cost)), h("td", { class: "number" }, one.seconds === null ? "–" : duration(one.seconds * 1000)), columns.map((name) => cell(one.scores[name])), cell(one.total)),
-          ),
-        ),
+        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Model"), h("th", { scope: "col" }, "Estimate"), h("th", { scope: "col" }, "Time"), columns.map((name) => h("th", { scope: "col" }, words(name))), h("th", { scope: "col" }, "Total"))),
+        h("tbody", {}, rows),
       ),
     ),
+    hidden.length > 0 && more,
   );
 }
 

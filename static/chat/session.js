@@ -122,5 +122,5 @@ export async function logOut(everywhere = false) {
   const refresh = stored();
   const bearer = access;
   forget();
-  await post(everywhere ? "logout-all" : "logout", { refresh }, bearer).catch(() => {});
+  await post(everywhere ? "logout-all" : "logout", everywhere ? {} : { refresh }, bearer).catch(() => {});
 }

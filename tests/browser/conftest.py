@@ -6,14 +6,20 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
 from tests.browser.visit import Visit
-from tests.live import PASSWORD, Live
+from tests.live import Live
 
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update"]
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
 
 
 def _chromium() -> str | None:
@@ -35,20 +41,33 @@ def chromium() -> Iterator[Any]:
         browser.close()
 
 
+# Registration is limited per address and a password takes its time, so the people are made at once, already signed in.
+_PEOPLE = """
+from accounts import tokens
+from accounts.models import User
+for number in range(40):
+    person = User.objects.create_user(f"person{number}@example.com", None, name=f"Person {number}")
+    print("token", tokens.sign_in(person).refresh)
+"""
+
+
+@pytest.fixture(scope="package")
+def people(chromium: Any, live: Live) -> Iterator[str]:
+    """Refresh tokens of people nobody has used yet."""
+    printed = live.manage("shell", "-v0", "-c", _PEOPLE)
+    return iter([line.split()[1] for line in printed.splitlines() if line.startswith("token ")])
+
+
 @pytest.fixture
-def visit(chromium: Any, live: Live) -> Iterator[Callable[..., Visit]]:
-    """`visit()` opens the page in a browser of its own, signed in as a new person; all visits must end clean."""
+def visit(chromium: Any, live: Live, people: Iterator[str]) -> Iterator[Callable[..., Visit]]:
+    """`visit()` opens the page in a browser of its own, signed in as somebody new; all visits must end clean."""
     visits: list[Visit] = []
 
     def open_page(*, signed_in: bool = True, **options: Any) -> Visit:
         one = Visit(chromium.new_context(**{"viewport": {"width": 1200, "height": 800}, **options}), live.url)
         visits.append(one)
         if signed_in:
-            one.email = f"{uuid4().hex[:12]}@example.com"
-            answer = live.call("POST", "/api/v1/auth/register", {"email": one.email, "password": PASSWORD}, key="")
-            assert answer.status == 201, answer.body
-            one.access = answer.json["access"]
-            one.sign_in(one.email, PASSWORD)
+            one.enter(next(people))
         return one
 
     yield open_page

@@ -3,8 +3,30 @@
 from __future__ import annotations
 
 ALERT = "alert(1)"
-_HANDLERS = ["onerror", "onload", "onclick", "onfocus", "onmouseover", "onanimationstart", "ontoggle", "onpointerenter", "onbegin", "onscroll"]
-_TAGS = ["img src=x", "svg", "body", "input autofocus", "details open", "video src=x", "iframe src=x", "marquee", "select autofocus", "object data=x"]
+_HANDLERS = [
+    "onerror",
+    "onload",
+    "onclick",
+    "onfocus",
+    "onmouseover",
+    "onanimationstart",
+    "ontoggle",
+    "onpointerenter",
+    "onbegin",
+    "onscroll",
+]
+_TAGS = [
+    "img src=x",
+    "svg",
+    "body",
+    "input autofocus",
+    "details open",
+    "video src=x",
+    "iframe src=x",
+    "marquee",
+    "select autofocus",
+    "object data=x",
+]
 _SCHEMES = [
     "javascript:alert(1)", "JaVaScRiPt:alert(1)", "java\tscript:alert(1)", "java&#10;script:alert(1)", "&#106;avascript:alert(1)", "javascript&colon;alert(1)",
     "%6Aavascript:alert(1)", "\x01javascript:alert(1)", "vbscript:alert(1)", "data:text/html,<script>alert(1)</script>", "data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==",

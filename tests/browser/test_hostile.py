@@ -18,7 +18,7 @@ ID = "01900000-0000-7000-8000-%012d"
 FOUND = """
 () => {
   const found = [];
-  const bad = "script,iframe,object,embed,form:not(.composer),base,meta,link,style,template,svg:not(.icon),video,audio,source,input:not([type=search]):not([type=file])";
+  const bad = "script,iframe,object,embed,form:not(.composer):not(.login-card),base,meta,link,style,template,svg:not(.icon),video,audio,source,input:not([type=search]):not([type=file]):not(.field)";
   for (const el of document.querySelectorAll("#app *")) {
     if (el.matches(bad)) found.push(el.outerHTML.slice(0, 200));
     for (const { name, value } of el.attributes) {
@@ -75,7 +75,16 @@ async (text) => {
 
 
 def message(number: int, role: str, text: str, **fields: object) -> dict:
-    return {"id": ID % number, "conversation_id": ID % 0, "parent_id": None, "role": role, "status": "complete", "content": text, "siblings": [], **fields}
+    return {
+        "id": ID % number,
+        "conversation_id": ID % 0,
+        "parent_id": None,
+        "role": role,
+        "status": "complete",
+        "content": text,
+        "siblings": [],
+        **fields,
+    }
 
 
 def thread(texts: list[str]) -> list[dict]:
@@ -84,17 +93,43 @@ def thread(texts: list[str]) -> list[dict]:
     for number, text in enumerate(texts, 1):
         step = {"type": "tool.call", "call_id": "c", "name": text, "arguments": json.dumps({text: text})}
         result = {"type": "tool.result", "call_id": "c", "name": text, "status": "ok", "output": text, "latency_ms": 1}
-        route = {"goal": text, "reason": text, "candidates": [{"model": text, "scores": {text: 0.5}}, {"model": text, "removed": text}], "tried": [{"model": text, "reason": text}, {"model": "b"}]}
+        route = {
+            "goal": text,
+            "reason": text,
+            "candidates": [{"model": text, "scores": {text: 0.5}}, {"model": text, "removed": text}],
+            "tried": [{"model": text, "reason": text}, {"model": "b"}],
+        }
         error = {"type": "provider_error", "code": text, "message": text, "request_id": text}
-        found.append(message(2 * number, "user", text, parts=[{"type": "file", "name": text}, {"type": "image", "url": "https://evil.example/a.png"}]))
-        found.append(message(2 * number + 1, "assistant", text, status="failed", reasoning=text, steps=[step, result], model=text, provider=text, route=route, error=error, cost_usd=text))
+        found.append(
+            message(
+                2 * number, "user", text, parts=[{"type": "file", "name": text}, {"type": "image", "url": "https://evil.example/a.png"}]
+            )
+        )
+        found.append(
+            message(
+                2 * number + 1,
+                "assistant",
+                text,
+                status="failed",
+                reasoning=text,
+                steps=[step, result],
+                model=text,
+                provider=text,
+                route=route,
+                error=error,
+                cost_usd=text,
+            )
+        )
     return found
 
 
 def test_hostile_text_is_shown_as_text_wherever_it_stands(visit: Open) -> None:
     one = visit()
     page = one.page
-    rows = [{"id": ID % number, "title": text, "pinned": False, "archived": False, "settings": {}, "updated_at": "2026-01-01T00:00:00Z"} for number, text in enumerate(HOSTILE)]
+    rows = [
+        {"id": ID % number, "title": text, "pinned": False, "archived": False, "settings": {}, "updated_at": "2026-01-01T00:00:00Z"}
+        for number, text in enumerate(HOSTILE)
+    ]
 
     def answer(route, request) -> None:
         path = request.url.split("?")[0]
@@ -119,13 +154,16 @@ def test_hostile_text_is_shown_as_text_wherever_it_stands(visit: Open) -> None:
 
 
 def test_hostile_answers_stay_harmless_when_they_arrive_letter_by_letter(visit: Open) -> None:
-    one = visit()
+    one = visit(signed_in=False)
+    one.page.goto(one.url)
+    one.page.wait_for_selector(".login-card")
     one.page.evaluate(SPLIT, HOSTILE)
     assert one.page.evaluate(FOUND) == []
 
 
 def test_a_growing_answer_looks_like_the_whole_one(visit: Open) -> None:
-    one = visit()
+    one = visit(signed_in=False)
+    one.page.goto(one.url)
     text = (
         "Intro *with* `code`\nsecond line\n***\n# Title\n\n1. one\n\n   more\n2. two\n   - nested\n\n> quote\nlazy\n\n```python\nx = 1\n\n# no heading\n```\n"
         "|a|b|\n|-|:-:|\n|1|2|\n\nSetext\n===\n\n- [x] done\n- [ ] to do\n\n<b>no html</b>\n\n$$\nx^2\n$$\n\nEnd with $y$ and https://example.org/x.\n"
@@ -146,8 +184,9 @@ def test_no_answer_makes_the_browser_call_home(visit: Open) -> None:
     assert "script-src 'self'" in policy and "style-src 'self'" in policy and "unsafe" not in policy
 
 
-@pytest.mark.parametrize("text", ["$5 and $10", "a_b_c and 2 * 3 * 4", "C:\\(x86)\\n"])
-def test_plain_text_is_not_taken_for_a_formula(visit: Open, text: str) -> None:
-    one = visit()
-    drawn = one.page.evaluate("async (text) => { const { render } = await import('/static/chat/markdown.js'); return render(text).querySelectorAll('math, code').length; }", text)
-    assert drawn == 0
+def test_plain_text_is_not_taken_for_a_formula(visit: Open) -> None:
+    one = visit(signed_in=False)
+    one.page.goto(one.url)
+    count = "async (text) => (await import('/static/chat/markdown.js')).render(text).querySelectorAll('math, code').length"
+    for text in ("$5 and $10", "a_b_c and 2 * 3 * 4", "C:\\(x86)\\n", "cost: $ 3 or 4 $"):
+        assert one.page.evaluate(count, text) == 0, text
