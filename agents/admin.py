@@ -20,7 +20,9 @@ from aiagents.lib.errors import AppError
 class ConnectionForm(forms.ModelForm):
     base_url = forms.URLField(max_length=300, assume_scheme="https", widget=UnfoldAdminURLInputWidget())
     api_key = forms.CharField(
-        required=False, widget=UnfoldAdminPasswordWidget(), help_text="Empty keeps the stored key, unless the base URL changes: then enter it again."
+        required=False,
+        widget=UnfoldAdminPasswordWidget(),
+        help_text="Empty keeps the stored key, unless the base URL changes: then enter it again.",
     )
 
     class Meta:

@@ -18,7 +18,11 @@ _THINKING = re.compile(
     r"beweis\w*|erkläre|analysiere|démontre\w*|analys\w*|explica\w*)\b",
     re.IGNORECASE,
 )
-_EASY = re.compile(r"^\s*(hi|hello|hey|thanks?|thank you|ok(ay)?|yes|no|good (morning|evening)|translate|summari[sz]e|rephrase|fix (the )?(typo|grammar))\b", re.IGNORECASE)
+_EASY = re.compile(
+    r"^\s*(hi|hello|hey|thanks?|thank you|ok(ay)?|yes|no|good (morning|evening)|translate|summari[sz]e|rephrase|"
+    r"fix (the )?(typo|grammar))\b",
+    re.IGNORECASE,
+)
 
 
 def difficulty(request: CompletionRequest) -> float:

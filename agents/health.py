@@ -142,9 +142,7 @@ async def allow(model: str) -> bool:
 
 def recent() -> dict[str, dict[str, float | str]]:
     """Each vendor connection and model that was called lately, for the readiness report."""
-    return {
-        name: {"state": one.state, "error_rate": round(one.error_rate, 3), "samples": one.samples} for name, one in snapshot().items()
-    }
+    return {name: {"state": one.state, "error_rate": round(one.error_rate, 3), "samples": one.samples} for name, one in snapshot().items()}
 
 
 def reset() -> None:

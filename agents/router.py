@@ -106,7 +106,9 @@ def _explicit(facts: Facts, by_slug: dict[str, ModelCard], health: Mapping[str, 
     for position, slug in enumerate(dict.fromkeys((facts.requested, *facts.fallbacks))):
         if slug.partition(":")[0] == "auto" and position:
             auto = _auto(facts, slug.partition(":")[2] or goal, by_slug, health, configured)
-            rows += [_row(facts, one.card, health, configured) for one in auto.candidates if one.card.slug not in {row.card.slug for row in rows}]
+            rows += [
+                _row(facts, one.card, health, configured) for one in auto.candidates if one.card.slug not in {row.card.slug for row in rows}
+            ]
             continue
         if (card := by_slug.get(slug)) is None:
             raise ModelNotFound(f"The model {slug[:100]!r} does not exist.", param="model" if not position else "fallbacks")
@@ -196,10 +198,14 @@ def _refusal(facts: Facts, rows: list[_Row]) -> Exception:
     removed = [{"model": row.card.slug, "removed": row.removed} for row in rows]
     first = rows[0]
     if any("cost" in (row.removed or "") for row in rows):
-        return BudgetExceeded("No model fits max_cost_usd.", code="max_cost_exceeded", param="max_cost_usd", details={"candidates": removed})
+        return BudgetExceeded(
+            "No model fits max_cost_usd.", code="max_cost_exceeded", param="max_cost_usd", details={"candidates": removed}
+        )
     if first.removed in ("its vendor is not configured", "it is switched off", "it is retired"):
         return ModelNotFound(f"{first.card.slug} is not available here: {first.removed}.", param="model", details={"candidates": removed})
-    return InvalidRequest(f"{first.card.slug} cannot take this request: {first.removed}.", param="model", code="model_unfit", details={"candidates": removed})
+    return InvalidRequest(
+        f"{first.card.slug} cannot take this request: {first.removed}.", param="model", code="model_unfit", details={"candidates": removed}
+    )
 
 
 def _last_resort(facts: Facts, rows: list[_Row]) -> tuple[list[_Row], str]:
@@ -210,7 +216,9 @@ def _last_resort(facts: Facts, rows: list[_Row]) -> tuple[list[_Row], str]:
     if not pool:
         removed = [{"model": row.card.slug, "removed": row.removed} for row in rows]
         if any("cost" in (row.removed or "") for row in rows):
-            raise BudgetExceeded("No model fits max_cost_usd.", code="max_cost_exceeded", param="max_cost_usd", details={"candidates": removed})
+            raise BudgetExceeded(
+                "No model fits max_cost_usd.", code="max_cost_exceeded", param="max_cost_usd", details={"candidates": removed}
+            )
         raise NoModelAvailable("No model here can take this request.", code="no_model_fits", details={"candidates": removed})
     pool = [row for row in pool if row.card.slug == settings.DEFAULT_MODEL] or pool
     for row in pool:
@@ -255,7 +263,9 @@ def _seconds(card: ModelCard, live: ModelHealth, output: int) -> float:
     """Expected time of an answer: measured values weigh in as samples come."""
     trust = live.samples / (live.samples + _PRIOR_SAMPLES)
     ttft = card.ttft_ms if live.ttft_ms is None else trust * live.ttft_ms + (1 - trust) * card.ttft_ms
-    speed = card.tokens_per_second if live.tokens_per_second is None else trust * live.tokens_per_second + (1 - trust) * card.tokens_per_second
+    speed = (
+        card.tokens_per_second if live.tokens_per_second is None else trust * live.tokens_per_second + (1 - trust) * card.tokens_per_second
+    )
     return ttft / 1000 + output / max(speed, 0.1)
 
 
@@ -329,4 +339,3 @@ def _baseline(facts: Facts, rows: list[_Row], first: Candidate) -> dict[str, str
                 "saving_usd": f"{row.cost - first.estimate_usd:.8f}",
             }
     return None
-

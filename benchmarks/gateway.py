@@ -87,7 +87,11 @@ def start_litellm(command: str, folder: Path, sim_port: int, database: str) -> t
     env = os.environ | {"DATABASE_URL": database, "LITELLM_LOG": "ERROR", "NO_PROXY": "*", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     log = (folder / "litellm.log").open("wb")
     process = subprocess.Popen(
-        [command, "--config", str(config), "--port", str(port), "--host", "127.0.0.1"], env=env, stdout=log, stderr=log, start_new_session=True
+        [command, "--config", str(config), "--port", str(port), "--host", "127.0.0.1"],
+        env=env,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
     )
     return process, load.Target("litellm", port, "/v1/chat/completions", "sk-bench", MODEL)
 
@@ -160,7 +164,9 @@ def targets_met(found: dict[str, Any]) -> str:
         row("added p50 at 30 req/s <= 6 ms", ours - direct, ours - direct <= 6, " ms")
     for scenario, key, limit in (("stream 50", "ttft_p50_ms", 30), ("stream 500", "ttft_p50_ms", 250), ("stream 500", "ttft_p95_ms", 500)):
         value = pick(scenario, "aiagents", key)
-        row(f"first token, {scenario.split()[1]} streams, {key[5:8]} <= {limit} ms", value, None if value is None else value <= limit, " ms")
+        row(
+            f"first token, {scenario.split()[1]} streams, {key[5:8]} <= {limit} ms", value, None if value is None else value <= limit, " ms"
+        )
     value = pick("stream 200", "aiagents", "cpu_ms")
     row("CPU per stream of 100 chunks at 200 streams <= 12 ms", value, None if value is None else value <= 12, " ms")
     value = pick("json 16", "aiagents", "memory_mb")
@@ -211,7 +217,8 @@ def main() -> None:
             calls = live.query("SELECT count(*) FROM billing_usagelog")[0][0] - count
             print(table(found), "\n")
             print(targets_met(found), "\n")
-            print(f"PostgreSQL and Valkey: {(stores.cpu() - before) * 1000 / max(calls, 1):.2f} CPU ms per call over {calls} calls, all scenarios")
+            each = (stores.cpu() - before) * 1000 / max(calls, 1)
+            print(f"PostgreSQL and Valkey: {each:.2f} CPU ms per call over {calls} calls, all scenarios")
             if asked.json:
                 Path(asked.json).write_text(json.dumps(found, indent=1))
         finally:

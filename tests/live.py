@@ -5,6 +5,7 @@ Nothing is patched and nothing is shared with the test's process but the wire.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -86,10 +87,8 @@ class Live:
         process = self.processes.pop(name, None)
         if process is None:
             return
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, sign)
-        except ProcessLookupError:
-            pass
         try:
             process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -123,7 +122,9 @@ class Live:
             import sqlite3
 
             with sqlite3.connect("/" + url.removeprefix("sqlite:////"), timeout=20) as connection:
-                return connection.execute(sql.replace("%s", "?"), [str(value).replace("-", "") if len(str(value)) == 36 else value for value in values]).fetchall()
+                return connection.execute(
+                    sql.replace("%s", "?"), [str(value).replace("-", "") if len(str(value)) == 36 else value for value in values]
+                ).fetchall()
         import psycopg
 
         with psycopg.connect(url, autocommit=True) as connection:
@@ -135,7 +136,9 @@ class Live:
         answer = self.call("POST", "/api/v1/auth/register", {"email": email, "password": PASSWORD}, key="")
         assert answer.status == 201, answer.body
         access = answer.json["access"]
-        made = self.call("POST", "/api/v1/auth/api-keys", {"name": "test", "scopes": ["chat", "billing", "read"], **key_options}, key=access)
+        made = self.call(
+            "POST", "/api/v1/auth/api-keys", {"name": "test", "scopes": ["chat", "billing", "read"], **key_options}, key=access
+        )
         assert made.status == 201, made.body
         return access, made.json["key"]
 

@@ -22,7 +22,11 @@ def over_rest(live: Live) -> tuple[str, str]:
 def over_sse(live: Live) -> tuple[str, str]:
     answer = live.call("POST", "/api/v1/chat/stream", {"content": TEXT, "model": MODEL}, headers={"Accept": "text/event-stream"})
     assert answer.status == 200 and answer.headers["content-type"].startswith("text/event-stream"), answer.body
-    events = [dict(line.split(": ", 1) for line in block.split("\n") if ": " in line and line[0] != ":") for block in answer.body.decode().split("\n\n") if block.strip()]
+    events = [
+        dict(line.split(": ", 1) for line in block.split("\n") if ": " in line and line[0] != ":")
+        for block in answer.body.decode().split("\n\n")
+        if block.strip()
+    ]
     events = [event for event in events if "event" in event]
     assert [int(event["id"]) for event in events] == list(range(len(events)))
     assert events[0]["event"] == "message.start" and events[-1]["event"] == "message.end"
@@ -53,7 +57,12 @@ def over_openai_wire(live: Live) -> tuple[str, str]:
 
 def test_one_path_through_every_carrier(live: Live):
     costs, texts = set(), set()
-    for carrier, column in ((over_rest, "message_id"), (over_sse, "message_id"), (over_websocket, "message_id"), (over_openai_wire, "call_id")):
+    for carrier, column in (
+        (over_rest, "message_id"),
+        (over_sse, "message_id"),
+        (over_websocket, "message_id"),
+        (over_openai_wire, "call_id"),
+    ):
         text, key = carrier(live)
         key = key if "-" in key else "-".join((key[:8], key[8:12], key[12:16], key[16:20], key[20:]))
         rows = live.query(f"SELECT cost_usd, status FROM billing_usagelog WHERE {column} = %s AND purpose <> 'title'", key)

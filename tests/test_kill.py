@@ -78,11 +78,16 @@ def test_kill_nine_in_mid_stream_keeps_the_question_the_text_and_the_books(morta
     deadline = time.monotonic() + 30
     while mortal.query("SELECT count(*) FROM billing_hold WHERE status = 'open'")[0][0] and time.monotonic() < deadline:
         time.sleep(0.3)
-    rows = mortal.query("SELECT cost_usd, estimated, status, output_tokens FROM billing_usagelog WHERE message_id = %s", start["message_id"])
+    rows = mortal.query(
+        "SELECT cost_usd, estimated, status, output_tokens FROM billing_usagelog WHERE message_id = %s", start["message_id"]
+    )
     assert len(rows) == 1
     assert Decimal(str(rows[0][0])) > 0 and rows[0][1] and rows[0][2] == "interrupted" and rows[0][3] > 0
     total = Decimal(str(mortal.query("SELECT SUM(cost_usd) FROM billing_usagelog")[0][0]))
-    for spent, held in mortal.query("SELECT spent_usd, held_usd FROM billing_budgetwindow w JOIN billing_budget b ON b.id = w.budget_id WHERE b.scope IN ('system', 'user')"):
+    for spent, held in mortal.query(
+        "SELECT spent_usd, held_usd FROM billing_budgetwindow w JOIN billing_budget b ON b.id = w.budget_id "
+        "WHERE b.scope IN ('system', 'user')"
+    ):
         assert (Decimal(str(spent)), Decimal(str(held))) == (total, Decimal(0))
     assert "violation" not in mortal.manage("invariants").lower()
 

@@ -55,7 +55,8 @@ async def _all_at_once(live: Live, key: str, text: str, count: int) -> list[int]
 
 def _window(live: Live, key_id: str) -> tuple[Decimal, Decimal]:
     row = live.query(
-        "SELECT w.spent_usd, w.held_usd FROM billing_budgetwindow w JOIN billing_budget b ON b.id = w.budget_id WHERE b.scope = 'key' AND b.scope_id = %s",
+        "SELECT w.spent_usd, w.held_usd FROM billing_budgetwindow w JOIN billing_budget b ON b.id = w.budget_id "
+        "WHERE b.scope = 'key' AND b.scope_id = %s",
         key_id,
     )[0]
     return Decimal(str(row[0])), Decimal(str(row[1]))

@@ -74,7 +74,11 @@ def test_it_calls_a_tool_and_uses_its_result_with_every_vendor(client: openai.Op
     call = choice.message.tool_calls[0]
     assert call.function.name == "weather"
     assert isinstance(json.loads(call.function.arguments), dict)
-    follow = [*messages, choice.message.model_dump(exclude_none=True, exclude={"parsed"}), {"role": "tool", "tool_call_id": call.id, "content": "12 degrees"}]
+    follow = [
+        *messages,
+        choice.message.model_dump(exclude_none=True, exclude={"parsed"}),
+        {"role": "tool", "tool_call_id": call.id, "content": "12 degrees"},
+    ]
     for item in follow[1].get("tool_calls", []):
         item["function"].pop("parsed_arguments", None)
     final = client.chat.completions.create(model=model, messages=follow, tools=TOOLS)
@@ -145,15 +149,17 @@ def test_errors_arrive_typed(live: Live, client: openai.OpenAI):
     with pytest.raises(openai.BadRequestError) as unknown:
         client.chat.completions.create(model="gpt-4o-mini", messages=ask("Hi"), extra_body={"api_base": "http://127.0.0.1:1"})
     assert unknown.value.param == "api_base"
-    with openai.OpenAI(api_key="aia_wrong", base_url=live.url + "/v1", max_retries=0) as stranger, pytest.raises(openai.AuthenticationError):
+    with (
+        openai.OpenAI(api_key="aia_wrong", base_url=live.url + "/v1", max_retries=0) as stranger,
+        pytest.raises(openai.AuthenticationError),
+    ):
         stranger.chat.completions.create(model="gpt-4o-mini", messages=ask("Hi"))
 
 
 def test_a_spent_budget_is_insufficient_quota_and_not_retried(live: Live):
     _, key = live.new_user("poor@example.com", monthly_budget_usd="0.0000001")
-    with openai.OpenAI(api_key=key, base_url=live.url + "/v1", max_retries=2) as poor:
-        with pytest.raises(openai.RateLimitError) as refused:
-            poor.chat.completions.create(model="gpt-4o-mini", messages=ask("Hi"))
+    with openai.OpenAI(api_key=key, base_url=live.url + "/v1", max_retries=2) as poor, pytest.raises(openai.RateLimitError) as refused:
+        poor.chat.completions.create(model="gpt-4o-mini", messages=ask("Hi"))
     assert refused.value.code == "insufficient_quota"
     assert refused.value.response.headers["x-should-retry"] == "false"
 

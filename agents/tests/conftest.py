@@ -41,7 +41,14 @@ def caller(models) -> Principal:
 @pytest.fixture
 def context(caller: Principal) -> Callable[..., CallContext]:
     def make(model: str = "gpt-4o-mini", **changes: Any) -> CallContext:
-        fields = {"principal": caller, "purpose": "chat", "surface": "rest", "request_id": "test-request", "group_id": uuid7(), "requested_model": model}
+        fields = {
+            "principal": caller,
+            "purpose": "chat",
+            "surface": "rest",
+            "request_id": "test-request",
+            "group_id": uuid7(),
+            "requested_model": model,
+        }
         return CallContext(**(fields | changes))
 
     return make

@@ -46,7 +46,12 @@ async def test_a_call_is_routed_streamed_paid_and_logged_once(context, vendor):
     assert isinstance(events[0], Started) and isinstance(settled, Settled)
     assert text_of(events) and settled.cost_usd > 0 and not settled.estimated and settled.simulated
     row = await UsageLog.objects.aget()
-    assert (row.call_id, row.cost_usd, row.output_tokens, row.status) == (settled.call_id, settled.cost_usd, settled.usage.output_tokens, "ok")
+    assert (row.call_id, row.cost_usd, row.output_tokens, row.status) == (
+        settled.call_id,
+        settled.cost_usd,
+        settled.usage.output_tokens,
+        "ok",
+    )
     assert row.ttft_ms is not None and row.request_id == "test-request" and row.price["input"]
     assert len(sim.requests) == 1
     await in_db(exact)

@@ -28,7 +28,16 @@ def _fresh(settings):
 
 def save(**fields) -> ProviderConnection:
     made = ProviderConnection.objects.create(
-        **({"slug": "own", "name": "Own", "kind": "openai", "base_url": "https://llm.example.com/v1", "api_key_encrypted": secrets.encrypt("sk-saved")} | fields)
+        **(
+            {
+                "slug": "own",
+                "name": "Own",
+                "kind": "openai",
+                "base_url": "https://llm.example.com/v1",
+                "api_key_encrypted": secrets.encrypt("sk-saved"),
+            }
+            | fields
+        )
     )
     connections.invalidate()
     return made
@@ -42,7 +51,12 @@ async def test_the_environments_key_serves_until_a_default_connection_is_saved()
 @pytest.mark.django_db
 async def test_a_default_connection_replaces_the_environment():
     await ProviderConnection.objects.acreate(
-        slug="own", name="Own", kind="openai", base_url="https://llm.example.com/v1", api_key_encrypted=secrets.encrypt("sk-saved"), is_default=True
+        slug="own",
+        name="Own",
+        kind="openai",
+        base_url="https://llm.example.com/v1",
+        api_key_encrypted=secrets.encrypt("sk-saved"),
+        is_default=True,
     )
     target = await connections.target(card("m"), 100)
     assert (target.api_key, target.base_url, target.connection) == ("sk-saved", "https://llm.example.com/v1", "own")

@@ -184,7 +184,10 @@ def test_ranking_forty_models_takes_well_under_a_hundredth_of_a_second():
     [
         ("Hi", "Prove that there are infinitely many primes and analyse the complexity of the sieve algorithm."),
         ("Translate: good morning", "Refactor this:\n```python\ndef f(x):\n    return x\n```\nand compare the trade-offs step by step."),
-        ("What time is it in Oslo?", "Design an architecture for a payment ledger, evaluate the trade-offs, derive the invariants." + " detail" * 300),
+        (
+            "What time is it in Oslo?",
+            "Design an architecture for a payment ledger, evaluate the trade-offs, derive the invariants." + " detail" * 300,
+        ),
     ],
 )
 def test_hard_questions_look_harder_than_easy_ones(easy: str, hard: str):

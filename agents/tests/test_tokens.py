@@ -12,7 +12,9 @@ def estimate(*parts, **more) -> int:
     return tokens.estimate_input(CompletionRequest((Message("user", parts),), **more))
 
 
-@pytest.mark.parametrize("text", ["plain words in a row", "Größe und Übermut", "русский текст", "中文字符测试", '{"a":[1,2,{"b":null}]}', "😀😀"])
+@pytest.mark.parametrize(
+    "text", ["plain words in a row", "Größe und Übermut", "русский текст", "中文字符测试", '{"a":[1,2,{"b":null}]}', "😀😀"]
+)
 def test_what_is_held_for_covers_what_is_shown(text: str):
     assert tokens.size(text) == len(text.encode())
     assert estimate(Text(text * 50)) >= tokens.estimate_text(text * 50)

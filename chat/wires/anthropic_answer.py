@@ -13,7 +13,14 @@ from aiagents.lib.jsonio import dumps, money
 from billing.usage import Usage
 
 JSON = dict[str, Any]
-_STOP = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal", "error": "end_turn", "cancelled": "end_turn"}
+_STOP = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "content_filter": "refusal",
+    "error": "end_turn",
+    "cancelled": "end_turn",
+}
 _ERRORS = {
     "invalid_request": "invalid_request_error",
     "not_authenticated": "authentication_error",
@@ -82,7 +89,7 @@ class Events:
         self._open = ""
 
     def opening(self) -> bytes:
-        message = {
+        message: JSON = {
             "id": f"msg_{self._started.call_id.hex}",
             "type": "message",
             "role": "assistant",
@@ -96,21 +103,26 @@ class Events:
         return _event("message_start", {"message": message}) + _event("ping", {})
 
     def event(self, event: object) -> bytes:
-        kind = type(event)
-        if kind is TextDelta:
+        if isinstance(event, TextDelta):
             return self._delta("text", {"type": "text", "text": ""}, b'{"type":"text_delta","text":', event.text) if event.text else b""
-        if kind is ReasoningDelta:
+        if isinstance(event, ReasoningDelta):
             out = b""
-            block = {"type": "thinking", "thinking": "", "signature": ""}
+            block: JSON = {"type": "thinking", "thinking": "", "signature": ""}
             if event.text:
                 out = self._delta("thinking", block, b'{"type":"thinking_delta","thinking":', event.text)
             if event.signature:
                 out += self._delta("thinking", block, b'{"type":"signature_delta","signature":', event.signature)
             return out
-        if kind is ToolCall:
-            block = {"type": "tool_use", "id": event.call_id, "name": event.name, "input": {}}
-            arguments = event.arguments if isinstance(_input(event), dict) and "_unparsed" not in _input(event) else dumps(_input(event)).decode()
-            return self._close() + self._delta("tool_use", block, b'{"type":"input_json_delta","partial_json":', arguments or "{}") + self._close()
+        if isinstance(event, ToolCall):
+            use: JSON = {"type": "tool_use", "id": event.call_id, "name": event.name, "input": {}}
+            arguments = (
+                event.arguments if isinstance(_input(event), dict) and "_unparsed" not in _input(event) else dumps(_input(event)).decode()
+            )
+            return (
+                self._close()
+                + self._delta("tool_use", use, b'{"type":"input_json_delta","partial_json":', arguments or "{}")
+                + self._close()
+            )
         return b""
 
     def finish(self, settled: Settled) -> bytes:
@@ -141,7 +153,13 @@ def _event(name: str, data: JSON) -> bytes:
 
 
 def error_object(exc: AppError, request_id: str) -> JSON:
-    inner = {"type": _ERRORS.get(exc.type, "api_error"), "message": exc.message, "code": exc.code, "param": exc.param, "details": exc.details}
+    inner = {
+        "type": _ERRORS.get(exc.type, "api_error"),
+        "message": exc.message,
+        "code": exc.code,
+        "param": exc.param,
+        "details": exc.details,
+    }
     return {"type": "error", "error": inner, "request_id": request_id}
 
 

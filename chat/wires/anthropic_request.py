@@ -117,7 +117,9 @@ def _image(source: JSON, at: str) -> Image:
     if source.get("type") == "url":
         return reading.image_from_url(reading.text(source, "url", required=True, at=at + "source."), at + "source.url")
     media_type = reading.text(source, "media_type", required=True, longest=100, at=at + "source.")
-    return reading.base64_image(media_type, reading.text(source, "data", required=True, longest=20_000_000, at=at + "source."), at + "source.data")
+    return reading.base64_image(
+        media_type, reading.text(source, "data", required=True, longest=20_000_000, at=at + "source."), at + "source.data"
+    )
 
 
 def _document(source: JSON, block: JSON, at: str) -> Part:
@@ -180,4 +182,9 @@ def _format(value: Any) -> JSON | None:
     wanted = reading.mapping(value, "output_config.format")
     if wanted.get("type") != "json_schema":
         raise wrong("output_config.format.type", "must be json_schema")
-    return {"type": "json_schema", "name": "output", "schema": reading.mapping(wanted.get("schema"), "output_config.format.schema"), "strict": True}
+    return {
+        "type": "json_schema",
+        "name": "output",
+        "schema": reading.mapping(wanted.get("schema"), "output_config.format.schema"),
+        "strict": True,
+    }

@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from agents.events import ReasoningDelta, Settled, Started, TextDelta, ToolCall
 from agents.calls import Completion
+from agents.events import ReasoningDelta, Settled, Started, TextDelta, ToolCall
 from aiagents.lib.errors import AppError
 from aiagents.lib.jsonio import dumps, money
 from billing.usage import Usage

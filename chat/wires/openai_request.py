@@ -135,7 +135,9 @@ def _parts(item: JSON, at: str) -> tuple[Part, ...]:
                 parts.append(Text(reading.text(part, str(part["type"]), longest=10_000_000, at=where)))
             case "image_url":
                 link = reading.mapping(part.get("image_url"), where + "image_url")
-                parts.append(reading.image_from_url(reading.text(link, "url", required=True, longest=20_000_000, at=where), where + "image_url"))
+                parts.append(
+                    reading.image_from_url(reading.text(link, "url", required=True, longest=20_000_000, at=where), where + "image_url")
+                )
             case "file":
                 parts.append(_file(reading.mapping(part.get("file"), where + "file"), where))
             case kind:

@@ -8,17 +8,30 @@ JSON = dict[str, Any]
 
 
 def _body(required: list[str], properties: JSON) -> JSON:
-    return {"required": True, "content": {"application/json": {"schema": {"type": "object", "required": required, "properties": properties}}}}
+    return {
+        "required": True,
+        "content": {"application/json": {"schema": {"type": "object", "required": required, "properties": properties}}},
+    }
 
 
 def _answers(description: str, *, streamed: bool = False) -> JSON:
     content: JSON = {"application/json": {"schema": {"type": "object", "additionalProperties": True}}}
     if streamed:
         content["text/event-stream"] = {"schema": {"type": "string"}}
-    errors = {"400": "Invalid request", "401": "No valid key", "403": "The key may not do this", "404": "No such model", "429": "Too many requests", "503": "No model could answer"}
-    vendor = {"schema": {"type": "object", "properties": {"error": {"type": "object", "additionalProperties": True}}, "required": ["error"]}}
+    errors = {
+        "400": "Invalid request",
+        "401": "No valid key",
+        "403": "The key may not do this",
+        "404": "No such model",
+        "429": "Too many requests",
+        "503": "No model could answer",
+    }
+    vendor = {
+        "schema": {"type": "object", "properties": {"error": {"type": "object", "additionalProperties": True}}, "required": ["error"]}
+    }
     return {"200": {"description": description, "content": content}} | {
-        status: {"description": f"{text}, in the vendor's own error shape", "content": {"application/json": vendor}} for status, text in errors.items()
+        status: {"description": f"{text}, in the vendor's own error shape", "content": {"application/json": vendor}}
+        for status, text in errors.items()
     }
 
 
@@ -30,7 +43,9 @@ OPERATIONS: dict[str, JSON] = {
     "chat_completions": {
         "operationId": "v1_chat_completions",
         "summary": "OpenAI's chat completions",
-        "description": "Any OpenAI client works with its base URL set to this server's `/v1`. `fallbacks` (model ids) and `max_cost_usd` are ours.",
+        "description": (
+            "Any OpenAI client works with its base URL set to this server's `/v1`. `fallbacks` (model ids) and `max_cost_usd` are ours."
+        ),
         "requestBody": _body(
             ["model", "messages"],
             {

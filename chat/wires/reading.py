@@ -8,8 +8,8 @@ from collections.abc import Collection, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from aiagents.lib.errors import InvalidRequest
 from agents.messages import Image
+from aiagents.lib.errors import InvalidRequest
 
 JSON = dict[str, Any]
 MAX_MESSAGES, MAX_PARTS, MAX_TOOLS = 2000, 200, 256
@@ -32,7 +32,9 @@ def text(body: JSON, name: str, *, required: bool = False, longest: int = 1_000_
     if value is None and not required:
         return ""
     if not isinstance(value, str) or (required and not value):
-        raise wrong(at + name, "must be a non-empty string" if required else "must be a string", "missing" if value is None else "invalid_type")
+        raise wrong(
+            at + name, "must be a non-empty string" if required else "must be a string", "missing" if value is None else "invalid_type"
+        )
     if len(value) > longest:
         raise wrong(at + name, f"must be at most {longest} characters")
     return value

@@ -64,7 +64,14 @@ def _message(item_id: str, text: str, status: str = "completed") -> JSON:
 
 
 def _function_call(item_id: str, call: ToolCall) -> JSON:
-    return {"id": item_id, "type": "function_call", "status": "completed", "call_id": call.call_id, "name": call.name, "arguments": call.arguments}
+    return {
+        "id": item_id,
+        "type": "function_call",
+        "status": "completed",
+        "call_id": call.call_id,
+        "name": call.name,
+        "arguments": call.arguments,
+    }
 
 
 def _reasoning(item_id: str, text: str) -> JSON:
@@ -96,16 +103,15 @@ class Events:
         return self._event("response.created", {"response": self._base}) + self._event("response.in_progress", {"response": self._base})
 
     def event(self, event: object) -> bytes:
-        kind = type(event)
-        if kind is TextDelta and event.text:
+        if isinstance(event, TextDelta) and event.text:
             start = b"" if self._open == "message" else self._close() + self._start_message()
             self._text.append(event.text)
             return start + self._event("response.output_text.delta", {**self._part(), "delta": event.text, "logprobs": []})
-        if kind is ReasoningDelta and event.text:
+        if isinstance(event, ReasoningDelta) and event.text:
             start = b"" if self._open == "reasoning" else self._close() + self._start_reasoning()
             self._text.append(event.text)
             return start + self._event("response.reasoning_summary_text.delta", {**self._summary(), "delta": event.text})
-        if kind is ToolCall:
+        if isinstance(event, ToolCall):
             return self._close() + self._tool_call(event)
         return b""
 
@@ -118,7 +124,9 @@ class Events:
     def failure(self, exc: AppError, request_id: str) -> bytes:
         error = error_object(exc, request_id)
         response = {**self._base, "status": "failed", "output": self._output, "error": {"code": "server_error", "message": exc.message}}
-        return self._close() + self._event("response.failed", {"response": response | {"error": {**response["error"], "details": error["details"]}}})
+        return self._close() + self._event(
+            "response.failed", {"response": response | {"error": {**response["error"], "details": error["details"]}}}
+        )
 
     def _item_id(self) -> str:
         return f"{ {'message': 'msg', 'reasoning': 'rs', 'call': 'fc'}[self._open or 'call'] }_{self._key}_{len(self._output)}"
@@ -140,7 +148,9 @@ class Events:
         self._open, self._text = "reasoning", []
         item = {"id": self._item_id(), "type": "reasoning", "summary": []}
         added = self._event("response.output_item.added", {"output_index": len(self._output), "item": item})
-        return added + self._event("response.reasoning_summary_part.added", {**self._summary(), "part": {"type": "summary_text", "text": ""}})
+        return added + self._event(
+            "response.reasoning_summary_part.added", {**self._summary(), "part": {"type": "summary_text", "text": ""}}
+        )
 
     def _close(self) -> bytes:
         if not self._open:
@@ -163,7 +173,9 @@ class Events:
     def _tool_call(self, call: ToolCall) -> bytes:
         item = _function_call(self._item_id(), call)
         at = {"item_id": item["id"], "output_index": len(self._output)}
-        out = self._event("response.output_item.added", {"output_index": at["output_index"], "item": {**item, "status": "in_progress", "arguments": ""}})
+        out = self._event(
+            "response.output_item.added", {"output_index": at["output_index"], "item": {**item, "status": "in_progress", "arguments": ""}}
+        )
         out += self._event("response.function_call_arguments.delta", {**at, "delta": call.arguments})
         out += self._event("response.function_call_arguments.done", {**at, "name": call.name, "arguments": call.arguments})
         out += self._event("response.output_item.done", {"output_index": at["output_index"], "item": item})

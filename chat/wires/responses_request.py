@@ -15,7 +15,18 @@ from chat.wires.openai_request import EFFORTS
 from chat.wires.reading import JSON, wrong
 
 # Accepted and without effect here: they steer the vendor's own storage, caching or what it echoes.
-_IGNORED = {"store", "metadata", "service_tier", "include", "truncation", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "user", "stream_options"}
+_IGNORED = {
+    "store",
+    "metadata",
+    "service_tier",
+    "include",
+    "truncation",
+    "safety_identifier",
+    "prompt_cache_key",
+    "prompt_cache_retention",
+    "user",
+    "stream_options",
+}
 _KNOWN = {
     "model", "input", "instructions", "stream", "tools", "tool_choice", "parallel_tool_calls", "max_output_tokens",
     "temperature", "top_p", "text", "reasoning", *_IGNORED,
@@ -117,7 +128,11 @@ def _content(item: JSON, at: str) -> tuple[Part, ...]:
             case "refusal":
                 parts.append(Text(reading.text(part, "refusal", at=where)))
             case "input_image":
-                parts.append(reading.image_from_url(reading.text(part, "image_url", required=True, longest=20_000_000, at=where), where + "image_url"))
+                parts.append(
+                    reading.image_from_url(
+                        reading.text(part, "image_url", required=True, longest=20_000_000, at=where), where + "image_url"
+                    )
+                )
             case "input_file":
                 data = reading.text(part, "file_data", required=True, longest=20_000_000, at=where)
                 head, comma, encoded = data.partition(",")

@@ -25,7 +25,9 @@ Handler = Callable[[Request], Awaitable[Response | EventStream]]
 GOALS = ("balanced", "cheapest", "fastest", "best")
 
 
-def _context(request: Request, surface: str, model: str, fallbacks: tuple[str, ...] = (), max_cost_usd: Decimal | None = None) -> CallContext:
+def _context(
+    request: Request, surface: str, model: str, fallbacks: tuple[str, ...] = (), max_cost_usd: Decimal | None = None
+) -> CallContext:
     assert request.principal
     return CallContext(
         principal=request.principal,
