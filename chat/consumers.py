@@ -18,6 +18,7 @@ from accounts.authentication import Principal, authenticate, authenticate_ticket
 from accounts.permissions import require_scope
 from aiagents.lib import jsonio
 from aiagents.lib.close_codes import SHUTTING_DOWN, TOO_LARGE, TOO_MANY
+from aiagents.lib.close_codes import AUTH_TIMED_OUT, NOT_AUTHENTICATED, SHUTTING_DOWN, TOO_LARGE, TOO_MANY
 from aiagents.lib.context import accept_request_id
 from aiagents.lib.errors import AppError, InvalidRequest, NotAuthenticated, RateLimited
 from chat import asks, origins, rights, turns
@@ -26,7 +27,6 @@ from chat.turn_log import TurnLine
 from chat.turns import Leave
 
 logger = logging.getLogger(__name__)
-NOT_AUTHENTICATED, AUTH_TIMEOUT = 4401, 4408
 PROTOCOL = "aiagents.v1"
 AUTH_SECONDS = 10.0
 # Frames of one socket per second, over a few seconds; above it the client is out of control.
@@ -118,7 +118,7 @@ class ChatConsumer(AsyncConsumer):
             async with asyncio.timeout(AUTH_SECONDS):
                 frame = await self._frame()
         except TimeoutError as exc:
-            raise Closing(AUTH_TIMEOUT) from exc
+            raise Closing(AUTH_TIMED_OUT) from exc
         except InvalidRequest as exc:
             raise NotAuthenticated from exc
         if frame is None:

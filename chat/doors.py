@@ -1,4 +1,7 @@
-"""The hot doors over HTTP: send, stream, re-attach, cancel, regenerate, edit and route. Plain ASGI, no Django stack."""
+"""The hot doors over HTTP: send, stream, re-attach, cancel, regenerate, edit and route. Plain ASGI, no Django stack.
+
+`application` also carries the foreign wires (wires/routes.py).
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from chat.models import Message
 from chat.registry import here
 from chat.turn_log import TurnLine
 from chat.turns import Leave
-from chat.wires import routes
+from chat.wires import routes as foreign_wires
 
 application = Door(authenticate=authenticate, authorize=require_scope)
 draining.on_drain(turns.drain)
@@ -211,4 +214,4 @@ _add("POST", f"messages/{_ID}/regenerate", regenerate)
 _add("POST", f"messages/{_ID}/edit", edit)
 _add("POST", "route", route, starts_work=False)
 
-routes.register(application)
+foreign_wires.register(application)
