@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
+from typing import Literal
 
 from agents import health, inflight, providers, tokens
 from agents.events import Completed, Event, ReasoningDelta, TextDelta, ToolCall, UsageReport
@@ -17,6 +18,7 @@ from aiagents.lib.errors import AppError
 from billing import ledger
 from billing.usage import Usage
 
+Status = Literal["ok", "failed", "cancelled", "interrupted"]
 # A vendor that ignores the limit on its output is cut here: bytes per token allowed, generous for every script.
 _MOST_BYTES_PER_TOKEN = 6
 _SLACK_BYTES = 1024
@@ -52,15 +54,14 @@ class Attempt:
         running, most = self.running, self.candidate.output_tokens * _MOST_BYTES_PER_TOKEN + _SLACK_BYTES
         async with aclosing(provider.whole(asked, self.target) if whole else provider.stream(asked, self.target)) as upstream:
             async for event in upstream:
-                kind = type(event)
-                if kind is TextDelta or kind is ReasoningDelta:
+                if isinstance(event, TextDelta | ReasoningDelta):
                     running.seen_bytes += tokens.size(event.text)
-                elif kind is ToolCall:
+                elif isinstance(event, ToolCall):
                     running.seen_bytes += tokens.size(event.name) + tokens.size(event.arguments)
-                elif kind is UsageReport:
+                elif isinstance(event, UsageReport):
                     self.usage = event.usage
                     continue
-                elif kind is Completed:
+                elif isinstance(event, Completed):
                     self.completed = event
                     self.usage = event.usage if event.usage is not None else self.usage
                     if self.first_at is None:
@@ -74,7 +75,7 @@ class Attempt:
                     self.completed = Completed("length", self.usage)
                     return
 
-    def outcome(self, status: str, error: AppError | None = None) -> ledger.Outcome:
+    def outcome(self, status: Status, error: AppError | None = None) -> ledger.Outcome:
         """What the ledger is told about this attempt."""
         ended = {"ok": "stop", "cancelled": "cancelled"}.get(status, "error")
         return ledger.Outcome(

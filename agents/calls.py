@@ -19,7 +19,7 @@ from django.conf import settings
 
 from accounts.authentication import Principal
 from agents import connections, health, inflight, router, tokens
-from agents.attempts import Attempt
+from agents.attempts import Attempt, Status
 from agents.difficulty import difficulty
 from agents.events import Event, ReasoningDelta, RouteFallback, Settled, Started, TextDelta, ToolCall
 from agents.messages import CompletionRequest
@@ -199,12 +199,12 @@ class _Walk:
             raise NoModelAvailable(details={"tried": self.tried}, retry_after=error.retry_after) from error
         return RouteFallback(failed, self.candidates[self.index].card.slug, error.code)
 
-    async def settle(self, status: str, error: AppError | None = None) -> Settled:
+    async def settle(self, status: Status, error: AppError | None = None) -> Settled:
         assert self.attempt
         outcome = self.attempt.outcome(status, error)
         return self._receive(self.attempt, outcome, await self.attempt.settle(outcome))
 
-    async def abandon(self, status: str) -> None:
+    async def abandon(self, status: Status) -> None:
         """Settle what is still open, whoever ended the call."""
         if self.attempt is not None and not self.attempt.closed:
             await self.settle(status)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Container
 from dataclasses import dataclass
+from typing import Any
 
 from django.conf import settings
 
@@ -53,7 +54,7 @@ async def target(card: ModelCard, max_output_tokens: int) -> Target:
     """The card's address and key. NotConfigured when there is none."""
     found = await _current()
     saved = _saved(found, card)
-    abilities = {"temperature": "temperature" in card.capabilities, "reasoning": "reasoning" in card.capabilities}
+    abilities: dict[str, Any] = {"temperature": "temperature" in card.capabilities, "reasoning": "reasoning" in card.capabilities}
     if saved is not None:
         return Target(
             provider=card.provider,

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import orjson
@@ -217,7 +217,7 @@ async def _sync() -> None:
 
 async def _exchange() -> None:
     """Send what changed here, take what changed elsewhere. Valkey away: nothing."""
-    mine = {name: _packed(state) for name, state in _states.items() if state.changed}
+    mine: dict[Any, Any] = {name: _packed(state) for name, state in _states.items() if state.changed}
     for name in mine:
         _states[name].changed = False
     try:
