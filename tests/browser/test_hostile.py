@@ -18,12 +18,16 @@ ID = "01900000-0000-7000-8000-%012d"
 FOUND = """
 () => {
   const found = [];
-  const bad = "script,iframe,object,embed,form:not(.composer):not(.login-card),base,meta,link,style,template,svg:not(.icon),video,audio,source,input:not([type=search]):not([type=file]):not(.field)";
+  const allowed = ":not([type=search]):not([type=file]):not(.field)";
+  const bad = "script,iframe,object,embed,form:not(.composer):not(.login-card),base,meta,link,style,template,svg:not(.icon),video,"
+    + "audio,source,input" + allowed;
   for (const el of document.querySelectorAll("#app *")) {
     if (el.matches(bad)) found.push(el.outerHTML.slice(0, 200));
     for (const { name, value } of el.attributes) {
-      if (name.startsWith("on") || name === "srcset" || name === "ping" || (name === "style" && el.closest(".markdown"))) found.push(`${name} in ${el.outerHTML.slice(0, 200)}`);
-      if (["href", "xlink:href"].includes(name) && el.closest(".messages") && !/^(https?:|mailto:)/.test(value)) found.push(`${name}=${value}`);
+      const hidden = name === "style" && el.closest(".markdown");
+      if (name.startsWith("on") || name === "srcset" || name === "ping" || hidden) found.push(`${name} in ${el.outerHTML.slice(0, 200)}`);
+      const leads = ["href", "xlink:href"].includes(name) && el.closest(".messages");
+      if (leads && !/^(https?:|mailto:)/.test(value)) found.push(`${name}=${value}`);
       if (name === "src" && !value.startsWith("data:image/")) found.push(`src=${value}`);
     }
     if (el.tagName === "A" && el.closest(".messages") && !(el.rel.includes("noopener") && el.target === "_blank")) found.push(el.outerHTML);
@@ -165,7 +169,8 @@ def test_a_growing_answer_looks_like_the_whole_one(visit: Open) -> None:
     one = visit(signed_in=False)
     one.page.goto(one.url)
     text = (
-        "Intro *with* `code`\nsecond line\n***\n# Title\n\n1. one\n\n   more\n2. two\n   - nested\n\n> quote\nlazy\n\n```python\nx = 1\n\n# no heading\n```\n"
+        "Intro *with* `code`\nsecond line\n***\n# Title\n\n1. one\n\n   more\n2. two\n   - nested\n\n> quote\nlazy\n\n"
+        "```python\nx = 1\n\n# no heading\n```\n"
         "|a|b|\n|-|:-:|\n|1|2|\n\nSetext\n===\n\n- [x] done\n- [ ] to do\n\n<b>no html</b>\n\n$$\nx^2\n$$\n\nEnd with $y$ and https://example.org/x.\n"
     )
     assert one.page.evaluate(SAME, text) == []

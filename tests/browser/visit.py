@@ -88,3 +88,13 @@ class Visit:
     def conversation_id(self) -> str:
         self.page.wait_for_url(re.compile(r"\?c="))
         return self.page.url.rpartition("=")[2]
+
+    def stored(self) -> list[dict[str, Any]]:
+        """The messages of the open conversation as the API has them."""
+        path = f"{self.url}/api/v1/chat/conversations/{self.conversation_id()}"
+        return self.fetch(f"{path}/messages")["results"]
+
+    def fetch(self, url: str) -> dict[str, Any]:
+        answer = self.context.request.get(url, headers={"Authorization": f"Bearer {self.access}"})
+        assert answer.ok, answer.text()
+        return answer.json()
