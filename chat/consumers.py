@@ -17,7 +17,6 @@ from django.conf import settings
 from accounts.authentication import Principal, authenticate, authenticate_ticket
 from accounts.permissions import require_scope
 from aiagents.lib import jsonio
-from aiagents.lib.close_codes import SHUTTING_DOWN, TOO_LARGE, TOO_MANY
 from aiagents.lib.close_codes import AUTH_TIMED_OUT, NOT_AUTHENTICATED, SHUTTING_DOWN, TOO_LARGE, TOO_MANY
 from aiagents.lib.context import accept_request_id
 from aiagents.lib.errors import AppError, InvalidRequest, NotAuthenticated, RateLimited

@@ -60,6 +60,7 @@ def _costs() -> Iterator[Violation]:
     booked: dict[UUID, Decimal] = defaultdict(Decimal)
     calls = UsageLog.objects.filter(message_id__gte=oldest).values_list("message_id", "cost_usd")
     for pk, cost in calls.iterator():
+        assert pk is not None
         booked[pk] += cost
     for pk, cost in told.items():
         if cost != booked[pk] and str(pk) not in open_calls:

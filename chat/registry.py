@@ -156,8 +156,8 @@ class Registry:
                 batches[turn.message_id] = (lines, turn.logged == 0)
         if batches:
             for id, end in (await turn_log.write(batches)).items():
-                if turn := self.turns.get(id):
-                    turn.logged = min(end + 1, len(turn.lines))
+                if written := self.turns.get(id):
+                    written.logged = min(end + 1, len(written.lines))
         self._unlogged = {turn for turn in self._unlogged if turn.logged < len(turn.lines)}
 
     # --- control --------------------------------------------------------------------------------

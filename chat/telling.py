@@ -21,7 +21,7 @@ from chat.turn_log import TurnLine
 
 # Bytes of text, reasoning and tool output of one turn; beyond it the turn ends as `length`.
 MOST_BYTES = 8 * 1024 * 1024
-_FINISH = {Message.Status.CANCELLED: "cancelled", Message.Status.FAILED: "error", Message.Status.INTERRUPTED: "error"}
+_FINISH: dict[str, str] = {Message.Status.CANCELLED: "cancelled", Message.Status.FAILED: "error", Message.Status.INTERRUPTED: "error"}
 
 
 class Telling:

@@ -59,7 +59,7 @@ def own_message(user_id: UUID, message_id: UUID, role: str | None = None) -> Mes
 
 
 def own_conversation(user_id: UUID, conversation_id: UUID) -> Conversation:
-    conversation = Conversation.objects.filter(id=conversation_id, user_id=user_id, deleted_at=None).first()
+    conversation = Conversation.objects.select_related("leaf").filter(id=conversation_id, user_id=user_id, deleted_at=None).first()
     if conversation is None:
         raise NotFound
     return conversation
@@ -81,10 +81,10 @@ def place(user_id: UUID, ask: Ask) -> tuple[Conversation | None, Message | None,
         return parent.conversation, _answerable(parent), None
     conversation = own_conversation(user_id, ask.conversation_id)
     if ask.parent_id is not None:
-        parent = Message.objects.filter(id=ask.parent_id, conversation=conversation).first()
-        if parent is None:
+        above = Message.objects.filter(id=ask.parent_id, conversation=conversation).first()
+        if above is None:
             raise NotFound
-        return conversation, _answerable(parent), None
+        return conversation, _answerable(above), None
     leaf = conversation.leaf
     if leaf is not None and leaf.status in Message.RUNNING:
         # A second tab asked meanwhile: its question stands beside the one being answered, none is lost.

@@ -132,7 +132,8 @@ class Turn:
 
     async def run(self) -> None:
         """To the end, whatever happens."""
-        status, error = Status.COMPLETE, None
+        status: str = Status.COMPLETE
+        error: AppError | None = None
         self._begun = True
         try:
             if self._why:

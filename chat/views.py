@@ -12,11 +12,13 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import viewsets
 from rest_framework.decorators import action
+from rest_framework.filters import SearchFilter
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
+from accounts.authentication import principal_of
 from accounts.permissions import HasScope
 from aiagents.lib.api import IdempotentMixin
 from aiagents.lib.errors import InvalidRequest
@@ -26,7 +28,8 @@ from chat.filters import ConversationFilter, ConversationSearch
 from chat.models import Conversation, Message
 from chat.serializers import ConversationSerializer, FeedbackSerializer, MessageSerializer
 
-_FILTERS = [backend for backend in api_settings.DEFAULT_FILTER_BACKENDS if backend.__name__ != "SearchFilter"]
+_DEFAULTS: list[Any] = list(api_settings.DEFAULT_FILTER_BACKENDS)
+_BACKENDS: Any = [ConversationSearch if backend is SearchFilter else backend for backend in _DEFAULTS]
 
 
 @extend_schema(tags=["chat"])
@@ -36,12 +39,12 @@ _FILTERS = [backend for backend in api_settings.DEFAULT_FILTER_BACKENDS if backe
     partial_update=extend_schema(description="Rename, pin, archive, change settings, or choose a branch by `leaf`."),
     destroy=extend_schema(description="Delete the conversation. Its costs stay in the books."),
 )
-class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):
+class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]  # DRF's stubs want wider signatures
     serializer_class = ConversationSerializer
     permission_classes = [HasScope]
     required_scope = "chat"
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
-    filter_backends = [*_FILTERS, ConversationSearch]
+    filter_backends = _BACKENDS
     filterset_class = ConversationFilter
     ordering_fields = ["updated_at", "created_at", "title"]
     ordering = ["-updated_at", "-id"]
@@ -110,7 +113,7 @@ class FeedbackView(GenericAPIView):
         """Say whether an answer was good; `rating: null` takes it back."""
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        message = tree.own_message(request.user.id, id, Message.Role.ASSISTANT)
+        message = tree.own_message(principal_of(request).user_id, id, Message.Role.ASSISTANT)
         rating = serializer.validated_data["rating"]
         message.feedback = {"up": 1, "down": -1}.get(rating)
         message.feedback_comment = serializer.validated_data["comment"] if rating else ""

@@ -32,7 +32,8 @@ class Socket:
         if origin is not None:
             headers["origin"] = origin
         self.scope = {
-            "type": "websocket", "path": path, "raw_path": path.encode(), "query_string": query, "scheme": "ws", "subprotocols": list(protocols),
+            "type": "websocket", "path": path, "raw_path": path.encode(), "query_string": query, "scheme": "ws",
+            "subprotocols": list(protocols),
             "headers": [(name.encode(), value.encode()) for name, value in headers.items()], "client": ("127.0.0.1", 5000), "root_path": "",
         }  # fmt: skip
         self.inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()

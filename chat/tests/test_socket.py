@@ -81,9 +81,11 @@ async def test_hostile_frames_are_answered_and_the_socket_lives(key, stranger, v
     nothing = "01a206ca-7a02-776f-87f4-f8ae3074d1a5"
     hostile = [
         "", "{", "[]", "null", '"x"', b"\x00\x01", '{"type":"send","type":"send"}', '{"type":"nope"}', '{"type":7}', '{"type":"send"}',
-        '{"type":"send","content":"\\u0000"}', '{"type":"send","content":"a","ref":[]}', '{"type":"send","content":"a","ref":"' + "x" * 300 + '"}',
+        '{"type":"send","content":"\\u0000"}', '{"type":"send","content":"a","ref":[]}',
+        '{"type":"send","content":"a","ref":"' + "x" * 300 + '"}',
         '{"type":"cancel"}', '{"type":"cancel","message_id":"x"}', '{"type":"resume","message_id":"' + nothing + '","after":-2}',
-        '{"type":"resume","message_id":"' + nothing + '"}', '{"type":"cancel","message_id":"' + nothing + '"}', '{"type":"send","content":"a","token":"x"}',
+        '{"type":"resume","message_id":"' + nothing + '"}', '{"type":"cancel","message_id":"' + nothing + '"}',
+        '{"type":"send","content":"a","token":"x"}',
         "[" * 90_000, '{"type":"send","content":"a","temperature":NaN}', '{"type":"resume","message_id":"' + nothing + '","x":1}',
     ]  # fmt: skip
     async with vendors(), Socket(key=key) as socket:

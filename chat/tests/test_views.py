@@ -105,7 +105,8 @@ def test_what_is_not_there_to_be_set_cannot_be_set(ann, bob, user, stranger):
     mine, theirs = said(user, "Mine"), said(stranger, "Theirs")
     path = f"{API}/{mine.conversation_id}"
     for body in (
-        {"user": str(stranger.id)}, {"id": str(uuid.uuid4())}, {"deleted_at": None}, {"title_is_set": False}, {"created_at": "2020-01-01T00:00:00Z"},
+        {"user": str(stranger.id)}, {"id": str(uuid.uuid4())}, {"deleted_at": None}, {"title_is_set": False},
+        {"created_at": "2020-01-01T00:00:00Z"},
         {"settings": {"x": 1}}, {"settings": {"temperature": 9}}, {"settings": []}, {"leaf": str(theirs.id)}, {"leaf": None}, {"leaf": "x"},
         {"title": "x" * 201}, {"pinned": "maybe"},
     ):  # fmt: skip
@@ -153,7 +154,8 @@ def test_nothing_of_anothers_is_readable_or_changeable(ann, bob, user):
 
     def answers(conversation, message):
         calls = [
-            ("get", f"{API}/{conversation}", None), ("patch", f"{API}/{conversation}", {"title": "x"}), ("delete", f"{API}/{conversation}", None),
+            ("get", f"{API}/{conversation}", None), ("patch", f"{API}/{conversation}", {"title": "x"}),
+            ("delete", f"{API}/{conversation}", None),
             ("get", f"{API}/{conversation}/messages", None), ("get", f"{API}/{conversation}/export", None),
             ("post", f"/api/v1/chat/messages/{message}/feedback", {"rating": "up"}),
         ]  # fmt: skip
