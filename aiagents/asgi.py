@@ -14,7 +14,7 @@ from typing import Any
 
 from django.core.asgi import get_asgi_application
 
-django = get_asgi_application()  # loads the apps, which the imports below need
+django: Any = get_asgi_application()  # loads the apps, which the imports below need
 
 from aiagents.lib import draining  # noqa: E402
 from aiagents.lib.close_codes import SHUTTING_DOWN  # noqa: E402

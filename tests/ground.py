@@ -33,3 +33,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         embedded.stop_valkey(DATA_DIR)
     if _own_postgres:
         embedded.stop_postgres(DATA_DIR)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say it when nobody looked at the pages: a green line must not hide it."""
+    left_out = [report for report in terminalreporter.stats.get("skipped", []) if "browser" in report.keywords]
+    if left_out:
+        terminalreporter.write_line(f"{len(left_out)} browser tests were left out: no Chromium was found.", yellow=True)

@@ -136,7 +136,7 @@ def test_a_reader_that_stops_holds_up_its_stream_and_not_our_memory(server: Serv
         time.sleep(0.7)
         first = server.state["sent"]
         time.sleep(0.2)
-        assert server.state["sent"] == first  # it waits ...
+        assert server.state["sent"] - first < 2**20  # it waits: unhindered it sends gigabytes ...
         assert 0 < first < 16 * 2**20  # ... for what the kernels' buffers hold
         assert server.rss - before < 16 * 2**20
         # One that takes nothing for VIEWER_STALL_SECONDS is hung up on, and its application told.

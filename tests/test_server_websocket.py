@@ -76,7 +76,7 @@ def test_a_reader_that_stops_is_waited_for_and_then_hung_up_on(server: ServerPro
         time.sleep(0.7)
         first = server.state["sent"]
         time.sleep(0.2)
-        assert server.state["sent"] == first
+        assert server.state["sent"] - first < 2**20  # unhindered it sends gigabytes
         assert 0 < first < 16 * 2**20
         assert server.rss - before < 16 * 2**20
         # VIEWER_STALL_SECONDS, then the close handshake's time-out.

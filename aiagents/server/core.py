@@ -29,6 +29,7 @@ from twisted.logger import globalLogBeginner
 
 from aiagents.lib import draining
 from aiagents.lib.close_codes import SHUTTING_DOWN
+from aiagents.monitoring.metrics import LOOP_LAG
 from aiagents.server.http import HTTPFactory, WebRequest
 from aiagents.server.websocket import WebSocketFactory, WebSocketProtocol
 
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 # Seconds for which an application may clean up after its client left, or after a drain that was not enough.
 CLOSE_SECONDS = 10
 CANCEL_SECONDS = 5
+LAG_WORTH_SAYING = 1.0
 
 
 class Server(DaphneServer):
@@ -62,16 +64,17 @@ class Server(DaphneServer):
         self.ws_factory = WebSocketFactory(self)
         # Twisted's own log goes nowhere; ours is `logging`.
         globalLogBeginner.beginLoggingTo([lambda _: None], redirectStandardIO=False, discardBuffer=True)
-        reactor.callLater(1, self.application_checker)  # type: ignore[attr-defined]
-        reactor.callLater(2, self.timeout_checker)  # type: ignore[attr-defined]
+        reactor.callLater(1, self.application_checker)
+        reactor.callLater(2, self.timeout_checker)
         self.listener.setblocking(False)
-        self.port = reactor.adoptStreamPort(self.listener.fileno(), self.listener.family, self.http_factory)  # type: ignore[attr-defined]
-        loop = reactor._asyncioEventloop  # type: ignore[attr-defined]
+        self.port = reactor.adoptStreamPort(self.listener.fileno(), self.listener.family, self.http_factory)
+        loop = reactor._asyncioEventloop
         asyncio.set_event_loop(loop)
         for sign in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(sign, self._signalled)
         loop.call_soon(self._start_lifespan)
-        reactor.run(installSignalHandlers=False)  # type: ignore[attr-defined]
+        loop.call_soon(self._watch_loop, loop.time())
+        reactor.run(installSignalHandlers=False)
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, signal.SIG_IGN)  # we are on our way out; a late repetition changes nothing
 
@@ -90,6 +93,15 @@ class Server(DaphneServer):
             await self.application({"type": "lifespan", "asgi": {"version": "3.0"}}, inbox.get, heard)
         except Exception:  # an application need not know of it
             log.debug("the application has no lifespan", exc_info=True)
+
+    def _watch_loop(self, due: float) -> None:
+        """How late this call is, is how long something kept the loop from everybody."""
+        loop = asyncio.get_running_loop()
+        lag = max(0.0, loop.time() - due)
+        LOOP_LAG.set(lag)
+        if lag > LAG_WORTH_SAYING:
+            log.warning("the event loop stood still for %.1f s", lag)
+        loop.call_later(1, self._watch_loop, loop.time() + 1)
 
     # --- applications ---------------------------------------------------------------------------
 

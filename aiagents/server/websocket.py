@@ -36,7 +36,7 @@ class WebSocketProtocol(DaphneWebSocketProtocol):
 
     def _pause_reading(self) -> None:
         self.transport.pauseProducing()
-        self._flooding = reactor.callLater(FLOOD_SECONDS, self._flooded)  # type: ignore[attr-defined]
+        self._flooding = reactor.callLater(FLOOD_SECONDS, self._flooded)
 
     def _resume_reading(self) -> None:
         if self._flooding is not None and self._flooding.active():

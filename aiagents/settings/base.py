@@ -6,6 +6,7 @@ import os
 import secrets
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
@@ -127,7 +128,7 @@ def database(url: str) -> dict:
     query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
     host = unquote(query.pop("host", parts.hostname or ""))
     # A pool and no CONN_MAX_AGE: persistent connections leak under ASGI, each request has its own thread.
-    options = {"pool": {"min_size": 1, "max_size": env.database_pool_size, "timeout": 10}}
+    options: dict[str, Any] = {"pool": {"min_size": 1, "max_size": env.database_pool_size, "timeout": 10}}
     options |= {key: unquote(value) for key, value in query.items()}
     return {
         "ENGINE": "django.db.backends.postgresql",
@@ -166,9 +167,7 @@ _CACHE_OPTIONS = {"socket_timeout": 2.0, "socket_connect_timeout": 0.5}
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "OPTIONS": _CACHE_OPTIONS}}
 # W001: the built-in Redis cache serves; W008: turning to HTTPS is the proxy's work, the product never speaks TLS.
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001", "security.W008"]
-CHANNEL_LAYERS = {
-    "default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL], "capacity": 1000}}
-}
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL], "capacity": 1000}}}
 
 # --- Celery -------------------------------------------------------------------------------------
 CELERY_BROKER_URL = "redis+socket://" + REDIS_URL.removeprefix("unix://") if REDIS_URL.startswith("unix://") else REDIS_URL
@@ -247,12 +246,23 @@ HOLD_KEEP_SECONDS = 86400
 
 # --- API ----------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.BearerAuthentication", "accounts.authentication.BrowsableSessionAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.authentication.BearerAuthentication",
+        "accounts.authentication.BrowsableSessionAuthentication",
+    ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["aiagents.lib.api.JSONRenderer", "rest_framework.renderers.BrowsableAPIRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["aiagents.lib.api.StrictJSONParser", "rest_framework.parsers.FormParser", "rest_framework.parsers.MultiPartParser"],
+    "DEFAULT_PARSER_CLASSES": [
+        "aiagents.lib.api.StrictJSONParser",
+        "rest_framework.parsers.FormParser",
+        "rest_framework.parsers.MultiPartParser",
+    ],
     "DEFAULT_PAGINATION_CLASS": "aiagents.lib.api.CursorPagination",
-    "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend", "rest_framework.filters.SearchFilter", "aiagents.lib.api.SafeOrderingFilter"],
+    "DEFAULT_FILTER_BACKENDS": [
+        "django_filters.rest_framework.DjangoFilterBackend",
+        "rest_framework.filters.SearchFilter",
+        "aiagents.lib.api.SafeOrderingFilter",
+    ],
     "DEFAULT_THROTTLE_CLASSES": ["aiagents.lib.throttling.ApiThrottle"],
     "EXCEPTION_HANDLER": "aiagents.lib.api.exception_handler",
     "DEFAULT_SCHEMA_CLASS": "aiagents.lib.schema.AutoSchema",

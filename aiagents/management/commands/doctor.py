@@ -44,8 +44,8 @@ def diagnose() -> Iterator[Line]:
     """Every finding, the good ones too."""
     version = ".".join(map(str, sys.version_info[:3]))
     yield ("ok", "Python", version) if sys.version_info >= (3, 11) else ("error", "Python", f"{version}; 3.11 or newer is needed.")
-    reachable = yield from _database()
-    if reachable:
+    yield from _database()
+    if connection.connection is not None:
         yield from _tables()
     yield from _store()
     yield from _vendors()
@@ -58,21 +58,20 @@ def _database() -> Iterator[Line]:
     name = "embedded PostgreSQL" if settings.EMBEDDED_POSTGRES else connection.display_name
     if settings.EMBEDDED_POSTGRES and not embedded.postgres_runs(settings.DATA_DIR):
         yield "warning", "database", "The embedded PostgreSQL is not running; `make run` starts it."
-        return False
+        return
     try:
         connection.ensure_connection()
     except Error as exc:
         yield "error", "database", f"{name} does not answer: {str(exc).strip().splitlines()[0]} Check DATABASE_URL."
-        return False
+        return
     if connection.vendor == "postgresql":
-        major = connection.pg_version // 10000
+        major = connection.pg_version // 10000  # type: ignore[attr-defined]
         if major < OLDEST_POSTGRES:
             yield "error", "database", f"PostgreSQL {major}; {OLDEST_POSTGRES} or newer is needed."
         else:
             yield "ok", "database", f"{name} {major}"
     else:
         yield "ok", "database", f"{name}; for one machine and few users"
-    return True
 
 
 def _tables() -> Iterator[Line]:
