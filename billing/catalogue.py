@@ -143,7 +143,12 @@ def _refreshed(found: _Snapshot | None) -> Catalogue:
     global _snapshot
     version = _version()
     now = time.monotonic()
-    if found is not None and version == found.version and now - found.loaded_at < settings.CATALOGUE_RELOAD_SECONDS and _valid(found.catalogue):
+    if (
+        found is not None
+        and version == found.version
+        and now - found.loaded_at < settings.CATALOGUE_RELOAD_SECONDS
+        and _valid(found.catalogue)
+    ):
         found.checked_at = now
         return found.catalogue
     try:

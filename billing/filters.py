@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import django_filters
+
 from aiagents.lib.api import StrictFilterSet
 from billing.catalogue import CAPABILITIES
 from billing.models import AIModel, UsageLog

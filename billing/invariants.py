@@ -1,8 +1,8 @@
 """What must always be true, asked of the database. Other floors register their checks in `AppConfig.ready()`.
 
-    I2  each vendor call has one hold, one end and one UsageLog row
-    I3  enforced = reported = the sum of the usage log, to the last digit
-    I4  at each admission spent + held fits the limit: above it stands only what calls already admitted overran
+I2  each vendor call has one hold, one end and one UsageLog row
+I3  enforced = reported = the sum of the usage log, to the last digit
+I4  at each admission spent + held fits the limit: above it stands only what calls already admitted overran
 """
 
 from __future__ import annotations

@@ -159,7 +159,9 @@ def _exceeded(asked: Decimal, refusals: tuple[Refusal, ...]) -> BudgetExceeded:
     details = {"budget": tightest.scope, "asked_usd": money(asked), "left_usd": money(left)}
     if tightest.scope != Budget.Scope.SYSTEM:  # what everybody together spends is not a user's to know
         details |= {"limit_usd": money(tightest.limit), "spent_usd": money(tightest.spent), "held_usd": money(tightest.held)}
-    return BudgetExceeded(f"This request may cost ${asked:.4f}; the {tightest.scope} budget has ${left:.4f} left this month.", details=details)
+    return BudgetExceeded(
+        f"This request may cost ${asked:.4f}; the {tightest.scope} budget has ${left:.4f} left this month.", details=details
+    )
 
 
 def _open_hold(call_id: UUID) -> Held:

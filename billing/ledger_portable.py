@@ -5,7 +5,6 @@ Amounts are added in Python: SQLite cannot add decimals exactly.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal

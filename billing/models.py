@@ -14,8 +14,8 @@ from aiagents.lib.ids import uuid7
 from billing.fields import MoneyField
 
 # USD per million tokens needs 6 places at most; one token of that needs 12.
-MONEY = {"max_digits": 24, "decimal_places": 12}
-RATE = {"max_digits": 14, "decimal_places": 6}
+MONEY: Any = {"max_digits": 24, "decimal_places": 12}
+RATE: Any = {"max_digits": 14, "decimal_places": 6}
 
 
 def _catalogue_changed() -> None:
@@ -177,6 +177,9 @@ class BudgetWindow(models.Model):
             models.CheckConstraint(condition=Q(spent_usd__gte=0), name="spent_not_negative"),
         ]
 
+    def __str__(self) -> str:
+        return f"{self.starts_at:%Y-%m-%d}: {self.spent_usd} + {self.held_usd}"
+
 
 class Hold(models.Model):
     """Money set aside for one vendor call that may be running. Its id is the call's id.
@@ -208,6 +211,9 @@ class Hold(models.Model):
             models.Index(fields=["heartbeat_at"], name="hold_open", condition=Q(status="open")),
             models.Index(fields=["closed_at"], name="hold_closed", condition=~Q(status="open")),
         ]
+
+    def __str__(self) -> str:
+        return f"{self.amount_usd} {self.status}"
 
 
 class UsageLogQuerySet(models.QuerySet["UsageLog"]):

@@ -48,7 +48,9 @@ class PriceList:
         found = provider.find_model(model) if provider else None
         if found is None:
             raise Unlisted(f"{self.source} does not know {vendor}/{model}")
-        stages = [(ALWAYS, found.prices)] if not isinstance(found.prices, list) else [(_day(one.constraint), one.prices) for one in found.prices]
+        stages = (
+            [(ALWAYS, found.prices)] if not isinstance(found.prices, list) else [(_day(one.constraint), one.prices) for one in found.prices]
+        )
         return tuple(Listed(day, _columns(price, f"{vendor}/{model}")) for day, price in sorted(stages, key=lambda one: one[0]))
 
 

@@ -12,7 +12,7 @@ from billing import budgets, catalogue_update, ledger, pricelist
 from billing.models import Hold
 
 logger = logging.getLogger(__name__)
-_PRUNE_MOST = 10_000
+_PAGE = 5000
 
 
 @shared_task
@@ -38,5 +38,9 @@ def update_catalogue() -> int:
 def prune_holds() -> int:
     """Delete closed holds that nobody can come back to; what they cost stands in the usage log."""
     before = budgets.database_now() - timedelta(seconds=settings.HOLD_KEEP_SECONDS)
-    old = Hold.objects.exclude(status=Hold.Status.OPEN).filter(closed_at__lt=before).order_by("closed_at").values("pk")[:_PRUNE_MOST]
-    return Hold.objects.filter(pk__in=list(old.values_list("pk", flat=True))).delete()[0]
+    old = Hold.objects.exclude(status=Hold.Status.OPEN).filter(closed_at__lt=before).order_by("closed_at")
+    pruned = 0
+    # In small transactions: a settlement must never wait for a million deletions.
+    while page := list(old.values_list("pk", flat=True)[:_PAGE]):
+        pruned += Hold.objects.filter(pk__in=page).delete()[0]
+    return pruned

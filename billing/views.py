@@ -105,7 +105,9 @@ class UsageExport(UsageBase):
     @extend_schema(
         tags=["billing"],
         parameters=[OpenApiParameter("format", enum=["csv"], description="csv is the only one")],
-        responses={(200, "text/csv"): OpenApiResponse(OpenApiTypes.BINARY, description="RFC 4180, UTF-8, newest first, a million lines at most")},
+        responses={
+            (200, "text/csv"): OpenApiResponse(OpenApiTypes.BINARY, description="RFC 4180, UTF-8, newest first, a million lines at most")
+        },
     )
     def get(self, request: Request) -> StreamingHttpResponse:
         """The same rows as `usage`, with the same filters, as CSV."""

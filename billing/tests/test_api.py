@@ -183,7 +183,8 @@ class TestUsage:
         assert len(seen) == len(set(seen)) == 7
 
     @pytest.mark.parametrize(
-        "query", ["group_by=user", "status=done", "from=yesterday", "user=1", "user__email=a", "key=1", "ordering=user__password", "cursor=x"]
+        "query",
+        ["group_by=user", "status=done", "from=yesterday", "user=1", "user__email=a", "key=1", "ordering=user__password", "cursor=x"],
     )
     def test_unknown_parameters_are_400(self, ann, query):
         assert ann.get(f"{self.path}?{query}").status_code == 400

@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal as D
+from types import SimpleNamespace
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import ApiKey, User
-from aiagents.lib.errors import BudgetExceeded, Conflict, NotAuthenticated
+from aiagents.lib.errors import BudgetExceeded, Conflict, NotAuthenticated, Unavailable
 from aiagents.lib.ids import uuid7
-from billing import budgets, ledger
-from billing.charging import Outcome, charge
-from billing.models import Budget, BudgetWindow, Hold, UsageLog
+from billing import budgets, ledger, ledger_portable, ledger_postgres
+from billing.charging import Outcome, charge, log_row
+from billing.models import AIModel, Budget, BudgetWindow, Hold, UsageLog
 from billing.pricing import ceiling_rates
 from billing.tests.making import CENT, RATES, Ledger, balances, call_of, make_user, used
 from billing.usage import Usage
@@ -25,6 +27,16 @@ pytestmark = pytest.mark.django_db
 
 def held_for(user, amount=CENT, **changes):
     return Ledger.hold(call_of(user, **changes), amount, RATES, 1000)
+
+
+@pytest.fixture(params=["native", "portable"], autouse=True)
+def store(request, monkeypatch):
+    """Everything holds for both ways to write it; on PostgreSQL both run."""
+    if request.param == "portable":
+        if connection.vendor == "sqlite":
+            pytest.skip("there it is the native one")
+        monkeypatch.setattr(ledger, "_store", lambda: ledger_portable)
+    return request.param
 
 
 @pytest.fixture
@@ -249,8 +261,6 @@ def test_charge_says_what_settle_will_write(user):
 
 
 def test_the_baseline_cost_is_what_the_baseline_model_would_have_cost(user, settings):
-    from billing.models import AIModel
-
     model = AIModel.objects.create(
         slug="dear", display_name="Dear", provider="openai", vendor_model="dear", context_window=1000, max_output_tokens=100
     )
@@ -374,7 +384,7 @@ def test_what_was_used_is_charged_even_when_the_hold_is_lost(user):
     BudgetWindow.objects.update(held_usd=0)  # a backup from before the call
     for _ in range(2):
         assert (Ledger.settle(held, used(D("0.004")))).cost_usd == D("0.004")
-    assert UsageLog.objects.count() == 1
+    assert UsageLog.objects.get().flagged == "hold_lost"
     assert balances("user", user.pk) == (D("0.004"), 0)
 
 
@@ -400,11 +410,44 @@ def test_the_first_hold_makes_the_budgets_from_the_settings(settings, db):
 
 def test_a_raw_statement_knows_every_column_of_the_log(user):
     """The PostgreSQL ledger fills UsageLog from JSON by column names: none may be missing."""
-    from billing.charging import log_row
-
     held = held_for(user)
     row = log_row(held, used(CENT), charge(held, used(CENT)), RATES)
     assert set(row) | {"created_at"} == {field.column for field in UsageLog._meta.fields}
+
+
+def test_two_late_settlements_of_a_lost_hold_charge_once(user, monkeypatch):
+    """The second one finds the first one's row only when it writes its own."""
+    held = held_for(user)
+    Hold.objects.all().delete()
+    first = Ledger.settle(held, used(D("0.004")))
+    found = ledger._first_charge
+    answers = iter([None])
+    monkeypatch.setattr(ledger, "_first_charge", lambda call_id: next(answers, found(call_id)))
+    assert Ledger.settle(held, used(D("0.009"))) == replace(first, flagged="hold_lost")
+    assert balances("user", user.pk)[0] == D("0.004")
+
+
+def test_budgets_that_cannot_be_opened_are_an_honest_503(user, monkeypatch):
+    monkeypatch.setattr(budgets, "ensure", lambda call: None)
+    with pytest.raises(Unavailable):
+        held_for(user)
+
+
+def test_an_absent_database_is_tried_once_more_and_then_said(monkeypatch):
+    tries = []
+
+    def away():
+        tries.append(1)
+        raise OperationalError
+
+    monkeypatch.setattr(ledger, "connection", SimpleNamespace(in_atomic_block=False, close=lambda: None))
+    with pytest.raises(OperationalError):
+        ledger._once_more(away)
+    assert len(tries) == 2
+    monkeypatch.setattr(ledger, "connection", SimpleNamespace(in_atomic_block=True))
+    with pytest.raises(OperationalError):
+        ledger._once_more(away)
+    assert len(tries) == 3
 
 
 @pytest.mark.django_db(transaction=True)
@@ -419,19 +462,14 @@ def test_a_repeated_hold_returns_the_first_one():
         Ledger.hold(call, CENT, RATES, 1000)
 
 
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="PostgreSQL's round trips")
-def test_hold_and_settle_are_one_statement_each(user, monkeypatch):
-    from billing import ledger_postgres
-
+def test_hold_and_settle_are_one_statement_each(user, store, monkeypatch):
+    if connection.vendor != "postgresql" or store != "native":
+        pytest.skip("PostgreSQL's round trips")
     Ledger.settle(held_for(user), used(CENT))
-    sent = []
-    execute = ledger_postgres._execute
+    sent, execute = [], ledger_postgres._execute
     monkeypatch.setattr(ledger_postgres, "_execute", lambda statement, values: sent.append(statement) or execute(statement, values))
-    from django.test.utils import CaptureQueriesContext
-
     with CaptureQueriesContext(connection) as others:
-        held = held_for(user)
-        Ledger.settle(replace(held), used(CENT))
+        Ledger.settle(held_for(user), used(CENT))
     assert len(sent) == 2
-    # The catalogue's reload (two reads) is the baseline's, and happens every few seconds only.
+    # Besides them only the catalogue may be read (for the baseline), which happens every few seconds.
     assert all("aimodel" in one["sql"] or "modelprice" in one["sql"] for one in others.captured_queries)

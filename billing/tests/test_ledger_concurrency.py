@@ -207,7 +207,9 @@ def test_a_dead_connection_is_replaced_without_the_caller_noticing(db_threads):
     async def run() -> None:
         await asyncio.gather(*[ledger.hold(call_of(user), CENT, RATES, 10) for _ in range(THREADS)])
         with another_connection() as aside:
-            aside.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+            aside.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
         await asyncio.gather(*[ledger.hold(call_of(user), CENT, RATES, 10) for _ in range(10)])
 
     async_to_sync(run)()
@@ -218,5 +220,7 @@ def test_a_dead_connection_is_replaced_without_the_caller_noticing(db_threads):
 def another_connection():
     import psycopg
 
-    params = {key: value for key, value in connection.get_connection_params().items() if key in {"dbname", "user", "password", "host", "port"}}
+    params = {
+        key: value for key, value in connection.get_connection_params().items() if key in {"dbname", "user", "password", "host", "port"}
+    }
     return psycopg.connect(**params, autocommit=True)
