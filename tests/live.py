@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import redis
+
 ROOT = Path(__file__).resolve().parents[1]
 PASSWORD = "correct horse battery staple"
 
@@ -163,9 +165,13 @@ def launch(folder: Path, worker: str = "", **settings: str) -> Live:
         "RATE_LIMIT_REQUESTS": "100000",
         "LOGIN_LIMIT_IP": "1000/m",
         "LOGIN_LIMIT_ACCOUNT": "1000/m",
+        "LOGIN_LIMIT_STRANGERS": "1000/m",
+        "REGISTER_LIMIT_IP": "1000/m",
         "SIMULATOR_PACE_MS": "0",
         **settings,
     }
+    with redis.Redis.from_url(env["REDIS_URL"]) as valkey:
+        valkey.flushdb()
     live = Live(folder, env, port, sim_port)
     live.manage("migrate", "-v0")
     live.manage("catalogue", "load")
