@@ -7,6 +7,9 @@ import socket
 
 import pytest
 
+pytest_plugins = ["tests.canary"]
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Async tests run through async_to_sync: the ORM stays on this thread and in this test's transaction."""

@@ -42,6 +42,8 @@ def things(owner: User) -> dict[str, Any]:
 
     conversation = Conversation.objects.create(user=owner, title="mine")
     question = Message.objects.create(conversation=conversation, role="user", content="a secret question", status="complete")
-    answer = Message.objects.create(conversation=conversation, parent=question, role="assistant", content="a secret answer", status="complete")
+    answer = Message.objects.create(
+        conversation=conversation, parent=question, role="assistant", content="a secret answer", status="complete"
+    )
     key = keys.create(owner, name="owned", scopes=["chat"])[0]
     return {"conversation": conversation.pk, "question": question.pk, "answer": answer.pk, "api_key": key.pk}

@@ -63,9 +63,9 @@ def _template(pattern: str) -> str:
 
 
 def _methods(callback: Any) -> set[str]:
-    if hasattr(callback, "actions"):  # a viewset: its routes say which
-        return {name.upper() for name in callback.actions} & set(METHODS)
     view = getattr(callback, "cls", None) or getattr(callback, "view_class", None)
     if view is None:
         return {"GET"}
+    if getattr(callback, "actions", None):  # a viewset: its routes say which
+        return {name.upper() for name in callback.actions if name in view.http_method_names} & set(METHODS)
     return {name.upper() for name in view.http_method_names if hasattr(view, name)} & set(METHODS)

@@ -1,0 +1,94 @@
+"""Who may call what: one row for every endpoint. An endpoint without a row fails the suite, and so does a row without one.
+
+    public                anybody, without a credential too
+    user(scope)           a user in person, and their keys with that scope; GET also keys with `read`
+    user(None)            a user in person and any of their keys
+    person                a user in person only; no key
+    admin                 an admin in person only
+
+`owned`: what the path's parameters name, as tests/cast.py makes them. A row of somebody else's must answer as an id that
+does not exist. `body`: enough to come as far as the row.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    who: str
+    scope: str | None = None
+    owned: dict[str, str] = field(default_factory=dict)
+    body: Any = None
+
+
+def user(scope: str | None, owned: dict[str, str] | None = None, body: Any = None) -> Row:
+    return Row("user", scope, owned or {}, body)
+
+
+def person(owned: dict[str, str] | None = None, body: Any = None) -> Row:
+    return Row("person", None, owned or {}, body)
+
+
+def admin(owned: dict[str, str] | None = None, body: Any = None) -> Row:
+    return Row("admin", None, owned or {}, body)
+
+
+PUBLIC = Row("public")
+_AUTH, _CHAT, _BILLING = "/api/v1/auth/", "/api/v1/chat/", "/api/v1/billing/"
+_CONVERSATION, _ANSWER, _QUESTION = {"pk": "conversation"}, {"id": "answer"}, {"id": "question"}
+_HELLO = {"content": "Hello", "model": "auto"}
+
+TABLE: dict[str, Row] = {
+    # System
+    "GET /": PUBLIC,
+    "GET /docs": PUBLIC,
+    "GET /api/schema/": PUBLIC,
+    "GET /health": PUBLIC,
+    "GET /health/ready": PUBLIC,
+    "GET /metrics": PUBLIC,
+    "GET /api/v1/system/info": PUBLIC,
+    # Accounts
+    f"POST {_AUTH}register": PUBLIC,
+    f"POST {_AUTH}login": PUBLIC,
+    f"POST {_AUTH}refresh": PUBLIC,
+    f"POST {_AUTH}logout": PUBLIC,
+    f"POST {_AUTH}logout-all": person(),
+    f"POST {_AUTH}password": person(),
+    f"POST {_AUTH}ws-ticket": user(None),
+    f"GET {_AUTH}profile": user("billing"),
+    f"PATCH {_AUTH}profile": person(),
+    f"GET {_AUTH}api-keys": person(),
+    f"POST {_AUTH}api-keys": person(),
+    f"DELETE {_AUTH}api-keys/{{id}}": person({"id": "api_key"}),
+    # Billing
+    f"GET {_BILLING}models": user("billing"),
+    f"GET {_BILLING}summary": user("billing"),
+    f"GET {_BILLING}usage": user("billing"),
+    f"GET {_BILLING}usage/export": user("billing"),
+    # Chat
+    f"POST {_CHAT}send": user("chat"),
+    f"POST {_CHAT}stream": user("chat"),
+    f"POST {_CHAT}route": user("chat"),
+    f"GET {_CHAT}stream/{{id}}": user("chat", _ANSWER),
+    f"POST {_CHAT}messages/{{id}}/cancel": user("chat", _ANSWER),
+    f"POST {_CHAT}messages/{{id}}/regenerate": user("chat", _ANSWER, {}),
+    f"POST {_CHAT}messages/{{id}}/edit": user("chat", _QUESTION, _HELLO),
+    f"POST {_CHAT}messages/{{id}}/feedback": user("chat", _ANSWER, {"rating": "up"}),
+    f"GET {_CHAT}conversations": user("chat"),
+    f"POST {_CHAT}conversations": user("chat"),
+    f"GET {_CHAT}conversations/{{pk}}": user("chat", _CONVERSATION),
+    f"PATCH {_CHAT}conversations/{{pk}}": user("chat", _CONVERSATION, {"title": "x"}),
+    f"DELETE {_CHAT}conversations/{{pk}}": user("chat", _CONVERSATION),
+    f"GET {_CHAT}conversations/{{pk}}/messages": user("chat", _CONVERSATION),
+    f"GET {_CHAT}conversations/{{pk}}/export": user("chat", _CONVERSATION),
+    # Foreign wires
+    "POST /v1/chat/completions": user("chat"),
+    "POST /v1/responses": user("chat"),
+    "POST /v1/messages": user("chat"),
+    "POST /v1/messages/count_tokens": user("chat"),
+    "GET /v1/models": user("chat"),
+    "GET /v1/models/{model}": user("chat"),
+}
