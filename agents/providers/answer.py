@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from agents.events import Completed, Event, FinishReason, ReasoningDelta, TextDelta, ToolCall, UsageReport
-from agents.providers.errors import ProviderBadResponse, ProviderTruncated
+from agents.providers.errors import ProviderBadResponse, ProviderError, ProviderTruncated
 from aiagents.lib.jsonio import clean_text
 from billing.usage import Usage
 
@@ -25,6 +25,7 @@ class Answer(ABC):
     def __init__(self) -> None:
         self.finish: FinishReason | None = None
         self.closed = False
+        self.error: ProviderError | None = None
         self.usage: Usage | None = None
         self.calls = 0
         self._reported = True
@@ -42,7 +43,10 @@ class Answer(ABC):
         """The vendor's one JSON answer."""
 
     def feed(self, payloads: list[bytes]) -> list[Event]:
-        """Our events out of those that came together; neighbouring pieces of text are one."""
+        """Our events out of those that came together; neighbouring pieces of text are one.
+
+        What was said before an error is given out first: the error waits in `error`.
+        """
         try:
             for payload in payloads:
                 if payload == b"[DONE]":
@@ -53,9 +57,12 @@ class Answer(ABC):
                 except orjson.JSONDecodeError:
                     event = json.loads(payload)  # half a surrogate pair is legal JSON, though orjson refuses it
                 self.take(event)
-        except NOT_THE_WIRE as exc:
-            raise ProviderBadResponse("The model's vendor sent an event that cannot be read.") from exc
-        return self.drain()
+            return self.drain()
+        except ProviderError as exc:
+            self.error = exc
+        except NOT_THE_WIRE:
+            self.error = ProviderBadResponse("The model's vendor sent an event that cannot be read.")
+        return self.drain_what_fits()
 
     def feed_whole(self, body: bytes) -> list[Event]:
         try:
@@ -78,6 +85,12 @@ class Answer(ABC):
             self._reported = True
             out.append(UsageReport(self.usage))
         return out
+
+    def drain_what_fits(self) -> list[Event]:
+        try:
+            return self.drain()
+        except ProviderError:  # the text itself is the error: too much of it
+            return []
 
     def text(self, piece: str) -> None:
         if self._kind is not TextDelta:
@@ -127,7 +140,7 @@ class Answer(ABC):
 
 
 def whole_number(value: Any) -> int:
-    """A token count as vendors send it; what is none counts 0."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value or abs(value) > 2**62:
-        return 0 if not isinstance(value, int | float) or value != value else 2**62
-    return int(value)
+    """A token count as vendors send it; what is no number counts 0, what no column holds is clamped."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        return 0
+    return int(max(-(2**62), min(value, 2**62)))

@@ -38,6 +38,9 @@ class HttpProvider(ABC):
 
     kind: str
 
+    async def prepare(self, target: Target, *, stream: bool) -> None:  # noqa: B027  # most have nothing to prepare
+        """What is done once per model and key, outside the time that the vendor is given."""
+
     @abstractmethod
     async def post(self, request: CompletionRequest, target: Target, *, stream: bool) -> httpx2.Response:
         """The vendor's answer with status 200, its body unread when streamed; else the SDK's or transport's error."""
@@ -52,8 +55,9 @@ class HttpProvider(ABC):
 
     async def stream(self, request: CompletionRequest, target: Target) -> AsyncGenerator[Event, None]:
         answer, loop = self.answer(target), asyncio.get_running_loop()
-        began = loop.time()
         with self.errors(target):
+            await self.prepare(target, stream=True)
+            began = loop.time()
             async with limit(settings.LLM_FIRST_TOKEN_TIMEOUT, "first_token"):
                 response = await self.post(request, target, stream=True)
             upstream = Upstream(response, began)
@@ -62,6 +66,8 @@ class HttpProvider(ABC):
                     while not answer.closed and (payloads := await upstream.next()) is not None:
                         for event in answer.feed(payloads):
                             yield event
+                        if answer.error is not None:
+                            raise answer.error
                         if answer.finish is not None:
                             upstream.finished()
                 except (ProviderTimeout, ProviderTruncated):
@@ -80,6 +86,7 @@ class HttpProvider(ABC):
         # Nothing is heard until all is written: the allowance grows with what may be written.
         allowed = settings.LLM_FIRST_TOKEN_TIMEOUT + settings.LLM_WHOLE_SECONDS_PER_TOKEN * output_limit(request, target)
         with self.errors(target):
+            await self.prepare(target, stream=False)
             async with limit(min(allowed, settings.LLM_TOTAL_TIMEOUT), "total"):
                 response = await self.post(request, target, stream=False)
             for event in answer.feed_whole(response.content):
@@ -154,7 +161,7 @@ class Upstream:
         self._loop = asyncio.get_running_loop()
         self._size = 0
         self.started = False
-        self._waiting = False
+        self._waiting = self._salvaged = False
         self._heard, self._patience, self._phase = began, settings.LLM_FIRST_TOKEN_TIMEOUT, "first_token"
         self._deadline = began + settings.LLM_TOTAL_TIMEOUT
         self._expired: ProviderTimeout | None = None
@@ -170,7 +177,9 @@ class Upstream:
                 try:
                     data = await self._read()
                 except (aiohttp.ClientError, OSError) as exc:
-                    raise self._expired or self._broken(exc) from exc
+                    data = self._unread()
+                    if not data:
+                        raise self._expired or self._broken(exc) from exc
                 if not data:
                     return None
                 self._size += len(data)
@@ -207,6 +216,14 @@ class Upstream:
     def close(self) -> None:
         self._timer.cancel()
         self._body.close()
+
+    def _unread(self) -> bytes:
+        """What arrived before the connection broke: aiohttp raises before it gives it out. Once; then nothing is left."""
+        if self._salvaged:
+            return b""
+        self._salvaged = True
+        content = self._body.content
+        return b"".join(content._buffer)[content._buffer_offset :]
 
     def _broken(self, exc: Exception) -> ProviderError:
         cause = {"cause": type(exc).__name__}

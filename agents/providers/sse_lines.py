@@ -26,9 +26,10 @@ class EventSplitter:
         if b"\r" in data:  # Gemini ends its lines so; a CR that is still without its LF waits in the tail
             data = data.replace(b"\r\n", b"\n")
         head, found, self._tail = data.rpartition(b"\n\n")
-        if len(self._tail) > self._limit or len(head) > self._limit + 2 * 65536:
-            raise ProviderBadResponse("The model's vendor sent an event without end.", details={"limit_bytes": self._limit})
         if not found:
+            # Events that came before the endless one were given out already.
+            if len(self._tail) > self._limit:
+                raise ProviderBadResponse("The model's vendor sent an event without end.", details={"limit_bytes": self._limit})
             return None
         return [payload for event in head.split(b"\n\n") if (payload := _payload(event))]
 

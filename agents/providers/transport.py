@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import Any, TypeVar
 
 import aiohttp
 import httpx2
+from aiohttp.client_proto import ResponseHandler
 from django.conf import settings
 from yarl import URL
 
@@ -105,11 +107,22 @@ def network_errors() -> Iterator[None]:
         raise httpx2.ReadError(type(exc).__name__) from exc
 
 
+class _Handler(ResponseHandler):
+    """aiohttp forgets who reads a body whose chunked framing breaks (seen in 3.14): the reader would wait until its time-out."""
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        payload = self._payload
+        super().connection_lost(exc)
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
+            payload.set_exception(aiohttp.ClientPayloadError("the body's framing is broken"))
+
+
 class _Pool:
     """What one event loop owns: the session with its connections, and the SDKs' clients that share it."""
 
     def __init__(self) -> None:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=60)
+        connector._factory = functools.partial(_Handler, loop=asyncio.get_running_loop())  # type: ignore[assignment]
         self.session = aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False, timeout=_NO_LIMIT
         )

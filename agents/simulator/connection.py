@@ -133,6 +133,8 @@ class Connection(asyncio.Protocol):
 
     def _drop(self) -> None:
         """Reset, not close: the client sees an error, no clean end."""
+        if self.seen is not None:
+            self.seen.ended_at = time.monotonic()
         self.seen = None
         if (sock := self.transport.get_extra_info("socket")) is not None and not self.transport.is_closing():
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -112,7 +112,8 @@ def _odd(behaviour: Behaviour) -> Script | None:
 
 
 def _streamed(wire: Any, behaviour: Behaviour, events: list[bytes], pace: float, first: float | None) -> Script:
-    name, ending = wire.__name__.rpartition(".")[2], "keep"
+    name = wire.__name__.rpartition(".")[2]
+    ending: Ending = "keep"
     if (pieces := behaviour.count("die")) is not None:
         events, ending = events[: _LEAD[name] + pieces], "cut"
     at = min(len(events), max(1, len(events) // 2) if (asked := behaviour.count("at")) is None else asked)

@@ -65,6 +65,11 @@ class Simulator:
     def open_connections(self) -> int:
         return len(self._connections)
 
+    @property
+    def busy_connections(self) -> int:
+        """Those with a request that is not fully answered."""
+        return sum(connection.seen is not None for connection in self._connections)
+
     def plan(self, model: str, faults: list[str]) -> None:
         """The next calls of `model` are answered so, one entry each ("ok" for a good one); then as usual."""
         self._plans[model].extend([parse(fault) for fault in faults])
@@ -101,7 +106,9 @@ class Simulator:
             seen.model = known[0]
             if not (self._plans.get(seen.model) or self._always):
                 return known[1]
-        body = seen.body or {}
+        body = seen.body
+        if not isinstance(body, dict):
+            raise ValueError("the body is no object")
         prompt = wire.read(body, path)
         seen.model = prompt.model
         planned = self._planned(prompt.model)

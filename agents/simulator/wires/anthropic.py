@@ -45,7 +45,8 @@ def read(body: Obj, path: str) -> Prompt:
         lengths.append(length)
     prompt.tools = [(str(tool.get("name")), tool.get("input_schema") or {}) for tool in body.get("tools") or []]
     choice = body.get("tool_choice") or {}
-    prompt.tool_choice = choice.get("name") or {"any": "required"}.get(choice.get("type"), choice.get("type", "auto"))
+    kind = str(choice.get("type", "auto"))
+    prompt.tool_choice = str(choice.get("name") or {"any": "required"}.get(kind, kind))
     wanted = (body.get("output_config") or {}).get("format") or {}
     prompt.json_schema = (wanted.get("schema") or {}) if wanted.get("type") == "json_schema" else None
     prompt.stop = list(body.get("stop_sequences") or [])

@@ -108,7 +108,7 @@ def stream(prompt: Prompt, answer: Answer, usages: list[Count], body: Obj) -> li
         seen += tokens(str(part.get("text", "")))
         usage = _usage(Count(usages[0].input, usages[0].cached, seen if not part.get("thought") else 0, 0)) if usages else None
         chunks.append(_chunk(prompt, [part], None, usage))
-    ends = [_usage(count) for count in usages] or [None]
+    ends: list[Obj | None] = [_usage(count) for count in usages] or [None]
     chunks += [_chunk(prompt, [] if number else [parts[-1]], _finish(prompt, answer), usage) for number, usage in enumerate(ends)]
     return [sse(chunk) for chunk in chunks]
 

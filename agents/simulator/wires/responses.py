@@ -12,7 +12,7 @@ __all__ = ["error", "error_event", "read", "stream", "whole"]
 
 def read(body: Obj, path: str) -> Prompt:
     given = body.get("input") or ""
-    items = [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
+    items: list[Obj] = [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
     prompt = Prompt(model=str(body.get("model", "")), system=str(body.get("instructions") or ""), messages=len(items))
     length = len(prompt.system.encode())
     for item in items:
