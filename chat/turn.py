@@ -31,8 +31,6 @@ logger = logging.getLogger(__name__)
 Status = Message.Status
 # What runs: `agents.calls.stream`, or an agent's runner. Yields events, puts every settled call into the list.
 Source = Callable[[CompletionRequest, CallContext, list[Settled]], AsyncGenerator[events.Event, None]]
-# A stream that broke off after its first words is an interruption; the vendor's or our own refusal is a failure.
-_CUT = frozenset({"provider_truncated", "provider_timeout"})
 # Seconds that a cancelled turn waits for the receipt of the call it cut off, and between two tries to store an end.
 _RECEIPT_WAITS = 3.0
 _STORE_EVERY = 0.5
@@ -148,7 +146,8 @@ class Turn:
                 status = Status.INTERRUPTED
                 error = Unavailable("The server was shut down while it wrote; the text is kept.", code="interrupted")
         except AppError as exc:
-            status, error = (Status.INTERRUPTED if exc.code in _CUT and self.told.started else Status.FAILED), exc
+            # What broke off after its first words is an interruption; the vendor's or our own refusal is a failure.
+            status, error = (Status.INTERRUPTED if exc.retryable and self.told.text else Status.FAILED), exc
         except Exception:
             logger.exception("turn_failed", extra={"message_id": str(self.message_id)})
             status, error = Status.FAILED, AppError()

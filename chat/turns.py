@@ -145,10 +145,13 @@ async def drain(seconds: float) -> None:
     registry = here()
     if running := {turn.task for turn in registry.running() if turn.task}:
         await asyncio.wait(running, timeout=seconds - min(2.0, seconds / 4))
-    for turn in registry.running():
-        turn.cancel("interrupted")
-    deadline = asyncio.get_running_loop().time() + 3.0
-    while rest := {turn.task for turn in registry.running() if turn.task} | registry.loose:  # their rows, logs and titles
-        await asyncio.wait(rest, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
-        if asyncio.get_running_loop().time() >= deadline:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + 3.0
+    while loop.time() < deadline:
+        for turn in registry.running():  # each time: one that was just being started is a turn by now
+            turn.cancel("interrupted")
+        # Their ends, rows and logs, and titles.
+        rest = {turn.task for turn in registry.running() if turn.task} | registry.loose
+        if not rest:
             return
+        await asyncio.wait(rest, timeout=0.1)

@@ -127,13 +127,21 @@ async def test_a_stream_that_is_cut_is_interrupted_with_its_text_and_an_honest_e
     error = json.loads(data)
     assert kind == "error" and error["error"]["type"] == "provider_error"
     stored = await Message.objects.aget(id=turn.message_id)
-    assert (
-        stored.status in ("interrupted", "failed")
-        and stored.content == text_of(lines) != ""
-        and stored.error["code"] == error["error"]["code"]
-    )
+    assert stored.status == "interrupted" and stored.content == text_of(lines) != "" and stored.error["code"] == error["error"]["code"]
     assert error["message"]["content"] == stored.content and stored.last_seq == seq
     assert (await UsageLog.objects.aget(message_id=turn.message_id)).cost_usd == stored.cost_usd > 0
+
+
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "claude-haiku-4-5", "gemini-2.5-flash"])
+@pytest.mark.parametrize("fault", ["eof", "half", "cut", "error", "badjson"])
+async def test_every_vendor_that_breaks_off_leaves_an_interrupted_answer_with_its_text(principal, vendors, model, fault):
+    async with vendors():
+        turn = await begin(principal, f"[[sim:chunks=12,pace=2,{fault}]] Story", model=model)
+        lines = await collect(turn.view())
+    stored = await Message.objects.aget(id=turn.message_id)
+    assert lines[-1][1] == "error" and stored.status == "interrupted", stored.error
+    assert stored.content == text_of(lines) != "" and stored.cost_usd > 0 and stored.error["type"] == "provider_error"
+    assert await UsageLog.objects.filter(message_id=turn.message_id).acount() == 1
 
 
 async def test_an_interrupted_answer_can_be_carried_on(principal, vendors):
