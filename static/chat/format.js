@@ -38,8 +38,6 @@ export function duration(milliseconds) {
   return `${Math.floor(milliseconds / 60000)} min ${Math.round((milliseconds % 60000) / 1000)} s`;
 }
 
-export const plural = (number, word) => `${count(number)} ${word}${Number(number) === 1 ? "" : "s"}`;
-
 export function bytes(value) {
   return value < 1024 * 1024 ? `${Math.max(1, Math.round(value / 1024))} KB` : `${(value / 1024 / 1024).toFixed(1)} MB`;
 }
