@@ -14,24 +14,10 @@ from django.utils import timezone
 from unfold.admin import ModelAdmin, TabularInline
 
 from accounts import audit
+from accounts.admin import ReadOnly, staff
 from accounts.models import User
 from billing import budgets
 from billing.models import AIModel, Budget, BudgetWindow, Hold, ModelPrice, UsageLog
-
-
-class ReadOnly(ModelAdmin):
-    """The ledger writes these, and nobody else."""
-
-    show_full_result_count = False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 class PriceInline(TabularInline):
@@ -74,7 +60,7 @@ class AIModelAdmin(ModelAdmin):
 
     @admin.display(description="USD per million tokens, in / out")
     def price(self, model: AIModel) -> str:
-        current = next(iter(model.past_prices), None)
+        current = next(iter(getattr(model, "past_prices", ())), None)
         return f"{current.input.normalize():f} / {current.output.normalize():f}" if current else "unknown"
 
     @admin.action(description="Switch on", permissions=["change"])
@@ -89,17 +75,17 @@ class AIModelAdmin(ModelAdmin):
         for model in queryset:
             model.enabled = enabled
             model.save(update_fields=["enabled", "updated_at"])
-            audit.record("model.enable" if enabled else "model.disable", actor=request.user, target=model)
+            audit.record("model.enable" if enabled else "model.disable", actor=staff(request), target=model)
 
     def save_model(self, request: HttpRequest, obj: AIModel, form: forms.ModelForm, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        audit.record("model.update" if change else "model.create", actor=request.user, target=obj, details={"fields": form.changed_data})
+        audit.record("model.update" if change else "model.create", actor=staff(request), target=obj, details={"fields": form.changed_data})
 
     def save_formset(self, request: HttpRequest, form: forms.ModelForm, formset: Any, change: bool) -> None:
         super().save_formset(request, form, formset, change)
         for price in formset.new_objects:
             details = {"input": str(price.input), "output": str(price.output), "from": price.effective_from.isoformat()}
-            audit.record("model.price", actor=request.user, target=form.instance, details=details)
+            audit.record("model.price", actor=staff(request), target=form.instance, details=details)
 
 
 class BudgetForm(forms.ModelForm):
@@ -147,11 +133,11 @@ class BudgetAdmin(ModelAdmin):
             saved.save(update_fields=["time_zone", "updated_at"])
         obj.pk, obj._state.adding = saved.pk, False
         details = {"limit_usd": None if obj.limit_usd is None else str(obj.limit_usd), "time_zone": obj.time_zone}
-        audit.record("budget.set", actor=request.user, target=saved, details=details)
+        audit.record("budget.set", actor=staff(request), target=saved, details=details)
 
     @admin.display(description="whose")
     def whose(self, budget: Budget) -> str:
-        if budget.scope == Budget.Scope.USER:
+        if budget.scope == Budget.Scope.USER and budget.scope_id is not None:
             user = User.objects.filter(pk=budget.scope_id).only("email").first()
             return user.email if user else str(budget.scope_id)
         return str(budget.scope_id or "everybody")
@@ -175,6 +161,7 @@ class BudgetAdmin(ModelAdmin):
 
 @admin.register(UsageLog)
 class UsageLogAdmin(ReadOnly):
+    show_full_result_count = False
     list_display = ["created_at", "user", "model", "status", "purpose", "input_tokens", "output_tokens", "cost_usd", "flagged", "simulated"]
     list_filter = ["status", "provider", "purpose", "surface", "estimated", "simulated", "created_at"]
     search_fields = ["=call_id", "=group_id", "=request_id", "user__email", "=model"]
@@ -184,6 +171,7 @@ class UsageLogAdmin(ReadOnly):
 
 @admin.register(Hold)
 class HoldAdmin(ReadOnly):
+    show_full_result_count = False
     list_display = ["id", "status", "amount_usd", "output_tokens_seen", "created_at", "heartbeat_at", "closed_at"]
     list_filter = ["status"]
     search_fields = ["=id"]

@@ -137,7 +137,7 @@ def set_key_budget(key_id: UUID, limit: Decimal | None) -> None:
 def key_budgets(ids: Iterable[UUID]) -> Mapping[UUID, Decimal | None]:
     """Limits of those of the keys that have one."""
     rows = Budget.objects.filter(scope=Scope.KEY, scope_id__in=list(ids)).exclude(limit_usd=None)
-    return dict(rows.values_list("scope_id", "limit_usd"))
+    return {scope_id: limit for scope_id, limit in rows.values_list("scope_id", "limit_usd") if scope_id is not None}
 
 
 def of_call(call: Call) -> Q:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Literal
 from uuid import UUID
@@ -52,7 +52,8 @@ class Call:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Call:
         known = {field.name for field in fields(cls)}
-        return cls(**{key: UUID(value) if key in _UUIDS and value else value for key, value in data.items() if key in known})
+        values: dict[str, Any] = {key: UUID(value) if key in _UUIDS and value else value for key, value in data.items() if key in known}
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,10 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a call ended. `usage` None: the vendor reported nothing. `started` False: it never began to work."""
+    """How a call ended. `usage` None: the vendor reported nothing. `started` False: it never began to work.
+
+    `partial`: the vendor's count was not its last one, as when a stream breaks off: what we have seen counts, too.
+    """
 
     status: Literal["ok", "failed", "cancelled", "interrupted"]
     usage: Usage | None
@@ -83,6 +87,7 @@ class Outcome:
     latency_ms: int = 0
     ttft_ms: int | None = None
     started: bool = True
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,8 @@ def charge(held: Held, outcome: Outcome) -> Charge:
         cost = min(pricing.cost(held.rates, usage), held.amount)
     else:
         usage = outcome.usage.clean()
+        if outcome.partial:
+            usage, estimated = replace(usage, output_tokens=max(usage.output_tokens, outcome.output_tokens_seen)), True
         cost = pricing.cost(held.rates, usage)
         if _absurd(held, usage, cost):
             usage, cost, estimated = _estimate(held, outcome), held.amount, True

@@ -101,14 +101,14 @@ def rows_cost_what_they_say() -> Iterator[Violation]:
 
 def limits_hold() -> Iterator[Violation]:
     """I4, wherever the limit was not lowered below what was spent already."""
-    for window in BudgetWindow.objects.select_related("budget").exclude(budget__limit_usd=None):
-        budget, taken = window.budget, window.spent_usd + window.held_usd
-        if taken <= budget.limit_usd or (budget.lowered_at and budget.lowered_at >= window.starts_at):
+    for window in BudgetWindow.objects.select_related("budget"):
+        budget, limit, taken = window.budget, window.budget.limit_usd, window.spent_usd + window.held_usd
+        if limit is None or taken <= limit or (budget.lowered_at and budget.lowered_at >= window.starts_at):
             continue
         during = {"created_at__gte": window.starts_at, "created_at__lt": window.ends_at}
         overrun = budgets.usage_of(budget).filter(**during).aggregate(total=exact_sum("overrun_usd"))["total"]
-        if taken - overrun > budget.limit_usd:
-            yield Violation("I4", f"{budget} {window.starts_at:%Y-%m}: {taken} of {budget.limit_usd} taken, only {overrun} by overrun")
+        if taken - overrun > limit:
+            yield Violation("I4", f"{budget} {window.starts_at:%Y-%m}: {taken} of {limit} taken, only {overrun} by overrun")
 
 
 def _spent(scope: str, starts_at: Any, ends_at: Any) -> dict[str, Decimal]:

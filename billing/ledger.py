@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -188,7 +189,7 @@ async def _baseline() -> Rates | None:
 
 
 async def _in_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    return await in_db(_once_more, function, *args, **kwargs)
+    return await in_db(partial(_once_more, function, *args, **kwargs))
 
 
 def _once_more(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

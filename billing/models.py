@@ -18,13 +18,28 @@ MONEY: Any = {"max_digits": 24, "decimal_places": 12}
 RATE: Any = {"max_digits": 14, "decimal_places": 6}
 
 
-def _catalogue_changed() -> None:
-    from billing import catalogue  # it reads these models
+class CatalogueRow(models.Model):
+    """A row of the catalogue: every process hears of its change. (`QuerySet.update` tells nobody; they reload in seconds.)"""
 
-    catalogue.invalidate()
+    class Meta:
+        abstract = True
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        super().save(*args, **kwargs)
+        self._tell()
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        deleted = super().delete(*args, **kwargs)
+        self._tell()
+        return deleted
+
+    def _tell(self) -> None:
+        from billing import catalogue  # it reads these models
+
+        catalogue.invalidate()
 
 
-class AIModel(models.Model):
+class AIModel(CatalogueRow):
     """One model that may be asked for by `slug`. What it can do is data, kept by the catalogue and staff."""
 
     class Provider(models.TextChoices):
@@ -71,17 +86,8 @@ class AIModel(models.Model):
     def __str__(self) -> str:
         return self.slug
 
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        super().save(*args, **kwargs)
-        _catalogue_changed()
 
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        deleted = super().delete(*args, **kwargs)
-        _catalogue_changed()
-        return deleted
-
-
-class ModelPrice(models.Model):
+class ModelPrice(CatalogueRow):
     """Rates in USD per million tokens, from a moment on. Never edited once used: a new price is a new row.
 
     Above `tier_threshold` input tokens (long context) the `tier_*` rates hold for the whole call.
@@ -111,15 +117,6 @@ class ModelPrice(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model_id}: {self.input}/{self.output} from {self.effective_from:%Y-%m-%d}"
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        super().save(*args, **kwargs)
-        _catalogue_changed()
-
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        deleted = super().delete(*args, **kwargs)
-        _catalogue_changed()
-        return deleted
 
 
 class Budget(models.Model):

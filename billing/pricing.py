@@ -46,7 +46,8 @@ class Rates:
     def from_json(cls, data: dict[str, Any]) -> Rates:
         """The rates that `as_json` wrote."""
         plain = {"tier_threshold", "source", "unknown"}
-        return cls(**{key: value if key in plain else Decimal(value) for key, value in data.items()})
+        values: dict[str, Any] = {key: value if key in plain else Decimal(value) for key, value in data.items()}
+        return cls(**values)
 
 
 @dataclass(frozen=True, slots=True)

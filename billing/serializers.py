@@ -37,7 +37,7 @@ class PriceSerializer(serializers.Serializer):
     tier_cached_input = Money(allow_null=True)
     tier_cache_write = Money(allow_null=True)
     tier_output = Money(allow_null=True)
-    source = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]  # a field of this name is a field
 
 
 class ModelSerializer(serializers.ModelSerializer):

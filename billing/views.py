@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import HttpRequest, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer, extend_schema
 from rest_framework.generics import GenericAPIView, ListAPIView
@@ -16,7 +16,7 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import ApiKey
+from accounts.models import ApiKey, User
 from accounts.permissions import HasScope
 from aiagents.lib.api import JSONRenderer
 from aiagents.lib.db import in_db
@@ -38,7 +38,13 @@ class BillingView(GenericAPIView):
     permission_classes = [HasScope]
     required_scope = ApiKey.Scope.BILLING
 
-    def finalize_response(self, request: HttpRequest, response: Any, *args: Any, **kwargs: Any) -> Any:
+    @property
+    def user(self) -> User:
+        """Who asks: HasScope lets nobody in without an account."""
+        assert isinstance(self.request.user, User)
+        return self.request.user
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
         response["Cache-Control"] = "no-store"
         return response
@@ -71,7 +77,7 @@ class UsageBase(BillingView):
     def get_queryset(self) -> QuerySet[UsageLog]:
         if getattr(self, "swagger_fake_view", False):
             return UsageLog.objects.none()
-        return UsageLog.objects.filter(user=self.request.user)
+        return UsageLog.objects.filter(user=self.user)
 
 
 class Usage(UsageBase, ListAPIView):
@@ -129,7 +135,7 @@ class Summary(BillingView):
     @extend_schema(tags=["billing"], responses=SummarySerializer)
     def get(self, request: Request) -> Response:
         """Month to date, the budget, and the forecast to the month's end with its range."""
-        return Response(self.get_serializer(reports.month_of(request.user)).data)
+        return Response(self.get_serializer(reports.month_of(self.user)).data)
 
 
 async def _csv(rows: QuerySet[UsageLog]) -> AsyncGenerator[bytes, None]:
