@@ -43,3 +43,11 @@ def _fresh_valkey(request: pytest.FixtureRequest):
 
     sync_client().flushdb()
     yield
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport():
+    """What a test logged may hold lone surrogates; the report of a parallel run must be UTF-8."""
+    outcome = yield
+    report = outcome.get_result()
+    report.sections = [(name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections]

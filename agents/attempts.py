@@ -87,6 +87,8 @@ class Attempt:
             latency_ms=round((time.monotonic() - self.began) * 1000),
             ttft_ms=self.ttft_ms,
             started=self.started or self.usage is not None,
+            # Some vendors count the input first and the output as it grows: such a count is final only with the end.
+            partial=self.usage is not None and (self.completed is None or self.completed.usage is None),
         )
 
     async def settle(self, outcome: ledger.Outcome) -> ledger.Charge:

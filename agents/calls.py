@@ -202,7 +202,12 @@ class _Walk:
     async def settle(self, status: Status, error: AppError | None = None) -> Settled:
         assert self.attempt
         outcome = self.attempt.outcome(status, error)
-        return self._receive(self.attempt, outcome, await self.attempt.settle(outcome))
+        try:
+            charge = await self.attempt.settle(outcome)
+        except asyncio.CancelledError:  # the settlement goes on behind us, and this is what it will write
+            self._receive(self.attempt, outcome, ledger.charge(self.attempt.held, outcome))
+            raise
+        return self._receive(self.attempt, outcome, charge)
 
     async def abandon(self, status: Status) -> None:
         """Settle what is still open, whoever ended the call."""

@@ -26,7 +26,7 @@ if find_spec("chat.pages"):
 
     urlpatterns.append(path("", pages.index, name="index"))
 
-handler400 = "aiagents.handlers.bad_request"
-handler403 = "aiagents.handlers.permission_denied"
-handler404 = "aiagents.handlers.not_found"
-handler500 = "aiagents.handlers.server_error"
+handler400 = "aiagents.lib.error_views.bad_request"
+handler403 = "aiagents.lib.error_views.permission_denied"
+handler404 = "aiagents.lib.error_views.not_found"
+handler500 = "aiagents.lib.error_views.server_error"

@@ -27,7 +27,7 @@ async def give(principal: Principal, question: Message, answer: Message, *, surf
     """Ask for a title, charged to the same user as `title`. Without money, model or luck the first words stay."""
     if not settings.CHAT_TITLES:
         return
-    told = f"Question:\n{question.content[:1500]}\n\nAnswer:\n{answer.content[:500]}"
+    told = f"{question.content[:1500]}\n\nThe answer to this began so:\n{answer.content[:500]}"
     request = CompletionRequest((messages.Message("user", (messages.Text(told),)),), _SYSTEM, max_output_tokens=24)
     context = calls.CallContext(
         principal=principal, purpose="title", surface=surface, request_id=request_id, group_id=uuid7(), requested_model="auto",

@@ -111,6 +111,20 @@ async def test_after_the_first_token_no_other_model_speaks_and_what_came_is_paid
     await in_db(exact)
 
 
+@pytest.mark.parametrize("model", ["gpt-4o-mini", "claude-3-haiku", "gemini-1.5-flash"])
+async def test_a_stream_that_breaks_off_is_charged_for_what_was_seen_with_every_vendor(context, vendor, model):
+    received: list = []
+    async with vendor():
+        with pytest.raises(ProviderError):
+            async with aclosing(calls.stream(ask("[[sim:chunks=40,size=20,pace=5,die=12]] go on"), context(model))) as events:
+                async for event in events:
+                    received.append(event)
+    row = await UsageLog.objects.aget()
+    assert row.output_tokens >= len(text_of(received)) // 4 > 20
+    assert row.estimated and row.input_tokens > 0
+    await in_db(exact)
+
+
 @pytest.mark.parametrize(("fault", "error"), [("400", ProviderBadRequest), ("400,context", ContextTooLong)])
 async def test_a_refused_prompt_is_the_callers_and_costs_one_request(context, vendor, fault, error):
     async with vendor() as sim:

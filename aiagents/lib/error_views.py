@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from html import escape
 from http import HTTPStatus
 from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
-from django.templatetags.static import static
+from django.template.loader import render_to_string
 
 from aiagents.lib import context
 from aiagents.lib.errors import (
@@ -41,12 +40,6 @@ _CLASSES = {
         Unavailable,
     )
 }
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{status} {title}</title><link rel="stylesheet" href="{style}"></head>
-<body class="error-page"><main><p class="status">{status}</p><h1>{title}</h1><p>{message}</p><p><a href="/">Back to the start</a></p>
-<p class="request">Request {request_id}</p></main></body></html>
-"""
 
 
 def is_api(path: str) -> bool:
@@ -58,7 +51,7 @@ def error_of_status(status: int) -> AppError:
     """The error that a bare status stands for."""
     if status in _CLASSES:
         return _CLASSES[status]()
-    error = AppError() if status >= 500 else InvalidRequest(HTTPStatus(status).phrase + "." if status in iter(HTTPStatus) else None)
+    error = AppError() if status >= 500 else InvalidRequest(HTTPStatus(status).phrase + "." if status in [*HTTPStatus] else None)
     error.status = status
     return error
 
@@ -69,21 +62,12 @@ def render(request: HttpRequest, error: AppError) -> HttpResponse:
     if is_api(request.path) or "text/html" not in request.headers.get("accept", ""):
         response = HttpResponse(dumps(error.body(request_id)), status=error.status, content_type="application/json")
     else:
-        title = HTTPStatus(error.status).phrase if error.status in iter(HTTPStatus) else "Error"
-        page = _PAGE.format(
-            status=error.status, title=escape(title), message=escape(error.message), request_id=escape(request_id), style=escape(_style())
-        )
+        title = HTTPStatus(error.status).phrase if error.status in [*HTTPStatus] else "Error"
+        page = render_to_string("error.html", {"title": title, "message": error.message, "request_id": request_id})
         response = HttpResponse(page, status=error.status)
     if error.retry_after is not None:
         response["Retry-After"] = str(max(1, round(error.retry_after)))
     return response
-
-
-def _style() -> str:
-    try:
-        return static("error.css")
-    except Exception:  # a static files manifest that is missing must not turn an error into another
-        return settings.STATIC_URL + "error.css"
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None, **_: Any) -> HttpResponse:

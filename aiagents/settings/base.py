@@ -315,7 +315,7 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
     }
 }
-CSRF_FAILURE_VIEW = "aiagents.handlers.csrf_failure"
+CSRF_FAILURE_VIEW = "aiagents.lib.error_views.csrf_failure"
 # Web processes and workers count into files here; /metrics adds them up. Must be set before prometheus_client loads.
 os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(DATA_DIR / "metrics"))
 METRICS_TOKEN = env.metrics_token.get_secret_value() if env.metrics_token else ""
