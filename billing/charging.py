@@ -115,17 +115,23 @@ def charge(held: Held, outcome: Outcome) -> Charge:
         cost = min(pricing.cost(held.rates, usage), held.amount)
     else:
         usage = outcome.usage.clean()
-        if outcome.partial:
-            usage, estimated = replace(usage, output_tokens=max(usage.output_tokens, outcome.output_tokens_seen)), True
         cost = pricing.cost(held.rates, usage)
         if _absurd(held, usage, cost):
             usage, cost, estimated = _estimate(held, outcome), held.amount, True
             flags.append("usage_absurd")
+        elif outcome.partial:
+            # What the vendor had not counted yet is estimated, so it alone takes the cost no higher than the hold.
+            usage, estimated = replace(usage, output_tokens=max(usage.output_tokens, _seen(outcome))), True
+            cost = max(cost, min(pricing.cost(held.rates, usage), held.amount))
     return Charge(usage, cost, estimated, ",".join(flags), max(Decimal(0), cost - held.amount))
 
 
 def _estimate(held: Held, outcome: Outcome) -> Usage:
-    return Usage(input_tokens=max(1, held.input_tokens), output_tokens=min(max(0, outcome.output_tokens_seen), ABSURD_TOKENS))
+    return Usage(input_tokens=max(1, held.input_tokens), output_tokens=_seen(outcome))
+
+
+def _seen(outcome: Outcome) -> int:
+    return min(max(0, outcome.output_tokens_seen), ABSURD_TOKENS)
 
 
 def _absurd(held: Held, usage: Usage, cost: Decimal) -> bool:

@@ -221,6 +221,21 @@ def test_an_estimate_is_never_more_than_was_held(user):
     assert (charged.cost_usd, charged.overrun_usd) == (CENT, 0)
 
 
+@pytest.mark.parametrize(
+    ("reported", "seen", "output", "cost"),
+    [
+        (100, 40, 100, "0.001"),  # the vendor had counted more than we saw
+        (100, 250, 250, "0.0025"),  # and less
+        (100, 10**7, 10**7, "0.01"),  # our own count never takes it above the hold
+        (1500, 2000, 2000, "0.015"),  # which the vendor's may
+    ],
+)
+def test_a_count_that_was_not_the_last_is_completed_by_what_was_seen(user, reported, seen, output, cost):
+    outcome = Outcome("interrupted", Usage(output_tokens=reported), output_tokens_seen=seen, partial=True)
+    charged = Ledger.settle(held_for(user), outcome)
+    assert (charged.usage.output_tokens, charged.cost_usd, charged.estimated) == (output, D(cost), True)
+
+
 @pytest.mark.parametrize("usage", [Usage(input_tokens=10**15), Usage(output_tokens=21_000), Usage(output_tokens=10**9 + 1)])
 def test_absurd_usage_is_charged_at_the_hold_and_flagged(user, usage):
     charged = Ledger.settle(held_for(user), Outcome("ok", usage))
