@@ -96,7 +96,8 @@ def scope(
         pairs = [(b"host", b"testserver"), *pairs]
     return {
         "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
-        "path": unquote(path.decode("latin-1")), "raw_path": path, "root_path": "", "query_string": query, "headers": pairs, "client": [peer, 50000], "server": ["testserver", 80],
+        "path": unquote(path.decode("latin-1")), "raw_path": path, "root_path": "", "query_string": query, "headers": pairs,
+        "client": [peer, 50000], "server": ["testserver", 80],
     }  # fmt: skip
 
 
