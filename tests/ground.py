@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from aiagents import embedded
@@ -19,6 +20,12 @@ _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 _own_postgres = _own_valkey = False
 if not os.environ.get("DATABASE_URL"):
     os.environ["DATABASE_URL"], _own_postgres = embedded.start_postgres(DATA_DIR), True
+if _own_postgres and not _WORKER:
+    # Nothing here needs to outlive a power cut; every test that empties tables would wait for the disk.
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as _connection:
+        for _setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            _connection.execute(f"ALTER SYSTEM SET {_setting} = off")
+        _connection.execute("SELECT pg_reload_conf()")
 if not os.environ.get("REDIS_URL"):
     os.environ["REDIS_URL"], _own_valkey = embedded.start_valkey(DATA_DIR), True
 if _WORKER:
