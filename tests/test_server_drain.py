@@ -49,7 +49,7 @@ def test_what_takes_longer_than_the_grace_is_cut_and_may_clean_up(server: Server
         server.process.send_signal(signal.SIGTERM)
         assert b"cut" in read_all(client)
     assert server.stop() == 0
-    assert 2 <= time.monotonic() - begun < 6
+    assert 2 <= time.monotonic() - begun < 15
 
 
 def test_callbacks_run_and_the_port_answers_to_the_end(server: ServerProcess):
@@ -80,8 +80,8 @@ def test_idle_servers_end_at_once_and_a_second_signal_ends_waiting(server: Serve
         time.sleep(1.2)
         begun = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
-        server.process.wait(5)
-        assert time.monotonic() - begun < 1
+        server.process.wait(10)
+        assert time.monotonic() - begun < 4  # and not 60
 
 
 def test_a_taken_port_is_said_in_words(server: ServerProcess, tmp_path: Path):
@@ -113,24 +113,27 @@ def children(server: ServerProcess) -> list[psutil.Process]:
 
 
 def pids(server: ServerProcess) -> set[int]:
-    found = set()
+    """Of the processes that answer, two at most."""
+    found: set[int] = set()
     for _ in range(60):
-        with server.connect() as client:
+        if len(found) == 2:
+            break
+        with server.connect(30) as client:  # the parent listens before its children serve
             client.sendall(b"GET /state HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
             found.add(int(read_all(client).partition(b'"pid": ')[2].partition(b"}")[0]))
     return found
 
 
 def test_two_processes_share_the_port_and_a_dead_one_is_replaced(pair: ServerProcess):
-    assert wait_for(lambda: len(pids(pair)) == 2, 10)
+    assert wait_for(lambda: len(pids(pair)) == 2, 40)
     victim = children(pair)[0]
     victim.kill()
     assert wait_for(lambda: len(children(pair)) == 2 and victim.pid not in [child.pid for child in children(pair)], 10)
-    assert wait_for(lambda: len(pids(pair)) == 2, 10)
+    assert wait_for(lambda: len(pids(pair)) == 2, 40)
 
 
 def test_sigterm_drains_all_processes_and_leaves_none(pair: ServerProcess):
-    assert wait_for(lambda: len(pids(pair)) == 2, 10)
+    assert wait_for(lambda: len(pids(pair)) == 2, 40)
     family = children(pair)
     with ask(pair, "/slow?1") as client:
         pair.process.send_signal(signal.SIGTERM)
@@ -141,7 +144,7 @@ def test_sigterm_drains_all_processes_and_leaves_none(pair: ServerProcess):
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="the kernel's notice of a parent's death is Linux")
 def test_killing_the_parent_leaves_no_child(pair: ServerProcess):
-    assert wait_for(lambda: len(pids(pair)) == 2, 10)
+    assert wait_for(lambda: len(pids(pair)) == 2, 40)
     family = children(pair)
     pair.process.kill()
     pair.process.wait()

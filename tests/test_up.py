@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -86,12 +88,15 @@ class Installation:
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory):
-    made = Installation(tmp_path_factory.mktemp("up"))
+def installation():
+    # Not under pytest's folder: every pytest that starts closes that to others, and as root PostgreSQL is another user.
+    folder = Path(tempfile.mkdtemp(prefix="aiagents-up-"))
+    made = Installation(folder)
     yield made
     if made.process is not None and made.process.poll() is None:
         made.stop(signal.SIGKILL)
     embedded.remove(made.data)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def gone(processes: list[psutil.Process]) -> bool:
@@ -165,7 +170,7 @@ def test_after_kill_9_nothing_is_left_but_the_databases_and_the_next_start_recov
     servers = [process for process in installation.everyone() if process.name() in {"valkey-server", "postgres"}]
     assert len(servers) > 2
     installation.stop(signal.SIGKILL)
-    assert wait_for(lambda: gone(children), 15)
+    assert wait_for(lambda: gone(children), 15), [child for child in children if child.is_running()]
     for server in servers:  # the power goes
         try:
             server.kill()

@@ -100,21 +100,21 @@ def _signal(child: subprocess.Popen, sign: signal.Signals) -> None:
         os.kill(child.pid, sign)
 
 
-def spawn(command: Sequence[str], **options: Any) -> subprocess.Popen:
-    """A child in a session of its own (Ctrl-C reaches only its parent) that is told to end when its parent is killed.
+def spawn(command: Sequence[str], orphaned: signal.Signals = signal.SIGTERM, **options: Any) -> subprocess.Popen:
+    """A child in a session of its own (Ctrl-C reaches only its parent) that gets the signal `orphaned` when its parent is killed.
 
     The kernel (Linux) watches the *thread* that calls this: call it from the main thread.
     """
-    return subprocess.Popen(command, start_new_session=True, preexec_fn=_end_with_parent, **options)
+
+    def watch_parent() -> None:
+        if _libc is not None:
+            _libc.prctl(_PR_SET_PDEATHSIG, orphaned)
+
+    return subprocess.Popen(command, start_new_session=True, preexec_fn=watch_parent, **options)
 
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 _PR_SET_PDEATHSIG = 1
-
-
-def _end_with_parent() -> None:
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def own_command() -> list[str]:

@@ -100,7 +100,8 @@ class Command(BaseCommand):
         family.add(Child("worker", [*celery, "worker", "-n", "worker@%h", "-Q", "celery", "-c", "4", *quiet], WORKER_GRACE))
         # Sweeps have a process of their own: long tasks can never keep them waiting.
         family.add(Child("keeper", [*celery, "worker", "-n", "keeper@%h", "-Q", "housekeeping", "-P", "solo", *quiet], WORKER_GRACE))
-        family.add(Child("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile="], BEAT_GRACE))
+        # Beat keeps nothing in memory that matters, and was seen to hang on SIGTERM once its output had no reader.
+        family.add(Child("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile="], BEAT_GRACE, orphaned=signal.SIGKILL))
         self.models = models
         self.logins, self.key = demo.seed() if settings.ENVIRONMENT != "production" else ([], "")
         connections.close_all()
