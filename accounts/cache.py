@@ -110,15 +110,12 @@ def _start_listening() -> None:
 
 async def _listen() -> None:
     global _heard_at
-    task = asyncio.current_task()
-    assert task is not None
-    # redis-py swallows a cancellation that meets it while connecting; the task itself remembers.
-    while not task.cancelling():
+    while not valkey.leaving():
         client = valkey.blocking_client()
         try:
             async with client.pubsub() as pubsub:
                 await pubsub.subscribe(CHANNEL)
-                while not task.cancelling():
+                while not valkey.leaving():
                     message = await pubsub.get_message(timeout=PING_EVERY)
                     if message is None:
                         await pubsub.ping()  # the answer comes as a message; none for SILENCE seconds: we are alone

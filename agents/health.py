@@ -208,12 +208,11 @@ def _keep_syncing() -> None:
 
 async def _sync() -> None:
     """Exchange with the other processes until nothing has happened here for a while."""
-    idle, me = 0, asyncio.current_task()
-    # redis-py loses a cancellation that comes while it connects: so it is asked for as well.
-    while idle < _IDLE_SYNCS and not (me and me.cancelling()):
+    idle = 0
+    while idle < _IDLE_SYNCS and not valkey.leaving():
         idle = 0 if any(state.changed for state in _states.values()) else idle + 1
         await _exchange()
-        if not (me and me.cancelling()):
+        if not valkey.leaving():
             await asyncio.sleep(_SYNC_SECONDS)
 
 

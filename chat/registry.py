@@ -164,12 +164,14 @@ class Registry:
 
     async def _listen(self) -> None:
         """Stop the turns that somebody stops in another process."""
-        while True:
+        while not valkey.leaving():
             client = valkey.blocking_client()
             try:
                 async with client.pubsub() as channel:
                     await channel.subscribe(CONTROL)
                     await self._missed()
+                    if valkey.leaving():
+                        return
                     async for message in channel.listen():
                         if message["type"] == "message":
                             self.cancel(UUID(message["data"].decode()))

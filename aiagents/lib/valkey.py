@@ -30,6 +30,13 @@ def blocking_client() -> redis.asyncio.Redis:
     return redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=0.5)
 
 
+def leaving() -> bool:
+    """Whether the running task was cancelled. redis-py 8.1 loses a cancellation that comes while it connects, so that
+    every loop around this client must ask, or it outlives its event loop's end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 @cache
 def sync_client() -> redis.Redis:
     """The process's client for sync code."""
