@@ -95,7 +95,7 @@ def error_of(exc: Exception) -> AppError | None:
         case exceptions.UnsupportedMediaType():
             return UnsupportedMediaType()
         case exceptions.Throttled():
-            return RateLimited(retry_after=exc.wait)
+            return RateLimited(retry_after=getattr(exc, "wait", None))
         case exceptions.APIException():
             error = InvalidRequest(_sentence(exc)) if exc.status_code < 500 else Unavailable(_sentence(exc))
             error.status = exc.status_code

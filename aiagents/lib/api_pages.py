@@ -68,7 +68,7 @@ class Term:
 class CursorPagination(pagination.CursorPagination):
     """`{"next", "previous", "results"}`, newest first unless ordered otherwise; `?page_size=` 1 to 100."""
 
-    ordering = "-id"
+    ordering: Any = "-id"
     page_size_query_param = "page_size"
     max_page_size = 100
     page_size_query_description = "Rows on a page, 1 to 100."
@@ -95,7 +95,7 @@ class CursorPagination(pagination.CursorPagination):
             return ordering
         return (*ordering, "-pk" if ordering[0].startswith("-") else "pk")
 
-    def paginate_queryset(self, queryset: QuerySet, request: Request, view: Any = None) -> list[Any]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: Any = None) -> list[Any]:
         self.request, self.base_url = request, request.build_absolute_uri()
         size = self.get_page_size(request)
         self.ordering = self.get_ordering(request, queryset, view)
@@ -119,7 +119,7 @@ class CursorPagination(pagination.CursorPagination):
 
     def _link(self, cursor: str | None) -> str | None:
         return (
-            replace_query_param(remove_query_param(self.base_url, self.cursor_query_param), self.cursor_query_param, cursor)
+            replace_query_param(remove_query_param(self.base_url or "", self.cursor_query_param), self.cursor_query_param, cursor)
             if cursor
             else None
         )

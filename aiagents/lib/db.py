@@ -40,7 +40,7 @@ async def in_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
         return await sync_to_async(function)(*args, **kwargs)
     context = contextvars.copy_context()
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_executor(), lambda: context.run(_call, function, *args, **kwargs))
+    return await loop.run_in_executor(_executor(), lambda: context.run(lambda: _call(function, *args, **kwargs)))
 
 
 def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

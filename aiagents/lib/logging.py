@@ -157,7 +157,7 @@ _LEVELS = {
 }
 
 
-def _to_record(_: Any, __: str, event: dict[str, Any]) -> tuple[tuple[dict[str, Any]], dict[str, Any]]:
+def _to_record(_: Any, __: str, event: Any) -> Any:
     """structlog's event as the record's message; our formatters write it."""
     event.pop("logger", None)
     exc_info = event.pop("exc_info", None)

@@ -33,7 +33,9 @@ class _Middleware:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
-        return self.asynchronously(request) if iscoroutinefunction(self) else self.synchronously(request)
+        if iscoroutinefunction(self):
+            return self.asynchronously(request)  # type: ignore[unreachable,attr-defined]  # mypy takes the check for a type
+        return self.synchronously(request)
 
     def synchronously(self, request: HttpRequest) -> HttpResponseBase:
         raise NotImplementedError
@@ -101,9 +103,9 @@ def _end(request: HttpRequest, response: HttpResponseBase, begun: float) -> Http
                 response[name] = bare[name]
     response["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
     html = response.get("Content-Type", "").startswith("text/html")
-    for name, value in headers.security():
-        if name != b"content-security-policy":
-            response.setdefault(name.decode(), value.decode())
+    for header, value in headers.security():
+        if header != b"content-security-policy":
+            response.setdefault(header.decode(), value.decode())
         elif api and not html:
             response["Content-Security-Policy"] = value.decode()
     response.setdefault("Cache-Control", "no-store")

@@ -17,7 +17,7 @@ class ApiThrottle(BaseThrottle):
 
     def allow_request(self, request: Request, view: Any) -> bool:
         """True, or `RateLimited` with the contract's error."""
-        principal = request.auth if hasattr(request.auth, "rate_limit") else None
+        principal: Any = request.auth if hasattr(request.auth, "rate_limit") else None
         if principal is None and getattr(request.user, "is_authenticated", False):
             principal = _Session(request.user.pk)
         if principal is not None:

@@ -80,7 +80,7 @@ class _Replies(asyncio.Protocol):
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._loop = asyncio.get_running_loop()
 
-    def ask(self, command: tuple[str | int | bytes, ...]) -> asyncio.Future[Any]:
+    def ask(self, command: tuple[Any, ...]) -> asyncio.Future[Any]:
         reply = self._loop.create_future()
         self._waiting.append(reply)
         self.transport.write(hiredis.pack_command(command))
