@@ -5,6 +5,7 @@ Served by `python -m aiagents.server`; any ASGI server takes it (`uvicorn aiagen
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aiagents.settings")
@@ -16,6 +17,7 @@ from django.core.asgi import get_asgi_application
 
 django: Any = get_asgi_application()  # loads the apps, which the imports below need
 
+from agents import providers  # noqa: E402
 from aiagents.lib import draining  # noqa: E402
 from aiagents.lib.close_codes import SHUTTING_DOWN  # noqa: E402
 from aiagents.lib.context import accept_request_id  # noqa: E402
@@ -87,6 +89,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
         message = await receive()
         if message["type"] == "lifespan.startup":
             house.keep()
+            asyncio.get_running_loop().run_in_executor(None, providers.warm)
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             draining.begin()

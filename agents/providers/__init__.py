@@ -27,3 +27,9 @@ def provider(kind: str) -> Provider:
         raise NotConfigured(f"There is no provider of the kind {kind!r}.")
     module, name = _ADAPTERS[kind]
     return getattr(importlib.import_module(module), name)()
+
+
+def warm() -> None:
+    """Import every adapter now, in a thread at start-up: else the first caller of a process waits for the SDKs."""
+    for kind in KINDS:
+        provider(kind)
