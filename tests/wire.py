@@ -170,5 +170,16 @@ async def product(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """The whole product's paths: its hot doors, and Django behind them."""
     for door in asgi.doors():
         if door.matches(scope):
-            return await door(scope, receive, send)
+            await door(scope, receive, send)
+            return await _quiet()
     await django(scope, receive, send)
+
+
+async def _quiet(seconds: float = 10) -> None:
+    """Wait for the turns that a request began: they outlive it, and may not outlive its test."""
+    from chat import registry  # needs Django's apps
+
+    here = registry.here()
+    async with asyncio.timeout(seconds):
+        while here.turns or here.loose:
+            await asyncio.sleep(0.005)
