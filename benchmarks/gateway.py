@@ -76,7 +76,7 @@ async def measure(target: load.Target, meter: Meter | None, scenario: str, amoun
 
 
 def start_litellm(command: str, folder: Path, sim_port: int, database: str) -> tuple[subprocess.Popen, load.Target]:
-    """LiteLLM's proxy with keys, spend and a database, as its users run it."""
+    """LiteLLM's proxy; with keys, spend and a database where `database` names one that its Prisma engine can reach."""
     port = free_port()
     config = folder / "litellm.yaml"
     config.write_text(
@@ -84,7 +84,9 @@ def start_litellm(command: str, folder: Path, sim_port: int, database: str) -> t
         f"      api_base: http://127.0.0.1:{sim_port}/v1\n      api_key: sk-sim\n"
         "general_settings:\n  master_key: sk-bench\nlitellm_settings:\n  num_retries: 0\n"
     )
-    env = os.environ | {"DATABASE_URL": database, "LITELLM_LOG": "ERROR", "NO_PROXY": "*", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    env = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
+    env |= {"DATABASE_URL": database} if database else {}
+    env |= {"LITELLM_LOG": "ERROR", "NO_PROXY": "*", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     log = (folder / "litellm.log").open("wb")
     process = subprocess.Popen(
         [command, "--config", str(config), "--port", str(port), "--host", "127.0.0.1"],
