@@ -14,7 +14,7 @@ run: $(VENV)/.base ## everything in this terminal: page, API, worker, its own Po
 	@exec $(PY) manage.py up
 
 test: $(VENV)/.dev ## the whole suite, two at a time, on servers of its own
-	@$(PY) -m pytest -n 2 --dist loadgroup $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.dev ## style, types, migrations, deployment checks, OpenAPI
 	@PY=$(PY) .ci/lint

@@ -22,8 +22,8 @@ import pytest
 from aiagents import demo, embedded
 from tests.server_process import ROOT, free_port, wait_for
 
-# One installation for the whole file: its tests stay together when the suite runs in parallel.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("up")]
+# One installation for the whole file: `--dist loadfile` keeps its tests together when the suite runs in parallel.
+pytestmark = pytest.mark.slow
 INHERITED = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "DJANGO_SETTINGS_MODULE", "SIMULATOR", "PROMETHEUS_MULTIPROC_DIR")
 
 
