@@ -21,8 +21,6 @@ from agents import providers  # noqa: E402
 from aiagents.lib import draining  # noqa: E402
 from aiagents.lib.close_codes import SHUTTING_DOWN  # noqa: E402
 from aiagents.lib.context import accept_request_id  # noqa: E402
-from aiagents.lib.errors import AppError, Unavailable  # noqa: E402
-from aiagents.lib.jsonio import dumps  # noqa: E402
 from chat import house  # noqa: E402
 from chat.doors import application as door  # noqa: E402
 from chat.routing import websocket_application  # noqa: E402
@@ -40,9 +38,6 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             await _answer(send, 200, b'{"status":"ok"}', accept_request_id(None))
         elif not door.matches(scope):
             await django(scope, receive, send)
-        elif draining.active() and _starts_work(scope):
-            error = Unavailable("The server is shutting down; try again in a moment.", code="shutting_down")
-            await _refuse(scope, send, error)
         else:
             await door(scope, receive, send)
     elif kind == "websocket":
@@ -56,26 +51,13 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await _lifespan(receive, send)
 
 
-def _starts_work(scope: Scope) -> bool:
-    """Stopping, reading and re-attaching stay possible to the end."""
-    return scope["method"] == "POST" and not scope["path"].endswith("/cancel")
-
-
-async def _refuse(scope: Scope, send: Send, error: AppError) -> None:
-    offered = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
-    request_id = accept_request_id(offered)
-    headers = [(b"retry-after", b"%d" % draining.RETRY_AFTER), (b"connection", b"close")]
-    await _answer(send, error.status, dumps(error.body(request_id)), request_id, headers)
-
-
-async def _answer(send: Send, status: int, body: bytes, request_id: str, more: list[tuple[bytes, bytes]] | None = None) -> None:
+async def _answer(send: Send, status: int, body: bytes, request_id: str) -> None:
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
         (b"x-request-id", request_id.encode()),
-        *(more or []),
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -130,6 +130,9 @@ class Events:
         delta = {"delta": {"stop_reason": _STOP[settled.finish_reason], "stop_sequence": None}, "usage": _paid(settled)}
         return opened + self._close() + _event("message_delta", delta) + _event("message_stop", {})
 
+    def failure(self, exc: AppError, request_id: str) -> bytes:
+        return b"event: error\ndata: " + dumps(error_object(exc, request_id)) + b"\n\n"
+
     def _delta(self, kind: str, block: JSON, head: bytes, text: str) -> bytes:
         start = b"" if self._open == kind else self._close() + self._start(kind, block)
         return b'%bevent: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":%b%b}}\n\n' % (
@@ -166,7 +169,3 @@ def error_object(exc: AppError, request_id: str) -> JSON:
 def error(exc: AppError, request_id: str) -> tuple[int, bytes, dict[str, str]]:
     """Status, body and headers. 402 is this wire's own billing error; it is not worth a retry."""
     return exc.status, dumps(error_object(exc, request_id)), {"x-should-retry": "false"} if exc.status == 402 else {}
-
-
-def error_event(exc: AppError, request_id: str) -> bytes:
-    return b"event: error\ndata: " + dumps(error_object(exc, request_id)) + b"\n\n"

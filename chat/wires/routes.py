@@ -22,6 +22,7 @@ from chat.wires import anthropic_answer, anthropic_request, openai_answer, opena
 from chat.wires.openapi import OPERATIONS
 
 Handler = Callable[[Request], Awaitable[Response | EventStream]]
+EventWriter = anthropic_answer.Events | responses_answer.Events
 GOALS = ("balanced", "cheapest", "fastest", "best")
 
 
@@ -154,12 +155,11 @@ async def responses(request: Request) -> Response | EventStream:
         return Response(body=responses_answer.whole(answer, asked.body), headers=_cost_headers([answer.settled]))
     events = calls.stream(asked.request, context)
     started = await _first(events)
-    return EventStream(_responses_stream(request.request_id, events, responses_answer.Events(started, asked.body)))
+    return EventStream(_written(request.request_id, events, responses_answer.Events(started, asked.body)))
 
 
-async def _responses_stream(
-    request_id: str, events: AsyncGenerator[Event, None], writer: responses_answer.Events
-) -> AsyncGenerator[bytes, None]:
+async def _written(request_id: str, events: AsyncGenerator[Event, None], writer: EventWriter) -> AsyncGenerator[bytes, None]:
+    """A call's events as a wire's writer puts them; an error after the stream began is the writer's to say."""
     async with aclosing(events):
         yield writer.opening()
         try:
@@ -184,23 +184,7 @@ async def messages(request: Request) -> Response | EventStream:
         return Response(body=anthropic_answer.whole(answer), headers=_cost_headers([answer.settled]))
     events = calls.stream(asked.request, context)
     started = await _first(events)
-    return EventStream(_anthropic_stream(request.request_id, events, started, tokens.estimate_input(asked.request)))
-
-
-async def _anthropic_stream(
-    request_id: str, events: AsyncGenerator[Event, None], started: Started, input_tokens: int
-) -> AsyncGenerator[bytes, None]:
-    writer = anthropic_answer.Events(started, input_tokens)
-    async with aclosing(events):
-        yield writer.opening()
-        try:
-            async for event in events:
-                if type(event) is Settled:
-                    yield writer.finish(event)
-                elif piece := writer.event(event):
-                    yield piece
-        except AppError as exc:
-            yield anthropic_answer.error_event(exc, request_id)
+    return EventStream(_written(request.request_id, events, anthropic_answer.Events(started, tokens.estimate_input(asked.request))))
 
 
 async def count_tokens(request: Request) -> Response:
