@@ -6,32 +6,41 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='ProviderConnection',
+            name="ProviderConnection",
             fields=[
-                ('id', models.UUIDField(default=aiagents.lib.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('slug', models.SlugField(unique=True)),
-                ('name', models.CharField(max_length=100)),
-                ('kind', models.CharField(choices=[('openai', 'OpenAI'), ('anthropic', 'Anthropic'), ('google', 'Google'), ('openai_compatible', 'OpenAI-compatible')], max_length=20)),
-                ('base_url', models.URLField(max_length=300)),
-                ('api_key_encrypted', models.TextField(blank=True, editable=False)),
-                ('requires_finish_reason', models.BooleanField(default=True)),
-                ('sends_usage', models.BooleanField(default=True)),
-                ('allow_private_address', models.BooleanField(default=False, help_text='for servers in your own network, such as Ollama')),
-                ('is_default', models.BooleanField(default=False, help_text="replaces the vendor's key from the environment")),
-                ('enabled', models.BooleanField(default=True)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False)),
-                ('updated_at', models.DateTimeField(auto_now=True)),
+                ("id", models.UUIDField(default=aiagents.lib.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("slug", models.SlugField(unique=True)),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("openai", "OpenAI"),
+                            ("anthropic", "Anthropic"),
+                            ("google", "Google"),
+                            ("openai_compatible", "OpenAI-compatible"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("base_url", models.URLField(max_length=300)),
+                ("api_key_encrypted", models.TextField(blank=True, editable=False)),
+                ("requires_finish_reason", models.BooleanField(default=True)),
+                ("sends_usage", models.BooleanField(default=True)),
+                ("allow_private_address", models.BooleanField(default=False, help_text="for servers in your own network, such as Ollama")),
+                ("is_default", models.BooleanField(default=False, help_text="replaces the vendor's key from the environment")),
+                ("enabled", models.BooleanField(default=True)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
+                ("updated_at", models.DateTimeField(auto_now=True)),
             ],
             options={
-                'ordering': ['slug'],
+                "ordering": ["slug"],
             },
         ),
     ]
