@@ -1,7 +1,7 @@
 """What comes out of a model call: a closed vocabulary of frozen values and its one encoder.
 
 Adapters yield TextDelta, ReasoningDelta, ToolCall, UsageReport and end with Completed, or raise a ProviderError.
-The door (calls.py) adds Started, RouteFallback and Settled; the runner ToolResult; the turn TurnStarted, TurnEnded, Failed.
+The door (calls.py) adds Started, RouteFallback and Settled; the runner ToolResult and Stopped; the turn TurnStarted, TurnEnded, Failed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from uuid import UUID
 
 from billing.usage import Usage
 
-FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error", "cancelled"]
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error", "cancelled", "max_steps", "max_cost", "max_seconds"]
 
 
 @dataclass(slots=True)
@@ -31,12 +31,17 @@ class ReasoningDelta:
 
 @dataclass(slots=True)
 class ToolCall:
-    """A whole tool call; `arguments` is the JSON text as the model wrote it."""
+    """A whole tool call; `arguments` is the JSON text as the model wrote it.
+
+    `needs_approval`: it waits until a person says yes or no to it, under the id of its run.
+    """
 
     call_id: str
     name: str
     arguments: str
     signature: str = ""
+    needs_approval: bool = False
+    run_id: str = ""
 
 
 @dataclass(slots=True)
@@ -46,6 +51,13 @@ class ToolResult:
     output: str
     status: Literal["ok", "error", "denied"] = "ok"
     latency_ms: int = 0
+
+
+@dataclass(slots=True)
+class Stopped:
+    """A limit of the agent ended its run (`max_cost`, `max_seconds`); no further model call follows."""
+
+    finish_reason: FinishReason
 
 
 @dataclass(slots=True)
@@ -123,7 +135,7 @@ class Failed:
     error: dict[str, Any]
 
 
-Event = TextDelta | ReasoningDelta | ToolCall | UsageReport | Completed | Started | RouteFallback | Settled | ToolResult
+Event = TextDelta | ReasoningDelta | ToolCall | UsageReport | Completed | Started | RouteFallback | Settled | ToolResult | Stopped
 TurnEvent = TurnStarted | RouteFallback | TextDelta | ReasoningDelta | ToolCall | ToolResult | TurnEnded | Failed
 
 
@@ -135,7 +147,8 @@ def encode(event: TurnEvent) -> tuple[str, dict[str, Any]]:
         case ReasoningDelta():
             return "reasoning.delta", {"text": event.text}
         case ToolCall():
-            return "tool.call", {"call_id": event.call_id, "name": event.name, "arguments": event.arguments}
+            asks = {"needs_approval": True, "run_id": event.run_id} if event.needs_approval else {}
+            return "tool.call", {"call_id": event.call_id, "name": event.name, "arguments": event.arguments, **asks}
         case ToolResult():
             return "tool.result", {
                 "call_id": event.call_id, "name": event.name, "status": event.status,

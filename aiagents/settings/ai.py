@@ -54,3 +54,14 @@ VIEWER_MAX_PENDING_BYTES = 1024 * 1024
 # A client that takes nothing at all for so many seconds, with bytes waiting for it, is hung up on.
 VIEWER_STALL_SECONDS = 30.0
 SSE_HEARTBEAT_SECONDS = 15.0
+
+# A tool call of a chat turn that waits for a person is denied after this many seconds; a run over the API is parked and
+# waits this long (seconds) before it is cancelled.
+AGENT_APPROVAL_SECONDS = env.agent_approval_seconds
+AGENT_PARKED_SECONDS = 7 * 86400
+# Tool calls of one step that run at once, and that are heard at all.
+AGENT_TOOLS_AT_ONCE = 8
+AGENT_CALLS_PER_STEP = 32
+# A run whose process has been silent this long (seconds) is ended as interrupted.
+AGENT_SILENCE_SECONDS = 20
+MAX_CONCURRENT_RUNS_PER_USER = 20

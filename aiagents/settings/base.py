@@ -183,13 +183,14 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # Two queues, so that sweeps never wait behind long tasks; a worker without -Q serves both.
 CELERY_TASK_QUEUES = [Queue("celery"), Queue("housekeeping")]
 CELERY_TASK_DEFAULT_QUEUE = "celery"
-CELERY_TASK_ROUTES = {f"{app}.tasks.sweep_*": {"queue": "housekeeping"} for app in ("accounts", "billing", "chat", "tasks", "aiagents")}
+CELERY_TASK_ROUTES = {f"{app}.tasks.sweep_*": {"queue": "housekeeping"} for app in ("accounts", "billing", "agents", "chat", "tasks", "aiagents")}
 CELERY_BEAT_SCHEDULE = {
     "heartbeat": {"task": "aiagents.monitoring.tasks.heartbeat", "schedule": 10.0},
     "sweep-holds": {"task": "billing.tasks.sweep_holds", "schedule": 10.0},
     "update-catalogue": {"task": "billing.tasks.update_catalogue", "schedule": 86400.0},
     "prune-holds": {"task": "billing.tasks.prune_holds", "schedule": 3600.0},
     "sweep-turns": {"task": "chat.tasks.sweep_turns", "schedule": 10.0},
+    "sweep-runs": {"task": "agents.tasks.sweep_runs", "schedule": 10.0},
     "sweep-sessions": {"task": "accounts.tasks.sweep_sessions", "schedule": 3600.0},
     "sweep-idempotency": {"task": "aiagents.tasks.sweep_idempotency", "schedule": 3600.0},
 }

@@ -76,6 +76,7 @@ class Env(BaseSettings):
     llm_max_attempts: int = Field(3, description="candidates tried for one call")
     llm_default_max_output_tokens: int = 4096
     default_model: str = Field("gpt-4o-mini", description="what `auto` falls back to")
+    agent_approval_seconds: int = Field(900, description="seconds that a chat turn waits for a person's yes to a tool call")
     chat_titles: bool = Field(True, description="a cheap call gives each new conversation a title, charged to its user")
 
     # Seen from outside

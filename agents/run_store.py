@@ -1,0 +1,231 @@
+"""A run in the database: opened, its steps written in order, parked, taken up again, ended exactly once.
+
+Every statement of a run's process is guarded by the run still being open. A process that was thought dead, or whose
+run was cancelled elsewhere, therefore writes nothing more: it hears `RunEnded` and stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from agents.events import Settled
+from agents.models import AgentRun, AgentStep
+from aiagents.lib.db import in_db
+from aiagents.lib.errors import AppError, Conflict, Unavailable
+from billing.models import UsageLog
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Status, Step = AgentRun.Status, AgentStep.Status
+# A database that is away is waited for so long, in tries of so many seconds each.
+_PATIENCE, _RETRY_EVERY = 30.0, 0.5
+# Two hosts' clocks may differ: how far before its run a call may have been logged.
+_SKEW = timedelta(minutes=5)
+OUTCOME_UNKNOWN = "outcome_unknown"
+
+
+class RunEnded(AppError):
+    """The run was ended by somebody else: cancelled, or given up by the sweeper."""
+
+    type = code = "conflict"
+    status = 409
+    message = "The run has already ended."
+
+
+class RunCancelled(RunEnded):
+    code = "cancelled"
+    message = "The run was cancelled."
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A change of one step, made only where it still has the status `was`."""
+
+    step_id: UUID
+    was: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+async def persist(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of a repeatable database function, waiting for a database that is away."""
+    deadline = asyncio.get_running_loop().time() + _PATIENCE
+    while True:
+        try:
+            return await in_db(function, *args, **kwargs)
+        except Unavailable:
+            if asyncio.get_running_loop().time() > deadline:
+                raise
+            await asyncio.sleep(_RETRY_EVERY)
+
+
+def open_run(run: AgentRun, first: AgentStep) -> None:
+    """The run and its first step, both or neither."""
+    try:
+        with transaction.atomic():
+            run.save(force_insert=True)
+            first.save(force_insert=True)
+    except IntegrityError as exc:
+        raise Conflict("There is already a run of this id.") from exc
+
+
+def write(run_id: UUID, *, closed: Sequence[Closing] = (), opened: Sequence[AgentStep] = (), **run: Any) -> None:
+    """Write what happened, all or nothing; `RunEnded` where the run is open no more. Safe to repeat."""
+    with transaction.atomic():
+        _guard(run_id, **run)
+        for one in closed:
+            AgentStep.objects.filter(id=one.step_id, status=one.was).update(**one.values)
+        if opened:
+            AgentStep.objects.bulk_create(opened, ignore_conflicts=True)
+
+
+def start_tools(run_id: UUID, step_ids: Iterable[UUID]) -> set[UUID]:
+    """Mark approved calls as running: only those that come back may be executed. Once in the life of a call."""
+    with transaction.atomic():
+        _guard(run_id, status=Status.RUNNING)
+        for step_id in step_ids:
+            approved = AgentStep.objects.filter(id=step_id, status=Step.WAITING).exclude(decided_at=None)
+            approved.update(status=Step.RUNNING)
+        # Read, not counted: a repetition after a lost answer finds its own mark.
+        return set(AgentStep.objects.filter(id__in=list(step_ids), status=Step.RUNNING).values_list("id", flat=True))
+
+
+def waiting(run_id: UUID) -> list[AgentStep]:
+    """The calls that nobody has decided yet."""
+    return list(AgentStep.objects.filter(run_id=run_id, status=Step.WAITING, decided_at=None).order_by("number"))
+
+
+def park(run_id: UUID, state: dict[str, Any], **values: Any) -> bool:
+    """Let go of the run until somebody decides. False when all was decided meanwhile: then it is still ours."""
+    with transaction.atomic():
+        _guard(run_id, **values)  # locks the row: a decision sees the run parked, or we see the decision
+        if not AgentStep.objects.filter(run_id=run_id, status=Step.WAITING, decided_at=None).exists():
+            return False
+        AgentRun.objects.filter(id=run_id).update(status=Status.WAITING_APPROVAL, state=state)
+    return True
+
+
+def take_up(run_id: UUID) -> AgentRun | None:
+    """A parked run of which everything is decided, now running in this process; None where it is not such, or taken."""
+    with transaction.atomic():
+        parked = AgentRun.objects.select_for_update().filter(id=run_id, status=Status.WAITING_APPROVAL).exclude(state={})
+        run = parked.select_related("user", "agent").first() if parked.exists() else None
+        if run is None or AgentStep.objects.filter(run_id=run_id, status=Step.WAITING, decided_at=None).exists():
+            return None
+        if not AgentRun.objects.filter(id=run_id, status=Status.WAITING_APPROVAL).update(status=Status.RUNNING, heartbeat_at=Now()):
+            return None
+    run.status = Status.RUNNING
+    return run
+
+
+def end(run_id: UUID, status: str, *, closed: Sequence[Closing] = (), **values: Any) -> bool:
+    """End an open run and every step that is open in it; False when it had ended already."""
+    with transaction.atomic():
+        ended = AgentRun.objects.filter(id=run_id, status__in=AgentRun.OPEN)
+        if not ended.update(status=status, ended_at=timezone.now(), state={}, **values):
+            return False
+        for one in closed:
+            AgentStep.objects.filter(id=one.step_id, status=one.was).update(**one.values)
+        close_steps(run_id)
+    return True
+
+
+def close_steps(run_id: UUID) -> None:
+    """No step of an ended run stays open. A tool that was running may have done its work: nobody knows."""
+    now = timezone.now()
+    left = AgentStep.objects.filter(run_id=run_id)
+    tools = left.filter(kind=AgentStep.Kind.TOOL, status=Step.RUNNING)
+    tools.update(status=Step.ERROR, error_code=OUTCOME_UNKNOWN, ended_at=now)
+    left.filter(status__in=(Step.RUNNING, Step.WAITING)).update(status=Step.CANCELLED, ended_at=now)
+
+
+def gone(run_id: UUID) -> RunEnded:
+    """Why a run that should be ours is not."""
+    status = AgentRun.objects.filter(id=run_id).values_list("status", flat=True).first()
+    if status == Status.CANCELLED:
+        return RunCancelled()
+    return RunEnded("The run was given up: its process had been silent for too long.", code="interrupted")
+
+
+def _guard(run_id: UUID, **values: Any) -> None:
+    if not AgentRun.objects.filter(id=run_id, status__in=AgentRun.OPEN).update(heartbeat_at=Now(), **values):
+        raise gone(run_id)
+
+
+# --- money --------------------------------------------------------------------------------------
+
+
+def totals(receipts: Sequence[Settled]) -> dict[str, Any]:
+    """What the calls of a step or a run used and cost."""
+    return {
+        "input_tokens": sum(receipt.usage.input_tokens for receipt in receipts),
+        "output_tokens": sum(receipt.usage.output_tokens for receipt in receipts),
+        "cost_usd": sum((receipt.cost_usd for receipt in receipts), Decimal(0)),
+    }
+
+
+def booked(run: AgentRun) -> list[UsageLog]:
+    """The vendor calls of a run as they were charged."""
+    rows = UsageLog.objects.filter(user_id=run.user_id, created_at__gte=run.created_at - _SKEW, group_id=run.id)
+    return list(rows.order_by("created_at"))
+
+
+def count_from_books(run_id: UUID) -> bool:
+    """Make the run and its last model step say what the books say; whether anything changed.
+
+    For runs that were broken off: their process did not live to see, or to write, the last receipt.
+    """
+    with transaction.atomic():
+        run = AgentRun.objects.select_for_update().get(id=run_id)
+        rows = booked(run)
+        told = {name: sum(getattr(row, name) for row in rows) for name in ("input_tokens", "output_tokens")}
+        cost = sum((row.cost_usd for row in rows), Decimal(0))
+        if not rows or (cost <= run.cost_usd and told["output_tokens"] <= run.output_tokens and _steps_add_up(run)):
+            return False
+        models = list(AgentStep.objects.filter(run_id=run_id, kind=AgentStep.Kind.MODEL).order_by("number"))
+        AgentRun.objects.filter(id=run_id).update(
+            cost_usd=cost, model=run.model or rows[-1].model, simulated=any(row.simulated for row in rows), **told
+        )
+        if models:
+            *before, last = models
+            last.cost_usd = cost - sum((step.cost_usd for step in before), Decimal(0))
+            last.input_tokens = max(0, told["input_tokens"] - sum(step.input_tokens for step in before))
+            last.output_tokens = max(0, told["output_tokens"] - sum(step.output_tokens for step in before))
+            last.call_id, last.name = last.call_id or rows[-1].call_id, last.name or rows[-1].model
+            last.save(update_fields=["cost_usd", "input_tokens", "output_tokens", "call_id", "name"])
+    return True
+
+
+def _steps_add_up(run: AgentRun) -> bool:
+    costs = AgentStep.objects.filter(run_id=run.id).values_list("cost_usd", flat=True)
+    return sum(costs, Decimal(0)) == run.cost_usd
+
+
+# --- for those who look after runs --------------------------------------------------------------
+
+
+def beat(run_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Say that these runs live; the statuses of those that are open no more."""
+    AgentRun.objects.filter(id__in=run_ids, status__in=AgentRun.OPEN).update(heartbeat_at=Now())
+    ended = AgentRun.objects.filter(id__in=run_ids).exclude(status__in=AgentRun.OPEN)
+    return dict(ended.values_list("id", "status"))
+
+
+def own(user_id: UUID) -> Any:
+    """The user's own runs."""
+    return AgentRun.objects.filter(user_id=user_id)
+
+
+def parked() -> Q:
+    """Runs that no process holds: their state is stored, a decision takes them up."""
+    return Q(status=Status.WAITING_APPROVAL) & ~Q(state={})
