@@ -180,10 +180,14 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 900, "unacked_restore_i
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-# Two queues, so that sweeps never wait behind long tasks; a worker without -Q serves both.
-CELERY_TASK_QUEUES = [Queue("celery"), Queue("housekeeping")]
+# Queues of their own, so that sweeps and schedules never wait behind long work; a worker without -Q serves all.
+CELERY_TASK_QUEUES = [Queue("celery"), Queue("housekeeping"), Queue("tasks")]
 CELERY_TASK_DEFAULT_QUEUE = "celery"
-CELERY_TASK_ROUTES = {f"{app}.tasks.sweep_*": {"queue": "housekeeping"} for app in ("accounts", "billing", "agents", "chat", "tasks", "aiagents")}
+CELERY_TASK_ROUTES = {f"{app}.tasks.sweep_*": {"queue": "housekeeping"} for app in ("accounts", "billing", "agents", "chat", "tasks", "aiagents")} | {
+    "tasks.tasks.tick_schedules": {"queue": "housekeeping"},
+    "tasks.tasks.run_task": {"queue": "tasks"},
+    "tasks.tasks.deliver_webhook": {"queue": "tasks"},
+}
 CELERY_BEAT_SCHEDULE = {
     "heartbeat": {"task": "aiagents.monitoring.tasks.heartbeat", "schedule": 10.0},
     "sweep-holds": {"task": "billing.tasks.sweep_holds", "schedule": 10.0},
@@ -191,6 +195,8 @@ CELERY_BEAT_SCHEDULE = {
     "prune-holds": {"task": "billing.tasks.prune_holds", "schedule": 3600.0},
     "sweep-turns": {"task": "chat.tasks.sweep_turns", "schedule": 10.0},
     "sweep-runs": {"task": "agents.tasks.sweep_runs", "schedule": 10.0},
+    "tick-schedules": {"task": "tasks.tasks.tick_schedules", "schedule": 2.0, "options": {"expires": 10}},
+    "sweep-task-runs": {"task": "tasks.tasks.sweep_runs", "schedule": 5.0, "options": {"expires": 30}},
     "sweep-sessions": {"task": "accounts.tasks.sweep_sessions", "schedule": 3600.0},
     "sweep-idempotency": {"task": "aiagents.tasks.sweep_idempotency", "schedule": 3600.0},
 }
@@ -244,6 +250,21 @@ DEFAULT_USER_MONTHLY_LIMIT = env.default_user_monthly_limit
 CATALOGUE_CHECK_SECONDS, CATALOGUE_RELOAD_SECONDS = 1.0, 5.0
 # Closed holds are kept this long (seconds): long enough to answer a late settlement with the first charge.
 HOLD_KEEP_SECONDS = 86400
+
+# --- Tasks --------------------------------------------------------------------------------------
+TASKS_PER_USER, TASK_RUNS_PER_USER, TASK_RUNS_PER_PROCESS = env.tasks_per_user, env.task_runs_per_user, env.task_runs_per_process
+# Seconds. A run whose worker has been silent this long is taken from it.
+TASK_SILENCE_SECONDS = 15
+# A schedule that was missed is caught up on once if it is at most this old; what is older is left out.
+TASK_CATCH_UP_SECONDS = 3600
+TASK_MIN_INTERVAL_SECONDS = 60
+TASK_MAX_SECONDS = 3600
+# A queued run whose message was lost is sent again after this long.
+TASK_REQUEUE_SECONDS = 30
+# What running runs get to end by themselves when their worker is told to stop.
+TASK_DRAIN_SECONDS = 20
+WEBHOOK_TIMEOUT_SECONDS = 10
+WEBHOOK_ALLOW_PRIVATE_ADDRESS = env.webhook_allow_private_address
 
 # --- API ----------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

@@ -79,6 +79,12 @@ class Env(BaseSettings):
     agent_approval_seconds: int = Field(900, description="seconds that a chat turn waits for a person's yes to a tool call")
     chat_titles: bool = Field(True, description="a cheap call gives each new conversation a title, charged to its user")
 
+    # Tasks
+    tasks_per_user: int = Field(500, description="tasks that one user may have")
+    task_runs_per_user: int = Field(20, description="runs of one user's tasks at the same time; more wait")
+    task_runs_per_process: int = Field(100, description="runs that one worker process has in flight at the same time")
+    webhook_allow_private_address: bool = Field(False, description="let webhooks reach addresses of your own network")
+
     # Seen from outside
     log_level: str = "INFO"
     log_format: str = Field("json", description="json or console")
