@@ -97,7 +97,7 @@ class Command(BaseCommand):
         family.add(Child("web", web, settings.DRAIN_SECONDS + 20, stage=0, pass_fds=(descriptor,)))
         celery = [sys.executable, "-m", "celery", "-q", "-A", "aiagents"]
         quiet = ["--loglevel", "WARNING", "--without-gossip", "--without-mingle"]
-        family.add(Child("worker", [*celery, "worker", "-n", "worker@%h", "-Q", "celery", "-c", "4", *quiet], WORKER_GRACE))
+        family.add(Child("worker", [*celery, "worker", "-n", "worker@%h", "-Q", "celery,tasks", "-c", "4", *quiet], WORKER_GRACE))
         # Sweeps have a process of their own: long tasks can never keep them waiting.
         family.add(Child("keeper", [*celery, "worker", "-n", "keeper@%h", "-Q", "housekeeping", "-P", "solo", *quiet], WORKER_GRACE))
         # Beat keeps nothing in memory that matters, and was seen to hang on SIGTERM once its output had no reader.
