@@ -54,7 +54,7 @@ async def write(batches: dict[UUID, tuple[list[TurnLine], bool]]) -> dict[UUID, 
     for index, (id, (lines, _)) in enumerate(batches.items()):
         answer = answers[2 * index]
         if isinstance(answer, ResponseError):
-            ends[id] = await _end(id)
+            ends[id] = await end_of(id)
         elif isinstance(answer, RedisError):
             raise answer
         else:
@@ -62,7 +62,8 @@ async def write(batches: dict[UUID, tuple[list[TurnLine], bool]]) -> dict[UUID, 
     return ends
 
 
-async def _end(message_id: UUID) -> int:
+async def end_of(message_id: UUID) -> int:
+    """The seq of the last event that the log holds; -1: there is no log."""
     last = await valkey.client().xrevrange(key(message_id), count=1)
     return int(last[0][0].split(b"-")[0]) - 1 if last else -1
 
