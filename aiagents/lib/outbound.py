@@ -1,28 +1,40 @@
 """One guard for every address that a person or a model may choose: tools, webhooks, MCP, base URLs.
 
-`ipaddress`'s own properties are no filter (`64:ff9b::a00:1` and `224.0.0.1` are "global", `100.64.0.1` is not
-"private"), so the refused networks are listed. A name is judged by everything it resolves to, never by its spelling.
+`fetch` makes the request; `check_url` is the same judgement without one. What is judged is what a name resolves to, never
+its spelling, and the connection goes to the judged address and to nothing else (addresses.py has the list).
 """
 
 from __future__ import annotations
 
-import ipaddress
+import asyncio
+import contextlib
+import re
 import socket
-from urllib.parse import urlsplit
+from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
 
-from aiagents.lib.errors import InvalidRequest
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
-_REFUSED = [
-    ipaddress.ip_network(net)
-    for net in (
-        "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24",
-        "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
-        "::/96", "::ffff:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "2001::/32", "2001:db8::/32", "2002::/16",
-        "fc00::/7", "fe80::/10", "fec0::/10", "ff00::/8",
-    )
-]  # fmt: skip
-# Never allowed, not even inside one's own network: the cloud's metadata service and what is nobody's.
-_NEVER = [ipaddress.ip_network(net) for net in ("169.254.0.0/16", "fe80::/10", "fd00:ec2::/32", "0.0.0.0/8", "224.0.0.0/4", "ff00::/8")]
+from aiagents.lib.addresses import is_public, may_reach, same
+from aiagents.lib.errors import AppError, InvalidRequest
+from aiagents.lib.inflating import Inflater, Malformed
+
+__all__ = ["Answer", "BlockedUrl", "Limits", "OutboundFailed", "TooSlow", "check_url", "fetch", "is_public", "may_reach"]
+_MOST_URL = 8000
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# What may follow a redirect to another origin; everything else might be a secret.
+_HARMLESS = frozenset({"accept", "accept-language", "user-agent"})
+# These belong to the connection: a caller who sets them could say another length, or another host, than we judged.
+_OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "accept-encoding"})
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
+_USER_AGENT = "aiagents/1.0"
+# A resolver that hangs may hold these threads, never those of anybody else.
+_dns = ThreadPoolExecutor(8, thread_name_prefix="dns")
 
 
 class BlockedUrl(InvalidRequest):
@@ -30,43 +42,269 @@ class BlockedUrl(InvalidRequest):
     message = "This address may not be reached from here."
 
 
-def is_public(address: str) -> bool:
-    """Whether the IP address is one of the open internet."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    return not any(ip in net for net in _REFUSED if net.version == ip.version)
+class Unresolvable(BlockedUrl):
+    """The name has no address now, which may change."""
+
+    retryable = True
+    message = "The host's name cannot be resolved."
 
 
-def may_reach(address: str, allow_private: bool) -> bool:
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    if any(one in net for one in (ip, mapped) if one is not None for net in _NEVER if net.version == one.version):
-        return False
-    return allow_private or is_public(address)
+class OutboundFailed(AppError):
+    """The other side did not answer properly. The message never holds what it, or the system, said."""
+
+    type, code, status = "upstream_error", "upstream_failed", 502
+    retryable = True
+    message = "The other side could not be reached."
+
+
+class TooSlow(OutboundFailed):
+    code, status = "upstream_timeout", 504
+    message = "The other side did not answer in time."
+
+
+class WrongContent(OutboundFailed):
+    code = "upstream_content_type"
+    retryable = False
+    message = "The other side answered with a kind of content that is not accepted here."
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one request may cost. `seconds` are for all of it: names, connections, redirects and the last byte."""
+
+    seconds: float = 20.0
+    connect_seconds: float = 5.0
+    # Bytes of the body after decompression; what is more is cut and said (`Answer.truncated`).
+    max_bytes: int = 2_000_000
+    # Followed for GET and HEAD only, each judged anew.
+    redirects: int = 5
+    # Prefixes of the media types that are read; empty: all of them.
+    content_types: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`headers` have lower-case names; `url` is where the answer came from, after redirects."""
+
+    status: int
+    url: str
+    headers: dict[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+    truncated: bool = False
+
+    @property
+    def media_type(self) -> str:
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @property
+    def text(self) -> str:
+        """The body as text: by the charset that was declared, else UTF-8; what does not fit is replaced."""
+        match = re.search(r"charset=[\"']?([A-Za-z0-9._:-]{1,40})", self.headers.get("content-type", ""), re.IGNORECASE)
+        try:
+            return self.body.decode(match[1] if match else "utf-8", "replace")
+        except (LookupError, ValueError):
+            return self.body.decode("utf-8", "replace")
+
+
+async def fetch(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    limits: Limits | None = None,
+    allow_private: bool = False,
+) -> Answer:
+    """The answer of any status. BlockedUrl before a packet is sent; OutboundFailed or TooSlow when there is no whole answer.
+
+    A redirect of anything but GET and HEAD is an answer like others. To another origin (scheme, host or port) a redirect
+    takes none of `headers` but Accept, Accept-Language and User-Agent.
+    """
+    if method not in _METHODS:
+        raise InvalidRequest("This method is not allowed.")
+    limits = limits or Limits()
+    given = _checked(headers or {})
+    target = _parse(url, allow_private)
+    left = limits.redirects if method in ("GET", "HEAD") else 0
+    follows = left > 0
+    try:
+        async with asyncio.timeout(limits.seconds):
+            while True:
+                addresses = await _judged(target, allow_private)
+                answer, location = await _ask(method, target, addresses, given, body, limits, allow_private, follows)
+                if location is None:
+                    return answer
+                if not left:
+                    raise OutboundFailed("The other side redirects too often.", code="too_many_redirects")
+                left -= 1
+                following = _joined(target, location, allow_private)
+                if following.origin() != target.origin():
+                    given = {name: value for name, value in given.items() if name in _HARMLESS}
+                if following.raw_host != target.raw_host:
+                    # The one host was vouched for, not those that it names.
+                    allow_private = False
+                    following = _parse(str(following), False)
+                target = following
+    except TimeoutError as exc:
+        raise TooSlow(f"The other side did not answer within {limits.seconds:g} seconds.") from exc
 
 
 def check_url(url: str, *, allow_private: bool = False) -> list[str]:
     """The addresses to which the URL's host resolves, all of them allowed; BlockedUrl otherwise. Blocks on DNS.
 
-    The caller must connect to one of these, not resolve again: a name may answer differently the second time.
+    Whoever connects must connect to one of these, not resolve again: a name may answer differently the second time.
     """
+    target = _parse(url, allow_private)
+    return _allowed(_resolve(target.raw_host or "", target.port or 443), allow_private)
+
+
+def check_spelling(url: str, *, allow_private: bool = False) -> None:
+    """BlockedUrl for what no resolver could make right: scheme, user name, port, control characters. Asks nobody."""
+    _parse(url, allow_private)
+
+
+def _parse(url: str, allow_private: bool) -> URL:
+    """One parser for judging and for connecting: two could disagree about where the host ends."""
+    if len(url) > _MOST_URL:
+        raise BlockedUrl(f"A URL has at most {_MOST_URL} characters.")
     if any(ord(char) <= 32 or char == "\\" or ord(char) == 127 for char in url):
         raise BlockedUrl("A URL may not contain spaces, backslashes or control characters.")
     try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
+        found = URL(url)
+        port = found.explicit_port
+        host = found.raw_host
+    except (ValueError, UnicodeError):
         raise BlockedUrl("This is not a valid URL.") from None
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if found.scheme not in ("http", "https") or not host:
         raise BlockedUrl("Only http:// and https:// URLs with a host are allowed.")
-    if parts.username is not None or parts.password is not None:
+    if found.raw_user is not None or found.raw_password is not None or "@" in found.raw_authority:
         raise BlockedUrl("A URL may not carry a user name or password.")
-    if port is not None and port < 1024 and port not in (80, 443) and not allow_private:
+    if port is not None and (port == 0 or (port < 1024 and port not in (80, 443) and not allow_private)):
         raise BlockedUrl("This port may not be used.")
+    return found.with_fragment(None)
+
+
+def _joined(base: URL, location: str, allow_private: bool) -> URL:
+    wrong = BlockedUrl("The other side redirects to something that is not a URL.")
+    if any(ord(char) <= 32 or char == "\\" or ord(char) == 127 for char in location) or len(location) > _MOST_URL:
+        raise wrong
     try:
-        found = socket.getaddrinfo(parts.hostname, port or 443, type=socket.SOCK_STREAM)
+        joined = str(base.join(URL(location)))
+    except (ValueError, UnicodeError):
+        raise wrong from None
+    return _parse(joined, allow_private)
+
+
+async def _judged(target: URL, allow_private: bool) -> list[str]:
+    loop = asyncio.get_running_loop()
+    return _allowed(await loop.run_in_executor(_dns, _resolve, target.raw_host or "", target.port or 443), allow_private)
+
+
+def _resolve(host: str, port: int) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise BlockedUrl("The host's name cannot be resolved.") from None
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+        raise Unresolvable from None
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def _allowed(addresses: list[str], allow_private: bool) -> list[str]:
+    # One private address among public ones is no mistake that we would help with.
     if not addresses or not all(may_reach(address, allow_private) for address in addresses):
-        raise BlockedUrl()
+        raise BlockedUrl
     return addresses
+
+
+def _checked(headers: Mapping[str, str]) -> dict[str, str]:
+    found = {}
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS:
+            raise InvalidRequest(f"The header {name[:50]!r} cannot be set.", param="headers")
+        if len(value) > 8000 or any((ord(char) < 32 and char != "\t") or ord(char) == 127 or ord(char) > 255 for char in value):
+            raise InvalidRequest(f"The value of the header {name[:50]!r} is not one.", param="headers")
+        found[name.lower()] = value
+    return found
+
+
+class _Pinned(AbstractResolver):
+    """Answers with the addresses that were judged, whatever is asked: there is no second look-up."""
+
+    def __init__(self, addresses: list[str]) -> None:
+        self.addresses = addresses
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host, host=address, port=port, proto=0, flags=socket.AI_NUMERICHOST,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+            )
+            for address in self.addresses
+        ]  # fmt: skip
+
+    async def close(self) -> None:
+        pass
+
+
+@contextlib.asynccontextmanager
+async def _session(addresses: list[str], allow_private: bool, limits: Limits) -> AsyncIterator[aiohttp.ClientSession]:
+    """A connection of its own for each request: none is kept that a later one could inherit unjudged."""
+
+    def dial(address: tuple[Any, ...]) -> socket.socket:
+        family, kind, protocol, _, peer = address
+        if not any(same(peer[0], address) for address in addresses) or not may_reach(peer[0], allow_private):
+            raise BlockedUrl
+        return socket.socket(family, kind, protocol)
+
+    connector = aiohttp.TCPConnector(resolver=_Pinned(addresses), use_dns_cache=False, force_close=True, socket_factory=dial, limit=1)
+    async with aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        auto_decompress=False,
+        skip_auto_headers=("Content-Type",),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_seconds),
+    ) as session:
+        yield session
+
+
+async def _ask(
+    method: str, target: URL, addresses: list[str], headers: dict[str, str], body: bytes | None,
+    limits: Limits, allow_private: bool, follows: bool,
+) -> tuple[Answer, str | None]:  # fmt: skip
+    """One request without its redirects: the answer, and where it points if that is to be followed."""
+    sent = {"user-agent": _USER_AGENT, "accept": "*/*"} | headers | {"accept-encoding": "gzip, deflate"}
+    try:
+        async with (
+            _session(addresses, allow_private, limits) as session,
+            session.request(method, target, headers=sent, data=body, allow_redirects=False) as response,
+        ):
+            found = {name.lower(): value for name, value in response.headers.items()}
+            location = found.get("location") if follows and response.status in _REDIRECTS else None
+            if location is not None:
+                return Answer(response.status, str(target), found, b""), location
+            kind = found.get("content-type", "").partition(";")[0].strip().lower()
+            if limits.content_types and response.status < 400 and not kind.startswith(limits.content_types):
+                raise WrongContent
+            content, truncated = await _read(response, found.get("content-encoding", ""), limits.max_bytes)
+            return Answer(response.status, str(target), found, content, truncated), None
+    except BlockedUrl:
+        raise
+    except TimeoutError:  # aiohttp's own are TimeoutErrors as well
+        raise
+    except Malformed:
+        raise OutboundFailed("The other side's answer cannot be read.") from None
+    except (aiohttp.ClientError, OSError, ValueError) as exc:
+        raise OutboundFailed from exc
+
+
+async def _read(response: aiohttp.ClientResponse, encoding: str, most: int) -> tuple[bytes, bool]:
+    """At most so many bytes of the plain body; a compressed one is never blown up further than that."""
+    inflater = Inflater(encoding)
+    found = bytearray()
+    while data := await response.content.readany():
+        found += inflater.open(data, most + 1 - len(found))
+        if len(found) > most:
+            response.close()
+            return bytes(found[:most]), True
+    inflater.finish()
+    return bytes(found), False

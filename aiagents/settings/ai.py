@@ -65,3 +65,13 @@ AGENT_CALLS_PER_STEP = 32
 # A run whose process has been silent this long (seconds) is ended as interrupted.
 AGENT_SILENCE_SECONDS = 20
 MAX_CONCURRENT_RUNS_PER_USER = 20
+# No agent may be given more model calls, or seconds, for one run.
+AGENT_MAX_STEPS = env.agent_max_steps
+AGENT_MAX_SECONDS = env.agent_max_seconds
+AGENT_MAX_TOOLS = 32
+# One tool call: seconds, characters of what the model sends and of what it gets back.
+TOOL_MAX_SECONDS = 60.0
+TOOL_MAX_ARGUMENT_CHARS = 100_000
+TOOL_MAX_OUTPUT_CHARS = 40_000
+# Bytes that fetch_page reads of a page, after decompression.
+PAGE_MAX_BYTES = 2_000_000

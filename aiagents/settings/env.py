@@ -77,6 +77,8 @@ class Env(BaseSettings):
     llm_default_max_output_tokens: int = 4096
     default_model: str = Field("gpt-4o-mini", description="what `auto` falls back to")
     agent_approval_seconds: int = Field(900, description="seconds that a chat turn waits for a person's yes to a tool call")
+    agent_max_steps: int = Field(50, description="model calls that an agent may be allowed for one run")
+    agent_max_seconds: int = Field(3600, description="seconds that an agent may be allowed for one run")
     chat_titles: bool = Field(True, description="a cheap call gives each new conversation a title, charged to its user")
 
     # Tasks

@@ -1,0 +1,5 @@
+"""The tools that come with the product. Importing a module registers its tools."""
+
+from agents.tools.builtin import calculator, clock, page
+
+__all__ = ["calculator", "clock", "page"]

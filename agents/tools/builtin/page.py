@@ -1,0 +1,53 @@
+"""A web page as text, through the one guard."""
+
+from __future__ import annotations
+
+import asyncio
+
+from django.conf import settings
+
+from agents.tools import reading
+from agents.tools.base import ToolContext, ToolError
+from agents.tools.declaring import tool
+from aiagents.lib import outbound
+
+# Left for the heading and the marks around it.
+_ROOM = 2_000
+
+
+@tool(outside=True)
+async def fetch_page(context: ToolContext, url: str, start: int = 0) -> str:
+    """Fetch a public web page and read it as text: HTML as paragraphs, lists and links; JSON, XML and plain text as they are.
+
+    Only http and https addresses of the public internet; no files, no PDF, no pages behind a sign-in.
+
+    url: the whole address, beginning with https:// or http://
+    start: for a long page: the character from which to read on, as the answer before said
+    """
+    if start < 0:
+        raise ToolError("start is 0 or more.")
+    limits = outbound.Limits(
+        seconds=min(settings.TOOL_MAX_SECONDS / 2, max(1.0, context.deadline_seconds)),
+        max_bytes=settings.PAGE_MAX_BYTES,
+        content_types=reading.READABLE,
+    )
+    answer = await outbound.fetch("GET", url, headers={"Accept": "text/html, text/*;q=0.9, application/json;q=0.8"}, limits=limits)
+    if answer.status >= 400:
+        raise ToolError(f"The page answered {answer.status}.")
+    # Parsing is C and a walk in Python; two megabytes of it would keep every stream of this process waiting.
+    page = await asyncio.to_thread(reading.readable, answer)
+    return _shown(answer, page, start)
+
+
+def _shown(answer: outbound.Answer, page: reading.Page, start: int) -> str:
+    room = settings.TOOL_MAX_OUTPUT_CHARS - _ROOM
+    part = page.text[start : start + room]
+    if not part:
+        return f"{answer.url}\n\n(The page has no text{' from there on' if start else ''}.)"
+    lines = [answer.url, *([f"Title: {page.title}"] if page.title else []), "", part]
+    end = start + len(part)
+    if end < len(page.text):
+        lines.append(f"\n[The page goes on: {len(page.text) - end} characters more. Read on with start={end}.]")
+    elif answer.truncated:
+        lines.append(f"\n[The page is larger than {settings.PAGE_MAX_BYTES} bytes; the rest was not fetched.]")
+    return "\n".join(lines)
