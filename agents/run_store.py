@@ -15,14 +15,14 @@ from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from agents.events import Settled
 from agents.models import AgentRun, AgentStep
 from aiagents.lib.db import in_db
-from aiagents.lib.errors import AppError, Conflict, Unavailable
+from aiagents.lib.errors import AppError, Conflict, NotFound, Unavailable
 from billing.models import UsageLog
 
 P = ParamSpec("P")
@@ -69,12 +69,14 @@ async def persist(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -
             await asyncio.sleep(_RETRY_EVERY)
 
 
-def open_run(run: AgentRun, first: AgentStep) -> None:
-    """The run and its first step, both or neither."""
+def open_run(run: AgentRun, first: AgentStep, with_row: Callable[[AgentRun], None] | None = None) -> None:
+    """The run and its first step, both or neither (`with_row` too)."""
     try:
         with transaction.atomic():
             run.save(force_insert=True)
             first.save(force_insert=True)
+            if with_row is not None:
+                with_row(run)
     except IntegrityError as exc:
         raise Conflict("There is already a run of this id.") from exc
 
@@ -138,6 +140,17 @@ def end(run_id: UUID, status: str, *, closed: Sequence[Closing] = (), **values: 
             AgentStep.objects.filter(id=one.step_id, status=one.was).update(**one.values)
         close_steps(run_id)
     return True
+
+
+def complete(run_id: UUID, closed: Sequence[Closing], values: dict[str, Any]) -> None:
+    """Add to a run that was ended elsewhere what only its own process knew: the text and what was used."""
+    with transaction.atomic():
+        kept = {name: values[name] for name in ("output", "model", "input_tokens", "output_tokens", "cost_usd", "steps_done", "simulated")
+                if name in values}  # fmt: skip
+        AgentRun.objects.filter(id=run_id).exclude(status=Status.SUCCEEDED).update(**kept)
+        for one in closed:
+            used = {name: value for name, value in one.values.items() if name not in ("status", "ended_at", "error_code")}
+            AgentStep.objects.filter(id=one.step_id).update(**used)
 
 
 def close_steps(run_id: UUID) -> None:
@@ -221,9 +234,32 @@ def beat(run_ids: Sequence[UUID]) -> dict[UUID, str]:
     return dict(ended.values_list("id", "status"))
 
 
-def own(user_id: UUID) -> Any:
+def own(user_id: UUID) -> QuerySet[AgentRun]:
     """The user's own runs."""
     return AgentRun.objects.filter(user_id=user_id)
+
+
+def told(run_id: UUID) -> AgentRun | None:
+    """The run with what its wording names."""
+    return AgentRun.objects.select_related("agent", "version").filter(id=run_id).first()
+
+
+def steps(run_id: UUID) -> list[AgentStep]:
+    return list(AgentStep.objects.filter(run_id=run_id).order_by("number"))
+
+
+def running(user_id: UUID) -> int:
+    """The user's runs that some process works at, those inside chats left out."""
+    return AgentRun.objects.filter(user_id=user_id, status=Status.RUNNING, message_id=None).count()
+
+
+def cancel(user_id: UUID, run_id: UUID) -> AgentRun:
+    """End one's own run, wherever it is; its process hears of it within a second or so. What has ended stays as it is."""
+    run = own(user_id).filter(id=run_id).first()
+    if run is None:
+        raise NotFound
+    end(run_id, Status.CANCELLED, finish_reason="cancelled")
+    return told(run_id) or run
 
 
 def parked() -> Q:

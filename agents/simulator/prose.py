@@ -6,6 +6,7 @@ import json
 import re
 import zlib
 
+from agents.simulator import tool_script
 from agents.simulator.prompt import Answer, Count, Prompt, tokens
 from agents.simulator.samples import sample
 
@@ -22,6 +23,10 @@ def answer(prompt: Prompt) -> Answer:
     behaviour = prompt.behaviour
     reasoning = _pieces("Let me see what is asked. " + _quote(prompt.text, 60)) if prompt.thinks or "think" in behaviour else []
     spent = tokens("".join(reasoning))
+    if scripted := _scripted(prompt):
+        said, calls = scripted
+        output = spent + tokens(said) + sum(tokens(name + arguments) for _, name, arguments in calls)
+        return Answer(_pieces(said), reasoning, calls, "tool_calls", _count(prompt, output, spent))
     if wanted := _tool_calls(prompt):
         output = spent + sum(tokens(name + arguments) for _, name, arguments in wanted)
         return Answer([], reasoning, wanted, "tool_calls", _count(prompt, output, spent))
@@ -45,6 +50,18 @@ def answer(prompt: Prompt) -> Answer:
 
 def _count(prompt: Prompt, output: int, reasoning: int) -> Count:
     return Count(prompt.input_tokens, prompt.cached_tokens, output, reasoning)
+
+
+def _scripted(prompt: Prompt) -> tuple[str, list[tuple[str, str, str]]] | None:
+    """The words and calls that the user's text names for this round."""
+    if not prompt.tools or prompt.tool_choice == "none":
+        return None
+    found = tool_script.next_round(prompt.text, len(prompt.results))
+    if found is None or not found[1].calls:
+        return None
+    number, one = found
+    seed = _seed(prompt)
+    return one.said, [(f"call_{seed:08x}{number:02x}{index:02x}", name, arguments) for index, (name, arguments) in enumerate(one.calls)]
 
 
 def _tool_calls(prompt: Prompt) -> list[tuple[str, str, str]]:

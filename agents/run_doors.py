@@ -1,0 +1,181 @@
+"""`POST /api/v1/agents/{id}/run` at the hot door: one run, whole or as Server-Sent Events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
+from decimal import Decimal, InvalidOperation
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from accounts.authentication import Principal
+from agents import definitions, live_runs, run_openapi, run_store, run_wording, runner
+from agents.calls import CallContext
+from agents.definitions import Definition
+from agents.live_runs import Line, LiveRun
+from agents.models import AgentRun
+from aiagents.lib import draining, idempotency, sse
+from aiagents.lib.asgi import Door, EventStream, Request, Response, json_response
+from aiagents.lib.db import in_db
+from aiagents.lib.errors import AppError, Conflict, InvalidRequest, NotFound, RateLimited
+from aiagents.lib.ids import uuid7
+
+MOST_INPUT = 1_000_000
+_MOST_COST = Decimal(10_000)
+_KNOWN = {"input", "stream", "max_cost_usd"}
+_loose: set[asyncio.Task[Any]] = set()
+
+
+class RunFailed(AppError):
+    """The run's own error, with the id under which its steps can be read."""
+
+    def __init__(self, error: dict[str, Any], run_id: str | None) -> None:
+        ids = {"run_id": run_id} if run_id else {}
+        super().__init__(
+            error.get("message"), code=error.get("code"), param=error.get("param"), details={**(error.get("details") or {}), **ids},
+            retry_after=error.get("retry_after"),
+        )  # fmt: skip
+        self.type, self.status = error.get("type", "internal_error"), error.get("status", 500)
+        self.retryable = error.get("retryable", False)
+
+
+async def run(request: Request) -> Response | EventStream:
+    """Run an agent: answered whole, or with `"stream": true` as events. The run goes on when the client leaves."""
+    text, streamed, max_cost = _read(await request.json())
+    streamed = streamed or "text/event-stream" in request.headers.get("accept", "")
+    found = await _shielded(_begin(request, text, max_cost, "sse" if streamed else "rest"))
+    replayed = {} if isinstance(found, LiveRun) else {"Idempotent-Replayed": "true"}
+    if isinstance(found, UUID):
+        found = live_runs.find(found) or found
+    if streamed:
+        return await _as_stream(found, replayed)
+    return await _as_whole(found, replayed)
+
+
+def _read(body: dict[str, Any]) -> tuple[str, bool, Decimal | None]:
+    wrong = {name[:100]: ["Unknown field."] for name in body if name not in _KNOWN}
+    text, streamed, cost = body.get("input"), body.get("stream", False), body.get("max_cost_usd")
+    if not isinstance(text, str) or not text.strip() or len(text) > MOST_INPUT:
+        wrong["input"] = [f"A text of 1 to {MOST_INPUT} characters."]
+    if not isinstance(streamed, bool):
+        wrong["stream"] = ["true or false."]
+    amount = None
+    if cost is not None:
+        try:
+            amount = Decimal(str(cost)) if isinstance(cost, str | int | float) and not isinstance(cost, bool) else Decimal("NaN")
+        except InvalidOperation:
+            amount = Decimal("NaN")
+        if not amount.is_finite() or not 0 < amount <= _MOST_COST:
+            wrong["max_cost_usd"] = [f"US dollars above 0 and up to {_MOST_COST}, as a decimal string."]
+    if wrong:
+        first = next(iter(wrong))
+        raise InvalidRequest(f"{first}: {wrong[first][0]}", param=first, details=wrong)
+    assert isinstance(text, str)
+    return text, streamed is True, amount
+
+
+async def _begin(request: Request, text: str, max_cost: Decimal | None, surface: str) -> LiveRun | UUID:
+    """The run that this request starts, or the id of the one that an earlier request with its Idempotency-Key made."""
+    principal = _principal(request)
+    definition = await in_db(_may_run, principal, _id(request))
+    key = request.headers.get("idempotency-key")
+    if not key:
+        return await _start(principal, definition, text, max_cost, surface, request.request_id, None)
+    same = idempotency.fingerprint(request.method, request.path, await request.body())
+    claim = await idempotency.begin(str(principal.user_id), idempotency.valid_key(key), same)
+    if isinstance(claim, idempotency.Replay):
+        return UUID(claim.reference["run_id"])
+    try:
+        return await _start(principal, definition, text, max_cost, surface, request.request_id, claim)
+    except BaseException:
+        await idempotency.abandon(claim)
+        raise
+
+
+async def _start(
+    principal: Principal, definition: Definition, text: str, max_cost: Decimal | None, surface: str, request_id: str,
+    claim: idempotency.Claim | None,
+) -> LiveRun:  # fmt: skip
+    def keep(row: AgentRun) -> None:
+        """In the transaction that opens the run: the key leads to it from the first moment, or there is neither."""
+        if claim is not None:
+            idempotency.finish_sync(claim, 200, b"", reference={"run_id": str(row.id)})
+
+    run_id = uuid7()
+    context = CallContext(
+        principal=principal, purpose="agent", surface=surface, request_id=request_id, group_id=run_id, max_cost_usd=max_cost
+    )
+    loop = await runner.begin(runner.question(text), context, definition=definition, pause=True, run_id=run_id, with_row=keep)
+    return live_runs.start(run_id, loop.events(), request_id)
+
+
+def _may_run(principal: Principal, agent_id: UUID) -> Definition:
+    found = definitions.visible(principal.user, agent_id=agent_id)
+    if run_store.running(principal.user_id) >= settings.MAX_CONCURRENT_RUNS_PER_USER:
+        raise RateLimited("Too many of your runs are going on; wait for one to end.", code="too_many_runs", retry_after=2)
+    return found
+
+
+async def _as_whole(found: LiveRun | UUID, headers: dict[str, str]) -> Response:
+    if isinstance(found, LiveRun):
+        kind, data = await found.finished()
+    else:
+        row, told = await _stored(found)
+        kind, data = live_runs.ending(row, told, None, row.request_id)
+    if kind == "error":
+        raise RunFailed(data["error"], (data["run"] or {}).get("id"))
+    return json_response(data, 202 if data["status"] == AgentRun.Status.WAITING_APPROVAL else 200, headers)
+
+
+async def _as_stream(found: LiveRun | UUID, headers: dict[str, str]) -> EventStream:
+    if isinstance(found, LiveRun):
+        return EventStream(_events(found.view()), {"X-Run-ID": str(found.id), **headers})
+    row, told = await _stored(found)
+    return EventStream(_events(live_runs.shown(row, told)), {"X-Run-ID": str(found), **headers})
+
+
+async def _stored(run_id: UUID) -> tuple[AgentRun, dict[str, Any]]:
+    found = await in_db(run_wording.whole, run_id)
+    if found is None:
+        raise NotFound
+    if found[0].status == AgentRun.Status.RUNNING:
+        raise Conflict("The first request with this Idempotency-Key still runs.", code="idempotency_in_progress", retry_after=2)
+    return found
+
+
+async def _events(lines: AsyncGenerator[Line, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(lines):
+        async for seq, kind, data in lines:
+            yield sse.event(kind, data, seq)
+
+
+async def _shielded(work: Coroutine[Any, Any, Any]) -> Any:
+    """A client that hangs up meanwhile leaves a whole run behind, not half of one."""
+    task = asyncio.create_task(work)
+    _loose.add(task)
+    task.add_done_callback(_loose.discard)
+    return await asyncio.shield(task)
+
+
+def _id(request: Request) -> UUID:
+    try:
+        return UUID(request.path_args["id"])
+    except ValueError as exc:
+        raise NotFound from exc
+
+
+def _principal(request: Request) -> Principal:
+    assert request.principal is not None, "this door is authenticated"
+    return request.principal
+
+
+def register(door: Door) -> None:
+    """Serve runs at this door."""
+    draining.on_drain(live_runs.drain)
+    door.add(
+        "POST", r"/api/v1/agents/(?P<id>[0-9a-fA-F-]{36})/run/?", run, scope="agents", starts_work=True, tags=("agents",),
+        openapi=run_openapi.RUN,
+    )  # fmt: skip

@@ -1,0 +1,60 @@
+"""The hot door of runs as the OpenAPI document shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+JSON = dict[str, Any]
+_RUN: JSON = {"$ref": "#/components/schemas/AgentRun"}
+_WAITS = "Parked: tool calls wait for a person. Approve or reject them under `runs/{id}`; the run then goes on by itself."
+_BODY: JSON = {
+    "type": "object",
+    "required": ["input"],
+    "additionalProperties": False,
+    "properties": {
+        "input": {"type": "string", "minLength": 1, "maxLength": 1_000_000, "description": "what the agent is to do"},
+        "stream": {"type": "boolean", "default": False, "description": "answer with Server-Sent Events"},
+        "max_cost_usd": {
+            "type": "string",
+            "description": "US dollars; the agent's own limit holds where it is lower",
+            "examples": ["0.05"],
+        },
+    },
+    "examples": [{"input": "What is 17 percent of 1349?"}, {"input": "Summarise https://example.com", "stream": True}],
+}
+_EVENTS: JSON = {
+    "type": "string",
+    "description": (
+        "message.start (run_id, model, provider, route), content.delta, reasoning.delta, tool.call (needs_approval and run_id where a "
+        "person is asked), tool.result, route.fallback; ends with message.end (the run) or error"
+    ),
+}
+RUN: JSON = {
+    "operationId": "agents_run",
+    "summary": "Run an agent, whole or streamed",
+    "description": (
+        "One run of an agent that you own or that is shared with you, charged to you. It goes on when you leave; `GET runs/{id}` "
+        "shows it with all its steps. `finish_reason` says how it ended: `stop`, `length`, `content_filter`, or at a limit of the agent: "
+        "`max_steps`, `max_cost`, `max_seconds`."
+    ),
+    "parameters": [
+        {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
+        {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 255}},
+    ],
+    "requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}},
+    "responses": {
+        "200": {
+            "description": "The run, ended.",
+            "content": {"application/json": {"schema": _RUN}, "text/event-stream": {"schema": _EVENTS}},
+        },
+        "202": {"description": _WAITS, "content": {"application/json": {"schema": _RUN}}},
+        **{
+            status: {"description": text, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+            for status, text in (
+                ("402", "A budget or a limit leaves no room for the first model call."),
+                ("502", "The model's vendor failed; `details.run_id` names the run."),
+                ("503", "No model could answer, or a part of the service is away."),
+            )
+        },
+    },
+}
