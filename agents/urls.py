@@ -1,6 +1,17 @@
-"""Paths of the agents app under /api/v1/; its endpoints come with the agents themselves."""
+"""`/api/v1/agents/…`; whole paths, included at the root."""
 
-from django.urls import URLPattern
+from django.urls import path
+
+from agents import api
 
 app_name = "agents"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("api/v1/agents/", api.AgentViewSet.as_view({"get": "list", "post": "create"}), name="agents"),
+    path(
+        "api/v1/agents/<uuid:pk>",
+        api.AgentViewSet.as_view({"get": "retrieve", "put": "update", "patch": "partial_update", "delete": "destroy"}),
+        name="agent",
+    ),
+    path("api/v1/agents/<uuid:pk>/versions", api.VersionList.as_view(), name="versions"),
+    path("api/v1/agents/tools", api.ToolList.as_view(), name="tools"),
+]

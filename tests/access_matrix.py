@@ -39,6 +39,7 @@ def admin(owned: dict[str, str] | None = None, body: Any = None) -> Row:
 PUBLIC = Row("public")
 _AUTH, _CHAT, _BILLING = "/api/v1/auth/", "/api/v1/chat/", "/api/v1/billing/"
 _CONVERSATION, _ANSWER, _QUESTION = {"pk": "conversation"}, {"id": "answer"}, {"id": "question"}
+_AGENTS, _AGENT = "/api/v1/agents/", {"pk": "agent"}
 _HELLO = {"content": "Hello", "model": "auto"}
 
 TABLE: dict[str, Row] = {
@@ -84,6 +85,15 @@ TABLE: dict[str, Row] = {
     f"DELETE {_CHAT}conversations/{{pk}}": user("chat", _CONVERSATION),
     f"GET {_CHAT}conversations/{{pk}}/messages": user("chat", _CONVERSATION),
     f"GET {_CHAT}conversations/{{pk}}/export": user("chat", _CONVERSATION),
+    # Agents
+    f"GET {_AGENTS}": user("agents"),
+    f"POST {_AGENTS}": user("agents", body={"name": "x"}),
+    f"GET {_AGENTS}tools": user("agents"),
+    f"GET {_AGENTS}{{pk}}": user("agents", _AGENT),
+    f"PUT {_AGENTS}{{pk}}": user("agents", _AGENT, {"name": "x"}),
+    f"PATCH {_AGENTS}{{pk}}": user("agents", _AGENT, {"name": "x"}),
+    f"DELETE {_AGENTS}{{pk}}": user("agents", _AGENT),
+    f"GET {_AGENTS}{{pk}}/versions": user("agents", _AGENT),
     # Foreign wires
     "POST /v1/chat/completions": user("chat"),
     "POST /v1/responses": user("chat"),

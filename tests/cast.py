@@ -7,6 +7,7 @@ from typing import Any
 
 from accounts import cache, keys, tokens
 from accounts.models import ApiKey, User
+from agents import authoring
 
 PASSWORD = "correct horse battery staple"
 
@@ -46,4 +47,5 @@ def things(owner: User) -> dict[str, Any]:
         conversation=conversation, parent=question, role="assistant", content="a secret answer", status="complete"
     )
     key = keys.create(owner, name="owned", scopes=["chat"])[0]
-    return {"conversation": conversation.pk, "question": question.pk, "answer": answer.pk, "api_key": key.pk}
+    agent = authoring.create(owner, {"name": "a secret agent", "system_prompt": "a secret prompt"})
+    return {"conversation": conversation.pk, "question": question.pk, "answer": answer.pk, "api_key": key.pk, "agent": agent.pk}

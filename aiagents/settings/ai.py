@@ -69,6 +69,7 @@ MAX_CONCURRENT_RUNS_PER_USER = 20
 AGENT_MAX_STEPS = env.agent_max_steps
 AGENT_MAX_SECONDS = env.agent_max_seconds
 AGENT_MAX_TOOLS = 32
+MAX_AGENTS_PER_USER = 500
 # One tool call: seconds, characters of what the model sends and of what it gets back.
 TOOL_MAX_SECONDS = 60.0
 TOOL_MAX_ARGUMENT_CHARS = 100_000

@@ -1,0 +1,24 @@
+"""What the list of agents can be narrowed by."""
+
+from __future__ import annotations
+
+from django.db.models import Q, QuerySet
+from django_filters import rest_framework as filters
+
+from agents.models import Agent
+from aiagents.lib.api import StrictFilterSet
+
+
+class AgentFilter(StrictFilterSet):
+    mine = filters.BooleanFilter(method="by_owner", label="mine: only one's own, or only those that others share")
+    visibility = filters.ChoiceFilter(choices=Agent.Visibility.choices)
+    slug = filters.CharFilter()
+    model = filters.CharFilter(field_name="version__model")
+
+    class Meta:
+        model = Agent
+        fields = ["mine", "visibility", "slug", "model"]
+
+    def by_owner(self, queryset: QuerySet[Agent], name: str, value: bool) -> QuerySet[Agent]:
+        own = Q(user=self.request.user.pk)
+        return queryset.filter(own if value else ~own)
