@@ -6,16 +6,14 @@ from typing import Any
 
 import anthropic
 import httpx2
-import orjson
 
 from agents.messages import CompletionRequest, File, Image, Part, Reasoning, Text, ToolOutput, ToolUse
-from agents.providers import transport
 from agents.providers.answer import Answer
 from agents.providers.anthropic_answer import REDACTED, MessageAnswer
 from agents.providers.base import Target, output_limit
 from agents.providers.errors import ProviderError, error_from_status, retry_after, should_retry
 from agents.providers.parts import arguments_object, decoded_text
-from agents.providers.relay import HttpProvider, network_error
+from agents.providers.relay import HttpProvider
 
 _EFFORT = {"minimal": "low"}
 _JSON_ONLY = "Answer with one JSON object and nothing else: no prose, no code fence."
@@ -24,16 +22,18 @@ _JSON_ONLY = "Answer with one JSON object and nothing else: no prose, no code fe
 class Anthropic(HttpProvider):
     kind = "anthropic"
 
-    async def post(self, request: CompletionRequest, target: Target, *, stream: bool) -> httpx2.Response:
-        def build(http: httpx2.AsyncClient) -> anthropic.AsyncAnthropic:
-            base_url = target.base_url.rstrip("/").removesuffix("/v1")  # the SDK adds it
-            return anthropic.AsyncAnthropic(api_key=target.api_key or "none", base_url=base_url, max_retries=0, http_client=http)
+    def client(self, target: Target, http: httpx2.AsyncClient) -> anthropic.AsyncAnthropic:
+        base_url = target.base_url.rstrip("/").removesuffix("/v1")  # the SDK adds it
+        return anthropic.AsyncAnthropic(api_key=target.api_key or "none", base_url=base_url, max_retries=0, http_client=http)
 
-        client = await transport.sdk_client(self.kind, target.base_url, target.api_key, build)
-        content = orjson.dumps(body(request, target, stream=stream))
-        if stream:
-            return await client.post("/v1/messages", content=content, cast_to=httpx2.Response, stream=True)
-        return await client.post("/v1/messages", content=content, cast_to=httpx2.Response)
+    async def ask(self, client: anthropic.AsyncAnthropic, target: Target, *, stream: bool) -> None:
+        await client.post("/v1/messages", content=b"{}", cast_to=httpx2.Response, stream=stream)
+
+    async def refused(self, client: anthropic.AsyncAnthropic, response: httpx2.Response) -> Exception:
+        return client._make_status_error_from_response(response)
+
+    def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
+        return body(request, target, stream=stream)
 
     def answer(self, target: Target) -> Answer:
         return MessageAnswer()
@@ -46,8 +46,6 @@ class Anthropic(HttpProvider):
                 message=exc.api_message or "", retry_after=retry_after(headers), should_retry=should_retry(headers),
                 secrets=(target.api_key,),
             )  # fmt: skip
-        if isinstance(exc, anthropic.APIConnectionError):
-            return network_error(exc.__cause__)
         return None
 
 

@@ -6,21 +6,17 @@ time of a whole call, cannot be closed (python-genai #2425) and makes an object 
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
 from typing import Any
 
 import httpx2
-import orjson
 from google import genai
 from google.genai import errors as genai_errors
 from google.genai import types
 
 from agents.messages import CompletionRequest, File, Image, Part, Text, ToolOutput, ToolUse
-from agents.providers import transport
 from agents.providers.answer import Answer
 from agents.providers.base import Target, output_limit
-from agents.providers.errors import ProviderBadRequest, ProviderError, retry_after
+from agents.providers.errors import ProviderBadRequest, ProviderBadResponse, ProviderError, retry_after
 from agents.providers.google_answer import OUR_ID, GeminiAnswer, refusal
 from agents.providers.parts import arguments_object, decoded_text
 from agents.providers.relay import HttpProvider
@@ -33,19 +29,30 @@ _LEVEL = {"minimal": "LOW", "low": "LOW", "medium": "MEDIUM"}
 class Google(HttpProvider):
     kind = "google"
 
-    async def prepare(self, target: Target, *, stream: bool) -> None:
-        await address(target, stream=stream)
+    def names(self, target: Target) -> tuple[str, str]:
+        return _base(target)[1], target.model
 
-    async def post(self, request: CompletionRequest, target: Target, *, stream: bool) -> httpx2.Response:
-        url, headers = await address(target, stream=stream)
-        http = (await transport.pool()).http
-        call = http.build_request("POST", url, content=orjson.dumps(body(request, target)), headers=headers)
-        response = await http.send(call, stream=True)
-        if response.status_code != 200:
+    def client(self, target: Target, http: httpx2.AsyncClient) -> Any:
+        base_url, version = _base(target)
+        options = types.HttpOptions(base_url=base_url, api_version=version, httpx_async_client=http)
+        return genai.Client(api_key=target.api_key or "none", vertexai=False, http_options=options).aio.models
+
+    async def ask(self, client: Any, target: Target, *, stream: bool) -> None:
+        config = types.GenerateContentConfig(automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True))
+        if stream:
+            await anext(await client.generate_content_stream(model=target.model, contents=" ", config=config))
+        else:
+            await client.generate_content(model=target.model, contents=" ", config=config)
+
+    async def refused(self, client: Any, response: httpx2.Response) -> Exception:
+        try:
             await genai_errors.APIError.raise_for_async_response(response)
-        if not stream:
-            await response.aread()
-        return response
+        except genai_errors.APIError as exc:
+            return exc
+        return ProviderBadResponse()
+
+    def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
+        return body(request, target)
 
     def answer(self, target: Target) -> Answer:
         return GeminiAnswer()
@@ -57,60 +64,10 @@ class Google(HttpProvider):
         return refusal(exc.details, exc.code, target, retry_after(headers))
 
 
-_clients: OrderedDict[tuple[str, str, str], Any] = OrderedDict()
-_addresses: OrderedDict[tuple[str, str, str, bool], tuple[str, list[tuple[str, str]]]] = OrderedDict()
-
-
-class _Addressed(Exception):
-    """The SDK has built its request; it is not sent."""
-
-    def __init__(self, request: httpx2.Request) -> None:
-        self.request = request
-
-
-class _Surveyor(httpx2.AsyncClient):
-    async def send(self, request: httpx2.Request, **_: Any) -> httpx2.Response:
-        raise _Addressed(request)
-
-
-async def address(target: Target, *, stream: bool) -> tuple[str, list[tuple[str, str]]]:
-    """URL and signed headers for a model, as the SDK builds them: asked once, since they are the same for every call."""
-    key = (target.base_url, target.api_key, target.model, stream)
-    if (known := _addresses.get(key)) is not None:
-        return known
+def _base(target: Target) -> tuple[str, str]:
+    """Base URL and API version: the one that the URL names, else the one that the model needs."""
     base, _, version = target.base_url.rstrip("/").rpartition("/")
-    if version not in ("v1", "v1beta", "v1alpha"):
-        base, version = target.base_url, _version(target.model)
-    models = await _sdk(base, version, target.api_key)
-    config = types.GenerateContentConfig(automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True))
-    try:
-        if stream:
-            await anext(await models.generate_content_stream(model=target.model, contents=" ", config=config))
-        else:
-            await models.generate_content(model=target.model, contents=" ", config=config)
-    except _Addressed as found:
-        request = found.request
-    headers = [(name, value) for name, value in request.headers.multi_items() if name not in ("host", "content-length", "accept-encoding")]
-    _addresses[key] = (str(request.url), headers)
-    if len(_addresses) > 1024:
-        _addresses.popitem(last=False)
-    return _addresses[key]
-
-
-async def _sdk(base_url: str, version: str, api_key: str) -> Any:
-    """The SDK's `models`, which never opens a connection. In a thread: its constructor reads certificates for 40 ms."""
-
-    def build() -> Any:
-        surveyor = _Surveyor(transport=httpx2.MockTransport(lambda _: httpx2.Response(500)), trust_env=False)
-        options = types.HttpOptions(base_url=base_url, api_version=version, httpx_async_client=surveyor)
-        return genai.Client(api_key=api_key or "none", vertexai=False, http_options=options).aio.models
-
-    key = (base_url, version, api_key)
-    if key not in _clients:
-        _clients[key] = await asyncio.to_thread(build)
-        if len(_clients) > 64:
-            _clients.popitem(last=False)
-    return _clients[key]
+    return (base, version) if version in ("v1", "v1beta", "v1alpha") else (target.base_url, _version(target.model))
 
 
 def _version(model: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -10,13 +11,12 @@ import orjson
 from django.conf import settings
 
 from agents.messages import CompletionRequest, File, Image, Message, Part, Text, ToolOutput, ToolUse
-from agents.providers import transport
 from agents.providers.answer import Answer
 from agents.providers.base import Target, output_limit
 from agents.providers.errors import ProviderError, error_from_status, retry_after, should_retry
 from agents.providers.openai_answer import ChatAnswer, read_embeddings
 from agents.providers.parts import decoded_text
-from agents.providers.relay import HttpProvider, limit, network_error
+from agents.providers.relay import HttpProvider, limit
 from billing.usage import Usage
 
 # What may pass from a caller of our own OpenAI wire to a vendor, beside what the request names.
@@ -28,21 +28,17 @@ class OpenAI(HttpProvider):
     kind = "openai"
     max_tokens_field = "max_completion_tokens"
 
-    async def client(self, target: Target) -> openai.AsyncOpenAI:
-        def build(http: httpx2.AsyncClient) -> openai.AsyncOpenAI:
-            # Key and address are always given: else the SDK would look into the environment. A keyless server takes any key.
-            made = openai.AsyncOpenAI(api_key=target.api_key or "none", base_url=target.base_url, max_retries=0, http_client=http)
-            made.organization = made.project = None
-            return made
+    def client(self, target: Target, http: httpx2.AsyncClient) -> openai.AsyncOpenAI:
+        # Key and address are always given: else the SDK would look into the environment. A keyless server takes any key.
+        made = openai.AsyncOpenAI(api_key=target.api_key or "none", base_url=target.base_url, max_retries=0, http_client=http)
+        made.organization = made.project = None
+        return made
 
-        return await transport.sdk_client(self.kind, target.base_url, target.api_key, build)
+    async def ask(self, client: openai.AsyncOpenAI, target: Target, *, stream: bool) -> None:
+        await client.post("/chat/completions", content=b"{}", cast_to=httpx2.Response, stream=stream)
 
-    async def post(self, request: CompletionRequest, target: Target, *, stream: bool) -> httpx2.Response:
-        client = await self.client(target)
-        content = orjson.dumps(self.body(request, target, stream=stream))
-        if stream:
-            return await client.post("/chat/completions", content=content, cast_to=httpx2.Response, stream=True)
-        return await client.post("/chat/completions", content=content, cast_to=httpx2.Response)
+    async def refused(self, client: openai.AsyncOpenAI, response: httpx2.Response) -> Exception:
+        return client._make_status_error_from_response(response)
 
     async def embed(self, inputs: list[str], target: Target, dimensions: int | None = None) -> tuple[list[list[float]], Usage | None]:
         """One vector per input, in their order, and what the vendor counted."""
@@ -51,9 +47,11 @@ class OpenAI(HttpProvider):
             body["dimensions"] = dimensions
         with self.errors(target):
             async with limit(settings.LLM_TOTAL_TIMEOUT, "total"):
-                client = await self.client(target)
-                response = await client.post("/embeddings", content=orjson.dumps(body), cast_to=httpx2.Response)
-            return read_embeddings(response.content, len(inputs))
+                address = await self.address(target, stream=False)
+                # The same key, headers and server; only the last parts of the path differ.
+                embeddings = replace(address, url=address.url.parent.parent / "embeddings")
+                answer = await (await self.post(embeddings, orjson.dumps(body))).read()
+            return read_embeddings(answer, len(inputs))
 
     def answer(self, target: Target) -> Answer:
         return ChatAnswer(target.requires_finish_reason)
@@ -67,11 +65,9 @@ class OpenAI(HttpProvider):
                 retry_after=retry_after(headers), should_retry=should_retry(headers),
                 secrets=(target.api_key,),
             )  # fmt: skip
-        if isinstance(exc, openai.APIConnectionError):
-            return network_error(exc.__cause__)
         return None
 
-    def body(self, request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
+    def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
         """The request on the wire. What the model does not take is left out, not sent to be refused."""
         body: dict[str, Any] = {"model": target.model, "messages": _messages(request), self.max_tokens_field: output_limit(request, target)}
         if stream:

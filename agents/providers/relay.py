@@ -1,4 +1,4 @@
-"""The way of every adapter: post through the SDK, read raw bytes, watch the clocks, close at once. No task of its own."""
+"""The way of every adapter: post as the SDK addresses it, read raw bytes, watch the clocks, close at once. No task of its own."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import aiohttp
 import httpx2
+import orjson
 from django.conf import settings
 
 from agents.events import Event
 from agents.messages import CompletionRequest
+from agents.providers import addresses, transport
+from agents.providers.addresses import Address
 from agents.providers.answer import Answer
 from agents.providers.base import Target, output_limit
 from agents.providers.errors import (
@@ -24,7 +28,7 @@ from agents.providers.errors import (
     ProviderUnavailable,
 )
 from agents.providers.sse_lines import EventSplitter
-from agents.providers.transport import Body
+from agents.providers.transport import Reply
 
 # After the terminal mark only usage and the end of the body are awaited.
 _AFTER_THE_END = 2.0
@@ -34,16 +38,44 @@ MAX_STREAM_BYTES = 64 * 1024 * 1024
 
 
 class HttpProvider(ABC):
-    """An adapter is: how a request is posted, how the answer is read, what the SDK's errors mean."""
+    """An adapter is: how the SDK addresses a call, what is sent, how the answer is read, what the SDK's errors mean."""
 
     kind: str
 
-    async def prepare(self, target: Target, *, stream: bool) -> None:  # noqa: B027  # most have nothing to prepare
-        """What is done once per model and key, outside the time that the vendor is given."""
+    @abstractmethod
+    def client(self, target: Target, http: httpx2.AsyncClient) -> Any:
+        """The vendor's SDK for this key and address, on the given HTTP client."""
 
     @abstractmethod
-    async def post(self, request: CompletionRequest, target: Target, *, stream: bool) -> httpx2.Response:
-        """The vendor's answer with status 200, its body unread when streamed; else the SDK's or transport's error."""
+    async def ask(self, client: Any, target: Target, *, stream: bool) -> None:
+        """Make the SDK send some call of the kind: its URL and headers are what every such call gets."""
+
+    @abstractmethod
+    def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
+        """The request's JSON body."""
+
+    @abstractmethod
+    async def refused(self, client: Any, response: httpx2.Response) -> Exception:
+        """The SDK's own error for an answer that is none."""
+
+    def names(self, target: Target) -> tuple[str, str]:
+        """What of the target stands in the SDK client and in the address, beside key and base URL."""
+        return "", ""
+
+    async def address(self, target: Target, *, stream: bool) -> Address:
+        of_client, of_address = self.names(target)
+        client_key = (self.kind, target.base_url, target.api_key, of_client)
+        return await addresses.find(
+            (*client_key, of_address, stream), client_key,
+            partial(self.client, target), lambda client: self.ask(client, target, stream=stream),
+        )  # fmt: skip
+
+    async def post(self, address: Address, content: bytes) -> Reply:
+        """The vendor's answer with its body unread; the SDK's error for a refusal."""
+        reply = await transport.post(address.url, address.headers, content)
+        if not 200 <= reply.status < 300:
+            raise await self.refused(address.client, await reply.for_sdk())
+        return reply
 
     @abstractmethod
     def answer(self, target: Target) -> Answer:
@@ -56,11 +88,12 @@ class HttpProvider(ABC):
     async def stream(self, request: CompletionRequest, target: Target) -> AsyncGenerator[Event, None]:
         answer, loop = self.answer(target), asyncio.get_running_loop()
         with self.errors(target):
-            await self.prepare(target, stream=True)
+            address = await self.address(target, stream=True)
+            content = orjson.dumps(self.payload(request, target, stream=True))
             began = loop.time()
             async with limit(settings.LLM_FIRST_TOKEN_TIMEOUT, "first_token"):
-                response = await self.post(request, target, stream=True)
-            upstream = Upstream(response, began)
+                reply = await self.post(address, content)
+            upstream = Upstream(reply, began)
             try:
                 try:
                     while not answer.closed and (payloads := await upstream.next()) is not None:
@@ -86,10 +119,11 @@ class HttpProvider(ABC):
         # Nothing is heard until all is written: the allowance grows with what may be written.
         allowed = settings.LLM_FIRST_TOKEN_TIMEOUT + settings.LLM_WHOLE_SECONDS_PER_TOKEN * output_limit(request, target)
         with self.errors(target):
-            await self.prepare(target, stream=False)
+            address = await self.address(target, stream=False)
+            content = orjson.dumps(self.payload(request, target, stream=False))
             async with limit(min(allowed, settings.LLM_TOTAL_TIMEOUT), "total"):
-                response = await self.post(request, target, stream=False)
-            for event in answer.feed_whole(response.content):
+                body = await (await self.post(address, content)).read()
+            for event in answer.feed_whole(body):
                 yield event
 
     @contextmanager
@@ -115,18 +149,14 @@ def _signed(error: ProviderError, target: Target) -> ProviderError:
     return error
 
 
-def network_error(exc: BaseException | None) -> ProviderError | None:
-    """httpx2's error as ours."""
+def network_error(exc: BaseException) -> ProviderError | None:
+    """aiohttp's error as ours."""
     match exc:
-        case httpx2.ConnectTimeout() | httpx2.PoolTimeout():
+        case aiohttp.ConnectionTimeoutError() | aiohttp.SocketTimeoutError():
             return ProviderTimeout(details={"phase": "connect"})
-        case httpx2.TimeoutException():
-            return ProviderTimeout(details={"phase": "idle"})
-        case httpx2.DecodingError() | httpx2.TooManyRedirects():
-            return ProviderBadResponse()
-        case httpx2.UnsupportedProtocol() | httpx2.InvalidURL():
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             return ProviderUnavailable("The vendor's address is not valid.")
-        case httpx2.HTTPError() | OSError():
+        case aiohttp.ClientError() | OSError():
             return ProviderUnavailable(details={"cause": type(exc).__name__})
     return None
 
@@ -153,10 +183,9 @@ class Upstream:
     Silence is the time without a complete event while somebody waits for one: a drip of bytes is silence, a slow reader is not.
     """
 
-    def __init__(self, response: httpx2.Response, began: float) -> None:
-        assert isinstance(response.stream, Body)
-        self._body = response.stream
-        self._read = response.stream.content.readany
+    def __init__(self, reply: Reply, began: float) -> None:
+        self._body = reply
+        self._read = reply.content.readany
         self._splitter = EventSplitter()
         self._loop = asyncio.get_running_loop()
         self._size = 0

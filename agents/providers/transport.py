@@ -1,110 +1,83 @@
-"""The one HTTP stack under all vendors' SDKs: a pooled aiohttp session per event loop, behind httpx2's interface.
+"""The one HTTP stack under all adapters: a pooled aiohttp session per event loop.
 
-Why not what the SDKs bring: docs/adr/ has the measurements. Redirects are not followed, proxies and credentials of the
-environment are not used, nothing is decompressed, bodies are bounded.
+Why not what the SDKs bring: docs/adr/0030-vendor-transport.md has the measurements. Redirects are not followed, proxies and
+credentials of the environment are not used, nothing is decompressed, bodies are bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator
 
 import aiohttp
 import httpx2
 from aiohttp.client_proto import ResponseHandler
 from django.conf import settings
+from multidict import CIMultiDict
 from yarl import URL
 
-T = TypeVar("T")
+from agents.providers.errors import ProviderBadResponse
 
 # A whole JSON answer or error body; streams are bounded per event and by their relay.
 MAX_BODY_BYTES = 16 * 1024 * 1024
 # Below the idle time-outs of vendors' load balancers, so that a kept connection is not closed under our feet.
 _KEEPALIVE_SECONDS = 15.0
-_SDK_CLIENTS = 256
 _NO_LIMIT = aiohttp.ClientTimeout(total=None)
 
 
-class Body(httpx2.AsyncByteStream):
-    """A response's body. `content` is aiohttp's reader for those that read the stream themselves."""
+class Reply:
+    """A vendor's answer, its body unread. `content` is aiohttp's reader."""
+
+    __slots__ = ("_response", "content", "status")
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self.response = response
+        self._response = response
+        self.status = response.status
         self.content = response.content
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
-        with network_errors():
+    async def read(self) -> bytes:
+        """The whole body, bounded."""
+        parts, size = [], 0
+        try:
             while data := await self.content.readany():
                 size += len(data)
                 if size > MAX_BODY_BYTES:
-                    self.close()
-                    raise httpx2.DecodingError("the body is too large")
-                yield data
+                    raise ProviderBadResponse("The model's vendor sent an answer that is too large.")
+                parts.append(data)
+        except BaseException:
+            self.close()
+            raise
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def for_sdk(self) -> httpx2.Response:
+        """The same as the SDKs know it, read to its end."""
+        request = httpx2.Request("POST", str(self._response.url))
+        return httpx2.Response(self.status, headers=list(self._response.raw_headers), content=await self.read(), request=request)
 
     def close(self) -> None:
-        """At once, whatever is still to come; a body that was read to its end gives its connection back instead."""
-        self.response.close()
-
-    async def aclose(self) -> None:
-        self.close()
+        """At once, whatever is still to come; a body that was read to its end gave its connection back already."""
+        self._response.close()
 
 
-class Transport(httpx2.AsyncBaseTransport):
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        connect = settings.LLM_CONNECT_TIMEOUT
-        with network_errors():
-            response = await self._session.request(
-                request.method,
-                URL(str(request.url), encoded=True),
-                headers=request.headers.multi_items(),
-                data=request.content or None,
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect),
-            )
-        body = Body(response)
-        if response.headers.get("content-encoding", "identity") != "identity":
-            body.close()  # we asked for none: a bomb, or a proxy that must not be there
-            raise httpx2.DecodingError("the body is compressed, which was not asked for")
-        return httpx2.Response(response.status, headers=list(response.raw_headers), stream=body, request=request)
+async def post(url: URL, headers: CIMultiDict[str], content: bytes) -> Reply:
+    """Raises aiohttp's errors; redirects are answers."""
+    response = await (await pool()).session.post(url, headers=headers, data=content, allow_redirects=False, timeout=_timeout())
+    reply = Reply(response)
+    if response.headers.get("content-encoding", "identity") != "identity":
+        reply.close()  # we asked for none: a bomb, or a proxy that must not be there
+        raise ProviderBadResponse("The model's vendor sent a compressed answer, which was not asked for.")
+    return reply
 
 
-class Client(httpx2.AsyncClient):
-    """What the SDKs get as their `http_client`: straight to the transport, without auth flows, redirects and cookies."""
-
-    def __init__(self, transport: httpx2.AsyncBaseTransport) -> None:
-        # `identity`: a compressed answer saves nothing on loopback or TLS pipes, and cannot be bounded before it is unpacked.
-        super().__init__(transport=transport, trust_env=False, follow_redirects=False, headers={"accept-encoding": "identity"})
-
-    async def send(self, request: httpx2.Request, *, stream: bool = False, **_: Any) -> httpx2.Response:
-        response = await self._transport.handle_async_request(request)
-        if not stream:
-            await response.aread()
-        return response
+def _timeout() -> aiohttp.ClientTimeout:
+    """For connecting; what comes after has clocks of its own (relay.py)."""
+    return _timeouts(settings.LLM_CONNECT_TIMEOUT)
 
 
-@contextlib.contextmanager
-def network_errors() -> Iterator[None]:
-    """aiohttp's errors as httpx2's, which the SDKs know."""
-    try:
-        yield
-    except (aiohttp.ConnectionTimeoutError, aiohttp.SocketTimeoutError) as exc:
-        raise httpx2.ConnectTimeout(str(exc)) from exc
-    except aiohttp.ClientConnectorError as exc:
-        raise httpx2.ConnectError(type(exc).__name__) from exc
-    except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as exc:
-        raise httpx2.UnsupportedProtocol(type(exc).__name__) from exc
-    except aiohttp.ClientError as exc:
-        raise httpx2.RemoteProtocolError(type(exc).__name__) from exc
-    except OSError as exc:
-        raise httpx2.ReadError(type(exc).__name__) from exc
+@functools.cache
+def _timeouts(connect: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=connect, sock_connect=connect)
 
 
 class _Handler(ResponseHandler):
@@ -118,7 +91,7 @@ class _Handler(ResponseHandler):
 
 
 class _Pool:
-    """What one event loop owns: the session with its connections, and the SDKs' clients that share it."""
+    """What one event loop owns: the session with its connections."""
 
     def __init__(self) -> None:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=60)
@@ -126,8 +99,6 @@ class _Pool:
         self.session = aiohttp.ClientSession(
             connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False, timeout=_NO_LIMIT
         )
-        self.http = Client(Transport(self.session))
-        self.clients: OrderedDict[tuple[str, str, str], Any] = OrderedDict()
         self.keeper = self._close_with_loop()
 
     async def _close_with_loop(self) -> AsyncGenerator[None, None]:
@@ -150,23 +121,6 @@ async def pool() -> _Pool:
             _pools.pop(other, None)
         found = _pools[loop] = _Pool()
         await anext(found.keeper)
-    return found
-
-
-async def sdk_client(kind: str, base_url: str, api_key: str, build: Callable[[httpx2.AsyncClient], T]) -> T:
-    """The SDK client of one (event loop, base URL, key), made by `build` on the loop's shared connections.
-
-    The least recently used ones are forgotten, never closed: they own no connection, so calls in flight go on.
-    """
-    here = await pool()
-    key = (kind, base_url, api_key)
-    found = here.clients.get(key)
-    if found is None:
-        found = here.clients[key] = build(here.http)
-        if len(here.clients) > _SDK_CLIENTS:
-            here.clients.popitem(last=False)
-    else:
-        here.clients.move_to_end(key)
     return found
 
 

@@ -6,14 +6,16 @@ import asyncio
 import itertools
 import sys
 import threading
+from collections import OrderedDict
+from dataclasses import replace
 
-import httpx2
+import aiohttp
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.events import Completed, ReasoningDelta, TextDelta
-from agents.providers import errors, provider, transport
+from agents.providers import addresses, errors, provider, transport
 from agents.providers.answer import MAX_OUTPUT_CHARACTERS
 from agents.providers.anthropic_answer import MessageAnswer
 from agents.providers.errors import ProviderBadResponse, ProviderError, clean, error_from_status
@@ -103,8 +105,8 @@ def test_every_error_class_has_its_own_code_and_a_sane_status():
 @pytest.mark.parametrize(
     ("raised", "expected"),
     [
-        (httpx2.PoolTimeout("x"), errors.ProviderTimeout), (httpx2.ReadTimeout("x"), errors.ProviderTimeout),
-        (httpx2.TooManyRedirects("x"), ProviderBadResponse), (httpx2.InvalidURL("x"), errors.ProviderUnavailable),
+        (aiohttp.ConnectionTimeoutError("x"), errors.ProviderTimeout), (aiohttp.SocketTimeoutError("x"), errors.ProviderTimeout),
+        (aiohttp.ServerDisconnectedError("x"), errors.ProviderUnavailable), (aiohttp.InvalidURL("x"), errors.ProviderUnavailable),
         (ConnectionResetError(), errors.ProviderUnavailable), (ValueError(), type(None)),
     ],
 )  # fmt: skip
@@ -237,31 +239,28 @@ async def test_calls_one_after_another_share_one_connection(kind: str):
         assert sim.open_connections == 1
 
 
-async def test_clients_are_kept_per_key_and_the_oldest_forgotten_without_harm(monkeypatch):
-    monkeypatch.setattr(transport, "_SDK_CLIENTS", 2)
-    made: list[str] = []
-
-    async def client(key: str) -> object:
-        return await transport.sdk_client("k", "u", key, lambda http: made.append(key) or object())
-
-    first = await client("a")
-    assert await client("a") is first
-    await client("b")
-    assert await client("a") is first  # used again: not the oldest any more
-    await client("c")
-    assert await client("a") is first
-    await client("b")
-    assert made == ["a", "b", "c", "b"]
-
-
-async def test_a_forgotten_client_finishes_its_stream(monkeypatch):
-    monkeypatch.setattr(transport, "_SDK_CLIENTS", 1)
+async def test_addresses_are_kept_per_key_and_the_oldest_forgotten_without_harm(monkeypatch):
+    monkeypatch.setattr(addresses, "_MOST_ADDRESSES", 2)
+    monkeypatch.setattr(addresses, "_addresses", OrderedDict())
+    adapter = provider("openai")
     async with Simulator() as sim:
-        running = asyncio.create_task(hear("openai", ask("[[sim:chunks=10,pace=20]] hi"), target(sim, "openai")))
-        assert await until(lambda: len(sim.requests) == 1)
-        for kind in ("openai_compatible", "anthropic"):
-            await hear(kind, ask("hi"), target(sim, kind))
-        assert (await running).end.finish_reason == "stop"
+
+        async def at(key: str) -> addresses.Address:
+            return await adapter.address(replace(target(sim, "openai"), api_key=key), stream=True)
+
+        first = await at("a")
+        assert await at("a") is first and first.headers["authorization"] == "Bearer a"
+        await at("b")
+        await at("c")
+        assert await at("b") is await at("b")
+        again = await at("a")
+        assert again is not first and again.headers == first.headers
+
+
+async def test_an_address_does_not_show_its_key():
+    async with Simulator() as sim:
+        where = await provider("anthropic").address(replace(target(sim, "anthropic"), api_key="sk-very-secret"), stream=True)
+        assert "secret" not in repr(where) and where.headers["authorization"] == "Bearer sk-very-secret"
 
 
 def test_connections_close_with_their_loop_and_loops_do_not_share(monkeypatch):
