@@ -1,0 +1,30 @@
+"""One client's TCP connection: writes at the end of the loop's turn, and asks the kernel for room only when there was none.
+
+Twisted registers every write with the poller and unregisters it after the one `send` that mostly takes all of it: two
+system calls more, and a turn of the loop later. What is written in one turn (head and body, several events) goes out as one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from twisted.internet.tcp import Server
+
+
+class Connection(Server):
+    """Twisted's, with another way to start writing. `reactor` is the asyncio reactor."""
+
+    _due = False
+
+    def startWriting(self) -> None:
+        if not self._due and self not in self.reactor._writers:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._due = False
+        if not self.connected or self.fileno() == -1:
+            return
+        self.reactor._readOrWrite(self, False)
+        if self.connected and (self._tempDataLen or self.offset < len(self.dataBuffer)):
+            super().startWriting()
