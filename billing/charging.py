@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from decimal import ROUND_CEILING, Decimal
 from typing import Any, Literal
 from uuid import UUID
@@ -47,13 +47,20 @@ class Call:
     simulated: bool
 
     def as_json(self) -> dict[str, Any]:
-        return {key: str(value) if isinstance(value, UUID) else value for key, value in asdict(self).items()}
+        found = {name: getattr(self, name) for name in _CALL_FIELDS}
+        for name in _UUIDS:
+            if (value := found[name]) is not None:
+                found[name] = str(value)
+        return found
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Call:
-        known = {field.name for field in fields(cls)}
-        values: dict[str, Any] = {key: UUID(value) if key in _UUIDS and value else value for key, value in data.items() if key in known}
+        known = {key: value for key, value in data.items() if key in _CALL_FIELDS}
+        values: dict[str, Any] = {key: UUID(value) if key in _UUIDS and value else value for key, value in known.items()}
         return cls(**values)
+
+
+_CALL_FIELDS = tuple(field.name for field in fields(Call))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,9 @@ class Held:
 
     def facts(self) -> dict[str, Any]:
         """What the Hold row keeps, so that the sweeper can charge a call whose process died."""
-        call = {key: clean_text(value) if isinstance(value, str) else value for key, value in self.call.as_json().items()}
+        call = self.call.as_json()
+        for name in _WIDTHS:
+            call[name] = clean_text(call[name])
         return {**call, "rates": self.rates.as_json()}
 
 

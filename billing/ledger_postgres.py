@@ -35,6 +35,10 @@ caller AS MATERIALIZED (
     FROM accounts_user u WHERE u.id = %(user_id)s::uuid
 )"""
 
+# A hold does not wait for the disk. What a crash of the whole database server may lose is the holds of its last instants:
+# the settlement of such a call, which does wait (and takes every hold before it to the disk), charges it all the same.
+_NO_WAIT = "set_config('synchronous_commit', 'off', TRUE)"
+
 _REFUSALS = """
     CASE WHEN NOT v.fits THEN (
         SELECT jsonb_agg(jsonb_build_array(l.scope, l.limit_usd::text, l.spent_usd::text, l.held_usd::text))
@@ -75,7 +79,7 @@ opened AS (
     SELECT %(call_id)s::uuid, 'open', %(amount)s::numeric, v.windows, %(facts)s::jsonb, %(input_tokens)s::int, 0, now(), now()
     FROM verdict v WHERE v.complete AND v.fits
 )
-SELECT c.ok, v.complete, v.windows, {_REFUSALS} FROM verdict v, caller c
+SELECT c.ok, v.complete, v.windows, {_REFUSALS}, {_NO_WAIT} FROM verdict v, caller c
 """
 
 # One parameter for the whole row: its keys are the columns, whatever their order.
@@ -196,7 +200,7 @@ def _text(value: dict[str, Any]) -> str:
 
 
 def _admission(row: Any) -> Admission:
-    caller_ok, complete, windows, refused = row  # Django's connections give jsonb as text
+    caller_ok, complete, windows, refused = row[:4]  # Django's connections give jsonb as text
     found = orjson.loads(refused) if refused else ()
     refusals = tuple(Refusal(scope, Decimal(limit), Decimal(spent), Decimal(held)) for scope, limit, spent, held in found)
     return Admission(caller_ok, complete, tuple(orjson.loads(windows)) if windows else (), refusals)

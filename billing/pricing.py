@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from decimal import Context, Decimal, Inexact, InvalidOperation, localcontext
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -36,11 +37,7 @@ class Rates:
 
     def as_json(self) -> dict[str, Any]:
         """The snapshot that is stored with a call: money as strings, what is not set left out."""
-        return {
-            key: f"{value:f}" if isinstance(value, Decimal) else value
-            for key, value in asdict(self).items()
-            if value is not None and value != "" and value is not False
-        }
+        return dict(_as_json(self))
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Rates:
@@ -48,6 +45,15 @@ class Rates:
         plain = {"tier_threshold", "source", "unknown"}
         values: dict[str, Any] = {key: value if key in plain else Decimal(value) for key, value in data.items()}
         return cls(**values)
+
+
+@lru_cache(maxsize=1024)
+def _as_json(rates: Rates) -> dict[str, Any]:
+    return {
+        key: f"{value:f}" if isinstance(value, Decimal) else value
+        for key, value in asdict(rates).items()
+        if value is not None and value != "" and value is not False
+    }
 
 
 @dataclass(frozen=True, slots=True)
