@@ -41,7 +41,7 @@ CLOSE_SECONDS = 10
 CANCEL_SECONDS = 5
 LAG_WORTH_SAYING = 1.0
 # Python's 700 objects are reached many times in one turn of a busy loop.
-COLLECTOR_THRESHOLDS = (20_000, 20, 20)
+COLLECTOR_THRESHOLDS = (10_000, 10, 10)
 
 
 def _spare_the_collector() -> None:
