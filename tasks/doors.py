@@ -1,0 +1,111 @@
+"""The live events of a task, as a hot door: followed while they happen, taken up again where a viewer left off.
+
+An event's id is its run's number times a million plus its place in the run, so that one `Last-Event-ID` leads through
+all runs of a task, without gap or repeat.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from uuid import UUID
+
+from accounts.authentication import Principal, authenticate
+from accounts.permissions import require_scope
+from aiagents.lib import sse
+from aiagents.lib.asgi import Door, EventStream, Request
+from aiagents.lib.db import in_db
+from aiagents.lib.errors import InvalidRequest, NotAuthenticated, NotFound
+from aiagents.lib.jsonio import dumps
+from chat import rights
+from chat.turn import Leave
+from tasks import live, wording
+from tasks.models import ENDED, Task, TaskRun
+
+application = Door(authenticate=authenticate, authorize=require_scope)
+PER_RUN = 1_000_000
+# Seconds between two looks for a run that has not begun yet.
+_LOOK_EVERY = 1.0
+_EVENTS = {
+    "tags": ["tasks"],
+    "parameters": [
+        {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
+        {"name": "Last-Event-ID", "in": "header", "schema": {"type": "integer"}, "description": "go on after this event"},
+        {"name": "run_id", "in": "query", "schema": {"type": "string", "format": "uuid"}, "description": "this run, not the newest"},
+    ],
+    "description": (
+        "`task.status` (without id) says where the task stands. Then the newest run: `run.status` for each attempt and each wait, "
+        "`message.start`, `route.fallback`, `content.delta`, `reasoning.delta`, `tool.call`, `tool.result`, and at its end `message.end` "
+        "or `error`, with the run. With no run yet, or with the end of the last one already seen, the stream waits for the next."
+    ),
+    "responses": {"200": {"description": "events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+}
+
+
+async def events(request: Request) -> EventStream:
+    """Follow a task's newest run live; from `Last-Event-ID` on where it is given."""
+    assert isinstance(request.principal, Principal), "this door is authenticated"
+    after = _after(request.headers.get("last-event-id") or request.query.get("after"))
+    task = await in_db(_task, request.principal, _id(request.path_args["id"]))
+    run_id = _id(request.query["run_id"]) if "run_id" in request.query else None
+    run = await in_db(_run, task, after, run_id)
+    if run_id is not None and run is None:
+        raise NotFound
+    return EventStream(_told(request.principal, task, run, after, single=run_id is not None))
+
+
+async def _told(principal: Principal, task: Task, run: TaskRun | None, after: int, *, single: bool) -> AsyncGenerator[bytes, None]:
+    leave = Leave()
+    async with rights.watched(principal, leave.now):
+        yield sse.event("task.status", dumps(wording.snapshot(task)))
+        while run is None and not leave.gone:
+            await asyncio.sleep(_LOOK_EVERY)
+            run = await in_db(_run, task, after, None)
+        if run is not None and not leave.gone:
+            seen = after % PER_RUN if run.number == after // PER_RUN else -1
+            async with aclosing(live.follow(run, seen, leave)) as lines:
+                async for seq, kind, data in lines:
+                    yield sse.event(kind, data, run.number * PER_RUN + min(seq, PER_RUN - 1))
+        if leave.gone:
+            raise NotAuthenticated("Your credential has ended; sign in and re-attach.")
+
+
+def _task(principal: Principal, task_id: UUID) -> Task:
+    found = Task.objects.visible_to(principal.user).select_related("last_run").filter(pk=task_id).first()
+    if found is None:
+        raise NotFound
+    return found
+
+
+def _run(task: Task, after: int, run_id: UUID | None) -> TaskRun | None:
+    """Which run is told: the one asked for; that of the last event seen, if it goes on; else the newest. None: one to come."""
+    runs = TaskRun.objects.filter(task=task)
+    if run_id is not None:
+        return runs.filter(pk=run_id).first()
+    number, seq = divmod(after, PER_RUN)
+    if after >= 0 and (last := runs.filter(number=number).first()) is not None:
+        if last.status not in ENDED or seq < last.last_seq:
+            return last
+        newer = runs.filter(number__gt=number).order_by("number").first()
+        fresh = Task.objects.filter(pk=task.pk, deleted_at=None, paused_at=None, next_run_at__isnull=False)
+        return newer or (None if fresh.exists() else last)
+    return runs.order_by("-number").first()
+
+
+def _after(given: str | None) -> int:
+    if not given:
+        return -1
+    if not given.isascii() or not given.isdecimal() or len(given) > 15:
+        raise InvalidRequest("Last-Event-ID is the id of an event of this task.", param="Last-Event-ID")
+    return int(given)
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as exc:
+        raise NotFound from exc
+
+
+application.add("GET", r"/api/v1/tasks/(?P<id>[0-9a-fA-F-]{36})/events", events, scope="tasks", openapi=_EVENTS)

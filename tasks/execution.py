@@ -1,0 +1,273 @@
+"""Runs being done on one event loop: any number at once, each claimed, watched over, and ended exactly once in its row.
+
+The heartbeat is also how a run hears from outside: that it was cancelled, or that it was taken from us because we had
+been silent for too long (then nothing is written any more).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from agents import runner
+from agents.events import Event, ReasoningDelta, RouteFallback, Started, TextDelta, ToolCall, ToolResult, encode
+from agents.models import AgentRun
+from aiagents.lib import context, valkey
+from aiagents.lib.db import in_db
+from aiagents.lib.errors import AppError, NotAuthenticated, Unavailable
+from aiagents.lib.jsonio import dumps
+from tasks import preparing, runs, wording
+from tasks.live import AWAY, Feed, Feeds
+from tasks.models import Status, TaskRun
+from tasks.runs import Claimed, Result
+
+logger = logging.getLogger(__name__)
+# Seconds between two heartbeats, between two tries to write an end, and above its limit before a run that hangs is cut off.
+BEAT_SECONDS = 1.0
+_STORE_EVERY = 0.5
+_HANGS = 30.0
+# Why a run is broken off from outside.
+CANCELLED, LEAVING, LOST = "cancelled", "leaving", "lost"
+
+
+class TimeLimit(AppError):
+    type = code = "time_limit"
+    status = 504
+    message = "The run took longer than it may; what it had written is kept."
+
+
+class CostLimit(AppError):
+    type, code = "budget_exceeded", "run_cost_limit"
+    status = 402
+    message = "The run would have cost more than it may; what it had written is kept."
+
+
+class Interrupted(Unavailable):
+    code = "interrupted"
+    message = "The process that ran this is gone."
+
+
+LIMITS = {"max_seconds": TimeLimit, "max_cost": CostLimit}
+
+
+def alive_key(run_id: UUID) -> str:
+    """Set while a run lives whose worker cannot reach the database; the sweeper leaves it alone."""
+    return f"tasks:alive:{run_id}"
+
+
+@dataclass(slots=True)
+class _Running:
+    claimed: Claimed
+    work: asyncio.Task[Result]
+    why: str = ""
+
+    def break_off(self, why: str) -> None:
+        if not self.why:
+            self.why = why
+            # The word that the floors below know: what is cut off by a shutdown is interrupted, not cancelled.
+            self.work.cancel("cancelled" if why == CANCELLED else "interrupted")
+
+
+class Crew:
+    """The runs of one event loop. `name` is what its rows carry."""
+
+    def __init__(self) -> None:
+        self.name = f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(4)}"
+        self.running: dict[UUID, _Running] = {}
+        self.feeds = Feeds()
+        self._ends: set[asyncio.Task[Any]] = set()
+        self._beating: asyncio.Task[None] | None = None
+
+    async def run(self, run_id: UUID) -> None:
+        """One attempt of a queued run, to its end in the row. Nothing happens if somebody else has it."""
+        claimed = await in_db(runs.claim, run_id, self.name)
+        if claimed is None:
+            return
+        run = claimed.run
+        context.task_id.set(str(run.task_id))
+        context.user_id.set(str(run.user_id))
+        request_id = context.accept_request_id(run.request_id or context.request_id.get())
+        feed = await self.feeds.open(run.id, run.last_seq, first=run.claim == 1)
+        feed.add(*wording.event(run))
+        running = self.running[run_id] = _Running(claimed, asyncio.create_task(self._attempt(claimed, request_id, feed)))
+        if self._beating is None or self._beating.done():
+            self._beating = asyncio.create_task(self._beat(), name="task heartbeat")
+        if (me := asyncio.current_task()) is not None:
+            self._ends.add(me)
+            me.add_done_callback(self._ends.discard)
+        try:
+            result = await self._result(running)
+            ended = await self._store(running, result, feed.last + 1)
+        finally:
+            self.running.pop(run_id, None)
+        if ended is not None:
+            feed.add(*wording.event(ended))
+        feed.done = True
+
+    async def leave(self, seconds: float) -> None:
+        """Let what runs end by itself for `seconds`; then hand back what may be done again, and fail the rest."""
+        if works := {one.work for one in self.running.values()}:
+            await asyncio.wait(works, timeout=seconds)
+        for running in list(self.running.values()):
+            running.break_off(LEAVING)
+        if ends := set(self._ends):
+            await asyncio.wait(ends, timeout=5.0)
+        await self.feeds.flushed(2.0)
+
+    # --- the attempt ----------------------------------------------------------------------------
+
+    async def _result(self, running: _Running) -> Result:
+        try:
+            return await running.work
+        except asyncio.CancelledError:
+            if not running.why and (me := asyncio.current_task()) is not None and me.cancelling():
+                running.break_off(LEAVING)  # the loop itself is being ended
+                raise
+            return await self._persist(_broken_off, running.claimed, running.why)
+
+    async def _attempt(self, claimed: Claimed, request_id: str, feed: Feed) -> Result:
+        told = _Teller(feed, claimed)
+        row: AgentRun | None = None
+        try:
+            prepared = await in_db(preparing.prepare, claimed)
+            async with asyncio.timeout(prepared.definition.max_seconds + _HANGS):
+                if claimed.goes_on:
+                    row = await runner.resume_to_end(claimed.attempt.agent_run_id, on_event=told.take)
+                else:
+                    row = await runner.run_to_end(
+                        prepared.principal, prepared.definition, prepared.input, surface="worker", request_id=request_id,
+                        task_id=claimed.task.id, run_id=claimed.attempt.agent_run_id, on_event=told.take,
+                        max_cost_usd=prepared.max_cost_usd,
+                    )  # fmt: skip
+        except TimeoutError:
+            return await self._persist(_failed, claimed, TimeLimit())
+        except AppError as exc:
+            return await self._persist(_failed, claimed, exc)
+        except Exception:
+            logger.exception("task_run_failed", extra={"run_id": str(claimed.run.id)})
+            return await self._persist(_failed, claimed, AppError())
+        return await self._persist(_as_told, claimed, row)
+
+    async def _persist(self, function: Any, *args: Any) -> Any:
+        """A database function's result, however long the database is away. (The heartbeat says by other ways that we live.)"""
+        while True:
+            try:
+                return await in_db(function, *args)
+            except Unavailable:
+                await asyncio.sleep(_STORE_EVERY)
+
+    async def _store(self, running: _Running, result: Result, last_seq: int) -> TaskRun | None:
+        if running.why == LOST:
+            return None
+        return await self._persist(runs.finish, running.claimed.token, result, last_seq)
+
+    # --- the heartbeat --------------------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        while self.running:
+            await asyncio.sleep(BEAT_SECONDS)
+            living = {run_id: running.claimed.token for run_id, running in self.running.items()}
+            try:
+                words = await in_db(runs.beat, self.name, list(living.values()))
+            except Unavailable:
+                await self._still_alive(living)
+                continue
+            except Exception:
+                logger.exception("task_heartbeat_failed")
+                continue
+            for run_id, word in words.items():
+                running = self.running.get(run_id)
+                if running is None or running.claimed.token != living[run_id]:
+                    continue
+                if not word.mine:
+                    running.break_off(LOST)
+                elif word.cancel:
+                    running.break_off(CANCELLED)
+
+    async def _still_alive(self, living: Any) -> None:
+        try:
+            pipe = valkey.client().pipeline(transaction=False)
+            for run_id in living:
+                pipe.set(alive_key(run_id), 1, ex=settings.TASK_SILENCE_SECONDS)
+            await pipe.execute()
+        except AWAY:
+            return
+
+
+class _Teller:
+    """What the runner says, as the viewers are told it."""
+
+    def __init__(self, feed: Feed, claimed: Claimed) -> None:
+        self._feed, self._claimed = feed, claimed
+
+    def take(self, event: Event) -> None:
+        match event:
+            case Started():
+                ids = {"task_id": str(self._claimed.task.id), "run_id": str(self._claimed.run.id), "conversation_id": None}
+                more = {"user_message_id": None, "message_id": str(self._claimed.run.id)}
+                route = {"model": event.model, "provider": event.provider, "route": event.route}
+                self._feed.add("message.start", dumps(ids | more | route))
+            case TextDelta() | ReasoningDelta() | ToolCall() | ToolResult() | RouteFallback():
+                kind, data = encode(event)
+                self._feed.add(kind, dumps(data))
+
+
+# --- how it ended: database functions ------------------------------------------------------------
+
+
+def _as_told(claimed: Claimed, row: AgentRun) -> Result:
+    """By the agent run's own row."""
+    result = _of(row)
+    match row.status:
+        case AgentRun.Status.SUCCEEDED if row.finish_reason in LIMITS:
+            result.error = runs.as_json(LIMITS[row.finish_reason](), claimed.run.request_id)
+        case AgentRun.Status.SUCCEEDED:
+            result.status = Status.SUCCEEDED
+        case AgentRun.Status.WAITING_APPROVAL:
+            result.status = Status.WAITING_APPROVAL
+        case AgentRun.Status.CANCELLED:
+            result.status = Status.CANCELLED
+        case _:
+            error = row.error or runs.as_json(Interrupted(), claimed.run.request_id)
+            passes = bool(error.get("retryable")) or row.status == AgentRun.Status.INTERRUPTED
+            if error.get("type") == NotAuthenticated.type:
+                # It was the owner's session that ended, and a run needs none; unless it was the owner.
+                gone = preparing.standing(claimed)
+                passes, error = gone is None, error if gone is None else runs.as_json(gone, claimed.run.request_id)
+            result.error, result.retry_after = error, error.get("retry_after")
+            result.repeatable = passes and preparing.may_repeat(row)
+    return result
+
+
+def _failed(claimed: Claimed, error: AppError) -> Result:
+    """By an error that came before, or past, the agent run."""
+    row = AgentRun.objects.filter(pk=claimed.attempt.agent_run_id).first()
+    result = _of(row)
+    result.error = runs.as_json(error, claimed.run.request_id)
+    result.repeatable, result.retry_after = error.retryable and preparing.may_repeat(row), error.retry_after
+    return result
+
+
+def _broken_off(claimed: Claimed, why: str) -> Result:
+    row = AgentRun.objects.filter(pk=claimed.attempt.agent_run_id).first()
+    result = _of(row)
+    if why == CANCELLED:
+        result.status, result.finish_reason = Status.CANCELLED, "cancelled"
+        return result
+    result.error = runs.as_json(Interrupted("The worker that ran this was shut down."), claimed.run.request_id)
+    result.handed_back, result.repeatable = True, preparing.may_repeat(row)
+    return result
+
+
+def _of(row: AgentRun | None) -> Result:
+    if row is None:
+        return Result(Status.FAILED)
+    return Result(Status.FAILED, row.output, row.finish_reason, row.model, row.simulated)

@@ -1,0 +1,60 @@
+"""What must always be true of tasks, asked of the database; `billing.invariants` runs it.
+
+I3  an ended run costs what its calls cost
+I5  every run has a status of its closed list; none is left running by a dead worker, no attempt is open in an ended run
+T1  a task's last run is its newest, and an open run is its last
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Exists, F, OuterRef, Q
+from django.db.models.functions import Now
+
+from billing.invariants import Violation
+from billing.models import Hold
+from tasks import runs
+from tasks.models import ENDED, OPEN, Status, Task, TaskAttempt, TaskRun
+
+_ROWS = 5_000
+_PATIENCE = 4
+
+
+def check() -> Iterator[Violation]:
+    yield from _statuses()
+    yield from _last_runs()
+    yield from _costs()
+
+
+def _statuses() -> Iterator[Violation]:
+    for pk, status in TaskRun.objects.exclude(status__in=[*OPEN, *ENDED]).values_list("pk", "status"):
+        yield Violation("I5", f"task run {pk} has the status {status!r}")
+    since = Now() - timedelta(seconds=_PATIENCE * settings.TASK_SILENCE_SECONDS)
+    stuck = TaskRun.objects.filter(status=Status.RUNNING).filter(Q(heartbeat_at=None) | Q(heartbeat_at__lt=since))
+    for pk in stuck.values_list("pk", flat=True):
+        yield Violation("I5", f"task run {pk} has been silent for long and was not swept")
+    left = TaskAttempt.objects.filter(run__status__in=ENDED).exclude(status__in=ENDED)
+    for pk in left.values_list("pk", flat=True):
+        yield Violation("I5", f"task attempt {pk} is open in a run that has ended")
+
+
+def _last_runs() -> Iterator[Violation]:
+    newer = TaskRun.objects.filter(task=OuterRef("pk"), number__gt=OuterRef("last_run__number"))
+    for pk in Task.objects.exclude(last_run=None).filter(Exists(newer)).values_list("pk", flat=True):
+        yield Violation("T1", f"task {pk} calls a run its last that is not")
+    for pk in TaskRun.objects.filter(status__in=OPEN).exclude(pk=F("task__last_run")).values_list("pk", flat=True):
+        yield Violation("T1", f"task run {pk} is open and not its task's last")
+
+
+def _costs() -> Iterator[Violation]:
+    """Of the newest runs. What is still being settled is left out."""
+    open_groups = {call.get("group_id") for call in Hold.objects.filter(status=Hold.Status.OPEN).values_list("call", flat=True)}
+    for run in TaskRun.objects.filter(status__in=ENDED).order_by("-id").prefetch_related("attempts")[:_ROWS]:
+        if any(str(attempt.agent_run_id) in open_groups for attempt in run.attempts.all()):
+            continue
+        booked = runs.sums(run)["cost_usd"]
+        if run.cost_usd != booked:
+            yield Violation("I3", f"task run {run.pk} says {run.cost_usd}, its calls cost {booked}")

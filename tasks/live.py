@@ -1,0 +1,161 @@
+"""A run's events: written in batches by the worker that runs it, kept in Valkey, shown by any process.
+
+The log is the chat's (chat/turn_log.py), one stream for each run, over all its attempts and workers. A log that is lost
+costs the viewers the single words, never the end: that is told from the row.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from redis.exceptions import RedisError
+
+from aiagents.lib import jsonio
+from aiagents.lib.db import in_db
+from chat import turn_log
+from chat.turn import Leave
+from chat.turn_log import TERMINAL, TurnLine
+from tasks import wording
+from tasks.models import ENDED, TaskRun
+
+logger = logging.getLogger(__name__)
+AWAY = (RedisError, OSError, TimeoutError)
+# Seconds: between two tries to reach a Valkey that is away, and how long the events of an ended attempt wait for it.
+_PATIENCE, _LINGER = 1.0, 10.0
+_MOST_LINES = 2000
+# Seconds between two looks at the row of a run that has no log (yet).
+_LOOK_EVERY = 0.5
+
+
+class Feed:
+    """The events of one attempt, from `last` on."""
+
+    def __init__(self, run_id: UUID, last: int, feeds: Feeds) -> None:
+        self.run_id, self.last, self._feeds = run_id, last, feeds
+        self.waiting: list[TurnLine] = []
+        # Only its first writer may make the log: one that was lost begins anew with whoever writes then.
+        self.begins = last < 0
+        self.done = False
+
+    def add(self, kind: str, data: bytes) -> None:
+        self.last += 1
+        self.waiting.append((self.last, kind, data))
+        self._feeds.news(self)
+
+
+class Feeds:
+    """All feeds of an event loop and the task that writes them."""
+
+    def __init__(self) -> None:
+        self._unwritten: dict[UUID, Feed] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self, run_id: UUID, last: int, *, first: bool) -> Feed:
+        """A feed that goes on after `last`, or after what a worker that died has told beyond it."""
+        if (feed := self._unwritten.get(run_id)) is not None:
+            return feed
+        if not first:
+            try:
+                last = max(last, await turn_log.end_of(run_id))
+            except AWAY:
+                logger.warning("run_log_away", extra={"run_id": str(run_id)})
+        return Feed(run_id, last, self)
+
+    def news(self, feed: Feed) -> None:
+        self._unwritten[feed.run_id] = feed
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._write_all(), name="task feeds")
+
+    async def flushed(self, seconds: float = _LINGER) -> None:
+        """Return when all is written, or after a while."""
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=seconds)
+
+    async def _write_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        reached = loop.time()
+        while self._unwritten:
+            await asyncio.sleep(settings.TURN_LOG_BATCH_SECONDS)
+            try:
+                await self._write()
+                reached = loop.time()
+            except AWAY:
+                if loop.time() - reached > _LINGER:
+                    self._unwritten = {id: feed for id, feed in self._unwritten.items() if not feed.done}
+                await asyncio.sleep(_PATIENCE)
+
+    async def _write(self) -> None:
+        batches = {id: (feed.waiting[:_MOST_LINES], feed.begins) for id, feed in self._unwritten.items() if feed.waiting}
+        if batches:
+            for id, end in (await turn_log.write(batches)).items():
+                feed, (lines, begun) = self._unwritten[id], batches[id]
+                # The log is not there although it should be: it begins anew here. One that is ahead was told by another worker.
+                feed.begins = end < 0 and not begun
+                if not feed.begins:
+                    del feed.waiting[: len(lines)]
+        self._unwritten = {id: feed for id, feed in self._unwritten.items() if feed.waiting}
+
+
+def close(run: TaskRun) -> None:
+    """Tell the viewers of a run that ended without a worker, once the present transaction is committed."""
+    kind, data = wording.event(run)
+    line = (run.last_seq, kind, data)
+
+    def tell() -> None:
+        try:
+            turn_log.close(run.id, line)
+        except AWAY:
+            logger.warning("run_log_away", extra={"run_id": str(run.id)})
+
+    transaction.on_commit(tell)
+
+
+# --- for viewers --------------------------------------------------------------------------------
+
+
+async def follow(run: TaskRun, after: int, leave: Leave) -> AsyncGenerator[TurnLine, None]:
+    """The run's events after `after`, as they happen, always ending with its end. Told from the row where the log is gone."""
+    while not leave.gone:
+        try:
+            async with aclosing(turn_log.read(run.id, after)) as batches:
+                async for lines in batches:
+                    for line in lines:
+                        if leave.gone:
+                            return
+                        after = line[0]
+                        yield line
+                        if line[1] in TERMINAL:
+                            return
+                    if leave.gone or (not lines and await in_db(_status, run.id) in ENDED):
+                        break
+        except AWAY:
+            logger.warning("run_log_away", extra={"run_id": str(run.id)})
+        run = await in_db(_row, run.id)
+        if run.status in ENDED:
+            for line in from_row(run, after):
+                yield line
+            return
+        await asyncio.sleep(_LOOK_EVERY)
+
+
+def from_row(run: TaskRun, after: int) -> list[TurnLine]:
+    """An ended run without its log: told from the start its text in one piece, told from the middle its end alone."""
+    kind, data = wording.event(run)
+    end = (max(run.last_seq, after, 0), kind, data)
+    if after >= 0 or not run.output:
+        return [end]
+    return [(0, "content.delta", jsonio.dumps({"text": run.output})), (max(run.last_seq, 1), kind, data)]
+
+
+def _row(run_id: UUID) -> TaskRun:
+    return TaskRun.objects.select_related("task").get(pk=run_id)
+
+
+def _status(run_id: UUID) -> str:
+    return TaskRun.objects.values_list("status", flat=True).get(pk=run_id)

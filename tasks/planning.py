@@ -1,0 +1,169 @@
+"""A task being saved, run by hand, paused, resumed and deleted: what people do to it, each in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.authentication import Principal
+from accounts.models import User
+from aiagents.lib.errors import Conflict
+from billing import budgets
+from billing.models import Budget
+from tasks import runs, schedule, webhooks
+from tasks.models import OPEN, Task, TaskRun
+from tasks.schedule import Kind, Plan
+
+
+class TooMany(Conflict):
+    code = "too_many_tasks"
+    message = "You have as many tasks as you may; delete some first."
+
+
+def create(principal: Principal, values: Mapping[str, Any], plan: Plan, *, paused: bool, request_id: str) -> tuple[Task, str]:
+    """The saved task, and its webhook's secret if one was made here: shown now and never again."""
+    with transaction.atomic():
+        # One at a time for each user: the count is exact.
+        list(User.objects.select_for_update(no_key=True).filter(pk=principal.user_id).values_list("pk"))
+        if Task.objects.filter(user_id=principal.user_id, deleted_at=None).count() >= settings.TASKS_PER_USER:
+            raise TooMany
+        task = Task(user_id=principal.user_id)
+        shown = _fill(task, values)
+        _plan(task, plan)
+        task.paused_at = timezone.now() if paused else None
+        task.api_key_id = principal.key_id
+        task.save()
+        _budget(task, values)
+        if plan.kind == Kind.NOW and not paused:
+            runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=principal.key_id, request_id=request_id)
+    return get(principal, task.pk), shown
+
+
+def update(principal: Principal, task_id: UUID, values: Mapping[str, Any], plan: Plan | None, *, request_id: str) -> tuple[Task, str]:
+    """The task with these values. A run that is open goes on with the input it has; its next attempt reads the rest anew.
+
+    A schedule that is the same as before keeps its next moment; another one begins now.
+    """
+    with transaction.atomic():
+        task = Task.objects.select_for_update().get(pk=task_id)
+        shown = _fill(task, values)
+        starts = False
+        if plan is not None and plan != Plan.of(task):
+            _plan(task, plan)
+            starts = plan.kind == Kind.NOW and task.paused_at is None
+        task.api_key_id = principal.key_id
+        task.save(update_fields=[*_OWN, "api_key_id", "updated_at"])
+        _budget(task, values)
+        if starts:
+            runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=principal.key_id, request_id=request_id)
+    return get(principal, task_id), shown
+
+
+def run(principal: Principal, task: Task, variables: dict[str, Any], *, request_id: str) -> TaskRun:
+    """A run by hand, also of a paused task; Busy while one is open."""
+    return runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=principal.key_id, request_id=request_id, variables=variables)
+
+
+def cancel(task: Task) -> TaskRun:
+    """End the task's open run. A single run that was still to come is called off; Conflict where nothing is to be ended."""
+    with transaction.atomic():
+        open_run = TaskRun.objects.filter(task=task, status__in=OPEN).first()
+        if open_run is None and task.schedule in Task.RECURRING:
+            raise Conflict("No run of this task is open. To stop its schedule, pause it.", code="nothing_runs")
+        if open_run is None:
+            slot = task.next_run_at
+            if slot is None or not Task.objects.filter(pk=task.pk, next_run_at=slot).update(next_run_at=None):
+                raise Conflict("No run of this task is open.", code="nothing_runs")
+            open_run = runs.open_run(task, TaskRun.Trigger.SCHEDULE, key_id=task.api_key_id, scheduled_for=slot)
+    return runs.cancel(open_run.pk)
+
+
+def pause(task: Task) -> None:
+    """Nothing starts by itself any more. A run that is open goes on; cancel it to end it."""
+    Task.objects.filter(pk=task.pk, paused_at=None).update(paused_at=timezone.now())
+
+
+def resume(principal: Principal, task: Task, *, request_id: str) -> None:
+    """The schedule goes on from now: what went by while it was paused is left out."""
+    with transaction.atomic():
+        if not Task.objects.filter(pk=task.pk).exclude(paused_at=None).update(paused_at=None):
+            return
+        plan = Plan.of(task)
+        if task.schedule in Task.RECURRING:
+            Task.objects.filter(pk=task.pk).update(next_run_at=schedule.first(plan, timezone.now()))
+        elif plan.kind == Kind.NOW and not task.runs.exists():
+            runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=principal.key_id, request_id=request_id)
+
+
+def delete(task: Task) -> None:
+    """Out of sight at once, its open run cancelled, its secret gone. The row stays for the books."""
+    with transaction.atomic():
+        now = timezone.now()
+        Task.objects.filter(pk=task.pk, deleted_at=None).update(deleted_at=now, next_run_at=None, webhook_secret_encrypted="")
+        for run_id in TaskRun.objects.filter(task=task, status__in=OPEN).values_list("pk", flat=True):
+            runs.cancel(run_id)
+
+
+def new_secret(task: Task) -> str:
+    """Another signing secret for the task's webhook; the one before is worth nothing from now on."""
+    secret = webhooks.new_secret()
+    webhooks.set_secret(task, secret)
+    Task.objects.filter(pk=task.pk).update(webhook_secret_encrypted=task.webhook_secret_encrypted)
+    return secret
+
+
+def get(principal: Principal, task_id: UUID) -> Task:
+    return Task.objects.visible_to(principal.user).select_related("last_run").get(pk=task_id)
+
+
+def limits(task_ids: Iterable[UUID]) -> Mapping[UUID, Decimal | None]:
+    """Monthly limits of those of the tasks that have one."""
+    rows = Budget.objects.filter(scope=Budget.Scope.TASK, scope_id__in=list(task_ids)).exclude(limit_usd=None)
+    return {scope_id: limit for scope_id, limit in rows.values_list("scope_id", "limit_usd") if scope_id is not None}
+
+
+# What a client may set, as columns.
+_GIVEN = (
+    "name", "description", "input", "variables", "system_prompt", "model", "goal", "parameters", "max_retries", "retry_seconds",
+    "max_seconds", "max_cost_usd", "webhook_url",
+)  # fmt: skip
+_TIMES = ("schedule", "run_at", "every_seconds", "cron", "time_zone", "next_run_at")
+_OWN = (*_GIVEN, *_TIMES, "kind", "agent", "webhook_secret_encrypted")
+
+
+def _fill(task: Task, values: Mapping[str, Any]) -> str:
+    for name in _GIVEN:
+        if name in values:
+            setattr(task, name, values[name])
+    if "agent_id" in values:
+        task.agent_id = values["agent_id"]
+        task.kind = Task.Kind.AGENT if task.agent_id else Task.Kind.PROMPT
+    if task.kind == Task.Kind.AGENT:  # it brings its own
+        task.system_prompt, task.model, task.goal, task.parameters = "", "auto", "", {}
+    if secret := values.get("webhook_secret"):
+        webhooks.set_secret(task, secret)
+    elif task.webhook_url and not task.webhook_secret_encrypted:
+        made = webhooks.new_secret()
+        webhooks.set_secret(task, made)
+        return made
+    return ""
+
+
+def _plan(task: Task, plan: Plan) -> None:
+    task.schedule, task.run_at, task.every_seconds = plan.kind, plan.at, plan.every_seconds
+    task.cron, task.time_zone = plan.cron, plan.time_zone
+    task.next_run_at = None if plan.kind == Kind.NOW else schedule.first(plan, timezone.now())
+
+
+def _budget(task: Task, values: Mapping[str, Any]) -> None:
+    if "monthly_budget_usd" not in values:
+        return
+    limit = values["monthly_budget_usd"]
+    if limit is not None or Budget.objects.filter(scope=Budget.Scope.TASK, scope_id=task.pk).exists():
+        budgets.set_limit(Budget.Scope.TASK, task.pk, limit)

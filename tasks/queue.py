@@ -1,0 +1,28 @@
+"""Messages to the workers. They only wake somebody: the row is the truth, and beat sends again what was lost."""
+
+from __future__ import annotations
+
+import logging
+from uuid import UUID
+
+from celery import current_app
+from django.db import transaction
+
+logger = logging.getLogger(__name__)
+RUN, DELIVER = "tasks.tasks.run_task", "tasks.tasks.deliver_webhook"
+
+
+def send(run_id: UUID) -> None:
+    """Have a worker run it, once the present transaction is committed."""
+    transaction.on_commit(lambda: _publish(RUN, run_id))
+
+
+def send_delivery(delivery_id: UUID) -> None:
+    transaction.on_commit(lambda: _publish(DELIVER, delivery_id))
+
+
+def _publish(name: str, id: UUID) -> None:
+    try:
+        current_app.send_task(name, args=[str(id)])
+    except Exception:  # whatever Celery's transport raises while the broker is away
+        logger.warning("message_not_sent", extra={"task_name": name, "row_id": str(id)}, exc_info=True)

@@ -1,0 +1,235 @@
+"""The shapes of `/api/v1/tasks/`. Each names all that may be written; anything else is 400."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from accounts.models import User
+from agents import definitions
+from aiagents.lib import outbound
+from aiagents.lib.api import StrictFieldsMixin
+from aiagents.lib.errors import InvalidRequest, ModelNotFound, NotFound
+from aiagents.lib.jsonio import money
+from billing import catalogue
+from tasks import webhooks, wording
+from tasks.fields import ParametersSerializer, ScheduleField, VariablesField
+from tasks.models import Status, Task, TaskRun
+
+_INPUT = 200_000
+# An agent's own; a task that has one may not name them.
+_OF_A_PROMPT = ("system_prompt", "model", "goal", "parameters")
+
+
+class MoneyText(serializers.DecimalField):
+    """USD as a decimal string, in and out."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_digits=18, decimal_places=12, min_value=Decimal(0), max_value=Decimal(1_000_000), **options)
+
+    def to_representation(self, value: Any) -> str:
+        return money(Decimal(value))
+
+
+class ErrorLineSerializer(serializers.Serializer):
+    type = serializers.CharField()
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class LastRunSerializer(serializers.Serializer):
+    """What a list says of a task's last run."""
+
+    id = serializers.UUIDField()
+    number = serializers.IntegerField()
+    status = serializers.ChoiceField(Status.choices)
+    attempt = serializers.IntegerField()
+    cost_usd = serializers.CharField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+    error = ErrorLineSerializer(allow_null=True)
+
+
+class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
+    """A prompt, or an agent (`agent_id`) and what it is told; when it runs; what it may take; who is told."""
+
+    name = serializers.CharField(max_length=100)
+    description = serializers.CharField(max_length=2000, allow_blank=True, default="")
+    agent_id = serializers.UUIDField(allow_null=True, default=None, help_text="your own agent or a shared one; null: `input` is a prompt")
+    input = serializers.CharField(max_length=_INPUT, trim_whitespace=False, help_text="`{name}` is filled from `variables`")
+    variables = VariablesField(default=dict)
+    system_prompt = serializers.CharField(max_length=100_000, allow_blank=True, trim_whitespace=False, default="")
+    model = serializers.CharField(max_length=100, default="auto", help_text="`auto`, `auto:goal` or a model's id; for a prompt")
+    goal = serializers.ChoiceField(User.Goal.choices, allow_blank=True, default="", help_text="empty: yours")
+    parameters = ParametersSerializer(default=dict)
+    schedule = ScheduleField(default=None)
+    max_retries = serializers.IntegerField(min_value=0, max_value=10, default=2)
+    retry_seconds = serializers.IntegerField(min_value=1, max_value=3600, default=30)
+    max_seconds = serializers.IntegerField(min_value=1, max_value=settings.TASK_MAX_SECONDS, default=300)
+    max_cost_usd = MoneyText(allow_null=True, default=None, help_text="of one run, all its attempts together")
+    monthly_budget_usd = MoneyText(allow_null=True, default=None, write_only=True, help_text="of all runs of the task in a month")
+    webhook_url = serializers.CharField(max_length=500, allow_blank=True, default="", help_text="is told of every end of a run, signed")
+    webhook_secret = serializers.CharField(
+        max_length=200, write_only=True, required=False,
+        help_text="your own signing secret (`whsec_…`); left out, one is made and shown once in the answer",
+    )  # fmt: skip
+    paused = serializers.BooleanField(default=False, write_only=True, help_text="on creation only; then see `pause` and `resume`")
+    status = serializers.ChoiceField(Status.choices, read_only=True)
+    last_run = serializers.SerializerMethodField()
+
+    class Meta:
+        model = Task
+        fields = [
+            "id", "name", "description", "kind", "agent_id", "input", "variables", "system_prompt", "model", "goal", "parameters",
+            "schedule", "max_retries", "retry_seconds", "max_seconds", "max_cost_usd", "monthly_budget_usd", "webhook_url",
+            "webhook_secret", "paused", "status", "next_run_at", "last_run", "runs_count", "created_at", "updated_at",
+        ]  # fmt: skip
+        read_only_fields = ["id", "kind", "status", "next_run_at", "runs_count", "created_at", "updated_at"]
+
+    @extend_schema_field(LastRunSerializer(allow_null=True))
+    def get_last_run(self, task: Task) -> dict[str, Any] | None:
+        return wording.brief(task.last_run)
+
+    def validate_model(self, value: str) -> str:
+        if value == "auto" or (value.startswith("auto:") and value[5:] in User.Goal.values):
+            return value
+        try:
+            if catalogue.current_sync().get(value).usable:
+                return value
+        except ModelNotFound:
+            pass
+        raise serializers.ValidationError("There is no such model, or it cannot be used any more.")
+
+    def validate_webhook_url(self, value: str) -> str:
+        if value:
+            try:
+                outbound.check_spelling(value, allow_private=settings.WEBHOOK_ALLOW_PRIVATE_ADDRESS)
+            except InvalidRequest as exc:
+                raise serializers.ValidationError(exc.message) from exc
+        return value
+
+    def validate_webhook_secret(self, value: str) -> str:
+        try:
+            return webhooks.check_secret(value)
+        except ValueError as exc:
+            raise serializers.ValidationError("`whsec_` and 24 to 64 bytes in base64.") from exc
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        agent_id = attrs.get("agent_id", self.instance.agent_id if self.instance else None)
+        if agent_id is not None:
+            own = [name for name in _OF_A_PROMPT if name in self.initial_data and self.initial_data[name] not in ("", "auto", {})]
+            if own:
+                raise serializers.ValidationError({name: ["An agent brings its own."] for name in own})
+        if attrs.get("agent_id") is not None:
+            try:
+                definitions.visible(self.context["request"].user, agent_id=agent_id)
+            except NotFound as exc:
+                raise serializers.ValidationError({"agent_id": [exc.message]}) from exc
+        if self.instance is not None and "paused" in self.initial_data:
+            raise serializers.ValidationError({"paused": ["Use `pause` and `resume`."]})
+        return attrs
+
+    def to_representation(self, instance: Task) -> dict[str, Any]:
+        found = super().to_representation(instance)
+        if instance.paused_at is not None:
+            found["next_run_at"] = None
+        limit = self.context.get("limits", {}).get(instance.pk)
+        found["monthly_budget_usd"] = None if limit is None else money(limit)
+        found["paused"] = instance.paused_at is not None
+        return found
+
+
+class NewTaskSerializer(TaskSerializer):
+    """The answer that shows a signing secret: this once."""
+
+    webhook_secret = serializers.CharField(required=False, help_text="only where one was made with this request")  # type: ignore[assignment]
+
+    def to_representation(self, instance: Task) -> dict[str, Any]:
+        found = super().to_representation(instance)
+        found.pop("webhook_secret", None)
+        if shown := self.context.get("shown"):
+            found["webhook_secret"] = shown
+        return found
+
+
+class RunRequestSerializer(StrictFieldsMixin, serializers.Serializer):
+    """Variables of this run, over the task's own."""
+
+    variables = VariablesField(default=dict)
+
+
+class SecretSerializer(serializers.Serializer):
+    """Shown once."""
+
+    webhook_secret = serializers.CharField()
+
+
+class UsageLineSerializer(serializers.Serializer):
+    input_tokens = serializers.IntegerField()
+    output_tokens = serializers.IntegerField()
+
+
+class RunSerializer(serializers.Serializer):
+    """A run for OpenAPI; its words are `tasks.wording`'s."""
+
+    id = serializers.UUIDField()
+    task_id = serializers.UUIDField()
+    number = serializers.IntegerField(help_text="of this task's runs")
+    trigger = serializers.ChoiceField(TaskRun.Trigger.choices)
+    status = serializers.ChoiceField(Status.choices)
+    scheduled_for = serializers.DateTimeField(allow_null=True)
+    attempt = serializers.IntegerField()
+    next_attempt_at = serializers.DateTimeField(allow_null=True, help_text="while it waits to be tried again")
+    input = serializers.CharField(help_text="as it was sent, variables filled")
+    variables = serializers.DictField()
+    output = serializers.CharField()
+    finish_reason = serializers.CharField()
+    error = serializers.DictField(allow_null=True)
+    model = serializers.CharField()
+    usage = UsageLineSerializer()
+    cost_usd = serializers.CharField(help_text="of all attempts, US dollars as a decimal string")
+    simulated = serializers.BooleanField()
+    request_id = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    started_at = serializers.DateTimeField(allow_null=True)
+    ended_at = serializers.DateTimeField(allow_null=True)
+
+    def to_representation(self, instance: TaskRun) -> dict[str, Any]:
+        return wording.whole(instance)
+
+
+class AttemptSerializer(serializers.Serializer):
+    number = serializers.IntegerField()
+    status = serializers.ChoiceField(Status.choices)
+    error = serializers.DictField(allow_null=True)
+    started_at = serializers.DateTimeField()
+    ended_at = serializers.DateTimeField(allow_null=True)
+    cost_usd = serializers.CharField()
+    agent_run_id = serializers.UUIDField(help_text="approve and reject its tool calls under /api/v1/agents/runs/")
+    waits_for = serializers.ListField(child=serializers.CharField(), help_text="call ids that wait for approval")
+    steps = serializers.ListField(child=serializers.DictField(), help_text="model and tool calls, in order")
+
+
+class DeliverySerializer(serializers.Serializer):
+    id = serializers.UUIDField(help_text="the message's `webhook-id`")
+    event = serializers.CharField()
+    state = serializers.CharField()
+    attempts = serializers.IntegerField()
+    response_status = serializers.IntegerField(allow_null=True)
+    error = serializers.CharField()
+    next_attempt_at = serializers.DateTimeField(allow_null=True)
+    delivered_at = serializers.DateTimeField(allow_null=True)
+
+
+class RunDetailSerializer(RunSerializer):
+    """A run with everything that happened in it."""
+
+    attempts = AttemptSerializer(many=True)
+    webhook = DeliverySerializer(allow_null=True)
+
+    def to_representation(self, instance: TaskRun) -> dict[str, Any]:
+        return wording.detail(instance)

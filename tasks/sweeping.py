@@ -1,0 +1,120 @@
+"""Runs that nobody holds any more: of workers that died, of decisions that were not heard, of people who never decided."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models.functions import Now
+
+from agents import run_store
+from agents.models import AgentRun, AgentStep
+from aiagents.lib import valkey
+from aiagents.monitoring import metrics
+from chat import turn_log
+from tasks import live, preparing, runs
+from tasks.execution import Interrupted, alive_key
+from tasks.live import AWAY
+from tasks.models import ENDED, Status, TaskAttempt, TaskRun
+from tasks.runs import Result
+
+logger = logging.getLogger(__name__)
+_MOST = 500
+# Costs of a call that was settled after its run had ended are looked for this long (seconds).
+_LATE_SECONDS = 3600
+
+
+def sweep() -> int:
+    """How many runs were ended, handed on or put right."""
+    return _dead_workers() + _decided() + _never_decided() + _late_costs()
+
+
+def silent() -> QuerySet[TaskRun]:
+    """Running runs whose worker says nothing any more."""
+    return TaskRun.objects.filter(status=Status.RUNNING, heartbeat_at__lt=Now() - timedelta(seconds=settings.TASK_SILENCE_SECONDS))
+
+
+def _dead_workers() -> int:
+    swept = 0
+    for run in silent().order_by("heartbeat_at")[:_MOST]:
+        if _alive(run):
+            continue
+        swept += _take_from(run)
+    return swept
+
+
+def _take_from(run: TaskRun) -> bool:
+    """End the attempt of a worker that is gone. What may be done again is, in a further attempt; the rest fails and says why.
+
+    The claim is raised first: a worker that only slept (SIGSTOP) finds its run taken and writes nothing.
+    """
+    token = (run.id, run.claim + 1)
+    if not silent().filter(pk=run.id, claim=run.claim).update(claim=token[1]):
+        return False
+    attempt = TaskAttempt.objects.filter(run=run, number=run.attempt).first()
+    row = AgentRun.objects.filter(pk=attempt.agent_run_id).first() if attempt else None
+    if row is not None:
+        error = runs.as_json(Interrupted(), run.request_id)
+        run_store.end(row.id, AgentRun.Status.INTERRUPTED, finish_reason="error", error=error | {"status": 503, "retryable": True})
+        row.refresh_from_db()
+    told = _words(run)
+    result = Result(
+        Status.FAILED, max(row.output if row else "", told.content, key=len), "error", row.model if row else told.model,
+        row.simulated if row else False, runs.as_json(Interrupted(), run.request_id), repeatable=preparing.may_repeat(row),
+    )  # fmt: skip
+    if run.cancel_asked_at is not None:
+        result.status, result.error = Status.CANCELLED, None
+    ended = runs.finish(token, result, max(told.last, run.last_seq) + 1)
+    if ended is not None:
+        live.close(ended)
+        metrics.INTERRUPTED.inc()
+    return ended is not None
+
+
+def _alive(run: TaskRun) -> bool:
+    """Its worker lives and only cannot reach the database."""
+    try:
+        return bool(valkey.sync_client().exists(alive_key(run.id)))
+    except AWAY:
+        return False
+
+
+def _words(run: TaskRun) -> turn_log.Told:
+    try:
+        return turn_log.text_so_far(run.id)
+    except AWAY:
+        return turn_log.Told()
+
+
+def _decided() -> int:
+    """Runs that wait for approval although everything is decided: the word was lost, or came while they were being parked."""
+    undecided = AgentStep.objects.filter(run=OuterRef("attempts__agent_run"), status=AgentStep.Status.WAITING, decided_at=None)
+    waiting = TaskRun.objects.filter(status=Status.WAITING_APPROVAL, attempts__status=Status.WAITING_APPROVAL)
+    decided = waiting.filter(~Exists(undecided)).values_list("pk", flat=True)
+    return sum(runs.requeue(run_id, was=Status.WAITING_APPROVAL) for run_id in list(decided[:_MOST]))
+
+
+def _never_decided() -> int:
+    """Runs whose agent run was ended while they waited: nobody decided in time, or it was cancelled there."""
+    over = AgentRun.objects.filter(pk=OuterRef("attempts__agent_run_id")).exclude(status__in=AgentRun.OPEN)
+    waiting = TaskRun.objects.filter(status=Status.WAITING_APPROVAL, attempts__status=Status.WAITING_APPROVAL)
+    found = list(waiting.filter(Exists(over)).values_list("pk", flat=True)[:_MOST])
+    for run_id in found:
+        runs.cancel(run_id)
+    return len(found)
+
+
+def _late_costs() -> int:
+    """Write the cost of calls that were settled after their run had ended (holds of dead processes) to the run."""
+    recent = UUID(int=int((time.time() - _LATE_SECONDS) * 1000) << 80)  # ids begin with their time
+    late = 0
+    ended = TaskRun.objects.filter(attempts__pk__gte=recent, status__in=ENDED).exclude(status=Status.SUCCEEDED, attempt=1).distinct()
+    for run in ended[:_MOST]:
+        found = runs.sums(run)
+        if any(getattr(run, name) != value for name, value in found.items()):
+            late += TaskRun.objects.filter(pk=run.pk).update(**found)
+    return late

@@ -1,0 +1,171 @@
+"""Messages to a task's webhook, signed as Standard Webhooks has it (https://www.standardwebhooks.com).
+
+    webhook-id         the delivery's id, the same in every try
+    webhook-timestamp  Unix seconds of this try
+    webhook-signature  v1,<base64 of HMAC-SHA256 over "id.timestamp.body" with the task's secret>
+
+At least once, in no particular order; a receiver tells a repetition by its id.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import logging
+import os
+import random
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import F
+from django.db.models.functions import Now
+
+from agents import secrets
+from aiagents.lib import outbound
+from aiagents.lib.db import in_db
+from aiagents.lib.errors import AppError
+from aiagents.lib.jsonio import dumps
+from tasks import queue, wording
+from tasks.models import Task, TaskRun, WebhookDelivery
+
+logger = logging.getLogger(__name__)
+State = WebhookDelivery.State
+PREFIX = "whsec_"
+# Seconds before the second, third, … try.
+PAUSES = (5, 60, 300, 1800, 7200, 18000, 36000)
+# A sender has this long (seconds) before another may try.
+_LEASE = 60
+# Characters of a run's output that a message carries; the rest is had by the API.
+_MOST_OUTPUT = 100_000
+_GONE = 410
+
+
+def new_secret() -> str:
+    """A signing secret, as its owner is shown it once."""
+    return PREFIX + base64.b64encode(os.urandom(32)).decode()
+
+
+def check_secret(text: str) -> str:
+    """A secret that the owner brings: `whsec_` and 24 to 64 bytes in base64. ValueError otherwise."""
+    try:
+        raw = base64.b64decode(text.removeprefix(PREFIX), validate=True)
+    except (binascii.Error, ValueError) as exc:
+        raise ValueError from exc
+    if not text.startswith(PREFIX) or not 24 <= len(raw) <= 64:
+        raise ValueError
+    return text
+
+
+def signature(secret: str, id: str, timestamp: int, body: bytes) -> str:
+    key = base64.b64decode(secret.removeprefix(PREFIX))
+    mark = hmac.new(key, b"%s.%d." % (id.encode(), timestamp) + body, hashlib.sha256).digest()
+    return "v1," + base64.b64encode(mark).decode()
+
+
+def announce(run: TaskRun) -> None:
+    """Have the end of a run told to its task's webhook, if it has one. In the transaction that ends the run."""
+    task = run.task
+    if not task.webhook_url or task.deleted_at is not None:
+        return
+    event = f"task.run.{run.status}"
+    told = wording.whole(run)
+    told["output_truncated"] = len(run.output) > _MOST_OUTPUT
+    told["output"] = run.output[:_MOST_OUTPUT]
+    data = {"type": event, "timestamp": wording.time(run.ended_at), "data": {"task": {"id": str(task.id), "name": task.name}, "run": told}}
+    delivery, made = WebhookDelivery.objects.get_or_create(
+        run=run, event=event, defaults={"task": task, "url": task.webhook_url, "body": dumps(data).decode()}
+    )
+    if made:
+        queue.send_delivery(delivery.id)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One try of a delivery, this process's alone for a minute."""
+
+    id: UUID
+    number: int
+    url: str
+    body: bytes
+    secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Echo:
+    """How a try went. `final`: trying again will not help."""
+
+    status: int | None
+    error: str
+    final: bool = False
+
+
+async def deliver(delivery_id: UUID) -> None:
+    """Try once; the row says how it went and when the next try is."""
+    letter = await in_db(_take, delivery_id)
+    if letter is None:
+        return
+    await in_db(_note, letter, await _post(letter))
+
+
+def _take(delivery_id: UUID) -> Letter | None:
+    due = WebhookDelivery.objects.filter(pk=delivery_id, state=State.PENDING, next_attempt_at__lte=Now())
+    if not due.update(attempts=F("attempts") + 1, next_attempt_at=Now() + timedelta(seconds=_LEASE)):
+        return None
+    delivery = WebhookDelivery.objects.select_related("task").get(pk=delivery_id)
+    if delivery.task.deleted_at is not None:
+        _give_up(delivery_id, None, "the task was deleted")
+        return None
+    try:
+        secret = secrets.decrypt(delivery.task.webhook_secret_encrypted)
+    except AppError as exc:
+        _give_up(delivery_id, None, exc.code)
+        return None
+    return Letter(delivery.id, delivery.attempts, delivery.url, delivery.body.encode(), secret)
+
+
+async def _post(letter: Letter) -> Echo:
+    now = int(time.time())
+    headers = {
+        "content-type": "application/json",
+        "user-agent": f"aiagents/{settings.VERSION}",
+        "webhook-id": str(letter.id),
+        "webhook-timestamp": str(now),
+        "webhook-signature": signature(letter.secret, str(letter.id), now, letter.body),
+    }
+    limits = outbound.Limits(seconds=settings.WEBHOOK_TIMEOUT_SECONDS, max_bytes=65536, redirects=0)
+    try:
+        answer = await outbound.fetch(
+            "POST", letter.url, headers=headers, body=letter.body, limits=limits, allow_private=settings.WEBHOOK_ALLOW_PRIVATE_ADDRESS
+        )
+    except AppError as exc:
+        return Echo(None, exc.code, final=not exc.retryable)
+    if 200 <= answer.status < 300:
+        return Echo(answer.status, "")
+    return Echo(answer.status, f"answered {answer.status}", final=answer.status == _GONE)
+
+
+def _note(letter: Letter, echo: Echo) -> None:
+    mine = WebhookDelivery.objects.filter(pk=letter.id, state=State.PENDING, attempts=letter.number)
+    if not echo.error:
+        mine.update(state=State.DELIVERED, delivered_at=Now(), response_status=echo.status, error="")
+    elif echo.final or letter.number > len(PAUSES):
+        _give_up(letter.id, echo.status, echo.error)
+    else:
+        pause = PAUSES[letter.number - 1] * random.uniform(0.8, 1.2)
+        mine.update(next_attempt_at=Now() + timedelta(seconds=pause), response_status=echo.status, error=echo.error[:200])
+
+
+def _give_up(delivery_id: UUID, status: int | None, error: str) -> None:
+    pending = WebhookDelivery.objects.filter(pk=delivery_id, state=State.PENDING)
+    if pending.update(state=State.FAILED, response_status=status, error=error[:200]):
+        logger.warning("webhook_given_up", extra={"delivery_id": str(delivery_id), "error": error})
+
+
+def set_secret(task: Task, secret: str) -> None:
+    """Store the task's signing secret, encrypted; the caller saves the row."""
+    task.webhook_secret_encrypted = secrets.encrypt(secret)

@@ -1,0 +1,162 @@
+"""A run as clients see it: one wording for REST, the event stream and webhooks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.utils import timezone
+
+from agents import run_wording
+from agents.models import AgentRun, AgentStep
+from aiagents.lib.jsonio import dumps, money
+from tasks.models import ENDED, Status, Task, TaskAttempt, TaskRun, WebhookDelivery
+
+
+def whole(run: TaskRun) -> dict[str, Any]:
+    """The run without its steps. Nothing in it changes after it ended, but for costs that are settled late."""
+    return {
+        "id": str(run.id),
+        "task_id": str(run.task_id),
+        "number": run.number,
+        "trigger": run.trigger,
+        "status": run.status,
+        "scheduled_for": time(run.scheduled_for),
+        "attempt": run.attempt,
+        "next_attempt_at": time(run.not_before) if run.status == Status.SCHEDULED else None,
+        "input": run.input,
+        "variables": run.variables,
+        "output": run.output,
+        "finish_reason": run.finish_reason,
+        "error": error(run),
+        "model": run.model,
+        "usage": {"input_tokens": run.input_tokens, "output_tokens": run.output_tokens},
+        "cost_usd": money(run.cost_usd),
+        "simulated": run.simulated,
+        "request_id": run.request_id,
+        "created_at": time(run.created_at),
+        "started_at": time(run.started_at),
+        "ended_at": time(run.ended_at),
+    }
+
+
+def message(run: TaskRun) -> dict[str, Any]:
+    """The run in the shape of an assistant message, as the contract's `message.end` carries it, and the run itself beside it."""
+    latency = round((run.ended_at - run.started_at).total_seconds() * 1000) if run.ended_at and run.started_at else None
+    return {
+        "id": str(run.id),
+        "task_id": str(run.task_id),
+        "role": "assistant",
+        "content": run.output,
+        "status": run.status,
+        "model": run.model,
+        "finish_reason": run.finish_reason,
+        "usage": {"input_tokens": run.input_tokens, "output_tokens": run.output_tokens},
+        "cost_usd": money(run.cost_usd),
+        "latency_ms": latency,
+        "error": error(run),
+        "simulated": run.simulated,
+        "run": whole(run),
+    }
+
+
+def state(run: TaskRun) -> dict[str, Any]:
+    """`run.status`: where an open run stands. A higher `attempt` than before means that its text begins anew."""
+    return {
+        "run_id": str(run.id),
+        "task_id": str(run.task_id),
+        "status": run.status,
+        "attempt": run.attempt,
+        "next_attempt_at": time(run.not_before) if run.status == Status.SCHEDULED else None,
+        "error": error(run),
+    }
+
+
+def event(run: TaskRun) -> tuple[str, bytes]:
+    """What viewers are told when the row of a run has changed: its end, or where it stands."""
+    if run.status not in ENDED:
+        return "run.status", dumps(state(run))
+    if run.status == Status.FAILED:
+        return "error", dumps({"error": error(run) or {}, "message": message(run)})
+    return "message.end", dumps(message(run))
+
+
+def error(run: TaskRun) -> dict[str, Any] | None:
+    """Keys sorted: the database keeps an order of its own, and a replay is to be equal to the byte."""
+    return orjson.loads(orjson.dumps(run.error, option=orjson.OPT_SORT_KEYS)) if run.error else None
+
+
+def brief(run: TaskRun | None) -> dict[str, Any] | None:
+    """What a list of tasks says of each one's last run."""
+    if run is None:
+        return None
+    return {
+        "id": str(run.id),
+        "number": run.number,
+        "status": run.status,
+        "attempt": run.attempt,
+        "cost_usd": money(run.cost_usd),
+        "started_at": time(run.started_at),
+        "ended_at": time(run.ended_at),
+        "error": None if not run.error else {name: run.error.get(name) for name in ("type", "code", "message")},
+    }
+
+
+def snapshot(task: Task) -> dict[str, Any]:
+    """`task.status`: where the task stands when a viewer comes."""
+    return {
+        "task_id": str(task.id),
+        "status": task.status,
+        "next_run_at": time(task.next_run_at),
+        "last_run": brief(task.last_run),
+        "at": time(timezone.now()),
+    }
+
+
+def time(moment: datetime | None) -> str | None:
+    return moment.isoformat().replace("+00:00", "Z") if moment else None
+
+
+def detail(run: TaskRun) -> dict[str, Any]:
+    """The run with its attempts, their steps, and its webhook's delivery."""
+    attempts = list(run.attempts.order_by("number"))
+    rows = AgentRun.objects.in_bulk([attempt.agent_run_id for attempt in attempts])
+    steps: dict[UUID, list[AgentStep]] = defaultdict(list)
+    for step in AgentStep.objects.filter(run_id__in=rows).order_by("number"):
+        steps[step.run_id].append(step)
+    told = [_attempt(attempt, rows.get(attempt.agent_run_id), steps[attempt.agent_run_id]) for attempt in attempts]
+    delivery = run.deliveries.first()
+    return {**whole(run), "attempts": told, "webhook": None if delivery is None else _delivery(delivery)}
+
+
+def _attempt(attempt: TaskAttempt, row: AgentRun | None, steps: list[AgentStep]) -> dict[str, Any]:
+    waiting = [step.tool_call_id for step in steps if step.status == AgentStep.Status.WAITING and step.decided_at is None]
+    return {
+        "number": attempt.number,
+        "status": attempt.status,
+        "error": attempt.error,
+        "started_at": time(attempt.started_at),
+        "ended_at": time(attempt.ended_at),
+        "cost_usd": money(row.cost_usd if row else Decimal(0)),
+        "agent_run_id": str(attempt.agent_run_id),
+        "waits_for": waiting,
+        "steps": [run_wording.step(step) for step in steps],
+    }
+
+
+def _delivery(delivery: WebhookDelivery) -> dict[str, Any]:
+    pending = delivery.state == WebhookDelivery.State.PENDING
+    return {
+        "id": str(delivery.id),
+        "event": delivery.event,
+        "state": delivery.state,
+        "attempts": delivery.attempts,
+        "response_status": delivery.response_status,
+        "error": delivery.error,
+        "next_attempt_at": time(delivery.next_attempt_at) if pending else None,
+        "delivered_at": time(delivery.delivered_at),
+    }

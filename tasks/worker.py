@@ -1,0 +1,101 @@
+"""The event loop of a worker process, in a thread of its own: Celery's slots hand runs over and are free again at once.
+
+What is handed over is acknowledged to the broker. It cannot be lost all the same: the row says that it runs, and a row
+that falls silent is taken up by the sweeper (docs/adr/0050-many-runs-in-one-worker.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import uvloop
+from celery.signals import worker_process_shutdown, worker_shutdown
+from django.conf import settings
+
+from agents import inflight
+from tasks.execution import Crew
+
+logger = logging.getLogger(__name__)
+# Seconds that a slot waits for room in a full process; then the row stays queued and beat sends it again.
+_ROOM_WAITS = 30.0
+
+
+class Worker:
+    """See the module. One for each process."""
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.crew: Crew
+        self._loop = uvloop.new_event_loop()
+        self._room = threading.BoundedSemaphore(settings.TASK_RUNS_PER_PROCESS)
+        self._leaving = False
+        ready = threading.Event()
+        self._thread = threading.Thread(target=self._serve, args=(ready,), name="task runs", daemon=True)
+        self._thread.start()
+        ready.wait()
+
+    def hand_over(self, work: Callable[[Crew], Coroutine[Any, Any, None]]) -> bool:
+        """Have `work` done on the loop; returns at once where there is room. False: there is none, or the process is leaving."""
+        if self._leaving or not self._room.acquire(timeout=_ROOM_WAITS):
+            return False
+        try:
+            asyncio.run_coroutine_threadsafe(self._do(work), self._loop)
+        except BaseException:
+            self._room.release()
+            raise
+        return True
+
+    def leave(self, seconds: float) -> None:
+        """Take nothing more, let go of what runs in an orderly way, end the loop."""
+        if self._leaving:
+            return
+        self._leaving = True
+        try:
+            asyncio.run_coroutine_threadsafe(self._end(seconds), self._loop).result(seconds + 15)
+        except Exception:
+            logger.exception("task_worker_left_in_disorder")
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(2)
+
+    def _serve(self, ready: threading.Event) -> None:
+        asyncio.set_event_loop(self._loop)
+        self.crew = Crew()
+        self._loop.call_soon(ready.set)
+        self._loop.run_forever()
+
+    async def _do(self, work: Callable[[Crew], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await work(self.crew)
+        except Exception:
+            logger.exception("handed_over_work_failed")
+        finally:
+            self._room.release()
+
+    async def _end(self, seconds: float) -> None:
+        await self.crew.leave(seconds)
+        await asyncio.wait_for(inflight.finish_settlements(), 5)
+
+
+_worker: Worker | None = None
+_making = threading.Lock()
+
+
+def here() -> Worker:
+    """This process's worker, started with its first run. (A forked child must not use its parent's.)"""
+    global _worker
+    with _making:
+        if _worker is None or _worker.pid != os.getpid():
+            _worker = Worker()
+        return _worker
+
+
+@worker_process_shutdown.connect
+@worker_shutdown.connect
+def _leave(**_: Any) -> None:
+    if _worker is not None and _worker.pid == os.getpid():
+        _worker.leave(settings.TASK_DRAIN_SECONDS)
