@@ -18,7 +18,7 @@ from uuid import UUID
 from django.conf import settings
 
 from accounts.authentication import Principal
-from agents import connections, health, inflight, router, tokens
+from agents import connections, health, inflight, router, tally, tokens
 from agents.attempts import Attempt, Status
 from agents.difficulty import difficulty
 from agents.events import Event, ReasoningDelta, RouteFallback, Settled, Started, TextDelta, ToolCall
@@ -275,6 +275,7 @@ class _Walk:
 
     def _receive(self, attempt: Attempt, outcome: ledger.Outcome, charge: ledger.Charge | None) -> Settled:
         call = attempt.held.call
+        tally.ended(call, outcome, charge)
         settled = Settled(
             call_id=call.call_id,
             model=call.model,

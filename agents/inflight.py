@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from django.conf import settings
 
 from agents.tokens import BYTES_PER_TOKEN
+from aiagents.lib.context import call_id as current_call
 from aiagents.lib.errors import AppError, Unavailable
 from billing import ledger
 
@@ -58,6 +59,7 @@ def begin(call_id: UUID) -> Running:
     running = here.calls[call_id] = Running(call_id)
     if here.reporter is None or here.reporter.done():
         here.reporter = asyncio.create_task(_report(here))
+    current_call.set(str(call_id))  # from now on it stands on the log lines of whoever makes the call
     return running
 
 

@@ -18,13 +18,16 @@ from django.core.asgi import get_asgi_application
 django: Any = get_asgi_application()  # loads the apps, which the imports below need
 
 from agents import providers  # noqa: E402
+from aiagents import sockets  # noqa: E402
 from aiagents.lib import draining  # noqa: E402
 from aiagents.lib.close_codes import SHUTTING_DOWN  # noqa: E402
 from aiagents.lib.context import accept_request_id  # noqa: E402
+from aiagents.monitoring import counting, sharing  # noqa: E402
 from chat import house  # noqa: E402
 from chat.doors import application as door  # noqa: E402
 from chat.routing import websocket_application  # noqa: E402
 
+sockets.register()
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -46,7 +49,11 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": "websocket.accept"})
             await send({"type": "websocket.close", "code": SHUTTING_DOWN})
         else:
-            await websocket_application(scope, receive, send)
+            counting.open_sockets += 1
+            try:
+                await websocket_application(scope, receive, send)
+            finally:
+                counting.open_sockets -= 1
     elif kind == "lifespan":
         await _lifespan(receive, send)
 
@@ -71,6 +78,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
         message = await receive()
         if message["type"] == "lifespan.startup":
             house.keep()
+            sharing.keep("web")
             asyncio.get_running_loop().run_in_executor(None, providers.warm)
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":

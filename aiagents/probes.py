@@ -1,17 +1,112 @@
-"""What the readiness report says about vendors: their recent outcomes, as the breakers know them."""
+"""What the cellar's health, samples and live figures cannot know by themselves: it is told here, at start."""
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.db.models import Count, Sum
+from django.utils import timezone
+
 from agents import health as breakers
-from aiagents.monitoring import health
+from agents import inflight
+from aiagents.lib.db import in_db
+from aiagents.lib.jsonio import money
+from aiagents.monitoring import counting, health, live, sharing, system
+from billing import catalogue
+from billing.exact import exact_sum
+from billing.models import Hold, UsageLog
+from chat import registry
+
+# A vendor with so many outcomes of which so large a share failed is not well, though no breaker may be open.
+LEAST_SAMPLES, BAD_SHARE = 5, 0.5
+SPEND_SECONDS = 5.0
+
+
+async def vendors() -> dict[str, dict[str, Any]]:
+    """Each vendor connection by its models' recent outcomes, as the breakers know them: no vendor is called to find out.
+
+    `idle`: nothing was called lately. `down`: its key is refused, or the breaker of every model that was called is open.
+    """
+    seen, cards = breakers.snapshot(), (await catalogue.current()).cards
+    keys = {breakers.connection_key(card) for card in cards.values() if card.usable}
+    return {key.removeprefix("@"): _vendor(key, seen, cards) for key in sorted(keys)}
+
+
+def _vendor(key: str, seen: Any, cards: Any) -> dict[str, Any]:
+    models = {slug: seen[slug] for slug, card in cards.items() if slug in seen and breakers.connection_key(card) == key}
+    shut = sorted(slug for slug, one in models.items() if one.state == "open")
+    samples = sum(one.samples for one in models.values())
+    worst = max((one.error_rate for one in models.values() if one.samples >= LEAST_SAMPLES), default=0.0)
+    first_tokens = [one.ttft_ms for one in models.values() if one.ttft_ms is not None]
+    refused = key in seen and seen[key].state == "open"
+    if refused or (models and len(shut) == len(models)):
+        status = "down"
+    elif shut or worst >= BAD_SHARE:
+        status = "degraded"
+    else:
+        status = "ok" if samples or first_tokens else "idle"
+    return {
+        "status": status,
+        # The time to the first token, a mean over its models: how fast the vendor is, not how fast this probe is.
+        "latency_ms": round(sum(first_tokens) / len(first_tokens), 1) if first_tokens else None,
+        "error_rate": round(worst, 3),
+        "samples": samples,
+        "open": shut,
+        "simulated": key[1:] in settings.VENDORS and settings.SIMULATOR and not settings.VENDORS[key[1:]]["api_key"],
+    }
 
 
 async def providers() -> health.Finding:
-    """Degraded while a breaker is open; no vendor is called to find out."""
-    recent = breakers.recent()
-    shut = sorted(name for name, one in recent.items() if one["state"] == "open")
-    return health.Finding("degraded" if shut else "ok", {"open": shut, "recent": recent})
+    """Degraded while a vendor is not well; others may still answer."""
+    found = await vendors()
+    well = all(one["status"] in ("ok", "idle") for one in found.values())
+    return health.Finding("ok" if well else "degraded", {"vendors": found})
+
+
+def running_turns() -> int:
+    """Turns that are being written in this process."""
+    return sum(len(one.running()) for one in list(registry._registries.values()))
+
+
+def tokens_in_flight() -> int:
+    """Output tokens, by our own count, of the vendor calls that run in this process."""
+    return sum(call.output_tokens for loop in list(inflight._loops.values()) for call in list(loop.calls.values()))
+
+
+def open_holds() -> dict[str, Any]:
+    """For the sample: calls that hold money, and how much."""
+    found = Hold.objects.filter(status=Hold.Status.OPEN).aggregate(count=Count("pk"), held=exact_sum("amount_usd"))
+    return {"open_holds": found["count"], "held_usd": found["held"]}
+
+
+async def holds() -> dict[str, Any]:
+    found = await in_db(open_holds)
+    return {"open": found["open_holds"], "held_usd": money(found["held_usd"])}
+
+
+async def today() -> dict[str, Any]:
+    """What today, in the budgets' time zone, has cost so far."""
+    return await in_db(_today)
+
+
+def _today() -> dict[str, Any]:
+    zone = ZoneInfo(settings.BUDGET_TIME_ZONE)
+    local = timezone.now().astimezone(zone)
+    rows = UsageLog.objects.filter(created_at__gte=datetime(local.year, local.month, local.day, tzinfo=zone))
+    found = rows.aggregate(
+        calls=Count("pk"), cost=exact_sum("cost_usd"), input_tokens=Sum("input_tokens", default=0), output_tokens=Sum("output_tokens", default=0)
+    )  # fmt: skip
+    return {"spend_usd": money(found.pop("cost")), **found}
 
 
 def register() -> None:
     health.register("providers", providers)
+    counting.gauge("running_turns", running_turns)
+    counting.gauge(sharing.IN_FLIGHT, tokens_in_flight)
+    system.measure_also("open_holds", open_holds)
+    live.source("today", today, SPEND_SECONDS)
+    live.source("holds", holds, 2.0)
+    live.source("vendors", vendors, 1.0)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 
+from aiagents.monitoring import counting
+
 log = logging.getLogger("aiagents.access")
 
 
 def log_access(method: str, path: str, status: int, seconds: float, size: int, ip: str, *, ended: str = "", error: bool = False) -> None:
-    """Write the line; `ended` says how a stream ended."""
+    """Count the request and write its line; `ended` says how a stream ended."""
+    counting.request(path, status, seconds, streamed=bool(ended), broke=error)
     level = logging.ERROR if status >= 500 or error else logging.INFO
     if not log.isEnabledFor(level):
         return

@@ -76,6 +76,23 @@ async def heartbeat(name: str) -> Finding:
     return Finding("ok" if age < STALE_SECONDS else "down", {"last_seen_seconds": round(age, 1)})
 
 
+def queue_heartbeat(queue: str = "") -> str:
+    """Where the sign of life of whoever serves a queue stands; the default queue's is the worker's."""
+    default = queue in ("", settings.CELERY_TASK_DEFAULT_QUEUE)
+    return HEARTBEATS["worker"] if default else f"{HEARTBEATS['worker']}:{queue}"
+
+
+async def workers() -> Finding:
+    """Down when nobody takes work from the default queue, degraded when nobody does from another."""
+    names = [queue.name for queue in settings.CELERY_TASK_QUEUES]
+    seen = await valkey.client().mget([queue_heartbeat(name) for name in names])
+    ages = {name: None if raw is None else round(max(0.0, time.time() - float(raw)), 1) for name, raw in zip(names, seen, strict=True)}
+    lively = {name for name, age in ages.items() if age is not None and age < STALE_SECONDS}
+    main = settings.CELERY_TASK_DEFAULT_QUEUE
+    status: Status = "down" if main not in lively else "ok" if lively == set(names) else "degraded"
+    return Finding(status, {"last_seen_seconds": ages.get(main), "queues": ages})
+
+
 async def disk() -> Finding:
     free = shutil.disk_usage(settings.DATA_DIR).free
     return Finding("ok" if free > LOW_DISK_BYTES else "degraded", {"free_bytes": free})
@@ -89,7 +106,7 @@ async def memory() -> Finding:
 _probes: dict[str, Probe] = {
     "database": database,
     "valkey": store,
-    "worker": lambda: heartbeat("worker"),
+    "worker": workers,
     "beat": lambda: heartbeat("beat"),
     "disk": disk,
     "memory": memory,

@@ -1,15 +1,27 @@
-"""The counters behind the promises. Others import the one they need and count.
+"""The counters behind the promises, and what `counting` counted, as Prometheus reads them.
 
 Several processes count (web, worker), so the values live in files under PROMETHEUS_MULTIPROC_DIR, which the settings
-set before this module is imported; `exposition()` adds them up.
+set before this module is imported; `exposition()` adds them up (docs/adr/0060). Import a counter and count with it, unless
+it is on the hot path: that counts in `counting`.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+import psutil
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from aiagents.monitoring import counting
 
 # Collects nothing by itself when there are files; holds the metrics of a single process otherwise.
 REGISTRY = CollectorRegistry()
@@ -22,11 +34,128 @@ REPLAYS = Counter("aiagents_replays", "Answers repeated for an Idempotency-Key",
 DENIED = Counter("aiagents_denied", "Requests refused before any work: no right, no rate, no budget", registry=REGISTRY)
 LOOP_LAG = Gauge("aiagents_loop_lag_seconds", "How late the event loop last woke", multiprocess_mode="livemax", registry=REGISTRY)
 
+REQUESTS = Counter("aiagents_requests", "Answered requests", ["door", "status"], registry=REGISTRY)
+LATENCY = Histogram(
+    "aiagents_request_seconds", "From request to answer; streams are not timed", ["door"], buckets=counting.BOUNDS, registry=REGISTRY
+)
+CALLS = Counter("aiagents_model_calls", "Vendor calls that were settled", ["provider", "model", "status"], registry=REGISTRY)
+TOKENS = Counter("aiagents_tokens", "Tokens of vendor calls", ["provider", "model", "kind"], registry=REGISTRY)
+COST = Counter("aiagents_cost_usd", "What vendor calls cost, US dollars", ["provider", "model"], registry=REGISTRY)
+LOOKUPS = Counter("aiagents_cache_lookups", "Questions to a cache", ["cache", "result"], registry=REGISTRY)
+GAUGES = Gauge("aiagents_now", "What is going on in the processes", ["what"], multiprocess_mode="livesum", registry=REGISTRY)
 
-def exposition() -> bytes:
-    """All processes' values as Prometheus reads them."""
-    if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+_lock = threading.Lock()
+_carried: dict[tuple[Any, ...], float] = {}
+
+
+def flush() -> None:
+    """Carry what was counted since the last time into the files."""
+    with _lock:
+        for (door, status), count in list(counting.requests.items()):
+            _carry(REQUESTS, count, door, str(status))
+        for door, latency in list(counting.latencies.items()):
+            _carry_latency(door, latency)
+        for (provider, model, status), one in list(counting.calls.items()):
+            _carry(CALLS, one.count, provider, model, status)
+            _carry(TOKENS, one.input_tokens, provider, model, "input", part=status)
+            _carry(TOKENS, one.output_tokens, provider, model, "output", part=status)
+            _carry(COST, one.cost_usd, provider, model, part=status)
+        for name, counts in list(counting.lookups.items()):
+            _carry(LOOKUPS, counts.hits, name, "hit")
+            _carry(LOOKUPS, counts.misses, name, "miss")
+        for name, value in gauge_values().items():
+            GAUGES.labels(name).set(value)
+
+
+def gauge_values() -> dict[str, float]:
+    """What the registered gauges say now; one that fails is left out."""
+    found: dict[str, float] = {"open_sockets": counting.open_sockets}
+    for name, read in counting.gauges.items():
+        with contextlib.suppress(Exception):
+            found[name] = read()
+    return found
+
+
+def _carry(counter: Counter, value: float, *labels: str, part: str = "") -> None:
+    """`part`: several of our numbers may stand behind one of Prometheus'."""
+    key = (counter, labels, part)
+    more = value - _carried.get(key, 0)
+    if more > 0:
+        counter.labels(*labels).inc(more)
+        _carried[key] = value
+
+
+def _carry_latency(door: str, latency: counting.Latency) -> None:
+    """Whole buckets at once: `observe` would have to be told of each request."""
+    child: Any = LATENCY.labels(door)
+    for index, count in enumerate(list(latency.buckets)):
+        more = count - _carried.get((LATENCY, door, index), 0)
+        if more > 0:
+            child._buckets[index].inc(more)
+            _carried[LATENCY, door, index] = count
+    more_seconds = latency.seconds - _carried.get((LATENCY, door, "seconds"), 0)
+    if more_seconds > 0:
+        child._sum.inc(more_seconds)
+        _carried[LATENCY, door, "seconds"] = latency.seconds
+
+
+def reset() -> None:
+    """Forget what was carried, together with `counting.reset()` (tests)."""
+    _carried.clear()
+
+
+def exposition(further: Iterable[tuple[str, str, str, dict[str, float]]] = ()) -> bytes:
+    """All processes' values of this DATA_DIR. `further`: (name, help, label, values) of gauges that are read now."""
+    flush()
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if not folder:
+        return generate_latest(REGISTRY) + _exposed(further)
+    with _folder_locked(Path(folder)):
+        _bury(Path(folder))
         registry = CollectorRegistry()
         MultiProcessCollector(registry)
-        return generate_latest(registry)
-    return generate_latest(REGISTRY)
+        return generate_latest(registry) + _exposed(further)
+
+
+def _exposed(further: Iterable[tuple[str, str, str, dict[str, float]]]) -> bytes:
+    registry = CollectorRegistry()
+    registry.register(_Now(further))  # type: ignore[arg-type]
+    return generate_latest(registry)
+
+
+class _Now:
+    def __init__(self, further: Iterable[tuple[str, str, str, dict[str, float]]]) -> None:
+        self._further = list(further)
+
+    def collect(self) -> Iterator[Metric]:
+        for name, text, label, values in self._further:
+            family = GaugeMetricFamily(name, text, labels=[label])
+            for of, value in values.items():
+                family.add_metric([of], value)
+            yield family
+
+
+# --- the files of processes that are gone --------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _folder_locked(folder: Path) -> Iterator[None]:
+    """Nobody adds up while files are being merged."""
+    with (folder / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _bury(folder: Path) -> None:
+    """Dead processes' gauges go; their counts move into one file, so that sums never fall and files never pile up."""
+    for path in folder.glob("*.db"):
+        kind, _, pid = path.stem.rpartition("_")
+        if not pid.isdigit() or psutil.pid_exists(int(pid)):
+            continue
+        if kind in ("counter", "histogram"):
+            with contextlib.suppress(RuntimeError):  # torn by a power cut: not worth a scrape
+                kept = MmapedDict(str(folder / f"{kind}_gone.db"))
+                for key, value, _, _ in MmapedDict.read_all_values_from_file(str(path)):
+                    kept.write_value(key, kept.read_value(key)[0] + value, 0.0)
+                kept.close()
+        path.unlink(missing_ok=True)

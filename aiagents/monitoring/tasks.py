@@ -1,4 +1,4 @@
-"""Signs of life of the parts that answer no request."""
+"""Signs of life of the parts that answer no request, and the samples that beat asks for."""
 
 from __future__ import annotations
 
@@ -6,21 +6,47 @@ import time
 from typing import Any
 
 from celery import shared_task
-from celery.signals import before_task_publish
+from celery.signals import before_task_publish, worker_process_init, worker_ready
 
 from aiagents.lib.valkey import sync_client
-from aiagents.monitoring.health import HEARTBEATS
+from aiagents.monitoring import sharing, system
+from aiagents.monitoring.health import HEARTBEATS, queue_heartbeat
 
 HEARTBEAT = "aiagents.monitoring.tasks.heartbeat"
 
 
 @shared_task(name=HEARTBEAT, expires=30)
-def heartbeat() -> None:
-    """Every 10 s by beat: that it runs at all shows that the worker takes work from the queue."""
-    sync_client().set(HEARTBEATS["worker"], time.time())
+def heartbeat(queue: str = "") -> None:
+    """Every 10 s by beat, through each queue: that it runs at all shows that a worker takes work from there."""
+    sync_client().set(queue_heartbeat(queue), time.time())
 
 
 @before_task_publish.connect(sender=HEARTBEAT)
 def _published(**_: Any) -> None:
     """Only beat publishes the heartbeat: that it does shows that beat lives, whatever the worker does."""
     sync_client().set(HEARTBEATS["beat"], time.time())
+
+
+@shared_task(ignore_result=True)
+def sample() -> int:
+    """Keep the figures of the minute that has just ended."""
+    return system.sample()
+
+
+@shared_task(ignore_result=True)
+def sweep_metrics() -> int:
+    """Make hours of old minutes, and drop what is kept no longer."""
+    return system.compact()
+
+
+@worker_process_init.connect
+def _child_began(**_: Any) -> None:
+    sharing.keep("worker")
+
+
+@worker_ready.connect
+def _worker_ready(sender: Any = None, **_: Any) -> None:
+    # The parent of a prefork pool runs no task, and must not fork while a thread of ours holds a lock.
+    pool = getattr(getattr(sender, "controller", None), "pool_cls", None)
+    if "prefork" not in getattr(pool, "__module__", "prefork"):
+        sharing.keep("worker")

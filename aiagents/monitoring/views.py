@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 
+import redis
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
@@ -16,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from aiagents.monitoring import health, metrics
+from aiagents.monitoring import health, metrics, system
 
 
 @require_safe
@@ -44,7 +45,16 @@ def prometheus(request: HttpRequest) -> HttpResponse:
     if token and not hmac.compare_digest(request.headers.get("Authorization", "").encode(), f"Bearer {token}".encode()):
         error = {"type": "not_authenticated", "message": "Give the metrics token.", "code": "not_authenticated", "param": None}
         return JsonResponse({"error": {**error, "details": {}, "request_id": getattr(request, "request_id", "")}}, status=401)
-    return HttpResponse(metrics.exposition(), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(metrics.exposition(_read_now()), content_type=CONTENT_TYPE_LATEST)
+
+
+def _read_now() -> list[tuple[str, str, str, dict[str, float]]]:
+    """Gauges of the whole installation, read at the scrape; what is away is left out."""
+    try:
+        depths: dict[str, float] = {name: depth for name, depth in system.queue_depths().items()}
+    except redis.RedisError:
+        return []
+    return [("aiagents_queue_depth", "Messages that wait in a Celery queue", "queue", depths)]
 
 
 class InfoView(APIView):

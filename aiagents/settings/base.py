@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 from kombu import Queue
 
@@ -187,6 +188,8 @@ CELERY_TASK_ROUTES = {f"{app}.tasks.sweep_*": {"queue": "housekeeping"} for app 
     "tasks.tasks.tick_schedules": {"queue": "housekeeping"},
     "tasks.tasks.run_task": {"queue": "tasks"},
     "tasks.tasks.deliver_webhook": {"queue": "tasks"},
+    "aiagents.monitoring.tasks.sample": {"queue": "housekeeping"},
+    "aiagents.monitoring.tasks.sweep_*": {"queue": "housekeeping"},
 }
 CELERY_BEAT_SCHEDULE = {
     "heartbeat": {"task": "aiagents.monitoring.tasks.heartbeat", "schedule": 10.0},
@@ -199,7 +202,15 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-task-runs": {"task": "tasks.tasks.sweep_runs", "schedule": 5.0, "options": {"expires": 30}},
     "sweep-sessions": {"task": "accounts.tasks.sweep_sessions", "schedule": 3600.0},
     "sweep-idempotency": {"task": "aiagents.tasks.sweep_idempotency", "schedule": 3600.0},
-}
+    # At the full minute: it keeps the figures of the one before.
+    "sample-metrics": {"task": "aiagents.monitoring.tasks.sample", "schedule": crontab(), "options": {"expires": 50}},
+    "sweep-metrics": {"task": "aiagents.monitoring.tasks.sweep_metrics", "schedule": 3600.0},
+} | {
+    f"heartbeat-{queue.name}": {"task": "aiagents.monitoring.tasks.heartbeat", "schedule": 10.0, "args": (queue.name,), "options": {"queue": queue.name}}
+    for queue in CELERY_TASK_QUEUES if queue.name != CELERY_TASK_DEFAULT_QUEUE
+}  # fmt: skip
+# Figures of the system are kept by the minute this long, and by the hour this long (days).
+METRICS_DETAIL_DAYS, METRICS_KEPT_DAYS = 7, 400
 
 # --- Accounts -----------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"

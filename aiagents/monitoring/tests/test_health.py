@@ -13,7 +13,7 @@ import pytest
 
 from aiagents.lib import draining
 from aiagents.lib.valkey import sync_client
-from aiagents.monitoring import health, metrics
+from aiagents.monitoring import health, metrics, system
 from aiagents.monitoring.tasks import HEARTBEAT, heartbeat
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +34,8 @@ def ready(client) -> tuple[int, dict]:
 
 
 def test_everything_up_is_ok_with_latencies(client):
-    heartbeat()
+    for queue in system.queue_names():
+        heartbeat(queue)
     sync_client().set(health.HEARTBEATS["beat"], time.time())
     code, body = ready(client)
     assert (code, body["status"]) == (200, "ok"), body
@@ -51,6 +52,14 @@ def test_without_worker_and_beat_it_is_degraded_but_ready(client):
 def test_an_old_heartbeat_counts_as_down(client):
     sync_client().set(health.HEARTBEATS["worker"], time.time() - health.STALE_SECONDS - 1)
     assert ready(client)[1]["checks"]["worker"]["status"] == "down"
+
+
+def test_a_queue_that_nobody_serves_is_named(client):
+    heartbeat()
+    code, body = ready(client)
+    worker = body["checks"]["worker"]
+    assert code == 200 and worker["status"] == "degraded"
+    assert worker["queues"]["celery"] is not None and worker["queues"]["housekeeping"] is None
 
 
 def test_only_beats_publishing_is_beats_sign_of_life():
