@@ -1,5 +1,7 @@
 """The live events of a task, as a hot door: followed while they happen, taken up again where a viewer left off.
 
+`application` is the chat's door with ours added: the whole of the product's hot doors.
+
 An event's id is its run's number times a million plus its place in the run, so that one `Last-Event-ID` leads through
 all runs of a task, without gap or repeat.
 """
@@ -11,19 +13,19 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from uuid import UUID
 
-from accounts.authentication import Principal, authenticate
-from accounts.permissions import require_scope
+from accounts.authentication import Principal
 from aiagents.lib import sse
-from aiagents.lib.asgi import Door, EventStream, Request
+from aiagents.lib.asgi import EventStream, Request
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import InvalidRequest, NotAuthenticated, NotFound
 from aiagents.lib.jsonio import dumps
 from chat import rights
+from chat.doors import application
 from chat.turn import Leave
 from tasks import live, wording
 from tasks.models import ENDED, Task, TaskRun
 
-application = Door(authenticate=authenticate, authorize=require_scope)
+__all__ = ["application"]
 PER_RUN = 1_000_000
 # Seconds between two looks for a run that has not begun yet.
 _LOOK_EVERY = 1.0

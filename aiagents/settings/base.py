@@ -91,7 +91,7 @@ MIDDLEWARE = [
 ]
 ROOT_URLCONF = "aiagents.urls"
 # Modules that register the doors beside Django (aiagents/lib/asgi.py); the OpenAPI document and the suite load them.
-HOT_DOORS = ["chat.doors"]
+HOT_DOORS = ["tasks.doors"]
 ASGI_APPLICATION = "aiagents.asgi.application"
 TEMPLATES = [
     {
