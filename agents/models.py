@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
@@ -146,6 +148,26 @@ class HttpTool(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        from agents.tools import checks  # the HTTP client and the parsers, for which only forms of staff have a use
+
+        if wrong := checks.wrong_with(self):
+            raise ValidationError(wrong)
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Headers stay with the host they were entered for: at another one they are dropped and must be entered again."""
+        before = None if self._state.adding else HttpTool.objects.filter(pk=self.pk).values_list("url", "headers_encrypted").first()
+        if before and before[1] == self.headers_encrypted != "" and _origin(before[0]) != _origin(self.url):
+            self.headers_encrypted = ""
+            if (named := kwargs.get("update_fields")) is not None:
+                kwargs["update_fields"] = {*named, "headers_encrypted"}
+        super().save(*args, **kwargs)
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme.lower(), parts.netloc.lower()
 
 
 class AgentRun(models.Model):

@@ -28,6 +28,15 @@ def _finite(value: float) -> None:
         raise serializers.ValidationError("A number.")
 
 
+class StopField(serializers.ListField):
+    """A list whose length is looked at before its items are."""
+
+    def to_internal_value(self, data: Any) -> list[Any]:
+        if isinstance(data, list) and len(data) > (self.max_length or 0):
+            self.fail("max_length", max_length=self.max_length)
+        return super().to_internal_value(data)
+
+
 class ParametersSerializer(StrictFieldsMixin, serializers.Serializer):
     """Sampling and length of each model call; what is left out is the model's default."""
 
@@ -35,9 +44,7 @@ class ParametersSerializer(StrictFieldsMixin, serializers.Serializer):
     top_p = serializers.FloatField(min_value=0, max_value=1, required=False, validators=[_finite])
     max_output_tokens = serializers.IntegerField(min_value=1, max_value=1_000_000, required=False)
     reasoning_effort = serializers.ChoiceField(EFFORTS, required=False)
-    stop = serializers.ListField(
-        child=serializers.CharField(max_length=200, trim_whitespace=False), min_length=1, max_length=4, required=False
-    )
+    stop = StopField(child=serializers.CharField(max_length=200, trim_whitespace=False), min_length=1, max_length=4, required=False)
 
 
 class GrantSerializer(StrictFieldsMixin, serializers.Serializer):
@@ -74,7 +81,7 @@ class DefinitionSerializer(serializers.Serializer):
     model = serializers.CharField(max_length=100, default="auto", help_text="a model's id, `auto`, or `auto:` and a goal")
     goal = serializers.ChoiceField([("", "the user's own"), *User.Goal.choices], allow_blank=True, default="", help_text="for `auto`")
     parameters = ParametersSerializer(default=dict)
-    tools = GrantSerializer(many=True, default=list)
+    tools = GrantSerializer(many=True, default=list, max_length=settings.AGENT_MAX_TOOLS)
     max_steps = serializers.IntegerField(min_value=1, default=10, help_text="model calls of one run")
     max_cost_usd = CostField(allow_null=True, default=None, help_text="of one run, in US dollars")
     max_seconds = serializers.IntegerField(min_value=1, default=300, help_text="of one run, waiting for approval not counted")
@@ -94,8 +101,6 @@ class DefinitionSerializer(serializers.Serializer):
         return dict(value)
 
     def validate_tools(self, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        if len(value) > settings.AGENT_MAX_TOOLS:
-            raise serializers.ValidationError(f"At most {settings.AGENT_MAX_TOOLS} tools.")
         names = [row["name"] for row in value]
         if len(set(names)) != len(names):
             raise serializers.ValidationError("A tool stands twice.")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import UUID
 
-from accounts.principals import Principal
+if TYPE_CHECKING:
+    from accounts.principals import Principal
 
 JSON = dict[str, Any]
 
