@@ -176,6 +176,6 @@ def register(door: Door) -> None:
     """Serve runs at this door."""
     draining.on_drain(live_runs.drain)
     door.add(
-        "POST", r"/api/v1/agents/(?P<id>[0-9a-fA-F-]{36})/run/?", run, scope="agents", starts_work=True, tags=("agents",),
+        "POST", r"/api/v1/agents/(?P<id>[0-9a-fA-F-]{36})/run", run, scope="agents", starts_work=True, tags=("agents",),
         openapi=run_openapi.RUN,
     )  # fmt: skip

@@ -78,6 +78,8 @@ class Loop:
 
     async def events(self) -> AsyncGenerator[Event, None]:
         self.watched = run_watch.begin(self.id, self.definition.max_seconds, self.seconds)
+        if self.context.message_id is None:  # else the message keeps it
+            self.watched.words = lambda: self.said.words or self.output
         self.workshop = Workshop(self.id, self.context.principal, self.watched)
         try:
             async with aclosing(self._steps()) as steps:

@@ -7,7 +7,7 @@ run was cancelled elsewhere, therefore writes nothing more: it hears `RunEnded` 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
@@ -31,7 +31,7 @@ Status, Step = AgentRun.Status, AgentStep.Status
 # A database that is away is waited for so long, in tries of so many seconds each.
 _PATIENCE, _RETRY_EVERY = 30.0, 0.5
 # Two hosts' clocks may differ: how far before its run a call may have been logged.
-_SKEW = timedelta(minutes=5)
+SKEW = timedelta(minutes=5)
 OUTCOME_UNKNOWN = "outcome_unknown"
 
 
@@ -130,10 +130,12 @@ def take_up(run_id: UUID) -> AgentRun | None:
     return run
 
 
-def end(run_id: UUID, status: str, *, closed: Sequence[Closing] = (), **values: Any) -> bool:
-    """End an open run and every step that is open in it; False when it had ended already."""
+def end(
+    run_id: UUID, status: str, *, closed: Sequence[Closing] = (), still: QuerySet[AgentRun] | None = None, **values: Any
+) -> bool:  # fmt: skip
+    """End an open run and every step that is open in it; False when it had ended already (or is not among `still`)."""
     with transaction.atomic():
-        ended = AgentRun.objects.filter(id=run_id, status__in=AgentRun.OPEN)
+        ended = (AgentRun.objects.all() if still is None else still).filter(id=run_id, status__in=AgentRun.OPEN)
         if not ended.update(status=status, ended_at=timezone.now(), state={}, **values):
             return False
         for one in closed:
@@ -189,7 +191,7 @@ def totals(receipts: Sequence[Settled]) -> dict[str, Any]:
 
 def booked(run: AgentRun) -> list[UsageLog]:
     """The vendor calls of a run as they were charged."""
-    rows = UsageLog.objects.filter(user_id=run.user_id, created_at__gte=run.created_at - _SKEW, group_id=run.id)
+    rows = UsageLog.objects.filter(user_id=run.user_id, created_at__gte=run.created_at - SKEW, group_id=run.id)
     return list(rows.order_by("created_at"))
 
 
@@ -227,8 +229,10 @@ def _steps_add_up(run: AgentRun) -> bool:
 # --- for those who look after runs --------------------------------------------------------------
 
 
-def beat(run_ids: Sequence[UUID]) -> dict[UUID, str]:
-    """Say that these runs live; the statuses of those that are open no more."""
+def beat(run_ids: Sequence[UUID], said: Mapping[UUID, str]) -> dict[UUID, str]:
+    """Say that these runs live, and what some of them have said so far; the statuses of those that are open no more."""
+    for run_id in sorted(said):
+        AgentRun.objects.filter(id=run_id, status__in=AgentRun.OPEN).update(output=said[run_id])
     AgentRun.objects.filter(id__in=run_ids, status__in=AgentRun.OPEN).update(heartbeat_at=Now())
     ended = AgentRun.objects.filter(id__in=run_ids).exclude(status__in=AgentRun.OPEN)
     return dict(ended.values_list("id", "status"))

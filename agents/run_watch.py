@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -41,6 +41,17 @@ class Watched:
         self._since: float | None = asyncio.get_running_loop().time()
         self._scope: asyncio.Timeout | None = None
         self.ended: RunEnded | None = None
+        # What the run has said so far, where its row is the only place that keeps it.
+        self.words: Callable[[], str] | None = None
+        self._kept = ""
+
+    def news(self) -> str | None:
+        """What was said since the last time, as a whole; None: nothing."""
+        words = self.words() if self.words else ""
+        if words == self._kept:
+            return None
+        self._kept = words
+        return words
 
     @property
     def used(self) -> float:
@@ -93,7 +104,8 @@ class _Watch:
             await asyncio.sleep(settings.PROGRESS_INTERVAL_SECONDS)
             living = list(self.runs)
             try:
-                ended = await in_db(run_store.beat, living)
+                said = {run_id: words for run_id, run in self.runs.items() if (words := run.news()) is not None}
+                ended = await in_db(run_store.beat, living, said)
             except Unavailable:
                 await self._still_alive(living)
                 continue

@@ -35,7 +35,19 @@ from aiagents.lib.db import in_db
 from aiagents.lib.errors import AppError, Conflict, NotAuthenticated
 from aiagents.lib.ids import uuid7
 
-__all__ = ["RunCancelled", "RunEnded", "RunPaused", "begin", "on_decision", "overhead", "resume", "resume_to_end", "run_to_end", "stream"]
+__all__ = [
+    "RunCancelled",
+    "RunEnded",
+    "RunPaused",
+    "as_asked",
+    "begin",
+    "on_decision",
+    "overhead",
+    "resume",
+    "resume_to_end",
+    "run_to_end",
+    "stream",
+]
 logger = logging.getLogger(__name__)
 OnEvent = Callable[[Event], Any]
 _RULES = (
@@ -174,9 +186,14 @@ def _principal(run: AgentRun, definition: Definition) -> Principal:
     return principal
 
 
+async def as_asked(request: CompletionRequest, definition: Definition) -> CompletionRequest:
+    """The request as the agent would make it in its first step."""
+    return _with(request, definition, await registry.tools_for([grant.name for grant in definition.tools]))
+
+
 async def overhead(definition: Definition) -> CompletionRequest:
     """What the agent itself adds to each of its model calls, for those who fit a history into a window."""
-    return _with(CompletionRequest(()), definition, await registry.tools_for([grant.name for grant in definition.tools]))
+    return await as_asked(CompletionRequest(()), definition)
 
 
 def _with(request: CompletionRequest, definition: Definition, tools: dict[str, Tool]) -> CompletionRequest:

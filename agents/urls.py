@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from agents import api
+from agents import api, run_urls
 
 app_name = "agents"
 urlpatterns = [
@@ -14,4 +14,5 @@ urlpatterns = [
     ),
     path("api/v1/agents/<uuid:pk>/versions", api.VersionList.as_view(), name="versions"),
     path("api/v1/agents/tools", api.ToolList.as_view(), name="tools"),
+    *run_urls.urlpatterns,
 ]

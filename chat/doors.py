@@ -1,6 +1,6 @@
 """The hot doors over HTTP: send, stream, re-attach, cancel, regenerate, edit and route. Plain ASGI, no Django stack.
 
-`application` also carries the foreign wires (wires/routes.py).
+`application` also carries the foreign wires (wires/routes.py) and the agents' runs (agents/run_doors.py).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from uuid import UUID
 
 from accounts.authentication import Principal, authenticate
 from accounts.permissions import require_scope
-from agents import calls
+from agents import calls, run_doors, runner
 from agents.calls import CallContext
 from aiagents.lib import draining, idempotency, sse
 from aiagents.lib.asgi import Door, EventStream, Request, Response, json_response
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import AppError, Conflict, InvalidRequest, NotAuthenticated, NotFound
 from aiagents.lib.ids import uuid7
-from chat import asks, history, openapi, rights, rows, turns, wording
+from chat import asks, history, openapi, partners, rights, rows, turns, wording
 from chat.asks import Ask
 from chat.models import Message
 from chat.registry import here
@@ -98,14 +98,15 @@ async def route(request: Request) -> Response:
     ask = asks.read(await request.json(), allowed=asks.SEND)
     principal = _principal(request)
     await history.check_models(ask)
-    ask, branch = await in_db(rows.plan, principal.user, ask)
-    fitted = await history.fit(ask, branch)
+    ask, branch, agent = await in_db(rows.plan, principal.user, ask)
+    fitted = await history.fit(ask, branch, None, *await partners.reserve(agent))
+    asked = fitted.request if agent is None else await runner.as_asked(fitted.request, agent)
     context = CallContext(
         principal=principal, purpose="chat", surface="rest", request_id=request.request_id, group_id=uuid7(),
         requested_model=ask.model or "auto", goal=ask.goal or "", fallbacks=ask.fallbacks, max_cost_usd=ask.max_cost_usd,
         sticky=history.sticky(branch),
     )  # fmt: skip
-    return json_response({**await calls.preview(fitted.request, context), "history": fitted.explained()})
+    return json_response({**await calls.preview(asked, context), "history": fitted.explained()})
 
 
 # --- how a turn is answered ---------------------------------------------------------------------
@@ -215,3 +216,4 @@ _add("POST", f"messages/{_ID}/edit", edit)
 _add("POST", "route", route, starts_work=False)
 
 foreign_wires.register(application)
+run_doors.register(application)

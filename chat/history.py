@@ -45,12 +45,12 @@ def is_auto(name: str | None) -> bool:
     return not name or name == "auto" or name.startswith("auto:")
 
 
-async def fit(ask: Ask, branch: list[Message], carried: Message | None = None) -> Fitted:
-    """The newest exchanges that fit; the system prompt and the question always stay."""
+async def fit(ask: Ask, branch: list[Message], carried: Message | None = None, reserved: int = 0, share: float = 1.0) -> Fitted:
+    """The newest exchanges that fit into `share` of the window beside `reserved` tokens; the system prompt and the question always stay."""
     told = [message for row in branch if (message := _told(row))]
     if carried is not None:
         told += [messages.Message("assistant", (messages.Text(carried.content),)), messages.Message("user", (messages.Text(_CARRY_ON),))]
-    room = await _room(ask)
+    room = int(await _room(ask) * share) - reserved
     system = CompletionRequest((), ask.system_prompt or "")
     left = room - tokens.estimate_input(system)
     keep = 0

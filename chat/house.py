@@ -9,6 +9,7 @@ import asyncio
 import logging
 from weakref import WeakKeyDictionary
 
+from agents import run_sweeping
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import Unavailable
 from billing import ledger
@@ -30,6 +31,7 @@ async def _sweep() -> None:
     while True:
         try:
             await in_db(ledger.sweep)
+            await in_db(run_sweeping.sweep)
             await in_db(turns.sweep)
         except Unavailable:
             logger.warning("sweep_waits_for_database")

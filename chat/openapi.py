@@ -34,7 +34,14 @@ _PART: JSON = {
 _OPTIONS: JSON = {
     "model": _string(description="`auto`, `auto:goal` or a model id"),
     "goal": _string(enum=list(GOALS)),
-    "agent_id": _UUID,
+    "agent_id": _string(
+        format="uuid",
+        description=(
+            "The agent that answers. Its model, goal, tools and limits hold; what it leaves open (`auto`, no goal) the request decides. "
+            "`system_prompt` is added after the agent's; `temperature` and `max_output_tokens` replace the agent's; of two "
+            "`max_cost_usd` the smaller holds."
+        ),
+    ),
     "system_prompt": _string(),
     "temperature": {"type": "number", "minimum": 0, "maximum": 2},
     "max_output_tokens": {"type": "integer", "minimum": 1},

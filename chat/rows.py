@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -15,8 +15,10 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from accounts.models import User
+from agents.definitions import Definition
 from aiagents.lib.errors import Conflict, RateLimited
 from billing.models import UsageLog
+from chat import partners
 from chat.asks import Ask
 from chat.models import Conversation, Message
 from chat.tree import Tree, place, rows_of
@@ -47,6 +49,8 @@ class Opened:
     # The answer whose text is carried on.
     carried: Message | None
     wants_title: bool
+    # Who answers, where it is not a model by itself.
+    agent: Definition | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,15 +83,16 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | Non
             conversation = Conversation(user=user, settings={name: value for name, value in ask.options().items() if name in _KEPT})
             conversation.title = first_words(ask.content)
             conversation.save(force_insert=True)
-        ask = ask.over(conversation.settings)
-        ask = replace(ask, model=ask.model or user.default_model, goal=ask.goal or user.goal)
+        wish = ask.over(conversation.settings)
+        agent = partners.partner(user, wish)
+        ask = partners.settled(wish, user, agent)
         new = []
         if question is None:
             question = Message(conversation=conversation, parent=above, role=Message.Role.USER, content=ask.content)
             question.parts, question.metadata = list(ask.parts), ask.metadata
             new.append(question)
         answer = Message(conversation=conversation, parent=question, role=Message.Role.ASSISTANT, status=Message.Status.PENDING)
-        answer.options, answer.heartbeat_at = ask.options(), Now()
+        answer.options, answer.heartbeat_at = partners.options(wish if agent else ask, agent), Now()
         Message.objects.bulk_create([*new, answer])
         answer.heartbeat_at = None  # the database knows it
         Conversation.objects.filter(id=conversation.id).update(leaf=answer, updated_at=answer.created_at)
@@ -96,16 +101,17 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | Non
         branch = [question] if fresh or question.parent_id is None else [*rows_of(Tree(conversation).branch(question.parent_id)), question]
     carried = replaced if ask.carry_on and replaced is not None and replaced.content else None
     wants_title = not conversation.title_is_set and len(branch) == 1 and replaced is None
-    return Opened(ask, answer, question, branch, carried, wants_title)
+    return Opened(ask, answer, question, branch, carried, wants_title, agent)
 
 
-def plan(user: User, ask: Ask) -> tuple[Ask, list[Message]]:
-    """What `open_turn` would ask with, and the branch it would send; nothing is saved."""
+def plan(user: User, ask: Ask) -> tuple[Ask, list[Message], Definition | None]:
+    """What `open_turn` would ask with, the branch it would send and who would answer; nothing is saved."""
     conversation, above, _ = place(user.id, ask)
     question = Message(role=Message.Role.USER, content=ask.content, parts=list(ask.parts))
     branch = rows_of(Tree(conversation).branch(above.id)) if conversation and above else []
     ask = ask.over(conversation.settings) if conversation else ask
-    return replace(ask, model=ask.model or user.default_model, goal=ask.goal or user.goal), [*branch, question]
+    agent = partners.partner(user, ask)
+    return partners.settled(ask, user, agent), [*branch, question], agent
 
 
 # What of the first ask stays with the conversation it opens.

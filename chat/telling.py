@@ -11,7 +11,7 @@ import orjson
 from django.utils import timezone
 
 from agents import events
-from agents.events import ReasoningDelta, RouteFallback, Settled, Started, TextDelta, ToolCall, ToolResult
+from agents.events import ReasoningDelta, RouteFallback, Settled, Started, Stopped, TextDelta, ToolCall, ToolResult
 from aiagents.lib import jsonio
 from aiagents.lib.errors import AppError
 from billing.usage import Usage
@@ -40,6 +40,8 @@ class Telling:
         self._held_back: list[RouteFallback] = []
         self._started: Started | None = None
         self._finish_reason = ""
+        # Of the first call that was answered: an agent's later ones stay with its model.
+        self._route: dict[str, Any] = {}
 
     @property
     def started(self) -> bool:
@@ -85,6 +87,9 @@ class Telling:
                 self.say(name, data)
             case Settled():
                 self._finish_reason = event.finish_reason
+                self._route = self._route or event.route
+            case Stopped():
+                self._finish_reason = event.finish_reason
 
     def start(self, event: Started | None) -> None:
         """Say `message.start`, once; without a model when none ever answered."""
@@ -121,7 +126,7 @@ class Telling:
         answer.content, answer.reasoning, answer.steps = self.text, self.reasoning, self._steps
         answer.model = started.model if started else (last.model if last else "")
         answer.provider = started.provider if started else (last.provider if last else "")
-        route = last.route if last else (started.route if started else {})
+        route = self._route or (last.route if last else (started.route if started else {}))
         answer.route = _as_json({**route, "history": self.history})
         answer.finish_reason = _FINISH.get(status) or ("length" if self.full else self._finish_reason) or "stop"
         if error is not None:

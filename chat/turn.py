@@ -18,10 +18,11 @@ from agents import events
 from agents.calls import CallContext
 from agents.events import Settled
 from agents.messages import CompletionRequest
+from agents.runner import RunCancelled
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import AppError, Unavailable
 from aiagents.monitoring import metrics
-from chat import history, replay, rows, wording
+from chat import history, partners, replay, rows, wording
 from chat.models import Message
 from chat.rows import Opened, Written
 from chat.telling import Telling
@@ -145,6 +146,8 @@ class Turn:
             else:  # a shutdown, ours or the loop's
                 status = Status.INTERRUPTED
                 error = Unavailable("The server was shut down while it wrote; the text is kept.", code="interrupted")
+        except RunCancelled:  # the agent's run was cancelled over the API of runs
+            status = Status.CANCELLED
         except AppError as exc:
             # What broke off after its first words is an interruption; the vendor's or our own refusal is a failure.
             status, error = (Status.INTERRUPTED if exc.retryable and self.told.text else Status.FAILED), exc
@@ -156,7 +159,7 @@ class Turn:
 
     async def _follow(self) -> None:
         opened, ask, told = self.opened, self.opened.ask, self.told
-        fitted = await history.fit(ask, opened.branch, opened.carried)
+        fitted = await history.fit(ask, opened.branch, opened.carried, *await partners.reserve(opened.agent))
         told.history = fitted.explained()
         context = CallContext(
             principal=self.principal, purpose="chat", surface=self.surface, request_id=self.request_id, group_id=self.message_id,

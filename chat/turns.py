@@ -6,14 +6,15 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from accounts.authentication import Principal
-from agents import calls
+from agents import calls, runner
 from aiagents.lib import draining, valkey
 from aiagents.lib.db import in_db
-from aiagents.lib.errors import NotFound, Unavailable
+from aiagents.lib.errors import Unavailable
 from chat import history, replay, rows, titles, tree, turn_log, wording
 from chat.asks import Ask
 from chat.models import Message
@@ -39,8 +40,6 @@ async def start(
     """
     if draining.active():
         raise Unavailable("The server is shutting down; try again in a moment.", code="shutting_down", retry_after=draining.RETRY_AFTER)
-    if ask.agent_id is not None:
-        raise NotFound("There is no such agent.", param="agent_id")
     await history.check_models(ask)
     return await asyncio.shield(here().spawn(_start(principal, ask, surface, request_id, source, with_answer)))
 
@@ -52,6 +51,8 @@ async def _start(
     registry.reserve(principal.user_id)
     try:
         opened = await in_db(rows.open_turn, principal.user, ask, with_answer)
+        if opened.agent is not None:  # its run has the id of the message that it writes
+            source = partial(runner.stream, definition=opened.agent, run_id=opened.answer.id)
         turn = Turn(opened, principal, surface=surface, request_id=request_id, source=source, on_news=registry.on_news, on_end=_on_end)
         registry.add(turn)
     finally:

@@ -18,7 +18,7 @@ from aiagents.lib.errors import AppError, ModelNotFound
 from aiagents.lib.ids import uuid7
 from aiagents.lib.jsonio import dumps
 from billing import catalogue
-from chat.wires import anthropic_answer, anthropic_request, openai_answer, openai_request, responses_answer, responses_request
+from chat.wires import agent_source, anthropic_answer, anthropic_request, openai_answer, openai_request, responses_answer, responses_request
 from chat.wires.openapi import OPERATIONS
 
 Handler = Callable[[Request], Awaitable[Response | EventStream]]
@@ -42,6 +42,11 @@ def _context(
     )
 
 
+def _door(model: str) -> Any:
+    """Who answers: a model behind the door, or an agent."""
+    return agent_source if model.startswith(agent_source.PREFIX) else calls
+
+
 async def _first(events: AsyncGenerator[Event, None]) -> Started:
     """Run a call up to its first token, so that what fails before it is answered with its own status."""
     try:
@@ -61,21 +66,22 @@ async def chat_completions(request: Request) -> Response | EventStream:
     """`POST /v1/chat/completions`."""
     asked = openai_request.read(await request.json())
     context = _context(request, "openai", asked.model, asked.fallbacks, asked.max_cost_usd)
+    door = _door(asked.model)
     if not asked.stream:
-        answers = await _all(asked.request, context, asked.n)
+        answers = await _all(door, asked.request, context, asked.n)
         return Response(body=openai_answer.whole(request.request_id, answers), headers=_cost_headers([one.settled for one in answers]))
     if asked.n == 1:
-        events = calls.stream(asked.request, context)
+        events = door.stream(asked.request, context)
         started = await _first(events)
         return EventStream(_openai_stream(request.request_id, events, started, asked.include_usage))
-    return await _openai_many(request, asked, context)
+    return await _openai_many(door, request, asked, context)
 
 
-async def _all(request: CompletionRequest, context: CallContext, n: int) -> list[Completion]:
+async def _all(door: Any, request: CompletionRequest, context: CallContext, n: int) -> list[Completion]:
     if n == 1:
-        return [await calls.complete(request, context)]
+        return [await door.complete(request, context)]
     async with asyncio.TaskGroup() as group:
-        running = [group.create_task(calls.complete(request, context)) for _ in range(n)]
+        running = [group.create_task(door.complete(request, context)) for _ in range(n)]
     return [task.result() for task in running]
 
 
@@ -100,9 +106,9 @@ async def _openai_stream(
             yield openai_answer.error_event(exc, request_id)
 
 
-async def _openai_many(request: Request, asked: openai_request.ChatCompletion, context: CallContext) -> EventStream:
+async def _openai_many(door: Any, request: Request, asked: openai_request.ChatCompletion, context: CallContext) -> EventStream:
     """`n` choices in one stream: as many calls at once, each paid, their chunks interleaved as they come."""
-    streams = [calls.stream(asked.request, context) for _ in range(asked.n)]
+    streams = [door.stream(asked.request, context) for _ in range(asked.n)]
     results = await asyncio.gather(*map(_first, streams), return_exceptions=True)
     failed = [result for result in results if isinstance(result, BaseException)]
     if failed:
@@ -149,11 +155,11 @@ async def _interleaved(
 async def responses(request: Request) -> Response | EventStream:
     """`POST /v1/responses`."""
     asked = responses_request.read(await request.json())
-    context = _context(request, "openai", asked.model)
+    context, door = _context(request, "openai", asked.model), _door(asked.model)
     if not asked.stream:
-        answer = await calls.complete(asked.request, context)
+        answer = await door.complete(asked.request, context)
         return Response(body=responses_answer.whole(answer, asked.body), headers=_cost_headers([answer.settled]))
-    events = calls.stream(asked.request, context)
+    events = door.stream(asked.request, context)
     started = await _first(events)
     return EventStream(_written(request.request_id, events, responses_answer.Events(started, asked.body)))
 
@@ -178,11 +184,11 @@ async def _written(request_id: str, events: AsyncGenerator[Event, None], writer:
 async def messages(request: Request) -> Response | EventStream:
     """`POST /v1/messages`."""
     asked = anthropic_request.read(await request.json())
-    context = _context(request, "anthropic", asked.model)
+    context, door = _context(request, "anthropic", asked.model), _door(asked.model)
     if not asked.stream:
-        answer = await calls.complete(asked.request, context)
+        answer = await door.complete(asked.request, context)
         return Response(body=anthropic_answer.whole(answer), headers=_cost_headers([answer.settled]))
-    events = calls.stream(asked.request, context)
+    events = door.stream(asked.request, context)
     started = await _first(events)
     return EventStream(_written(request.request_id, events, anthropic_answer.Events(started, tokens.estimate_input(asked.request))))
 
@@ -196,11 +202,11 @@ async def count_tokens(request: Request) -> Response:
 # --- Models -------------------------------------------------------------------------------------
 
 
-async def _models() -> list[dict[str, Any]]:
+async def _models(request: Request) -> list[dict[str, Any]]:
     configured = await connections.configured()
     rows: list[dict[str, Any]] = [_row("auto", "Auto", "aiagents"), *(_row(f"auto:{goal}", f"Auto ({goal})", "aiagents") for goal in GOALS)]
     rows += [_row(card.slug, card.display_name, card.provider) for card in (await catalogue.current()).usable() if card.slug in configured]
-    return rows
+    return rows + [_row(slug, name, "agent") for slug, name in await agent_source.listed(request.principal)]
 
 
 def _row(slug: str, name: str, owner: str) -> dict[str, Any]:
@@ -213,14 +219,14 @@ def _row(slug: str, name: str, owner: str) -> dict[str, Any]:
 
 async def model_list(request: Request) -> Response:
     """`GET /v1/models`."""
-    rows = await _models()
+    rows = await _models(request)
     return Response(body=dumps({"object": "list", "data": rows, "has_more": False, "first_id": rows[0]["id"], "last_id": rows[-1]["id"]}))
 
 
 async def model_detail(request: Request) -> Response:
     """`GET /v1/models/{id}`."""
     wanted = request.path_args["model"]
-    for row in await _models():
+    for row in await _models(request):
         if row["id"] == wanted:
             return Response(body=dumps(row))
     raise ModelNotFound(f"The model {wanted[:100]!r} does not exist or is not available here.", param="model")

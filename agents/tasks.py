@@ -1,0 +1,22 @@
+"""Celery's ways into the agents."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from asgiref.sync import async_to_sync
+from celery import shared_task
+
+from agents import run_sweeping, runner
+
+
+@shared_task(ignore_result=True)
+def resume_run(run_id: str) -> None:
+    """Go on with a run whose tool calls were decided. A second delivery finds nothing to take up."""
+    async_to_sync(runner.resume_to_end)(UUID(run_id))
+
+
+@shared_task(ignore_result=True)
+def sweep_runs() -> int:
+    """End the runs whose process died, and take up what was decided. Safe to run twice and anywhere."""
+    return run_sweeping.sweep()

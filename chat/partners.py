@@ -1,0 +1,56 @@
+"""An agent as chat partner: what it decides about a turn, and what the one who asks may still decide.
+
+model, goal: the agent's where it names them; what it leaves open (`auto`, no goal) is the request's. System prompt: the
+agent's stands first, one of the request or the conversation is added after it. Temperature and max_output_tokens: the
+request's where given. max_cost_usd: the smaller one. Fallbacks: the request's. Tools and limits: the agent's alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from accounts.models import User
+from agents import definitions, runner, tokens
+from agents.definitions import AgentNotFound, Definition
+from aiagents.lib.errors import NotFound
+from chat.asks import Ask
+
+# Of the window, what the history may take where the tools' results have to fit in beside it.
+_SHARE = 0.75
+
+
+def partner(user: User, ask: Ask) -> Definition | None:
+    """The agent that the ask names, as this user may run it; None: a model answers by itself."""
+    if ask.agent_id is None:
+        return None
+    try:
+        return definitions.visible(user, agent_id=ask.agent_id)
+    except AgentNotFound as exc:
+        raise NotFound(
+            f"{exc.message} Choose another agent, or none in the conversation's settings.", code=exc.code, param="agent_id"
+        ) from exc
+
+
+def settled(ask: Ask, user: User, agent: Definition | None) -> Ask:
+    """The ask with nothing left open."""
+    if agent is None:
+        return replace(ask, model=ask.model or user.default_model, goal=ask.goal or user.goal)
+    model = agent.model if agent.model not in ("", "auto") else ask.model
+    return replace(ask, model=model or "auto", goal=agent.goal or ask.goal or user.goal)
+
+
+def options(ask: Ask, agent: Definition | None) -> dict[str, Any]:
+    """What the answer's row keeps of how it was asked for; with the agent and its version, which a later change leaves as they were."""
+    if agent is None:
+        return ask.options()
+    named = {"id": str(agent.agent_id), "version_id": str(agent.version_id), "slug": agent.slug, "name": agent.name}
+    return {**ask.options(), "agent": named}
+
+
+async def reserve(agent: Definition | None) -> tuple[int, float]:
+    """Input tokens that the agent's own prompt and tools take, and the share of the window that is left to the history."""
+    if agent is None:
+        return 0, 1.0
+    own = await runner.overhead(agent)
+    return tokens.estimate_input(own), _SHARE if own.tools else 1.0

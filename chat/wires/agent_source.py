@@ -1,0 +1,99 @@
+"""`model: "agent:<slug>"` on the foreign wires: an agent where a model would answer, with the two verbs of the door.
+
+Its tool calls are run by us and not shown; the usage is the sum of all its calls. The caller brings no tools.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from accounts.authentication import Principal
+from agents import definitions, runner
+from agents.calls import CallContext, Completion
+from agents.definitions import AgentNotFound, Definition
+from agents.events import Event, FinishReason, ReasoningDelta, RouteFallback, Settled, Started, Stopped, TextDelta
+from agents.messages import CompletionRequest
+from agents.models import Agent
+from aiagents.lib.db import in_db
+from aiagents.lib.errors import AppError, InvalidRequest, ModelNotFound
+from billing.usage import Usage
+
+PREFIX = "agent:"
+# What these wires know of an agent's limits.
+_FINISH: dict[FinishReason, FinishReason] = {"max_steps": "stop", "max_cost": "length", "max_seconds": "length", "tool_calls": "stop"}
+_MOST_LISTED = 200
+
+
+async def stream(request: CompletionRequest, context: CallContext) -> AsyncGenerator[Event, None]:
+    """As `calls.stream`: Started once, the words of all steps, one Settled with the sum of all calls."""
+    if request.tools:
+        raise InvalidRequest("An agent brings its own tools: leave `tools` out.", param="tools", code="tools_with_agent")
+    definition = await in_db(_definition, context)
+    receipts: list[Settled] = []
+    last, reason, started = None, None, False
+    source = runner.stream(request, replace(context, requested_model="auto"), receipts, definition=definition)
+    async with aclosing(source) as events:
+        async for event in events:
+            match event:
+                case TextDelta() | ReasoningDelta():
+                    yield event
+                case Started() | RouteFallback() if not started:
+                    started = isinstance(event, Started)
+                    yield event
+                case Settled():
+                    last = event
+                case Stopped():
+                    reason = event.finish_reason
+    if last is None:
+        raise AppError  # it ended before its first call, and raised nothing
+    yield _sum(last, reason or last.finish_reason, receipts)
+
+
+async def complete(request: CompletionRequest, context: CallContext) -> Completion:
+    """As `calls.complete`."""
+    text: list[str] = []
+    reasoning: list[str] = []
+    async with aclosing(stream(request, context)) as events:
+        async for event in events:
+            match event:
+                case TextDelta():
+                    text.append(event.text)
+                case ReasoningDelta():
+                    reasoning.append(event.text)
+                case Settled():
+                    return Completion("".join(text), "".join(reasoning), (), event)
+    raise AssertionError("stream ends with Settled or raises")
+
+
+async def listed(principal: Principal) -> list[tuple[str, str]]:
+    """(id, name) of the agents that the caller may use as models."""
+    return await in_db(_listed, principal)
+
+
+def _listed(principal: Principal) -> list[tuple[str, str]]:
+    agents = Agent.objects.visible_to(principal.user).filter(enabled=True).exclude(version=None).order_by("slug")
+    return [(PREFIX + slug, name) for slug, name in agents.values_list("slug", "name")[:_MOST_LISTED]]
+
+
+def _definition(context: CallContext) -> Definition:
+    try:
+        return definitions.visible(context.principal.user, slug=context.requested_model.removeprefix(PREFIX))
+    except AgentNotFound as exc:
+        raise ModelNotFound(f"The model {context.requested_model[:100]!r} does not exist or is not available here.", param="model") from exc
+
+
+def _sum(last: Settled, reason: Any, receipts: list[Settled]) -> Settled:
+    return replace(
+        last,
+        finish_reason=_FINISH.get(reason, reason),
+        usage=sum((one.usage for one in receipts), Usage()),
+        cost_usd=sum((one.cost_usd for one in receipts), Decimal(0)),
+        estimated=any(one.estimated for one in receipts),
+        latency_ms=sum(one.latency_ms for one in receipts),
+        ttft_ms=receipts[0].ttft_ms,
+        simulated=any(one.simulated for one in receipts),
+    )
