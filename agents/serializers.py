@@ -81,7 +81,7 @@ class DefinitionSerializer(serializers.Serializer):
     model = serializers.CharField(max_length=100, default="auto", help_text="a model's id, `auto`, or `auto:` and a goal")
     goal = serializers.ChoiceField([("", "the user's own"), *User.Goal.choices], allow_blank=True, default="", help_text="for `auto`")
     parameters = ParametersSerializer(default=dict)
-    tools = GrantSerializer(many=True, default=list, max_length=settings.AGENT_MAX_TOOLS)
+    tools = GrantSerializer(many=True, default=list, max_length=settings.AGENT_MAX_TOOLS)  # type: ignore[call-arg]  # the list takes it
     max_steps = serializers.IntegerField(min_value=1, default=10, help_text="model calls of one run")
     max_cost_usd = CostField(allow_null=True, default=None, help_text="of one run, in US dollars")
     max_seconds = serializers.IntegerField(min_value=1, default=300, help_text="of one run, waiting for approval not counted")
