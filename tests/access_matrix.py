@@ -94,6 +94,12 @@ TABLE: dict[str, Row] = {
     f"PATCH {_AGENTS}{{pk}}": user("agents", _AGENT, {"name": "x"}),
     f"DELETE {_AGENTS}{{pk}}": user("agents", _AGENT),
     f"GET {_AGENTS}{{pk}}/versions": user("agents", _AGENT),
+    f"POST {_AGENTS}{{id}}/run": user("agents", {"id": "agent"}, {"input": "Hello"}),
+    f"GET {_AGENTS}runs/": user("agents"),
+    f"GET {_AGENTS}runs/{{pk}}": user("agents", {"pk": "agent_run"}),
+    f"POST {_AGENTS}runs/{{pk}}/approve": user("agents", {"pk": "agent_run"}),
+    f"POST {_AGENTS}runs/{{pk}}/reject": user("agents", {"pk": "agent_run"}),
+    f"POST {_AGENTS}runs/{{pk}}/cancel": user("agents", {"pk": "agent_run"}),
     # Foreign wires
     "POST /v1/chat/completions": user("chat"),
     "POST /v1/responses": user("chat"),

@@ -8,6 +8,7 @@ from typing import Any
 from accounts import cache, keys, tokens
 from accounts.models import ApiKey, User
 from agents import authoring
+from agents.models import AgentRun, AgentStep
 
 PASSWORD = "correct horse battery staple"
 
@@ -48,4 +49,13 @@ def things(owner: User) -> dict[str, Any]:
     )
     key = keys.create(owner, name="owned", scopes=["chat"])[0]
     agent = authoring.create(owner, {"name": "a secret agent", "system_prompt": "a secret prompt"})
-    return {"conversation": conversation.pk, "question": question.pk, "answer": answer.pk, "api_key": key.pk, "agent": agent.pk}
+    run = AgentRun.objects.create(user=owner, agent=agent, surface="rest", input="a secret input", status="waiting_approval")
+    AgentStep.objects.create(run=run, number=1, kind="tool", name="probe", tool_call_id="call_1", status="waiting")
+    return {
+        "agent_run": run.pk,
+        "conversation": conversation.pk,
+        "question": question.pk,
+        "answer": answer.pk,
+        "api_key": key.pk,
+        "agent": agent.pk,
+    }
