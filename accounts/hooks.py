@@ -8,6 +8,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from django.db.models import DecimalField, QuerySet, Value
+
 if TYPE_CHECKING:
     from accounts.models import User
 
@@ -24,6 +26,10 @@ class Hooks:
     profile_budget: Callable[[User], Mapping[str, Any]]
     # A user was saved for the first time.
     user_created: Callable[[User], object]
+    # The user's monthly limit in USD; None: no limit.
+    set_user_budget: Callable[[UUID, Decimal | None], object]
+    # The users with `month_spent`, `month_held`, `month_limit` (Decimal or None) of the running month, and `spent` to order by.
+    with_month: Callable[[QuerySet[User]], QuerySet[User]]
 
 
 def _refuse_budget(key_id: UUID, limit: Decimal | None) -> None:
@@ -31,11 +37,22 @@ def _refuse_budget(key_id: UUID, limit: Decimal | None) -> None:
         raise RuntimeError("nobody keeps budgets here: a key's limit would be ignored")
 
 
+def _refuse_user_budget(user_id: UUID, limit: Decimal | None) -> None:
+    raise RuntimeError("nobody keeps budgets here: a user's limit would be ignored")
+
+
+def _without_month(users: QuerySet[User]) -> QuerySet[User]:
+    nothing = Value(None, output_field=DecimalField())
+    return users.annotate(month_spent=nothing, month_held=nothing, month_limit=nothing, spent=Value(0.0))
+
+
 _hooks = Hooks(
     set_key_budget=_refuse_budget,
     key_budgets=lambda ids: {},
     profile_budget=lambda user: {},
     user_created=lambda user: None,
+    set_user_budget=_refuse_user_budget,
+    with_month=_without_month,
 )
 
 
@@ -59,3 +76,11 @@ def profile_budget(user: User) -> Mapping[str, Any]:
 
 def user_created(user: User) -> None:
     _hooks.user_created(user)
+
+
+def set_user_budget(user_id: UUID, limit: Decimal | None) -> None:
+    _hooks.set_user_budget(user_id, limit)
+
+
+def with_month(users: QuerySet[User]) -> QuerySet[User]:
+    return _hooks.with_month(users)

@@ -1,8 +1,8 @@
-"""`/api/v1/auth/…`; whole paths, included at the root."""
+"""`/api/v1/auth/…`, and the accounts' part of `/api/v1/admin/…`; whole paths, included at the root."""
 
 from django.urls import path
 
-from accounts.views import account, sessions
+from accounts.views import account, administration, sessions
 
 app_name = "accounts"
 urlpatterns = [
@@ -16,4 +16,8 @@ urlpatterns = [
     path("api/v1/auth/password", account.Password.as_view(), name="password"),
     path("api/v1/auth/api-keys", account.ApiKeys.as_view(), name="api-keys"),
     path("api/v1/auth/api-keys/<uuid:id>", account.ApiKeyDetail.as_view(), name="api-key"),
+    path("api/v1/admin/users", administration.Users.as_view(), name="admin-users"),
+    path("api/v1/admin/users/<uuid:id>", administration.UserDetail.as_view(), name="admin-user"),
+    path("api/v1/admin/audit-log", administration.AuditLog.as_view(), name="admin-audit-log"),
+    path("api/v1/admin/metrics", administration.Metrics.as_view(), name="admin-metrics"),
 ]

@@ -24,8 +24,8 @@ from aiagents.lib.close_codes import SHUTTING_DOWN  # noqa: E402
 from aiagents.lib.context import accept_request_id  # noqa: E402
 from aiagents.monitoring import counting, sharing  # noqa: E402
 from chat import house  # noqa: E402
-from tasks.doors import application as door  # noqa: E402
 from chat.routing import websocket_application  # noqa: E402
+from tasks.doors import application as door  # noqa: E402
 
 sockets.register()
 Scope = dict[str, Any]

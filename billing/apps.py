@@ -8,7 +8,7 @@ class BillingConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import hooks  # models are loaded only now
-        from billing import budgets, exact
+        from billing import budgets, exact, user_months
 
         connection_created.connect(exact.register, dispatch_uid="billing.exact")
         hooks.register(
@@ -16,4 +16,6 @@ class BillingConfig(AppConfig):
             key_budgets=budgets.key_budgets,
             profile_budget=budgets.month_to_date,
             user_created=budgets.user_created,
+            set_user_budget=user_months.set_user_budget,
+            with_month=user_months.with_month,
         )

@@ -40,6 +40,7 @@ PUBLIC = Row("public")
 _AUTH, _CHAT, _BILLING = "/api/v1/auth/", "/api/v1/chat/", "/api/v1/billing/"
 _CONVERSATION, _ANSWER, _QUESTION = {"pk": "conversation"}, {"id": "answer"}, {"id": "question"}
 _AGENTS, _AGENT = "/api/v1/agents/", {"pk": "agent"}
+_ADMIN = "/api/v1/admin/"
 _HELLO = {"content": "Hello", "model": "auto"}
 
 TABLE: dict[str, Row] = {
@@ -64,6 +65,11 @@ TABLE: dict[str, Row] = {
     f"GET {_AUTH}api-keys": person(),
     f"POST {_AUTH}api-keys": person(),
     f"DELETE {_AUTH}api-keys/{{id}}": person({"id": "api_key"}),
+    f"GET {_ADMIN}users": admin(),
+    f"GET {_ADMIN}users/{{id}}": admin(),
+    f"PATCH {_ADMIN}users/{{id}}": admin(body={"is_active": True}),
+    f"GET {_ADMIN}audit-log": admin(),
+    f"GET {_ADMIN}metrics": admin(),
     # Billing
     f"GET {_BILLING}models": user("billing"),
     f"GET {_BILLING}summary": user("billing"),

@@ -1,0 +1,62 @@
+"""What an admin may change about users, and what must stay so that the house keeps a key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from accounts import audit, hooks
+from accounts.models import User
+from aiagents.lib.errors import Conflict, NotFound, PermissionDenied
+from aiagents.lib.jsonio import money
+
+RIGHTS = ("role", "is_active")
+
+
+def change(user_id: UUID, wanted: Mapping[str, Any], *, actor: User, ip: str = "") -> User:
+    """Set `role`, `is_active` and `monthly_budget_usd`, each if it is there; audited, in one transaction.
+
+    `Conflict` for one's own role or state and for the last active admin: two admins who demote each other at the same
+    moment wait for each other, and the second is refused.
+    """
+    with transaction.atomic():
+        # Every admin's row, in one order: whoever comes second sees what the first one did.
+        admins = {admin.pk: admin for admin in User.objects.select_for_update().filter(role=User.Role.ADMIN).order_by("pk")}
+        user = admins.get(user_id) or User.objects.select_for_update().filter(pk=user_id).first()
+        if user is None:
+            raise NotFound
+        changes = {name: wanted[name] for name in RIGHTS if name in wanted and wanted[name] != getattr(user, name)}
+        if changes:
+            _refuse(user, changes, actor, sum(admin.is_active for admin in admins.values()))
+        said: dict[str, Any] = {name: [getattr(user, name), value] for name, value in changes.items()}
+        for name, value in changes.items():
+            setattr(user, name, value)
+        if changes.get("role") == User.Role.USER and (user.is_staff or user.is_superuser):
+            said |= {"is_staff": [user.is_staff, False], "is_superuser": [user.is_superuser, False]}
+            # Or the admin's pages would still be open to somebody who is no admin any more.
+            user.is_staff = user.is_superuser = False
+        if said:
+            user.save(update_fields=[*said])
+        if "monthly_budget_usd" in wanted:
+            limit: Decimal | None = wanted["monthly_budget_usd"]
+            hooks.set_user_budget(user.pk, limit)
+            said["monthly_budget_usd"] = None if limit is None else money(limit)
+        if said:
+            audit.record("user.update", actor=actor, target=user, ip=ip, details={"changes": said})
+    return user
+
+
+def _refuse(user: User, changes: Mapping[str, Any], actor: User, active_admins: int) -> None:
+    if user.is_superuser and not actor.is_superuser:
+        raise PermissionDenied("A superuser is changed by superusers only.", code="superuser")
+    ends_admin = user.is_admin and (changes.get("role", user.role) != User.Role.ADMIN or not changes.get("is_active", True))
+    if not ends_admin:
+        return
+    if user.pk == actor.pk:
+        raise Conflict("You cannot take your own admin role or disable yourself; another admin can.", code="own_account")
+    if active_admins <= 1:
+        raise Conflict("This is the last active admin; make another one first.", code="last_admin")

@@ -1,0 +1,116 @@
+"""The shapes of `/api/v1/admin/users`, `audit-log` and `metrics`."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from rest_framework import serializers
+
+from accounts.models import AuditEvent, User
+from aiagents.lib.api import StrictFieldsMixin
+from aiagents.lib.jsonio import money
+
+
+class ManagedUserSerializer(StrictFieldsMixin, serializers.ModelSerializer):
+    """A user as admins see them. Role, state and budget may be written, nothing else."""
+
+    monthly_budget_usd = serializers.DecimalField(
+        max_digits=24, decimal_places=12, min_value=0, allow_null=True, required=False, source="month_limit", help_text="null: no limit"
+    )
+    spent_usd = serializers.CharField(read_only=True, help_text="this month, USD")
+    held_usd = serializers.CharField(read_only=True, help_text="by calls that run, USD")
+
+    class Meta:
+        model = User
+        fields = [
+            "id", "email", "name", "role", "is_active", "is_staff", "is_superuser", "monthly_budget_usd", "spent_usd", "held_usd",
+            "last_login", "created_at",
+        ]  # fmt: skip
+        read_only_fields = [name for name in fields if name not in {"role", "is_active", "monthly_budget_usd"}]
+        extra_kwargs = {"role": {"required": False}, "is_active": {"required": False}}
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        found = super().to_internal_value(data)
+        if "month_limit" in found:
+            found["monthly_budget_usd"] = found.pop("month_limit")
+        return found
+
+    def to_representation(self, user: User) -> dict[str, Any]:
+        row: Any = user
+        month = {
+            "spent_usd": Decimal(0) if row.month_spent is None else row.month_spent,
+            "held_usd": Decimal(0) if row.month_held is None else row.month_held,
+        }
+        row.spent_usd, row.held_usd = (money(value) for value in month.values())
+        limit = None if row.month_limit is None else money(row.month_limit)
+        return super().to_representation(user) | {"monthly_budget_usd": limit}
+
+
+class ActorSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = User
+        fields = ["id", "email"]
+        read_only_fields = fields
+
+
+class AuditEventSerializer(serializers.ModelSerializer):
+    """One event. `actor` null: nobody was signed in, or the account is gone."""
+
+    actor = ActorSerializer(read_only=True, allow_null=True)
+    details = serializers.DictField(read_only=True)
+
+    class Meta:
+        model = AuditEvent
+        fields = ["id", "at", "actor", "action", "target_type", "target_id", "ip", "request_id", "details"]
+        read_only_fields = fields
+
+
+class LatencySerializer(serializers.Serializer):
+    p50_ms = serializers.FloatField(allow_null=True)
+    p95_ms = serializers.FloatField(allow_null=True)
+    p99_ms = serializers.FloatField(allow_null=True)
+
+
+class MetricPointSerializer(serializers.Serializer):
+    """One bucket. Counts are sums over it, the others means; null: not measured."""
+
+    at = serializers.DateTimeField()
+    requests = serializers.IntegerField()
+    requests_per_second = serializers.FloatField()
+    errors = serializers.IntegerField()
+    latency = LatencySerializer()
+    calls = serializers.IntegerField(help_text="settled vendor calls")
+    failed_calls = serializers.IntegerField()
+    input_tokens = serializers.IntegerField()
+    output_tokens = serializers.IntegerField()
+    cpu_percent = serializers.FloatField(allow_null=True)
+    memory_used_bytes = serializers.IntegerField(allow_null=True)
+    memory_total_bytes = serializers.IntegerField(allow_null=True)
+    disk_used_bytes = serializers.IntegerField(allow_null=True)
+    disk_total_bytes = serializers.IntegerField(allow_null=True)
+    database_connections = serializers.IntegerField(allow_null=True)
+    database_bytes = serializers.IntegerField(allow_null=True)
+    database_ms = serializers.FloatField(allow_null=True)
+    valkey_bytes = serializers.IntegerField(allow_null=True)
+    valkey_ms = serializers.FloatField(allow_null=True)
+    queued = serializers.IntegerField(allow_null=True)
+    processes = serializers.IntegerField(allow_null=True, help_text="web processes")
+    running_turns = serializers.IntegerField(allow_null=True)
+    open_sockets = serializers.IntegerField(allow_null=True)
+    open_holds = serializers.IntegerField(allow_null=True)
+    held_usd = serializers.CharField(allow_null=True)
+
+
+class MetricsSerializer(serializers.Serializer):
+    """The system's figures, one point for each bucket that has any."""
+
+    from_ = serializers.DateTimeField()
+    to = serializers.DateTimeField()
+    bucket = serializers.CharField()
+    bucket_seconds = serializers.IntegerField()
+    points = MetricPointSerializer(many=True)
+
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        return {("from" if name == "from_" else name): field for name, field in fields.items()}

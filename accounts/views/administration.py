@@ -1,0 +1,148 @@
+"""`/api/v1/admin/`: users, the audit log and the system's figures over time. For the admin role, in person."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from rest_framework.generics import ListAPIView
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts import administration, hooks
+from accounts.administration_serializers import AuditEventSerializer, ManagedUserSerializer, MetricsSerializer
+from accounts.filters import AuditFilter, UserFilter
+from accounts.models import AuditEvent, User
+from accounts.origin import Origin
+from accounts.permissions import IsAdmin
+from accounts.views.base import AuthView
+from aiagents.lib.api import CursorPagination
+from aiagents.lib.errors import InvalidRequest, NotFound
+from aiagents.monitoring import system
+
+_USER = OpenApiExample(
+    "A user",
+    value={
+        "id": "01933f6e-8c1a-7c3e-9d2b-3c0f6d0c7a11", "email": "ann@example.com", "name": "Ann", "role": "user", "is_active": True,
+        "is_staff": False, "is_superuser": False, "monthly_budget_usd": "50.00000000", "spent_usd": "3.21450000", "held_usd": "0.00000000",
+        "last_login": "2026-11-20T08:12:44Z", "created_at": "2026-10-01T09:00:00Z",
+    },
+)  # fmt: skip
+_CHANGE = OpenApiExample("Disable, and lower the budget", value={"is_active": False, "monthly_budget_usd": "10"}, request_only=True)
+
+
+class AdminView(AuthView):
+    """For the admin role in person; never cached."""
+
+    permission_classes = [IsAdmin]
+
+
+class Users(AdminView, ListAPIView):
+    """Everybody, with what they spent this month."""
+
+    serializer_class = ManagedUserSerializer
+    pagination_class = CursorPagination
+    filter_backends = ListAPIView.filter_backends
+    filterset_class = UserFilter
+    search_fields = ["email", "name"]
+    ordering_fields = ["created_at", "last_login", "email", "name", "spent"]
+    ordering = ["-created_at"]
+
+    def get_queryset(self) -> QuerySet[User]:
+        return hooks.with_month(User.objects.all())
+
+    @extend_schema(tags=["admin"], operation_id="admin_users_list", examples=[_USER])
+    def get(self, request: Request) -> Response:
+        """Users with role, state, budget and this month's spend; `?search=` over e-mail and name, `?ordering=-spent`."""
+        return self.list(request)
+
+
+class UserDetail(AdminView):
+    """One user, as staff see them."""
+
+    serializer_class = ManagedUserSerializer
+    queryset = User.objects.none()
+
+    @extend_schema(tags=["admin"], operation_id="admin_users_retrieve", responses={200: ManagedUserSerializer}, examples=[_USER])
+    def get(self, request: Request, id: UUID) -> Response:
+        """One user with this month's spend."""
+        return Response(self.get_serializer(self._one(id)).data)
+
+    @extend_schema(tags=["admin"], operation_id="admin_users_update", responses={200: ManagedUserSerializer}, examples=[_CHANGE])
+    def patch(self, request: Request, id: UUID) -> Response:
+        """Change role, state or monthly budget (null: no limit). A new role or state ends the user's sessions at once.
+
+        Nobody takes their own admin role or disables themself, and the last active admin stays (409). A superuser is changed
+        by superusers only. Every change stands in the audit log.
+        """
+        serializer = self.get_serializer(self._one(id), data=request.data, partial=True)
+        serializer.is_valid(raise_exception=True)
+        administration.change(id, serializer.validated_data, actor=self.me, ip=Origin.of(request).ip)
+        return Response(self.get_serializer(self._one(id)).data)
+
+    def _one(self, id: UUID) -> User:
+        user = hooks.with_month(User.objects.filter(pk=id)).first()
+        if user is None:
+            raise NotFound
+        return user
+
+
+class AuditLog(AdminView, ListAPIView):
+    """Who did what to what."""
+
+    serializer_class = AuditEventSerializer
+    pagination_class = CursorPagination
+    filter_backends = ListAPIView.filter_backends
+    filterset_class = AuditFilter
+    search_fields = ["action", "target_id", "request_id", "actor__email"]
+    ordering_fields = ["at"]
+    ordering = ["-at"]
+    queryset = AuditEvent.objects.select_related("actor")
+
+    @extend_schema(tags=["admin"], operation_id="admin_audit_log_list")
+    def get(self, request: Request) -> Response:
+        """The audit log, newest first. It holds no secret and no content; nobody can change it."""
+        return self.list(request)
+
+
+class Metrics(AdminView):
+    """The system over time."""
+
+    serializer_class = MetricsSerializer
+
+    @extend_schema(
+        tags=["admin"],
+        operation_id="admin_metrics_retrieve",
+        parameters=[
+            OpenApiParameter("from", datetime, description="RFC 3339; without it, a day before `to`"),
+            OpenApiParameter("to", datetime, description="RFC 3339; without it, now"),
+            OpenApiParameter("bucket", enum=["auto", *system.BUCKETS], description="auto: some 300 points at most"),
+        ],
+        responses={200: MetricsSerializer},
+    )
+    def get(self, request: Request) -> Response:
+        """CPU, memory, disk, database, Valkey, queues, requests and their latency, sampled each minute; hourly beyond a week."""
+        if unknown := sorted(set(request.query_params) - {"from", "to", "bucket", "format"}):
+            raise InvalidRequest(f"There is no parameter {unknown[0][:100]!r} here.", param=unknown[0][:100])
+        to = _moment(request, "to") or timezone.now()
+        from_ = _moment(request, "from") or to - timedelta(days=1)
+        return Response(system.history(from_, to, request.query_params.get("bucket", "auto")))
+
+
+def _moment(request: Request, name: str) -> datetime | None:
+    """A query parameter as an aware moment."""
+    text: Any = request.query_params.get(name)
+    if not text:
+        return None
+    try:
+        found = parse_datetime(text.replace(" ", "+"))
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None or not 2000 <= found.year <= 9000:
+        raise InvalidRequest(f"`{name}` is a time with its zone, as 2026-11-23T08:00:00Z.", param=name)
+    return found
