@@ -68,8 +68,8 @@ def decide(user: User, run_id: UUID, *, approve: bool, call_id: str | None = Non
             raise Conflict("No tool call of this run waits for a decision.", code="nothing_waits")
         complete = not AgentStep.objects.filter(run_id=run_id, status=Step.WAITING, decided_at=None).exists()
         parked = run.status == AgentRun.Status.WAITING_APPROVAL and bool(run.state)
-        if open_calls and complete:
-            transaction.on_commit(lambda: _tell(run, parked))
+    if open_calls and complete:
+        _tell(run, parked)
     return run
 
 

@@ -120,8 +120,8 @@ def park(run_id: UUID, state: dict[str, Any], **values: Any) -> bool:
 def take_up(run_id: UUID) -> AgentRun | None:
     """A parked run of which everything is decided, now running in this process; None where it is not such, or taken."""
     with transaction.atomic():
-        parked = AgentRun.objects.select_for_update().filter(id=run_id, status=Status.WAITING_APPROVAL).exclude(state={})
-        run = parked.select_related("user", "agent").first() if parked.exists() else None
+        free = AgentRun.objects.select_for_update(of=("self",)).select_related("user")
+        run = free.filter(parked(), id=run_id).first()
         if run is None or AgentStep.objects.filter(run_id=run_id, status=Step.WAITING, decided_at=None).exists():
             return None
         if not AgentRun.objects.filter(id=run_id, status=Status.WAITING_APPROVAL).update(status=Status.RUNNING, heartbeat_at=Now()):

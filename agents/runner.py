@@ -123,7 +123,8 @@ async def resume(run_id: UUID, receipts: list[Settled] | None = None) -> AsyncGe
         await in_db(run_store.end, run_id, AgentRun.Status.FAILED, error=error_json(exc, row.request_id), finish_reason="error")
         raise
     context = run_state.context_in(parked.context, principal=principal, group_id=run_id)
-    loop = Loop(row, parked.definition, parked.request, context, tools, [] if receipts is None else receipts, pause=True)
+    request = replace(parked.request, tools=_specs(parked.definition, tools))  # as they are today
+    loop = Loop(row, parked.definition, request, context, tools, [] if receipts is None else receipts, pause=True)
     loop.go_on(parked)
     async with aclosing(loop.events()) as events:
         async for event in events:
@@ -206,10 +207,15 @@ def _with(request: CompletionRequest, definition: Definition, tools: dict[str, T
     }
     if wishes.get("stop") and not request.stop:
         given["stop"] = (wishes["stop"],) if isinstance(wishes["stop"], str) else tuple(wishes["stop"])
-    if tools and definition.max_steps > 1:
-        given["tools"] = tuple(ToolSpec(tool.name, tool.description, tool.parameters) for tool in tools.values())
+    if specs := _specs(definition, tools):
+        given["tools"] = specs
     rules = [definition.system_prompt, request.system, _RULES if "tools" in given else ""]
     return replace(request, system="\n\n".join(filter(None, rules)), **given)
+
+
+def _specs(definition: Definition, tools: dict[str, Tool]) -> tuple[ToolSpec, ...]:
+    """What the model is offered. With a single step there is none in which it could use a result."""
+    return tuple(ToolSpec(tool.name, tool.description, tool.parameters) for tool in tools.values()) if definition.max_steps > 1 else ()
 
 
 def _least(*amounts: Decimal | None) -> Decimal | None:
