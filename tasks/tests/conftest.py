@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from io import StringIO
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.core.management import call_command
 
 from accounts.authentication import Principal
 from accounts.models import User
 from agents import connections, health, inflight
 from agents.simulator import Simulator
+from agents.simulator.thread import SimulatorThread
 from aiagents.lib.db import in_db
 from billing import catalogue
 from billing import invariants as books
@@ -29,7 +34,7 @@ def models(db, settings):
     """The shipped catalogue, every vendor simulated."""
     settings.SIMULATOR = True
     settings.VENDORS = {kind: {"api_key": "", "base_url": ""} for kind in ("openai", "anthropic", "google")}
-    call_command("catalogue", "load", verbosity=0)
+    call_command("catalogue", "load", stdout=StringIO())
     catalogue.invalidate()
     connections.invalidate()
     health.reset()
@@ -56,16 +61,15 @@ def make(owner) -> Callable[..., Task]:
 
 @pytest.fixture
 def vendors(settings):
-    """`async with vendors() as sim`: every vendor is a simulator on this loop; at the end all books must be right."""
+    """`with vendors() as sim`: every vendor is a simulator in a thread of its own; at the end all books must be right."""
 
-    @asynccontextmanager
-    async def running(pace: float = 0.0) -> AsyncIterator[Simulator]:
-        async with Simulator(pace=pace) as sim:
+    @contextmanager
+    def running(pace: float = 0.0) -> Iterator[Simulator]:
+        with SimulatorThread(pace=pace) as sim:
             settings.SIMULATOR_URL = sim.url
             yield sim
-            await inflight.finish_settlements()
-        assert [str(one) for one in await in_db(lambda: list(invariants.check()))] == []
-        assert [str(one) for one in await in_db(lambda: list(books.balances_are_sums()))] == []
+        assert [str(one) for one in invariants.check()] == []
+        assert [str(one) for one in books.balances_are_sums()] == []
 
     return running
 
@@ -75,17 +79,57 @@ def begin(owner: Principal, task: Task, **variables: Any) -> TaskRun:
     return planning.run(owner, task, variables, request_id="tests-" + "1" * 8)
 
 
-async def done(task: Task, owner: Principal, **variables: Any) -> TaskRun:
+def done(task: Task, owner: Principal, **variables: Any) -> TaskRun:
     """One attempt of a new run, as its row stands then."""
-    run = await in_db(begin, owner, task, **variables)
-    await again(run)
-    return await in_db(fresh, run)
+    run = begin(owner, task, **variables)
+    again(run)
+    return fresh(run)
 
 
-async def again(run: TaskRun, crew: Crew | None = None) -> None:
-    crew = crew or Crew()
-    await crew.run(run.id)
+def again(run: TaskRun) -> None:
+    """An attempt of a queued run, in a crew of its own."""
+    together(run)
+
+
+def together(*some: TaskRun) -> None:
+    """The same with several runs on one loop."""
+    async_to_sync(again_here)(*some)
+
+
+async def again_here(*some: TaskRun) -> None:
+    crew = Crew()
+    await asyncio.gather(*(crew.run(run.id) for run in some))
     await crew.feeds.flushed()
+    await inflight.finish_settlements()
+
+
+@asynccontextmanager
+async def aboard(vendors: Callable[[], AbstractContextManager[Simulator]]) -> AsyncIterator[Simulator]:
+    """`vendors()` for async tests."""
+    block = vendors()
+    sim = await in_db(block.__enter__)
+    try:
+        yield sim
+    except BaseException:
+        await in_db(block.__exit__, *sys.exc_info())
+        raise
+    await in_db(block.__exit__, None, None, None)
+
+
+@asynccontextmanager
+async def at_work(run: TaskRun, seconds: float = 0.5) -> AsyncIterator[Crew]:
+    """A crew that has been at the run for a while; at the end of the block it must have let go of it."""
+    crew = Crew()
+    working = asyncio.create_task(crew.run(run.id))
+    async with asyncio.timeout(10):
+        while not crew.running:
+            await asyncio.sleep(0.02)
+    await asyncio.sleep(seconds)
+    yield crew
+    async with asyncio.timeout(5):
+        await working
+        await crew.feeds.flushed()
+        await inflight.finish_settlements()
 
 
 def fresh(run: TaskRun) -> TaskRun:

@@ -1,14 +1,18 @@
-"""Encrypt every stored provider key and every tool's headers anew with the first of ENCRYPTION_KEYS."""
+"""Encrypt every stored secret (provider keys, tools' headers, webhooks' secrets) anew with the first of ENCRYPTION_KEYS."""
 
+from collections.abc import Iterator
 from typing import Any
 
+from django.apps import apps
 from django.core.management.base import BaseCommand
 
 from agents import secrets
-from agents.models import HttpTool, ProviderConnection
 
-# Every column of the product that holds an encrypted secret.
-COLUMNS: list[tuple[Any, str]] = [(ProviderConnection, "api_key_encrypted"), (HttpTool, "headers_encrypted")]
+
+def columns() -> Iterator[tuple[Any, str]]:
+    """Every column of the product that holds an encrypted secret: its name says so, in whatever app."""
+    for model in apps.get_models():
+        yield from ((model, field.name) for field in model._meta.concrete_fields if field.name.endswith("_encrypted"))
 
 
 class Command(BaseCommand):
@@ -16,8 +20,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: object, **options: object) -> None:
         count = unreadable = 0
-        for model, column in COLUMNS:
-            for pk, before in model.objects.exclude(**{column: ""}).values_list("pk", column):
+        for model, column in columns():
+            for pk, before in model._default_manager.exclude(**{column: ""}).values_list("pk", column):
                 try:
                     after = secrets.rotate(before)
                 except secrets.SecretUnreadable:
@@ -25,5 +29,5 @@ class Command(BaseCommand):
                     self.stderr.write(f"{model._meta.verbose_name} {pk}: not readable with the present keys; enter its secret again.")
                     continue
                 # Guarded: a secret entered meanwhile stays.
-                count += model.objects.filter(pk=pk, **{column: before}).update(**{column: after})
+                count += model._default_manager.filter(pk=pk, **{column: before}).update(**{column: after})
         self.stdout.write(f"{count} secrets encrypted with the newest key." + (f" {unreadable} unreadable." if unreadable else ""))
