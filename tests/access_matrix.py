@@ -42,6 +42,7 @@ _CONVERSATION, _ANSWER, _QUESTION = {"pk": "conversation"}, {"id": "answer"}, {"
 _AGENTS, _AGENT = "/api/v1/agents/", {"pk": "agent"}
 _ADMIN = "/api/v1/admin/"
 _HELLO = {"content": "Hello", "model": "auto"}
+_TASKS, _TASK, _TASK_BODY = "/api/v1/tasks/", {"pk": "task"}, {"name": "x", "input": "Hello"}
 
 TABLE: dict[str, Row] = {
     # System
@@ -106,6 +107,21 @@ TABLE: dict[str, Row] = {
     f"POST {_AGENTS}runs/{{pk}}/approve": user("agents", {"pk": "agent_run"}),
     f"POST {_AGENTS}runs/{{pk}}/reject": user("agents", {"pk": "agent_run"}),
     f"POST {_AGENTS}runs/{{pk}}/cancel": user("agents", {"pk": "agent_run"}),
+    # Tasks
+    f"GET {_TASKS}": user("tasks"),
+    f"POST {_TASKS}": user("tasks", body=_TASK_BODY),
+    f"GET {_TASKS}{{pk}}": user("tasks", _TASK),
+    f"PUT {_TASKS}{{pk}}": user("tasks", _TASK, _TASK_BODY),
+    f"PATCH {_TASKS}{{pk}}": user("tasks", _TASK, {"name": "x"}),
+    f"DELETE {_TASKS}{{pk}}": user("tasks", _TASK),
+    f"POST {_TASKS}{{pk}}/run": user("tasks", _TASK, {}),
+    f"POST {_TASKS}{{pk}}/cancel": user("tasks", _TASK),
+    f"POST {_TASKS}{{pk}}/pause": user("tasks", _TASK),
+    f"POST {_TASKS}{{pk}}/resume": user("tasks", _TASK),
+    f"POST {_TASKS}{{pk}}/webhook-secret": user("tasks", _TASK),
+    f"GET {_TASKS}{{pk}}/runs": user("tasks", _TASK),
+    f"GET {_TASKS}{{pk}}/runs/{{run_id}}": user("tasks", {"pk": "task", "run_id": "task_run"}),
+    f"GET {_TASKS}{{id}}/events": user("tasks", {"id": "task"}),
     # Foreign wires
     "POST /v1/chat/completions": user("chat"),
     "POST /v1/responses": user("chat"),

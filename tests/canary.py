@@ -15,9 +15,10 @@ import pytest
 
 from aiagents.lib.logging import JSONFormatter
 
-# Which paths may show a secret of a kind, in their answers.
+# Which paths may show a secret of a kind, in their answers; with a star at the end all paths that begin so.
 SHOWN_BY: dict[str, tuple[str, ...]] = {
     "API key": ("/api/v1/auth/api-keys",),
+    "webhook's secret": ("/api/v1/tasks/*",),
     "token": ("/api/v1/auth/register", "/api/v1/auth/login", "/api/v1/auth/refresh", "/api/v1/auth/password"),
 }
 # Shorter ones would be found by chance.
@@ -32,7 +33,7 @@ class Canaries:
 
     def plant(self, kind: str, secret: Any) -> None:
         if isinstance(secret, str) and len(secret) >= SHORTEST:
-            self.planted[secret] = kind
+            self.planted.setdefault(secret, kind)
 
     def found(self) -> list[str]:
         """Where secrets came to light, in words."""
@@ -40,9 +41,13 @@ class Canaries:
         said = [f"a {kind} stands in the log: …{_around(log, secret)}…" for secret, kind in self.planted.items() if secret in log]
         for path, body in self.answers:
             for secret, kind in self.planted.items():
-                if path not in SHOWN_BY.get(kind, ()) and secret.encode() in body:
+                if not _may_show(path, kind) and secret.encode() in body:
                     said.append(f"a {kind} stands in an answer of {path}")
         return said
+
+
+def _may_show(path: str, kind: str) -> bool:
+    return any(path == one or (one.endswith("*") and path.startswith(one[:-1])) for one in SHOWN_BY.get(kind, ()))
 
 
 def _around(text: str, secret: str) -> str:
@@ -80,6 +85,7 @@ def _watch_makers(monkeypatch: pytest.MonkeyPatch, seen: Canaries) -> None:
     from accounts import keys, tokens
     from accounts.models import User
     from agents import secrets
+    from tasks import webhooks
 
     def password(result: Any, user: Any, raw: Any = None, *_: Any, **__: Any) -> None:
         seen.plant("password", raw)
@@ -94,11 +100,15 @@ def _watch_makers(monkeypatch: pytest.MonkeyPatch, seen: Canaries) -> None:
     def vendor_key(result: Any, text: Any = None, *_: Any, **__: Any) -> None:
         seen.plant("vendor's key", text)
 
+    def signing_key(result: Any, *_: Any, **__: Any) -> None:
+        seen.plant("webhook's secret", result)
+
     watched = (
         (User, "set_password", password),
         (keys, "create", key),
         (tokens, "sign_in", pair),
         (tokens, "rotate", pair),
+        (webhooks, "new_secret", signing_key),
         (secrets, "encrypt", vendor_key),
     )
     for owner, name, note in watched:

@@ -41,6 +41,7 @@ def disable(someone: Person) -> None:
 def things(owner: User) -> dict[str, Any]:
     """One of each kind of row that belongs to somebody, by the name that the access table uses."""
     from chat.models import Conversation, Message
+    from tasks.models import Task, TaskRun
 
     conversation = Conversation.objects.create(user=owner, title="mine")
     question = Message.objects.create(conversation=conversation, role="user", content="a secret question", status="complete")
@@ -51,7 +52,21 @@ def things(owner: User) -> dict[str, Any]:
     agent = authoring.create(owner, {"name": "a secret agent", "system_prompt": "a secret prompt"})
     run = AgentRun.objects.create(user=owner, agent=agent, surface="rest", input="a secret input", status="waiting_approval")
     AgentStep.objects.create(run=run, number=1, kind="tool", name="probe", tool_call_id="call_1", status="waiting")
+    task = Task.objects.create(user=owner, name="a secret task", input="a secret prompt")
+    task_run = TaskRun.objects.create(
+        task=task,
+        user=owner,
+        number=1,
+        trigger="request",
+        status="succeeded",
+        input="a secret prompt",
+        output="a secret result",
+        last_seq=1,
+    )
+    Task.objects.filter(pk=task.pk).update(last_run=task_run, runs_count=1)
     return {
+        "task": task.pk,
+        "task_run": task_run.pk,
         "agent_run": run.pk,
         "conversation": conversation.pk,
         "question": question.pk,
