@@ -1,0 +1,229 @@
+"""`POST /api/v1/agents/{id}/run` and the runs behind it. (It stands here because the door is opened with those of the chat.)"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from django.test import Client
+
+from accounts import keys
+from agents import approvals, live_runs, run_sweeping, runner
+from agents.authoring import create
+from agents.models import Agent, AgentRun
+from agents.tests.runs import adds_up
+from aiagents.lib.db import in_db
+from chat.tests.caller import call, whole
+
+CALC = '[[call calculator {"expression": "2+3"}]]'
+
+
+@pytest.fixture
+def key(user) -> str:
+    return keys.create(user, name="runs", scopes=["agents"])[1]
+
+
+@pytest.fixture
+def sums(user, models) -> Agent:
+    tools = [{"name": "calculator", "approval": "never"}, {"name": "current_time", "approval": "always"}]
+    return create(user, {"name": "Sums", "system_prompt": "Add.", "model": "gpt-4o-mini", "tools": tools})
+
+
+@pytest.fixture
+def sent(monkeypatch) -> list[str]:
+    found: list[str] = []
+    monkeypatch.setattr(approvals.current_app, "send_task", lambda name, args: found.append(args[0]))
+    return found
+
+
+def path(agent: Agent) -> str:
+    return f"/api/v1/agents/{agent.id}/run"
+
+
+async def rest(method: str, where: str, key: str, body=None):
+    """A request of Django's side of the house."""
+
+    def ask():
+        answer = Client().generic(
+            method,
+            where,
+            json.dumps(body) if body is not None else "",
+            content_type="application/json",
+            headers={"authorization": f"Bearer {key}"},
+        )
+        return answer.status_code, json.loads(answer.content)
+
+    return await in_db(ask)
+
+
+async def quiet() -> None:
+    while live_runs.count():
+        await asyncio.sleep(0.01)
+
+
+async def test_a_run_answered_whole(key, sums, vendors):
+    async with vendors():
+        answer = await whole("POST", path(sums), {"input": CALC}, key=key)
+    run = answer.json
+    assert answer.status == 200 and run["status"] == "succeeded" and run["finish_reason"] == "stop" and "5" in run["output"]
+    assert [step["kind"] for step in run["steps"]] == ["model", "tool", "model"] and run["steps"][1]["output"] == "= 5"
+    assert (run["agent"], run["version"], run["steps_done"], run["simulated"]) == ("sums", 1, 2, True)
+    assert (await rest("GET", f"/api/v1/agents/runs/{run['id']}", key)) == (200, run)
+    status, listed = await rest("GET", "/api/v1/agents/runs/?status=succeeded&page_size=1", key)
+    assert status == 200 and [one["id"] for one in listed["results"]] == [run["id"]] and "steps" not in listed["results"][0]
+    await in_db(adds_up)
+
+
+async def test_the_same_run_as_events(key, sums, vendors):
+    async with vendors():
+        answer = await whole("POST", path(sums), {"input": "[[say Let me see.]]" + CALC, "stream": True}, key=key)
+    kinds = [kind for _, kind, _ in answer.events]
+    data = {kind: value for _, kind, value in answer.events}
+    assert answer.headers["content-type"].startswith("text/event-stream") and [seq for seq, _, _ in answer.events] == list(
+        range(len(kinds))
+    )
+    assert kinds[0] == "message.start" and kinds[-1] == "message.end" and kinds.count("message.start") == 1
+    assert data["message.start"]["run_id"] == data["message.end"]["id"] == answer.headers["x-run-id"]
+    assert (
+        data["tool.call"]["name"] == "calculator" and "needs_approval" not in data["tool.call"] and data["tool.result"]["output"] == "= 5"
+    )
+    text = "".join(value["text"] for _, kind, value in answer.events if kind == "content.delta")
+    assert text == "Let me see.\n\n" + data["message.end"]["output"]
+
+
+async def test_a_client_that_leaves_does_not_lose_the_run(key, sums, vendors):
+    async with vendors():
+        answer = await call("POST", path(sums), {"input": "[[sim:chunks=40,pace=10]] on", "stream": True}, key=key)
+        await answer.read_events(3)
+        await answer.hang_up()
+        await quiet()
+    run = await AgentRun.objects.aget()
+    assert (run.status, run.finish_reason) == ("succeeded", "stop")
+    await in_db(adds_up)
+
+
+async def test_one_key_one_run_whatever_becomes_of_it(key, sums, vendors):
+    headers = {"idempotency-key": "once-only"}
+    async with vendors() as sim:
+        first = await whole("POST", path(sums), {"input": CALC}, key=key, headers=headers)
+        again = await whole("POST", path(sums), {"input": CALC}, key=key, headers=headers)
+        other = await whole("POST", path(sums), {"input": "another"}, key=key, headers=headers)
+        assert first.json == again.json and again.headers["idempotent-replayed"] == "true" and other.status == 409
+        sim.always("*", "500")
+        broken = {"idempotency-key": "once-broken"}
+        failed = await whole("POST", path(sums), {"input": "x"}, key=key, headers=broken)
+        sim.clear()
+        told = await whole("POST", path(sums), {"input": "x"}, key=key, headers=broken)
+    assert failed.status == told.status == 503 and failed.error["details"]["run_id"] == told.error["details"]["run_id"]
+    assert await AgentRun.objects.acount() == 2
+
+
+async def test_a_second_request_with_the_key_joins_the_run_that_goes_on(key, sums, vendors):
+    headers, body = {"idempotency-key": "join-in"}, {"input": "[[sim:chunks=60,pace=10]] on"}
+    async with vendors():
+        first = await call("POST", path(sums), {**body, "stream": True}, key=key, headers=headers)
+        await first.read_events(2)
+        second = await whole("POST", path(sums), {**body, "stream": True}, key=key, headers=headers)
+        await first.read()
+    assert second.headers["idempotent-replayed"] == "true" and second.events == first.events
+    assert await AgentRun.objects.acount() == 1
+
+
+async def test_a_run_that_must_ask_is_parked_and_goes_on_after_the_word(key, sums, vendors, sent):
+    async with vendors():
+        answer = await whole("POST", path(sums), {"input": "[[call current_time {}]]", "stream": True}, key=key)
+        (asked,) = [value for _, kind, value in answer.events if kind == "tool.call"]
+        run = answer.events[-1][2]
+        assert answer.events[-1][1] == "message.end" and run["status"] == "waiting_approval" and run["waits_for"] == [asked["call_id"]]
+        assert asked["needs_approval"] is True and asked["run_id"] == run["id"]
+        where = f"/api/v1/agents/runs/{run['id']}/"
+        assert (await rest("POST", where + "approve", key, {"call_id": "nobody"}))[0] == 404
+        status, told = await rest("POST", where + "approve", key, {"call_id": asked["call_id"]})
+        assert status == 200 and told["steps"][1]["decision"] == "approved" and told["waits_for"] == []
+        assert (await rest("POST", where + "approve", key, {}))[0] == 200 and (await rest("POST", where + "reject", key, {}))[0] == 409
+        assert sent == [run["id"]]
+        ended = await runner.resume_to_end(AgentRun(id=run["id"]).pk)
+    assert ended.status == "succeeded"
+    whole_answer = await rest("GET", f"/api/v1/agents/runs/{run['id']}", key)
+    assert whole_answer[1]["steps"][1]["status"] == "ok"
+    await in_db(adds_up)
+
+
+async def test_answered_whole_a_parked_run_is_202(key, sums, vendors, sent):
+    async with vendors():
+        answer = await whole("POST", path(sums), {"input": "[[call current_time {}]]"}, key=key)
+        assert answer.status == 202 and answer.json["status"] == "waiting_approval"
+        status, told = await rest("POST", f"/api/v1/agents/runs/{answer.json['id']}/reject", key, {"reason": "No."})
+        assert status == 200 and told["steps"][1]["decision"] == "rejected" and told["steps"][1]["reason"] == "No."
+        status, told = await rest("POST", f"/api/v1/agents/runs/{answer.json['id']}/cancel", key)
+        assert status == 200 and told["status"] == "cancelled"
+        assert (await rest("POST", f"/api/v1/agents/runs/{answer.json['id']}/cancel", key))[1]["status"] == "cancelled"
+
+
+async def test_cancel_stops_a_run_that_goes_on(key, sums, vendors, settings):
+    settings.PROGRESS_INTERVAL_SECONDS = 0.05
+    async with vendors():
+        answer = await call("POST", path(sums), {"input": "[[sim:chunks=400,pace=10]] on", "stream": True}, key=key)
+        run_id = (await answer.read_events(3))[0][2]["run_id"]
+        await rest("POST", f"/api/v1/agents/runs/{run_id}/cancel", key)
+        await answer.read()
+    assert answer.events[-1][1] == "message.end" and answer.events[-1][2]["status"] == "cancelled" and answer.events[-1][2]["output"]
+    await in_db(adds_up)
+
+
+WRONG = {
+    "input": [{}, {"input": " "}, {"input": 7}],
+    "stream": [{"input": "x", "stream": 1}],
+    "max_cost_usd": [{"input": "x", "max_cost_usd": "NaN"}, {"input": "x", "max_cost_usd": -1}],
+    "model": [{"input": "x", "model": "gpt-4o"}],
+}
+
+
+@pytest.mark.parametrize(("param", "body"), [(param, body) for param, bodies in WRONG.items() for body in bodies])
+async def test_what_is_wrong_is_named(key, sums, body, param):
+    answer = await whole("POST", path(sums), body, key=key)
+    assert answer.status == 400 and answer.error["param"] == param
+    assert not await AgentRun.objects.aexists()
+
+
+async def test_money_and_models_fail_with_their_own_status_and_leave_a_readable_run(key, sums, vendors):
+    async with vendors():
+        answer = await whole("POST", path(sums), {"input": "x", "max_cost_usd": "0.000000001"}, key=key)
+    assert answer.status == 402 and answer.error["code"] == "max_cost_exceeded"
+    status, run = await rest("GET", f"/api/v1/agents/runs/{answer.error['details']['run_id']}", key)
+    assert status == 200 and run["status"] == "failed" and run["error"]["code"] == "max_cost_exceeded"
+
+
+async def test_runs_at_once_are_limited(key, sums, vendors, settings):
+    settings.MAX_CONCURRENT_RUNS_PER_USER = 1
+    async with vendors():
+        answer = await call("POST", path(sums), {"input": "[[sim:chunks=40,pace=10]] on", "stream": True}, key=key)
+        await answer.read_events(2)
+        refused = await whole("POST", path(sums), {"input": "x"}, key=key)
+        await answer.read()
+    assert refused.status == 429 and refused.error["code"] == "too_many_runs"
+
+
+async def test_a_process_that_leaves_ends_its_runs_as_interrupted(key, sums, vendors):
+    async with vendors():
+        answer = await call("POST", path(sums), {"input": "[[sim:chunks=900,pace=10]] on", "stream": True}, key=key)
+        await answer.read_events(3)
+        await live_runs.drain(0.2)
+        await answer.read()
+    assert answer.events[-1][1] == "error" and answer.events[-1][2]["error"]["code"] == "interrupted"
+    run = await AgentRun.objects.aget()
+    assert run.status == "interrupted" and run.output and run.cost_usd > 0
+    await in_db(adds_up)
+
+
+async def test_silent_runs_are_ended_and_living_ones_are_not(key, sums, vendors, settings):
+    settings.AGENT_SILENCE_SECONDS = 1
+    settings.PROGRESS_INTERVAL_SECONDS = 0.1
+    async with vendors():
+        answer = await call("POST", path(sums), {"input": "[[sim:chunks=200,pace=10]] on", "stream": True}, key=key)
+        await answer.read_events(3)
+        await asyncio.sleep(1.3)
+        assert await in_db(run_sweeping.sweep) == 0
+        await answer.read()
+    assert (await AgentRun.objects.aget()).status == "succeeded"
