@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping
 
@@ -44,7 +43,7 @@ async def request(row: HttpTool, arguments: JSON, context: ToolContext) -> str:
         content_types=reading.READABLE,
     )
     answer = await outbound.fetch(row.method, url, headers=headers, body=body, limits=limits, allow_private=row.allow_private_address)
-    page = await asyncio.to_thread(reading.readable, answer)
+    page = await reading.readable(answer)
     said = f"{page.title}\n{page.text}".strip()
     if answer.status >= 300:
         raise ToolError(f"The service answered {answer.status}. {said[:2000]}".strip())

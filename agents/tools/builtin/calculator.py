@@ -44,6 +44,8 @@ def evaluate(expression: str) -> str:
         raise ToolError(f"The expression is longer than {_MOST_CHARACTERS} characters; split it.")
     text = expression.translate(_SIGNS).replace("\x00", "**")
     text = " ".join(text.split())
+    if "#" in text:  # what follows it would be left out without a word
+        raise ToolError("Only numbers, + - * / // % ** ( ) and the listed functions are allowed.")
     try:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):  # surrogates are ValueErrors

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from django.conf import settings
 
 from agents.tools import reading
@@ -34,8 +32,7 @@ async def fetch_page(context: ToolContext, url: str, start: int = 0) -> str:
     answer = await outbound.fetch("GET", url, headers={"Accept": "text/html, text/*;q=0.9, application/json;q=0.8"}, limits=limits)
     if answer.status >= 400:
         raise ToolError(f"The page answered {answer.status}.")
-    # Parsing is C and a walk in Python; two megabytes of it would keep every stream of this process waiting.
-    page = await asyncio.to_thread(reading.readable, answer)
+    page = await reading.readable(answer)
     return _shown(answer, page, start)
 
 
