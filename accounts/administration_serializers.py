@@ -78,7 +78,7 @@ class MetricPointSerializer(serializers.Serializer):
     at = serializers.DateTimeField()
     requests = serializers.IntegerField()
     requests_per_second = serializers.FloatField()
-    errors = serializers.IntegerField()
+    errors: Any = serializers.IntegerField()
     latency = LatencySerializer()
     calls = serializers.IntegerField(help_text="settled vendor calls")
     failed_calls = serializers.IntegerField()

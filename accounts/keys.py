@@ -14,13 +14,13 @@ from decimal import Decimal
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from accounts import audit, cache, hooks
 from accounts.models import ApiKey, User
+from aiagents.lib import limits
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import Conflict, InvalidRequest, PermissionDenied, Unavailable
 
@@ -55,8 +55,8 @@ def create(
         raise InvalidRequest("A key needs scopes, each one of: " + ", ".join(ApiKey.Scope.values) + ".", param="scopes")
     if creator_scopes is not None and not set(wanted) <= creator_scopes:
         raise PermissionDenied("A key cannot make a stronger key.")
-    if rate_limit is not None and not 1 <= rate_limit <= settings.RATE_LIMIT_REQUESTS:
-        raise InvalidRequest(f"A key's rate limit is 1 to {settings.RATE_LIMIT_REQUESTS} requests per window.", param="rate_limit")
+    if rate_limit is not None and not 1 <= rate_limit <= (most := limits.of_role(user.role)):
+        raise InvalidRequest(f"A key's rate limit is 1 to {most} requests per window.", param="rate_limit")
     if ApiKey.objects.filter(user=user, revoked_at=None).count() >= MAX_PER_USER:
         raise Conflict(f"There are {MAX_PER_USER} keys already; revoke one first.", code="too_many_keys")
     raw = PREFIX + secrets.token_urlsafe(32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -13,10 +14,34 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from accounts import cache, hooks
+from aiagents.lib import idempotency
 from aiagents.lib.ids import uuid7
 
 
+class UserQuerySet(models.QuerySet["User"]):
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete them with what is kept under their names, as `User.delete` does for one."""
+        gone = list(self.values_list("pk", flat=True))
+        with transaction.atomic():
+            deleted = super().delete()
+            _forget(gone)
+        return deleted
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
+
+def _forget(gone: Iterable[UUID]) -> None:
+    """What no foreign key leads to."""
+    for user_id in gone:
+        idempotency.forget(str(user_id))
+        cache.announce(user_id)
+
+
 class UserManager(BaseUserManager["User"]):
+    def get_queryset(self) -> UserQuerySet:
+        return UserQuerySet(self.model, using=self._db)
+
     def create_user(self, email: str, password: str | None = None, **extra: Any) -> User:
         """A saved user; the e-mail is normalised to lower case."""
         user = self.model(email=email, **extra)
@@ -111,8 +136,9 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         user_id = self.pk
-        deleted = super().delete(*args, **kwargs)
-        cache.announce(user_id)
+        with transaction.atomic():
+            deleted = super().delete(*args, **kwargs)
+            _forget([user_id])
         return deleted
 
     def end_sessions(self, *, reason: str, keep_family: UUID | None = None) -> int:

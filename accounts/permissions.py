@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rest_framework import exceptions
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -19,10 +20,16 @@ def may(principal: Principal, scope: str | None, *, safe: bool = False) -> bool:
     return scope is not None and (scope in principal.scopes or (safe and ApiKey.Scope.READ in principal.scopes))
 
 
+class ScopeMissing(PermissionDenied, exceptions.PermissionDenied):
+    """The one answer of every door. DRF's error too: its browsable API asks permission classes what else one may do."""
+
+    code = "scope_missing"
+
+
 def require_scope(principal: Principal, scope: str, *, safe: bool = False) -> None:
-    """`PermissionDenied` unless the principal may."""
+    """`ScopeMissing` unless the principal may."""
     if not may(principal, scope, safe=safe):
-        raise PermissionDenied(f"This API key lacks the scope {scope}.", code="scope_missing", details={"scope": scope})
+        raise ScopeMissing(f"This API key lacks the scope {scope}.", details={"scope": scope})
 
 
 def of(principal: Principal) -> list[str]:
@@ -38,13 +45,16 @@ def of_user(user: User) -> list[str]:
 class HasScope(BasePermission):
     """The view names its `required_scope`; a view that names none is closed to API keys. GET and HEAD may use `read`."""
 
-    message = "This API key lacks the scope for this."
+    message = "API keys may not be used here; sign in."
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         if not request.user.is_authenticated:
             return False
-        scope = getattr(view, "required_scope", None)
-        return may(principal_of(request), scope, safe=request.method in SAFE_METHODS)
+        scope, principal = getattr(view, "required_scope", None), principal_of(request)
+        if scope is None:
+            return may(principal, None)
+        require_scope(principal, scope, safe=request.method in SAFE_METHODS)
+        return True
 
 
 class InPerson(BasePermission):

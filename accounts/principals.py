@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 import orjson
-from django.conf import settings
 from django.utils import timezone
 
 from accounts import keys, tokens
 from accounts.models import ApiKey, TokenFamily, User
+from aiagents.lib import limits
 from aiagents.lib.errors import NotAuthenticated
 
 
@@ -143,7 +143,7 @@ def _of_key(key: ApiKey) -> Principal:
         key_id=key.id,
         scopes=frozenset(key.scopes) & frozenset(ApiKey.Scope.values),
         # A key made when the limit was higher does not keep it.
-        rate_limit=min(key.rate_limit, settings.RATE_LIMIT_REQUESTS) if key.rate_limit else None,
+        rate_limit=min(key.rate_limit, limits.of_role(key.user.role)) if key.rate_limit else None,
         expires_at=key.expires_at.timestamp() if key.expires_at else None,
     )
 

@@ -14,7 +14,7 @@ from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import audit, keys, passwords, throttle, tokens
+from accounts import audit, keys, lockout, passwords, throttle, tokens
 from accounts.models import ApiKey, User, normal_email
 from accounts.origin import Origin
 from aiagents.lib.errors import InvalidRequest, NotAuthenticated, RateLimited
@@ -120,7 +120,8 @@ class LimitedBackend(ModelBackend):
             throttle.count_sign_in(email, origin.ip)
         except RateLimited as exc:
             log.warning("admin sign-in refused from %s: too many attempts", origin.ip)
-            raise DjangoPermissionDenied from exc  # ends the search for another backend; the form shows its one error
+            lockout.mark(request, exc)
+            raise DjangoPermissionDenied from exc  # ends the search for another backend
         user = check(email, password)
         audit.record("admin.login" if user else "admin.login.failed", actor=user, ip=origin.ip, details={"email": email[:254]})
         return user

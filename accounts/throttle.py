@@ -20,7 +20,6 @@ from django_ratelimit.core import _split_rate, get_usage
 from accounts.models import TokenFamily, normal_email
 from aiagents.lib.errors import RateLimited
 from aiagents.lib.netaddr import bucket_ip
-from aiagents.monitoring.metrics import DENIED
 
 log = logging.getLogger(__name__)
 # An address that signed in to the account within this time is no stranger to it.
@@ -76,7 +75,6 @@ def _count(group: str, value: str, rate: str) -> None:
 
 
 def _refuse(wait: int) -> None:
-    DENIED.inc()
     raise RateLimited("Too many attempts; try again later.", retry_after=wait)
 
 

@@ -97,8 +97,11 @@ def _today() -> dict[str, Any]:
     local = timezone.now().astimezone(zone)
     rows = UsageLog.objects.filter(created_at__gte=datetime(local.year, local.month, local.day, tzinfo=zone))
     found = rows.aggregate(
-        calls=Count("pk"), cost=exact_sum("cost_usd"), input_tokens=Sum("input_tokens", default=0), output_tokens=Sum("output_tokens", default=0)
-    )  # fmt: skip
+        calls=Count("pk"),
+        cost=exact_sum("cost_usd"),
+        input_tokens=Sum("input_tokens", default=0),
+        output_tokens=Sum("output_tokens", default=0),
+    )
     return {"spend_usd": money(found.pop("cost")), **found}
 
 

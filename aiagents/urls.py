@@ -9,6 +9,8 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from accounts import lockout
+
 # Swagger UI sets styles on elements; everything else of the policy stays.
 docs = csp_update({"style-src": ["'unsafe-inline'"]})(SpectacularSwaggerSplitView.as_view(url_name="schema"))
 
@@ -16,6 +18,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("aiagents.monitoring.urls")),
     path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
     path("docs", docs, name="docs"),
+    path("admin/login/", lockout.guarded(admin.site.login)),
     path("admin/", admin.site.urls),
 ]
 for app in ("accounts", "billing", "agents", "chat", "tasks"):

@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 from accounts import throttle
 from accounts.models import AuditEvent, User
 from accounts.tests.conftest import PASSWORD
+from aiagents.monitoring import metrics
 
 
 @pytest.fixture(autouse=True)
@@ -99,13 +100,54 @@ def test_the_admins_login_page_has_the_same_limits(user: User):
     user.is_staff = True
     user.save()
 
-    def enter(password: str) -> int:
-        return Client(REMOTE_ADDR="203.0.113.1").post("/admin/login/", {"username": user.email, "password": password}).status_code
-
-    assert [enter("wrong password") for _ in range(4)] == [200] * 4
-    assert enter(PASSWORD) == 200  # the form again, not the redirect of a success
+    assert [enter(user.email, "wrong password").status_code for _ in range(4)] == [200] * 4
+    assert enter(user.email, PASSWORD).status_code == 429
     assert login(password=PASSWORD).status_code == 429
     assert AuditEvent.objects.filter(action="admin.login.failed").count() == 4
+
+
+def enter(email: str, password: str, accept: str = "text/html", ip: str = "203.0.113.1", **headers):
+    headers = {"accept": accept, **headers}
+    return Client(REMOTE_ADDR=ip).post("/admin/login/", {"username": email, "password": password}, headers=headers)
+
+
+def test_a_lock_out_of_the_admin_says_so_as_a_page_and_as_json(user: User):
+    for _ in range(4):
+        enter(user.email, "wrong password")
+    page, data = enter(user.email, PASSWORD), enter(user.email, PASSWORD, "application/json")
+    assert (page.status_code, data.status_code) == (429, 429)
+    assert page["Content-Type"].startswith("text/html") and b"Too many attempts" in page.content and b"<form" not in page.content
+    assert data.json()["error"]["type"] == "rate_limited"
+    assert all(0 < int(answer["Retry-After"]) <= 300 for answer in (page, data))
+    assert enter(user.email, PASSWORD, ip="198.51.100.7").status_code == 200  # no staff: the form again, not locked out
+    assert Client().get("/admin/login/").status_code == 200
+
+
+def test_the_lock_out_of_the_admin_believes_trusted_proxies_only(user: User, settings):
+    def tried(forwarded: str, peer: str) -> int:
+        return enter(user.email, "wrong password", ip=peer, **{"x-forwarded-for": forwarded}).status_code
+
+    # Whoever connects directly is who connects, whatever it writes there.
+    assert [tried(f"198.51.100.{n}", "203.0.113.1") for n in range(5)] == [200] * 4 + [429]
+    settings.TRUSTED_PROXIES = ["10.0.0.0/8"]
+    # Behind our proxy it is the right-most address that the proxy saw; what stands left of it is the client's own text.
+    throttle.clear(user.email)
+    assert [tried(f"198.51.100.{n}, 192.0.2.5", "10.0.0.1") for n in range(5)] == [200] * 4 + [429]
+    assert tried("192.0.2.5, 192.0.2.6", "10.0.0.1") == 200
+
+
+def test_one_refusal_is_counted_once(user: User):
+    def denied() -> float:
+        lines = metrics.exposition().decode().splitlines()
+        return float(next(line for line in lines if line.startswith("aiagents_denied_total")).split()[1])
+
+    for _ in range(4):
+        login()
+    before = denied()
+    assert login().status_code == 429
+    assert denied() == before + 1
+    enter(user.email, "wrong password")
+    assert denied() == before + 2
 
 
 def test_while_valkey_is_away_sign_in_works_and_is_limited_in_this_process(user: User, settings):

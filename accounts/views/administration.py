@@ -13,6 +13,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schem
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 
 from accounts import administration, hooks
 from accounts.administration_serializers import AuditEventSerializer, ManagedUserSerializer, MetricsSerializer
@@ -47,7 +48,7 @@ class Users(AdminView, ListAPIView):
 
     serializer_class = ManagedUserSerializer
     pagination_class = CursorPagination
-    filter_backends = ListAPIView.filter_backends
+    filter_backends: list[Any] = list(api_settings.DEFAULT_FILTER_BACKENDS)
     filterset_class = UserFilter
     search_fields = ["email", "name"]
     ordering_fields = ["created_at", "last_login", "email", "name", "spent"]
@@ -97,7 +98,7 @@ class AuditLog(AdminView, ListAPIView):
 
     serializer_class = AuditEventSerializer
     pagination_class = CursorPagination
-    filter_backends = ListAPIView.filter_backends
+    filter_backends: list[Any] = list(api_settings.DEFAULT_FILTER_BACKENDS)
     filterset_class = AuditFilter
     search_fields = ["action", "target_id", "request_id", "actor__email"]
     ordering_fields = ["at"]

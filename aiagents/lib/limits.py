@@ -9,16 +9,28 @@ from django.conf import settings
 from aiagents.lib.netaddr import bucket_ip
 from aiagents.lib.ratelimit import Rule
 
+ANONYMOUS = "anonymous"
+
+
+def of_role(role: str) -> int:
+    """Requests per window of one user with this role, or of one address without a credential (ANONYMOUS)."""
+    return settings.RATE_LIMIT_ROLES.get(role, settings.RATE_LIMIT_REQUESTS)
+
 
 def rules(principal: Any, ip: str) -> list[Rule]:
-    """A user's requests count together, over all keys and sessions; a key with a limit has a bucket of its own besides.
+    """The buckets of one request: all of them have room for it, or it counts in none (one script call, ratelimit.py).
 
-    Nobody in particular (`principal` None) is counted by address.
+    A user's requests count together, over all keys and sessions, within the limit of their role; a key with a limit has a
+    bucket of its own besides, and so has the address with RATE_LIMIT_IP_REQUESTS. Nobody in particular (`principal` None) is
+    counted by address.
     """
-    limit, window = settings.RATE_LIMIT_REQUESTS, settings.RATE_LIMIT_WINDOW
+    window = settings.RATE_LIMIT_WINDOW
     if principal is None:
-        return [Rule(f"ip:{bucket_ip(ip)}", limit, window)]
-    found = [Rule(f"user:{principal.user_id}", limit, window)]
+        return [Rule(f"ip:{bucket_ip(ip)}", of_role(ANONYMOUS), window)]
+    found = [Rule(f"user:{principal.user_id}", of_role(principal.user.role), window)]
     if principal.key_id is not None and principal.rate_limit is not None:
         found.append(Rule(f"key:{principal.key_id}", principal.rate_limit, window))
+    if settings.RATE_LIMIT_IP_REQUESTS and ip:
+        # Its own bucket: strangers at the same address do not use it up, nor it theirs.
+        found.append(Rule(f"from:{bucket_ip(ip)}", settings.RATE_LIMIT_IP_REQUESTS, window))
     return found

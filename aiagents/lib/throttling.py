@@ -19,7 +19,7 @@ class ApiThrottle(BaseThrottle):
         """True, or `RateLimited` with the contract's error."""
         principal: Any = request.auth if hasattr(request.auth, "rate_limit") else None
         if principal is None and getattr(request.user, "is_authenticated", False):
-            principal = _Session(request.user.pk)
+            principal = _Session(request.user)
         if principal is not None:
             context.user_id.set(str(principal.user_id))
         django_request = request._request
@@ -36,5 +36,5 @@ class _Session:
 
     key_id = rate_limit = None
 
-    def __init__(self, user_id: Any) -> None:
-        self.user_id = user_id
+    def __init__(self, user: Any) -> None:
+        self.user, self.user_id = user, user.pk

@@ -55,11 +55,11 @@ def flush() -> None:
             _carry(REQUESTS, count, door, str(status))
         for door, latency in list(counting.latencies.items()):
             _carry_latency(door, latency)
-        for (provider, model, status), one in list(counting.calls.items()):
-            _carry(CALLS, one.count, provider, model, status)
-            _carry(TOKENS, one.input_tokens, provider, model, "input", part=status)
-            _carry(TOKENS, one.output_tokens, provider, model, "output", part=status)
-            _carry(COST, one.cost_usd, provider, model, part=status)
+        for (provider, model, ended), one in list(counting.calls.items()):
+            _carry(CALLS, one.count, provider, model, ended)
+            _carry(TOKENS, one.input_tokens, provider, model, "input", part=ended)
+            _carry(TOKENS, one.output_tokens, provider, model, "output", part=ended)
+            _carry(COST, one.cost_usd, provider, model, part=ended)
         for name, counts in list(counting.lookups.items()):
             _carry(LOOKUPS, counts.hits, name, "hit")
             _carry(LOOKUPS, counts.misses, name, "miss")

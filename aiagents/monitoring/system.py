@@ -186,7 +186,7 @@ def compact(now: datetime | None = None) -> int:
         hour = first.at.replace(minute=0, second=0, microsecond=0)
         with transaction.atomic():
             # Locked: two sweeps at once must not make an hour of half of its minutes.
-            minutes = list(
+            minutes: list[Any] = list(
                 SystemMetric.objects.select_for_update().filter(span=Span.MINUTE, at__gte=hour, at__lt=hour + timedelta(hours=1)).values()
             )
             if minutes:

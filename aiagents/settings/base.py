@@ -247,6 +247,11 @@ AUTHENTICATION_BACKENDS = ["accounts.signin.LimitedBackend"]
 
 # --- Limits on what comes in --------------------------------------------------------------------
 RATE_LIMIT_REQUESTS, RATE_LIMIT_WINDOW = env.rate_limit_requests, env.rate_limit_window
+# Role -> requests per window, where they are not RATE_LIMIT_REQUESTS. Who shows no credential is `anonymous`.
+RATE_LIMIT_ROLES = {
+    role: limit for role, limit in (("admin", env.rate_limit_admin_requests), ("anonymous", env.rate_limit_anonymous_requests)) if limit
+}
+RATE_LIMIT_IP_REQUESTS = env.rate_limit_ip_requests
 MAX_BODY_BYTES = env.max_body_bytes
 MAX_FRAME_BYTES = 256 * 1024
 MAX_JSON_DEPTH = 64

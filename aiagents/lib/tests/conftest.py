@@ -15,7 +15,7 @@ from aiagents.lib.errors import NotAuthenticated, PermissionDenied
 
 @pytest.fixture
 def principal() -> Any:
-    return SimpleNamespace(user_id=uuid4(), key_id=None, rate_limit=None, scopes=None)
+    return SimpleNamespace(user_id=uuid4(), user=SimpleNamespace(role="user"), key_id=None, rate_limit=None, scopes=None)
 
 
 @pytest.fixture

@@ -189,9 +189,16 @@ def minutes(start: datetime, count: int, **values) -> None:
     buckets = [0] * (len(counting.BOUNDS) + 1)
     buckets[5] = 10
     SystemMetric.objects.bulk_create(
-        SystemMetric(at=start + timedelta(minutes=number), requests=10, latency=buckets, cpu_percent=number % 2 * 100, queues={"celery": number}, **values)
+        SystemMetric(
+            at=start + timedelta(minutes=number),
+            requests=10,
+            latency=buckets,
+            cpu_percent=number % 2 * 100,
+            queues={"celery": number},
+            **values,
+        )
         for number in range(count)
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.django_db
@@ -245,10 +252,15 @@ def test_metrics_tell_requests_latency_tokens_cost_and_cache_hits():
     before = {
         name: exposed(name)
         for name in (
-            'aiagents_requests_total{door="auth",status="200"}', 'aiagents_request_seconds_count{door="auth"}', "aiagents_request_seconds_sum",
-            "aiagents_tokens_total", "aiagents_cost_usd_total", "aiagents_model_calls_total", "aiagents_cache_lookups_total",
+            'aiagents_requests_total{door="auth",status="200"}',
+            'aiagents_request_seconds_count{door="auth"}',
+            "aiagents_request_seconds_sum",
+            "aiagents_tokens_total",
+            "aiagents_cost_usd_total",
+            "aiagents_model_calls_total",
+            "aiagents_cache_lookups_total",
         )
-    }  # fmt: skip
+    }
     serve(3)
     counting.call("openai", "gpt-x", "ok", 100, 20, Decimal("0.25"))
     counting.call("openai", "gpt-x", "failed", 10, 0, Decimal("0.05"))
