@@ -1,124 +1,101 @@
 """What a call costs through us, beside calling the vendor directly and beside LiteLLM where it is installed.
 
-    python -m benchmarks.gateway [--rounds 3] [--seconds 8] [--quick] [--litellm path/to/litellm]
+    python -m benchmarks.gateway [--rounds 3] [--seconds 8] [--quick] [--only "json 16,stream 200"] [--litellm PATH]
 
 Starts the vendor simulator, our server (Daphne, PostgreSQL, Valkey; accounting, budgets, limits, storage and logs on) and
-LiteLLM with a database of its own, runs every scenario interleaved over several rounds in one go, and prints medians,
-ratios and whether each target is met. Loopback only; bounded in count and time.
+LiteLLM, runs every scenario interleaved over several rounds in one go, and prints medians, ratios and whether each target
+is met. Loopback only; bounded in count and time.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
-import os
-import signal
 import statistics
 import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import psutil
+import uvloop
 
-from aiagents import embedded
-from benchmarks import load
-from tests.live import Live, free_port, launch
+from benchmarks import load, rivals, targets
+from benchmarks.ground import MODEL, PER_USER, PROMPT, STREAM_PROMPT, Ground, installation
+from benchmarks.meter import Meter, Span
+from benchmarks.tables import markdown, number
 
-PROMPT = "Say something short about rivers and bridges."
-STREAM_PROMPT = "[[sim:chunks=100,pace=20]] Say something long about rivers and bridges."
-MODEL = "gpt-4o-mini"
-
-
-class Meter:
-    """CPU seconds and memory of a set of processes with their children."""
-
-    def __init__(self, pids: list[int]) -> None:
-        self.processes = [psutil.Process(pid) for pid in pids]
-
-    def cpu(self) -> float:
-        """Of children that ended too, as far as their parents have waited for them."""
-        return sum(self._of(lambda one: sum(one.cpu_times()[:4])))
-
-    def memory(self) -> int:
-        return sum(self._of(lambda one: one.memory_info().rss))
-
-    def _of(self, read: Callable[[psutil.Process], float]) -> Iterator[Any]:
-        for process in self.processes:
-            for one in (process, *process.children(recursive=True)):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    yield read(one)
+COUNTS = (1, 50, 200, 500)
+# JSON at three loads, a fixed rate, streams over /v1; then turns of the chat over the socket, as SSE, and whole.
+SCENARIOS = (
+    *(f"json {count}" for count in (1, 16, 64)), "rate 30", *(f"stream {count}" for count in COUNTS),
+    *(f"ws {count}" for count in COUNTS), *(f"sse {count}" for count in COUNTS), "send 16",
+)  # fmt: skip
+QUICK = tuple(one for one in SCENARIOS if one.split()[1] not in ("200", "500"))
+# What has a counterpart elsewhere; a turn of the chat has none.
+_SHARED = ("json", "rate", "stream")
 
 
-def postgres_pid(data_dir: Path) -> int:
-    return int((data_dir / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+@dataclass(frozen=True)
+class Runner:
+    """One gateway under load. `meter` is None for the vendor itself: there is nothing between. `callers`: keys for chat turns."""
+
+    target: load.Target
+    meter: Meter | None
+    callers: tuple[str, ...] = ()
+
+    def chat(self, wire: load.Wire) -> load.Target:
+        """Its chat, asked by many users: each may only have so many turns at a time."""
+        return replace(self.target, wire=wire, keys=self.callers)
 
 
-async def measure(target: load.Target, meter: Meter | None, scenario: str, amount: float) -> dict[str, Any]:
-    """One scenario on one target: latencies, rate, and CPU milliseconds per request of the gateway's processes."""
-    before = meter.cpu() if meter else 0.0
-    kind, _, value = scenario.partition(" ")
-    if kind == "json":
-        result = await load.closed_loop(target, int(value), amount, PROMPT)
-    elif kind == "rate":
-        result = await load.fixed_rate(target, float(value), amount, PROMPT)
-    else:
-        # Arrivals are spread so that the opening itself does not queue: 1 s per 250 streams.
-        result = await load.streams(target, int(value), STREAM_PROMPT, spread=max(0.5, int(value) / 250))
+async def measure(runner: Runner, others: dict[str, Meter], scenario: str, seconds: float) -> dict[str, Any]:
+    """One scenario on one target: latencies, rate, CPU milliseconds each of the gateway and of what serves it."""
+    kind, _, amount = scenario.partition(" ")
+    target, count = runner.target, int(amount)
+    # Arrivals are spread so that the opening itself does not queue: 1 s per 250 streams.
+    spread = max(0.5, count / 250)
+    meters = others | ({"gateway": runner.meter} if runner.meter else {})
+    with Span(**meters) as span:
+        match kind:
+            case "json":
+                result = await load.closed_loop(target, count, seconds, PROMPT)
+            case "send":
+                result = await load.closed_loop(runner.chat(load.CHAT_SEND), count, seconds, PROMPT)
+            case "rate":
+                result = await load.fixed_rate(target, count, seconds, PROMPT)
+            case "stream":
+                result = await load.streams(target, count, STREAM_PROMPT, spread)
+            case "sse":
+                result = await load.streams(runner.chat(load.CHAT_STREAM), count, STREAM_PROMPT, spread)
+            case "ws":
+                result = await load.socket_turns(runner.chat(load.CHAT_SOCKET), count, STREAM_PROMPT, spread)
+            case _:
+                raise ValueError(f"unknown scenario: {scenario}")
     done = len(result.latencies) or 1
-    cpu = (meter.cpu() - before) * 1000 / done if meter else 0.0
-    return {**result.summary(), "cpu_ms": cpu, "memory_mb": meter.memory() / 2**20 if meter else 0.0}
+    return {
+        **result.summary(),
+        "cpu_ms": span.cpu.get("gateway", 0.0) * 1000 / done,
+        "stores_ms": span.cpu["stores"] * 1000 / done,
+        "load_share": span.own,
+        "memory_mb": runner.meter.memory() / 2**20 if runner.meter else 0.0,
+    }
 
 
-def start_litellm(command: str, folder: Path, sim_port: int, database: str) -> tuple[subprocess.Popen, load.Target]:
-    """LiteLLM's proxy; with keys, spend and a database where `database` names one that its Prisma engine can reach."""
-    port = free_port()
-    config = folder / "litellm.yaml"
-    config.write_text(
-        f"model_list:\n  - model_name: {MODEL}\n    litellm_params:\n      model: openai/{MODEL}\n"
-        f"      api_base: http://127.0.0.1:{sim_port}/v1\n      api_key: sk-sim\n"
-        "general_settings:\n  master_key: sk-bench\nlitellm_settings:\n  num_retries: 0\n"
-    )
-    env = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
-    env |= {"DATABASE_URL": database} if database else {}
-    env |= {"LITELLM_LOG": "ERROR", "NO_PROXY": "*", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-    log = (folder / "litellm.log").open("wb")
-    process = subprocess.Popen(
-        [command, "--config", str(config), "--port", str(port), "--host", "127.0.0.1"],
-        env=env,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
-    return process, load.Target("litellm", port, "/v1/chat/completions", "sk-bench", MODEL)
-
-
-async def wait_for(target: load.Target, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            if await load.Connection(target.port).json(target.request("Hi", False)) == 200:
-                return True
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        await asyncio.sleep(0.3)
-    return False
-
-
-async def run(targets: list[tuple[load.Target, Meter | None]], scenarios: list[tuple[str, float]], rounds: int) -> dict[str, Any]:
+async def run(runners: list[Runner], others: dict[str, Meter], scenarios: list[str], seconds: float, rounds: int) -> dict[str, Any]:
+    """Scenario -> target -> medians over the rounds; all targets of a round in the same minute."""
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for number in range(rounds):
-        for scenario, amount in scenarios:
-            for target, meter in targets:
-                if target.name == "litellm" and scenario in ("stream 500",) and number:
+    for turn in range(rounds):
+        for scenario in scenarios:
+            for runner in runners:
+                name = runner.target.name
+                if name != "aiagents" and scenario.split()[0] not in _SHARED:
+                    continue
+                if name == "litellm" and scenario in ("stream 200", "stream 500") and turn:
                     continue  # half a minute each; one round says enough
-                found.setdefault(scenario, {}).setdefault(target.name, []).append(await measure(target, meter, scenario, amount))
-                await asyncio.sleep(0.5)
+                found.setdefault(scenario, {}).setdefault(name, []).append(await measure(runner, others, scenario, seconds))
+                await asyncio.sleep(0.3)
     return {scenario: {name: _median(rows) for name, rows in by_name.items()} for scenario, by_name in found.items()}
 
 
@@ -129,107 +106,74 @@ def _median(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(found: dict[str, Any]) -> str:
-    lines = [
-        "| scenario | target | requests/s | p50 ms | p95 ms | first token p50 ms | p95 ms | CPU ms each | RSS MB | errors |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    """The figures as Markdown. `load` is the share of a core that the load generator itself used."""
+    heads = (
+        "scenario", "target", "requests/s", "p50 ms", "p95 ms", "first token p50 ms", "p95 ms", "CPU ms each", "stores' CPU ms each",
+        "RSS MB", "load", "errors",
+    )  # fmt: skip
+    rows = []
     for scenario, by_name in found.items():
+        streamed = scenario.split()[0] in ("stream", "ws", "sse")
         for name, row in by_name.items():
-            first = (f"{row['ttft_p50_ms']:.1f}", f"{row['ttft_p95_ms']:.1f}") if scenario.startswith("stream") else ("", "")
-            lines.append(
-                f"| {scenario} | {name} | {row['rate']:.1f} | {row['p50_ms']:.1f} | {row['p95_ms']:.1f} | {first[0]} | {first[1]} "
-                f"| {row['cpu_ms']:.2f} | {row['memory_mb']:.0f} | {row['errors'] or ''} |"
-            )
-    return "\n".join(lines)
+            ours = name == "aiagents"
+            rows.append(
+                (
+                    scenario, name, number(row["rate"]), number(row["p50_ms"]), number(row["p95_ms"]),
+                    number(row["ttft_p50_ms"]) if streamed else "", number(row["ttft_p95_ms"]) if streamed else "",
+                    "" if name == "direct" else number(row["cpu_ms"], 2), number(row["stores_ms"], 2) if ours else "",
+                    "" if name == "direct" else number(row["memory_mb"], 0), f"{row['load_share']:.0%}", row["errors"] or "",
+                )
+            )  # fmt: skip
+    return markdown(heads, rows)
 
 
-def targets_met(found: dict[str, Any]) -> str:
-    """Each target of the speed issue with what was measured; those against LiteLLM only where it ran."""
-    lines = ["| target | measured | met |", "|---|---|---|"]
+def take(ground: Ground, asked: argparse.Namespace) -> dict[str, Any]:
+    """The scenarios of the command line on a running installation."""
+    scenarios = [one.strip() for one in asked.only.split(",") if one.strip()] or list(QUICK if asked.quick else SCENARIOS)
+    most = max((int(one.split()[1]) for one in scenarios if one.split()[0] in ("ws", "sse", "send")), default=0)
+    live = ground.live
+    callers = ground.people(-(-most // PER_USER)) if most else ()
+    runners = [
+        Runner(load.Target("direct", live.sim_port, ("sk-sim",), MODEL), None),
+        Runner(load.Target("aiagents", live.port, (live.key,), MODEL), ground.web, callers),
+    ]
+    if asked.litellm and (started := rivals.litellm(ground, asked.litellm)):
+        runners.append(Runner(*started))
+    seconds, rounds = (3.0, 1) if asked.quick else (asked.seconds, asked.rounds)
+    with _profiled(ground, asked.profile):
+        return uvloop.run(run(runners, {"stores": ground.stores}, scenarios, seconds, rounds))
 
-    def row(what: str, value: float | None, good: bool | None, unit: str = "") -> None:
-        shown = "not measured" if value is None else f"{value:.2f}{unit}"
-        lines.append(f"| {what} | {shown} | {'' if good is None else 'yes' if good else 'NO'} |")
 
-    def pick(scenario: str, name: str, key: str) -> float | None:
-        value = found.get(scenario, {}).get(name, {}).get(key)
-        return None if value is None or value != value else float(value)
+def _profiled(ground: Ground, path: str) -> AbstractContextManager[Any]:
+    if not path:
+        return nullcontext()
+    spy = ["py-spy", "record", "-p", str(ground.live.processes["web"].pid), "-o", path, "-d", "600", "-r", "200", "-f", "speedscope"]
+    process = subprocess.Popen(spy, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    ground.others.append(process)
+    return nullcontext()
 
-    ours, theirs = pick("json 16", "aiagents", "rate"), pick("json 16", "litellm", "rate")
-    if ours and theirs:
-        row("requests/s at 16 >= 5 x LiteLLM", ours / theirs, ours >= 5 * theirs, " x")
-    ours, theirs = pick("json 16", "aiagents", "cpu_ms"), pick("json 16", "litellm", "cpu_ms")
-    if ours and theirs:
-        row("CPU per request <= 1/6 of LiteLLM", ours / theirs, ours <= theirs / 6, " x")
-    ours, direct = pick("rate 30", "aiagents", "p50_ms"), pick("rate 30", "direct", "p50_ms")
-    if ours and direct:
-        row("added p50 at 30 req/s <= 6 ms", ours - direct, ours - direct <= 6, " ms")
-    for scenario, key, limit in (("stream 50", "ttft_p50_ms", 30), ("stream 500", "ttft_p50_ms", 250), ("stream 500", "ttft_p95_ms", 500)):
-        value = pick(scenario, "aiagents", key)
-        row(
-            f"first token, {scenario.split()[1]} streams, {key[5:8]} <= {limit} ms", value, None if value is None else value <= limit, " ms"
-        )
-    value = pick("stream 200", "aiagents", "cpu_ms")
-    row("CPU per stream of 100 chunks at 200 streams <= 12 ms", value, None if value is None else value <= 12, " ms")
-    value = pick("json 16", "aiagents", "memory_mb")
-    row("memory of the web process < 200 MB", value, None if value is None else value < 200, " MB")
-    return "\n".join(lines)
+
+def options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=8, help="of each closed loop and each fixed rate")
+    parser.add_argument("--quick", action="store_true", help="one short round without the largest scenarios")
+    parser.add_argument("--only", default="", help="scenarios, by comma: json N, rate N, stream N, ws N, sse N, send N")
+    parser.add_argument("--litellm", default="", help="path of a litellm command; empty: leave it out")
+    parser.add_argument("--json", default="", help="write the figures to this file, too")
+    parser.add_argument("--profile", default="", help="record the server with py-spy into this file during the run")
+    parser.add_argument("--pin", action="store_true", help="our web process alone on the first core, all else on the second")
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--rounds", type=int, default=3)
-    options.add_argument("--seconds", type=float, default=8)
-    options.add_argument("--quick", action="store_true", help="one short round without the largest scenarios")
-    options.add_argument("--litellm", default="", help="path of a litellm command; empty: leave it out")
-    options.add_argument("--json", default="", help="write the figures to this file, too")
-    options.add_argument("--profile", default="", help="record the server with py-spy into this file during the run")
-    asked = options.parse_args()
-    with tempfile.TemporaryDirectory(prefix="aiagents-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        data = folder / "servers"
-        os.environ["DATABASE_URL"] = embedded.start_postgres(data)
-        os.environ["REDIS_URL"] = embedded.start_valkey(data)
-        live: Live | None = None
-        others: list[subprocess.Popen] = []
-        try:
-            live = launch(folder, RATE_LIMIT_REQUESTS="1000000000", DEFAULT_USER_MONTHLY_LIMIT="1000000", LOG_LEVEL="INFO")
-            web = live.processes["web"].pid
-            targets: list[tuple[load.Target, Meter | None]] = [
-                (load.Target("direct", live.sim_port, "/v1/chat/completions", "sk-sim", MODEL), None),
-                (load.Target("aiagents", live.port, "/v1/chat/completions", live.key, MODEL), Meter([web])),
-            ]
-            if asked.litellm:
-                process, target = start_litellm(asked.litellm, folder, live.sim_port, "")
-                others.append(process)
-                if asyncio.run(wait_for(target, 120)):
-                    targets.append((target, Meter([process.pid])))
-                else:
-                    print("LiteLLM did not start:", (folder / "litellm.log").read_text()[-2000:], file=sys.stderr)
-            seconds = 3.0 if asked.quick else asked.seconds
-            scenarios = [("json 1", seconds), ("json 16", seconds), ("json 64", seconds), ("rate 30", seconds)]
-            scenarios += [(f"stream {count}", 0.0) for count in ((1, 50) if asked.quick else (1, 50, 200, 500))]
-            if asked.profile:
-                spy = ["py-spy", "record", "-p", str(web), "-o", asked.profile, "-d", "600", "-r", "200", "-f", "speedscope"]
-                others.append(subprocess.Popen(spy, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
-            stores = Meter([postgres_pid(data), int((data / "valkey" / "valkey.pid").read_text())])
-            before, count = stores.cpu(), live.query("SELECT count(*) FROM billing_usagelog")[0][0]
-            found = asyncio.run(run(targets, scenarios, 1 if asked.quick else asked.rounds))
-            calls = live.query("SELECT count(*) FROM billing_usagelog")[0][0] - count
-            print(table(found), "\n")
-            print(targets_met(found), "\n")
-            each = (stores.cpu() - before) * 1000 / max(calls, 1)
-            print(f"PostgreSQL and Valkey: {each:.2f} CPU ms per call over {calls} calls, all scenarios")
-            if asked.json:
-                Path(asked.json).write_text(json.dumps(found, indent=1))
-        finally:
-            for process in others:
-                os.killpg(process.pid, signal.SIGINT)
-                process.wait(30)
-            if live:
-                live.close()
-            embedded.remove(data)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options(parser)
+    asked = parser.parse_args()
+    with installation(pin=asked.pin) as ground:
+        found = take(ground, asked)
+    print(table(found), "\n")
+    print(targets.table({"gateway": found}))
+    if asked.json:
+        Path(asked.json).write_text(json.dumps({"gateway": found}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,37 +1,69 @@
-"""A load generator that costs little itself: raw HTTP/1.1 over asyncio, no client library in the way.
+"""A load generator that costs little itself: raw HTTP/1.1 and WebSocket over uvloop, nothing parsed but what is timed.
 
-Used by `benchmarks.gateway` in a process of its own. Everything stays on loopback, bounded in count and time.
+It runs in the benchmark's own process, whose processor time every table shows: above some 60 % of a core it would be the
+one that is measured. Everything stays on loopback, bounded in count and time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
 import statistics
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+
+from benchmarks.wire import Line, Lost, Socket
+
+
+@dataclass(frozen=True)
+class Wire:
+    """How a request is worded at `path`, and how its first token and its proper end look in the bytes that come back."""
+
+    path: str
+    body: Callable[[str, str, bool], dict]
+    first: re.Pattern[bytes]
+    end: re.Pattern[bytes]
+
+
+def _completion(model: str, prompt: str, stream: bool) -> dict:
+    body: dict = {"model": model, "messages": [{"role": "user", "content": prompt}], "max_tokens": 400}
+    return body | {"stream": True, "stream_options": {"include_usage": True}} if stream else body
+
+
+def _turn(model: str, prompt: str, stream: bool) -> dict:
+    return {"content": prompt, "model": model, "max_output_tokens": 400}
+
+
+COMPLETIONS = Wire("/v1/chat/completions", _completion, re.compile(rb'"content": ?"[^"]'), re.compile(rb"\[DONE\]"))
+CHAT_STREAM = Wire("/api/v1/chat/stream", _turn, re.compile(rb"event: content\.delta"), re.compile(rb"event: message\.end"))
+CHAT_SEND = Wire("/api/v1/chat/send", _turn, re.compile(rb"$^"), re.compile(rb"$^"))
+CHAT_SOCKET = Wire("/api/v1/chat/ws", _turn, re.compile(rb'"type":"content\.delta"'), re.compile(rb'"type":"message\.end"'))
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where to send a chat completion: `path` on 127.0.0.1:`port`, with this key and model."""
+    """Where load goes: a port of 127.0.0.1, the callers' keys (each request takes the next one), and a model."""
 
     name: str
     port: int
-    path: str
-    key: str
+    keys: tuple[str, ...]
     model: str
+    wire: Wire = COMPLETIONS
 
-    def request(self, prompt: str, stream: bool) -> bytes:
-        body = {"model": self.model, "messages": [{"role": "user", "content": prompt}], "max_tokens": 400}
-        if stream:
-            body |= {"stream": True, "stream_options": {"include_usage": True}}
-        raw = json.dumps(body).encode()
-        head = (
-            f"POST {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAuthorization: Bearer {self.key}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(raw)}\r\n\r\n"
-        )
-        return head.encode() + raw
+    def request(self, prompt: str, stream: bool, number: int = 0, more: dict | None = None) -> bytes:
+        raw = json.dumps(self.wire.body(self.model, prompt, stream) | (more or {})).encode()
+        return self.head("POST", self.wire.path, number, len(raw)) + raw
+
+    def head(self, method: str, path: str, number: int = 0, length: int = 0) -> bytes:
+        return (
+            f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nAuthorization: Bearer {self.key(number)}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+        ).encode()
+
+    def key(self, number: int) -> str:
+        return self.keys[number % len(self.keys)]
 
 
 @dataclass
@@ -68,106 +100,48 @@ def percentile(values: list[float], part: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[part - 1] if len(values) > 1 else values[0]
 
 
-class Connection:
-    """One kept-alive connection."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.reader: asyncio.StreamReader | None = None
-        self.writer: asyncio.StreamWriter | None = None
-
-    async def send(self, raw: bytes) -> tuple[int, dict[bytes, bytes]]:
-        if self.writer is None or self.writer.is_closing():
-            self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=2**20)
-        assert self.reader
-        self.writer.write(raw)
-        head = await self.reader.readuntil(b"\r\n\r\n")
-        lines = head.split(b"\r\n")
-        headers = dict(line.lower().split(b": ", 1) for line in lines[1:] if b": " in line)
-        return int(lines[0].split()[1]), headers
-
-    async def json(self, raw: bytes) -> int:
-        status, headers = await self.send(raw)
-        assert self.reader
-        if b"content-length" in headers:
-            await self.reader.readexactly(int(headers[b"content-length"]))
-        else:
-            async for _ in self._chunks():
-                pass
-        return status
-
-    async def stream(self, raw: bytes) -> tuple[int, float | None, bool]:
-        """Status, the moment of the first token, and whether the terminal mark came."""
-        status, headers = await self.send(raw)
-        assert self.reader
-        if b"content-length" in headers:
-            await self.reader.readexactly(int(headers[b"content-length"]))
-            return status, None, False
-        first, done = None, False
-        async for chunk in self._chunks():
-            if first is None and b'"content":"' in chunk and chunk.count(b'"content":"') > chunk.count(b'"content":""'):
-                first = time.perf_counter()
-            done = done or b"[DONE]" in chunk
-        return status, first, done
-
-    async def _chunks(self):
-        assert self.reader
-        while True:
-            size = int((await self.reader.readuntil(b"\r\n")).split(b";")[0], 16)
-            data = await self.reader.readexactly(size + 2)
-            if size == 0:
-                return
-            yield data
-
-    def close(self) -> None:
-        if self.writer is not None:
-            self.writer.close()
+async def _timed(result: Result, work: Awaitable[tuple[int, float | None, bool]], streamed: bool) -> None:
+    """One request into `result`; a stream counts only with a first token and its proper end."""
+    began = time.perf_counter()
+    try:
+        status, first, ended = await work
+    except (OSError, Lost, TimeoutError) as exc:
+        result.error(type(exc).__name__)
+        return
+    if status != 200 or (streamed and (first is None or not ended)):
+        result.error(f"{status} first={first is not None} ended={ended}" if streamed else str(status))
+        return
+    if streamed and first is not None:
+        result.firsts.append(first - began)
+    result.latencies.append(time.perf_counter() - began)
 
 
-async def closed_loop(target: Target, concurrency: int, seconds: float, prompt: str) -> Result:
-    """`concurrency` connections, each sending its next request when the last was answered."""
+async def closed_loop(target: Target, concurrency: int, seconds: float, prompt: str, count: int | None = None) -> Result:
+    """`concurrency` connections, each sending its next request when the last was answered; for a time, or `count` requests."""
     result, stop = Result(), time.perf_counter() + seconds
+    left = iter(range(count if count is not None else 10**9))
 
-    async def worker() -> None:
-        connection, raw = Connection(target.port), target.request(prompt, False)
-        while time.perf_counter() < stop:
-            began = time.perf_counter()
-            try:
-                status = await connection.json(raw)
-            except (OSError, asyncio.IncompleteReadError) as exc:
-                result.error(type(exc).__name__)
-                connection = Connection(target.port)
-                continue
-            if status == 200:
-                result.latencies.append(time.perf_counter() - began)
-            else:
-                result.error(str(status))
-        connection.close()
+    async def worker(number: int) -> None:
+        line, raw = Line(target.port), target.request(prompt, False, number)
+        while time.perf_counter() < stop and next(left, None) is not None:
+            await _timed(result, line.ask(raw, target.wire), False)
+        line.close()
 
     began = time.perf_counter()
-    await asyncio.gather(*(worker() for _ in range(concurrency)))
+    await asyncio.gather(*(worker(number) for number in range(concurrency)))
     result.seconds = time.perf_counter() - began
     return result
 
 
 async def fixed_rate(target: Target, rate: float, seconds: float, prompt: str) -> Result:
     """`rate` requests per second whatever the answers do; idle connections are reused."""
-    result, idle = Result(), [Connection(target.port) for _ in range(4)]
+    result, idle = Result(), [Line(target.port) for _ in range(4)]
     raw = target.request(prompt, False)
 
     async def one() -> None:
-        connection = idle.pop() if idle else Connection(target.port)
-        began = time.perf_counter()
-        try:
-            status = await connection.json(raw)
-        except (OSError, asyncio.IncompleteReadError) as exc:
-            result.error(type(exc).__name__)
-            return
-        if status == 200:
-            result.latencies.append(time.perf_counter() - began)
-        else:
-            result.error(str(status))
-        idle.append(connection)
+        line = idle.pop() if idle else Line(target.port)
+        await _timed(result, line.ask(raw, target.wire), False)
+        idle.append(line)
 
     began, running = time.perf_counter(), []
     for number in range(int(rate * seconds)):
@@ -175,32 +149,34 @@ async def fixed_rate(target: Target, rate: float, seconds: float, prompt: str) -
         running.append(asyncio.create_task(one()))
     await asyncio.gather(*running)
     result.seconds = time.perf_counter() - began
-    for connection in idle:
-        connection.close()
+    for line in idle:
+        line.close()
     return result
 
 
 async def streams(target: Target, count: int, prompt: str, spread: float = 0.5) -> Result:
     """`count` streams at once, opened evenly over `spread` seconds, each read to its end."""
+    return await _together(target, count, prompt, spread, Line)
+
+
+async def socket_turns(target: Target, count: int, prompt: str, spread: float = 0.5) -> Result:
+    """The same over `count` WebSockets, which are open before the first turn is asked for."""
+    return await _together(target, count, prompt, spread, Socket)
+
+
+async def _together(target: Target, count: int, prompt: str, spread: float, kind: type[Line]) -> Result:
     result = Result()
-    raw = target.request(prompt, True)
+    lines = [kind(target.port) for _ in range(count)]
+    if kind is Socket:
+        for first in range(0, count, 50):
+            batch = range(first, min(first + 50, count))
+            await asyncio.gather(*(lines[number].open(target.head("GET", target.wire.path, number)) for number in batch))
 
     async def one(number: int) -> None:
         await asyncio.sleep(spread * number / count)
-        connection = Connection(target.port)
-        began = time.perf_counter()
-        try:
-            status, first, done = await connection.stream(raw)
-        except (OSError, asyncio.IncompleteReadError) as exc:
-            result.error(type(exc).__name__)
-            return
-        finally:
-            connection.close()
-        if status != 200 or first is None or not done:
-            result.error(f"{status} first={first is not None} done={done}")
-            return
-        result.firsts.append(first - began)
-        result.latencies.append(time.perf_counter() - began)
+        raw = target.request(prompt, True, number)
+        await _timed(result, lines[number].ask(raw, target.wire), True)
+        lines[number].close()
 
     began = time.perf_counter()
     await asyncio.gather(*(one(number) for number in range(count)))

@@ -1,0 +1,106 @@
+"""What every benchmark stands on: servers of its own, one running installation of the product, callers, and their meters."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aiagents import embedded
+from benchmarks.meter import Meter, postgres_pid, valkey_pid
+from tests.live import ROOT, Live, launch
+
+PROMPT = "Say something short about rivers and bridges."
+STREAM_PROMPT = "[[sim:chunks=100,pace=20]] Say something long about rivers and bridges."
+MODEL = "gpt-4o-mini"
+# One user may run 20 turns and open 20 sockets at a time.
+PER_USER = 16
+# Accounting, budgets, limits, storage and logs are on; limits so high that load from a few callers is not refused.
+# Titles are off: a title is one more (short) model call after the first turn of a conversation, and is not the turn's cost.
+SETTINGS = {"RATE_LIMIT_REQUESTS": "1000000000", "DEFAULT_USER_MONTHLY_LIMIT": "1000000", "LOG_LEVEL": "INFO", "CHAT_TITLES": "false"}
+
+
+@dataclass
+class Ground:
+    """An installation with a meter for each of its processes. `stores`: PostgreSQL and Valkey together."""
+
+    folder: Path
+    data: Path
+    live: Live
+    web: Meter
+    postgres: Meter
+    valkey: Meter
+    vendor: Meter
+    others: list[subprocess.Popen] = field(default_factory=list)
+
+    @property
+    def stores(self) -> Meter:
+        return Meter([*self.postgres.pids, *self.valkey.pids])
+
+    def people(self, count: int) -> tuple[str, ...]:
+        """API keys of `count` fresh users, made past the API: a registration costs a password hash each."""
+        return tuple(self.script("benchmarks.seeding", "people", str(count)))
+
+    def script(self, module: str, *arguments: str) -> Any:
+        """The JSON that a module prints which runs inside the installation's settings."""
+        done = subprocess.run(
+            [sys.executable, "-m", module, *arguments], cwd=ROOT, env=self.live.env, capture_output=True, text=True, timeout=1800
+        )
+        if done.returncode:
+            raise RuntimeError(done.stdout[-2000:] + done.stderr[-4000:])
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def restart(self, **settings: str) -> None:
+        """The web server anew, with these settings."""
+        self.live.stop()
+        self.live.env |= settings
+        self.live.start()
+        self.web = Meter([self.live.processes["web"].pid])
+
+
+@contextlib.contextmanager
+def installation(*, pin: bool = False, **settings: str) -> Iterator[Ground]:
+    """A product that runs, on servers and in a folder that are gone afterwards.
+
+    `pin`: the web process has the first core to itself, everything else (stores, vendor, load) shares the second.
+    """
+    with tempfile.TemporaryDirectory(prefix="aiagents-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        data = folder / "servers"
+        kept = {key: os.environ.get(key) for key in ("DATABASE_URL", "REDIS_URL")}
+        ground: Ground | None = None
+        try:
+            os.environ["DATABASE_URL"] = embedded.start_postgres(data)
+            os.environ["REDIS_URL"] = embedded.start_valkey(data)
+            live = launch(folder, **(SETTINGS | settings))
+            ground = Ground(
+                folder, data, live, Meter([live.processes["web"].pid]), Meter([postgres_pid(data)]), Meter([valkey_pid(data)]),
+                Meter([live.processes["simulator"].pid]),
+            )  # fmt: skip
+            if pin:
+                ground.web.pin([0])
+                for meter in (ground.postgres, ground.valkey, ground.vendor, Meter([os.getpid()])):
+                    meter.pin([1])
+            yield ground
+        finally:
+            if ground is not None:
+                for process in ground.others:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGINT)
+                    process.wait(30)
+                ground.live.close()
+            embedded.remove(data)
+            for key, value in kept.items():
+                if value is None:
+                    os.environ.pop(key, None)
+                else:
+                    os.environ[key] = value

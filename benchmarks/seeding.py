@@ -1,0 +1,81 @@
+"""Rows for the benchmarks, written straight into the installation's database: `python -m benchmarks.seeding people 100`.
+
+Runs in the installation's environment (benchmarks/ground.py) and prints one line of JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aiagents.settings")
+
+import django
+
+django.setup()
+
+from django.conf import settings  # noqa: E402
+from django.utils import timezone  # noqa: E402
+
+from accounts import keys  # noqa: E402
+from accounts.models import ApiKey, User  # noqa: E402
+from aiagents.lib.ids import uuid7  # noqa: E402
+from billing.budgets import month  # noqa: E402
+from billing.models import Budget, BudgetWindow  # noqa: E402
+from chat.models import Conversation, Message  # noqa: E402
+
+
+def people(count: int) -> list[str]:
+    """Users with a key, a budget and this month's window each; the raw keys."""
+    now, zone = timezone.now(), settings.BUDGET_TIME_ZONE
+    made = [User(email=f"bench-{secrets.token_hex(8)}@example.com", password="!") for _ in range(count)]
+    raws = [keys.PREFIX + secrets.token_urlsafe(32) for _ in made]
+    held = [
+        ApiKey(user=user, name="bench", prefix=raw[:12], digest=keys.digest(raw), scopes=["billing", "chat", "read"])
+        for user, raw in zip(made, raws, strict=True)
+    ]
+    budgets = [
+        Budget(scope=Budget.Scope.USER, scope_id=user.id, limit_usd=settings.DEFAULT_USER_MONTHLY_LIMIT, time_zone=zone) for user in made
+    ]
+    starts_at, ends_at = month(zone, now)
+    windows = [BudgetWindow(budget=budget, starts_at=starts_at, ends_at=ends_at) for budget in budgets]
+    for model, rows in ((User, made), (ApiKey, held), (Budget, budgets), (BudgetWindow, windows)):
+        model.objects.bulk_create(rows, batch_size=2000)  # type: ignore[attr-defined]
+    return raws
+
+
+def conversations(raw: str, count: int, messages: int) -> list[str]:
+    """So many conversations of the key's user, each with so many messages."""
+    user = ApiKey.objects.get(digest=keys.digest(raw)).user
+    made = [Conversation(user=user, title=f"Bench {number}") for number in range(count)]
+    Conversation.objects.bulk_create(made, batch_size=1000)
+    rows: list[Message] = []
+    for one in made:
+        above: Message | None = None
+        for number in range(messages):
+            role = Message.Role.ASSISTANT if number % 2 else Message.Role.USER
+            text = f"{number}: rivers carry what bridges cross, and both need somebody who keeps them. " * 3
+            above = Message(id=uuid7(), conversation=one, parent=above, role=role, content=text)
+            if role == Message.Role.ASSISTANT:
+                above.model, above.provider, above.ended_at = "gpt-4o-mini", "openai", timezone.now()
+            rows.append(above)
+        one.leaf = above
+    Message.objects.bulk_create(rows, batch_size=1000)
+    Conversation.objects.bulk_update(made, ["leaf"], batch_size=500)
+    return [str(one.id) for one in made]
+
+
+def main(arguments: list[str]) -> Any:
+    match arguments:
+        case ["people", count]:
+            return people(int(count))
+        case ["conversations", raw, count, messages]:
+            return conversations(raw, int(count), int(messages))
+    raise SystemExit(f"unknown: {arguments}")
+
+
+if __name__ == "__main__":
+    print(json.dumps(main(sys.argv[1:])))

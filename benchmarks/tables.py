@@ -1,0 +1,16 @@
+"""Markdown tables, as the documents take them over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    return "\n".join([*lines, *("| " + " | ".join(str(cell) for cell in row) + " |" for row in rows)])
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """With thousands separated; empty for what was not measured."""
+    return "" if value is None or value != value else f"{value:,.{digits}f}"
