@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
@@ -105,9 +107,14 @@ class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
         raise serializers.ValidationError("There is no such model, or it cannot be used any more.")
 
     def validate_webhook_url(self, value: str) -> str:
+        """What is wrong for sure is said now; what a name resolves to is judged at each delivery."""
         if value:
+            private = settings.WEBHOOK_ALLOW_PRIVATE_ADDRESS
             try:
-                outbound.check_spelling(value, allow_private=settings.WEBHOOK_ALLOW_PRIVATE_ADDRESS)
+                outbound.check_spelling(value, allow_private=private)
+                with suppress(ValueError):  # a name, not an address
+                    if not outbound.may_reach(urlsplit(value).hostname or "", private):
+                        raise outbound.BlockedUrl
             except InvalidRequest as exc:
                 raise serializers.ValidationError(exc.message) from exc
         return value
