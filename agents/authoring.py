@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from uuid import UUID, uuid4
@@ -108,7 +109,7 @@ def _next_version(agent: Agent, user: User, fields: Mapping[str, Any]) -> bool:
 
 
 def _slugs(name: str) -> Iterator[str]:
-    base = slugify(name)[: _SLUG_LENGTH - 8].strip("-_").replace("_", "-") or "agent"
+    base = re.sub(r"[-_]+", "-", slugify(name))[: _SLUG_LENGTH - 8].strip("-") or "agent"
     yield base
     # No counting: a -2 would tell how many there are of others.
     for _ in range(5):

@@ -10,7 +10,13 @@ from aiagents.lib.api import StrictFilterSet
 
 
 class AgentFilter(StrictFilterSet):
-    mine = filters.BooleanFilter(method="by_owner", label="mine: only one's own, or only those that others share")
+    # Not a BooleanFilter: that one takes whatever is neither true nor false for no filter at all.
+    mine = filters.TypedChoiceFilter(
+        choices=[("true", "true"), ("false", "false")],
+        coerce=lambda value: value == "true",
+        method="by_owner",
+        label="true: only one's own; false: only those that others share",
+    )
     visibility = filters.ChoiceFilter(choices=Agent.Visibility.choices)
     slug = filters.CharFilter()
     model = filters.CharFilter(field_name="version__model")

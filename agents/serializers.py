@@ -57,6 +57,12 @@ class GrantSerializer(StrictFieldsMixin, serializers.Serializer):
         help_text="`always`: every call waits for a person. Some tools ask in any case (`needs_approval` in `GET tools`).",
     )
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        # In a PATCH DRF takes each of these for a change of something: but a grant is whole or none.
+        if "name" not in attrs:
+            raise serializers.ValidationError({"name": ["This field is required."]})
+        return {"approval": "never"} | attrs
+
 
 @extend_schema_field({"type": ["string", "null"], "format": "decimal", "examples": ["0.25000000", None]})
 class CostField(serializers.DecimalField):
