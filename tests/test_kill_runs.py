@@ -1,0 +1,199 @@
+"""The web process dies while an agent runs: in a model call, in a tool, while a person is asked. Each run ends, once, and truly."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import anthropic
+import openai
+import pytest
+
+from tests.live import Live, launch
+from tests.test_kill import read_events
+
+pytestmark = pytest.mark.slow
+_TOOL = """
+from agents.models import HttpTool
+HttpTool.objects.create(
+    name="ring_bell", description="rings", method="POST", url="{url}", parameters={{"type": "object", "properties": {{}}}},
+    needs_approval=False, repeatable=False, allow_private_address=True,
+)
+"""
+
+
+@pytest.fixture
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """An installation of its own, with its worker; its key may use agents."""
+    installation = launch(tmp_path_factory.mktemp("mortal-runs"), os.environ.get("PYTEST_XDIST_WORKER", "") + "r")
+    _, installation.key = installation.new_user("runs@example.com", scopes=["chat", "agents", "read"])
+    yield installation
+    installation.close()
+
+
+class Bell(ThreadingHTTPServer):
+    """A service outside that counts what it is asked to do, and answers late."""
+
+    def __init__(self) -> None:
+        self.rung, self.answers = 0, threading.Event()
+        super().__init__(("127.0.0.1", 0), _Ringer)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/ring"
+
+
+class _Ringer(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        self.server.rung += 1  # type: ignore[attr-defined]
+        self.server.answers.wait(60)  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain")
+        self.end_headers()
+        self.wfile.write(b"ding")
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+def agent(live: Live, *tools: tuple[str, str]) -> str:
+    given = [{"name": name, "approval": approval} for name, approval in tools]
+    made = live.call("POST", "/api/v1/agents/", {"name": "Mortal", "model": "gpt-4o-mini", "max_seconds": 120, "tools": given})
+    assert made.status == 201, made.body
+    return made.json["id"]
+
+
+def open_run(live: Live, agent_id: str, text: str) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=30)
+    headers = {"Authorization": f"Bearer {live.key}", "Content-Type": "application/json"}
+    connection.request("POST", f"/api/v1/agents/{agent_id}/run", json.dumps({"input": text, "stream": True}), headers)
+    return connection.getresponse()
+
+
+def run_until(live: Live, run_id: str, *statuses: str, seconds: float = 40) -> dict:
+    deadline = time.monotonic() + seconds
+    while True:
+        run = live.call("GET", f"/api/v1/agents/runs/{run_id}").json
+        if run["status"] in statuses or time.monotonic() > deadline:
+            return run
+        time.sleep(0.3)
+
+
+def books_are_right(live: Live, run_id: str) -> Decimal:
+    """Every hold of it is closed; run = steps = books; and what the whole installation says of its money holds."""
+    deadline = time.monotonic() + 40
+    while True:
+        held = live.query("SELECT count(*) FROM billing_hold WHERE status = 'open'")[0][0]
+        booked = sum(
+            (Decimal(str(row[0])) for row in live.query("SELECT cost_usd FROM billing_usagelog WHERE group_id = %s", run_id)), Decimal(0)
+        )
+        run = live.call("GET", f"/api/v1/agents/runs/{run_id}").json
+        right = not held and Decimal(run["cost_usd"]) == booked == sum((Decimal(step["cost_usd"]) for step in run["steps"]), Decimal(0))
+        if right or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    assert right, (held, booked, run)
+    assert "violation" not in live.manage("invariants").lower()
+    return booked
+
+
+def test_killed_in_a_model_call_the_run_ends_with_its_text_and_is_paid_once(mortal: Live):
+    response = open_run(mortal, agent(mortal), "[[sim:chunks=200,pace=50]] on")
+    events = read_events(response, 40)
+    run_id, seen = events[0][1]["run_id"], "".join(data["text"] for name, data in events if name == "content.delta")
+    time.sleep(1.2)
+    mortal.kill()
+    mortal.start()
+    run = run_until(mortal, run_id, "interrupted")
+    assert run["status"] == "interrupted" and run["error"]["code"] == "interrupted" and run["output"].startswith(seen) and seen
+    assert [step["status"] for step in run["steps"]] == ["cancelled"]
+    assert books_are_right(mortal, run_id) > 0
+    assert mortal.query("SELECT count(*) FROM billing_usagelog WHERE group_id = %s", run_id)[0][0] == 1
+
+
+def test_killed_in_a_tool_the_tool_is_not_repeated_and_nobody_claims_to_know(mortal: Live):
+    bell = Bell()
+    mortal.manage("shell", "-c", _TOOL.format(url=bell.url))
+    response = open_run(mortal, agent(mortal, ("ring_bell", "never")), "[[call ring_bell {}]]")
+    run_id = read_events(response, 1)[0][1]["run_id"]
+    deadline = time.monotonic() + 10
+    while not bell.rung and time.monotonic() < deadline:
+        time.sleep(0.05)
+    mortal.kill()
+    bell.answers.set()
+    mortal.start()
+    run = run_until(mortal, run_id, "interrupted")
+    assert run["status"] == "interrupted"
+    assert [(step["kind"], step["status"], step["error_code"]) for step in run["steps"]] == [
+        ("model", "ok", ""),
+        ("tool", "error", "outcome_unknown"),
+    ]
+    books_are_right(mortal, run_id)
+    time.sleep(2)
+    assert bell.rung == 1
+    bell.shutdown()
+
+
+def test_killed_while_a_person_is_asked_in_a_chat_nothing_waits_for_ever(mortal: Live):
+    connection = http.client.HTTPConnection("127.0.0.1", mortal.port, timeout=30)
+    headers = {"Authorization": f"Bearer {mortal.key}", "Content-Type": "application/json"}
+    body = {"content": "[[call current_time {}]]", "agent_id": agent(mortal, ("current_time", "always"))}
+    connection.request("POST", "/api/v1/chat/stream", json.dumps(body), headers)
+    events = read_events(connection.getresponse(), 2)
+    assert events[1][0] == "tool.call" and events[1][1]["needs_approval"]
+    run_id = events[1][1]["run_id"]
+    assert run_until(mortal, run_id, "waiting_approval", seconds=5)["status"] == "waiting_approval"
+    mortal.kill()
+    mortal.start()
+    run = run_until(mortal, run_id, "interrupted")
+    assert run["status"] == "interrupted" and [step["status"] for step in run["steps"]] == ["ok", "cancelled"]
+    assert mortal.call("POST", f"/api/v1/agents/runs/{run_id}/approve", {}).status == 409
+    books_are_right(mortal, run_id)
+
+
+def test_a_parked_run_outlives_its_process_and_a_worker_goes_on_with_it(mortal: Live):
+    response = open_run(mortal, agent(mortal, ("current_time", "always")), "[[call current_time {}]]")
+    events = read_events(response, 3)
+    run = events[-1][1]
+    assert events[-1][0] == "message.end" and run["status"] == "waiting_approval"
+    mortal.kill()
+    mortal.start()
+    mortal.spawn("worker", "-m", "celery", "-A", "aiagents", "worker", "-Q", "celery", "-P", "solo", "--loglevel", "WARNING")
+    assert mortal.call("POST", f"/api/v1/agents/runs/{run['id']}/approve", {}).status == 200
+    ended = run_until(mortal, run["id"], "succeeded", "failed")
+    assert ended["status"] == "succeeded" and ended["steps"][1]["status"] == "ok" and ended["steps"][1]["decision"] == "approved"
+    assert books_are_right(mortal, run["id"]) > 0
+
+
+def test_the_unchanged_clients_of_both_vendors_talk_to_an_agent(mortal: Live):
+    agent(mortal, ("calculator", "never"))
+    text = '[[call calculator {"expression": "6*7"}]]'
+    with openai.OpenAI(api_key=mortal.key, base_url=mortal.url + "/v1", max_retries=0) as client:
+        answer = client.chat.completions.create(model="agent:mortal", messages=[{"role": "user", "content": text}])
+        assert "= 42" in (answer.choices[0].message.content or "") and not answer.choices[0].message.tool_calls and answer.usage
+        with client.responses.stream(model="agent:mortal", input=text) as events:
+            for _ in events:
+                pass
+            assert "= 42" in events.get_final_response().output_text
+        assert "agent:mortal" in {model.id for model in client.models.list()}
+        with pytest.raises(openai.BadRequestError):
+            client.chat.completions.create(
+                model="agent:mortal",
+                messages=[{"role": "user", "content": text}],
+                tools=[{"type": "function", "function": {"name": "mine"}}],
+            )
+    with anthropic.Anthropic(api_key=mortal.key, base_url=mortal.url, max_retries=0) as client:
+        with client.messages.stream(model="agent:mortal", max_tokens=300, messages=[{"role": "user", "content": text}]) as events:
+            message = events.get_final_message()
+        assert (
+            [block.type for block in message.content] == ["text"]
+            and "= 42" in message.content[0].text
+            and message.stop_reason == "end_turn"
+        )
