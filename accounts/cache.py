@@ -17,9 +17,11 @@ from uuid import UUID
 from weakref import WeakKeyDictionary
 
 import redis
+from django.conf import settings
 from django.db import transaction
 
 from aiagents.lib import valkey
+from aiagents.monitoring import counting
 
 log = logging.getLogger(__name__)
 CHANNEL = "accounts:changed"
@@ -47,19 +49,25 @@ _entries: dict[bytes, _Entry] = {}
 _listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
 _heard_at = float("-inf")
 _changes = 0
+_counts = counting.cache("principals")
 
 
 def get(digest: bytes, subject: str) -> Any:
     """The principal stored under the SHA-256 of a whole credential, or None. `subject` is compared, not trusted."""
-    entry = _entries.get(digest)
+    entry = _entries.get(digest) if settings.CACHE_ENABLED else None
     if entry is None:
+        _counts.misses += 1
         return None
     life = LIFE if time.monotonic() - _heard_at < SILENCE else LIFE_ALONE
     ends = entry.principal.expires_at
     if time.monotonic() - entry.stored_at >= life or (ends is not None and ends <= time.time()):
         _entries.pop(digest, None)
+        _counts.misses += 1
         return None
-    return entry.principal if entry.subject == subject else None
+    if entry.subject != subject:
+        return None
+    _counts.hits += 1
+    return entry.principal
 
 
 def changes() -> int:
@@ -70,7 +78,7 @@ def changes() -> int:
 def put(digest: bytes, subject: str, principal: Cacheable, mark: int) -> None:
     """Remember, unless some change was announced since `mark`: the reading may be older than the change."""
     _start_listening()
-    if mark != _changes:
+    if mark != _changes or not settings.CACHE_ENABLED:
         return
     if len(_entries) >= MAX_ENTRIES:
         for key in list(_entries)[: MAX_ENTRIES // 10]:

@@ -16,6 +16,7 @@ from agents.providers.base import Target
 from agents.providers.errors import NotConfigured
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import Unavailable
+from aiagents.monitoring import counting
 from billing import catalogue
 from billing.catalogue import Catalogue, ModelCard
 
@@ -33,6 +34,7 @@ class _Snapshot:
 _snapshot: _Snapshot | None = None
 _slugs: tuple[_Snapshot, Catalogue, frozenset[str]] | None = None
 _loading = threading.Lock()
+_counts = counting.cache("connections")
 
 
 def invalidate() -> None:
@@ -100,9 +102,10 @@ def _reachable(found: _Snapshot, card: ModelCard) -> bool:
 
 async def _current() -> _Snapshot:
     found = _snapshot
-    if found is not None and time.monotonic() - found.loaded_at < _FRESH_SECONDS:
+    if found is not None and _fresh(found):
+        _counts.hits += 1
         return found
-    if found is not None and _loading.locked():
+    if found is not None and _loading.locked() and settings.CACHE_ENABLED:
         return found  # somebody is fetching the next one
     try:
         return await in_db(_load)
@@ -112,12 +115,17 @@ async def _current() -> _Snapshot:
         return found
 
 
+def _fresh(found: _Snapshot) -> bool:
+    return settings.CACHE_ENABLED and time.monotonic() - found.loaded_at < _FRESH_SECONDS
+
+
 def _load() -> _Snapshot:
     global _snapshot
     with _loading:
         found = _snapshot
-        if found is not None and time.monotonic() - found.loaded_at < _FRESH_SECONDS:
+        if found is not None and _fresh(found):
             return found
+        _counts.misses += 1
         rows = list(ProviderConnection.objects.filter(enabled=True))
         _snapshot = _Snapshot({row.slug: row for row in rows}, {row.kind: row for row in rows if row.is_default}, time.monotonic())
         return _snapshot

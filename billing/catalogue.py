@@ -23,6 +23,7 @@ from django.utils import timezone
 from aiagents.lib import valkey
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import ModelNotFound, Unavailable
+from aiagents.monitoring import counting
 from billing.models import AIModel, ModelPrice
 from billing.pricing import Rates
 
@@ -90,14 +91,16 @@ class _Snapshot:
 
 _snapshot: _Snapshot | None = None
 _loading = threading.Lock()
+_counts = counting.cache("catalogue")
 
 
 async def current() -> Catalogue:
     """The catalogue as it is, at most a second or so old."""
     found = _snapshot
     if found is not None and _unasked(found):
+        _counts.hits += 1
         return found.catalogue
-    if found is not None and _loading.locked():
+    if found is not None and _loading.locked() and settings.CACHE_ENABLED:
         return found.catalogue  # somebody is fetching the next one
     return await in_db(current_sync)
 
@@ -106,6 +109,7 @@ def current_sync() -> Catalogue:
     """`current` for sync code."""
     found = _snapshot
     if found is not None and _unasked(found):
+        _counts.hits += 1
         return found.catalogue
     with _loading:
         found = _snapshot
@@ -136,7 +140,7 @@ def _announce() -> None:
 
 def _unasked(found: _Snapshot) -> bool:
     """Young enough to be used without asking anybody."""
-    return time.monotonic() - found.checked_at < settings.CATALOGUE_CHECK_SECONDS
+    return settings.CACHE_ENABLED and time.monotonic() - found.checked_at < settings.CATALOGUE_CHECK_SECONDS
 
 
 def _refreshed(found: _Snapshot | None) -> Catalogue:
@@ -144,13 +148,16 @@ def _refreshed(found: _Snapshot | None) -> Catalogue:
     version = _version()
     now = time.monotonic()
     if (
-        found is not None
+        settings.CACHE_ENABLED
+        and found is not None
         and version == found.version
         and now - found.loaded_at < settings.CATALOGUE_RELOAD_SECONDS
         and _valid(found.catalogue)
     ):
         found.checked_at = now
+        _counts.hits += 1
         return found.catalogue
+    _counts.misses += 1
     try:
         catalogue = load()
     except (DatabaseError, Unavailable):

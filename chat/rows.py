@@ -18,10 +18,10 @@ from accounts.models import User
 from agents.definitions import Definition
 from aiagents.lib.errors import Conflict, RateLimited
 from billing.models import UsageLog
-from chat import partners
+from chat import partners, spoken
 from chat.asks import Ask
 from chat.models import Conversation, Message
-from chat.tree import Tree, place, rows_of
+from chat.tree import Tree, place
 
 # A running message whose process has been silent this long is interrupted. Seconds.
 SILENCE_SECONDS = 20
@@ -98,7 +98,8 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | Non
         Conversation.objects.filter(id=conversation.id).update(leaf=answer, updated_at=answer.created_at)
         if with_answer is not None:
             with_answer(answer)
-        branch = [question] if fresh or question.parent_id is None else [*rows_of(Tree(conversation).branch(question.parent_id)), question]
+        above_it = [] if fresh or question.parent_id is None else spoken.branch(Tree(conversation).branch(question.parent_id))
+        branch = [*above_it, question]
     carried = replaced if ask.carry_on and replaced is not None and replaced.content else None
     wants_title = not conversation.title_is_set and len(branch) == 1 and replaced is None
     return Opened(ask, answer, question, branch, carried, wants_title, agent)
@@ -108,7 +109,7 @@ def plan(user: User, ask: Ask) -> tuple[Ask, list[Message], Definition | None]:
     """What `open_turn` would ask with, the branch it would send and who would answer; nothing is saved."""
     conversation, above, _ = place(user.id, ask)
     question = Message(role=Message.Role.USER, content=ask.content, parts=list(ask.parts))
-    branch = rows_of(Tree(conversation).branch(above.id)) if conversation and above else []
+    branch = spoken.branch(Tree(conversation).branch(above.id)) if conversation and above else []
     ask = ask.over(conversation.settings) if conversation else ask
     agent = partners.partner(user, ask)
     return partners.settled(ask, user, agent), [*branch, question], agent

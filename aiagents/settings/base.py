@@ -257,6 +257,8 @@ MAX_FRAME_BYTES = 256 * 1024
 MAX_JSON_DEPTH = 64
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 DRAIN_SECONDS = env.drain_seconds
+# Off: principals, models, connections and messages are read from the database each time.
+CACHE_ENABLED = env.cache_enabled
 
 # --- Money --------------------------------------------------------------------------------------
 BUDGET_TIME_ZONE = env.budget_time_zone

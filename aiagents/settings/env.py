@@ -55,6 +55,7 @@ class Env(BaseSettings):
     login_limit_ip: str = "30/5m"
     login_limit_account: str = "10/5m"
     max_body_bytes: int = Field(12 * 1024 * 1024, description="largest request body")
+    cache_enabled: bool = Field(True, description="remember principals, models, connections and messages between requests")
     drain_seconds: int = Field(20, description="grace for running turns at shutdown")
 
     # Money
