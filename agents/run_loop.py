@@ -153,7 +153,8 @@ class Loop:
         offered = bool(self.request.tools)
         request = replace(self.request, tool_choice="none") if last and offered else self.request
         parted = bool(self.output)
-        self.said, self.since, uses = Said(), len(self.receipts), []
+        uses: list[ToolUse] = []
+        self.said, self.since = Said(), len(self.receipts)
         async with aclosing(calls.stream(request, self._call_context(), self.receipts)) as events:
             while (event := await self.watched.within(anext(events, None))) is not None:
                 match event:
@@ -228,9 +229,9 @@ class Loop:
         asked = [call for call in self.wanted if call.asks]
         if asked:
             await self._wait()
-            async with aclosing(self._run_decided(asked)) as results:
-                async for result in results:
-                    yield result
+            async with aclosing(self._run_decided(asked)) as decided:
+                async for event in decided:
+                    yield event
         self._tell_results()
 
     async def _run_decided(self, asked: list[Wanted]) -> AsyncGenerator[Event, None]:
