@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from agents.tools import html_text
 from agents.tools.base import ToolError
+from aiagents.lib import charsets
 from aiagents.lib.outbound import Answer
 
 # What a page may be, for `Limits.content_types`.
-READABLE = ("text/", "application/json", "application/xml", "application/xhtml+xml", "application/rss+xml", "application/atom+xml")
+READABLE = ("text/", "application/json", "application/xml", "+json", "+xml")
 _HTML = ("text/html", "application/xhtml+xml")
 _META = re.compile(rb"<meta[^>]{1,200}?charset=[\"']?([A-Za-z0-9._:-]{1,40})", re.IGNORECASE)
 # Its own limit is in processor seconds; this one is for a machine that gives it none.
@@ -43,10 +44,7 @@ def _decoded(answer: Answer) -> str:
     named = _META.search(answer.body[:2048])
     if named is None or "charset=" in answer.headers.get("content-type", "").lower():
         return answer.text
-    try:
-        return answer.body.decode(named[1].decode(), "replace")
-    except (LookupError, ValueError):
-        return answer.text
+    return charsets.decode(answer.body, named[1].decode())
 
 
 def _read_alone(html: str, address: str) -> tuple[str, str]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 import socket
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from aiagents.lib import charsets
 from aiagents.lib.addresses import is_public, may_reach, same
 from aiagents.lib.errors import AppError, InvalidRequest
 from aiagents.lib.inflating import Inflater, Malformed
@@ -34,7 +37,9 @@ _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _USER_AGENT = "aiagents/1.0"
 # A resolver that hangs may hold these threads, never those of anybody else.
-_dns = ThreadPoolExecutor(8, thread_name_prefix="dns")
+_dns = ThreadPoolExecutor(32, thread_name_prefix="dns")
+_tls = ssl.create_default_context()
+log = logging.getLogger(__name__)
 
 
 class BlockedUrl(InvalidRequest):
@@ -78,7 +83,7 @@ class Limits:
     max_bytes: int = 2_000_000
     # Followed for GET and HEAD only, each judged anew.
     redirects: int = 5
-    # Prefixes of the media types that are read; empty: all of them.
+    # Media types that are read: how they begin, or with a + how they end; empty: all of them.
     content_types: tuple[str, ...] = ()
 
 
@@ -100,10 +105,7 @@ class Answer:
     def text(self) -> str:
         """The body as text: by the charset that was declared, else UTF-8; what does not fit is replaced."""
         match = re.search(r"charset=[\"']?([A-Za-z0-9._:-]{1,40})", self.headers.get("content-type", ""), re.IGNORECASE)
-        try:
-            return self.body.decode(match[1] if match else "utf-8", "replace")
-        except (LookupError, ValueError):
-            return self.body.decode("utf-8", "replace")
+        return charsets.decode(self.body, match[1] if match else "")
 
 
 async def fetch(
@@ -147,6 +149,10 @@ async def fetch(
                 target = following
     except TimeoutError as exc:
         raise TooSlow(f"The other side did not answer within {limits.seconds:g} seconds.") from exc
+    except BlockedUrl:
+        # The host alone: a path or a query may hold what only the other side should see.
+        log.warning("outbound_blocked", extra={"host": (target.raw_host or "")[:200]})
+        raise
 
 
 def check_url(url: str, *, allow_private: bool = False) -> list[str]:
@@ -255,7 +261,9 @@ async def _session(addresses: list[str], allow_private: bool, limits: Limits) ->
             raise BlockedUrl
         return socket.socket(family, kind, protocol)
 
-    connector = aiohttp.TCPConnector(resolver=_Pinned(addresses), use_dns_cache=False, force_close=True, socket_factory=dial, limit=1)
+    connector = aiohttp.TCPConnector(
+        resolver=_Pinned(addresses), use_dns_cache=False, force_close=True, socket_factory=dial, limit=1, ssl=_tls
+    )
     async with aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -283,11 +291,14 @@ async def _ask(
             if location is not None:
                 return Answer(response.status, str(target), found, b""), location
             kind = found.get("content-type", "").partition(";")[0].strip().lower()
-            if limits.content_types and response.status < 400 and not kind.startswith(limits.content_types):
+            read = response.status >= 400 or not limits.content_types or _is_one_of(kind, limits.content_types)
+            if not read and kind:
                 raise WrongContent
             content, truncated = await _read(response, found.get("content-encoding", ""), limits.max_bytes)
+            if content and not read:  # of no kind at all: only nothing may be that
+                raise WrongContent
             return Answer(response.status, str(target), found, content, truncated), None
-    except BlockedUrl:
+    except AppError:
         raise
     except TimeoutError:  # aiohttp's own are TimeoutErrors as well
         raise
@@ -295,6 +306,10 @@ async def _ask(
         raise OutboundFailed("The other side's answer cannot be read.") from None
     except (aiohttp.ClientError, OSError, ValueError) as exc:
         raise OutboundFailed from exc
+
+
+def _is_one_of(kind: str, accepted: tuple[str, ...]) -> bool:
+    return any(kind.endswith(one) if one.startswith("+") else kind.startswith(one) for one in accepted)
 
 
 async def _read(response: aiohttp.ClientResponse, encoding: str, most: int) -> tuple[bytes, bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -31,7 +32,7 @@ Script = Callable[[Server, bytes, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def serving(script: Script | bytes, host: str = PUBLIC) -> AsyncIterator[Server]:
+async def serving(script: Script | bytes, host: str = PUBLIC, tls: ssl.SSLContext | None = None) -> AsyncIterator[Server]:
     """A server that reads one request of each connection, then does what the script does."""
     found = Server(host)
 
@@ -49,7 +50,7 @@ async def serving(script: Script | bytes, host: str = PUBLIC) -> AsyncIterator[S
         with suppress(ConnectionError):
             writer.close()
 
-    server = await asyncio.start_server(handle, host, 0, limit=1024 * 1024)
+    server = await asyncio.start_server(handle, host, 0, limit=1024 * 1024, ssl=tls)
     found.port = server.sockets[0].getsockname()[1]
     async with server:
         yield found
