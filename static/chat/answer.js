@@ -22,7 +22,7 @@ export function answerView(message, options) {
   const el = h("article", { class: "message answer", data: { id: message.id } }, head, before, markdown.el, waiting, trouble, foot);
   const thinking = reasoning();
   const toolBox = h("div", { class: "tool-box" });
-  let steps = -1;
+  let steps = "";
   let shape = "";
 
   function update() {
@@ -33,8 +33,8 @@ export function answerView(message, options) {
     markdown.show(message.content, !busy);
     waiting.hidden = !busy || Boolean(message.content);
     thinking.update(message, busy);
-    if (message.steps.length !== steps) {
-      steps = message.steps.length;
+    if (`${message.steps.length} ${busy}` !== steps) {
+      steps = `${message.steps.length} ${busy}`;
       fill(toolBox, stepsOf(message.steps, busy));
     }
     // All but the growing text changes rarely: drawn only when it does.
@@ -93,7 +93,14 @@ function troubleOf(message, options) {
   }
   const note = { cancelled: "You stopped this answer.", interrupted: "The answer was interrupted; what was written is kept." }[message.status];
   const cut = message.status === "complete" && message.finish_reason === "length" && "The answer reached its length limit.";
+  const limit = message.status === "complete" && LIMITS[message.finish_reason];
   const filtered = message.status === "complete" && message.finish_reason === "content_filter" && "The vendor's filter ended this answer.";
-  if (!note && !cut && !filtered) return null;
-  return add(h("div", { class: "note" }), [h("span", {}, note || cut || filtered), ...buttons]);
+  if (!note && !cut && !filtered && !limit) return null;
+  return add(h("div", { class: "note" }), [h("span", {}, note || cut || filtered || limit), ...buttons]);
 }
+
+const LIMITS = {
+  max_steps: "The agent had no steps left and answered with what it had.",
+  max_cost: "The agent reached the money that one run may cost.",
+  max_seconds: "The agent reached the time that one run may take.",
+};

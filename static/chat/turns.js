@@ -94,7 +94,7 @@ const APPLY = {
     message.status = "streaming";
     message.reasoning += data.text;
   },
-  "tool.call": (message, data) => message.steps.push({ type: "tool.call", ...pick(data, ["call_id", "name", "arguments"]) }),
+  "tool.call": (message, data) => message.steps.push({ type: "tool.call", ...pick(data, ["call_id", "name", "arguments", "needs_approval", "run_id"]) }),
   "tool.result": (message, data) => message.steps.push({ type: "tool.result", ...pick(data, ["call_id", "name", "status", "output", "latency_ms"]) }),
   "message.end": (message, data) => {
     const { seq, fallbacks, siblings, id } = message;
