@@ -91,6 +91,8 @@ class Message(models.Model):
     metadata = models.JSONField(default=dict, blank=True)
     # Last event written to the row (partial text included) and when its process last said that it lives.
     last_seq = models.PositiveIntegerField(default=0)
+    # Whose turn writes it: for counting the running ones without looking through a person's conversations.
+    writer_for = models.UUIDField(null=True, blank=True, editable=False)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -101,6 +103,7 @@ class Message(models.Model):
         indexes = [
             models.Index(fields=["conversation", "id"]),
             models.Index(fields=["heartbeat_at"], name="message_running", condition=Q(status__in=["pending", "streaming"])),
+            models.Index(fields=["writer_for"], name="message_running_for", condition=Q(status__in=["pending", "streaming"])),
         ]
 
     def __str__(self) -> str:

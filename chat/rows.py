@@ -67,7 +67,7 @@ class Written:
 def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | None = None) -> Opened:
     """Save the question and the empty answer and move the conversation to them, all or nothing (`with_answer` too)."""
     with transaction.atomic():
-        running = Message.objects.filter(status__in=Message.RUNNING, conversation__user_id=user.id).count()
+        running = Message.objects.filter(status__in=Message.RUNNING, writer_for=user.id).count()
         if running >= settings.MAX_CONCURRENT_TURNS_PER_USER:
             raise RateLimited("Too many answers are being written for you; wait for one to end.", code="too_many_turns", retry_after=2)
         conversation, above, question = place(user.id, ask)
@@ -92,6 +92,7 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | Non
             question.parts, question.metadata = list(ask.parts), ask.metadata
             new.append(question)
         answer = Message(conversation=conversation, parent=question, role=Message.Role.ASSISTANT, status=Message.Status.PENDING)
+        answer.writer_for = user.id
         answer.options, answer.heartbeat_at = partners.options(wish if agent else ask, agent), Now()
         Message.objects.bulk_create([*new, answer])
         answer.heartbeat_at = None  # the database knows it
