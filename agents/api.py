@@ -22,12 +22,15 @@ from agents.models import Agent, AgentVersion
 from agents.serializers import AgentSerializer, ToolSerializer, VersionSerializer
 from agents.tools import registry
 from aiagents.lib.api import CursorPagination, IdempotentMixin
+from aiagents.lib.errors import InvalidRequest
 
 
 @extend_schema(tags=["agents"])
 @extend_schema_view(
-    list=extend_schema(description="The user's own agents and those that others share, newest first."),
-    retrieve=extend_schema(description="One agent. Whoever may run it sees its definition; what its tools know stays secret."),
+    list=extend_schema(operation_id="agents_list", description="The user's own agents and those that others share, newest first."),
+    retrieve=extend_schema(
+        operation_id="agents_retrieve", description="One agent. Whoever may run it sees its definition; what its tools know stays secret."
+    ),
 )
 class AgentViewSet(IdempotentMixin, viewsets.GenericViewSet):  # type: ignore[misc]  # DRF's stubs want wider signatures
     serializer_class = AgentSerializer
@@ -53,25 +56,25 @@ class AgentViewSet(IdempotentMixin, viewsets.GenericViewSet):  # type: ignore[mi
     def retrieve(self, request: Request, pk: UUID) -> Response:
         return Response(self.get_serializer(self.get_object()).data)
 
-    @extend_schema(responses={201: AgentSerializer}, examples=examples.CREATE)
+    @extend_schema(operation_id="agents_create", responses={201: AgentSerializer}, examples=examples.CREATE)
     def create(self, request: Request) -> Response:
         """Make an agent. Its definition becomes version 1; it is private unless `visibility` says otherwise."""
         agent = authoring.create(self.me, self._valid(request), ip=Origin.of(request).ip)
         return Response(self.get_serializer(agent).data, status.HTTP_201_CREATED)
 
-    @extend_schema(responses=AgentSerializer, examples=examples.CREATE)
+    @extend_schema(operation_id="agents_update", responses=AgentSerializer, examples=examples.CREATE)
     def update(self, request: Request, pk: UUID) -> Response:
         """Replace the definition: what is not given becomes its default. The slug and the visibility stay where they are not given."""
         agent = authoring.own(self.me, pk)
         return self._changed(request, pk, self._valid(request, agent))
 
-    @extend_schema(responses=AgentSerializer, examples=examples.CHANGE)
+    @extend_schema(operation_id="agents_partial_update", responses=AgentSerializer, examples=examples.CHANGE)
     def partial_update(self, request: Request, pk: UUID) -> Response:
         """Change what is given; `parameters` and `tools` as a whole. A change of the definition makes a new version."""
         agent = authoring.own(self.me, pk)
         return self._changed(request, pk, self._valid(request, agent, partial=True))
 
-    @extend_schema(responses={204: None})
+    @extend_schema(operation_id="agents_destroy", responses={204: None})
     def destroy(self, request: Request, pk: UUID) -> Response:
         """Delete the agent. Its runs and their costs stay; nobody can run it again."""
         authoring.delete(self.me, pk, ip=Origin.of(request).ip)
@@ -132,5 +135,7 @@ class ToolList(GenericAPIView):
     def get(self, request: Request) -> Response:
         """The tools an agent may be given now: those of the product and those that staff have made. All of them on one page."""
         kind = request.query_params.get("kind")
+        if kind not in (None, "builtin", "http"):
+            raise InvalidRequest("kind is builtin or http.", param="kind")
         found = [tool for tool in registry.catalogue_sync() if not kind or tool.kind == kind]
         return Response({"next": None, "previous": None, "results": ToolSerializer(found, many=True).data})

@@ -64,7 +64,7 @@ class GrantSerializer(StrictFieldsMixin, serializers.Serializer):
         return {"approval": "never"} | attrs
 
 
-@extend_schema_field({"type": ["string", "null"], "format": "decimal", "examples": ["0.25000000", None]})
+@extend_schema_field({"type": "string", "format": "decimal", "examples": ["0.25000000"]})
 class CostField(serializers.DecimalField):
     """USD above 0, as a decimal string."""
 

@@ -347,6 +347,7 @@ def test_the_tools_are_listed_without_what_staff_keep_secret(mine):
     }  # fmt: skip
     assert "planted" not in json.dumps(found)
     assert [tool["name"] for tool in mine.get(API + "tools?kind=http").json()["results"]] == ["ticket"]
+    assert mine.get(API + "tools?kind=mcp").status_code == 400
 
 
 @pytest.mark.django_db(transaction=True)

@@ -22,7 +22,7 @@ from aiagents.lib import jsonio
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import AppError, InvalidRequest
 
-__all__ = ["Tool", "ToolContext", "ToolError", "call", "catalogue_sync", "for_display", "tools_for"]
+__all__ = ["Tool", "ToolContext", "ToolError", "call", "catalogue_sync", "for_display", "tools_for", "tools_for_sync", "wrong_with"]
 logger = logging.getLogger(__name__)
 assert _builtin  # imported for what it registers
 _MARK = "untrusted-data-"
