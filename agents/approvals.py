@@ -97,7 +97,7 @@ def go_on(run: AgentRun) -> None:
     if any(taken) or (run.task_id is not None and taken):
         return
     try:
-        current_app.send_task(RESUME, [str(run.id)])
+        current_app.send_task(RESUME, [str(run.id)], retry=False)
     except Exception:  # whatever Celery's transport raises while the broker is away: the sweeper sends it again
         logger.warning("resumption_not_sent", extra={"run_id": str(run.id)}, exc_info=True)
 

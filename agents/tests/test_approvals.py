@@ -31,7 +31,7 @@ ASKED = '[[call probe {"word": "a"}]][[call careful {"word": "b"}]]'
 def sent(monkeypatch) -> list[UUID]:
     """The runs that are handed to a worker, without the worker."""
     found: list[UUID] = []
-    monkeypatch.setattr(approvals.current_app, "send_task", lambda name, args: found.append(UUID(args[0])))
+    monkeypatch.setattr(approvals.current_app, "send_task", lambda name, args, **_: found.append(UUID(args[0])))
     return found
 
 
@@ -271,7 +271,7 @@ def db_threads(settings):
 def test_of_many_who_decide_at_once_one_word_holds_and_the_call_runs_at_most_once(db_threads, context, vendor, caller, monkeypatch):
     """Real threads, real transactions: twenty words at once, in ten rounds, each resumed by two workers at once."""
     sent: list[UUID] = []
-    monkeypatch.setattr(approvals.current_app, "send_task", lambda name, args: sent.append(UUID(args[0])))
+    monkeypatch.setattr(approvals.current_app, "send_task", lambda name, args, **_: sent.append(UUID(args[0])))
 
     async def word(run_id: UUID, approve: bool) -> bool:
         try:

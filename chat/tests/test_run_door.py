@@ -33,7 +33,7 @@ def sums(user, models) -> Agent:
 @pytest.fixture
 def sent(monkeypatch) -> list[str]:
     found: list[str] = []
-    monkeypatch.setattr(approvals.current_app, "send_task", lambda name, args: found.append(args[0]))
+    monkeypatch.setattr(approvals.current_app, "send_task", lambda name, args, **_: found.append(args[0]))
     return found
 
 
