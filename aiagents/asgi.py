@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aiagents.settings")
 
@@ -20,8 +21,11 @@ django: Any = get_asgi_application()  # loads the apps, which the imports below 
 from agents import providers  # noqa: E402
 from aiagents import sockets  # noqa: E402
 from aiagents.lib import draining  # noqa: E402
+from aiagents.lib.access import log_socket  # noqa: E402
 from aiagents.lib.close_codes import SHUTTING_DOWN  # noqa: E402
 from aiagents.lib.context import accept_request_id  # noqa: E402
+from aiagents.lib.headers import read  # noqa: E402
+from aiagents.lib.netaddr import client_ip  # noqa: E402
 from aiagents.monitoring import counting, sharing  # noqa: E402
 from chat import house  # noqa: E402
 from chat.routing import websocket_application  # noqa: E402
@@ -49,13 +53,21 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             await send({"type": "websocket.accept"})
             await send({"type": "websocket.close", "code": SHUTTING_DOWN})
         else:
-            counting.open_sockets += 1
-            try:
-                await websocket_application(scope, receive, send)
-            finally:
-                counting.open_sockets -= 1
+            await _socket(scope, receive, send)
     elif kind == "lifespan":
         await _lifespan(receive, send)
+
+
+async def _socket(scope: Scope, receive: Receive, send: Send) -> None:
+    """One WebSocket from handshake to close; its application sets the ids that stand on the line of the log."""
+    begun = time.monotonic()
+    counting.open_sockets += 1
+    try:
+        await websocket_application(scope, receive, send)
+    finally:
+        counting.open_sockets -= 1
+        headers = {"x-forwarded-for": read(scope["headers"]).get("x-forwarded-for", "")}
+        log_socket(scope["path"], time.monotonic() - begun, client_ip((scope.get("client") or ("",))[0] or "", headers))
 
 
 async def _answer(send: Send, status: int, body: bytes, request_id: str) -> None:

@@ -20,8 +20,8 @@ from billing.exact import exact_sum
 from billing.models import Hold, UsageLog
 from chat import registry
 
-# A vendor with so many outcomes of which so large a share failed is not well, though no breaker may be open.
-LEAST_SAMPLES, BAD_SHARE = 5, 0.5
+# A vendor of whose calls of the last minute so large a share failed is not well, though no breaker may be open.
+BAD_SHARE = 0.5
 SPEND_SECONDS = 5.0
 
 
@@ -39,7 +39,7 @@ def _vendor(key: str, seen: Any, cards: Any) -> dict[str, Any]:
     models = {slug: seen[slug] for slug, card in cards.items() if slug in seen and breakers.connection_key(card) == key}
     shut = sorted(slug for slug, one in models.items() if one.state == "open")
     samples = sum(one.samples for one in models.values())
-    worst = max((one.error_rate for one in models.values() if one.samples >= LEAST_SAMPLES), default=0.0)
+    worst = max((one.error_rate for one in models.values()), default=0.0)
     first_tokens = [one.ttft_ms for one in models.values() if one.ttft_ms is not None]
     refused = key in seen and seen[key].state == "open"
     if refused or (models and len(shut) == len(models)):

@@ -18,7 +18,7 @@ from accounts.authentication import Principal, authenticate, authenticate_ticket
 from accounts.permissions import require_scope
 from aiagents.lib import jsonio
 from aiagents.lib.close_codes import AUTH_TIMED_OUT, NOT_AUTHENTICATED, SHUTTING_DOWN, TOO_LARGE, TOO_MANY
-from aiagents.lib.context import accept_request_id
+from aiagents.lib.context import accept_request_id, user_id
 from aiagents.lib.errors import AppError, InvalidRequest, NotAuthenticated, RateLimited
 from chat import asks, origins, rights, turns
 from chat.limits import count_request
@@ -84,6 +84,7 @@ class ChatConsumer(AsyncConsumer):
     async def _converse(self) -> None:
         """From the handshake to the client's leaving."""
         principal = self.principal = await self._sign_in()
+        user_id.set(str(principal.user_id))  # on every log line of this socket and of what it starts
         if _sockets[principal.user_id] >= MOST_SOCKETS_PER_USER:
             raise Closing(TOO_MANY)
         self.counted = principal.user_id

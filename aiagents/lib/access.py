@@ -19,3 +19,8 @@ def log_access(method: str, path: str, status: int, seconds: float, size: int, i
     if ended:
         fields["ended"] = ended
     log.log(level, "request", extra={"fields": fields})
+
+
+def log_socket(path: str, seconds: float, ip: str) -> None:
+    """The same for a WebSocket, once it is closed."""
+    log.info("socket", extra={"fields": {"path": path[:500], "seconds": round(seconds, 1), "ip": ip}})

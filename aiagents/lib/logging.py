@@ -17,7 +17,7 @@ import orjson
 import structlog
 
 from aiagents.lib import context, redact
-from aiagents.lib.logfile import SharedFileHandler
+from aiagents.lib.logfile import KEPT, MAX_BYTES, SharedFileHandler
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
@@ -110,12 +110,12 @@ class QuietStreamHandler(logging.StreamHandler):
 
 
 def configure(options: dict[str, Any]) -> None:
-    """Set up logging; `options` are `level`, `format` ("json" or "console") and `file` (path or empty)."""
+    """Set up logging; `options` are `level`, `format` ("json" or "console"), `file` (path or empty), `file_bytes` and `files_kept`."""
     logging.raiseExceptions = False
     formatter = ConsoleFormatter() if options.get("format") == "console" else JSONFormatter()
     handlers: list[logging.Handler] = [QuietStreamHandler()]
     if options.get("file"):
-        handlers.append(SharedFileHandler(options["file"]))
+        handlers.append(SharedFileHandler(options["file"], options.get("file_bytes", MAX_BYTES), options.get("files_kept", KEPT)))
     root = logging.getLogger()
     for old in [handler for handler in root.handlers if isinstance(handler, QuietStreamHandler | SharedFileHandler)]:
         root.removeHandler(old)

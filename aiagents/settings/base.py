@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from celery.schedules import crontab
+from csp.constants import NONCE
 from django.core.exceptions import ImproperlyConfigured
 from kombu import Queue
 
@@ -52,8 +53,8 @@ TRUSTED_PROXIES = env.trusted_proxies
 
 INSTALLED_APPS = [
     "daphne",
-    "unfold",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "aiagents.admin_apps.OfficeConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -325,6 +326,26 @@ SPECTACULAR_SETTINGS = {
 
 # --- Pages and headers --------------------------------------------------------------------------
 LANGUAGE_CODE, TIME_ZONE, USE_I18N, USE_TZ = "en-us", "UTC", True, True
+FORMAT_MODULE_PATH = ["aiagents.formats"]
+# The back office's theme; what is named by a path is asked for each page (aiagents/dashboards/navigation.py).
+UNFOLD = {
+    "SITE_TITLE": "aiagents",
+    "SITE_HEADER": "aiagents",
+    "SITE_SUBHEADER": "Back office",
+    "SITE_SYMBOL": "hub",
+    "SITE_URL": "/",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "aiagents.dashboards.navigation.icon"}],
+    "ENVIRONMENT": "aiagents.dashboards.navigation.environment",
+    "STYLES": ["aiagents.dashboards.navigation.style"],
+    "BORDER_RADIUS": "8px",
+    "COLORS": {
+        "primary": {
+            "50": "#eef1ff", "100": "#e0e5fe", "200": "#c7cffc", "300": "#a5b0f8", "400": "#8089f1", "500": "#6069e8", "600": "#3f51d8",
+            "700": "#3743b5", "800": "#303a91", "900": "#2c3574", "950": "#1b2046",
+        },
+    },
+    "SIDEBAR": {"show_search": True, "show_all_applications": False, "navigation": "aiagents.dashboards.navigation.groups"},
+}
 STATIC_URL, STATIC_ROOT = "static/", DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
@@ -345,7 +366,8 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
-        "script-src": ["'self'"],
+        # A nonce goes into the header of those pages only that use one.
+        "script-src": ["'self'", NONCE],
         "style-src": ["'self'"],
         "img-src": ["'self'", "data:"],
         "connect-src": ["'self'"],
@@ -361,7 +383,9 @@ os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(DATA_DIR / "metrics"))
 METRICS_TOKEN = env.metrics_token.get_secret_value() if env.metrics_token else ""
 LOG_LEVEL, LOG_FORMAT, LOG_FILE = env.log_level, env.log_format, env.log_file
 LOGGING_CONFIG = "aiagents.lib.logging.configure"
-LOGGING: dict = {"level": LOG_LEVEL, "format": LOG_FORMAT, "file": LOG_FILE}
+LOGGING: dict = {
+    "level": LOG_LEVEL, "format": LOG_FORMAT, "file": LOG_FILE, "file_bytes": env.log_file_bytes, "files_kept": env.log_files_kept
+}  # fmt: skip
 
 for folder in (os.environ["PROMETHEUS_MULTIPROC_DIR"], STATIC_ROOT):
     Path(folder).mkdir(parents=True, exist_ok=True)

@@ -95,6 +95,8 @@ class Env(BaseSettings):
     log_level: str = "INFO"
     log_format: str = Field("json", description="json or console")
     log_file: str = Field("", description="rotating file beside the console; empty: none")
+    log_file_bytes: int = Field(20 * 1024 * 1024, description="size at which the file is rotated")
+    log_files_kept: int = Field(5, description="rotated files that are kept")
     metrics_token: SecretStr | None = Field(None, description="bearer token that /metrics asks for; unset: open")
 
     @field_validator(

@@ -163,3 +163,49 @@ def test_the_documents_are_served_without_another_host(client):
     assert "swagger" in page.lower()
     assert "https://" not in page.replace("https://github.com", "")
     assert client.get("/api/schema/").status_code == 200
+
+
+# --- vendors --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def breakers(db):
+    from io import StringIO
+
+    from django.core.management import call_command
+
+    from agents import health as found
+    from billing import catalogue
+
+    call_command("catalogue", "load", stdout=StringIO())
+    catalogue.invalidate()
+    found.reset()
+    yield found
+    found.reset()
+
+
+def vendors(client) -> dict:
+    code, body = ready(client)
+    assert code == 200, "a vendor that is down takes no process out of the balancer"
+    return body["checks"]["providers"]
+
+
+def test_each_vendor_stands_there_with_its_recent_outcomes(client, breakers):
+    from agents.providers.errors import ProviderAuthFailed, ProviderUnavailable
+
+    breakers.record("gpt-4o-mini", "@openai", ok=True, ttft_ms=200, output_tokens=50, seconds=1)
+    found = vendors(client)
+    assert found["status"] == "ok"
+    assert found["vendors"]["openai"] | {"simulated": False} == {
+        "status": "ok", "latency_ms": 200, "error_rate": 0.0, "samples": 1, "open": [], "simulated": False,
+    }  # fmt: skip
+    assert found["vendors"]["anthropic"]["status"] == found["vendors"]["google"]["status"] == "idle"
+
+    for _ in range(5):
+        breakers.record("gpt-4o", "@openai", ok=False, error=ProviderUnavailable())
+    found = vendors(client)
+    assert found["status"] == found["vendors"]["openai"]["status"] == "degraded"
+    assert found["vendors"]["openai"]["open"] == ["gpt-4o"]
+
+    breakers.record("gemini-2.5-flash", "@google", ok=False, error=ProviderAuthFailed())
+    assert vendors(client)["vendors"]["google"]["status"] == "down"
