@@ -21,7 +21,7 @@ from agents.tests.runs import Probe, adds_up, agent, calls_of, drain, results_of
 from agents.tests.test_calls import exact
 from aiagents.lib import db
 from aiagents.lib.db import in_db
-from aiagents.lib.errors import Conflict, NotFound
+from aiagents.lib.errors import Conflict, NotFound, Unavailable
 
 THREADS = 8
 ASKED = '[[call probe {"word": "a"}]][[call careful {"word": "b"}]]'
@@ -300,3 +300,46 @@ def test_of_many_who_decide_at_once_one_word_holds_and_the_call_runs_at_most_onc
         async_to_sync(one)(number)
     assert len(sent) == len(set(sent)) == 10, "each run was handed on once"
     adds_up()
+
+
+async def test_a_process_that_was_thought_dead_writes_nothing_more(context, vendor, settings):
+    settings.PROGRESS_INTERVAL_SECONDS, settings.AGENT_SILENCE_SECONDS = 60, -1
+    with Probe(seconds=0.5) as probe:
+        async with vendor() as sim:
+            task = asyncio.create_task(drain(ask("[[call probe {}]]"), context(), agent("probe")))
+            while not probe.running:
+                await asyncio.sleep(0.01)
+            assert await in_db(run_sweeping.sweep) == 1
+            given_up = [(step.status, step.error_code, step.output) for step in await in_db(steps_of, await in_db(the_run))]
+            with pytest.raises(runner.RunEnded):
+                await task
+            assert len(sim.requests) == 1
+    run = await in_db(the_run)
+    assert run.status == "interrupted" and given_up[1] == ("error", "outcome_unknown", "")
+    assert [(step.status, step.error_code, step.output) for step in await in_db(steps_of, run)] == given_up
+    await in_db(adds_up)
+    await in_db(exact)
+
+
+async def test_a_database_that_is_away_for_a_moment_costs_the_run_nothing(context, vendor, monkeypatch):
+    """Every write fails once before it is made, and once after it: the repetition changes nothing."""
+    real, tries = run_store.in_db, {"before": 0, "after": 0}
+
+    async def shaky(function, *args, **kwargs):
+        tries["before"] += 1
+        if tries["before"] % 3 == 1:
+            raise Unavailable
+        answer = await real(function, *args, **kwargs)
+        if tries["before"] % 3 == 2:
+            raise Unavailable
+        return answer
+
+    monkeypatch.setattr(run_store, "in_db", shaky)
+    monkeypatch.setattr(run_store, "_RETRY_EVERY", 0.01)
+    with Probe() as probe:
+        async with vendor():
+            events = await drain(ask('[[call probe {"word": "a"}]][[then]][[call probe {"word": "b"}]]'), context(), agent("probe"))
+    run = await in_db(the_run)
+    assert run.status == "succeeded" and probe.calls == ["a", "b"] and len(results_of(events)) == 2 and tries["before"] > 10
+    await in_db(adds_up)
+    await in_db(exact)
