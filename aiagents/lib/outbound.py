@@ -1,7 +1,7 @@
 """One guard for every address that a person or a model may choose: tools, webhooks, MCP, base URLs.
 
 `fetch` makes the request; `check_url` is the same judgement without one. What is judged is what a name resolves to, never
-its spelling, and the connection goes to the judged address and to nothing else (addresses.py has the list).
+its spelling, and the connection goes to the judged address and to nothing else (destinations.py, addresses.py).
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,11 +22,24 @@ from yarl import URL
 
 from aiagents.lib import charsets
 from aiagents.lib.addresses import is_public, may_reach, same
+from aiagents.lib.destinations import BlockedUrl, Unresolvable, check_spelling, check_url, joined, judged, parse
 from aiagents.lib.errors import AppError, InvalidRequest
 from aiagents.lib.inflating import Inflater, Malformed
 
-__all__ = ["Answer", "BlockedUrl", "Limits", "OutboundFailed", "TooSlow", "check_url", "fetch", "is_public", "may_reach"]
-_MOST_URL = 8000
+__all__ = [
+    "Answer",
+    "BlockedUrl",
+    "Limits",
+    "OutboundFailed",
+    "TooSlow",
+    "Unresolvable",
+    "WrongContent",
+    "check_spelling",
+    "check_url",
+    "fetch",
+    "is_public",
+    "may_reach",
+]
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # What may follow a redirect to another origin; everything else might be a secret.
@@ -36,22 +48,8 @@ _HARMLESS = frozenset({"accept", "accept-language", "user-agent"})
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "accept-encoding"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _USER_AGENT = "aiagents/1.0"
-# A resolver that hangs may hold these threads, never those of anybody else.
-_dns = ThreadPoolExecutor(32, thread_name_prefix="dns")
 _tls = ssl.create_default_context()
 log = logging.getLogger(__name__)
-
-
-class BlockedUrl(InvalidRequest):
-    code = "blocked_url"
-    message = "This address may not be reached from here."
-
-
-class Unresolvable(BlockedUrl):
-    """The name has no address now, which may change."""
-
-    retryable = True
-    message = "The host's name cannot be resolved."
 
 
 class OutboundFailed(AppError):
@@ -126,26 +124,26 @@ async def fetch(
         raise InvalidRequest("This method is not allowed.")
     limits = limits or Limits()
     given = _checked(headers or {})
-    target = _parse(url, allow_private)
+    target = parse(url, allow_private)
     left = limits.redirects if method in ("GET", "HEAD") else 0
     follows = left > 0
     try:
         async with asyncio.timeout(limits.seconds):
             while True:
-                addresses = await _judged(target, allow_private)
+                addresses = await judged(target, allow_private)
                 answer, location = await _ask(method, target, addresses, given, body, limits, allow_private, follows)
                 if location is None:
                     return answer
                 if not left:
                     raise OutboundFailed("The other side redirects too often.", code="too_many_redirects")
                 left -= 1
-                following = _joined(target, location, allow_private)
+                following = joined(target, location, allow_private)
                 if following.origin() != target.origin():
                     given = {name: value for name, value in given.items() if name in _HARMLESS}
                 if following.raw_host != target.raw_host:
                     # The one host was vouched for, not those that it names.
                     allow_private = False
-                    following = _parse(str(following), False)
+                    following = parse(str(following), False)
                 target = following
     except TimeoutError as exc:
         raise TooSlow(f"The other side did not answer within {limits.seconds:g} seconds.") from exc
@@ -153,72 +151,6 @@ async def fetch(
         # The host alone: a path or a query may hold what only the other side should see.
         log.warning("outbound_blocked", extra={"host": (target.raw_host or "")[:200]})
         raise
-
-
-def check_url(url: str, *, allow_private: bool = False) -> list[str]:
-    """The addresses to which the URL's host resolves, all of them allowed; BlockedUrl otherwise. Blocks on DNS.
-
-    Whoever connects must connect to one of these, not resolve again: a name may answer differently the second time.
-    """
-    target = _parse(url, allow_private)
-    return _allowed(_resolve(target.raw_host or "", target.port or 443), allow_private)
-
-
-def check_spelling(url: str, *, allow_private: bool = False) -> None:
-    """BlockedUrl for what no resolver could make right: scheme, user name, port, control characters. Asks nobody."""
-    _parse(url, allow_private)
-
-
-def _parse(url: str, allow_private: bool) -> URL:
-    """One parser for judging and for connecting: two could disagree about where the host ends."""
-    if len(url) > _MOST_URL:
-        raise BlockedUrl(f"A URL has at most {_MOST_URL} characters.")
-    if any(ord(char) <= 32 or char == "\\" or ord(char) == 127 for char in url):
-        raise BlockedUrl("A URL may not contain spaces, backslashes or control characters.")
-    try:
-        found = URL(url)
-        port = found.explicit_port
-        host = found.raw_host
-    except (ValueError, UnicodeError):
-        raise BlockedUrl("This is not a valid URL.") from None
-    if found.scheme not in ("http", "https") or not host:
-        raise BlockedUrl("Only http:// and https:// URLs with a host are allowed.")
-    if found.raw_user is not None or found.raw_password is not None or "@" in found.raw_authority:
-        raise BlockedUrl("A URL may not carry a user name or password.")
-    if port is not None and (port == 0 or (port < 1024 and port not in (80, 443) and not allow_private)):
-        raise BlockedUrl("This port may not be used.")
-    return found.with_fragment(None)
-
-
-def _joined(base: URL, location: str, allow_private: bool) -> URL:
-    wrong = BlockedUrl("The other side redirects to something that is not a URL.")
-    if any(ord(char) <= 32 or char == "\\" or ord(char) == 127 for char in location) or len(location) > _MOST_URL:
-        raise wrong
-    try:
-        joined = str(base.join(URL(location)))
-    except (ValueError, UnicodeError):
-        raise wrong from None
-    return _parse(joined, allow_private)
-
-
-async def _judged(target: URL, allow_private: bool) -> list[str]:
-    loop = asyncio.get_running_loop()
-    return _allowed(await loop.run_in_executor(_dns, _resolve, target.raw_host or "", target.port or 443), allow_private)
-
-
-def _resolve(host: str, port: int) -> list[str]:
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError):
-        raise Unresolvable from None
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
-
-
-def _allowed(addresses: list[str], allow_private: bool) -> list[str]:
-    # One private address among public ones is no mistake that we would help with.
-    if not addresses or not all(may_reach(address, allow_private) for address in addresses):
-        raise BlockedUrl
-    return addresses
 
 
 def _checked(headers: Mapping[str, str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import zlib
 
 import pytest
 
-from aiagents.lib import addresses, outbound
+from aiagents.lib import addresses, destinations, outbound
 from aiagents.lib.errors import AppError, InvalidRequest
 from aiagents.lib.outbound import BlockedUrl, Limits, OutboundFailed, TooSlow, fetch
 from aiagents.lib.tests.elsewhere import PUBLIC, Names, Server, redirect, reply, serving
@@ -125,7 +125,7 @@ async def test_a_name_that_answers_differently_the_second_time_gains_nothing(nam
 
 
 async def test_a_look_up_that_hangs_is_given_up(monkeypatch):
-    monkeypatch.setattr(outbound, "_resolve", lambda host, port: time.sleep(1.5) or [PUBLIC])
+    monkeypatch.setattr(destinations, "_resolve", lambda host, port: time.sleep(1.5) or [PUBLIC])
     begun = time.monotonic()
     with pytest.raises(TooSlow):
         await fetch("GET", "http://slow.example/", limits=Limits(seconds=0.2))
