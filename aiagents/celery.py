@@ -9,6 +9,7 @@ import os
 from typing import Any
 
 from celery import Celery, signals
+from django.conf import settings
 
 from aiagents.lib import context
 
@@ -22,6 +23,13 @@ HEADER = "aiagents_request_id"
 @signals.setup_logging.connect
 def _keep_logging(**_: Any) -> None:
     """A receiver is all it takes: Celery then leaves logging as Django's settings made it."""
+
+
+@signals.worker_init.connect
+def _no_pool(**_: Any) -> None:
+    """A worker's threads keep a connection each. Celery closes a pool after every task, under those who still use it."""
+    for database in settings.DATABASES.values():
+        database.get("OPTIONS", {}).pop("pool", None)
 
 
 @signals.before_task_publish.connect

@@ -280,8 +280,7 @@ TASK_MIN_INTERVAL_SECONDS = 60
 TASK_MAX_SECONDS = 3600
 # A queued run whose message was lost is sent again after this long.
 TASK_REQUEUE_SECONDS = 30
-# What running runs get to end by themselves when their worker is told to stop.
-TASK_DRAIN_SECONDS = 20
+TASK_DRAIN_SECONDS = env.task_drain_seconds
 WEBHOOK_TIMEOUT_SECONDS = 10
 WEBHOOK_ALLOW_PRIVATE_ADDRESS = env.webhook_allow_private_address
 

@@ -89,6 +89,7 @@ class Env(BaseSettings):
     tasks_per_user: int = Field(500, description="tasks that one user may have")
     task_runs_per_user: int = Field(20, description="runs of one user's tasks at the same time; more wait")
     task_runs_per_process: int = Field(100, description="runs that one worker process has in flight at the same time")
+    task_drain_seconds: int = Field(20, description="what running runs get to end by themselves when their worker is told to stop")
     webhook_allow_private_address: bool = Field(False, description="let webhooks reach addresses of your own network")
 
     # Seen from outside
