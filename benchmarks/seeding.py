@@ -9,6 +9,7 @@ import json
 import os
 import secrets
 import sys
+import time
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aiagents.settings")
@@ -18,14 +19,18 @@ import django
 django.setup()
 
 from django.conf import settings  # noqa: E402
+from django.contrib.auth.hashers import check_password, make_password  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from accounts import keys  # noqa: E402
+from accounts.authentication import Principal  # noqa: E402
 from accounts.models import ApiKey, User  # noqa: E402
 from aiagents.lib.ids import uuid7  # noqa: E402
 from billing.budgets import month  # noqa: E402
 from billing.models import Budget, BudgetWindow  # noqa: E402
 from chat.models import Conversation, Message  # noqa: E402
+from tasks import planning  # noqa: E402
+from tasks.schedule import Kind, Plan  # noqa: E402
 
 
 def people(count: int) -> list[str]:
@@ -68,12 +73,38 @@ def conversations(raw: str, count: int, messages: int) -> list[str]:
     return [str(one.id) for one in made]
 
 
+def passwords(count: int, password: str) -> dict[str, Any]:
+    """Users who may sign in with this password (one hash for all), and what one hash costs."""
+    hashed, began = make_password(password), time.process_time()
+    for _ in range(3):
+        check_password(password, hashed)
+    cost = (time.process_time() - began) / 3
+    made = [User(email=f"bench-{secrets.token_hex(8)}@example.com", password=hashed) for _ in range(count)]
+    User.objects.bulk_create(made)
+    return {"emails": [user.email for user in made], "hash_ms": cost * 1000}
+
+
+def tasks(count: int) -> dict[str, Any]:
+    """Tasks that run once, now: saved and queued as the API does it, ten for each user."""
+    users = [ApiKey.objects.get(digest=keys.digest(raw)).user for raw in people(-(-count // 10))]
+    began = time.perf_counter()
+    for number in range(count):
+        user = users[number % len(users)]
+        values = {"name": f"Bench {number}", "input": "Say something short about rivers.", "model": "gpt-4o-mini"}
+        planning.create(Principal(user, user.auth_epoch), values, Plan(Kind.NOW), paused=False, request_id=f"bench-{number:010d}")
+    return {"per_second": count / (time.perf_counter() - began)}
+
+
 def main(arguments: list[str]) -> Any:
     match arguments:
         case ["people", count]:
             return people(int(count))
         case ["conversations", raw, count, messages]:
             return conversations(raw, int(count), int(messages))
+        case ["passwords", count, password]:
+            return passwords(int(count), password)
+        case ["tasks", count]:
+            return tasks(int(count))
     raise SystemExit(f"unknown: {arguments}")
 
 
