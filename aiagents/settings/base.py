@@ -269,6 +269,10 @@ DEFAULT_USER_MONTHLY_LIMIT = env.default_user_monthly_limit
 CATALOGUE_CHECK_SECONDS, CATALOGUE_RELOAD_SECONDS = 1.0, 5.0
 # Closed holds are kept this long (seconds): long enough to answer a late settlement with the first charge.
 HOLD_KEEP_SECONDS = 86400
+# Usage is kept added up by the day for ever, and by the hour this long (days).
+ROLLUP_HOURS_KEPT_DAYS = 92
+# Percent of a budget's limit at which people are told, unless they chose others.
+BUDGET_ALERT_THRESHOLDS = (50, 80, 100)
 
 # --- Tasks --------------------------------------------------------------------------------------
 TASKS_PER_USER, TASK_RUNS_PER_USER, TASK_RUNS_PER_PROCESS = env.tasks_per_user, env.task_runs_per_user, env.task_runs_per_process
