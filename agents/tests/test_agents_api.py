@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, connections
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
@@ -324,6 +325,16 @@ def test_a_user_has_so_many_agents_and_no_more(mine, settings):
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "too_many_agents")
     mine.delete(API + first["id"])
     make(mine)
+
+
+def test_the_browsable_api_shows_them(mine, ada):
+    made = make(mine, **WHOLE | {"name": "<script>alert(1)</script>", "system_prompt": "</textarea><script>alert(2)</script>"})
+    browser = Client()
+    browser.force_login(ada)
+    for path in ("", made["id"], f"{made['id']}/versions", "tools"):
+        page = browser.get(API + path, headers={"Accept": "text/html"})
+        assert page.status_code == 200 and page["Content-Type"].startswith("text/html"), path
+        assert b"<script>alert(" not in page.content
 
 
 def test_keys_need_the_scope(ada):
