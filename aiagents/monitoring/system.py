@@ -35,6 +35,7 @@ MEANS = (
     "held_usd",
 )  # fmt: skip
 _WHOLE = frozenset(MEANS) - {"cpu_percent", "database_ms", "valkey_ms", "held_usd"}
+COLUMNS = ("at", "span", "latency", *SUMS, *MEANS)
 BUCKETS = {"minute": 60, "5minutes": 300, "15minutes": 900, "hour": 3600, "6hours": 21600, "day": 86400}
 MOST_POINTS = 1500
 _also: dict[str, Callable[[], dict[str, Any]]] = {}
@@ -186,29 +187,31 @@ def compact(now: datetime | None = None) -> int:
         hour = first.at.replace(minute=0, second=0, microsecond=0)
         with transaction.atomic():
             # Locked: two sweeps at once must not make an hour of half of its minutes.
-            minutes: list[Any] = list(
-                SystemMetric.objects.select_for_update().filter(span=Span.MINUTE, at__gte=hour, at__lt=hour + timedelta(hours=1)).values()
+            minutes = list(
+                SystemMetric.objects.select_for_update()
+                .filter(span=Span.MINUTE, at__gte=hour, at__lt=hour + timedelta(hours=1))
+                .values_list(*COLUMNS, "queues", "pk")
             )
             if minutes:
-                merged = _merged(minutes)
+                merged = _merged([row[: len(COLUMNS)] for row in minutes])
                 queues: dict[str, int] = {}
                 for row in minutes:
-                    for name, depth in row["queues"].items():
+                    for name, depth in row[-2].items():
                         queues[name] = max(queues.get(name, 0), depth)
                 SystemMetric.objects.update_or_create(at=hour, span=Span.HOUR, defaults=merged | {"queues": queues})
-                gone += SystemMetric.objects.filter(pk__in=[row["id"] for row in minutes]).delete()[0]
+                gone += SystemMetric.objects.filter(pk__in=[row[-1] for row in minutes]).delete()[0]
     return gone
 
 
-def _merged(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Sums of the counts and means of what was measured."""
-    found: dict[str, Any] = {name: sum(row[name] for row in rows) for name in SUMS}
+def _merged(rows: list[tuple[Any, ...]]) -> dict[str, Any]:
+    """Sums of the counts and means of what was measured, of rows of COLUMNS."""
+    columns = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
+    found: dict[str, Any] = {name: sum(columns[name]) for name in SUMS}
     for name in MEANS:
-        values = [row[name] for row in rows if row[name] is not None]
+        values = [value for value in columns[name] if value is not None]
         mean = sum(values) / len(values) if values else None
         found[name] = mean if mean is None or name == "held_usd" else round(mean) if name in _WHOLE else round(mean, 3)
-    buckets = [row["latency"] for row in rows if row["latency"]]
-    found["latency"] = [sum(counts) for counts in zip(*buckets, strict=False)]
+    found["latency"] = [sum(counts) for counts in zip(*filter(None, columns["latency"]), strict=False)]
     return found
 
 
@@ -230,18 +233,17 @@ def history(from_: datetime, to: datetime, bucket: str = "auto") -> dict[str, An
     size = BUCKETS[bucket]
     if seconds / size > MOST_POINTS:
         raise InvalidRequest(f"That would be more than {MOST_POINTS} points; take a larger bucket.", param="bucket")
-    columns = ["at", "span", "latency", *SUMS, *MEANS]
-    groups: dict[int, list[dict[str, Any]]] = {}
+    groups: dict[int, list[tuple[Any, ...]]] = {}
     covered: dict[int, int] = {}
-    for row in SystemMetric.objects.filter(at__gte=from_, at__lt=to).order_by("at").values(*columns).iterator():
-        start = int(row["at"].timestamp()) // size * size
+    for row in SystemMetric.objects.filter(at__gte=from_, at__lt=to).order_by("at").values_list(*COLUMNS):
+        start = int(row[0].timestamp()) // size * size
         groups.setdefault(start, []).append(row)
-        covered[start] = covered.get(start, 0) + (3600 if row["span"] == Span.HOUR else 60)
+        covered[start] = covered.get(start, 0) + (3600 if row[1] == Span.HOUR else 60)
     points = [_point(start, rows, covered[start]) for start, rows in groups.items()]
     return {"from": from_.isoformat(), "to": to.isoformat(), "bucket": bucket, "bucket_seconds": size, "points": points}
 
 
-def _point(start: int, rows: list[dict[str, Any]], seconds: int) -> dict[str, Any]:
+def _point(start: int, rows: list[tuple[Any, ...]], seconds: int) -> dict[str, Any]:
     found = _merged(rows)
     latency, held = found.pop("latency"), found.pop("held_usd")
     return {
