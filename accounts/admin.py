@@ -1,22 +1,29 @@
-"""Users, their sessions and keys, and the audit log, for staff. Rights are raised by superusers only."""
+"""Users, their sessions and keys, and the audit log, for staff. Who may enter these pages is decided by superusers only."""
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
+from django.db.models.functions import Now
 from django.forms import ModelForm
-from django.http import HttpRequest
-from unfold.admin import ModelAdmin
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminTextInputWidget
 
-from accounts import audit, keys, throttle, tokens
+from accounts import administration, audit, hooks, keys, throttle, tokens
 from accounts.models import ApiKey, AuditEvent, TokenFamily, User
 from accounts.origin import Origin
+from aiagents.lib.office import columns, filters
+from aiagents.lib.office.rows import ReadOnly, Rows
 
 RIGHTS = ("role", "is_staff", "is_superuser", "groups", "user_permissions")
 
@@ -33,39 +40,57 @@ class NewUserForm(UserCreationForm):
         fields = ("email", "name")
 
 
-class ReadOnly(ModelAdmin):
-    """Nothing is added, changed or deleted here, by nobody."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+class MonthlyBudgetForm(forms.Form):
+    monthly_budget_usd = forms.DecimalField(
+        label="Monthly budget, USD",
+        required=False,
+        min_value=Decimal(0),
+        max_digits=12,
+        decimal_places=6,
+        widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal", "autofocus": True}),
+        help_text="Empty: no limit. It holds from the next call on; what is spent this month counts.",
+    )
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, ModelAdmin):
+class UserAdmin(DjangoUserAdmin, Rows):
     form, add_form, change_password_form = UserChangeForm, NewUserForm, AdminPasswordChangeForm
-    list_display = ["email", "name", "role", "is_active", "is_staff", "last_login", "created_at"]
-    list_filter = ["role", "is_active", "is_staff", "created_at"]
-    search_fields = ["email", "name"]
+    list_display = [
+        "email", "name", columns.state("role"), "is_active", "is_staff",
+        columns.money("month_spent", "spent this month", order=False), columns.money("month_limit", "budget", order=False), "last_login",
+        "created_at",
+    ]  # fmt: skip
+    list_filter = ["role", "is_active", "is_staff", "groups", "last_login", "created_at"]
+    search_contains = ("email", "name")
     ordering = ["-created_at"]
     readonly_fields = ["last_login", "created_at"]
-    actions = ["disable", "sign_out_everywhere", "clear_attempts"]
+    filter_horizontal: tuple[str, ...] = ()
+    autocomplete_fields = ("groups",)
+    actions = ["disable", "enable", "sign_out_everywhere", "set_budget", "make_admin", "make_user", "clear_attempts"]
     fieldsets = [
         (None, {"fields": ["email", "password", "name"]}),
-        ("Rights", {"fields": ["is_active", *RIGHTS], "description": "A change of these ends the user's sessions."}),
+        (
+            "Rights",
+            {
+                "fields": ["is_active", "role", "is_staff", "is_superuser", "groups"],
+                "description": "A change of these ends the user's sessions. Role “admin” opens the admin API; “staff” opens these pages,"
+                " where the groups say what may be seen and done.",
+            },
+        ),
         ("Preferences", {"fields": ["default_model", "goal", "time_zone"]}),
         ("Times", {"fields": ["last_login", "created_at"]}),
     ]
     add_fieldsets = [(None, {"fields": ["email", "name", "usable_password", "password1", "password2"]})]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return hooks.with_month(super().get_queryset(request))
+
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         fields = list(super().get_readonly_fields(request, obj))
         return fields if request.user.is_superuser else [*fields, *RIGHTS]
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        return not lookup.startswith("password") and Rows.lookup_allowed(self, lookup, value, request)
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_change_permission(request, obj) and self._within_reach(request, obj)
@@ -73,70 +98,146 @@ class UserAdmin(DjangoUserAdmin, ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_delete_permission(request, obj) and self._within_reach(request, obj)
 
+    def has_budget_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("billing.change_budget")
+
+    def has_role_permission(self, request: HttpRequest) -> bool:
+        """As in the API: admins make admins. Who may enter these pages stays with superusers."""
+        return staff(request).is_superuser or (staff(request).is_admin and request.user.has_perm("accounts.change_user"))
+
     def _within_reach(self, request: HttpRequest, obj: User | None) -> bool:
         """Staff who could set an admin's password or address would be that admin."""
         return obj is None or request.user.is_superuser or not (obj.is_superuser or obj.is_staff or obj.role == User.Role.ADMIN)
 
     def save_model(self, request: HttpRequest, obj: User, form: ModelForm, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        action = "user.update" if change else "user.create"
-        self._record(request, action, obj, {"fields": [name for name in form.changed_data if "password" not in name]})
+        """Role and state go through the function that the API calls, which keeps the last admin in the house."""
+        if not change:
+            obj.save()
+            self.note(request, "user.create", obj, {"fields": sorted(name for name in form.changed_data if "password" not in name)})
+            return
+        guarded = [name for name in administration.RIGHTS if name in form.changed_data]
+        wanted = {name: form.cleaned_data[name] for name in guarded}
+        for name in guarded:
+            setattr(obj, name, form.initial[name])
+        others = sorted({name for name in form.changed_data if "password" not in name} - set(guarded))
+        if others:
+            obj.save()
+            self.note(request, "user.update", obj, {"fields": others})
+        if wanted:
+            administration.change(obj.pk, wanted, actor=staff(request), ip=Origin.of(request).ip)
+            obj.refresh_from_db()
 
-    def user_change_password(self, request: HttpRequest, id: str, form_url: str = ""):
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         response = super().user_change_password(request, id, form_url)
         if request.method == "POST" and response.status_code == 302:
-            self._record(request, "user.password_set", User.objects.get(pk=id), {})
+            self.note(request, "user.password_set", User.objects.get(pk=id))
         return response
 
-    def _record(self, request: HttpRequest, action: str, target: User, details: dict[str, Any]) -> None:
-        audit.record(action, actor=staff(request), target=target, ip=Origin.of(request).ip, details=details)
+    # --- actions ------------------------------------------------------------------------------
+
+    def _change(self, request: HttpRequest, users: QuerySet[User], wanted: dict[str, Any], done: str, *, anybody: bool = False) -> None:
+        """As the API's PATCH does it; `anybody`: the function itself says whom it refuses."""
+
+        def act(user: User) -> None:
+            administration.change(user.pk, wanted, actor=staff(request), ip=Origin.of(request).ip)
+
+        self.each(request, users if anybody else self._reachable(request, users), act, done)
 
     def _reachable(self, request: HttpRequest, users: QuerySet[User]) -> list[User]:
-        return [user for user in users if self._within_reach(request, user)]
+        within = [user for user in users if self._within_reach(request, user)]
+        if left := len(users) - len(within):
+            self.message_user(request, f"{left} left as they are: staff and admins are changed by superusers.", messages.WARNING)
+        return within
 
     @admin.action(description="Disable", permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        users = [user for user in self._reachable(request, queryset) if user.is_active and user != request.user]
-        for user in users:
-            user.is_active = False
-            user.save(update_fields=["is_active"])
-            self._record(request, "user.disable", user, {})
-        self.message_user(request, f"{len(users)} disabled; their sessions and keys ended.", messages.SUCCESS)
+        self._change(request, queryset.filter(is_active=True), {"is_active": False}, "{} disabled; their sessions and keys ended.")
+
+    @admin.action(description="Enable", permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        self._change(request, queryset.filter(is_active=False), {"is_active": True}, "{} enabled.")
+
+    @admin.action(description="Give the role admin", permissions=["role"])
+    def make_admin(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        self._change(request, queryset, {"role": User.Role.ADMIN}, "{} have the role admin.", anybody=True)
+
+    @admin.action(description="Take the role admin", permissions=["role"])
+    def make_user(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        self._change(request, queryset, {"role": User.Role.USER}, "{} have the role user.", anybody=True)
 
     @admin.action(description="Sign out everywhere", permissions=["change"])
     def sign_out_everywhere(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         users = self._reachable(request, queryset)
         for user in users:
             user.end_sessions(reason="staff")
-            self._record(request, "user.sign_out", user, {})
+            self.note(request, "user.sign_out", user)
         self.message_user(request, f"{len(users)} signed out everywhere.", messages.SUCCESS)
 
     @admin.action(description="Clear sign-in attempts", permissions=["change"])
     def clear_attempts(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         for user in queryset:
             throttle.clear(user.email)
-            self._record(request, "user.clear_attempts", user, {})
+            self.note(request, "user.clear_attempts", user)
         self.message_user(request, "Attempts on these accounts are forgotten.", messages.SUCCESS)
+
+    @admin.action(description="Set monthly budget…", permissions=["budget"])
+    def set_budget(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        form = MonthlyBudgetForm(request.POST if "apply" in request.POST else None)
+        if form.is_valid():
+            limit = form.cleaned_data["monthly_budget_usd"]
+            said = "no limit" if limit is None else columns.dollars(limit)
+            self._change(request, queryset, {"monthly_budget_usd": limit}, f"{{}} budgets set: {said}.", anybody=True)
+            return None
+        context = self.admin_site.each_context(request) | {
+            "title": "Set monthly budget",
+            "opts": self.opts,
+            "form": form,
+            "users": queryset[:500],
+            "action": "set_budget",
+        }
+        return TemplateResponse(request, "admin/set_budget.html", context)
 
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ReadOnly):
     """Keys may be looked at and revoked; they are made by their users. The digest stands nowhere here."""
 
-    list_display = ["name", "prefix", "user", "scopes", "expires_at", "last_used_at", "revoked_at", "created_at"]
-    list_filter = ["revoked_at", "expires_at", "created_at"]
-    search_fields = ["name", "prefix", "user__email"]
+    list_display = [
+        "name", "prefix", columns.link("user", show="user__email"), "scope_list", "state", "rate_limit", "expires_at", "last_used_at",
+        "created_at",
+    ]  # fmt: skip
+    list_filter = [
+        filters.cases(
+            "state",
+            "state",
+            [
+                ("live", "works", Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=Now()))),
+                ("revoked", "revoked", ~Q(revoked_at=None)),
+                ("expired", "expired", Q(revoked_at=None, expires_at__lte=Now())),
+            ],
+        ),
+        filters.empty("last_used_at", "use", "never used", "used"),
+        "created_at",
+    ]
+    search_contains = ("name", "prefix")
+    search_people = ("user",)
     list_select_related = ["user"]
-    fields = ["id", "user", "name", "prefix", "scopes", "rate_limit", "expires_at", "last_used_at", "revoked_at", "created_at"]
+    ordering = ["-created_at"]
+    fields = ["id", "user", "name", "prefix", "scope_list", "rate_limit", "expires_at", "last_used_at", "revoked_at", "created_at"]
+    readonly_fields = ["scope_list"]
     actions = ["revoke"]
 
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        return not lookup.startswith("digest") and super().lookup_allowed(lookup, value, request)
+    @admin.display(description="scopes")
+    def scope_list(self, key: ApiKey) -> str:
+        return ", ".join(key.scopes)
 
-    def has_revoke_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("accounts.change_apikey")
+    @admin.display(description="state")
+    def state(self, key: ApiKey) -> str:
+        if key.revoked_at:
+            return "revoked"
+        return "expired" if key.expires_at and key.expires_at <= timezone.now() else "works"
 
-    @admin.action(description="Revoke", permissions=["revoke"])
+    @admin.action(description="Revoke", permissions=["act"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
         count = sum(keys.revoke(key, actor=staff(request), ip=Origin.of(request).ip) for key in queryset)
         self.message_user(request, f"{count} revoked.", messages.SUCCESS)
@@ -144,16 +245,18 @@ class ApiKeyAdmin(ReadOnly):
 
 @admin.register(TokenFamily)
 class TokenFamilyAdmin(ReadOnly):
-    list_display = ["user", "ip", "user_agent", "created_at", "rotated_at", "expires_at", "revoked_at", "revoked_reason"]
-    list_filter = ["revoked_reason", "created_at", "expires_at"]
-    search_fields = ["user__email", "ip"]
+    list_display = [
+        columns.link("user", show="user__email"), "ip", columns.text("user_agent"), "created_at", "rotated_at", "expires_at", "revoked_at",
+        columns.text("revoked_reason"),
+    ]  # fmt: skip
+    list_filter = [filters.empty("revoked_at", "state", "not ended", "ended"), "created_at", "expires_at"]
+    search_people = ("user",)
+    search_exact = ("revoked_reason",)
     list_select_related = ["user"]
+    ordering = ["-id"]
     actions = ["revoke"]
 
-    def has_revoke_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("accounts.change_tokenfamily")
-
-    @admin.action(description="End these sessions", permissions=["revoke"])
+    @admin.action(description="End these sessions", permissions=["act"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[TokenFamily]) -> None:
         for family in queryset:
             if tokens.revoke(family, "staff"):
@@ -161,21 +264,62 @@ class TokenFamilyAdmin(ReadOnly):
         self.message_user(request, "These sessions are ended.", messages.SUCCESS)
 
 
+# What begins so, for the filter: the log itself is never asked what it contains.
+AUDITED = [
+    ("login", "sign-ins"), ("admin.login", "sign-ins here"), ("admin.export", "exports"), ("user", "users"), ("api_key", "API keys"),
+    ("session", "sessions"), ("password", "passwords"), ("register", "registrations"), ("budget", "budgets"), ("model", "models and prices"),
+    ("providerconnection", "provider connections"), ("httptool", "HTTP tools"), ("agent", "agents"), ("task", "tasks"),
+    ("chat", "content that was read"),
+]  # fmt: skip
+
+
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnly):
-    list_display = ["at", "action", "actor", "target_type", "target_id", "ip", "request_id"]
-    list_filter = ["action", "at"]
-    search_fields = ["action", "actor__email", "target_id", "request_id", "ip"]
+    list_display = [
+        "at",
+        "action",
+        columns.link("actor", show="actor__email"),
+        "target_type",
+        "target_id",
+        "ip",
+        columns.text("request_id"),
+    ]
+    list_filter = [filters.cases("about", "about", [(name, title, Q(action__startswith=name)) for name, title in AUDITED]), "at"]
+    search_exact = ("action", "target_id", "request_id")
+    search_ids = ("target_id",)
+    search_people = ("actor",)
     list_select_related = ["actor"]
-    date_hierarchy = "at"
+    ordering = ["-at", "-id"]
+    fields = ["at", "action", "actor", "target_type", "target_id", "ip", "request_id", columns.json("details")]
+    readonly_fields = [fields[-1]]
+    export_also = ("details",)
 
 
 admin.site.unregister(Group)
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
-    """Django's own, in this admin's clothes. A group is a set of rights: only superusers write it."""
+class GroupAdmin(DjangoGroupAdmin, Rows):
+    """Django's own, in this admin's clothes. A group is a set of rights: only superusers write it.
+
+    The ready-made ones are set anew by every migration (aiagents/roles.py): for others, make a group of your own.
+    """
+
+    list_display = ["name", "members", "rights"]
+    search_fields = ["name"]
+    search_contains = ("name",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
+        found = super().get_queryset(request)
+        return found.annotate(member_count=Count("user", distinct=True), right_count=Count("permissions", distinct=True))
+
+    @admin.display(description="members")
+    def members(self, group: Group) -> int:
+        return group.member_count  # type: ignore[attr-defined]
+
+    @admin.display(description="rights")
+    def rights(self, group: Group) -> int:
+        return group.right_count  # type: ignore[attr-defined]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.is_superuser

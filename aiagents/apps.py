@@ -9,7 +9,8 @@ class AiagentsConfig(AppConfig):
 
     def ready(self) -> None:
         # Not before: both need the apps' models.
-        from aiagents import checks, probes
+        from aiagents import checks, probes, roles
 
         assert checks.production_is_safe  # imported for its registration
         probes.register()
+        roles.register()

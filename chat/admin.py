@@ -5,75 +5,71 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
-from unfold.admin import ModelAdmin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
-from accounts import audit
-from accounts.models import User
-from accounts.origin import Origin
+from aiagents.lib.office import columns, filters
+from aiagents.lib.office.rows import CONTENT, WithContent
+from billing.models import AIModel
 from chat.models import Conversation, Message
 
-PERMISSION = "chat.view_content"
-
-
-class WithoutContent(ModelAdmin):
-    """Nothing can be changed here. `content_fields` are shown to those with the right, and that is written down."""
-
-    content_fields: tuple[str, ...] = ()
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        fields = [str(name) for name in super().get_fields(request, obj)]
-        if request.user.has_perm(PERMISSION):
-            return fields
-        return [name for name in fields if name not in self.content_fields]
-
-    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        obj = self.get_object(request, object_id)
-        if obj is not None and self.has_view_permission(request, obj) and request.user.has_perm(PERMISSION):
-            assert isinstance(request.user, User)
-            audit.record("chat.content_read", actor=request.user, target=obj, ip=Origin.of(request).ip)
-        return super().change_view(request, object_id, form_url, extra_context)
+PERMISSION = CONTENT
 
 
 @admin.register(Conversation)
-class ConversationAdmin(WithoutContent):
-    list_display = ["id", "user", "pinned", "archived", "created_at", "updated_at", "deleted_at"]
-    list_filter = ["archived", "created_at"]
-    search_fields = ["=id", "user__email"]
+class ConversationAdmin(WithContent):
+    list_display = [
+        "id",
+        columns.link("user", show="user__email"),
+        "pinned",
+        "archived",
+        "created_at",
+        "updated_at",
+        "deleted_at",
+        "messages",
+    ]
+    list_filter = ["archived", filters.empty("deleted_at", "deleted", "there", "deleted"), "created_at", "updated_at"]
+    search_people = ("user",)
     list_select_related = ["user"]
-    fields = ["id", "user", "title", "settings", "pinned", "archived", "leaf", "created_at", "updated_at", "deleted_at"]
-    content_fields = ("title", "settings")
-    show_full_result_count = False
+    fields = [
+        "id", "user", columns.text("title", most=200), columns.json("settings"), "pinned", "archived", "leaf", "created_at", "updated_at",
+        "deleted_at", "messages",
+    ]  # fmt: skip
+    content_fields = tuple(fields[2:4])
     ordering = ["-id"]
+
+    @admin.display(description="messages")
+    def messages(self, conversation: Conversation) -> Any:
+        return columns.listed("chat", "message", {"conversation__id__exact": conversation.pk}, "show")
+
+    messages.raw = lambda conversation: ""  # type: ignore[attr-defined]
 
 
 @admin.register(Message)
-class MessageAdmin(WithoutContent):
-    list_display = ["id", "conversation_id", "role", "status", "model", "provider", "cost_usd", "output_tokens", "latency_ms", "created_at"]
-    list_filter = ["status", "role", "provider", "simulated", "feedback", "created_at"]
-    search_fields = ["=id", "=conversation__id", "conversation__user__email"]
-    ordering = ["-id"]
-    show_full_result_count = False
-    fields = [
-        "id", "owner", "conversation_id", "parent_id", "role", "status", "model", "provider", "finish_reason", "error", "route",
-        "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost_usd", "latency_ms", "ttft_ms", "simulated",
-        "feedback", "feedback_comment", "content", "parts", "reasoning", "steps", "options", "metadata", "last_seq", "heartbeat_at",
-        "created_at", "ended_at",
+class MessageAdmin(WithContent):
+    list_display = [
+        "id", columns.link("conversation"), "role", columns.state("status"), columns.text("model"), "provider",
+        columns.money("cost_usd", "cost"), columns.number("output_tokens", "output"), columns.millis("latency_ms", "time"), "created_at",
     ]  # fmt: skip
-    content_fields = ("feedback_comment", "content", "parts", "reasoning", "steps", "options", "metadata")
+    list_filter = ["status", "role", filters.one_of("provider", AIModel.Provider.choices), "simulated", "feedback", "created_at"]
+    search_ids = ("conversation",)
+    search_exact = ("model",)
+    search_people = ("conversation__user",)
+    list_select_related = ["conversation"]
+    ordering = ["-id"]
+    fields = [
+        "id", "owner", "conversation", "parent", "role", "status", "model", "provider", "finish_reason", columns.json("error"),
+        columns.json("route"), columns.number("input_tokens"), columns.number("cached_input_tokens"), columns.number("output_tokens"),
+        columns.number("reasoning_tokens"), columns.money("cost_usd"), columns.millis("latency_ms"), columns.millis("ttft_ms"), "simulated",
+        "feedback", columns.json("feedback_comment"), columns.json("content"), columns.json("parts"), columns.json("reasoning"),
+        columns.json("steps"), columns.json("options"), columns.json("metadata"), "last_seq", "heartbeat_at", "created_at", "ended_at",
+    ]  # fmt: skip
+    content_fields = tuple(fields[20:27])
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
+        # What is long stays where it is until somebody opens one.
+        return super().get_queryset(request).select_related("conversation__user")
 
     @admin.display(description="user")
-    def owner(self, message: Message) -> str:
-        return message.conversation.user.email
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        return list(self.fields)
+    def owner(self, message: Message) -> Any:
+        return columns.to(message.conversation.user)

@@ -190,7 +190,9 @@ class WebhookDeliveryAdmin(WithContent):
 
         def act(delivery: WebhookDelivery) -> None:
             with transaction.atomic():
-                rows = WebhookDelivery.objects.filter(Q(state=State.FAILED) | Q(state=State.PENDING, next_attempt_at__gt=Now()), pk=delivery.pk)
+                rows = WebhookDelivery.objects.filter(
+                    Q(state=State.FAILED) | Q(state=State.PENDING, next_attempt_at__gt=Now()), pk=delivery.pk
+                )
                 if not rows.update(state=State.PENDING, next_attempt_at=Now(), error=""):
                     raise Conflict("It was delivered, or is being sent just now.")
                 queue.send_delivery(delivery.pk)

@@ -1,0 +1,107 @@
+"""The sidebar: what the member of staff may see, in groups by what it is about."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse
+
+from aiagents.dashboards import rights
+
+Item = dict[str, Any]
+# (title, icon, name of the page, permissions)
+ANALYTICS = [
+    ("Overview", "space_dashboard", "index", ()),
+    ("Live", "monitoring", "analytics_live", rights.SYSTEM),
+    ("Usage", "bar_chart", "analytics_usage", rights.USAGE),
+    ("Cost optimisation", "savings", "analytics_costs", rights.USAGE),
+    ("Model performance", "speed", "analytics_models", rights.USAGE),
+    ("User activity", "groups", "analytics_users", rights.PEOPLE),
+    ("System health", "health_and_safety", "analytics_system", rights.SYSTEM),
+]
+# (group, [(title, icon, app_model)])
+LISTS: list[tuple[str, list[tuple[str, str, str]]]] = [
+    ("People", [
+        ("Users", "person", "accounts_user"), ("API keys", "key", "accounts_apikey"), ("Sessions", "devices", "accounts_tokenfamily"),
+        ("Groups", "badge", "auth_group"),
+    ]),
+    ("Money", [
+        ("Budgets", "account_balance_wallet", "billing_budget"), ("Usage log", "receipt_long", "billing_usagelog"),
+        ("Rollups", "stacked_bar_chart", "billing_usagerollup"), ("Alerts", "notifications_active", "billing_budgetalert"),
+        ("Holds", "lock_clock", "billing_hold"),
+    ]),
+    ("Models", [
+        ("AI models", "neurology", "billing_aimodel"), ("Prices", "sell", "billing_modelprice"),
+        ("Provider connections", "hub", "agents_providerconnection"),
+    ]),
+    ("Agents and tasks", [
+        ("Agents", "smart_toy", "agents_agent"), ("Agent versions", "history", "agents_agentversion"), ("Agent runs", "directions_run", "agents_agentrun"),
+        ("HTTP tools", "construction", "agents_httptool"), ("Tasks", "task_alt", "tasks_task"), ("Task runs", "play_circle", "tasks_taskrun"),
+        ("Webhook deliveries", "webhook", "tasks_webhookdelivery"),
+    ]),
+    ("Chat", [("Conversations", "forum", "chat_conversation"), ("Messages", "chat_bubble", "chat_message")]),
+    ("System", [
+        ("Audit log", "policy", "accounts_auditevent"), ("System metrics", "analytics", "monitoring_systemmetric"),
+        ("Periodic tasks", "schedule", "django_celery_beat_periodictask"), ("Intervals", "timer", "django_celery_beat_intervalschedule"),
+        ("Crontabs", "event_repeat", "django_celery_beat_crontabschedule"), ("Idempotent answers", "repeat", "aiagents_idempotentanswer"),
+    ]),
+]  # fmt: skip
+
+
+def groups(request: HttpRequest) -> list[Item]:
+    """As the theme wants it. Lists that nobody registered are left out."""
+    from django.contrib import admin  # the site itself asks for this module
+
+    pages = {f"{model._meta.app_label}_{model._meta.model_name}": page for model, page in admin.site._registry.items()}
+    found = [
+        {
+            "title": "Analytics",
+            "items": [
+                _item(title, icon, f"admin:{name}", request, needed)
+                for title, icon, name, needed in ANALYTICS
+                if name in ("index", "analytics_live", "analytics_system")
+            ],
+        }
+    ]
+    for group, lists in LISTS:
+        items = [
+            {
+                "title": title,
+                "icon": icon,
+                "link": (link := reverse(f"admin:{name}_changelist")),
+                "active": request.path.startswith(link),
+                "permission": lambda request, page=pages[name]: page.has_view_or_change_permission(request),
+            }
+            for title, icon, name in lists
+            if name in pages
+        ]
+        found.append({"title": group, "items": items, "collapsible": False, "separator": True})
+    return found
+
+
+def _item(title: str, icon: str, name: str, request: HttpRequest, needed: tuple[str, ...]) -> Item:
+    link = reverse(name)
+    return {
+        "title": title,
+        "icon": icon,
+        "link": link,
+        "active": request.path == link,
+        "permission": lambda request: not needed or rights.may(request, needed),
+    }
+
+
+def style(request: HttpRequest) -> str:
+    return static("admin-dashboard/office.css")
+
+
+def icon(request: HttpRequest) -> str:
+    return static("favicon.svg")
+
+
+def environment(request: HttpRequest) -> list[str] | None:
+    """A mark beside the title, so that nobody takes a trial for the real thing."""
+    from django.conf import settings
+
+    return None if settings.ENVIRONMENT == "production" else [settings.ENVIRONMENT, "warning"]

@@ -1,0 +1,73 @@
+"""The time that a dashboard is about, from the page's address."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import QueryDict
+from django.utils import timezone
+
+PRESETS = {"24h": ("24 hours", 1), "7d": ("7 days", 7), "30d": ("30 days", 30), "90d": ("90 days", 90), "365d": ("a year", 365)}
+MOST_DAYS = 3 * 366
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """[from_, to). `name` is the preset's, or empty for days that somebody chose; `problem` says what was wrong with them."""
+
+    from_: datetime
+    to: datetime
+    name: str = ""
+    problem: str = ""
+
+    @property
+    def days(self) -> float:
+        return (self.to - self.from_).total_seconds() / 86400
+
+    @property
+    def first_day(self) -> str:
+        return self.from_.date().isoformat()
+
+    @property
+    def last_day(self) -> str:
+        return (self.to - timedelta(microseconds=1)).date().isoformat()
+
+    @property
+    def query(self) -> str:
+        return urlencode({"range": self.name} if self.name else {"from": self.first_day, "to": self.last_day})
+
+    def presets(self) -> list[dict[str, Any]]:
+        return [{"name": name, "title": title, "chosen": name == self.name} for name, (title, _) in PRESETS.items()]
+
+
+def read(query: QueryDict, default: str = "30d") -> Range:
+    """`?range=`, else `?from=&to=` (days, UTC, both included); what makes no sense becomes the default, and says so."""
+    name, first, last = query.get("range", ""), query.get("from", ""), query.get("to", "")
+    if name or (not first and not last):
+        return preset(name or default) if (name or default) in PRESETS else preset(default, "There is no such range.")
+    try:
+        from_, to = date.fromisoformat(first[:10]), date.fromisoformat(last[:10]) if last else timezone.now().astimezone(UTC).date()
+        end = _midnight(to + timedelta(days=1))
+    except (ValueError, OverflowError):
+        return preset(default, "A day is written 2026-03-31.")
+    if to < from_ or (to - from_).days > MOST_DAYS:
+        return preset(default, "The first day comes before the last one, at most three years.")
+    return Range(_midnight(from_), end)
+
+
+def preset(name: str, problem: str = "") -> Range:
+    """The last 24 hours to the minute; of the others whole days, today's so far included."""
+    now = timezone.now()
+    days = PRESETS[name][1]
+    if days == 1:
+        end = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
+        return Range(end - timedelta(days=1), end, name, problem)
+    tomorrow = _midnight(now.astimezone(UTC).date() + timedelta(days=1))
+    return Range(tomorrow - timedelta(days=days), tomorrow, name, problem)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -1,0 +1,17 @@
+"""Who may see which figures."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+
+USAGE = ("billing.view_usagelog",)
+PEOPLE = ("billing.view_usagelog", "accounts.view_user")
+SYSTEM = ("monitoring.view_systemmetric",)
+
+
+def may(request: HttpRequest, rights: tuple[str, ...]) -> bool:
+    """Staff with these permissions, or with the role admin, to whom the API tells the same."""
+    user = request.user
+    if not user.is_active or not getattr(user, "is_staff", False):
+        return False
+    return getattr(user, "is_admin", False) or user.has_perms(rights)

@@ -1,0 +1,205 @@
+"""The base of every list in the back office.
+
+What it adds to the theme's: a page that never counts millions of rows, a search by index, a CSV file of what is seen, no
+lookups through the URL but those of the filters, no bulk deletion, and every change written down by the site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.options import IS_POPUP_VAR, ShowFacets
+from django.contrib.admin.utils import label_for_field, lookup_field
+from django.core.exceptions import PermissionDenied
+from django.db.models import ForeignKey, Model, QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.urls import URLPattern, path
+from unfold.admin import ModelAdmin
+
+from aiagents.lib.errors import AppError
+from aiagents.lib.office import csv_file, searching
+from aiagents.lib.office.paging import CappedPaginator
+
+PER_PAGE = 50
+
+
+class Rows(ModelAdmin):
+    """Columns, filters and search as Django has them; `search_*` say how the search goes."""
+
+    paginator = CappedPaginator
+    list_per_page = PER_PAGE
+    show_full_result_count = False
+    # Each facet would be a count over the whole table.
+    show_facets = ShowFacets.NEVER
+    list_fullwidth = True
+    warn_unsaved_form = True
+    change_list_template = "admin/office_list.html"
+    # Columns that hold ids; that are compared as they stand; that may contain the words; that name a user.
+    search_ids: tuple[str, ...] = ()
+    search_exact: tuple[str, ...] = ()
+    search_contains: tuple[str, ...] = ()
+    search_people: tuple[str, ...] = ()
+    # Further columns of the CSV file, beside those of the list.
+    export_also: tuple[str, ...] = ()
+
+    # --- reading ------------------------------------------------------------------------------
+
+    def get_search_fields(self, request: HttpRequest) -> list[str]:
+        """What the search looks at: for the search box to appear; the search itself is `get_search_results`."""
+        return [*self.search_ids, *self.search_exact, *self.search_contains, *self.search_people]
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        found = searching.search(
+            queryset,
+            search_term,
+            ids=self.search_ids,
+            exact=self.search_exact,
+            contains=self.search_contains,
+            people=self.search_people,
+        )
+        return found, False
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        """Only what the filters offer, and the row's own or its foreign keys' ids: else a URL could ask for secrets letter by letter."""
+        first = lookup.partition("__")[0]
+        named = {_field_of(item) for item in (self.get_list_filter(request) if request else self.list_filter)}
+        if first in {name.partition("__")[0] for name in named if name}:
+            return super().lookup_allowed(lookup, value, request)
+        rest = lookup.removeprefix(first)
+        links = {field.name for field in self.opts.fields if isinstance(field, ForeignKey)} | {"pk", "id"}
+        return first in links and rest in ("", "__exact", "__id", "__id__exact", "__pk", "__pk__exact", "__in")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        return super().get_queryset(request).select_related(*(self.list_select_related or ()))  # for the file too, not the list alone
+
+    # --- the CSV file -------------------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        name = f"{self.opts.app_label}_{self.opts.model_name}_export"
+        return [path("export/", self.admin_site.admin_view(self.export_view), name=name), *super().get_urls()]
+
+    def export_view(self, request: HttpRequest) -> HttpResponse:
+        """All rows that the list shows under these filters, over all its pages."""
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        return self._export(request, self.get_changelist_instance(request).get_queryset(request))
+
+    @admin.action(description="Download as CSV", permissions=["view"])
+    def export_selected(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse:
+        return self._export(request, queryset)
+
+    def _export(self, request: HttpRequest, rows: QuerySet) -> StreamingHttpResponse:
+        query = {name: value for name, value in request.GET.items() if name not in ("p", "o")}
+        self.note(request, "admin.export", details={"model": self.opts.label_lower, "filters": {k: v[:200] for k, v in query.items()}})
+        return csv_file.stream(rows, self.export_columns(request), self.opts.model_name or "rows")
+
+    def export_columns(self, request: HttpRequest) -> list[csv_file.Column]:
+        shown = [name for name in self.get_list_display(request) if name != "action_checkbox"]
+        return [self._csv_column(name) for name in [*self._identity(shown), *shown, *self.export_also]]
+
+    def _identity(self, shown: Iterable[Any]) -> list[str]:
+        return [] if "id" in shown or "pk" in shown else [self.opts.pk.name]
+
+    def _csv_column(self, name: Any) -> csv_file.Column:
+        title = str(label_for_field(name, self.model, self))
+        raw = getattr(name if callable(name) else getattr(self, str(name), None), "raw", None)
+        if raw is not None:
+            return title, raw
+
+        def read(row: Model) -> Any:
+            _, attribute, value = lookup_field(name, row, self)
+            return str(value) if isinstance(value, Model) else value
+
+        return title, read
+
+    # --- changing -----------------------------------------------------------------------------
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Without Django's bulk deletion: it knows nothing of what a model does when it is deleted."""
+        found = super().get_actions(request)
+        found.pop("delete_selected", None)
+        if IS_POPUP_VAR not in request.GET and self.has_view_or_change_permission(request):
+            found["export_selected"] = self.get_action("export_selected")
+        return found
+
+    def note(self, request: HttpRequest, action: str, target: Model | None = None, details: dict[str, Any] | None = None) -> None:
+        """Write down in the audit log who did what."""
+        self.admin_site.record(request, action, target, details or {})
+
+    def each(self, request: HttpRequest, rows: Iterable[Any], act: Any, done: str) -> None:
+        """Do it to each row; say how many (`done` has one {}), and of each that was refused, why."""
+        count = 0
+        for row in rows:
+            try:
+                count += act(row) is not False
+            except AppError as exc:
+                self.message_user(request, f"{row}: {exc.message}", messages.ERROR)
+        if count:
+            self.message_user(request, done.format(count), messages.SUCCESS)
+
+    def save_model(self, request: HttpRequest, obj: Model, form: ModelForm, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        self.note(request, f"{self.opts.model_name}.{'update' if change else 'create'}", obj, {"fields": sorted(form.changed_data)})
+
+    def changeform_view(self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None) -> Any:
+        """What our own functions refuse is said above the form, and nothing of it is saved."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except AppError as exc:
+            self.message_user(request, exc.message, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def delete_model(self, request: HttpRequest, obj: Model) -> None:
+        self.note(request, f"{self.opts.model_name}.delete", obj, {"what": str(obj)[:200]})
+        super().delete_model(request, obj)
+
+
+class ReadOnly(Rows):
+    """Nothing is added, changed or deleted here, by nobody."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def may_act(self, request: HttpRequest) -> bool:
+        """The right to change, which Django's own method denies here so that no form opens."""
+        return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
+
+    has_act_permission = may_act
+
+
+CONTENT = "chat.view_content"
+
+
+class WithContent(ReadOnly):
+    """`content_fields` hold what people wrote or were answered: shown only to those with that right, and that is written down."""
+
+    content_fields: tuple[Any, ...] = ()
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        fields = list(super().get_fields(request, obj))
+        return fields if request.user.has_perm(CONTENT) else [name for name in fields if name not in self.content_fields]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return self.get_fields(request, obj)
+
+    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        obj = self.get_object(request, object_id)
+        if obj is not None and self.has_view_permission(request, obj) and request.user.has_perm(CONTENT):
+            self.note(request, f"{self.opts.app_label}.content_read", obj)
+        return super().change_view(request, object_id, form_url, extra_context)
+
+
+def _field_of(item: Any) -> str:
+    """The field or parameter that an entry of list_filter is about."""
+    if isinstance(item, tuple | list):
+        return str(item[0])
+    return item if isinstance(item, str) else str(getattr(item, "parameter_name", ""))
