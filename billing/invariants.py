@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from billing import budgets, pricing
+from billing import budgets, pricing, rollups
 from billing.exact import exact_sum
 from billing.models import Budget, BudgetWindow, Hold, UsageLog
 from billing.pricing import Rates
@@ -111,6 +111,12 @@ def limits_hold() -> Iterator[Violation]:
             yield Violation("I4", f"{budget} {window.starts_at:%Y-%m}: {taken} of {limit} taken, only {overrun} by overrun")
 
 
+def rollups_are_sums() -> Iterator[Violation]:
+    """I3: what is reported from the rollups is what the usage log says."""
+    for one in rollups.differences():
+        yield Violation("I3", f"rollup {one}")
+
+
 def _spent(scope: str, starts_at: Any, ends_at: Any) -> dict[str, Decimal]:
     rows = UsageLog.objects.filter(created_at__gte=starts_at, created_at__lt=ends_at).order_by()
     if scope == Budget.Scope.SYSTEM:
@@ -131,3 +137,4 @@ register("one_end_per_call", one_end_per_call)
 register("balances_are_sums", balances_are_sums)
 register("rows_cost_what_they_say", rows_cost_what_they_say)
 register("limits_hold", limits_hold)
+register("rollups_are_sums", rollups_are_sums)

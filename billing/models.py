@@ -12,7 +12,12 @@ from django.utils import timezone
 
 from aiagents.lib.ids import uuid7
 from billing.fields import MoneyField
+from billing.models_alerts import AlertSettings, BudgetAlert
+from billing.models_rollups import RollupState, UsageRollup
 
+__all__ = [
+    "AIModel", "AlertSettings", "Budget", "BudgetAlert", "BudgetWindow", "Hold", "ModelPrice", "RollupState", "UsageLog", "UsageRollup",
+]  # fmt: skip
 # USD per million tokens needs 6 places at most; one token of that needs 12.
 MONEY: Any = {"max_digits": 24, "decimal_places": 12}
 RATE: Any = {"max_digits": 14, "decimal_places": 6}

@@ -8,7 +8,7 @@ from datetime import timedelta
 from celery import shared_task
 from django.conf import settings
 
-from billing import budgets, catalogue_update, ledger, pricelist
+from billing import budgets, catalogue_update, ledger, pricelist, rollups
 from billing.models import Hold
 
 logger = logging.getLogger(__name__)
@@ -38,9 +38,31 @@ def update_catalogue() -> int:
 def prune_holds() -> int:
     """Delete closed holds that nobody can come back to; what they cost stands in the usage log."""
     before = budgets.database_now() - timedelta(seconds=settings.HOLD_KEEP_SECONDS)
+    if (checked_at := rollups.state_now().checked_at) is not None:
+        before = min(before, checked_at - rollups.MARGIN)  # closed holds tell the rollups where late rows belong
     old = Hold.objects.exclude(status=Hold.Status.OPEN).filter(closed_at__lt=before).order_by("closed_at")
     pruned = 0
     # In small transactions: a settlement must never wait for a million deletions.
     while page := list(old.values_list("pk", flat=True)[:_PAGE]):
         pruned += Hold.objects.filter(pk__in=page).delete()[0]
     return pruned
+
+
+@shared_task
+def sweep_rollups() -> int:
+    """Add up the hours that ended, and those that got late rows."""
+    return rollups.catch_up()
+
+
+@shared_task
+def verify_rollups() -> int:
+    """Compare all rollups with the usage log; what differs is said loudly and made anew. How many buckets did."""
+    found = list(rollups.differences())
+    for at in sorted({rollups.floor_day(one.starts_at) for one in found}):
+        logger.error(
+            "rollups_differ",
+            extra={"day": at.date().isoformat(), "what": next(str(one) for one in found if rollups.floor_day(one.starts_at) == at)},
+        )
+        rollups.rebuild(at, at + rollups.DAY)
+    rollups.prune()
+    return len(found)

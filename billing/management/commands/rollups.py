@@ -1,0 +1,46 @@
+"""`manage.py rollups catch-up | rebuild --from … --to … | verify`."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from billing import budgets, rollups
+from billing.models import UsageLog
+
+
+def moment(text: str) -> datetime:
+    """A day or a time; UTC unless it says otherwise."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise ArgumentTypeError("write 2026-03-31 or 2026-03-31T12:00:00Z") from exc
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+class Command(BaseCommand):
+    help = "catch-up: add up what came since. rebuild: add up these days anew from the usage log. verify: compare, exit 1 when they differ."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("action", choices=["catch-up", "rebuild", "verify"])
+        parser.add_argument("--from", dest="from_", type=moment, help="first day of a rebuild; without it, the first there is")
+        parser.add_argument("--to", type=moment, help="end of a rebuild, itself left out; without it, now")
+
+    def handle(self, *args: Any, action: str, from_: datetime | None, to: datetime | None, **options: Any) -> None:
+        match action:
+            case "catch-up":
+                self.stdout.write(f"{rollups.catch_up()} hours were added up")
+            case "rebuild":
+                first = from_ or UsageLog.objects.order_by("created_at").values_list("created_at", flat=True).first()
+                days = rollups.rebuild(first, to or budgets.database_now()) if first else 0
+                self.stdout.write(f"{days} days were added up anew")
+            case _:
+                found = list(rollups.differences())
+                for one in found:
+                    self.stdout.write(str(one))
+                if found:
+                    raise CommandError(f"{len(found)} buckets differ from the usage log")
+                self.stdout.write("the rollups equal the usage log")
