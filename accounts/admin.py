@@ -53,7 +53,7 @@ class MonthlyBudgetForm(forms.Form):
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, Rows):
+class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs and the theme know nothing of each other
     form, add_form, change_password_form = UserChangeForm, NewUserForm, AdminPasswordChangeForm
     list_display = [
         "email", "name", columns.state("role"), "is_active", "is_staff",
@@ -64,7 +64,7 @@ class UserAdmin(DjangoUserAdmin, Rows):
     search_contains = ("email", "name")
     ordering = ["-created_at"]
     readonly_fields = ["last_login", "created_at"]
-    filter_horizontal: tuple[str, ...] = ()
+    filter_horizontal = ()
     autocomplete_fields = ("groups",)
     actions = ["disable", "enable", "sign_out_everywhere", "set_budget", "make_admin", "make_user", "clear_attempts"]
     fieldsets = [
@@ -267,7 +267,8 @@ class TokenFamilyAdmin(ReadOnly):
 # What begins so, for the filter: the log itself is never asked what it contains.
 AUDITED = [
     ("login", "sign-ins"), ("admin.login", "sign-ins here"), ("admin.export", "exports"), ("user", "users"), ("api_key", "API keys"),
-    ("session", "sessions"), ("password", "passwords"), ("register", "registrations"), ("budget", "budgets"), ("model", "models and prices"),
+    ("session", "sessions"), ("password", "passwords"), ("register", "registrations"), ("budget", "budgets"),
+    ("model", "models and prices"),
     ("providerconnection", "provider connections"), ("httptool", "HTTP tools"), ("agent", "agents"), ("task", "tasks"),
     ("chat", "content that was read"),
 ]  # fmt: skip
@@ -299,7 +300,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, Rows):
+class GroupAdmin(DjangoGroupAdmin, Rows):  # type: ignore[misc]
     """Django's own, in this admin's clothes. A group is a set of rights: only superusers write it.
 
     The ready-made ones are set anew by every migration (aiagents/roles.py): for others, make a group of your own.

@@ -227,7 +227,8 @@ class AgentAdmin(ReadOnly):
     list_select_related = ["user", "version"]
     ordering = ["-created_at"]
     fields = [
-        ("slug", "name"), "user", "description", ("visibility", "enabled"), columns.link("version"), ("created_at", "updated_at", "deleted_at"),
+        ("slug", "name"), "user", "description", ("visibility", "enabled"), columns.link("version"),
+        ("created_at", "updated_at", "deleted_at"),
     ]  # fmt: skip
     readonly_fields = [fields[4]]
     actions = ["switch_on", "switch_off"]
@@ -279,7 +280,8 @@ class StepInline(TabularInline):
     model = AgentStep
     extra = 0
     fields = [
-        "number", columns.state("status"), "kind", "name", columns.number("input_tokens", "input"), columns.number("output_tokens", "output"),
+        "number", columns.state("status"), "kind", "name", columns.number("input_tokens", "input"),
+        columns.number("output_tokens", "output"),
         columns.money("cost_usd", "cost"), columns.millis("latency_ms", "time"), "error_code", "decided_by",
         columns.json("input", "what went in"), columns.json("output", "what came out"),
     ]  # fmt: skip

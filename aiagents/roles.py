@@ -21,7 +21,8 @@ MONEY: Rights = {
     "billing.usagelog": "v", "billing.usagerollup": "v", "billing.budgetalert": "v", "billing.alert": "v",
 }  # fmt: skip
 WORK: Rights = {
-    "agents.agent": "vc", "agents.agentversion": "v", "agents.agentrun": "vc", "agents.agentstep": "v", "tasks.task": "vc", "tasks.taskrun": "vc",
+    "agents.agent": "vc", "agents.agentversion": "v", "agents.agentrun": "vc", "agents.agentstep": "v", "tasks.task": "vc",
+    "tasks.taskrun": "vc",
     "tasks.taskattempt": "v", "tasks.webhookdelivery": "vc", "chat.conversation": "v", "chat.message": "v",
 }  # fmt: skip
 SYSTEM: Rights = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zoneinfo
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -150,6 +151,11 @@ PAGES = {
 }
 
 
+def _of(budget: Budget, name: str) -> Decimal:
+    """What the list's query found out about the running month."""
+    return getattr(budget, name, None) or Decimal(0)
+
+
 class BudgetForm(forms.ModelForm):
     time_zone = forms.ChoiceField(
         choices=lambda: [(name, name) for name in sorted(zoneinfo.available_timezones())],
@@ -258,24 +264,28 @@ class BudgetAdmin(Rows):
 
     @admin.display(description="spent this month", ordering="spent_number")
     def spent(self, budget: Budget) -> str:
-        return columns.dollars(budget.month_spent or 0)  # type: ignore[attr-defined]
+        return columns.dollars(_of(budget, "month_spent"))
 
     @admin.display(description="held now")
     def held(self, budget: Budget) -> str:
-        return columns.dollars(budget.month_held or 0)  # type: ignore[attr-defined]
+        return columns.dollars(_of(budget, "month_held"))
 
     @admin.display(description="left")
     def left(self, budget: Budget) -> str:
-        spent, held = budget.month_spent or 0, budget.month_held or 0  # type: ignore[attr-defined]
-        return "no limit" if budget.limit_usd is None else columns.dollars(budget.limit_usd - spent - held)
+        if budget.limit_usd is None:
+            return "no limit"
+        return columns.dollars(budget.limit_usd - _of(budget, "month_spent") - _of(budget, "month_held"))
 
     @admin.display(description="used", ordering="used_share")
     def used(self, budget: Budget) -> str:
         share: float | None = budget.used_share  # type: ignore[attr-defined]
         return columns.EMPTY if share is None else f"{share:.0%}"
 
-    spent.raw = lambda budget: budget.month_spent  # type: ignore[attr-defined]
-    held.raw = lambda budget: budget.month_held  # type: ignore[attr-defined]
+    spent.raw = lambda budget: _of(budget, "month_spent")  # type: ignore[attr-defined]
+    held.raw = lambda budget: _of(budget, "month_held")  # type: ignore[attr-defined]
+
+
+PRICE = columns.json("price", "rates that were applied")
 
 
 @admin.register(UsageLog)
@@ -305,7 +315,8 @@ class UsageLogAdmin(ReadOnly):
     list_select_related = ["user"]
     ordering = ["-created_at"]
     export_also = (
-        "call_id", "group_id", "provider", "requested_model", "goal", "attempt", "cached_input_tokens", "cache_write_tokens", "reasoning_tokens",
+        "call_id", "group_id", "provider", "requested_model", "goal", "attempt", "cached_input_tokens", "cache_write_tokens",
+        "reasoning_tokens",
         "baseline_cost_usd", "overrun_usd", "estimated", "finish_reason", "error_code", "ttft_ms", "api_key_id", "agent_id", "task_id",
         "conversation_id", "request_id",
     )  # fmt: skip
@@ -316,13 +327,13 @@ class UsageLogAdmin(ReadOnly):
             ("input_tokens", "cached_input_tokens", "cache_write_tokens"), ("output_tokens", "reasoning_tokens"), ("latency_ms", "ttft_ms"),
         ]}),
         ("Cost", {"fields": [
-            ("cost_usd", "baseline_cost_usd", "overrun_usd"), columns.json("price", "rates that were applied"), ("estimated", "flagged"),
+            ("cost_usd", "baseline_cost_usd", "overrun_usd"), PRICE, ("estimated", "flagged"),
         ]}),
         ("Belongs to", {"fields": [
             "call_id", "group_id", "request_id", "api_key_id", "agent_id", "task_id", ("conversation_id", "message_id"),
         ]}),
     ]  # fmt: skip
-    readonly_fields = [fieldsets[3][1]["fields"][1]]
+    readonly_fields = [PRICE]
 
 
 @admin.register(Hold)

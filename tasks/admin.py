@@ -60,7 +60,8 @@ class TaskAdmin(WithContent):
     ordering = ["-created_at"]
     fields = [
         "id", "name", "user", columns.state("status"), "kind", "agent", columns.json("input"), columns.json("variables"),
-        columns.json("system_prompt"), "description", "model", "goal", columns.json("parameters"), "schedule", "run_at", "every_seconds", "cron",
+        columns.json("system_prompt"), "description", "model", "goal", columns.json("parameters"), "schedule", "run_at", "every_seconds",
+        "cron",
         "time_zone", "next_run_at", "paused_at", "max_retries", "retry_seconds", "max_seconds", "max_cost_usd", "webhook_url", "last_run",
         "runs_count", "created_at", "updated_at", "deleted_at",
     ]  # fmt: skip
@@ -117,7 +118,8 @@ class AttemptInline(ReadOnlyInline):
 @admin.register(TaskRun)
 class TaskRunAdmin(WithContent):
     list_display = [
-        "id", columns.link("task", show="task__name"), "number", columns.link("user", show="user__email"), columns.state("status"), "trigger",
+        "id", columns.link("task", show="task__name"), "number", columns.link("user", show="user__email"), columns.state("status"),
+        "trigger",
         "attempt", columns.text("model"), columns.money("cost_usd", "cost"), "queued_at", "started_at", "ended_at",
     ]  # fmt: skip
     list_filter = ["status", "trigger", "simulated", "created_at"]
@@ -168,7 +170,8 @@ class TaskRunAdmin(WithContent):
 @admin.register(WebhookDelivery)
 class WebhookDeliveryAdmin(WithContent):
     list_display = [
-        "id", columns.link("task", show="task__name"), columns.link("run", order=False), "event", columns.state("state"), columns.text("url"),
+        "id", columns.link("task", show="task__name"), columns.link("run", order=False), "event", columns.state("state"),
+        columns.text("url"),
         "attempts", "response_status", columns.text("error"), "next_attempt_at", "delivered_at", "created_at",
     ]  # fmt: skip
     list_filter = ["state", "created_at"]
@@ -178,7 +181,8 @@ class WebhookDeliveryAdmin(WithContent):
     list_select_related = ["task", "run"]
     ordering = ["-created_at"]
     fields = [
-        "id", "task", "run", "event", "state", "url", "attempts", "next_attempt_at", "response_status", "error", "created_at", "delivered_at",
+        "id", "task", "run", "event", "state", "url", "attempts", "next_attempt_at", "response_status", "error", "created_at",
+        "delivered_at",
         columns.json("body"),
     ]  # fmt: skip
     content_fields = (fields[-1],)

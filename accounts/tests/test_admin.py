@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from accounts import keys, tokens
+from accounts import hooks, keys, tokens
 from accounts.models import ApiKey, AuditEvent, TokenFamily, User
 from accounts.tests.conftest import Caller
 
@@ -87,7 +87,7 @@ def test_a_superuser_makes_an_admin_and_it_is_written_down(root: User, user: Use
     assert browser(root).post(f"/admin/accounts/user/{user.pk}/change/", form(user, role="admin")).status_code == 302
     assert User.objects.get(pk=user.pk).is_admin
     assert not ann.works()
-    assert AuditEvent.objects.get(action="user.update").details == {"fields": ["role"]}
+    assert AuditEvent.objects.get(action="user.update").details == {"changes": {"role": ["user", "admin"]}}
 
 
 def test_staff_change_names_but_raise_nobody_not_even_themselves(staff: User, user: User):
@@ -118,7 +118,38 @@ def test_disabling_ends_sessions_and_keys_and_spares_superusers_from_staff(staff
     assert act(browser(staff), "user", "disable", user, root, staff) == 302
     assert not ann.works()
     assert list(User.objects.filter(is_active=False)) == [user]
-    assert AuditEvent.objects.filter(action="user.disable", actor=staff, target_id=str(user.pk)).count() == 1
+    event = AuditEvent.objects.get(action="user.update", actor=staff)
+    assert (event.target_id, event.details) == (str(user.pk), {"changes": {"is_active": [True, False]}})
+    assert act(browser(staff), "user", "enable", user) == 302
+    assert User.objects.get(pk=user.pk).is_active
+
+
+def test_the_role_goes_through_the_apis_function_which_keeps_the_last_admin(staff: User, root: User, user: User):
+    boss = User.objects.create_user("boss@example.com", "correct horse battery", is_staff=True, role="admin")
+    boss.user_permissions.set(staff.user_permissions.all())
+    act(browser(staff), "user", "make_admin", user)
+    assert not User.objects.get(pk=user.pk).is_admin, "only admins make admins"
+    assert act(browser(boss), "user", "make_admin", user) == 302
+    assert User.objects.get(pk=user.pk).is_admin
+    act(browser(boss), "user", "make_user", root, boss, user)
+    assert set(User.objects.filter(role="admin")) == {root, boss}, "no superuser, nobody their own role"
+    assert browser(root).post(f"/admin/accounts/user/{root.pk}/change/", form(root, role="user", is_staff="on", is_superuser="on")).status_code == 302
+    assert User.objects.get(pk=root.pk).is_admin
+
+
+def test_budgets_are_set_for_many_by_those_who_may(staff: User, root: User, user: User):
+    client = browser(root)
+    data = {"action": "set_budget", "_selected_action": [str(user.pk), str(staff.pk)]}
+    asked = client.post("/admin/accounts/user/", data)
+    assert asked.status_code == 200 and user.email in asked.content.decode()
+    assert client.post("/admin/accounts/user/", data | {"apply": "1", "monthly_budget_usd": "-1"}).status_code == 200
+    assert client.post("/admin/accounts/user/", data | {"apply": "1", "monthly_budget_usd": "12.5"}).status_code == 302
+    found = hooks.with_month(User.objects.filter(pk__in=[user.pk, staff.pk]))
+    assert {str(one.month_limit.normalize()) for one in found} == {"12.5"}
+    said = AuditEvent.objects.filter(action="user.update", actor=root).values_list("details", flat=True)
+    assert list(said) == [{"changes": {"monthly_budget_usd": "12.50000000"}}] * 2
+    browser(staff).post("/admin/accounts/user/", data | {"apply": "1", "monthly_budget_usd": "99"})
+    assert hooks.with_month(User.objects.filter(pk=user.pk)).get().month_limit != 99
 
 
 def test_signing_out_everywhere_ends_sessions_only(root: User, user: User, ann: Caller):

@@ -37,8 +37,10 @@ LISTS: list[tuple[str, list[tuple[str, str, str]]]] = [
         ("Provider connections", "hub", "agents_providerconnection"),
     ]),
     ("Agents and tasks", [
-        ("Agents", "smart_toy", "agents_agent"), ("Agent versions", "history", "agents_agentversion"), ("Agent runs", "directions_run", "agents_agentrun"),
-        ("HTTP tools", "construction", "agents_httptool"), ("Tasks", "task_alt", "tasks_task"), ("Task runs", "play_circle", "tasks_taskrun"),
+        ("Agents", "smart_toy", "agents_agent"), ("Agent versions", "history", "agents_agentversion"),
+        ("Agent runs", "directions_run", "agents_agentrun"),
+        ("HTTP tools", "construction", "agents_httptool"), ("Tasks", "task_alt", "tasks_task"),
+        ("Task runs", "play_circle", "tasks_taskrun"),
         ("Webhook deliveries", "webhook", "tasks_webhookdelivery"),
     ]),
     ("Chat", [("Conversations", "forum", "chat_conversation"), ("Messages", "chat_bubble", "chat_message")]),
@@ -55,7 +57,7 @@ def groups(request: HttpRequest) -> list[Item]:
     from django.contrib import admin  # the site itself asks for this module
 
     pages = {f"{model._meta.app_label}_{model._meta.model_name}": page for model, page in admin.site._registry.items()}
-    found = [
+    found: list[Item] = [
         {
             "title": "Analytics",
             "items": [
@@ -66,7 +68,7 @@ def groups(request: HttpRequest) -> list[Item]:
         }
     ]
     for group, lists in LISTS:
-        items = [
+        items: list[Item] = [
             {
                 "title": title,
                 "icon": icon,

@@ -81,14 +81,14 @@ class Rows(ModelAdmin):
         name = f"{self.opts.app_label}_{self.opts.model_name}_export"
         return [path("export/", self.admin_site.admin_view(self.export_view), name=name), *super().get_urls()]
 
-    def export_view(self, request: HttpRequest) -> HttpResponse:
+    def export_view(self, request: HttpRequest) -> StreamingHttpResponse:
         """All rows that the list shows under these filters, over all its pages."""
         if not self.has_view_or_change_permission(request):
             raise PermissionDenied
         return self._export(request, self.get_changelist_instance(request).get_queryset(request))
 
     @admin.action(description="Download as CSV", permissions=["view"])
-    def export_selected(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse:
+    def export_selected(self, request: HttpRequest, queryset: QuerySet) -> StreamingHttpResponse:
         return self._export(request, queryset)
 
     def _export(self, request: HttpRequest, rows: QuerySet) -> StreamingHttpResponse:
@@ -110,7 +110,7 @@ class Rows(ModelAdmin):
             return title, raw
 
         def read(row: Model) -> Any:
-            _, attribute, value = lookup_field(name, row, self)
+            _, _, value = lookup_field(name, row, self)
             return str(value) if isinstance(value, Model) else value
 
         return title, read
@@ -140,7 +140,7 @@ class Rows(ModelAdmin):
         if count:
             self.message_user(request, done.format(count), messages.SUCCESS)
 
-    def save_model(self, request: HttpRequest, obj: Model, form: ModelForm, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: ModelForm, change: bool) -> None:
         super().save_model(request, obj, form, change)
         self.note(request, f"{self.opts.model_name}.{'update' if change else 'create'}", obj, {"fields": sorted(form.changed_data)})
 
@@ -152,7 +152,7 @@ class Rows(ModelAdmin):
             self.message_user(request, exc.message, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
-    def delete_model(self, request: HttpRequest, obj: Model) -> None:
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
         self.note(request, f"{self.opts.model_name}.delete", obj, {"what": str(obj)[:200]})
         super().delete_model(request, obj)
 
