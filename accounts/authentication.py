@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import exceptions
@@ -24,6 +24,7 @@ __all__ = [
     "authenticate_ticket",
     "principal_of",
     "still_valid",
+    "still_valid_ones",
 ]
 
 
@@ -72,7 +73,12 @@ async def authenticate_ticket(ticket: str) -> Principal:
 
 async def still_valid(principal: Principal) -> bool:
     """Whether the credential of a long-lived connection still works; one query."""
-    return await in_db(principals.renew, Standing.of(principal)) is not None
+    return bool(await still_valid_ones([principal]))
+
+
+async def still_valid_ones(asked: Iterable[Principal]) -> set[Standing]:
+    """The standings of those principals whose credentials still work; a query or three for all of them together."""
+    return await in_db(principals.still_stand, [Standing.of(one) for one in asked])
 
 
 def principal_of(request: Request) -> Principal:

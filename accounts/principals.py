@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import orjson
+from django.db.models import F
 from django.utils import timezone
 
 from accounts import keys, tokens
@@ -134,6 +135,21 @@ def renew(standing: Standing) -> Principal | None:
         return Principal(family.user, standing.auth_epoch, expires_at=standing.expires_at, family_id=family.id) if family else None
     user = User.objects.filter(pk=standing.user_id, is_active=True, auth_epoch=standing.auth_epoch).first()
     return Principal(user, standing.auth_epoch, expires_at=standing.expires_at) if user else None
+
+
+def still_stand(standings: Iterable[Standing]) -> set[Standing]:
+    """Those that work now. However many are asked about, it is one query for each kind of credential."""
+    now = timezone.now().timestamp()
+    asked = {one for one in standings if one.expires_at is None or one.expires_at > now}
+    live: set[tuple[UUID, UUID, int]] = set()  # credential, user, the epoch that both are in
+    if ids := {one.key_id for one in asked if one.key_id}:
+        live |= set(ApiKey.objects.live().filter(pk__in=ids).values_list("pk", "user_id", "user__auth_epoch"))
+    if ids := {one.family_id for one in asked if one.family_id and not one.key_id}:
+        families = TokenFamily.objects.live().filter(pk__in=ids, user__is_active=True, user__auth_epoch=F("auth_epoch"))
+        live |= set(families.values_list("pk", "user_id", "auth_epoch"))
+    if ids := {one.user_id for one in asked if not (one.key_id or one.family_id)}:
+        live |= {(pk, pk, epoch) for pk, epoch in User.objects.filter(pk__in=ids, is_active=True).values_list("pk", "auth_epoch")}
+    return {one for one in asked if (one.key_id or one.family_id or one.user_id, one.user_id, one.auth_epoch) in live}
 
 
 def _of_key(key: ApiKey) -> Principal:

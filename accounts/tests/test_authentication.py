@@ -21,7 +21,7 @@ from accounts import cache, keys, principals, tokens
 from accounts.authentication import authenticate, authenticate_sync, still_valid
 from accounts.models import ApiKey, TokenFamily, User
 from accounts.permissions import may, require_scope
-from accounts.principals import Principal
+from accounts.principals import Principal, Standing
 from accounts.tests.conftest import Caller
 from aiagents.lib import valkey
 from aiagents.lib.db import in_db
@@ -153,6 +153,26 @@ async def test_a_revoked_key_ends_though_remembered(user: User, hearing):
     assert await still_valid(principal)
     await in_db(keys.revoke, key, actor=user)
     assert not await outcome(raw) and not await still_valid(principal)
+
+
+async def test_many_credentials_are_asked_about_with_one_query_for_each_kind(user: User, hearing, django_assert_num_queries):
+    def some() -> list[Standing]:
+        made = [keys.create(user, name=f"k{number}", scopes=["chat"])[0] for number in range(5)]
+        keys.revoke(made[0], actor=user)
+        families = [TokenFamily.objects.create(user=user, expires_at=timezone.now() + timedelta(days=1)) for _ in range(5)]
+        tokens.revoke(families[0], "staff")
+        by_key = [Standing(user.id, 0, key_id=key.id) for key in made]
+        by_family = [Standing(user.id, 0, family_id=family.id) for family in families]
+        # In person, once as it is and once of an epoch that is over; a key that is said to be another user's.
+        return [*by_key, *by_family, Standing(user.id, 0), Standing(user.id, 1), Standing(uuid4(), 0, key_id=made[1].id)]
+
+    standings = await in_db(some)
+
+    def asked() -> set[Standing]:
+        with django_assert_num_queries(3):
+            return principals.still_stand(standings)
+
+    assert await in_db(asked) == {*standings[1:5], *standings[6:10], standings[10]}
 
 
 async def test_a_remembered_credential_ends_at_its_own_time(user: User, hearing):
