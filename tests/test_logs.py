@@ -179,3 +179,19 @@ def test_an_admin_watches_all_processes_live(house: Live):
             while True:
                 socket.recv(timeout=10)
     assert closed.value.rcvd.code == 4401 and time.monotonic() - began < 5
+
+
+@pytest.mark.slow
+def test_beat_shows_that_each_queue_is_served_and_samples_the_minute(house: Live):
+    house.query("DELETE FROM monitoring_systemmetric")
+    house.spawn("beat", "-m", "celery", "-q", "-A", "aiagents", "beat", "--loglevel", "WARNING", "--pidfile=")
+    checks = until(lambda: _all_served(house), 40)
+    assert (checks["worker"]["status"], checks["beat"]["status"]) == ("ok", "ok")
+    row = until(lambda: house.query("SELECT processes, queues FROM monitoring_systemmetric WHERE processes IS NOT NULL"), 90)
+    assert row[0][0] == 2
+    house.stop("beat", timeout=15)
+
+
+def _all_served(house: Live) -> Any:
+    checks = house.call("GET", "/health/ready", key="").json["checks"]
+    return checks if None not in checks["worker"]["queues"].values() and checks["beat"]["status"] == "ok" else None
