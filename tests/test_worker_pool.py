@@ -6,8 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from celery.fixups.django import DjangoWorkerFixup
-from django.db import connection
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import connections
 
 from aiagents import celery
 
@@ -19,10 +18,10 @@ def test_the_end_of_a_task_closes_no_pool_in_a_forked_worker(monkeypatch, settin
     ended = SimpleNamespace(request=SimpleNamespace(is_eager=False))
     monkeypatch.setattr(DjangoWorkerFixup, "close_database", DjangoWorkerFixup.close_database)
     monkeypatch.setattr(DjangoWorkerFixup, "_is_prefork", lambda self: True)
-    monkeypatch.setattr(fixup, "_settings", SimpleNamespace(DATABASES={"default": {"OPTIONS": {"pool": {}}}}))
-    monkeypatch.setattr(BaseDatabaseWrapper, "close_pool", lambda self: closed.append(self.alias), raising=False)
-    monkeypatch.setattr(type(connection), "close_pool", lambda self: closed.append(self.alias), raising=False)
-    monkeypatch.setattr(BaseDatabaseWrapper, "close", lambda self: None)  # the test's own transaction stays
+    monkeypatch.setattr(fixup, "_settings", SimpleNamespace(DATABASES={"default": {"OPTIONS": {"pool": True}}}))
+    wrapper = type(connections["default"])
+    monkeypatch.setattr(wrapper, "close_pool", lambda self: closed.append(self.alias), raising=False)
+    monkeypatch.setattr(wrapper, "close", lambda self: None)  # the test's own transaction stays
     fixup.on_task_postrun(ended)
     assert closed == ["default"], "Celery does no such thing any more: aiagents.celery need not keep it from it"
     closed.clear()
