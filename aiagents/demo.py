@@ -1,4 +1,4 @@
-"""The demo accounts of `make run`: an admin, a user, and the user's API key. Never in production (aiagents/checks.py)."""
+"""The demo accounts of `make run`: an admin, a user, the user's API key, and what they find. Never in production (aiagents/checks.py)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from accounts import keys
 from accounts.models import ApiKey, User
+from aiagents import demo_work
 
 ADMIN = ("admin@example.com", "demo-keys-to-the-house")
 USER = ("user@example.com", "demo-welcome-aboard")
@@ -30,7 +31,9 @@ def seed() -> tuple[list[Login], str]:
     if settings.ENVIRONMENT == "production":
         raise ImproperlyConfigured("Demo accounts are not for production; make an admin with `manage.py createsuperuser`.")
     logins = [_account(*ADMIN, admin=True), _account(*USER, admin=False)]
-    return logins, _key(User.objects.get(email=USER[0]))
+    admin, user = User.objects.get(email=ADMIN[0]), User.objects.get(email=USER[0])
+    demo_work.seed(admin, user)
+    return logins, _key(user)
 
 
 def _account(email: str, password: str, *, admin: bool) -> Login:

@@ -1,0 +1,70 @@
+"""What the demo accounts find: two agents and a task that runs a minute after the first start, and then every hour.
+
+Where a vendor's key is real the task is paused: a demo spends nobody's money by itself.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal
+
+from django.conf import settings
+from django.utils import timezone
+
+from accounts.authentication import Principal
+from accounts.models import User
+from agents import authoring
+from agents.models import Agent
+from tasks import planning
+from tasks.models import Task
+from tasks.schedule import Kind, Plan
+
+FIRST_RUN = timedelta(seconds=60)
+_SCRIPT = '[[call calculator {"expression": "365 * 24 * 3600"}]][[say A year of 365 days has 31,536,000 seconds. (Simulated answer.)]]'
+_QUESTION = "How many seconds does a year have? Use the calculator."
+
+
+def seed(admin: User, user: User) -> None:
+    """Make them once; what people did with them since stays as it is."""
+    if Agent.objects.filter(user__in=[admin, user]).exists() or Task.objects.filter(user=user).exists():
+        return
+    authoring.create(
+        admin,
+        {
+            "name": "Reader",
+            "description": "Reads a web page and answers from it. Asks before it opens one.",
+            "visibility": Agent.Visibility.SHARED,
+            "system_prompt": "Answer from the pages that you open with fetch_page, and name them. Say so when a page does not tell.",
+            "model": "auto",
+            "goal": "balanced",
+            "tools": [{"name": "fetch_page", "approval": "always"}, {"name": "current_time", "approval": "never"}],
+            "max_steps": 6,
+            "max_cost_usd": Decimal("0.25"),
+            "max_seconds": 120,
+        },
+    )
+    accountant = authoring.create(
+        user,
+        {
+            "name": "Accountant",
+            "description": "Calculates exactly instead of guessing.",
+            "system_prompt": "Calculate with the calculator, never in your head. Show the expression that you used.",
+            "model": "auto",
+            "goal": "cheapest",
+            "tools": [{"name": "calculator", "approval": "never"}, {"name": "current_time", "approval": "never"}],
+            "max_steps": 5,
+            "max_cost_usd": Decimal("0.05"),
+            "max_seconds": 60,
+        },
+    )
+    simulated = not any(vendor["api_key"] for vendor in settings.VENDORS.values())
+    values = {
+        "name": "Seconds of a year",
+        "description": "A demo: the Accountant's answer every hour, for the first time a minute after the first start.",
+        "agent_id": accountant.pk,
+        "input": f"{_QUESTION} {_SCRIPT}" if simulated else _QUESTION,
+        "max_cost_usd": Decimal("0.05"),
+        "monthly_budget_usd": Decimal("1.00"),
+    }
+    plan = Plan(Kind.INTERVAL, at=timezone.now() + FIRST_RUN, every_seconds=3600)
+    planning.create(Principal(user, user.auth_epoch), values, plan, paused=not simulated, request_id="")
