@@ -53,7 +53,9 @@ def start_postgres(data_dir: Path) -> str:
     data_dir.mkdir(parents=True, exist_ok=True)
     _forget_dead_postgres(data_dir / "postgres")
     # cleanup_mode None: we stop it ourselves, so that it ends when `make run` ends and not with some helper process.
-    get_server(data_dir / "postgres", cleanup_mode=None)
+    server = get_server(data_dir / "postgres", cleanup_mode=None)
+    if not _runs(data_dir / "postgres"):  # it was stopped, and pgserver remembers that this process had started it
+        server.ensure_postgres_running()
     return database_url(data_dir)
 
 

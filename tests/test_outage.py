@@ -107,7 +107,9 @@ def _turn_is_whole(live: Live, events: list[tuple[int, str, Any]]) -> None:
     assert events[-1][1] == "message.end", events[-1]
     text = "".join(data["text"] for _, kind, data in events if kind == "content.delta")
     message_id = events[0][2]["message_id"]
-    row = _wait(lambda: live.query("SELECT status, content FROM chat_message WHERE id = %s", message_id)[0], lambda row: row[0] == "complete")
+    row = _wait(
+        lambda: live.query("SELECT status, content FROM chat_message WHERE id = %s", message_id)[0], lambda row: row[0] == "complete"
+    )
     assert row == ("complete", text)
 
 
@@ -119,7 +121,9 @@ def _nothing_is_lost(live: Live, traffic: Traffic) -> None:
         )
         if ended is not None and "content" in ended:
             assert row == ("complete", ended["content"]), (message_id, row)
-        logs = live.query("SELECT count(*), count(DISTINCT call_id) FROM billing_usagelog WHERE message_id = %s AND purpose = 'chat'", message_id)
+        logs = live.query(
+            "SELECT count(*), count(DISTINCT call_id) FROM billing_usagelog WHERE message_id = %s AND purpose = 'chat'", message_id
+        )
         if row[0] == "complete":
             assert logs[0] == (1, 1), (message_id, logs)
     for run_id in traffic.runs:

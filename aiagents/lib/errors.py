@@ -12,6 +12,7 @@ class AppError(Exception):
     code = "internal_error"
     status = 500
     retryable = False
+    retry_after: float | None = None
     message = "Something went wrong on our side."
 
     def __init__(
@@ -27,7 +28,7 @@ class AppError(Exception):
         self.code = code or self.code
         self.param = param
         self.details = details or {}
-        self.retry_after = retry_after
+        self.retry_after = self.retry_after if retry_after is None else retry_after
         super().__init__(self.message)
 
     def body(self, request_id: str) -> dict[str, Any]:
@@ -112,6 +113,7 @@ class Unavailable(AppError):
     type = code = "unavailable"
     status = 503
     retryable = True
+    retry_after = 2
     message = "A part of the service is away; try again shortly."
 
 

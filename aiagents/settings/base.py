@@ -131,9 +131,11 @@ def database(url: str) -> dict:
     host = unquote(query.pop("host", parts.hostname or ""))
     # A pool and no CONN_MAX_AGE: persistent connections leak under ASGI, each request has its own thread.
     options: dict[str, Any] = {"pool": {"min_size": 1, "max_size": env.database_pool_size, "timeout": 10}}
+    # A machine or line that went dead is noticed within half a minute; libpq alone would wait for hours. (Sockets ignore these.)
+    options |= {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
     options |= {key: unquote(value) for key, value in query.items()}
     return {
-        "ENGINE": "django.db.backends.postgresql",
+        "ENGINE": "aiagents.lib.postgres",
         "NAME": parts.path.lstrip("/"),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
