@@ -17,7 +17,7 @@ from django.conf import settings
 from accounts.authentication import Principal, authenticate, authenticate_ticket
 from accounts.permissions import require_scope
 from aiagents.lib import jsonio
-from aiagents.lib.close_codes import AUTH_TIMED_OUT, NOT_AUTHENTICATED, SHUTTING_DOWN, TOO_LARGE, TOO_MANY
+from aiagents.lib.close_codes import AUTH_TIMED_OUT, NOT_AUTHENTICATED, SHUTTING_DOWN, TOO_LARGE, TOO_MANY, UNAVAILABLE
 from aiagents.lib.context import accept_request_id, user_id
 from aiagents.lib.errors import AppError, InvalidRequest, NotAuthenticated, RateLimited
 from chat import asks, origins, rights, turns
@@ -69,7 +69,7 @@ class ChatConsumer(AsyncConsumer):
             await self._close(closing.code)
         except AppError as exc:  # the database is away while somebody signs in
             await self._say_error(exc)
-            await self._close(1013)
+            await self._close(UNAVAILABLE)
         finally:
             self.closed = True
             if self.counted is not None:

@@ -162,7 +162,7 @@ class Traffic:
             return exc.response.status_code, json.loads(exc.response.body or b"{}")
         except ConnectionClosed as exc:
             code = exc.rcvd.code if exc.rcvd else 1006
-            return (503 if code in (1013, 4503) else code), f"closed {code}"
+            return (503 if code == 4503 else code), f"closed {code}"
         if events[0]["type"] == "error":
             return self._status_of(events[0]["error"]), events[0]
         return self._ended([(event["type"], event) for event in events[1:]])

@@ -107,7 +107,8 @@ def error_of(exc: Exception) -> AppError | None:
         case ProtectedError():
             return Conflict("Something else still needs this.")
         case OperationalError() | InterfaceError():
-            log.error("the database failed a request", exc_info=exc)
+            # No traceback: a server that is away fails every request, and each would say the same.
+            log.error("the database failed a request: %s: %s", type(exc).__name__, str(exc).partition("\n")[0])
             return Unavailable("The database is away or overloaded; try again shortly.")
         case DataError():
             log.warning("the database refused a value", exc_info=exc)

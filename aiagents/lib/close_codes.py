@@ -5,3 +5,5 @@ AUTH_TIMED_OUT = 4408
 TOO_LARGE = 4413
 TOO_MANY = 4429
 SHUTTING_DOWN = 4503
+# A part that the socket needs is away: come again, as after a shutdown. (RFC 6455's 1013 cannot be sent: autobahn refuses it.)
+UNAVAILABLE = 4503

@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 import redis
 
 from aiagents.lib import jsonio, valkey
-from aiagents.lib.close_codes import NOT_AUTHENTICATED, TOO_LARGE, TOO_MANY
+from aiagents.lib.close_codes import NOT_AUTHENTICATED, TOO_LARGE, TOO_MANY, UNAVAILABLE
 from aiagents.lib.context import accept_request_id, user_id
 from aiagents.lib.errors import AppError, NotAuthenticated
 from aiagents.monitoring import sharing, system
@@ -146,7 +146,7 @@ class LiveSocket:
         except AppError as exc:
             await _accept(scope, send)
             await _say(send, {"type": "error", **exc.body(request_id)})
-            await send({"type": "websocket.close", "code": NOT_AUTHENTICATED if exc.status in (401, 403) else 1013})
+            await send({"type": "websocket.close", "code": NOT_AUTHENTICATED if exc.status in (401, 403) else UNAVAILABLE})
             return
         if viewer is None:
             await send({"type": "websocket.close"})  # before accept: HTTP 403
