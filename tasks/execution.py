@@ -110,6 +110,7 @@ class Crew:
             self.running.pop(run_id, None)
         if ended is not None:
             feed.add(*wording.event(ended))
+            logger.info("task_run_ended", extra={"run_id": str(run_id), "status": ended.status, "attempt": ended.attempt})
         feed.done = True
 
     async def leave(self, seconds: float) -> None:
