@@ -32,6 +32,7 @@ def run_again(task: Task, request_id: str) -> TaskRun:
 
 class ReadOnlyInline(TabularInline):
     extra = 0
+    hide_title = True
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

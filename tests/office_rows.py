@@ -21,7 +21,7 @@ from agents.tools import http
 from aiagents.lib.ids import uuid7
 from aiagents.models import IdempotentAnswer
 from aiagents.monitoring.models import SystemMetric
-from billing.models import AIModel, Budget, Hold, ModelPrice, UsageLog
+from billing.models import AIModel, AlertSettings, Budget, BudgetAlert, BudgetWindow, Hold, ModelPrice, RollupState, UsageLog, UsageRollup
 from chat.models import Conversation, Message
 from tasks.models import Task, TaskAttempt, TaskRun, WebhookDelivery
 
@@ -69,11 +69,16 @@ def _one(index: int, mark: str, keep: Any) -> None:
         description=mark,
     ))  # fmt: skip
     keep(ModelPrice.objects.create(model=model, input=Decimal(1), output=Decimal(2), source="staff"))
-    keep(Budget.objects.get(scope="user", scope_id=user.pk))
+    made_budget = keep(Budget.objects.get(scope="user", scope_id=user.pk))
     call = {"user_id": user.pk, "purpose": "chat", "surface": "rest", "requested_model": "auto", "model": model.slug, "provider": "openai"}
     keep(UsageLog.objects.create(
         call_id=uuid7(), group_id=uuid7(), status="ok", cost_usd=Decimal("0.00042150"), input_tokens=1234567, created_at=now, flagged=mark, **call
     ))  # fmt: skip
+    keep(UsageRollup.objects.create(kind="day", slice="user", starts_at=now.replace(hour=0, minute=0, second=0, microsecond=0), user_id=user.pk, model=mark[:100]))
+    window = BudgetWindow.objects.create(budget=made_budget, starts_at=now, ends_at=now)
+    keep(BudgetAlert.objects.create(user=user, window=window, threshold=80, spent_usd=Decimal(8), limit_usd=Decimal(10), subject=mark[:200]))
+    keep(AlertSettings.objects.create(user=user))
+    keep(RollupState.objects.get_or_create(id=1)[0])
     keep(Hold.objects.create(id=uuid7(), amount_usd=Decimal("0.01"), call={"model": mark}))
     keep(ProviderConnection.objects.create(
         slug=f"c{index}", name=mark[:100], kind="openai", base_url="https://x.example", api_key_encrypted=secrets.encrypt(SECRET)

@@ -29,7 +29,7 @@ function dollars(value, short) {
   const sign = value < 0 ? "-" : "";
   if (short && size >= 10000) return `${sign}$${size.toLocaleString("en-US", { notation: "compact", maximumFractionDigits: 1 })}`;
   const places = size >= 1 || size === 0 ? 2 : Math.min(8, Math.max(2, 2 - Math.floor(Math.log10(size))));
-  const text = size.toLocaleString("en-US", { minimumFractionDigits: short ? 0 : places, maximumFractionDigits: places });
+  const text = size.toLocaleString("en-US", { minimumFractionDigits: short ? 0 : 2, maximumFractionDigits: places });
   return `${sign}$${text}`;
 }
 

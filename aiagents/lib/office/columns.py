@@ -32,18 +32,16 @@ def value_of(row: Any, path: str) -> Any:
     return row
 
 
-def _column(path: str, title: str, show: Callable[[Any], Any], *, order: bool = True, label: Any = None) -> Column:
+def _column(path: str, title: str, show: Callable[[Any], Any], *, order: bool = True) -> Column:
     def column(row: Any) -> Any:
         value = value_of(row, path)
         return EMPTY if value is None or value == "" else show(value)
 
     column.__name__ = f"{path}_shown"
-    column.short_description = title or path.rpartition("__")[2].replace("_", " ")  # type: ignore[attr-defined]
+    column.short_description = title or path.rpartition("__")[2].removesuffix("_usd").replace("_", " ")  # type: ignore[attr-defined]
     column.raw = lambda row: value_of(row, path)  # type: ignore[attr-defined]
     if order:
         column.admin_order_field = path  # type: ignore[attr-defined]
-    if label is not None:
-        column.label = label  # type: ignore[attr-defined]
     return column
 
 
@@ -53,8 +51,11 @@ def dollars(value: Decimal | None, *, least: int = 2) -> str:
         return EMPTY
     value = Decimal(value)
     sign, size = ("-" if value < 0 else ""), abs(value)
-    places = least if size >= 1 or size == 0 else min(8, max(least, 2 - size.adjusted()))
-    return f"{sign}${size:,.{places}f}"
+    if size >= 1 or size == 0:
+        return f"{sign}${size:,.{least}f}"
+    # Three digits that say something, without zeros behind them.
+    text = f"{size:.{min(8, 2 - size.adjusted())}f}".rstrip("0")
+    return f"{sign}${text.ljust(text.index('.') + 1 + least, '0')}"
 
 
 def big(value: float | None) -> str:
@@ -86,7 +87,16 @@ def millis(path: str, title: str = "", *, order: bool = True) -> Column:
 
 def state(path: str, title: str = "", *, order: bool = True) -> Column:
     """A coloured badge."""
-    return _column(path, title, lambda value: (str(value), str(value).replace("_", " ")), order=order, label=COLOURS)
+    return _column(path, title, badge, order=order)
+
+
+def badge(value: Any) -> SafeString:
+    return format_html('<span class="office-badge is-{}">{}</span>', COLOURS.get(str(value), "plain"), str(value).replace("_", " "))
+
+
+def rate(path: str, title: str = "") -> Column:
+    """A decimal without the zeros that its column fills it up with."""
+    return _column(path, title, lambda value: f"{value.normalize():f}")
 
 
 def text(path: str, title: str = "", *, most: int = 60, order: bool = True) -> Column:

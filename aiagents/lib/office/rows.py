@@ -18,12 +18,21 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.urls import URLPattern, path
 from unfold.admin import ModelAdmin
+from unfold.views import ChangeList
 
 from aiagents.lib.errors import AppError
 from aiagents.lib.office import csv_file, searching
 from aiagents.lib.office.paging import CappedPaginator
 
 PER_PAGE = 50
+
+
+class CappedChangeList(ChangeList):
+    """How many rows there are in all is never asked; the footer says what is known."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.full_result_count = self.result_count
 
 
 class Rows(ModelAdmin):
@@ -35,6 +44,7 @@ class Rows(ModelAdmin):
     # Each facet would be a count over the whole table.
     show_facets = ShowFacets.NEVER
     list_fullwidth = True
+    empty_value_display = "–"
     warn_unsaved_form = True
     change_list_template = "admin/office_list.html"
     # Columns that hold ids; that are compared as they stand; that may contain the words; that name a user.
@@ -71,6 +81,9 @@ class Rows(ModelAdmin):
         rest = lookup.removeprefix(first)
         links = {field.name for field in self.opts.fields if isinstance(field, ForeignKey)} | {"pk", "id"}
         return first in links and rest in ("", "__exact", "__id", "__id__exact", "__pk", "__pk__exact", "__in")
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CappedChangeList]:
+        return CappedChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         return super().get_queryset(request).select_related(*(self.list_select_related or ()))  # for the file too, not the list alone

@@ -1,4 +1,4 @@
-"""Users, their sessions and keys, and the audit log, for staff. Who may enter these pages is decided by superusers only."""
+"""Users for staff, and the groups that staff belong to. Who may enter these pages is decided by superusers only."""
 
 from __future__ import annotations
 
@@ -10,28 +10,21 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
-from django.db.models import Count, Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import Count, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils import timezone
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from accounts import administration, audit, hooks, keys, throttle, tokens
-from accounts.models import ApiKey, AuditEvent, TokenFamily, User
+from accounts import administration, hooks, throttle
+from accounts.admin.acting import staff
+from accounts.models import User
 from accounts.origin import Origin
-from aiagents.lib.office import columns, filters
-from aiagents.lib.office.rows import ReadOnly, Rows
+from aiagents.lib.office import columns
+from aiagents.lib.office.rows import Rows
 
 RIGHTS = ("role", "is_staff", "is_superuser", "groups", "user_permissions")
-
-
-def staff(request: HttpRequest) -> User:
-    """Who acts; the admin lets nobody else in."""
-    assert isinstance(request.user, User)
-    return request.user
 
 
 class NewUserForm(UserCreationForm):
@@ -56,7 +49,7 @@ class MonthlyBudgetForm(forms.Form):
 class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs and the theme know nothing of each other
     form, add_form, change_password_form = UserChangeForm, NewUserForm, AdminPasswordChangeForm
     list_display = [
-        "email", "name", columns.state("role"), "is_active", "is_staff",
+        "email", columns.text("name"), columns.state("role"), "is_active", "is_staff",
         columns.money("month_spent", "spent this month", order=False), columns.money("month_limit", "budget", order=False), "last_login",
         "created_at",
     ]  # fmt: skip
@@ -196,104 +189,6 @@ class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs 
             "action": "set_budget",
         }
         return TemplateResponse(request, "admin/set_budget.html", context)
-
-
-@admin.register(ApiKey)
-class ApiKeyAdmin(ReadOnly):
-    """Keys may be looked at and revoked; they are made by their users. The digest stands nowhere here."""
-
-    list_display = [
-        "name", "prefix", columns.link("user", show="user__email"), "scope_list", "state", "rate_limit", "expires_at", "last_used_at",
-        "created_at",
-    ]  # fmt: skip
-    list_filter = [
-        filters.cases(
-            "state",
-            "state",
-            [
-                ("live", "works", Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=Now()))),
-                ("revoked", "revoked", ~Q(revoked_at=None)),
-                ("expired", "expired", Q(revoked_at=None, expires_at__lte=Now())),
-            ],
-        ),
-        filters.empty("last_used_at", "use", "never used", "used"),
-        "created_at",
-    ]
-    search_contains = ("name", "prefix")
-    search_people = ("user",)
-    list_select_related = ["user"]
-    ordering = ["-created_at"]
-    fields = ["id", "user", "name", "prefix", "scope_list", "rate_limit", "expires_at", "last_used_at", "revoked_at", "created_at"]
-    readonly_fields = ["scope_list"]
-    actions = ["revoke"]
-
-    @admin.display(description="scopes")
-    def scope_list(self, key: ApiKey) -> str:
-        return ", ".join(key.scopes)
-
-    @admin.display(description="state")
-    def state(self, key: ApiKey) -> str:
-        if key.revoked_at:
-            return "revoked"
-        return "expired" if key.expires_at and key.expires_at <= timezone.now() else "works"
-
-    @admin.action(description="Revoke", permissions=["act"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        count = sum(keys.revoke(key, actor=staff(request), ip=Origin.of(request).ip) for key in queryset)
-        self.message_user(request, f"{count} revoked.", messages.SUCCESS)
-
-
-@admin.register(TokenFamily)
-class TokenFamilyAdmin(ReadOnly):
-    list_display = [
-        columns.link("user", show="user__email"), "ip", columns.text("user_agent"), "created_at", "rotated_at", "expires_at", "revoked_at",
-        columns.text("revoked_reason"),
-    ]  # fmt: skip
-    list_filter = [filters.empty("revoked_at", "state", "not ended", "ended"), "created_at", "expires_at"]
-    search_people = ("user",)
-    search_exact = ("revoked_reason",)
-    list_select_related = ["user"]
-    ordering = ["-id"]
-    actions = ["revoke"]
-
-    @admin.action(description="End these sessions", permissions=["act"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[TokenFamily]) -> None:
-        for family in queryset:
-            if tokens.revoke(family, "staff"):
-                audit.record("session.revoke", actor=staff(request), target=family, ip=Origin.of(request).ip)
-        self.message_user(request, "These sessions are ended.", messages.SUCCESS)
-
-
-# What begins so, for the filter: the log itself is never asked what it contains.
-AUDITED = [
-    ("login", "sign-ins"), ("admin.login", "sign-ins here"), ("admin.export", "exports"), ("user", "users"), ("api_key", "API keys"),
-    ("session", "sessions"), ("password", "passwords"), ("register", "registrations"), ("budget", "budgets"),
-    ("model", "models and prices"),
-    ("providerconnection", "provider connections"), ("httptool", "HTTP tools"), ("agent", "agents"), ("task", "tasks"),
-    ("chat", "content that was read"),
-]  # fmt: skip
-
-
-@admin.register(AuditEvent)
-class AuditEventAdmin(ReadOnly):
-    list_display = [
-        "at",
-        "action",
-        columns.link("actor", show="actor__email"),
-        "target_type",
-        "target_id",
-        "ip",
-        columns.text("request_id"),
-    ]
-    list_filter = [filters.cases("about", "about", [(name, title, Q(action__startswith=name)) for name, title in AUDITED]), "at"]
-    search_exact = ("action", "target_id", "request_id")
-    search_ids = ("target_id",)
-    search_people = ("actor",)
-    list_select_related = ["actor"]
-    ordering = ["-at", "-id"]
-    fields = ["at", "action", "actor", "target_type", "target_id", "ip", "request_id", columns.json("details")]
-    readonly_fields = [fields[-1]]
-    export_also = ("details",)
 
 
 admin.site.unregister(Group)

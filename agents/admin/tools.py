@@ -1,0 +1,102 @@
+"""HTTP tools. Their headers go in and never come out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from agents.models import HttpTool
+from agents.tools import http
+from aiagents.lib.errors import AppError
+from aiagents.lib.office import columns
+from aiagents.lib.office.rows import Rows
+
+
+class HeadersField(forms.CharField):
+    """Lines of `Name: value`. What is stored never comes back."""
+
+    def clean(self, value: Any) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for line in (super().clean(value) or "").splitlines():
+            name, colon, content = (part.strip() for part in line.partition(":"))
+            if not line.strip():
+                continue
+            if not colon or not name.replace("-", "").replace("_", "").isalnum() or not name.isascii() or not content.isprintable():
+                raise ValidationError("Each line is a header: its name, a colon, its value.")
+            found[name] = content
+        return found
+
+
+class HttpToolForm(forms.ModelForm):
+    new_headers = HeadersField(
+        required=False,
+        label="Headers",
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "autocomplete": "off", "spellcheck": "false"}),
+        help_text="One per line, such as “Authorization: Bearer …”. Written only: empty keeps what is stored, unless the host changes.",
+    )
+    drop_headers = forms.BooleanField(required=False, label="Forget the stored headers")
+
+    class Meta:
+        model = HttpTool
+        fields = (
+            "name", "description", "method", "url", "parameters", "new_headers", "drop_headers", "timeout_seconds", "max_bytes",
+            "needs_approval", "repeatable", "allow_private_address", "enabled",
+        )  # fmt: skip
+
+    def save(self, commit: bool = True) -> HttpTool:
+        row: HttpTool = super().save(commit=False)
+        if headers := self.cleaned_data.get("new_headers"):
+            row.headers_encrypted = http.seal_headers(headers)
+        elif self.cleaned_data.get("drop_headers"):
+            row.headers_encrypted = ""
+        if commit:
+            row.save()
+        return row
+
+
+@admin.register(HttpTool)
+class HttpToolAdmin(Rows):
+    form = HttpToolForm
+    list_display = [
+        "name",
+        columns.text("description"),
+        "method",
+        columns.text("url"),
+        "headers",
+        "needs_approval",
+        "enabled",
+        "updated_at",
+    ]
+    list_filter = ["method", "enabled", "needs_approval", "repeatable"]
+    search_contains = ("name", "description", "url")
+    ordering = ["name"]
+    actions = ["switch_on", "switch_off"]
+
+    @admin.display(description="headers")
+    def headers(self, tool: HttpTool) -> str:
+        try:
+            return ", ".join(http.header_names(tool)) or "none"
+        except AppError:
+            return "unreadable"
+
+    @admin.action(description="Switch on", permissions=["change"])
+    def switch_on(self, request: HttpRequest, queryset: QuerySet[HttpTool]) -> None:
+        self._switch(request, queryset, True)
+
+    @admin.action(description="Switch off", permissions=["change"])
+    def switch_off(self, request: HttpRequest, queryset: QuerySet[HttpTool]) -> None:
+        self._switch(request, queryset, False)
+
+    def _switch(self, request: HttpRequest, queryset: QuerySet[HttpTool], enabled: bool) -> None:
+        def act(tool: HttpTool) -> None:
+            tool.enabled = enabled
+            tool.save(update_fields=["enabled", "updated_at"])
+            self.note(request, "httptool.enable" if enabled else "httptool.disable", tool)
+
+        self.each(request, queryset.exclude(enabled=enabled), act, "{} switched on." if enabled else "{} switched off.")

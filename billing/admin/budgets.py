@@ -1,0 +1,178 @@
+"""Budgets with their months."""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Case, CharField, F, FloatField, OuterRef, QuerySet, Subquery, When
+from django.db.models.functions import Cast, Coalesce
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from unfold.admin import TabularInline
+from unfold.widgets import UnfoldAdminSelect2Widget
+
+from accounts.models import ApiKey, User
+from aiagents.lib.office import columns, filters
+from aiagents.lib.office.rows import Rows
+from billing import budgets
+from billing.models import Budget, BudgetWindow
+
+# The name of what a budget is for, by scope, as a query for one id. Upper floors add theirs.
+Named = Callable[[Any], QuerySet]
+NAMES: dict[str, Named] = {
+    Budget.Scope.USER: lambda id: User.objects.filter(pk=id).values("email"),
+    Budget.Scope.KEY: lambda id: ApiKey.objects.filter(pk=id).values("name"),
+}
+PAGES = {
+    Budget.Scope.USER: "admin:accounts_user_change",
+    Budget.Scope.KEY: "admin:accounts_apikey_change",
+    Budget.Scope.AGENT: "admin:agents_agent_change",
+    Budget.Scope.TASK: "admin:tasks_task_change",
+}
+
+
+def _of(budget: Budget, name: str) -> Decimal:
+    """What the list's query found out about the running month."""
+    return getattr(budget, name, None) or Decimal(0)
+
+
+class BudgetForm(forms.ModelForm):
+    time_zone = forms.ChoiceField(
+        choices=lambda: [(name, name) for name in sorted(zoneinfo.available_timezones())],
+        initial="UTC",
+        widget=UnfoldAdminSelect2Widget,
+        help_text="A new zone begins with the next month; the running one ends as it was.",
+    )
+
+    class Meta:
+        model = Budget
+        fields = ["scope", "scope_id", "limit_usd", "time_zone"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if (limit := self.initial.get("limit_usd")) is not None:
+            self.initial["limit_usd"] = f"{limit.normalize():f}"
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        scope, scope_id = data.get("scope", self.instance.scope), data.get("scope_id", self.instance.scope_id)
+        if (scope == Budget.Scope.SYSTEM) != (scope_id is None):
+            raise forms.ValidationError("The system's budget has no scope id; every other one needs one.")
+        return data
+
+
+class WindowInline(TabularInline):
+    """The months of a budget, newest first. Only the ledger writes them."""
+
+    model = BudgetWindow
+    extra = 0
+    hide_title = True
+    verbose_name_plural = "months"
+    fields = readonly_fields = ["starts_at", "ends_at", columns.money("spent_usd", "spent"), columns.money("held_usd", "held")]
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Budget)
+class BudgetAdmin(Rows):
+    form = BudgetForm
+    list_display = ["scope", "whose", columns.money("limit_usd", "limit"), "spent", "held", "left", "used", "time_zone"]
+    list_filter = ["scope", filters.empty("limit_usd", "limit", "not limited", "limited")]
+    search_ids = ("scope_id",)
+    search_people = ("scope_id",)
+    ordering = ["scope", "created_at"]
+    inlines = [WindowInline]
+    readonly_fields = ["whose", "spent", "held", "left"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Budget]:
+        now = timezone.now()
+        month = BudgetWindow.objects.filter(budget=OuterRef("pk"), starts_at__lte=now, ends_at__gt=now)
+        whens = [When(scope=scope, then=Subquery(find(OuterRef("scope_id"))[:1])) for scope, find in NAMES.items()]
+        spent = Subquery(month.values("spent_usd")[:1])
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                month_spent=spent,
+                month_held=Subquery(month.values("held_usd")[:1]),
+                owner_name=Case(*whens, output_field=CharField()),
+                # To order by: money is text on SQLite, which sorts 10 before 9.
+                spent_number=Coalesce(Cast(spent, FloatField()), 0.0),
+                used_share=Case(
+                    When(limit_usd__isnull=True, then=None),
+                    When(limit_usd=0, then=1.0),
+                    default=F("spent_number") / Cast(F("limit_usd"), FloatField()),
+                    output_field=FloatField(),
+                ),
+            )
+        )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Budget | None = None) -> list[str]:
+        return ["scope", "scope_id", *self.readonly_fields] if obj else []
+
+    def get_fields(self, request: HttpRequest, obj: Budget | None = None) -> list[Any]:
+        return ["whose", "limit_usd", "time_zone", "spent", "held", "left"] if obj else ["scope", "scope_id", "limit_usd", "time_zone"]
+
+    def get_inlines(self, request: HttpRequest, obj: Budget | None) -> list[Any]:
+        return self.inlines if obj else []
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # an empty limit does what is meant, and goes on counting
+
+    def save_model(self, request: HttpRequest, obj: Budget, form: forms.ModelForm, change: bool) -> None:
+        """Through the one function that takes over what was spent already and knows when a limit was lowered."""
+        saved = budgets.set_limit(obj.scope, obj.scope_id, obj.limit_usd)
+        if saved.time_zone != obj.time_zone:
+            saved.time_zone = obj.time_zone
+            saved.save(update_fields=["time_zone", "updated_at"])
+        obj.pk, obj._state.adding = saved.pk, False
+        details = {"limit_usd": None if obj.limit_usd is None else str(obj.limit_usd), "time_zone": obj.time_zone}
+        self.note(request, "budget.set", saved, details)
+
+    @admin.display(description="whose")
+    def whose(self, budget: Budget) -> Any:
+        if budget.scope_id is None:
+            return "everybody together"
+        words = getattr(budget, "owner_name", None) or f"{budget.scope} {budget.scope_id}"
+        try:
+            return format_html(
+                '<a class="office-link" href="{}">{}</a>', reverse(PAGES[Budget.Scope(budget.scope)], args=[budget.scope_id]), words
+            )
+        except NoReverseMatch:
+            return words
+
+    @admin.display(description="spent this month", ordering="spent_number")
+    def spent(self, budget: Budget) -> str:
+        return columns.dollars(_of(budget, "month_spent"))
+
+    @admin.display(description="held now")
+    def held(self, budget: Budget) -> str:
+        return columns.dollars(_of(budget, "month_held"))
+
+    @admin.display(description="left")
+    def left(self, budget: Budget) -> str:
+        if budget.limit_usd is None:
+            return "no limit"
+        return columns.dollars(budget.limit_usd - _of(budget, "month_spent") - _of(budget, "month_held"))
+
+    @admin.display(description="used", ordering="used_share")
+    def used(self, budget: Budget) -> str:
+        share: float | None = budget.used_share  # type: ignore[attr-defined]
+        return columns.EMPTY if share is None else f"{share:.0%}"
+
+    spent.raw = lambda budget: _of(budget, "month_spent")  # type: ignore[attr-defined]
+    held.raw = lambda budget: _of(budget, "month_held")  # type: ignore[attr-defined]

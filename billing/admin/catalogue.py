@@ -1,0 +1,124 @@
+"""Models with their prices. A price that may have been charged is never changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Prefetch, QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.admin import TabularInline
+
+from aiagents.lib.office import columns
+from aiagents.lib.office.rows import ReadOnly, Rows
+from billing.models import AIModel, ModelPrice
+
+RATES = (
+    "input",
+    "cached_input",
+    "cache_write",
+    "output",
+    "tier_threshold",
+    "tier_input",
+    "tier_cached_input",
+    "tier_cache_write",
+    "tier_output",
+)
+
+
+class PriceInline(TabularInline):
+    """A price that may have been charged is never edited: a new one is a new row, from a moment on."""
+
+    model = ModelPrice
+    extra = 0
+    hide_title = True
+    fields = ["effective_from", *RATES, "source"]
+    readonly_fields = ["source"]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(AIModel)
+class AIModelAdmin(Rows):
+    list_display = [
+        "slug", "display_name", "provider", columns.state("lifecycle"), "enabled", "quality", columns.number("context_window", "context"),
+        "price",
+    ]  # fmt: skip
+    list_filter = ["provider", "lifecycle", "enabled", "vision", "tools", "reasoning"]
+    search_contains = ("slug", "display_name", "vendor_model")
+    ordering = ["provider", "slug"]
+    inlines = [PriceInline]
+    actions: list[Any] = ["switch_on", "switch_off"]
+    readonly_fields = ["created_at", "updated_at"]
+    fieldsets = [
+        (None, {"fields": [("slug", "display_name"), ("provider", "connection"), "vendor_model", "description"]}),
+        ("State", {"fields": ["enabled", ("lifecycle", "replaced_by")]}),
+        ("What it can do", {"fields": [
+            ("context_window", "max_output_tokens"), ("vision", "files", "tools"), ("json", "reasoning", "temperature"),
+        ]}),
+        ("What the router assumes until it has measured", {"fields": [("quality", "tokens_per_second", "ttft_ms")]}),
+        ("Times", {"fields": [("created_at", "updated_at")]}),
+    ]  # fmt: skip
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AIModel]:
+        prices = ModelPrice.objects.filter(effective_from__lte=timezone.now()).order_by("-effective_from")
+        return super().get_queryset(request).prefetch_related(Prefetch("prices", prices, to_attr="past_prices"))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: AIModel | None = None) -> list[str]:
+        # The slug stands in usage logs and preferences; renaming it would cut them off.
+        return [*self.readonly_fields, "slug"] if obj else [*self.readonly_fields]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # its name stands in the books; switch it off
+
+    @admin.display(description="USD per million tokens, in / out")
+    def price(self, model: AIModel) -> str:
+        current = next(iter(getattr(model, "past_prices", ())), None)
+        return f"{current.input.normalize():f} / {current.output.normalize():f}" if current else "unknown"
+
+    @admin.action(description="Switch on", permissions=["change"])
+    def switch_on(self, request: HttpRequest, queryset: QuerySet[AIModel]) -> None:
+        self._switch(request, queryset, True)
+
+    @admin.action(description="Switch off", permissions=["change"])
+    def switch_off(self, request: HttpRequest, queryset: QuerySet[AIModel]) -> None:
+        self._switch(request, queryset, False)
+
+    def _switch(self, request: HttpRequest, queryset: QuerySet[AIModel], enabled: bool) -> None:
+        def act(model: AIModel) -> None:
+            model.enabled = enabled
+            model.save(update_fields=["enabled", "updated_at"])
+            self.note(request, "model.enable" if enabled else "model.disable", model)
+
+        self.each(request, queryset.exclude(enabled=enabled), act, "{} switched on." if enabled else "{} switched off.")
+
+    def save_model(self, request: HttpRequest, obj: AIModel, form: forms.ModelForm, change: bool) -> None:
+        obj.save()
+        self.note(request, "model.update" if change else "model.create", obj, {"fields": sorted(form.changed_data)})
+
+    def save_formset(self, request: HttpRequest, form: forms.ModelForm, formset: Any, change: bool) -> None:
+        super().save_formset(request, form, formset, change)
+        for price in formset.new_objects:
+            details = {"input": str(price.input), "output": str(price.output), "from": price.effective_from.isoformat()}
+            self.note(request, "model.price", form.instance, details)
+
+
+@admin.register(ModelPrice)
+class ModelPriceAdmin(ReadOnly):
+    """All prices there ever were. A new one is entered at its model."""
+
+    list_display = [
+        columns.link("model", show="model__slug"), "effective_from",
+        *(columns.rate(name) for name in ("input", "cached_input", "cache_write", "output")),
+        columns.number("tier_threshold"), columns.rate("tier_input"), columns.rate("tier_output"), "source",
+    ]  # fmt: skip
+    list_filter = ["source", "effective_from"]
+    search_contains = ("model__slug", "model__display_name")
+    list_select_related = ["model"]
+    ordering = ["-effective_from"]

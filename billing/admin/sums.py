@@ -1,0 +1,58 @@
+"""What is made of the books: rollups, and the alerts that budgets gave."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from aiagents.lib.office import columns, filters
+from aiagents.lib.office.rows import ReadOnly
+from billing.models import AIModel, AlertSettings, BudgetAlert, RollupState, UsageRollup
+
+
+@admin.register(UsageRollup)
+class UsageRollupAdmin(ReadOnly):
+    """Sums by hour and day. They can be made anew at any time: `manage.py rollups`."""
+
+    list_display = [
+        "starts_at", "kind", "slice", columns.text("model"), columns.text("provider"), columns.text("purpose"), columns.text("status"),
+        columns.number("calls"), columns.number("failed_calls", "failed"), columns.number("input_tokens", "input"),
+        columns.number("output_tokens", "output"), columns.money("cost_usd"), "simulated",
+    ]  # fmt: skip
+    list_filter = ["kind", "slice", filters.one_of("provider", AIModel.Provider.choices), "simulated", "starts_at"]
+    sortable_by = ["starts_at"]
+    search_ids = ("user_id", "api_key_id", "agent_id")
+    search_exact = ("model",)
+    search_people = ("user_id",)
+    ordering = ["-starts_at"]
+    export_also = ("user_id", "api_key_id", "agent_id", "surface", "cached_input_tokens", "reasoning_tokens", "baseline_cost_usd")
+
+
+@admin.register(RollupState)
+class RollupStateAdmin(ReadOnly):
+    list_display = ["id", "rolled_until", "checked_at"]
+
+
+@admin.register(BudgetAlert)
+class BudgetAlertAdmin(ReadOnly):
+    """Who was told that a budget is nearly spent, and whether the e-mail went out."""
+
+    list_display = [
+        "created_at", columns.link("user", show="user__email"), columns.text("subject"), "threshold", columns.money("spent_usd"),
+        columns.money("limit_usd"), columns.state("mail"), "mail_attempts", "read_at", "mailed_at",
+    ]  # fmt: skip
+    list_filter = ["mail", "threshold", filters.empty("read_at", "read", "not read", "read"), "created_at"]
+    search_contains = ("subject",)
+    search_people = ("user",)
+    list_select_related = ["user"]
+    ordering = ["-created_at"]
+
+
+@admin.register(AlertSettings)
+class AlertSettingsAdmin(ReadOnly):
+    """What each user wants to be told."""
+
+    list_display = [columns.link("user", show="user__email"), "enabled", "by_email", "thresholds", "updated_at"]
+    list_filter = ["enabled", "by_email"]
+    search_people = ("user",)
+    list_select_related = ["user"]
+    ordering = ["-updated_at"]
