@@ -12,7 +12,7 @@ import re
 import statistics
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from benchmarks.wire import Line, Lost, Socket
 
@@ -130,6 +130,34 @@ async def closed_loop(target: Target, concurrency: int, seconds: float, prompt: 
     began = time.perf_counter()
     await asyncio.gather(*(worker(number) for number in range(concurrency)))
     result.seconds = time.perf_counter() - began
+    return result
+
+
+async def each(target: Target, bodies: list[dict], prompt: str, at_once: int = 1) -> Result:
+    """One request for each of `bodies`, which is merged into it, and each of the target's keys in turn."""
+    result, left = Result(), iter(enumerate(bodies))
+
+    async def worker() -> None:
+        line = Line(target.port)
+        for number, more in left:
+            await _timed(result, line.ask(target.request(prompt, False, number, more), target.wire), False)
+        line.close()
+
+    began = time.perf_counter()
+    await asyncio.gather(*(worker() for _ in range(at_once)))
+    result.seconds = time.perf_counter() - began
+    return result
+
+
+async def gets(target: Target, path: str, key: str, count: int) -> Result:
+    """`count` GETs, one after another."""
+    result, line = Result(), Line(target.port)
+    raw = replace(target, keys=(key,)).head("GET", path)
+    began = time.perf_counter()
+    for _ in range(count):
+        await _timed(result, line.ask(raw, target.wire), False)
+    result.seconds = time.perf_counter() - began
+    line.close()
     return result
 
 

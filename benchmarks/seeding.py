@@ -20,6 +20,7 @@ django.setup()
 
 from django.conf import settings  # noqa: E402
 from django.contrib.auth.hashers import check_password, make_password  # noqa: E402
+from django.db import connection  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
 from accounts import keys  # noqa: E402
@@ -95,6 +96,30 @@ def tasks(count: int) -> dict[str, Any]:
     return {"per_second": count / (time.perf_counter() - began)}
 
 
+def usage(raw: str, count: int) -> int:
+    """So many rows of the usage log over the last 90 days: copies of the key's user's first row, one in a hundred still theirs."""
+    user = ApiKey.objects.get(digest=keys.digest(raw)).user_id
+    with connection.cursor() as cursor:
+        cursor.execute(_USAGE, {"user": user, "count": count})
+        cursor.execute("ANALYZE billing_usagelog")
+    return count
+
+
+# Ids are of the seventh version, as the product makes them: ordered by time.
+_USAGE = """
+INSERT INTO billing_usagelog
+SELECT made.* FROM (SELECT to_jsonb(u) AS row FROM billing_usagelog u WHERE u.user_id = %(user)s ORDER BY u.created_at LIMIT 1) first,
+    generate_series(1, %(count)s) AS n,
+    LATERAL (SELECT now() - interval '90 days' * (n::float / %(count)s) AS moment) m,
+    LATERAL (SELECT (lpad(to_hex((extract(epoch FROM m.moment) * 1000)::bigint), 12, '0')
+        || '7' || substr(md5(random()::text || n), 1, 19)) AS id) i,
+    LATERAL jsonb_populate_record(NULL::billing_usagelog, first.row || jsonb_build_object(
+        'id', i.id, 'call_id', i.id, 'created_at', m.moment,
+        'user_id', CASE WHEN n %% 100 = 0 THEN %(user)s::text ELSE md5((n %% 1000)::text) END,
+        'model', (ARRAY['gpt-4o-mini', 'gpt-4o', 'claude-sonnet-4-5', 'gemini-2.5-flash'])[1 + n %% 4])) made
+"""
+
+
 def main(arguments: list[str]) -> Any:
     match arguments:
         case ["people", count]:
@@ -103,6 +128,8 @@ def main(arguments: list[str]) -> Any:
             return conversations(raw, int(count), int(messages))
         case ["passwords", count, password]:
             return passwords(int(count), password)
+        case ["usage", raw, count]:
+            return usage(raw, int(count))
         case ["tasks", count]:
             return tasks(int(count))
     raise SystemExit(f"unknown: {arguments}")
