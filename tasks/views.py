@@ -188,7 +188,7 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
 
     @extend_schema(responses=RunDetailSerializer, filters=False, parameters=[OpenApiParameter("run_id", str, OpenApiParameter.PATH)])
     @action(detail=True, methods=["get"], url_path="runs/<uuid:run_id>", filter_backends=[])
-    def run_detail(self, request: Request, pk: UUID | None = None, run_id: UUID | None = None) -> Response:
+    def run_detail(self, request: Request, pk: UUID, run_id: UUID) -> Response:
         """One run: its attempts, each with its model and tool calls in order, what they cost, and its webhook's delivery."""
         run = TaskRun.objects.filter(task=self.get_object(), pk=run_id).first()
         if run is None:
