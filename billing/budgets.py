@@ -104,10 +104,16 @@ def month(zone: str, now: datetime, after: datetime | None = None) -> tuple[date
 
 def month_to_date(user: User) -> dict[str, Any]:
     """The user's running month: `spent_usd`, `held_usd`, `limit_usd` (None: none), `left_usd`, and its bounds."""
+    return month_of_scope(Scope.USER, user.pk)
+
+
+def month_of_scope(scope: str, scope_id: UUID | None) -> dict[str, Any]:
+    """The same of any scope; without a budget yet, the limit that it will begin with."""
     now = database_now()
-    budget = Budget.objects.filter(scope=Scope.USER, scope_id=user.pk).first()
+    budget = Budget.objects.filter(scope=scope, scope_id=scope_id).first()
+    first_limit = {Scope.USER: settings.DEFAULT_USER_MONTHLY_LIMIT, Scope.SYSTEM: settings.MONTHLY_COST_LIMIT}
     zone = budget.time_zone if budget else settings.BUDGET_TIME_ZONE
-    limit = budget.limit_usd if budget else settings.DEFAULT_USER_MONTHLY_LIMIT
+    limit = budget.limit_usd if budget else first_limit.get(Scope(scope))
     window = budget.windows.filter(starts_at__lte=now, ends_at__gt=now).first() if budget else None
     starts_at, ends_at = (window.starts_at, window.ends_at) if window else month(zone, now)
     spent, held = (window.spent_usd, window.held_usd) if window else (Decimal(0), Decimal(0))

@@ -26,9 +26,10 @@ class UsageRollup(models.Model):
         USER = "user"
         KEY = "key"
         AGENT = "agent"
+        ENDING = "ending", "model, status, error code"
 
     kind = models.CharField(max_length=4, choices=Kind)
-    slice = models.CharField(max_length=5, choices=Slice)
+    slice = models.CharField(max_length=6, choices=Slice)
     starts_at = models.DateTimeField(help_text="the bucket's first instant, UTC")
     # What is told apart.
     user_id = models.UUIDField(null=True)
@@ -39,6 +40,7 @@ class UsageRollup(models.Model):
     purpose = models.CharField(max_length=20, blank=True)
     surface = models.CharField(max_length=10, blank=True)
     status = models.CharField(max_length=12, blank=True)
+    error_code = models.CharField(max_length=50, blank=True)
     simulated = models.BooleanField(default=False)
     # What is added up.
     calls = models.BigIntegerField(default=0)
@@ -73,7 +75,7 @@ class UsageRollup(models.Model):
             models.UniqueConstraint(
                 fields=[
                     "kind", "slice", "starts_at", "user_id", "api_key_id", "agent_id", "model", "provider", "purpose", "surface",
-                    "status", "simulated",
+                    "status", "error_code", "simulated",
                 ],
                 name="one_rollup_per_bucket", nulls_distinct=False,
             )

@@ -30,13 +30,15 @@ TRUNC: dict[Any, Any] = {Kind.HOUR: TruncHour, Kind.DAY: TruncDay}
 # What each slice tells apart, beside `simulated`.
 BY: dict[str, tuple[str, ...]] = {
     Slice.MODEL: ("model", "provider"),
-    Slice.WORK: ("purpose", "surface", "status"),
+    Slice.WORK: ("purpose", "surface", "status", "error_code"),
     Slice.USER: ("user_id",),
     Slice.KEY: ("api_key_id",),
     Slice.AGENT: ("agent_id",),
+    Slice.ENDING: ("model", "provider", "status", "error_code"),
 }
-_DIMENSIONS = ("user_id", "api_key_id", "agent_id", "model", "provider", "purpose", "surface", "status")
+_DIMENSIONS = ("user_id", "api_key_id", "agent_id", "model", "provider", "purpose", "surface", "status", "error_code")
 _EMPTY = {name: "NULL" if name.endswith("_id") else "''" for name in _DIMENSIONS}
+ENDED_WELL = Q(status=UsageLog.Status.OK)
 # A statement that began this long before the last look may still have been running then.
 MARGIN = timedelta(minutes=10)
 # Added up in one transaction, so that none is long.
@@ -225,7 +227,7 @@ def _write(kind: Kind, start: datetime, end: datetime) -> None:
         columns |= {name: "'[]'" for name in sums.BUCKETS} | {name: sums.PREFIX + name for name in names}
         with connection.cursor() as cursor:
             into, what = ", ".join(columns), ", ".join(columns.values())
-            cursor.execute(f"INSERT INTO {UsageRollup._meta.db_table} ({into}) SELECT {what} FROM ({inner}) AS added", values)  # noqa: S608
+            cursor.execute(f"INSERT INTO {UsageRollup._meta.db_table} ({into}) SELECT {what} FROM ({inner}) AS added", values)
 
 
 def _unlike(wanted: dict[str, Any] | None, found: dict[str, Any] | None) -> str:

@@ -1,0 +1,73 @@
+"""Who uses the product, how much, and how many come back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db.models import Count
+from django.db.models.functions import TruncDay
+
+from accounts.models import User
+from aiagents.lib.errors import InvalidRequest
+from billing import figures, reading, rollups
+from billing.figures import share, time
+from billing.models import UsageRollup
+from billing.rollups import DAY
+
+Slice = UsageRollup.Slice
+MOST_USERS = 100
+_NAMES = (*figures.LINE, "last_at")
+
+
+def user_activity(from_: datetime, to: datetime) -> dict[str, Any]:
+    """The users who spent most (MOST_USERS), and over time how many were active and how many new.
+
+    `points` are whole days. A user is active on a day with at least one call, a failed one, too.
+    """
+    if to <= from_:
+        raise InvalidRequest("`to` is later than `from`.", param="to")
+    if (to - from_) / DAY > figures.MOST_POINTS:
+        raise InvalidRequest(f"At most {figures.MOST_POINTS} days.", param="from")
+    people = figures.dearest(reading.read(from_, to, Slice.USER, ("user_id",), names=_NAMES))
+    spent = sum(total["cost_usd"] for _, total in people)
+    top = people[:MOST_USERS]
+    days = active_days(from_, to)
+    per_user: dict[Any, int] = {}
+    for users in days.values():
+        for user_id in users:
+            per_user[user_id] = per_user.get(user_id, 0) + 1
+    joined = _joined(from_, to)
+    lines = figures.labelled("user", top)
+    for line, (user_id, total) in zip(lines, top, strict=True):
+        line |= {"active_days": per_user.get(user_id, 0), "cost_share": share(total["cost_usd"], spent)}
+        line["failed_share"] = share(total["failed_calls"], total["calls"])
+    return {
+        "from": time(from_),
+        "to": time(to),
+        "users": {
+            "total": User.objects.filter(is_active=True, created_at__lt=to).count(),
+            "active": len(people),
+            "new": sum(joined.values()),
+            "came_back": sum(count > 1 for count in per_user.values()),
+        },
+        "people": lines,
+        "people_left_out": max(0, len(people) - MOST_USERS),
+        "points": [
+            {"at": time(at), "active_users": len(days.get(at, ())), "new_users": joined.get(at, 0)}
+            for at in reading.starts(from_, to, "day")
+        ],
+    }
+
+
+def active_days(from_: datetime, to: datetime) -> dict[datetime, set[Any]]:
+    """Who was active on each day."""
+    found: dict[datetime, set[Any]] = {}
+    for at, user_id in reading.distinct(from_, to, Slice.USER, "user_id"):
+        found.setdefault(rollups.floor_day(at), set()).add(user_id)
+    return found
+
+
+def _joined(from_: datetime, to: datetime) -> dict[datetime, int]:
+    rows = User.objects.filter(created_at__gte=from_, created_at__lt=to).order_by().annotate(day=TruncDay("created_at", tzinfo=UTC))
+    return dict(rows.values_list("day").annotate(count=Count("pk")))
