@@ -63,6 +63,10 @@ class Env(BaseSettings):
     monthly_cost_limit: Decimal | None = Field(None, description="USD per month for the whole system")
     default_user_monthly_limit: Decimal | None = Field(Decimal("50"), description="USD per month for a new user")
 
+    # E-mail
+    email_url: SecretStr | None = Field(None, description="smtp://user:password@host:587 or smtps://…; unset: printed to the console")
+    email_from: str = Field("aiagents@localhost", description="sender of what the product mails")
+
     # Vendors. A missing key means: this vendor's answers come from the simulator when SIMULATOR is on.
     openai_api_key: SecretStr | None = None
     openai_base_url: str = ""
