@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from uuid import UUID
 
 from celery import shared_task
 from django.conf import settings
 
-from billing import budgets, catalogue_update, ledger, pricelist, rollups
+from billing import alerts, budgets, catalogue_update, ledger, pricelist, rollups
 from billing.models import Hold
 
 logger = logging.getLogger(__name__)
@@ -66,3 +67,18 @@ def verify_rollups() -> int:
         rollups.rebuild(at, at + rollups.DAY)
     rollups.prune()
     return len(found)
+
+
+@shared_task
+def sweep_alerts() -> int:
+    """Raise the alerts of budgets that came near their limits, and send the e-mails that are due, earlier failures included."""
+    raised = alerts.raise_due()
+    for alert_id in alerts.due_mails():
+        send_alert.delay(str(alert_id))
+    return len(raised)
+
+
+@shared_task(expires=240)
+def send_alert(alert_id: str) -> bool:
+    """Send one alert's e-mail. A failure is tried again by a later sweep, with growing pauses; a repeated message finds nothing due."""
+    return alerts.send(UUID(alert_id))
