@@ -21,6 +21,7 @@ from agents.tools import http
 from aiagents.lib.ids import uuid7
 from aiagents.models import IdempotentAnswer
 from aiagents.monitoring.models import SystemMetric
+from billing import rollups
 from billing.models import AIModel, AlertSettings, Budget, BudgetAlert, BudgetWindow, Hold, ModelPrice, RollupState, UsageLog, UsageRollup
 from chat.models import Conversation, Message
 from tasks.models import Task, TaskAttempt, TaskRun, WebhookDelivery
@@ -74,9 +75,15 @@ def _one(index: int, mark: str, keep: Any) -> None:
     keep(UsageLog.objects.create(
         call_id=uuid7(), group_id=uuid7(), status="ok", cost_usd=Decimal("0.00042150"), input_tokens=1234567, created_at=now, flagged=mark, **call
     ))  # fmt: skip
-    keep(UsageRollup.objects.create(kind="day", slice="user", starts_at=now.replace(hour=0, minute=0, second=0, microsecond=0), user_id=user.pk, model=mark[:100]))
+    keep(
+        UsageRollup.objects.create(
+            kind="day", slice="user", starts_at=now.replace(hour=0, minute=0, second=0, microsecond=0), user_id=user.pk, model=mark[:100]
+        )
+    )
     window = BudgetWindow.objects.create(budget=made_budget, starts_at=now, ends_at=now)
-    keep(BudgetAlert.objects.create(user=user, window=window, threshold=80, spent_usd=Decimal(8), limit_usd=Decimal(10), subject=mark[:200]))
+    keep(
+        BudgetAlert.objects.create(user=user, window=window, threshold=80, spent_usd=Decimal(8), limit_usd=Decimal(10), subject=mark[:200])
+    )
     keep(AlertSettings.objects.create(user=user))
     keep(RollupState.objects.get_or_create(id=1)[0])
     keep(Hold.objects.create(id=uuid7(), amount_usd=Decimal("0.01"), call={"model": mark}))
@@ -117,3 +124,24 @@ def _one(index: int, mark: str, keep: Any) -> None:
     keep(SolarSchedule.objects.create(event="sunrise", latitude=index, longitude=1))
     keep(ClockedSchedule.objects.create(clocked_time=now))
     keep(PeriodicTask.objects.create(name=f"{mark[:100]}{index}", task="aiagents.monitoring.tasks.heartbeat", interval=interval))
+
+
+def usage(calls: int, days: int = 40) -> None:
+    """Calls spread over the days, of some users and models; some failed, some simulated. Then the rollups."""
+    users = list(User.objects.order_by("created_at")[:8])
+    models_ = list(AIModel.objects.exclude(prices=None).order_by("slug")[:6])
+    now = timezone.now()
+    rows = []
+    for index in range(calls):
+        model = models_[index * index % len(models_)]
+        failed = index % 23 == 0
+        rows.append(UsageLog(
+            call_id=uuid7(), group_id=uuid7(), user=users[index * 7 % len(users)], purpose=("chat", "agent", "task", "api")[index % 4],
+            surface=("rest", "sse", "openai")[index % 3], requested_model="auto", model=model.slug, provider=model.provider,
+            status="failed" if failed else "ok", error_code="provider_overloaded" if failed else "", input_tokens=500 + index % 4000,
+            cached_input_tokens=index % 400, output_tokens=index % 900, cost_usd=Decimal(index % 97) / 1000, baseline_cost_usd=Decimal(index % 97) / 700,
+            latency_ms=400 + index % 5000, ttft_ms=150 + index % 900, simulated=index % 5 == 0,
+            created_at=now - timedelta(days=days) * (index / calls) - timedelta(seconds=5),
+        ))  # fmt: skip
+    UsageLog.objects.bulk_create(rows)
+    rollups.catch_up()

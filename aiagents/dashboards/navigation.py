@@ -60,11 +60,7 @@ def groups(request: HttpRequest) -> list[Item]:
     found: list[Item] = [
         {
             "title": "Analytics",
-            "items": [
-                _item(title, icon, f"admin:{name}", request, needed)
-                for title, icon, name, needed in ANALYTICS
-                if name in ("index", "analytics_live", "analytics_system")
-            ],
+            "items": [_item(title, icon, f"admin:{name}", request, needed) for title, icon, name, needed in ANALYTICS],
         }
     ]
     for group, lists in LISTS:

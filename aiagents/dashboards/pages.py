@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
-from aiagents.dashboards import ranges, rights, system
+from aiagents.dashboards import costs, models, overview, ranges, rights, system, usage, users
 from aiagents.dashboards.panels import Dashboard
 from aiagents.dashboards.ranges import Range
 from aiagents.lib.errors import AppError
@@ -19,12 +19,19 @@ from aiagents.lib.office import csv_file
 Report = Callable[[HttpRequest, Range], Dashboard]
 # (address and name, rights, report, the range it opens with)
 REPORTS: list[tuple[str, tuple[str, ...], Report, str]] = [
+    ("usage", rights.USAGE, usage.report, "30d"),
+    ("costs", rights.USAGE, costs.report, "30d"),
+    ("models", rights.USAGE, models.report, "30d"),
+    ("users", rights.PEOPLE, users.report, "30d"),
     ("system", rights.SYSTEM, system.report, "24h"),
 ]
 
 
 def home(site: Any, request: HttpRequest) -> HttpResponse:
-    return site.plain_index(request)
+    """The overview, for those who may see figures; for others, what they may do."""
+    if not rights.may(request, rights.USAGE):
+        return site.plain_index(request)
+    return _page(site, request, overview.report(request), None)
 
 
 def urls(site: Any) -> list[URLPattern]:

@@ -83,7 +83,7 @@ class Panel:
     chart: Chart | None = None
     note: str = ""
     wide: bool = False
-    # The table is what matters: it stands open.
+    # Below a chart: the table stands open.
     open: bool = False
 
 
@@ -161,7 +161,7 @@ def moment(text: str) -> str:
 
 def _cell(cell: Any, unit: Unit) -> dict[str, Any]:
     value, link = cell if isinstance(cell, tuple) else (cell, "")
-    return {"text": shown(value, unit), "link": link, "number": unit not in ("", "time")}
+    return {"text": shown(value, unit), "link": link, "kind": "" if not unit else "time" if unit == "time" else "number"}
 
 
 def labels(rows: Iterable[dict[str, Any]], name: str) -> list[str]:

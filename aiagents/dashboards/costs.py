@@ -1,0 +1,75 @@
+"""Cost optimisation: where the money goes, and what the same work would have cost elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from aiagents.dashboards import usage
+from aiagents.dashboards.panels import Card, Chart, Dashboard, Panel, Series, Table, Unit, shown
+from aiagents.dashboards.ranges import Range
+from billing import analytics
+
+
+def report(request: HttpRequest, range_: Range) -> Dashboard:
+    found = analytics.cost_optimization(range_.from_, range_.to)
+    total = found["totals"]
+    month = found["possible_saving_per_month_usd"]
+    note = f"{shown(month, 'usd')} in a month" if month else f"{found['observed_days']} days are too few to say how much in a month"
+    cards = [
+        Card("Cost", shown(total["cost_usd"], "usd"), "in this range"),
+        Card("Could be saved", shown(found["possible_saving_usd"], "usd"), note, "good" if float(found["possible_saving_usd"]) else ""),
+        Card("Saved by routing", shown(total["saved_usd"], "usd"), f"against {found['baseline_model']}"),
+        Card("From the cache", shown(total["cached_share"], "share"), "of the input tokens"),
+        Card(
+            "Lost in failed calls",
+            shown(total["failed_cost_usd"], "usd"),
+            f"{total['failed_calls']:,} calls",
+            "warn" if total["failed_calls"] else "",
+        ),
+        Card("Beyond the hold", shown(total["overrun_usd"], "usd"), f"{total['estimated_calls']:,} calls were estimated"),
+    ]
+    return Dashboard(
+        "Cost optimisation", cards, [_suggestions(found["suggestions"]), *_models(found["models"], range_)], usage.simulated(total)
+    )
+
+
+def _suggestions(found: list[dict[str, Any]]) -> Panel:
+    rows = [[one["title"], one["text"], one["saving_per_month_usd"]] for one in found]
+    table = Table([("what", ""), ("why", ""), ("saves in a month", "usd")], rows, "Nothing to suggest: too few calls, or all is well.")
+    return Panel("suggestions", "Suggestions", table, wide=True, open=True)
+
+
+def _models(models: list[dict[str, Any]], range_: Range) -> list[Panel]:
+    rows = []
+    for one in models:
+        other = one["alternative"] or {}
+        rows.append([
+            (one["label"], usage.link("model", one["key"], range_)), one["quality"], one["lifecycle"], one["calls"], one["cost_usd"],
+            one["cost_share"], one["cost_per_call_usd"], one["cached_share"], one["saved_usd"],
+            (other.get("label"), f"{reverse('admin:billing_aimodel_changelist')}?q={other['model']}") if other else None,
+            other.get("cost_usd"), other.get("saving_usd"),
+        ])  # fmt: skip
+    head: list[tuple[str, Unit]] = [
+        ("model", ""), ("quality", "count"), ("life-cycle", ""), ("calls", "count"), ("cost", "usd"), ("share", "share"),
+        ("per call", "usd"),
+        ("cached", "share"), ("saved", "usd"), ("alternative", ""), ("would cost", "usd"), ("saves", "usd"),
+    ]  # fmt: skip
+    top = models[:10]
+    labels = [one["label"] for one in top]
+    compared = [one for one in models if one["alternative"]][:10]
+    pairs = [
+        Series("as it was", [one["cost_usd"] for one in compared]),
+        Series("alternative", [one["alternative"]["cost_usd"] for one in compared]),
+    ]
+    pair_rows = [[one["label"], one["cost_usd"], one["alternative"]["label"], one["alternative"]["cost_usd"]] for one in compared]
+    pair_head: list[tuple[str, Unit]] = [("model", ""), ("cost", "usd"), ("alternative", ""), ("would have cost", "usd")]
+    return [
+        Panel("share", "Where the money goes", Table([("model", ""), ("cost", "usd"), ("share", "share")], [[one["label"], one["cost_usd"], one["cost_share"]] for one in models]),
+              Chart("doughnut", labels, [Series("cost", [one["cost_usd"] for one in top])], "usd")),
+        Panel("alternatives", "The same tokens elsewhere", Table(pair_head, pair_rows, "No model of like quality would have done it for clearly less."),
+              Chart("across", [one["label"] for one in compared], pairs, "usd")),
+        Panel("models", "Models", Table(head, rows), wide=True, open=True),
+    ]  # fmt: skip
