@@ -26,7 +26,7 @@ from aiagents.lib.errors import AppError, NotAuthenticated, Unavailable
 from aiagents.lib.jsonio import dumps
 from tasks import preparing, runs, wording
 from tasks.live import AWAY, Feed, Feeds
-from tasks.models import Status, TaskRun
+from tasks.models import ENDED, Status, TaskRun
 from tasks.runs import Claimed, Result
 
 logger = logging.getLogger(__name__)
@@ -110,7 +110,8 @@ class Crew:
             self.running.pop(run_id, None)
         if ended is not None:
             feed.add(*wording.event(ended))
-            logger.info("task_run_ended", extra={"run_id": str(run_id), "status": ended.status, "attempt": ended.attempt})
+            said = "task_run_ended" if ended.status in ENDED else "task_run_waits"
+            logger.info(said, extra={"run_id": str(run_id), "status": ended.status, "attempt": ended.attempt})
         feed.done = True
 
     async def leave(self, seconds: float) -> None:
