@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 from accounts.models import ApiKey, User
 from billing.models import Budget
@@ -21,30 +21,47 @@ class Subject:
     user_id: UUID
 
 
-Find = Callable[[Iterable[UUID]], Mapping[UUID, Subject]]
-_finders: dict[str, Find] = {}
+@dataclass(frozen=True, slots=True)
+class _Source:
+    model: type[Model]
+    name: str
+    owner: str
+    # Those that people can still see; costs of the others keep their names.
+    living: dict[str, Any]
 
 
-def register(scope: str, find: Find) -> None:
-    """Have `find` name the subjects of a budget's scope: those of the ids that exist. The last one wins."""
-    _finders[scope] = find
+_sources: dict[str, _Source] = {}
 
 
-def register_model(scope: str, model: type[Model], *, name: str = "name", owner: str = "user_id", **where: Any) -> None:
-    """The same for rows of a model."""
-
-    def find(ids: Iterable[UUID]) -> Mapping[UUID, Subject]:
-        rows = model._default_manager.filter(pk__in=list(ids), **where).values_list("pk", name, owner)
-        return {pk: Subject(called, user_id) for pk, called, user_id in rows}
-
-    register(scope, find)
+def register(scope: str, model: type[Model], *, name: str = "name", owner: str = "user_id", **living: Any) -> None:
+    """The rows of `model` are the subjects of this scope; `living` narrows them to those that were not deleted or revoked."""
+    _sources[scope] = _Source(model, name, owner, living)
 
 
 def named(scope: str, ids: Iterable[UUID]) -> Mapping[UUID, Subject]:
-    """Those of the ids that exist, by id."""
-    wanted = list(ids)
-    return _finders[scope](wanted) if wanted and scope in _finders else {}
+    """Those of the ids that there are or were, by id."""
+    wanted, source = list(ids), _sources.get(scope)
+    if not wanted or source is None:
+        return {}
+    rows = source.model._default_manager.filter(pk__in=wanted).values_list("pk", source.name, source.owner)
+    return {pk: Subject(called, user_id) for pk, called, user_id in rows}
 
 
-register_model(Budget.Scope.USER, User, name="email", owner="pk")
-register_model(Budget.Scope.KEY, ApiKey)
+def living(scope: str, **where: Any) -> QuerySet[Any]:
+    """The ids of what a budget can be set for."""
+    source = _sources[scope]
+    return source.model._default_manager.filter(**source.living, **where).values("pk")
+
+
+def owned(scope: str, user_id: UUID) -> QuerySet[Any]:
+    """Those of them that are this user's."""
+    return living(scope, **{_sources[scope].owner: user_id})
+
+
+def scopes() -> frozenset[str]:
+    """The scopes that have subjects here: all but the system, once every app is loaded."""
+    return frozenset(_sources)
+
+
+register(Budget.Scope.USER, User, name="email", owner="pk")
+register(Budget.Scope.KEY, ApiKey, revoked_at=None)
