@@ -7,8 +7,11 @@ class TasksConfig(AppConfig):
 
     def ready(self) -> None:
         from agents import approvals  # models are loaded only now
+        from billing import subjects
         from billing.invariants import register
         from tasks import decisions, invariants
+        from tasks.models import Task
 
         register("tasks", invariants.check)
+        subjects.register("task", Task)
         approvals.on_decision(decisions.on_decision)
