@@ -13,5 +13,5 @@ class TasksConfig(AppConfig):
         from tasks.models import Task
 
         register("tasks", invariants.check)
-        subjects.register("task", Task)
+        subjects.register("task", Task, deleted_at=None)
         approvals.on_decision(decisions.on_decision)
