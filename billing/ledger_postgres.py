@@ -88,9 +88,12 @@ _LOG = """
     SELECT r.* FROM {source} c,
         LATERAL jsonb_populate_record(NULL::billing_usagelog, %(row)s::jsonb || jsonb_build_object('created_at', c.created_at)) r"""
 
+# The LIMIT is for the planner: it takes any JSON array for a hundred elements, and then reads a table of some thousand windows
+# whole for each settlement. A call has at most one window of each scope.
 _LOCK_HELD = """
     SELECT w.id, w.spent_usd, w.held_usd, b.limit_usd, b.scope
-    FROM {source} c, jsonb_array_elements_text(c.windows) WITH ORDINALITY AS held(id, place)
+    FROM {source} c, LATERAL (
+        SELECT one.id, one.place FROM jsonb_array_elements_text(c.windows) WITH ORDINALITY AS one(id, place) LIMIT 8) held
         JOIN billing_budgetwindow w ON w.id = held.id::bigint JOIN billing_budget b ON b.id = w.budget_id
     {where}
     ORDER BY held.place
