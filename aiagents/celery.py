@@ -9,9 +9,7 @@ import os
 from typing import Any
 
 from celery import Celery, signals
-from celery.fixups.django import DjangoWorkerFixup
 from django.conf import settings
-from django.db import close_old_connections
 
 from aiagents.lib import context
 
@@ -25,17 +23,6 @@ HEADER = "aiagents_request_id"
 @signals.setup_logging.connect
 def _keep_logging(**_: Any) -> None:
     """A receiver is all it takes: Celery then leaves logging as Django's settings made it."""
-
-
-@signals.worker_process_init.connect
-def _keep_pool(**_: Any) -> None:
-    """After each task Celery closes the whole process's pool of connections, under the runs that use it meanwhile
-    (tasks/worker.py). In a forked worker, only the slot's own connection is given back instead."""
-    DjangoWorkerFixup.close_database = _give_back
-
-
-def _give_back(self: DjangoWorkerFixup, **_: Any) -> None:
-    close_old_connections()
 
 
 @signals.worker_init.connect

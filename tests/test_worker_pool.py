@@ -16,16 +16,17 @@ def test_the_end_of_a_task_closes_no_pool_in_a_forked_worker(monkeypatch, settin
     closed: list[str] = []
     fixup = DjangoWorkerFixup(celery.app)
     ended = SimpleNamespace(request=SimpleNamespace(is_eager=False))
-    monkeypatch.setattr(DjangoWorkerFixup, "close_database", DjangoWorkerFixup.close_database)
     monkeypatch.setattr(DjangoWorkerFixup, "_is_prefork", lambda self: True)
-    monkeypatch.setattr(fixup, "_settings", SimpleNamespace(DATABASES={"default": {"OPTIONS": {"pool": True}}}))
+    databases = {"default": {"OPTIONS": {"pool": True}}}
+    monkeypatch.setattr(fixup, "_settings", SimpleNamespace(DATABASES=databases))
     wrapper = type(connections["default"])
     monkeypatch.setattr(wrapper, "close_pool", lambda self: closed.append(self.alias), raising=False)
     monkeypatch.setattr(wrapper, "close", lambda self: None)  # the test's own transaction stays
     fixup.on_task_postrun(ended)
     assert closed == ["default"], "Celery does no such thing any more: aiagents.celery need not keep it from it"
     closed.clear()
-    celery._keep_pool()
+    monkeypatch.setattr(celery, "settings", SimpleNamespace(DATABASES=databases))
+    celery._no_pool()
     fixup.on_task_prerun(ended)
     fixup.on_task_postrun(ended)
     assert closed == []
