@@ -65,11 +65,15 @@ def _models(models: list[dict[str, Any]], range_: Range) -> list[Panel]:
         Series("alternative", [one["alternative"]["cost_usd"] for one in compared]),
     ]
     pair_rows = [[one["label"], one["cost_usd"], one["alternative"]["label"], one["alternative"]["cost_usd"]] for one in compared]
+    shares = [[one["label"], one["cost_usd"], one["cost_share"]] for one in models]
+    share_table = Table([("model", ""), ("cost", "usd"), ("share", "share")], shares)
+    none = "No model of like quality would have done it for clearly less."
     pair_head: list[tuple[str, Unit]] = [("model", ""), ("cost", "usd"), ("alternative", ""), ("would have cost", "usd")]
     return [
-        Panel("share", "Where the money goes", Table([("model", ""), ("cost", "usd"), ("share", "share")], [[one["label"], one["cost_usd"], one["cost_share"]] for one in models]),
-              Chart("doughnut", labels, [Series("cost", [one["cost_usd"] for one in top])], "usd")),
-        Panel("alternatives", "The same tokens elsewhere", Table(pair_head, pair_rows, "No model of like quality would have done it for clearly less."),
-              Chart("across", [one["label"] for one in compared], pairs, "usd")),
+        Panel("share", "Where the money goes", share_table, Chart("doughnut", labels, [Series("cost", [one["cost_usd"] for one in top])], "usd")),
+        Panel(
+            "alternatives", "The same tokens elsewhere", Table(pair_head, pair_rows, none),
+            Chart("across", [one["label"] for one in compared], pairs, "usd"),
+        ),
         Panel("models", "Models", Table(head, rows), wide=True, open=True),
     ]  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from aiagents.dashboards import usage
-from aiagents.dashboards.panels import Card, Chart, Dashboard, Panel, Series, Table, Unit, moment, shown
+from aiagents.dashboards.panels import Card, Chart, Dashboard, Panel, Series, Table, Tone, Unit, moment, shown
 from aiagents.dashboards.ranges import Range
 from billing import analytics
 
@@ -19,16 +19,22 @@ def report(request: HttpRequest, range_: Range) -> Dashboard:
     total, models, points = found["totals"], found["models"], found["points"]
     success = total["success_share"]
     cards = [
-        Card("Success", shown(success, "share"), f"{total['calls']:,} calls", "" if success is None else "good" if success > 0.97 else "warn" if success > 0.9 else "bad"),
+        Card("Success", shown(success, "share"), f"{total['calls']:,} calls", _tone(success)),
         Card("Time of a call", shown(total["mean_latency_ms"], "ms"), "mean"),
         Card("First token", shown(total["mean_ttft_ms"], "ms"), "mean of the streamed calls"),
         Card("Speed", shown(total["tokens_per_second"], "rate"), "output tokens per second"),
         Card("A call costs", shown(total["cost_per_call_usd"], "usd"), "mean"),
-        Card("Estimated", shown(total["estimated_calls"], "count"), "calls whose vendor reported no usage", "warn" if total["estimated_calls"] else ""),
+        Card("Estimated", shown(total["estimated_calls"], "count"), "calls whose vendor reported no usage"),
     ]  # fmt: skip
-    panels = [_success(points), _speed(points), _latency("latency", "Time of a call", models), _latency("first_token", "Time to the first token", models),
-              _table(models, range_), _errors(models)]  # fmt: skip
+    panels = [
+        _success(points), _speed(points), _latency("latency", "Time of a call", models),
+        _latency("first_token", "Time to the first token", models), _table(models, range_), _errors(models),
+    ]  # fmt: skip
     return Dashboard("Model performance", cards, panels, usage.simulated(total))
+
+
+def _tone(success: float | None) -> Tone:
+    return "" if success is None else "good" if success > 0.97 else "warn" if success > 0.9 else "bad"
 
 
 def _success(points: list[dict[str, Any]]) -> Panel:

@@ -29,7 +29,7 @@ LOOKED_THROUGH = 20_000
 
 def report(request: HttpRequest) -> Dashboard:
     found = analytics.overview()
-    panels = [_days(found["days"]), _models(found["top_models"])]
+    panels: list[Panel | None] = [_days(found["days"]), _models(found["top_models"])]
     if may(request, PEOPLE):
         panels.append(_people(found["top_users"]))
     panels += [_limits(found["budgets_near_limit"]), _alerts(request), _errors(), *_broken(request)]
