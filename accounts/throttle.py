@@ -24,6 +24,9 @@ from aiagents.lib.netaddr import bucket_ip
 log = logging.getLogger(__name__)
 # An address that signed in to the account within this time is no stranger to it.
 KNOWN_FOR = timedelta(days=30)
+# Seconds for which a Valkey that failed is not asked again: one that hangs would cost each counter its time-out.
+AWAY = 5.0
+_ask_again_at = 0.0
 _lock = threading.Lock()
 _local: dict[tuple[str, str], tuple[float, int]] = {}
 
@@ -57,10 +60,12 @@ def _knows(email: str, bucket: str) -> bool:
 
 def _account(email: str) -> str:
     """The account's name in counters: no address in clear, and a new one after `clear`."""
-    try:
-        salt = cache.get(_salt_key(email), "")
-    except redis.RedisError:
-        salt = ""
+    salt = ""
+    if not _away():
+        try:
+            salt = cache.get(_salt_key(email), "")
+        except redis.RedisError:
+            _failed()
     return hashlib.sha256(f"{normal_email(email)}:{salt}".encode()).hexdigest()
 
 
@@ -80,14 +85,31 @@ def _refuse(wait: int) -> None:
 
 def _wait(group: str, value: str, rate: str) -> int:
     """Count once; 0 if that is within the rate, else the seconds until it may be tried again."""
-    try:
-        usage = get_usage(None, group=group, key=lambda *_: value, rate=rate, increment=True)
-    except redis.RedisError:
-        log.warning("Valkey is away: sign-in attempts are counted in this process only")
+    usage = None if _away() else _count_there(group, value, rate)
+    if usage is None:
         usage = _count_here(group, value, rate)
     if not usage or not usage["should_limit"]:
         return 0
     return max(1, usage["time_left"])
+
+
+def _count_there(group: str, value: str, rate: str) -> dict[str, int | bool] | None:
+    """Count in Valkey, for all processes; None while it is away."""
+    try:
+        return get_usage(None, group=group, key=lambda *_: value, rate=rate, increment=True)
+    except redis.RedisError:
+        _failed()
+        return None
+
+
+def _away() -> bool:
+    return time.monotonic() < _ask_again_at
+
+
+def _failed() -> None:
+    global _ask_again_at
+    _ask_again_at = time.monotonic() + AWAY
+    log.warning("Valkey is away: sign-in attempts are counted in this process only")
 
 
 def _count_here(group: str, value: str, rate: str) -> dict[str, int | bool]:

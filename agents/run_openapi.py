@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from aiagents.lib.sse import SCHEMA as EVENT
+
 JSON = dict[str, Any]
 _RUN: JSON = {"$ref": "#/components/schemas/AgentRun"}
 _WAITS = "Parked: tool calls wait for a person. Approve or reject them under `runs/{id}`; the run then goes on by itself."
@@ -23,7 +25,7 @@ _BODY: JSON = {
     "examples": [{"input": "What is 17 percent of 1349?"}, {"input": "Summarise https://example.com", "stream": True}],
 }
 _EVENTS: JSON = {
-    "type": "string",
+    **EVENT,
     "description": (
         "message.start (run_id, model, provider, route), content.delta, reasoning.delta, tool.call (needs_approval and run_id where a "
         "person is asked), tool.result, route.fallback; ends with message.end (the run) or error"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aiagents.lib.sse import SCHEMA as EVENT
 from chat.asks import GOALS
 
 JSON = dict[str, Any]
@@ -68,7 +69,7 @@ _ERROR: JSON = {"description": "the error object", "content": {"application/json
 _ERRORS = {str(status): _ERROR for status in (400, 401, 402, 403, 404, 409, 413, 429, 502, 503)}
 _EVENTS: JSON = {
     "description": "message.start, route.fallback, content.delta, reasoning.delta, tool.call, tool.result; ends with message.end or error",
-    "content": {"text/event-stream": {"schema": _string()}},
+    "content": {"text/event-stream": {"schema": EVENT}},
 }
 _KEY: JSON = {"name": "Idempotency-Key", "in": "header", "schema": _string(maxLength=255)}
 _ID: JSON = {"name": "id", "in": "path", "required": True, "schema": _UUID}

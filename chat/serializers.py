@@ -113,3 +113,11 @@ class FeedbackSerializer(StrictFieldsMixin, serializers.Serializer):
 
     rating = serializers.ChoiceField([("up", "up"), ("down", "down")], allow_null=True)
     comment = serializers.CharField(max_length=2000, required=False, allow_blank=True, default="")
+
+
+class MessagePageSerializer(serializers.Serializer):
+    """One page of a branch, as every list is paged."""
+
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)
+    results = MessageSerializer(many=True)

@@ -26,7 +26,7 @@ from chat import export, tree, wording
 from chat.branches import BranchPage
 from chat.filters import ConversationFilter, ConversationSearch
 from chat.models import Conversation, Message
-from chat.serializers import ConversationSerializer, FeedbackSerializer, MessageSerializer
+from chat.serializers import ConversationSerializer, FeedbackSerializer, MessagePageSerializer, MessageSerializer
 
 _DEFAULTS: list[Any] = list(api_settings.DEFAULT_FILTER_BACKENDS)
 _BACKENDS: Any = [ConversationSearch if backend is SearchFilter else backend for backend in _DEFAULTS]
@@ -62,7 +62,7 @@ class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: igno
         Conversation.objects.filter(id=instance.id).update(deleted_at=timezone.now(), leaf=None)
 
     @extend_schema(
-        responses=MessageSerializer(many=True),
+        responses=MessagePageSerializer,
         filters=False,
         parameters=[OpenApiParameter("cursor", str), OpenApiParameter("page_size", int)],
     )

@@ -41,7 +41,7 @@ _EVENTS = {
         "`message.start`, `route.fallback`, `content.delta`, `reasoning.delta`, `tool.call`, `tool.result`, and at its end `message.end` "
         "or `error`, with the run. With no run yet, or with the end of the last one already seen, the stream waits for the next."
     ),
-    "responses": {"200": {"description": "events", "content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    "responses": {"200": {"description": "events", "content": {"text/event-stream": {"schema": sse.SCHEMA}}}},
 }
 
 

@@ -20,7 +20,7 @@ from tests.outage import FINE, Seen, Servers, Traffic
 
 pytestmark = pytest.mark.slow
 # Seconds a caller may wait for an answer while a part is away, beside the answer's own length.
-PATIENCE = 15.0
+PATIENCE = 8.0
 RECOVERY_SECONDS = 40.0
 PROMISED = {
     # What still answers 200 while it is away; the rest may say 503.
@@ -57,12 +57,14 @@ def test_it_comes_through_an_outage(product: tuple[Live, Servers], server: str, 
 
     during = traffic.between(began, back)
     _print(server, how, back - began, during, recovered)
+    # A database that stands still holds whoever has asked it; one that is away is known to be.
+    patience = seconds + PATIENCE if (server, how) == ("postgres", "hang") else PATIENCE
     odd = [one for one in traffic.seen if one.status not in FINE]
     assert not odd, "\n".join(map(str, odd))
     for one in during:
         if one.status == 503:
             assert _clear(one.said), one
-        assert one.ended - one.began < PATIENCE, f"{one} waited {one.ended - one.began:.1f} s"
+        assert one.ended - one.began < patience, f"{one} waited {one.ended - one.began:.1f} s"
     missing = PROMISED[server, how] - {one.surface for one in during if one.status == 200}
     assert not missing, f"{missing} did not work while {server} was away\n" + "\n".join(map(str, during))
     _turn_is_whole(live, told)

@@ -14,3 +14,15 @@ def event(name: str, data: bytes, seq: int | None = None) -> bytes:
     if seq is None:
         return b"event: %b\ndata: %b\n\n" % (name.encode(), data)
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (seq, name.encode(), data)
+
+
+# Each event of a text/event-stream answer, for the OpenAPI document; what its data holds, the operation says.
+SCHEMA = {
+    "type": "object",
+    "properties": {
+        "event": {"type": "string", "description": "the event's type"},
+        "id": {"type": "string", "description": "its seq"},
+        "data": {"type": "string", "description": "JSON"},
+    },
+    "required": ["data"],
+}

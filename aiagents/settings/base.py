@@ -180,7 +180,11 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 900, "unacked_restore_interval": 10}
+# Seconds. Without the time-outs a broker that hangs holds whoever sends to it, and workers notice nothing; messages only wake somebody.
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 900, "unacked_restore_interval": 10, "socket_timeout": 3.0, "socket_connect_timeout": 1.0, "socket_keepalive": True,
+}  # fmt: skip
+CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from aiagents.lib.sse import SCHEMA as EVENT
+
 JSON = dict[str, Any]
 
 
@@ -17,7 +19,7 @@ def _body(required: list[str], properties: JSON) -> JSON:
 def _answers(description: str, *, streamed: bool = False) -> JSON:
     content: JSON = {"application/json": {"schema": {"type": "object", "additionalProperties": True}}}
     if streamed:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {"schema": EVENT}
     errors = {
         "400": "Invalid request",
         "401": "No valid key",

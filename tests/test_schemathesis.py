@@ -1,0 +1,65 @@
+"""The OpenAPI document against the running product, by schemathesis: no 5xx, no answer that it does not describe.
+
+Valid and invalid requests to every operation, as nobody, as a user and as an admin, over real HTTP. The suite makes a few of
+each; `SCHEMATHESIS_EXAMPLES=100 pytest tests/test_schemathesis.py -s` is the deep run, and prints what was answered.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from drf_spectacular.generators import SchemaGenerator
+
+from tests import api_fuzz
+from tests.api_fuzz import Caller, operations, probe
+from tests.live import Live, launch
+
+pytestmark = pytest.mark.slow
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES") or 3)
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return SchemaGenerator().get_schema(request=None, public=True)
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """An installation of its own: its users' accounts suffer."""
+    installation = launch(tmp_path_factory.mktemp("fuzz"), os.environ.get("PYTEST_XDIST_WORKER", "") + "z", MAX_BODY_BYTES="2000000")
+    yield installation
+    installation.close()
+
+
+@pytest.fixture(scope="module")
+def callers(product: Live) -> dict[str, Caller]:
+    user, _ = product.new_user("fuzzed@example.com")
+    admin, _ = product.new_user("fuzzing-admin@example.com")
+    product.query("UPDATE accounts_user SET role = 'admin' WHERE email = %s", "fuzzing-admin@example.com")
+    return {
+        "nobody": Caller(product, ""),
+        "user": Caller(product, user, "fuzzed@example.com"),
+        "admin": Caller(product, admin, "fuzzing-admin@example.com"),
+    }
+
+
+@pytest.mark.parametrize("who", ["nobody", "user", "admin"])
+def test_every_answer_is_as_the_document_says(document: dict[str, Any], callers: dict[str, Caller], who: str):
+    api_fuzz.COUNTED.clear()
+    # Who has no credential is refused before anything is read: one request says as much as a hundred.
+    examples = 1 if who == "nobody" and EXAMPLES < 10 else EXAMPLES
+    wrong = [line for operation in operations(document) for line in probe(operation, callers[who], examples)]
+    print(f"\n{who}: {sum(api_fuzz.COUNTED.values())} requests, answers {dict(sorted(api_fuzz.COUNTED.items()))}")
+    assert not wrong, f"{len(wrong)} answers:\n" + "\n".join(dict.fromkeys(wrong))
+    assert api_fuzz.COUNTED, "nothing was asked"
+
+
+def test_the_callers_are_who_they_claim(callers: dict[str, Caller], product: Live):
+    """A session that ended on the way would turn the test above into 401 everywhere."""
+    for who, status in {"nobody": 401, "user": 200, "admin": 200}.items():
+        assert product.call("GET", "/api/v1/auth/profile", key=callers[who].credential or "").status == status, who
+    assert product.call("GET", "/api/v1/admin/users", key=callers["user"].credential).status == 403
+    assert product.call("GET", "/api/v1/admin/users", key=callers["admin"].credential).status == 200
