@@ -151,7 +151,7 @@ def _about_keys(from_: datetime, to: datetime, days: Decimal) -> list[dict[str, 
     limited = set(
         Budget.objects.filter(scope=Budget.Scope.KEY, scope_id__in=ids).exclude(limit_usd=None).values_list("scope_id", flat=True)
     )
-    names = subjects.named(Budget.Scope.KEY, ids)
+    names = subjects.named(Budget.Scope.KEY, subjects.living(Budget.Scope.KEY, pk__in=ids).values_list("pk", flat=True))
     return [
         _suggestion(
             "key_without_budget",

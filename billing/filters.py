@@ -6,7 +6,7 @@ import django_filters
 
 from aiagents.lib.api import StrictFilterSet
 from billing.catalogue import CAPABILITIES
-from billing.models import AIModel, UsageLog
+from billing.models import AIModel, Budget, UsageLog
 
 
 class ModelFilter(StrictFilterSet):
@@ -36,3 +36,11 @@ class UsageFilter(StrictFilterSet):
 # `from` is a keyword, so it cannot stand in the class body.
 UsageFilter.base_filters["from"] = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
 UsageFilter.base_filters["to"] = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+
+
+class BudgetFilter(StrictFilterSet):
+    scope_id = django_filters.UUIDFilter()
+
+    class Meta:
+        model = Budget
+        fields = ["scope"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
-from django.db.models.functions import TruncDate
+from django.db.models.functions import TruncDate, TruncHour
 
 from billing import budgets
 from billing.exact import ExactSum, exact_sum
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 TOKENS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
 # What `group_by` may say, and the column or expression behind it.
 GROUPS: dict[str, tuple[str, Any]] = {
+    "hour": ("hour", TruncHour("created_at", tzinfo=UTC)),
     "day": ("day", TruncDate("created_at", tzinfo=UTC)),
     "model": ("model", None),
     "agent": ("agent_id", None),
@@ -37,7 +38,7 @@ COLUMNS = (
 
 
 def grouped(rows: QuerySet[UsageLog], by: str) -> list[dict[str, Any]]:
-    """Calls, tokens and cost per day (UTC), model, agent or key; days oldest first, the others dearest first.
+    """Calls, tokens and cost per hour or day (UTC), model, agent or key; hours and days oldest first, the others dearest first.
 
     `saved_usd`: what the baseline model would have cost more, over the calls where that is known.
     """
@@ -63,7 +64,9 @@ def grouped(rows: QuerySet[UsageLog], by: str) -> list[dict[str, Any]]:
         }
         for row in found
     ]
-    return sorted(lines, key=lambda line: line["day"]) if by == "day" else sorted(lines, key=lambda line: line["cost_usd"], reverse=True)
+    if by in ("hour", "day"):
+        return sorted(lines, key=lambda line: line[by])
+    return sorted(lines, key=lambda line: line["cost_usd"], reverse=True)
 
 
 def month_of(user: User) -> dict[str, Any]:

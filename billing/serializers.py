@@ -93,8 +93,9 @@ class UsageSerializer(serializers.ModelSerializer):
 
 
 class GroupSerializer(serializers.Serializer):
-    """One line of usage added up; of the first four fields only the one that was grouped by is there."""
+    """One line of usage added up; of the first five fields only the one that was grouped by is there."""
 
+    hour = serializers.DateTimeField(required=False)
     day = serializers.DateField(required=False)
     model = serializers.CharField(required=False)
     agent_id = serializers.UUIDField(required=False, allow_null=True)

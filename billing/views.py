@@ -29,7 +29,13 @@ from billing.serializers import GroupSerializer, ModelSerializer, SummarySeriali
 _PAGE = 1000
 # An export ends here; more of it is had by a narrower `from` and `to`.
 EXPORT_MOST = 1_000_000
-_GROUP_BY = OpenApiParameter("group_by", enum=sorted(reports.GROUPS), description="Add up instead of listing; days are UTC.")
+# Lines of one answer with `group_by`.
+GROUPS_MOST = 2000
+_GROUP_BY = OpenApiParameter(
+    "group_by",
+    enum=sorted(reports.GROUPS),
+    description="Add up instead of listing; hours and days are UTC. The most there are: 2,000 lines.",
+)
 
 
 class BillingView(GenericAPIView):
@@ -96,6 +102,8 @@ class Usage(UsageBase, ListAPIView):
         if by not in reports.GROUPS:
             raise InvalidRequest(f"group_by is one of {', '.join(sorted(reports.GROUPS))}.", param="group_by")
         lines = reports.grouped(self.filter_queryset(self.get_queryset()), by)
+        if len(lines) > GROUPS_MOST:
+            raise InvalidRequest(f"That would be more than {GROUPS_MOST} lines; take a shorter time.", param="from")
         return Response({"next": None, "previous": None, "results": GroupSerializer(lines, many=True).data})
 
 
