@@ -1,6 +1,6 @@
-"""What the demo accounts find: two agents and a task that runs a minute after the first start, and then every hour.
+"""What the demo accounts find: two agents, a task that runs a minute after the first start and then every hour, a month of usage.
 
-Where a vendor's key is real the task is paused: a demo spends nobody's money by itself.
+Where a vendor's key is real the task is paused, since a demo spends nobody's money by itself, and no usage is made up.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from accounts.authentication import Principal
 from accounts.models import User
 from agents import authoring
 from agents.models import Agent
+from billing import demo as usage
 from tasks import planning
 from tasks.models import Task
 from tasks.schedule import Kind, Plan
@@ -26,6 +27,9 @@ _QUESTION = "How many seconds does a year have? Use the calculator."
 
 def seed(admin: User, user: User) -> None:
     """Make them once; what people did with them since stays as it is."""
+    simulated = not any(vendor["api_key"] for vendor in settings.VENDORS.values())
+    if simulated:
+        usage.month([admin, user])
     if Agent.objects.filter(user__in=[admin, user]).exists() or Task.objects.filter(user=user).exists():
         return
     authoring.create(
@@ -57,7 +61,6 @@ def seed(admin: User, user: User) -> None:
             "max_seconds": 60,
         },
     )
-    simulated = not any(vendor["api_key"] for vendor in settings.VENDORS.values())
     values = {
         "name": "Seconds of a year",
         "description": "A demo: the Accountant's answer every hour, for the first time a minute after the first start.",
