@@ -18,7 +18,8 @@ Rights = dict[str, str]
 PEOPLE: Rights = {"accounts.user": "vc", "accounts.apikey": "vc", "accounts.tokenfamily": "vc"}
 MONEY: Rights = {
     "billing.aimodel": "vac", "billing.modelprice": "va", "billing.budget": "vac", "billing.budgetwindow": "v", "billing.hold": "v",
-    "billing.usagelog": "v", "billing.usagerollup": "v", "billing.budgetalert": "v", "billing.alert": "v",
+    "billing.usagelog": "v", "billing.usagerollup": "v", "billing.budgetalert": "v", "billing.alertsettings": "v",
+    "billing.rollupstate": "v",
 }  # fmt: skip
 WORK: Rights = {
     "agents.agent": "vc", "agents.agentversion": "v", "agents.agentrun": "vc", "agents.agentstep": "v", "tasks.task": "vc",

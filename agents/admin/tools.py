@@ -49,6 +49,13 @@ class HttpToolForm(forms.ModelForm):
             "needs_approval", "repeatable", "allow_private_address", "enabled",
         )  # fmt: skip
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["parameters"].required = False  # a tool may need none, and Django takes {} for nothing
+
+    def clean_parameters(self) -> Any:
+        return self.cleaned_data.get("parameters") or {}
+
     def save(self, commit: bool = True) -> HttpTool:
         row: HttpTool = super().save(commit=False)
         if headers := self.cleaned_data.get("new_headers"):

@@ -58,7 +58,7 @@ def _models(models: list[dict[str, Any]], range_: Range) -> list[Panel]:
         ("cached", "share"), ("saved", "usd"), ("alternative", ""), ("would cost", "usd"), ("saves", "usd"),
     ]  # fmt: skip
     top = models[:10]
-    labels = [one["label"] for one in top]
+    labels, costs = [one["label"] for one in top], [Series("cost", [one["cost_usd"] for one in top])]
     compared = [one for one in models if one["alternative"]][:10]
     pairs = [
         Series("as it was", [one["cost_usd"] for one in compared]),
@@ -70,7 +70,7 @@ def _models(models: list[dict[str, Any]], range_: Range) -> list[Panel]:
     none = "No model of like quality would have done it for clearly less."
     pair_head: list[tuple[str, Unit]] = [("model", ""), ("cost", "usd"), ("alternative", ""), ("would have cost", "usd")]
     return [
-        Panel("share", "Where the money goes", share_table, Chart("doughnut", labels, [Series("cost", [one["cost_usd"] for one in top])], "usd")),
+        Panel("share", "Where the money goes", share_table, Chart("doughnut", labels, costs, "usd")),
         Panel(
             "alternatives", "The same tokens elsewhere", Table(pair_head, pair_rows, none),
             Chart("across", [one["label"] for one in compared], pairs, "usd"),

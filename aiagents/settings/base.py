@@ -42,7 +42,7 @@ def _secret_key() -> str:
 SECRET_KEY = _secret_key()
 ENCRYPTION_KEYS = env.encryption_keys
 ALLOWED_HOSTS = env.allowed_hosts
-CSRF_TRUSTED_ORIGINS = env.csrf_trusted_origins
+CSRF_TRUSTED_ORIGINS = [*env.csrf_trusted_origins, SITE_URL]
 CORS_ALLOWED_ORIGINS = env.cors_allowed_origins
 CORS_EXPOSE_HEADERS = ["X-Request-ID", "Idempotent-Replayed", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"]
 CORS_ALLOW_HEADERS = [
@@ -392,7 +392,7 @@ STATIC_URL, STATIC_ROOT = "static/", DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
-LOGIN_URL = "/admin/login/"
+LOGIN_URL, LOGIN_REDIRECT_URL = "/admin/login/", "/admin/"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CONTENT_TYPE_NOSNIFF = True
