@@ -10,7 +10,7 @@ from django.db.models.functions import TruncDay
 
 from accounts.models import User
 from aiagents.lib.errors import InvalidRequest
-from billing import figures, reading, rollups
+from billing import figures, reading
 from billing.figures import share, time
 from billing.models import UsageRollup
 from billing.rollups import DAY
@@ -32,11 +32,7 @@ def user_activity(from_: datetime, to: datetime) -> dict[str, Any]:
     people = figures.dearest(reading.read(from_, to, Slice.USER, ("user_id",), names=_NAMES))
     spent = sum(total["cost_usd"] for _, total in people)
     top = people[:MOST_USERS]
-    days = active_days(from_, to)
-    per_user: dict[Any, int] = {}
-    for users in days.values():
-        for user_id in users:
-            per_user[user_id] = per_user.get(user_id, 0) + 1
+    on_day, per_user = reading.presence(from_, to, Slice.USER, "user_id")
     joined = _joined(from_, to)
     lines = figures.labelled("user", top)
     for line, (user_id, total) in zip(lines, top, strict=True):
@@ -54,18 +50,9 @@ def user_activity(from_: datetime, to: datetime) -> dict[str, Any]:
         "people": lines,
         "people_left_out": max(0, len(people) - MOST_USERS),
         "points": [
-            {"at": time(at), "active_users": len(days.get(at, ())), "new_users": joined.get(at, 0)}
-            for at in reading.starts(from_, to, "day")
+            {"at": time(at), "active_users": on_day.get(at, 0), "new_users": joined.get(at, 0)} for at in reading.starts(from_, to, "day")
         ],
     }
-
-
-def active_days(from_: datetime, to: datetime) -> dict[datetime, set[Any]]:
-    """Who was active on each day."""
-    found: dict[datetime, set[Any]] = {}
-    for at, user_id in reading.distinct(from_, to, Slice.USER, "user_id"):
-        found.setdefault(rollups.floor_day(at), set()).add(user_id)
-    return found
 
 
 def _joined(from_: datetime, to: datetime) -> dict[datetime, int]:

@@ -99,8 +99,7 @@ class BudgetSerializer(serializers.Serializer):
     def get_used_percent(self, budget: Any) -> int | None:
         if not budget.limit_usd:
             return None
-        budget.month and setattr(budget.month, "budget", budget)
-        return nearing.used_percent(budget.month) if budget.month else 0
+        return nearing.percent_of(budget.month.spent_usd, budget.limit_usd) if budget.month else 0
 
 
 class OwnBudgetInputSerializer(StrictFieldsMixin, serializers.Serializer):

@@ -88,6 +88,6 @@ def _series(
         rest = [(max(Decimal(0), cost - c), max(0, count - n)) for (cost, count), c, n in zip(rest, costs, calls, strict=True)]
         lines.append({"key": None if key is None else str(key), "label": names[key], "cost_usd": [money(c) for c in costs], "calls": calls})
     if len(groups) > SERIES:
-        other = {"cost_usd": [money(cost) for cost, _ in rest], "calls": [count for _, count in rest]}
+        other: dict[str, Any] = {"cost_usd": [money(cost) for cost, _ in rest], "calls": [count for _, count in rest]}
         lines.append({"key": "", "label": f"{len(groups) - SERIES} others"} | other)
     return lines

@@ -180,7 +180,7 @@ def _rows(people: Sequence[Person], rows: int, start: datetime, end: datetime, d
     busy = [_HOURS[at.hour] * _WEEK[at.weekday()] * (0.4 + 0.6 * number / len(hours)) for number, at in enumerate(hours)]
     scale, owed = rows / sum(busy), 0.0
     weights = [person.weight for person in people]
-    purposes, purpose_weights = zip(*_PURPOSES, strict=True)
+    purposes, purpose_weights = [name for name, _ in _PURPOSES], [weight for _, weight in _PURPOSES]
     left = rows
     for number, at in enumerate(hours):
         owed += busy[number] * scale
@@ -292,8 +292,10 @@ def _windows(found: Iterable[Budget], start: datetime, now: datetime) -> dict[An
     BudgetWindow.objects.bulk_create(missing, ignore_conflicts=True)
     months: dict[Any, tuple[list[datetime], list[datetime], list[int]]] = {budget.pk: ([], [], []) for budget in rows}
     for window in BudgetWindow.objects.filter(budget__in=rows).order_by("starts_at"):
-        for values, value in zip(months[window.budget_id], (window.starts_at, window.ends_at, window.pk), strict=True):
-            values.append(value)
+        starts, ends, ids = months[window.budget_id]
+        starts.append(window.starts_at)
+        ends.append(window.ends_at)
+        ids.append(window.pk)
     return months
 
 

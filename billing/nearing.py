@@ -30,8 +30,11 @@ def windows(percent: int, now: datetime | None = None) -> list[BudgetWindow]:
 
 def used_percent(window: BudgetWindow) -> int:
     """Spent of the limit, to the nearest whole percent: what is left of the last half fits no call any more."""
-    limit = window.budget.limit_usd
-    return int((window.spent_usd * 100 / limit).quantize(Decimal(1), ROUND_HALF_UP)) if limit else 0
+    return percent_of(window.spent_usd, window.budget.limit_usd)
+
+
+def percent_of(spent: Decimal, limit: Decimal | None) -> int:
+    return int((spent * 100 / limit).quantize(Decimal(1), ROUND_HALF_UP)) if limit else 0
 
 
 def shown(most: int, percent: int = NEAR) -> list[dict[str, Any]]:

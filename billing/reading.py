@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import TruncDay, TruncHour, TruncMonth, TruncWeek
 
 from billing import budgets, rollups, sums
@@ -65,13 +65,22 @@ def read(
     return found
 
 
-def distinct(from_: datetime, to: datetime, slice_: str, column: str) -> set[tuple[datetime, Any]]:
-    """(day, value) of everything that has a row."""
-    found: set[tuple[datetime, Any]] = set()
+def presence(from_: datetime, to: datetime, slice_: str, column: str) -> tuple[dict[datetime, int], dict[Any, int]]:
+    """How many values of the column have rows on each day, and on how many days each value has some."""
+    on_day: dict[datetime, int] = {}
+    days: dict[Any, int] = {}
+    parts: set[tuple[datetime, Any]] = set()
     for piece in pieces_now(from_, to):
         at, rows = _within(piece, slice_)
-        found |= set(rows.annotate(bucket=TruncDay(at, tzinfo=UTC)).order_by().values_list("bucket", column).distinct())
-    return found
+        if piece.source != "day":  # several pieces may share a day: at both ends, where there are few rows
+            parts |= set(rows.annotate(bucket=TruncDay(at, tzinfo=UTC)).order_by().values_list("bucket", column).distinct())
+            continue
+        on_day |= dict(rows.order_by().values_list(at).annotate(count=Count(column, distinct=True)))
+        days |= dict(rows.order_by().values_list(column).annotate(count=Count(at, distinct=True)))
+    for day, value in parts:
+        on_day[day] = on_day.get(day, 0) + 1
+        days[value] = days.get(value, 0) + 1
+    return on_day, days
 
 
 def pieces_now(from_: datetime, to: datetime, *, hourly: bool = False) -> list[Piece]:

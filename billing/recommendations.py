@@ -89,7 +89,8 @@ def _models(mine: QuerySet[UsageLog]) -> list[tuple[str, dict[str, Any]]]:
         "cut": Count("pk", filter=Q(finish_reason="length")),
         "ok_output": Sum("output_tokens", filter=Q(status=UsageLog.Status.OK), default=0),
     }
-    for row in mine.annotate(pinned=_PINNED).values("model", "pinned").annotate(**sums.over_log(names), **also):
+    rows: Any = mine.annotate(pinned=_PINNED)
+    for row in rows.values("model", "pinned").annotate(**sums.over_log(names), **also):
         used = found.setdefault(row["model"], sums.zero(names) | {"cut": 0, "ok_output": 0, "pinned": sums.zero(names)})
         sums.add(used, row, names)
         used["cut"] += row["cut"]
@@ -184,7 +185,7 @@ def _caching(card: ModelCard, mine: QuerySet[UsageLog], days: Decimal) -> Iterat
         return
     thread = Coalesce("conversation_id", "group_id")
     rows = mine.filter(model=card.slug, status=UsageLog.Status.OK)
-    before = {"partition_by": [thread], "order_by": ["created_at", "pk"]}
+    before: dict[str, Any] = {"partition_by": [thread], "order_by": ["created_at", "pk"]}
     rows = rows.annotate(earlier=Window(Lag("input_tokens"), **before), earlier_at=Window(Lag("created_at"), **before))
     repeated = uncached = calls = 0
     columns = ("input_tokens", "cached_input_tokens", "created_at", "earlier", "earlier_at")

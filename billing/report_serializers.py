@@ -44,7 +44,7 @@ class PointSerializer(TotalsSerializer):
 
 class GroupTotalsSerializer(TotalsSerializer):
     key = serializers.CharField(allow_null=True, help_text="null: the calls that have none")
-    label = serializers.CharField()
+    label: Any = serializers.CharField()
 
 
 class SeriesSerializer(serializers.Serializer):

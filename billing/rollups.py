@@ -110,10 +110,10 @@ def differences() -> Iterator[Difference]:
         skipped = {hour if kind == Kind.HOUR else floor_day(hour) for hour in pending}
         within = Q(created_at__lt=end) if start is None else Q(created_at__gte=start, created_at__lt=end)
         bucket = TRUNC[kind]("created_at", tzinfo=UTC)
-        log = UsageLog.objects.filter(within).order_by().annotate(bucket=bucket).values("bucket").annotate(**sums.over_log(CHECKED))
+        log: Any = UsageLog.objects.filter(within).order_by().annotate(bucket=bucket).values("bucket").annotate(**sums.over_log(CHECKED))
         wanted = {row.pop("bucket"): row for row in log}
         for slice_ in BY:
-            rows = UsageRollup.objects.filter(kind=kind, slice=slice_, starts_at__lt=end).order_by().values("starts_at")
+            rows: Any = UsageRollup.objects.filter(kind=kind, slice=slice_, starts_at__lt=end).order_by().values("starts_at")
             rows = rows if start is None else rows.filter(starts_at__gte=start)
             found = {row.pop("starts_at"): row for row in rows.annotate(**sums.over_rollups(CHECKED))}
             for at in sorted((wanted.keys() | found.keys()) - skipped):
@@ -212,7 +212,7 @@ def _write_hours(start: datetime, end: datetime) -> int:
     return max(0, int((end - start) / HOUR))
 
 
-def _write(kind: Kind, start: datetime, end: datetime) -> None:
+def _write(kind: UsageRollup.Kind, start: datetime, end: datetime) -> None:
     """Every slice of the buckets in [start, end), made anew."""
     if start >= end:
         return
