@@ -14,6 +14,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aiagents.settings")
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 
 django: Any = get_asgi_application()  # loads the apps, which the imports below need
@@ -25,7 +26,7 @@ from aiagents.lib.access import log_socket  # noqa: E402
 from aiagents.lib.close_codes import SHUTTING_DOWN  # noqa: E402
 from aiagents.lib.context import accept_request_id  # noqa: E402
 from aiagents.lib.headers import read  # noqa: E402
-from aiagents.lib.netaddr import client_ip  # noqa: E402
+from aiagents.lib.netaddr import client_ip, scheme  # noqa: E402
 from aiagents.monitoring import counting, sharing  # noqa: E402
 from chat import house  # noqa: E402
 from chat.routing import websocket_application  # noqa: E402
@@ -40,6 +41,8 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Every request, socket and lifespan event of a process comes in here."""
     kind = scope["type"]
+    if settings.TRUSTED_PROXIES and kind != "lifespan":
+        scope = _as_forwarded(scope)
     if kind == "http":
         if scope["path"] == "/health" and scope["method"] in {"GET", "HEAD"}:
             await _answer(send, 200, b'{"status":"ok"}', accept_request_id(None))
@@ -56,6 +59,14 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             await _socket(scope, receive, send)
     elif kind == "lifespan":
         await _lifespan(receive, send)
+
+
+def _as_forwarded(scope: Scope) -> Scope:
+    """The scheme that the client used: behind a proxy that speaks TLS, cookies, forms and origins are those of https."""
+    said = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-proto"), "")
+    secure = {"https": "https", "http": "http"} if scope["type"] == "http" else {"https": "wss", "http": "ws"}
+    own = "https" if scope.get("scheme") in ("https", "wss") else "http"
+    return {**scope, "scheme": secure[scheme((scope.get("client") or ("",))[0] or "", said, own)]}
 
 
 async def _socket(scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,8 +95,6 @@ async def _answer(send: Send, status: int, body: bytes, request_id: str) -> None
 
 async def _lifespan(receive: Receive, send: Send) -> None:
     """Servers that speak it (uvicorn) get our drain at their shutdown, with their own grace."""
-    from django.conf import settings
-
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":

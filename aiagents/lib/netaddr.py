@@ -33,6 +33,12 @@ def client_ip(peer: str, headers: Mapping[str, str]) -> str:
     return found
 
 
+def scheme(peer: str, forwarded: str, own: str) -> str:
+    """`https` or `http`: the connection's own or, where its peer is one of `TRUSTED_PROXIES`, what that proxy said last."""
+    said = forwarded.rpartition(",")[2].strip().lower()
+    return said if said in ("https", "http") and _is_trusted(peer, tuple(settings.TRUSTED_PROXIES)) else own
+
+
 @lru_cache(maxsize=4096)
 def bucket_ip(ip: str) -> str:
     """What one client can easily call its own: an IPv4 address, or the /64 of an IPv6 address."""
