@@ -433,7 +433,7 @@ def test_a_tools_headers_go_in_and_never_come_out(root: Client, rows: dict[type[
     tool = rows[HttpTool]
     page = reverse("admin:agents_httptool_change", args=[tool.pk])
     form = {"name": "tool_new", "description": "d", "method": "GET", "url": "https://x.example/a", "parameters": "{}",
-            "timeout_seconds": "5",            "max_bytes": "1000", "enabled": "on"}  # fmt: skip
+            "timeout_seconds": "5", "max_bytes": "1000", "enabled": "on"}  # fmt: skip
     assert root.post(page, form).status_code == 302
     tool.refresh_from_db()
     assert http.read_headers(tool) == {"X-Key": SECRET}, "empty keeps them"

@@ -19,11 +19,12 @@ class UsageRollupAdmin(ReadOnly):
         columns.number("output_tokens", "output"), columns.money("cost_usd"), "simulated",
     ]  # fmt: skip
     list_filter = ["kind", "slice", filters.one_of("provider", AIModel.Provider.choices), "simulated", "starts_at"]
-    sortable_by = ["starts_at"]
+    sortable_by = []
     search_ids = ("user_id", "api_key_id", "agent_id")
     search_exact = ("model",)
     search_people = ("user_id",)
-    ordering = ["-starts_at"]
+    # As its one index has them: with a kind and a slice chosen, newest first.
+    ordering = ["-kind", "-slice", "-starts_at"]
     export_also = ("user_id", "api_key_id", "agent_id", "surface", "cached_input_tokens", "reasoning_tokens", "baseline_cost_usd")
 
 

@@ -31,6 +31,8 @@ class CappedChangeList(ChangeList):
     """How many rows there are in all is never asked; the footer says what is known."""
 
     def get_results(self, request: HttpRequest) -> None:
+        if self.query or self.has_active_filters:
+            self.queryset = searching.pinned(self.queryset)
         super().get_results(request)
         self.full_result_count = self.result_count
 

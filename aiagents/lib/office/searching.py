@@ -10,6 +10,8 @@ from django.db.models import Model, Q, QuerySet
 
 # Characters of a search that are looked at, and people that a fragment of an address may mean.
 LONGEST, MOST_PEOPLE = 200, 200
+# So many rows are few.
+FEW = 500
 
 
 def as_uuid(text: str) -> UUID | None:
@@ -43,9 +45,23 @@ def search(
 
 
 def _by_id(rows: QuerySet[Model], id: UUID, ids: Iterable[str], people: Iterable[str]) -> QuerySet:
-    """The first column that knows the id: each question takes its own index, where all together would take none."""
-    for field in ("pk", *ids, *people):
+    """The first column that knows the id: those with an index each for itself, the others in one look through the table."""
+    indexed = {field.name for field in rows.model._meta.fields if field.unique or field.db_index} | {"pk"}
+    indexed |= {index.fields[0].lstrip("-") for index in rows.model._meta.indexes if index.fields}
+    columns = ["pk", *people, *ids]
+    for field in (name for name in columns if name in indexed):
         found = rows.filter(**{field: id})
         if found.order_by().values_list("pk")[:1]:
             return found
-    return rows.none()
+    anywhere = Q()
+    for field in (name for name in columns if name not in indexed):
+        anywhere |= Q(**{field: id})
+    return rows.filter(anywhere) if anywhere else rows.none()
+
+
+def pinned(rows: QuerySet) -> QuerySet:
+    """The same rows; if they are few, named by their keys: they are looked for once, not again for the count and the page."""
+    keys = list(rows.order_by().values_list("pk", flat=True)[: FEW + 1])
+    if len(keys) > FEW:
+        return rows
+    return rows.filter(pk__in=keys) if keys else rows.none()
