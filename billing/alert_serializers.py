@@ -144,7 +144,7 @@ class RecommendationSerializer(serializers.Serializer):
 class RecommendationsSerializer(serializers.Serializer):
     """What the last 30 days suggest, largest saving first. `enough_data` false: too few calls or days to say anything."""
 
-    from_ = serializers.DateTimeField()
+    from_ = serializers.DateTimeField(source="from_")  # bound as `from`
     to = serializers.DateTimeField()
     calls = serializers.IntegerField()
     cost_usd = Money()

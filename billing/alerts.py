@@ -43,7 +43,7 @@ def raise_due() -> list[BudgetAlert]:
     for window in windows:
         for user_id in people[window.pk]:
             wish = wishes.get(user_id) or AlertSettings(user_id=user_id)
-            for threshold in _passed(window, wish):
+            for threshold in reversed(_passed(window, wish)):
                 if (window.pk, threshold, user_id) not in told and (alert := _tell(window, threshold, wish, names[window.budget.pk])):
                     raised.append(alert)
     if raised:
@@ -126,7 +126,7 @@ def _tell(window: BudgetWindow, threshold: int, wish: AlertSettings, name: str) 
 
 
 def _passed(window: BudgetWindow, wish: AlertSettings) -> list[int]:
-    """The thresholds that the window has reached, highest first."""
+    """The thresholds that the window has reached, highest first; they are told lowest first, so the newest alert is the highest."""
     if not wish.enabled:
         return []
     percent = nearing.used_percent(window)
