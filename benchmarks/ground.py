@@ -6,9 +6,11 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +18,7 @@ from typing import Any
 
 from aiagents import embedded
 from benchmarks.meter import Meter, postgres_pid, valkey_pid
-from tests.live import ROOT, Live, launch
+from tests.live import ROOT, Live, free_port, launch
 
 PROMPT = "Say something short about rivers and bridges."
 STREAM_PROMPT = "[[sim:chunks=100,pace=20]] Say something long about rivers and bridges."
@@ -58,12 +60,46 @@ class Ground:
             raise RuntimeError(done.stdout[-2000:] + done.stderr[-4000:])
         return json.loads(done.stdout.splitlines()[-1])
 
+    def together(self, module: str, verb: str, several: list[dict[str, Any]]) -> list[Any]:
+        """The same of a process for each of `several`, all at once."""
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-m", module, verb, json.dumps(one)],
+                cwd=ROOT, env=self.live.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+            for one in several
+        ]  # fmt: skip
+        found = []
+        for process in started:
+            output, errors = process.communicate(timeout=600)
+            if process.returncode:
+                raise RuntimeError(errors[-4000:])
+            found.append(json.loads(output.splitlines()[-1]))
+        return found
+
+    def second_server(self) -> tuple[int, Meter]:
+        """Another web process of the same installation, on a port of its own."""
+        port = free_port()
+        self.live.spawn("web2", "-m", "aiagents.server", "--port", str(port))
+        wait_for_port(port, 30)
+        return port, Meter([self.live.processes["web2"].pid])
+
     def restart(self, **settings: str) -> None:
         """The web server anew, with these settings."""
         self.live.stop()
         self.live.env |= settings
         self.live.start()
         self.web = Meter([self.live.processes["web"].pid])
+
+
+def wait_for_port(port: int, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"nothing listens on {port}")
+        time.sleep(0.05)
 
 
 @contextlib.contextmanager

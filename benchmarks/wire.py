@@ -24,11 +24,14 @@ class Line(asyncio.Protocol):
         self.transport: Any = None
         self.wire: Any = None
         self.done: asyncio.Future[tuple[int, float | None, bool]] | None = None
+        # Set once the answer's head is there, in `head`.
+        self.headed = asyncio.Event()
         self.reset()
 
     def reset(self) -> None:
         self.status, self.first, self.ended = 0, None, False
         self.head, self.left, self.tail = bytearray(), -1, b""
+        self.headed.clear()
 
     async def connect(self) -> None:
         if self.transport is None or self.transport.is_closing():
@@ -63,6 +66,7 @@ class Line(asyncio.Protocol):
                 return
             head, data = bytes(self.head[:end]).lower(), bytes(self.head[end + 4 :])
             self.status = int(head[9:12])
+            self.headed.set()
             _, mark, rest = head.partition(b"content-length:")
             self.left = int(rest.partition(b"\r")[0]) if mark else -1
         if self.left >= 0:
