@@ -51,7 +51,8 @@ class HttpToolForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["parameters"].required = False  # a tool may need none, and Django takes {} for nothing
+        if "parameters" in self.fields:  # they are not for those who only look
+            self.fields["parameters"].required = False  # a tool may need none, and Django takes {} for nothing
 
     def clean_parameters(self) -> Any:
         return self.cleaned_data.get("parameters") or {}
