@@ -6,6 +6,7 @@ Nothing is patched and nothing is shared with the test's process but the wire.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -173,26 +174,52 @@ def launch(folder: Path, worker: str = "", **settings: str) -> Live:
     with redis.Redis.from_url(env["REDIS_URL"]) as valkey:
         valkey.flushdb()
     live = Live(folder, env, port, sim_port)
-    live.manage("migrate", "-v0")
-    live.manage("catalogue", "load")
+    if env["DATABASE_URL"].startswith("sqlite"):
+        _fill(live)
+    else:
+        _copy_of_filled(live)
     live.spawn("simulator", "-m", "agents.simulator", str(sim_port))
     live.start()
     live.access, live.key = live.new_user(live.email)
     return live
 
 
+def _fill(live: Live) -> None:
+    live.manage("migrate", "-v0")
+    live.manage("catalogue", "load")
+
+
 def _database(folder: Path, worker: str) -> str:
     url = os.environ["DATABASE_URL"]
     if url.startswith("sqlite"):
         return f"sqlite:////{str(folder / 'live.sqlite3').lstrip('/')}"
+    return _named(f"aiagents_live_{worker or 'main'}_{os.getpid()}_{free_port()}")
+
+
+def _named(name: str) -> str:
+    """The suite's server, another database."""
+    head, _, query = os.environ["DATABASE_URL"].partition("?")
+    return f"{head.rsplit('/', 1)[0]}/{name}" + (f"?{query}" if query else "")
+
+
+def _copy_of_filled(live: Live) -> None:
+    """Make the installation's database as a copy of one that is migrated and filled once for all of the suite's processes."""
     import psycopg
     from psycopg import sql
 
-    name = f"aiagents_live_{worker or 'main'}_{os.getpid()}_{free_port()}"
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    head, _, query = url.partition("?")
-    return f"{head.rsplit('/', 1)[0]}/{name}" + (f"?{query}" if query else "")
+    made_by = [*ROOT.glob("*/migrations/*.py"), *ROOT.glob("aiagents/*/migrations/*.py"), *ROOT.glob("billing/catalogue*.py")]
+    made_by.append(ROOT / "billing/data/catalogue.json")
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(made_by))).hexdigest()[:16]
+    filled, target = f"aiagents_live_filled_{digest}", live.env["DATABASE_URL"].partition("?")[0].rpartition("/")[2]
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute("SELECT pg_advisory_lock(20261123)")  # one process makes it, the others wait; ends with the connection
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [filled]).fetchone():
+            half = f"{filled}_half"
+            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(half)))
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(half)))
+            _fill(replace(live, env=live.env | {"DATABASE_URL": _named(half)}))
+            connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(half), sql.Identifier(filled)))
+        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(target), sql.Identifier(filled)))
 
 
 def _valkey_database(url: str) -> str:
