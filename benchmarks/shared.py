@@ -33,24 +33,27 @@ SELECT scope_id::text FROM made"""
 # --- money --------------------------------------------------------------------------------------
 
 
-def holds(ground: Ground, seconds: float = 3) -> dict[str, Any]:
+def holds(ground: Ground, seconds: float = 2) -> dict[str, Any]:
     """Holds and settlements per second: one user, many users, and many users with sub-budgets instead of the system's one row."""
     many = list(ground.people(64))
     shards = [row[0] for row in ground.live.query(_SHARDS.format(count=4))]
-    cases: list[tuple[str, list[dict[str, Any]]]] = [
-        (f"one user, {tasks} at once", [{"keys": many[:1], "tasks": tasks}]) for tasks in (1, 4, 16)
-    ]
-    cases += [(f"64 users, {tasks} at once", [{"keys": many, "tasks": tasks}]) for tasks in (1, 4, 16)]
     four = [{"keys": many, "tasks": 8} for _ in range(4)]
-    cases += [("64 users, 4 processes of 8", four)]
     split = [one | {"shard": shard} for one, shard in zip(four, shards, strict=True)]
-    cases += [("64 users, 4 processes of 8, a system sub-budget each", split)]
+    cases: list[tuple[str, list[dict[str, Any]]]] = [
+        *((f"one user, {tasks} at once", [{"keys": many[:1], "tasks": tasks}]) for tasks in (1, 16)),
+        *((f"64 users, {tasks} at once", [{"keys": many, "tasks": tasks}]) for tasks in (1, 16)),
+        ("64 users, 4 processes of 8", four),
+        ("the same, a system sub-budget for each process", split),
+        ("64 users, 16 at once, disk waited for together", [{"keys": many, "tasks": 16, "together": True}]),
+        ("64 users, 4 processes of 8, disk waited for together", [one | {"together": True} for one in four]),
+        ("the same, and a system sub-budget for each process", [one | {"together": True} for one in split]),
+    ]
     found: dict[str, Any] = {"disk_ms": _disk(), "slow_ms": SLOW_DISK_MS, "rows": [], "slow": []}
     for slow in (False, True):
         if slow:
             ground.live.query(f"ALTER ROLE CURRENT_USER SET commit_delay = {SLOW_DISK_MS * 1000}")
             ground.live.query("ALTER ROLE CURRENT_USER SET commit_siblings = 0")
-        for name, several in cases if not slow else [case for case in cases if "16" in case[0] or "processes" in case[0]]:
+        for name, several in cases if not slow else cases[3:]:
             with Span(postgres=ground.postgres) as span:
                 parts = ground.together("benchmarks.inside", "holds", [one | {"seconds": seconds} for one in several])
             pairs = sum(part["pairs"] for part in parts)
