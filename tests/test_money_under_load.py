@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from decimal import Decimal
 
-from benchmarks.load import Connection, Target
+from benchmarks.load import Target
+from benchmarks.wire import Line
 from tests.live import Live
 
 MODEL = "gpt-4o-mini"
@@ -45,12 +45,9 @@ def test_a_budget_with_room_for_ten_admits_exactly_ten_and_ends_exact(live: Live
 
 
 async def _all_at_once(live: Live, key: str, text: str, count: int) -> list[int]:
-    raw = Target("live", live.port, "/v1/chat/completions", key, MODEL).request(text, False)
-    head, _, _ = raw.partition(b"\r\n\r\n")
-    payload = json.dumps(body(text)).encode()
-    lines = [line for line in head.split(b"\r\n") if not line.startswith(b"Content-Length")]
-    raw = b"\r\n".join([*lines, b"Content-Length: %d" % len(payload)]) + b"\r\n\r\n" + payload
-    return list(await asyncio.gather(*(Connection(live.port).json(raw) for _ in range(count))))
+    target = Target("live", live.port, (key,), MODEL)
+    raw = target.request(text, False, more=body(text))
+    return [status for status, _, _ in await asyncio.gather(*(Line(live.port).ask(raw, target.wire) for _ in range(count)))]
 
 
 def _window(live: Live, key_id: str) -> tuple[Decimal, Decimal]:
