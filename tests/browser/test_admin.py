@@ -141,3 +141,15 @@ def test_an_action_is_run_from_the_list(office: Any) -> None:
     one.page.locator("select[name=action]").select_option("switch_off")
     one.page.get_by_role("button", name="Run").click()
     one.page.get_by_text("1 switched off.").wait_for()
+
+
+def test_a_model_is_called_through_the_door_and_staff_pay(office: Any, live: Live) -> None:
+    one = office()
+    one.page.goto(f"{one.url}/admin/billing/aimodel/?q=gpt-4o-mini")
+    one.page.locator("input.action-select").first.check()
+    one.page.locator("select[name=action]").select_option("test_call")
+    one.page.get_by_role("button", name="Run").click()
+    one.page.get_by_text(re.compile(r"answered in .* for \$")).wait_for()
+    whose = "JOIN accounts_user person ON person.id = log.user_id WHERE person.email = %s"
+    sql = f"SELECT log.purpose, log.surface FROM billing_usagelog log {whose}"
+    assert ("test", "admin") in [tuple(row) for row in live.query(sql, EMAIL)]
