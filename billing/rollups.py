@@ -41,8 +41,8 @@ _EMPTY = {name: "NULL" if name.endswith("_id") else "''" for name in _DIMENSIONS
 ENDED_WELL = Q(status=UsageLog.Status.OK)
 # A statement that began this long before the last look may still have been running then.
 MARGIN = timedelta(minutes=10)
-# Added up in one transaction, so that none is long.
-STEP = timedelta(days=7)
+# Added up in one transaction, so that none is long: a week, or as much as has no more rows than this.
+STEP, STEP_ROWS = timedelta(days=7), 200_000
 # What verification compares; the others are made by the same statement.
 CHECKED = ("calls", "failed_calls", *sums.TOKENS, *sums.MONEY)
 
@@ -85,7 +85,7 @@ def rebuild(from_: datetime, to: datetime) -> int:
             state = _claim(wait=True)
             if state is None or state.rolled_until is None or start >= state.rolled_until:
                 break
-            end = min(start + STEP, last)
+            end = _step_end(start, last)
             _write_hours(start, min(end, state.rolled_until))
             _write(Kind.DAY, start, min(end, floor_day(state.rolled_until)))
         days += (end - start).days
@@ -157,14 +157,14 @@ def _claim(*, wait: bool) -> RollupState | None:
 
 
 def _step(state: RollupState) -> tuple[int, bool]:
-    """Up to a week of new hours, and with the last of them the late ones; whether that was all."""
+    """A step of new hours, and with the last of them the late ones; whether that was all."""
     now = budgets.database_now()
     target = floor_hour(now)
     if state.rolled_until is None:
         first = UsageLog.objects.aggregate(first=Min("created_at"))["first"]
         state.rolled_until = min(target, floor_day(first)) if first else target
     before = state.rolled_until
-    after = max(before, min(target, before + STEP))  # never back, whatever the clock does
+    after = max(before, _step_end(before, target))  # never back, whatever the clock does
     count = _write_hours(before, after)
     _write(Kind.DAY, floor_day(before), floor_day(after))
     finished = after >= target
@@ -176,6 +176,11 @@ def _step(state: RollupState) -> tuple[int, bool]:
     state.rolled_until = after
     state.save()
     return count, finished
+
+
+def _step_end(start: datetime, end: datetime) -> datetime:
+    rows = UsageLog.objects.filter(created_at__gte=start, created_at__lt=end).order_by("created_at")
+    return min(end, start + STEP) if rows[STEP_ROWS : STEP_ROWS + 1].exists() else end
 
 
 def _late_hours(since: datetime) -> set[datetime]:

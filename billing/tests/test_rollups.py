@@ -120,7 +120,9 @@ def test_a_charge_without_a_hold_is_counted(clock):
     assert UsageRollup.objects.filter(kind="hour", starts_at=made.created_at.replace(minute=0, second=0)).exists()
 
 
-def test_after_weeks_without_a_worker_nothing_is_missing(clock):
+@pytest.mark.parametrize("most", [2, 200_000])
+def test_after_weeks_without_a_worker_nothing_is_missing(clock, monkeypatch, most):
+    monkeypatch.setattr(rollups, "STEP_ROWS", most)
     log(NOON - 40 * DAY)
     rollups.catch_up()
     clock.now = NOON + 33 * DAY
