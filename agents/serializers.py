@@ -101,6 +101,8 @@ class DefinitionSerializer(serializers.Serializer):
         if not card.usable:
             instead = f" Use {card.replaced_by}." if card.replaced_by else ""
             raise serializers.ValidationError(f"This model cannot be used any more.{instead}")
+        if card.embeds:
+            raise serializers.ValidationError("This model makes embeddings; it cannot write.")
         return value
 
     def validate_parameters(self, value: dict[str, Any]) -> dict[str, Any]:

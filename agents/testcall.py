@@ -31,7 +31,7 @@ def call(user: User, model: str) -> tuple[str, Settled]:
 
 def model_of(connection: ProviderConnection) -> str:
     """A model that is reached by this connection, the one that answers fastest. NotFound when there is none."""
-    models = AIModel.objects.filter(enabled=True).exclude(lifecycle=AIModel.Lifecycle.RETIRED)
+    models = AIModel.objects.filter(enabled=True, embeddings=False).exclude(lifecycle=AIModel.Lifecycle.RETIRED)
     by_name = models.filter(connection=connection.slug)
     if connection.is_default:
         by_name |= models.filter(connection="", provider=connection.kind)

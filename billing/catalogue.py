@@ -33,7 +33,8 @@ RATE_COLUMNS = (
     "input", "output", "cached_input", "cache_write",
     "tier_threshold", "tier_input", "tier_cached_input", "tier_cache_write", "tier_output",
 )  # fmt: skip
-CAPABILITIES = ("vision", "files", "tools", "json", "reasoning", "temperature")
+EMBEDDINGS = "embeddings"
+CAPABILITIES = ("vision", "files", "tools", "json", "reasoning", "temperature", EMBEDDINGS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,21 @@ class ModelCard:
     enabled: bool
     rates: Rates | None
     price_id: int | None
+    dimensions: int = 0
+    # People's votes on its answers, and the points that they add to its quality in `auto` routing.
+    votes_up: int = 0
+    votes_down: int = 0
+    votes_points: float = 0.0
+
+    @property
+    def embeds(self) -> bool:
+        """An embedding model: it makes vectors, and is no candidate for a chat."""
+        return EMBEDDINGS in self.capabilities
+
+    @property
+    def quality_in_use(self) -> float:
+        """What `auto` reckons with: the catalogue's word, moved by people's."""
+        return min(100.0, max(0.0, self.quality + self.votes_points))
 
     @property
     def usable(self) -> bool:
@@ -123,8 +139,10 @@ def invalidate() -> None:
     transaction.on_commit(_announce)
 
 
-def baseline(catalogue: Catalogue) -> Rates | None:
-    """The rates that savings are measured against; None where they are unknown."""
+def baseline(catalogue: Catalogue, model: str = "") -> Rates | None:
+    """The rates that the savings of `model` are measured against; None where they are unknown, and for what makes no text."""
+    if (used := catalogue.cards.get(model)) is not None and used.embeds:
+        return None
     card = catalogue.cards.get(settings.ROUTING_BASELINE_MODEL)
     return card.rates if card else None
 
@@ -213,6 +231,10 @@ def card(model: AIModel, price: ModelPrice | None) -> ModelCard:
         enabled=model.enabled,
         rates=rates_of(price) if price else None,
         price_id=price.pk if price else None,
+        dimensions=model.dimensions,
+        votes_up=model.votes_up,
+        votes_down=model.votes_down,
+        votes_points=model.votes_points if settings.ROUTING_FEEDBACK else 0.0,
     )
 
 

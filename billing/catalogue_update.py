@@ -19,7 +19,7 @@ from django.utils import timezone
 from billing import catalogue
 from billing.catalogue import RATE_COLUMNS
 from billing.models import AIModel, ModelPrice
-from billing.pricelist import PriceList, Unlisted
+from billing.pricelist import Listed, PriceList, Unlisted
 
 DATA = Path(__file__).parent / "data" / "catalogue.json"
 # A rate that moves by more than this factor is a mistake until somebody has looked at it.
@@ -110,9 +110,13 @@ def _merge(model: AIModel, entry: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _listed(model: AIModel, entry: dict[str, Any], prices: PriceList) -> tuple[Listed, ...]:
+    return prices.prices(model.provider, entry.get("price_ref", model.vendor_model), writes=not model.embeddings)
+
+
 def _add_prices(model: AIModel, entry: dict[str, Any], prices: PriceList, diff: Diff) -> None:
     try:
-        listed = prices.prices(model.provider, entry.get("price_ref", model.vendor_model))
+        listed = _listed(model, entry, prices)
     except Unlisted as exc:
         diff.unknown.append(f"{model.slug}: {exc}")
         return
@@ -131,7 +135,7 @@ def _update_prices(model: AIModel, entry: dict[str, Any], prices: PriceList, dif
     if not _from_list(current):
         return
     try:
-        listed = prices.prices(model.provider, entry.get("price_ref", model.vendor_model))
+        listed = _listed(model, entry, prices)
     except Unlisted as exc:
         diff.refused.append(f"{model.slug} has a price and is gone from the list ({exc})")
         return

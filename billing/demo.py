@@ -158,7 +158,7 @@ def whole_rates(rates: Rates) -> tuple[int, int, int, int]:
 
 def _models() -> tuple[list[_Model], tuple[int, int, int, int] | None]:
     known = catalogue.current_sync()
-    priced = [card for card in known.usable() if card.rates is not None]
+    priced = [card for card in known.usable() if card.rates is not None and not card.embeds]
     liked = sorted((card for card in priced if card.slug in _LIKED), key=lambda card: _LIKED.index(card.slug))
     cards = [*liked, *[card for card in priced if card not in liked]][: max(8, len(liked))]
     if not cards:

@@ -51,7 +51,7 @@ async def hold(call: Call, amount: Decimal, rates: Rates, input_tokens: int) -> 
 async def settle(held: Held, outcome: Outcome) -> Charge:
     """Charge an ended call and release what it held. A second settlement returns the first one's charge."""
     charged = charge(held, outcome)
-    row = log_row(held, outcome, charged, await _baseline())
+    row = log_row(held, outcome, charged, await _baseline(held.call.model))
     return await _in_db(_settle, held, row, charged)
 
 
@@ -61,7 +61,7 @@ async def reattempt(held: Held, outcome: Outcome, call: Call, rates: Rates) -> H
     Admission is checked anew only where the failed attempt cost something that the budgets no longer have.
     """
     charged = charge(held, outcome)
-    row = log_row(held, outcome, charged, await _baseline())
+    row = log_row(held, outcome, charged, await _baseline(held.call.model))
     following = Held(call, held.amount, rates, held.input_tokens, ())
     return await _in_db(_reattempt, held, row, charged, following)
 
@@ -76,7 +76,7 @@ def sweep() -> int:
     """Charge by estimate and close every hold that has been silent too long; how many there were."""
     silent_since = budgets.database_now() - timedelta(seconds=settings.HOLD_SILENCE_SECONDS)
     silent = Hold.objects.filter(status=Hold.Status.OPEN, heartbeat_at__lt=silent_since).order_by("heartbeat_at")
-    baseline = catalogue.baseline(catalogue.current_sync())
+    known = catalogue.current_sync()
     swept = 0
     for row in silent[:_SWEEP_MOST]:
         try:
@@ -90,7 +90,9 @@ def sweep() -> int:
             finish_reason="error", error_code="interrupted", latency_ms=silence,
         )  # fmt: skip
         charged = charge(held, outcome)
-        swept += _store().settle(row.pk, log_row(held, outcome, charged, baseline), Hold.Status.SWEPT, row.heartbeat_at)
+        swept += _store().settle(
+            row.pk, log_row(held, outcome, charged, catalogue.baseline(known, held.call.model)), Hold.Status.SWEPT, row.heartbeat_at
+        )
     if swept:
         SWEPT.inc(swept)
         logger.warning("holds_swept", extra={"count": swept})
@@ -184,8 +186,8 @@ def _store() -> Any:
     return ledger_postgres if connection.vendor == "postgresql" else ledger_portable
 
 
-async def _baseline() -> Rates | None:
-    return catalogue.baseline(await catalogue.current())
+async def _baseline(model: str) -> Rates | None:
+    return catalogue.baseline(await catalogue.current(), model)
 
 
 async def _in_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -42,8 +42,11 @@ class PriceList:
         """How many models of our vendors it knows."""
         return sum(len(provider.models) for provider in self.providers if provider.id in VENDORS)
 
-    def prices(self, vendor: str, model: str) -> tuple[Listed, ...]:
-        """The model's prices by day, oldest first; `Unlisted` when there are none."""
+    def prices(self, vendor: str, model: str, *, writes: bool = True) -> tuple[Listed, ...]:
+        """The model's prices by day, oldest first; `Unlisted` when there are none.
+
+        `writes` False: an embedding model, whose list has no price for output because there is none.
+        """
         provider = next((one for one in self.providers if one.id == vendor), None)
         found = provider.find_model(model) if provider else None
         if found is None:
@@ -51,7 +54,7 @@ class PriceList:
         stages = (
             [(ALWAYS, found.prices)] if not isinstance(found.prices, list) else [(_day(one.constraint), one.prices) for one in found.prices]
         )
-        return tuple(Listed(day, _columns(price, f"{vendor}/{model}")) for day, price in sorted(stages, key=lambda one: one[0]))
+        return tuple(Listed(day, _columns(price, f"{vendor}/{model}", writes)) for day, price in sorted(stages, key=lambda one: one[0]))
 
 
 def installed() -> PriceList:
@@ -81,7 +84,7 @@ def _day(constraint: Any) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
-def _columns(price: Any, what: str) -> dict[str, Any]:
+def _columns(price: Any, what: str, writes: bool) -> dict[str, Any]:
     columns: dict[str, Any] = {"tier_threshold": None}
     for name, key in _KEYS.items():
         value = getattr(price, key)
@@ -92,6 +95,8 @@ def _columns(price: Any, what: str) -> dict[str, Any]:
         columns[f"tier_{name}"] = None
         for tier in tiers:
             columns["tier_threshold"], columns[f"tier_{name}"] = tier.start, _rate(tier.price)
+    if not writes and columns["output"] is None:
+        columns["output"] = Decimal(0)
     if columns["input"] is None or columns["output"] is None:
         raise Unlisted(f"{what} has no price for input or output")
     return columns

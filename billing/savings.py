@@ -38,6 +38,8 @@ class Alternative:
 def cheapest_alike(work: Work, card: ModelCard, cards: Iterable[ModelCard]) -> Alternative | None:
     """The cheapest usable model that can all the given one can and is about as good; None if it saves too little."""
     best: Alternative | None = None
+    if card.embeds:
+        return None  # its vectors are stored somewhere, and no other model's can be compared with them
     for other in cards:
         if other.slug == card.slug or not _can(other, card, work):
             continue

@@ -51,7 +51,7 @@ class ModelSerializer(serializers.ModelSerializer):
     class Meta:
         model = AIModel
         fields = [
-            "id", "display_name", "provider", "description", "context_window", "max_output_tokens", "capabilities", "quality",
+            "id", "display_name", "provider", "description", "context_window", "max_output_tokens", "capabilities", "dimensions", "quality",
             "tokens_per_second", "ttft_ms", "lifecycle", "replaced_by", "usable", "price",
         ]  # fmt: skip
         read_only_fields = fields

@@ -96,7 +96,7 @@ async def _room(ask: Ask) -> int:
     known = await catalogue.current()
     if is_auto(ask.model):
         ready = await connections.configured()
-        cards = [card for card in known.usable() if card.slug in ready]
+        cards = [card for card in known.usable() if card.slug in ready and not card.embeds]
     else:
         cards = [known.get(ask.model or "")]
     return max((_input_room(card, ask.max_output_tokens) for card in cards), default=0)

@@ -104,6 +104,7 @@ class Message(models.Model):
             models.Index(fields=["conversation", "id"]),
             models.Index(fields=["heartbeat_at"], name="message_running", condition=Q(status__in=["pending", "streaming"])),
             models.Index(fields=["writer_for"], name="message_running_for", condition=Q(status__in=["pending", "streaming"])),
+            models.Index(fields=["created_at"], name="message_rated", condition=Q(feedback__isnull=False)),
         ]
 
     def __str__(self) -> str:

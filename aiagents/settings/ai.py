@@ -40,6 +40,14 @@ UNKNOWN_PRICE_CEILING_PER_MTOK = 150
 # What `auto` is compared with when the saving is shown.
 ROUTING_BASELINE_MODEL = "gpt-4o"
 
+# Thumbs up and down on answers of so many days move a model's quality in `auto`, by so many points (of 100) at most. As many
+# votes as the prior weighs move it half of the way; one person's votes on one model count so often at most, once a day.
+ROUTING_FEEDBACK = env.routing_feedback
+FEEDBACK_DAYS = 90
+FEEDBACK_MOST_POINTS = 10.0
+FEEDBACK_PRIOR_VOTES = 30
+FEEDBACK_VOTES_PER_USER = 5
+
 # A hold whose process has been silent this long (seconds) is swept: charged by estimate and released.
 HOLD_SILENCE_SECONDS = 20
 # Turns and holds report their progress this often (seconds): what kill -9 may lose at most.

@@ -87,6 +87,7 @@ class Env(BaseSettings):
     agent_approval_seconds: int = Field(900, description="seconds that a chat turn waits for a person's yes to a tool call")
     agent_max_steps: int = Field(50, description="model calls that an agent may be allowed for one run")
     agent_max_seconds: int = Field(3600, description="seconds that an agent may be allowed for one run")
+    routing_feedback: bool = Field(True, description="people's thumbs move a model's quality in `auto` routing, damped")
     chat_titles: bool = Field(True, description="a cheap call gives each new conversation a title, charged to its user")
 
     # Tasks

@@ -55,14 +55,16 @@ class AIModelAdmin(Rows):
     ordering = ["provider", "slug"]
     inlines = [PriceInline]
     actions: list[Any] = ["switch_on", "switch_off"]
-    readonly_fields = ["created_at", "updated_at"]
+    readonly_fields = ["created_at", "updated_at", "votes_up", "votes_down", "votes_points", "votes_counted_at"]
     fieldsets = [
         (None, {"fields": [("slug", "display_name"), ("provider", "connection"), "vendor_model", "description"]}),
         ("State", {"fields": ["enabled", ("lifecycle", "replaced_by")]}),
         ("What it can do", {"fields": [
             ("context_window", "max_output_tokens"), ("vision", "files", "tools"), ("json", "reasoning", "temperature"),
+            ("embeddings", "dimensions"),
         ]}),
         ("What the router assumes until it has measured", {"fields": [("quality", "tokens_per_second", "ttft_ms")]}),
+        ("What people think of its answers", {"fields": [("votes_up", "votes_down"), ("votes_points", "votes_counted_at")]}),
         ("Times", {"fields": [("created_at", "updated_at")]}),
     ]  # fmt: skip
 

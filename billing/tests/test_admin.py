@@ -124,8 +124,8 @@ def test_budgets_and_models_are_not_deleted(staff, books, model):
 
 def form_of(model, **prices):
     fields = [
-        "display_name", "provider", "connection", "vendor_model", "description", "context_window", "max_output_tokens", "quality",
-        "tokens_per_second", "ttft_ms", "lifecycle", "replaced_by",
+        "display_name", "provider", "connection", "vendor_model", "description", "context_window", "max_output_tokens", "dimensions",
+        "quality", "tokens_per_second", "ttft_ms", "lifecycle", "replaced_by",
     ]  # fmt: skip
     switches = {name: "on" for name in [*catalogue.CAPABILITIES, "enabled"] if getattr(model, name)}
     added = {f"prices-0-{name}": value for name, value in prices.items()}

@@ -67,15 +67,27 @@ def test_the_missions_models_are_there_with_prices_and_usable(loaded):
     for slug in MISSION:
         assert now.cards[slug].usable
         assert now.cards[slug].rates is not None
-    assert 25 <= len(now.cards) <= 40
+    assert 25 <= sum(not card.embeds for card in now.cards.values()) <= 40
 
 
 def test_every_successor_exists_and_every_window_holds_its_output(loaded):
     for model in AIModel.objects.all():
         assert not model.replaced_by or AIModel.objects.filter(slug=model.replaced_by, lifecycle="active").exists(), model
-        assert 0 < model.max_output_tokens <= model.context_window
         assert 0 <= model.quality <= 100
-        assert model.ttft_ms > 0 < model.tokens_per_second
+        assert model.ttft_ms > 0
+        if model.embeddings:
+            assert model.dimensions > 0 == model.max_output_tokens
+        else:
+            assert 0 < model.max_output_tokens <= model.context_window
+            assert model.tokens_per_second > 0
+
+
+def test_embedding_models_have_a_price_for_input_and_none_for_output(loaded):
+    made = [card for card in catalogue.load().cards.values() if card.embeds]
+    assert {"text-embedding-3-small", "text-embedding-3-large", "gemini-embedding-001"} <= {card.slug for card in made}
+    for card in made:
+        assert card.capabilities == {"embeddings"} and card.rates is not None
+        assert card.rates.input > 0 == card.rates.output
 
 
 def test_the_settings_models_are_in_the_catalogue(loaded, settings):

@@ -30,7 +30,7 @@ export async function load() {
   }
   const info = await get("system/info").catch(() => ({}));
   const all = found.map((one) => normalModel(one, info.simulated_vendors));
-  models = all.filter((one) => one.usable);
+  models = all.filter((one) => one.usable && !one.capabilities.includes("embeddings"));
   bySlug.clear();
   // Retired models keep their names: old answers were written by them.
   for (const one of all) bySlug.set(one.id, one);

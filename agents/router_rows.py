@@ -1,0 +1,41 @@
+"""The values that routing passes around: what is asked, and one model under consideration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from billing.catalogue import ModelCard
+
+GOALS = ("balanced", "cheapest", "fastest", "best")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What routing needs to know of a request. `requested`: a slug, `auto`, or `auto:<goal>`."""
+
+    requested: str
+    goal: str
+    needs: frozenset[str]
+    input_tokens: int
+    max_output_tokens: int | None = None
+    fallbacks: tuple[str, ...] = ()
+    max_cost_usd: Decimal | None = None
+    sticky: str | None = None
+    budget_left: Decimal | None = None
+    difficulty: float = 0.5
+
+
+@dataclass(slots=True)
+class Row:
+    """One model under consideration. `soft`: what removed it may be overruled."""
+
+    card: ModelCard
+    output: int = 0
+    cost: float = 0.0
+    seconds: float = 0.0
+    removed: str | None = None
+    soft: bool = False
+    scores: Mapping[str, float] | None = None
+    total: float = 0.0
