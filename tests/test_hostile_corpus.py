@@ -24,9 +24,19 @@ PAGES = ("/", "/docs")
 PATIENCE = 2.0
 
 
+class Attackers:
+    """A user, and for the admin's endpoints an admin: what is refused at the door attacks nothing."""
+
+    def __init__(self) -> None:
+        self.user, self.admin = cast.person("ann@example.com"), cast.person("root@example.com", admin=True)
+
+    def token(self, endpoint: Endpoint) -> str:
+        return (self.admin if endpoint.template.startswith("/api/v1/admin/") else self.user).token
+
+
 @pytest.fixture
-def ann() -> cast.Person:
-    return cast.person("ann@example.com")
+def ann() -> Attackers:
+    return Attackers()
 
 
 async def send(endpoint: Endpoint, what: str, target: str, body: Any = None, headers: Any = None, key: str = "") -> Answer:
@@ -58,36 +68,36 @@ def check(endpoint: Endpoint, what: str, answer: Answer) -> None:
 
 
 @pytest.mark.parametrize("endpoint", WRITES, ids=str)
-async def test_bodies(endpoint: Endpoint, ann: cast.Person):
+async def test_bodies(endpoint: Endpoint, ann: Attackers):
     for what, body in hostile.BODIES.items():
-        answer = await send(endpoint, what, endpoint.path(), body, {"content-type": "application/json"}, ann.token)
+        answer = await send(endpoint, what, endpoint.path(), body, {"content-type": "application/json"}, ann.token(endpoint))
         if _fields(endpoint):  # where a body is read at all, nothing of it is taken
             assert answer.status in (400, 404, 413, 429), f"{endpoint} took {what}: {answer.status} {answer.body[:300]!r}"
 
 
 @pytest.mark.parametrize("endpoint", WRITES, ids=str)
-async def test_values_in_every_field(endpoint: Endpoint, ann: cast.Person):
+async def test_values_in_every_field(endpoint: Endpoint, ann: Attackers):
     for what, body in hostile.objects(_fields(endpoint)).items():
-        await send(endpoint, what, endpoint.path(), body, {"content-type": "application/json"}, ann.token)
+        await send(endpoint, what, endpoint.path(), body, {"content-type": "application/json"}, ann.token(endpoint))
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=str)
-async def test_queries(endpoint: Endpoint, ann: cast.Person):
+async def test_queries(endpoint: Endpoint, ann: Attackers):
     for what, query in hostile.QUERIES.items():
-        await send(endpoint, what, f"{endpoint.path()}?{query}", None, {"accept": "application/json"}, ann.token)
+        await send(endpoint, what, f"{endpoint.path()}?{query}", None, {"accept": "application/json"}, ann.token(endpoint))
 
 
 @pytest.mark.parametrize("endpoint", [endpoint for endpoint in ENDPOINTS if endpoint.parameters], ids=str)
-async def test_ids_in_the_path(endpoint: Endpoint, ann: cast.Person):
+async def test_ids_in_the_path(endpoint: Endpoint, ann: Attackers):
     for what, text in hostile.IDS.items():
-        answer = await send(endpoint, what, endpoint.path(**dict.fromkeys(endpoint.parameters, text)), None, {}, ann.token)
+        answer = await send(endpoint, what, endpoint.path(**dict.fromkeys(endpoint.parameters, text)), None, {}, ann.token(endpoint))
         assert answer.status in (400, 404, 405), f"{endpoint} with id {what}: {answer.status}"
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=str)
-async def test_headers(endpoint: Endpoint, ann: cast.Person):
+async def test_headers(endpoint: Endpoint, ann: Attackers):
     for what, header in hostile.HEADERS.items():
-        headers = [header] if header[0] == b"authorization" else [(b"authorization", f"Bearer {ann.token}".encode()), header]
+        headers = [header] if header[0] == b"authorization" else [(b"authorization", f"Bearer {ann.token(endpoint)}".encode()), header]
         if header[0] != b"content-type" and endpoint.method != "GET":
             headers.append((b"content-type", b"application/json"))
         body = None if endpoint.method == "GET" else b"{}"
@@ -98,10 +108,10 @@ async def test_headers(endpoint: Endpoint, ann: cast.Person):
 
 
 @pytest.mark.parametrize("method", ["TRACE", "PROPFIND", "CONNECT", "get", "G\u00cbT", "X" * 500])
-async def test_unknown_methods(method: str, ann: cast.Person):
+async def test_unknown_methods(method: str, ann: Attackers):
     for endpoint in ENDPOINTS:
         if endpoint.template.startswith("/api/") and method != "get":
-            answer = await ask(product, method, endpoint.path(), None, {}, ann.token)
+            answer = await ask(product, method, endpoint.path(), None, {}, ann.token(endpoint))
             assert answer.status in (400, 405, 404), f"{method[:9]} {endpoint.template}: {answer.status}"
             check(endpoint, f"method {method[:9]}", answer)
 
@@ -111,7 +121,7 @@ def foreign() -> dict[str, Any]:
     return cast.things(cast.person("bob@example.com").user)
 
 
-async def test_other_peoples_ids_in_fields_are_no_more_than_random_ones(ann: cast.Person, foreign: dict[str, Any]):
+async def test_other_peoples_ids_in_fields_are_no_more_than_random_ones(ann: Attackers, foreign: dict[str, Any]):
     """Ids in bodies get the verdict of an id that does not exist (S18)."""
     for endpoint in WRITES:
         for field in _fields(endpoint):
@@ -119,7 +129,7 @@ async def test_other_peoples_ids_in_fields_are_no_more_than_random_ones(ann: cas
                 continue
             answers = []
             for row in (RANDOM_ID, *map(str, foreign.values())):
-                answer = await ask(product, endpoint.method, endpoint.path(), {"content": "x", field: row}, {}, ann.token)
+                answer = await ask(product, endpoint.method, endpoint.path(), {"content": "x", field: row}, {}, ann.token(endpoint))
                 shown = answer.body.replace(row.encode(), b"ID").replace(answer.headers["x-request-id"].encode(), b"REQUEST")
                 answers.append((answer.status, shown if answer.status >= 400 else b""))
             assert len(set(answers)) == 1, f"{endpoint} tells foreign rows from none by {field}: {answers}"
