@@ -14,6 +14,7 @@ import yaml
 from cryptography.fernet import Fernet
 from django.conf import settings
 
+from aiagents.settings.base import broker
 from aiagents.settings.env import Env
 from tests.live import ROOT
 
@@ -83,6 +84,20 @@ def test_nginx_lets_a_whole_answer_be_silent_and_a_large_body_be_refused_by_us()
     assert int(re.findall(r"proxy_read_timeout (\d+)s", conf)[0]) > Env.model_fields["llm_total_timeout"].default
     assert int(re.findall(r"client_max_body_size (\d+)m", conf)[0]) * 1024 * 1024 > Env.model_fields["max_body_bytes"].default
     assert "proxy_buffering off" in conf
+
+
+@pytest.mark.parametrize(
+    "given, wanted",
+    [
+        ("unix:///a/b.sock", "redis+socket:///a/b.sock"),
+        ("unix:///a/b.sock?db=9", "redis+socket:///a/b.sock?virtual_host=9"),
+        ("redis://:pw@h:6379/2", "redis://:pw@h:6379/2"),
+        ("redis://h:6379?db=8", "redis://h:6379/8"),
+        ("rediss://u:p@h/0?ssl_cert_reqs=required", "rediss://u:p@h/0?ssl_cert_reqs=required"),
+    ],
+)
+def test_celery_uses_the_database_that_redis_url_names(given: str, wanted: str):
+    assert broker(given) == wanted
 
 
 @pytest.fixture

@@ -174,7 +174,19 @@ SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001", "security.W008"]
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL], "capacity": 1000}}}
 
 # --- Celery -------------------------------------------------------------------------------------
-CELERY_BROKER_URL = "redis+socket://" + REDIS_URL.removeprefix("unix://") if REDIS_URL.startswith("unix://") else REDIS_URL
+def broker(url: str) -> str:
+    """REDIS_URL as kombu reads it: `?db=3` would crash it over TCP, and mean database 0 over a socket."""
+    parts = urlsplit(url)
+    query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
+    number = query.pop("db", "")
+    if parts.scheme == "unix":
+        query |= {"virtual_host": number} if number else {}
+        return f"redis+socket://{parts.path}" + ("?" + "&".join(f"{key}={value}" for key, value in query.items()) if query else "")
+    rest = "?" + "&".join(f"{key}={value}" for key, value in query.items()) if query else ""
+    return f"{parts.scheme}://{parts.netloc}{'/' + number if number else parts.path}{rest}"
+
+
+CELERY_BROKER_URL = broker(REDIS_URL)
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
