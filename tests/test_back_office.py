@@ -459,8 +459,10 @@ def test_a_test_call_goes_through_the_door_and_staff_pay(root: Client) -> None:
     assert "nothing was called" in act(root, ProviderConnection, "test", connection)
 
 
-def test_periodic_tasks_are_switched(root: Client, rows: dict[type[Model], Model]) -> None:
+def test_periodic_tasks_are_switched_and_choose_among_known_ones(root: Client, rows: dict[type[Model], Model]) -> None:
     job = rows[PeriodicTask]
+    page = text_of(root.get(reverse("admin:django_celery_beat_periodictask_change", args=[job.pk])))
+    assert '<option value="tasks.tasks.tick_schedules"' in page
     act(root, PeriodicTask, "disable_tasks", job)
     assert not PeriodicTask.objects.get(pk=job.pk).enabled and last_audit() == "periodictask.disable"
 

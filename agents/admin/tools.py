@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from unfold.widgets import UnfoldAdminTextareaWidget
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanSwitchWidget
 
 from agents.models import HttpTool
 from agents.tools import http
@@ -40,7 +40,7 @@ class HttpToolForm(forms.ModelForm):
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "autocomplete": "off", "spellcheck": "false"}),
         help_text="One per line, such as “Authorization: Bearer …”. Written only: empty keeps what is stored, unless the host changes.",
     )
-    drop_headers = forms.BooleanField(required=False, label="Forget the stored headers")
+    drop_headers = forms.BooleanField(required=False, label="Forget the stored headers", widget=UnfoldBooleanSwitchWidget())
 
     class Meta:
         model = HttpTool

@@ -19,7 +19,7 @@ class UsageRollupAdmin(ReadOnly):
         columns.number("output_tokens", "output"), columns.money("cost_usd"), "simulated",
     ]  # fmt: skip
     list_filter = ["kind", "slice", filters.one_of("provider", AIModel.Provider.choices), "simulated", "starts_at"]
-    sortable_by = []
+    sortable_by: tuple[str, ...] = ()
     search_ids = ("user_id", "api_key_id", "agent_id")
     search_exact = ("model",)
     search_people = ("user_id",)

@@ -30,6 +30,8 @@ PER_PAGE = 50
 class CappedChangeList(ChangeList):
     """How many rows there are in all is never asked; the footer says what is known."""
 
+    queryset: QuerySet
+
     def get_results(self, request: HttpRequest) -> None:
         if self.query or self.has_active_filters:
             self.queryset = searching.pinned(self.queryset)

@@ -46,7 +46,7 @@ def search(
 
 def _by_id(rows: QuerySet[Model], id: UUID, ids: Iterable[str], people: Iterable[str]) -> QuerySet:
     """The first column that knows the id: those with an index each for itself, the others in one look through the table."""
-    indexed = {field.name for field in rows.model._meta.fields if field.unique or field.db_index} | {"pk"}
+    indexed = {field.name for field in rows.model._meta.fields if field.unique or getattr(field, "db_index", False)} | {"pk"}
     indexed |= {index.fields[0].lstrip("-") for index in rows.model._meta.indexes if index.fields}
     columns = ["pk", *people, *ids]
     for field in (name for name in columns if name in indexed):
