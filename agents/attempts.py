@@ -10,7 +10,7 @@ from typing import Literal
 
 from agents import health, inflight, providers, tokens
 from agents.events import Completed, Event, ReasoningDelta, TextDelta, ToolCall, UsageReport
-from agents.messages import CompletionRequest
+from agents.messages import CompletionRequest, EmbeddingRequest
 from agents.providers.base import Target
 from agents.providers.errors import ProviderError
 from agents.router import Candidate
@@ -27,7 +27,7 @@ _SLACK_BYTES = 1024
 class Attempt:
     """One candidate being called: its clock, its hold, what came so far. Ends in exactly one settlement."""
 
-    __slots__ = ("began", "candidate", "closed", "completed", "first_at", "held", "running", "target", "usage")
+    __slots__ = ("began", "candidate", "closed", "completed", "first_at", "held", "running", "target", "unheard", "usage")
 
     def __init__(self, candidate: Candidate, target: Target, held: ledger.Held) -> None:
         self.candidate, self.target, self.held = candidate, target, held
@@ -37,6 +37,7 @@ class Attempt:
         self.usage: Usage | None = None
         self.completed: Completed | None = None
         self.closed = False
+        self.unheard = False
 
     @property
     def started(self) -> bool:
@@ -47,12 +48,10 @@ class Attempt:
     def ttft_ms(self) -> int | None:
         return None if self.first_at is None else round((self.first_at - self.began) * 1000)
 
-    async def events(self, request: CompletionRequest, *, whole: bool) -> AsyncGenerator[Event, None]:
+    async def events(self, request: CompletionRequest | EmbeddingRequest, *, whole: bool) -> AsyncGenerator[Event, None]:
         """The vendor's events that a caller may see; usage and the end are noted here."""
-        asked = replace(request, max_output_tokens=self.candidate.output_tokens)
-        provider = providers.provider(self.candidate.card.provider)
         running, most = self.running, self.candidate.output_tokens * _MOST_BYTES_PER_TOKEN + _SLACK_BYTES
-        async with aclosing(provider.whole(asked, self.target) if whole else provider.stream(asked, self.target)) as upstream:
+        async with aclosing(self._asked(request, whole)) as upstream:
             async for event in upstream:
                 if isinstance(event, TextDelta | ReasoningDelta):
                     running.seen_bytes += tokens.size(event.text)
@@ -75,6 +74,14 @@ class Attempt:
                     self.completed = Completed("length", self.usage)
                     return
 
+    def _asked(self, request: CompletionRequest | EmbeddingRequest, whole: bool) -> AsyncGenerator[Event, None]:
+        provider = providers.provider(self.candidate.card.provider)
+        if isinstance(request, EmbeddingRequest):
+            self.unheard = True
+            return provider.embed(request, self.target)
+        asked = replace(request, max_output_tokens=self.candidate.output_tokens)
+        return provider.whole(asked, self.target) if whole else provider.stream(asked, self.target)
+
     def outcome(self, status: Status, error: AppError | None = None) -> ledger.Outcome:
         """What the ledger is told about this attempt."""
         ended = {"ok": "stop", "cancelled": "cancelled"}.get(status, "error")
@@ -86,7 +93,8 @@ class Attempt:
             error_code=error.code if error else "",
             latency_ms=round((time.monotonic() - self.began) * 1000),
             ttft_ms=self.ttft_ms,
-            started=self.started or self.usage is not None,
+            # Vectors come all at once: who hangs up before cannot know that nothing was made, and pays the estimate.
+            started=self.started or self.usage is not None or (self.unheard and status in ("cancelled", "interrupted")),
             # Some vendors count the input first and the output as it grows: such a count is final only with the end.
             partial=self.usage is not None and (self.completed is None or self.completed.usage is None),
         )

@@ -18,11 +18,11 @@ from uuid import UUID
 from django.conf import settings
 
 from accounts.authentication import Principal
-from agents import connections, health, inflight, router, tally, tokens
+from agents import connections, health, inflight, router, router_embeddings, tally, tokens
 from agents.attempts import Attempt, Status
 from agents.difficulty import difficulty
-from agents.events import Event, ReasoningDelta, RouteFallback, Settled, Started, TextDelta, ToolCall
-from agents.messages import CompletionRequest
+from agents.events import Event, ReasoningDelta, RouteFallback, Settled, Started, TextDelta, ToolCall, Vectors
+from agents.messages import CompletionRequest, EmbeddingRequest
 from agents.providers.base import Target
 from agents.providers.errors import ContextTooLong, ProviderBadRequest, ProviderError, ProviderTimeout, ProviderTruncated
 from aiagents.lib.errors import AppError, BudgetExceeded, NoModelAvailable
@@ -62,8 +62,16 @@ class Completion:
     settled: Settled
 
 
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """The vectors of an embedding call, in the order of its inputs; each as events.Vectors has it."""
+
+    vectors: list[bytes]
+    settled: Settled
+
+
 async def stream(
-    request: CompletionRequest,
+    request: CompletionRequest | EmbeddingRequest,
     context: CallContext,
     receipts: list[Settled] | None = None,
     *,
@@ -73,7 +81,7 @@ async def stream(
 
     Raises an AppError after the call was settled; `receipts` gets every settlement, also when the consumer closes
     the generator or is cancelled. `whole`: the caller does not show text as it comes, so the vendor is asked for one
-    JSON answer, which costs both sides less.
+    JSON answer, which costs both sides less. An EmbeddingRequest gets Vectors in place of deltas.
     """
     route, input_tokens = await _rank(request, context)
     walk = _Walk(context, route, input_tokens, [] if receipts is None else receipts)
@@ -127,14 +135,32 @@ async def complete(request: CompletionRequest, context: CallContext, receipts: l
     raise AssertionError("stream ends with Settled or raises")
 
 
+async def embed(request: EmbeddingRequest, context: CallContext, receipts: list[Settled] | None = None) -> Embedding:
+    """The vectors of one paid embedding call; errors as `stream`. `context` names the model: there is no `auto`."""
+    found: list[bytes] = []
+    async with aclosing(stream(request, context, receipts)) as events:
+        async for event in events:
+            match event:
+                case Vectors():
+                    found = event.values
+                case Settled():
+                    return Embedding(found, event)
+    raise AssertionError("stream ends with Settled or raises")
+
+
 async def preview(request: CompletionRequest, context: CallContext) -> dict[str, Any]:
     """Which model would be called, every candidate with scores and estimated cost, and why. Nothing is called."""
     route, input_tokens = await _rank(request, context)
     return {**route.explanation, "input_tokens": input_tokens}
 
 
-async def _rank(request: CompletionRequest, context: CallContext) -> tuple[router.Route, int]:
-    cards, input_tokens = await catalogue.current(), tokens.estimate_input(request)
+async def _rank(request: CompletionRequest | EmbeddingRequest, context: CallContext) -> tuple[router.Route, int]:
+    cards = await catalogue.current()
+    if isinstance(request, EmbeddingRequest):
+        input_tokens = tokens.estimate_embedding(request)
+        wanted = router_embeddings.Wanted(request, context.requested_model, context.fallbacks, context.max_cost_usd, input_tokens)
+        return router_embeddings.rank(wanted, cards.cards, await connections.configured()), input_tokens
+    input_tokens = tokens.estimate_input(request)
     facts = router.Facts(
         requested=context.requested_model,
         goal=context.goal or context.principal.user.goal,

@@ -1,6 +1,7 @@
 """What comes out of a model call: a closed vocabulary of frozen values and its one encoder.
 
-Adapters yield TextDelta, ReasoningDelta, ToolCall, UsageReport and end with Completed, or raise a ProviderError.
+Adapters yield TextDelta, ReasoningDelta, ToolCall, UsageReport and end with Completed, or raise a ProviderError; asked for
+embeddings, Vectors in place of deltas.
 The door (calls.py) adds Started, RouteFallback and Settled; the runner ToolResult and Stopped; the turn TurnStarted, TurnEnded, Failed.
 """
 
@@ -58,6 +59,13 @@ class Stopped:
     """A limit of the agent ended its run (`max_cost`, `max_seconds`); no further model call follows."""
 
     finish_reason: FinishReason
+
+
+@dataclass(slots=True)
+class Vectors:
+    """What an embedding call made, in the order of its inputs: each vector as little-endian 32-bit floats."""
+
+    values: list[bytes]
 
 
 @dataclass(slots=True)
@@ -135,7 +143,7 @@ class Failed:
     error: dict[str, Any]
 
 
-Event = TextDelta | ReasoningDelta | ToolCall | UsageReport | Completed | Started | RouteFallback | Settled | ToolResult | Stopped
+Event = TextDelta | ReasoningDelta | ToolCall | Vectors | UsageReport | Completed | Started | RouteFallback | Settled | ToolResult | Stopped
 TurnEvent = TurnStarted | RouteFallback | TextDelta | ReasoningDelta | ToolCall | ToolResult | TurnEnded | Failed
 
 

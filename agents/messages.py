@@ -83,6 +83,18 @@ class ToolSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """Texts, or their tokens by number where the vendor takes such, to be turned into one vector each.
+
+    `dimensions` None: as long as the model makes them.
+    """
+
+    inputs: tuple[str | tuple[int, ...], ...]
+    dimensions: int | None = None
+    user: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CompletionRequest:
     """A model call without its model: the router chooses that.
 

@@ -11,7 +11,7 @@ import re
 
 import orjson
 
-from agents.messages import CompletionRequest, File, Image, Part, Reasoning, Text, ToolOutput, ToolUse
+from agents.messages import CompletionRequest, EmbeddingRequest, File, Image, Part, Reasoning, Text, ToolOutput, ToolUse
 
 BYTES_PER_TOKEN = 4
 _HELD_BYTES_PER_TOKEN = 2
@@ -50,6 +50,11 @@ def estimate_input(request: CompletionRequest) -> int:
     if request.response_format:
         total += len(orjson.dumps(request.response_format))
     return tokens + -(-total // _HELD_BYTES_PER_TOKEN)
+
+
+def estimate_embedding(request: EmbeddingRequest) -> int:
+    """A bound from above of an embedding request's tokens: what a hold must cover."""
+    return sum(len(one) if isinstance(one, tuple) else 1 - (-size(one) // _HELD_BYTES_PER_TOKEN) for one in request.inputs)
 
 
 def typical(estimate: int) -> int:

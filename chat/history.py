@@ -9,7 +9,8 @@ from django.conf import settings
 
 from agents import connections, messages, tokens
 from agents.messages import CompletionRequest
-from aiagents.lib.errors import ModelNotFound
+from agents.router_filters import NO_CHAT
+from aiagents.lib.errors import InvalidRequest, ModelNotFound
 from billing import catalogue
 from billing.catalogue import ModelCard
 from chat import parts
@@ -37,8 +38,10 @@ async def check_models(ask: Ask) -> None:
     if names:
         known = await catalogue.current()
         for name in names:
-            if not known.get(name).usable:
+            if not (card := known.get(name)).usable:
                 raise ModelNotFound(f"The model {name[:100]!r} is not available.", param="model")
+            if card.embeds:
+                raise InvalidRequest(f"{card.slug} cannot chat: {NO_CHAT}.", param="model", code="model_unfit")
 
 
 def is_auto(name: str | None) -> bool:

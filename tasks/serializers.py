@@ -100,11 +100,12 @@ class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
         if value == "auto" or (value.startswith("auto:") and value[5:] in User.Goal.values):
             return value
         try:
-            if catalogue.current_sync().get(value).usable:
+            card = catalogue.current_sync().get(value)
+            if card.usable and not card.embeds:
                 return value
         except ModelNotFound:
             pass
-        raise serializers.ValidationError("There is no such model, or it cannot be used any more.")
+        raise serializers.ValidationError("There is no such model, or it cannot be used any more, or it makes embeddings only.")
 
     def validate_webhook_url(self, value: str) -> str:
         """What is wrong for sure is said now; what a name resolves to is judged at each delivery."""

@@ -135,6 +135,7 @@ TABLE: dict[str, Row] = {
     f"GET {_TASKS}{{id}}/events": user("tasks", {"id": "task"}),
     # Foreign wires
     "POST /v1/chat/completions": user("chat"),
+    "POST /v1/embeddings": user("chat"),
     "POST /v1/responses": user("chat"),
     "POST /v1/messages": user("chat"),
     "POST /v1/messages/count_tokens": user("chat"),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from agents.events import Event
-from agents.messages import CompletionRequest
+from agents.messages import CompletionRequest, EmbeddingRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Target:
 
 
 class Provider(Protocol):
-    """One verb, twice: the same events, as they come or out of one JSON answer."""
+    """One verb, twice: the same events, as they come or out of one JSON answer. And vectors, where the vendor makes them."""
 
     def stream(self, request: CompletionRequest, target: Target) -> AsyncGenerator[Event, None]:
         """TextDelta, ReasoningDelta, ToolCall and UsageReport as they come, Completed last; or a ProviderError.
@@ -43,6 +43,10 @@ class Provider(Protocol):
 
     def whole(self, request: CompletionRequest, target: Target) -> AsyncGenerator[Event, None]:
         """The same events from one JSON answer: cheaper for both sides when nobody watches the text grow."""
+        ...
+
+    def embed(self, request: EmbeddingRequest, target: Target) -> AsyncGenerator[Event, None]:
+        """Vectors once, all inputs' together, UsageReport as it grows, Completed last; ProviderBadRequest where there are none."""
         ...
 
 

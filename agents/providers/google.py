@@ -12,22 +12,27 @@ import httpx2
 from google import genai
 from google.genai import errors as genai_errors
 from google.genai import types
+from yarl import URL
 
-from agents.messages import CompletionRequest, File, Image, Part, Text, ToolOutput, ToolUse
+from agents.messages import CompletionRequest, EmbeddingRequest, File, Image, Part, Text, ToolOutput, ToolUse
+from agents.providers.addresses import Address
 from agents.providers.answer import Answer
 from agents.providers.base import Target, output_limit
+from agents.providers.embedding import EmbeddingProvider
 from agents.providers.errors import ProviderBadRequest, ProviderBadResponse, ProviderError, retry_after
-from agents.providers.google_answer import OUR_ID, GeminiAnswer, refusal
+from agents.providers.google_answer import OUR_ID, GeminiAnswer, read_embeddings, refusal
 from agents.providers.parts import arguments_object, decoded_text
-from agents.providers.relay import HttpProvider
+from billing.usage import Usage
 
 # Gemini 2.5 takes a number of tokens, later models a level.
 _BUDGET = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
 _LEVEL = {"minimal": "LOW", "low": "LOW", "medium": "MEDIUM"}
 
 
-class Google(HttpProvider):
+class Google(EmbeddingProvider):
     kind = "google"
+    # The vendor takes no more in one batch.
+    most_inputs = 100
 
     def names(self, target: Target) -> tuple[str, str]:
         return _base(target)[1], target.model
@@ -54,6 +59,17 @@ class Google(HttpProvider):
     def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
         return body(request, target)
 
+    def embedding_url(self, address: Address) -> URL:
+        return URL(str(address.url).rpartition(":")[0] + ":batchEmbedContents", encoded=True)
+
+    def embedding_payload(self, request: EmbeddingRequest, target: Target) -> dict[str, Any]:
+        size = {"outputDimensionality": request.dimensions} if request.dimensions else {}
+        model = f"models/{target.model.removeprefix('models/')}"
+        return {"requests": [{"model": model, "content": {"parts": [{"text": text}]}, **size} for text in request.inputs]}
+
+    def read_embeddings(self, body: bytes) -> tuple[list[bytes], Usage | None]:
+        return read_embeddings(body)
+
     def answer(self, target: Target) -> Answer:
         return GeminiAnswer()
 
@@ -71,8 +87,8 @@ def _base(target: Target) -> tuple[str, str]:
 
 
 def _version(model: str) -> str:
-    """Aliases and previews exist on v1beta only."""
-    return "v1beta" if any(mark in model for mark in ("latest", "preview", "exp")) else "v1"
+    """Aliases, previews and embeddings exist on v1beta only."""
+    return "v1beta" if any(mark in model for mark in ("latest", "preview", "exp", "embedding")) else "v1"
 
 
 def body(request: CompletionRequest, target: Target) -> dict[str, Any]:

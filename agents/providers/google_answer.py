@@ -8,6 +8,7 @@ from uuid import uuid4
 import orjson
 
 from agents.events import FinishReason
+from agents.providers import vectors
 from agents.providers.answer import Answer, whole_number
 from agents.providers.base import Target
 from agents.providers.errors import ProviderError, error_from_status, retry_after
@@ -81,3 +82,12 @@ def usage_of(metadata: Any) -> Usage | None:
         output_tokens=whole_number(metadata.get("candidatesTokenCount")) + thoughts,
         reasoning_tokens=thoughts,
     )
+
+
+def read_embeddings(body: bytes) -> tuple[list[bytes], Usage | None]:
+    """The vectors in the order of their inputs; the count, where the vendor gives one.
+
+    Shortened vectors come as cut off: made as long as one again, as all others are.
+    """
+    data = orjson.loads(body)
+    return [vectors.unit(vectors.read(one["values"])) for one in data["embeddings"]], usage_of(data.get("usageMetadata"))

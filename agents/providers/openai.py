@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import httpx2
 import openai
-import orjson
-from django.conf import settings
+from yarl import URL
 
-from agents.messages import CompletionRequest, File, Image, Message, Part, Text, ToolOutput, ToolUse
+from agents.messages import CompletionRequest, EmbeddingRequest, File, Image, Message, Part, Text, ToolOutput, ToolUse
+from agents.providers.addresses import Address
 from agents.providers.answer import Answer
 from agents.providers.base import Target, output_limit
+from agents.providers.embedding import EmbeddingProvider
 from agents.providers.errors import ProviderError, error_from_status, retry_after, should_retry
 from agents.providers.openai_answer import ChatAnswer, read_embeddings
 from agents.providers.parts import decoded_text
-from agents.providers.relay import HttpProvider, limit
 from billing.usage import Usage
 
 # What may pass from a caller of our own OpenAI wire to a vendor, beside what the request names.
@@ -24,9 +23,11 @@ _EXTRA = ("presence_penalty", "frequency_penalty", "logit_bias", "user", "verbos
 _SAMPLING = ("presence_penalty", "frequency_penalty", "logit_bias")
 
 
-class OpenAI(HttpProvider):
+class OpenAI(EmbeddingProvider):
     kind = "openai"
     max_tokens_field = "max_completion_tokens"
+    # A quarter of the bytes of floats written out, and no arithmetic.
+    encoding_format = "base64"
 
     def client(self, target: Target, http: httpx2.AsyncClient) -> openai.AsyncOpenAI:
         # Key and address are always given: else the SDK would look into the environment. A keyless server takes any key.
@@ -40,18 +41,19 @@ class OpenAI(HttpProvider):
     async def refused(self, client: openai.AsyncOpenAI, response: httpx2.Response) -> Exception:
         return client._make_status_error_from_response(response)
 
-    async def embed(self, inputs: list[str], target: Target, dimensions: int | None = None) -> tuple[list[list[float]], Usage | None]:
-        """One vector per input, in their order, and what the vendor counted."""
-        body: dict[str, Any] = {"model": target.model, "input": inputs, "encoding_format": "float"}
-        if dimensions:
-            body["dimensions"] = dimensions
-        with self.errors(target):
-            async with limit(settings.LLM_TOTAL_TIMEOUT, "total"):
-                address = await self.address(target, stream=False)
-                # The same key, headers and server; only the last parts of the path differ.
-                embeddings = replace(address, url=address.url.parent.parent / "embeddings")
-                answer = await (await self.post(embeddings, orjson.dumps(body))).read()
-            return read_embeddings(answer, len(inputs))
+    def embedding_url(self, address: Address) -> URL:
+        return address.url.parent.parent / "embeddings"
+
+    def embedding_payload(self, request: EmbeddingRequest, target: Target) -> dict[str, Any]:
+        body: dict[str, Any] = {"model": target.model, "input": request.inputs, "encoding_format": self.encoding_format}
+        if request.dimensions:
+            body["dimensions"] = request.dimensions
+        if request.user:
+            body["user"] = request.user
+        return body
+
+    def read_embeddings(self, body: bytes) -> tuple[list[bytes], Usage | None]:
+        return read_embeddings(body)
 
     def answer(self, target: Target) -> Answer:
         return ChatAnswer(target.requires_finish_reason)
@@ -96,10 +98,12 @@ class OpenAI(HttpProvider):
 
 
 class OpenAICompatible(OpenAI):
-    """Servers that copy the wire mostly know the older name of the limit."""
+    """Servers that copy the wire mostly know the older name of the limit, and vectors as numbers."""
 
     kind = "openai_compatible"
     max_tokens_field = "max_tokens"
+    encoding_format = "float"
+    most_inputs = 64
 
 
 def _messages(request: CompletionRequest) -> list[dict[str, Any]]:

@@ -9,7 +9,8 @@ from uuid import uuid4
 import orjson
 
 from agents.events import FinishReason
-from agents.providers.answer import MAX_TOOL_CALLS, NOT_THE_WIRE, Answer, whole_number
+from agents.providers import vectors
+from agents.providers.answer import MAX_TOOL_CALLS, Answer, whole_number
 from agents.providers.errors import ProviderBadResponse, ProviderError, error_from_status
 from billing.usage import Usage
 
@@ -129,12 +130,10 @@ def usage_of(usage: Any) -> Usage | None:
     )
 
 
-def read_embeddings(body: bytes, count: int) -> tuple[list[list[float]], Usage | None]:
-    try:
-        data = orjson.loads(body)
-        vectors = [list(map(float, one["embedding"])) for one in sorted(data["data"], key=lambda one: one["index"])]
-    except NOT_THE_WIRE as exc:
-        raise ProviderBadResponse("The model's vendor sent embeddings that cannot be read.") from exc
-    if len(vectors) != count:
-        raise ProviderBadResponse("The model's vendor sent another number of embeddings than was asked for.")
-    return vectors, usage_of(data.get("usage"))
+def read_embeddings(body: bytes) -> tuple[list[bytes], Usage | None]:
+    """The vectors in the order of their inputs, whether they came as base64 or as numbers, and what was counted."""
+    data = orjson.loads(body)
+    rows = sorted(data["data"], key=lambda one: one["index"])
+    if [one["index"] for one in rows] != list(range(len(rows))):
+        raise ValueError("the indexes are not those of the inputs")
+    return [vectors.read(one["embedding"]) for one in rows], usage_of(data.get("usage"))

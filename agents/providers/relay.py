@@ -15,12 +15,13 @@ import orjson
 from django.conf import settings
 
 from agents.events import Event
-from agents.messages import CompletionRequest
+from agents.messages import CompletionRequest, EmbeddingRequest
 from agents.providers import addresses, transport
 from agents.providers.addresses import Address
 from agents.providers.answer import Answer
 from agents.providers.base import Target, output_limit
 from agents.providers.errors import (
+    ProviderBadRequest,
     ProviderBadResponse,
     ProviderError,
     ProviderTimeout,
@@ -125,6 +126,12 @@ class HttpProvider(ABC):
                 body = await (await self.post(address, content)).read()
             for event in answer.feed_whole(body):
                 yield event
+
+    async def embed(self, request: EmbeddingRequest, target: Target) -> AsyncGenerator[Event, None]:
+        """For vendors that make vectors, `embedding.EmbeddingProvider` says how; this one makes none."""
+        with self.errors(target):
+            raise ProviderBadRequest("This model's vendor makes no embeddings.", param="model")
+        yield  # what makes this a generator, as the others are
 
     @contextmanager
     def errors(self, target: Target) -> Iterator[None]:

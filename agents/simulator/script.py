@@ -71,6 +71,16 @@ def write(wire: Any, prompt: Prompt, body: dict[str, Any], *, streamed: bool, pa
     return _whole(wire, behaviour, dumps(wire.whole(prompt, said, usages, body)), wait if first is None else first)
 
 
+def embedded(wire: Any, behaviour: Behaviour, body: bytes, key: str) -> Script:
+    """The script of one embedding call whose good answer is `body`."""
+    first = behaviour.number("slow-first") or 0.0
+    if "refuse" in behaviour or "hang" in behaviour:
+        return Script([], "refuse" if "refuse" in behaviour else "stall")
+    if behaviour.status is not None and behaviour.status != 200:
+        return _refused(wire, behaviour, key, first)
+    return _odd(behaviour) or _whole(wire, behaviour, body, first)
+
+
 def counts(usage: Count, variant: str | None) -> list[Count]:
     """What is reported: nothing, the truth, nonsense, or twice (then the last one holds)."""
     match variant:

@@ -132,11 +132,8 @@ class Simulator:
     def _other(self, seen: Seen, path: str) -> Script:
         """The calls that are no completions."""
         body = seen.body or {}
-        if path.endswith("/embeddings"):
-            behaviour = self._planned(str(body.get("model", ""))) or parse(seen.headers.get("x-sim", ""))
-            if behaviour.status:
-                return script.answer(behaviour.status, dumps(openai.error(behaviour.status, behaviour)))
-            return script.answer(200, dumps(openai.embeddings(body)))
+        if path.endswith(("/embeddings", ":batchEmbedContents")):
+            return self._embeddings(seen, path, body)
         if path.endswith("/messages/count_tokens"):
             return script.answer(200, dumps({"input_tokens": anthropic.read(body, path).input_tokens}))
         if path.endswith(":countTokens"):
@@ -144,6 +141,14 @@ class Simulator:
         if path.endswith("/models"):
             return script.answer(200, dumps(_models(seen, path)))
         return script.answer(404, dumps({"error": {"message": f"nothing is simulated at {path}", "type": "not_found", "code": None}}))
+
+    def _embeddings(self, seen: Seen, path: str, body: dict[str, Any]) -> Script:
+        wire, seen.model = (openai, str(body.get("model", ""))) if path.endswith("/embeddings") else (gemini, gemini.model_of(path))
+        behaviour = self._planned(seen.model) or parse(seen.headers.get("x-sim", ""))
+        made = {} if behaviour.status else openai.embeddings(body) if wire is openai else gemini.embeddings(body, path)
+        if behaviour.options.get("usage") == "missing":
+            made = {name: value for name, value in made.items() if name not in ("usage", "usageMetadata")}
+        return script.embedded(wire, behaviour, dumps(made), _key(seen))
 
     def _control(self, seen: Seen, path: str) -> Script:
         """For tests of a simulator process: what was seen, and what shall happen next."""

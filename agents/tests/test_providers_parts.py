@@ -304,23 +304,3 @@ def test_no_sdk_is_imported_before_it_is_needed():
     code = f"import django, sys; django.setup(); import agents.calls; print([name for name in {names} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr[-2000:]
-
-
-async def test_embeddings_come_in_order_with_usage():
-    async with Simulator() as sim:
-        adapter = provider("openai")
-        vectors, usage = await adapter.embed(["one", "two", "one"], target(sim, "openai"), dimensions=4)  # type: ignore[attr-defined]
-        assert vectors[0] == vectors[2] != vectors[1] and len(vectors[0]) == 4
-        assert usage and usage.input_tokens == 3 and usage.output_tokens == 0
-        assert sim.requests[0].body["encoding_format"] == "float"
-        sim.plan("sim-model", ["429"])
-        with pytest.raises(errors.ProviderRateLimited):
-            await adapter.embed(["one"], target(sim, "openai"))  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize("body", [b"{}", b"no", b'{"data":[{"embedding":["x"],"index":0}]}', b'{"data":[]}'])
-def test_embeddings_that_are_none_are_a_bad_response(body: bytes):
-    from agents.providers.openai_answer import read_embeddings
-
-    with pytest.raises(ProviderBadResponse):
-        read_embeddings(body, 1)

@@ -59,6 +59,26 @@ OPERATIONS: dict[str, JSON] = {
         ),
         "responses": _answers("A chat completion, or its chunks", streamed=True),
     },
+    "embeddings": {
+        "operationId": "v1_embeddings",
+        "summary": "OpenAI's embeddings",
+        "description": (
+            "Vectors of texts, by a model of the kind `embeddings` (see /v1/models). The model is named, there is no `auto`: vectors of "
+            "different models cannot be compared. For the same reason `fallbacks` (ours) may only name the same model at another "
+            "connection. Tokens in place of text are read by OpenAI's models and compatible servers. At most 2,048 inputs."
+        ),
+        "requestBody": _body(
+            ["model", "input"],
+            {
+                "model": {"type": "string", "description": "an embedding model's id", "examples": ["text-embedding-3-small"]},
+                "input": {"oneOf": [{"type": "string"}, {"type": "array", "items": {}, "minItems": 1, "maxItems": 2048}]},
+                "encoding_format": {"enum": ["float", "base64"], "default": "float"},
+                "dimensions": {"type": "integer", "minimum": 1, "maximum": 65536}, "user": {"type": "string"},
+                "fallbacks": {"type": "array", "items": {"type": "string"}}, "max_cost_usd": {"type": "string"},
+            },
+        ),
+        "responses": _answers("A list of embeddings in the order of the inputs, and the tokens they took"),
+    },
     "responses": {
         "operationId": "v1_responses",
         "summary": "OpenAI's responses, stateless",

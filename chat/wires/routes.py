@@ -19,6 +19,7 @@ from aiagents.lib.ids import uuid7
 from aiagents.lib.jsonio import dumps
 from billing import catalogue
 from chat.wires import agent_source, anthropic_answer, anthropic_request, openai_answer, openai_request, responses_answer, responses_request
+from chat.wires import embeddings as embeddings_wire
 from chat.wires.openapi import OPERATIONS
 
 Handler = Callable[[Request], Awaitable[Response | EventStream]]
@@ -178,6 +179,13 @@ async def _written(request_id: str, events: AsyncGenerator[Event, None], writer:
             yield writer.failure(exc, request_id)
 
 
+async def embeddings(request: Request) -> Response:
+    """`POST /v1/embeddings`."""
+    asked = embeddings_wire.read(await request.json())
+    made = await calls.embed(asked.request, _context(request, "openai", asked.model, asked.fallbacks, asked.max_cost_usd))
+    return Response(body=await embeddings_wire.whole(made, asked.encoding), headers=_cost_headers([made.settled]))
+
+
 # --- Anthropic ----------------------------------------------------------------------------------
 
 
@@ -205,13 +213,18 @@ async def count_tokens(request: Request) -> Response:
 async def _models(request: Request) -> list[dict[str, Any]]:
     configured = await connections.configured()
     rows: list[dict[str, Any]] = [_row("auto", "Auto", "aiagents"), *(_row(f"auto:{goal}", f"Auto ({goal})", "aiagents") for goal in GOALS)]
-    rows += [_row(card.slug, card.display_name, card.provider) for card in (await catalogue.current()).usable() if card.slug in configured]
+    rows += [
+        _row(card.slug, card.display_name, card.provider, "embeddings" if card.embeds else "chat")
+        for card in (await catalogue.current()).usable()
+        if card.slug in configured
+    ]
     return rows + [_row(slug, name, "agent") for slug, name in await agent_source.listed(request.principal)]
 
 
-def _row(slug: str, name: str, owner: str) -> dict[str, Any]:
-    """One model as both wires' clients read it: OpenAI's fields and Anthropic's side by side."""
+def _row(slug: str, name: str, owner: str, kind: str = "chat") -> dict[str, Any]:
+    """One model as both wires' clients read it: OpenAI's fields and Anthropic's side by side, and what it is for."""
     return {
+        "kind": kind,
         "id": slug, "object": "model", "created": 1700000000, "owned_by": owner,
         "type": "model", "display_name": name, "created_at": "2023-11-14T22:13:20Z",
     }  # fmt: skip
@@ -242,6 +255,7 @@ def register(door: Door) -> None:
         )  # fmt: skip
 
     add("POST", "/v1/chat/completions", chat_completions, openai_answer.error, starts_work=True)
+    add("POST", "/v1/embeddings", embeddings, openai_answer.error, starts_work=True)
     add("POST", "/v1/responses", responses, openai_answer.error, starts_work=True)
     add("POST", "/v1/messages", messages, anthropic_answer.error, starts_work=True)
     add("POST", "/v1/messages/count_tokens", count_tokens, anthropic_answer.error)

@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.simulator.behaviour import Behaviour, in_text
 from agents.simulator.prompt import Answer, Count, Prompt, tokens
-from agents.simulator.wires import Obj, cached_prefix, offered, sse
+from agents.simulator.wires import Obj, cached_prefix, offered, sse, vectors
 
 FINISH = {"length": "MAX_TOKENS", "content_filter": "SAFETY"}
 KINDS = {
@@ -16,6 +16,7 @@ KINDS = {
 }  # fmt: skip
 SIGNATURE = "c2ltdWxhdGVkLXRob3VnaHQ="
 IMAGE_TOKENS = 258
+MOST_EMBEDDED = 100
 
 
 def model_of(path: str) -> str:
@@ -121,6 +122,17 @@ def whole(prompt: Prompt, answer: Answer, usages: list[Count], body: Obj) -> Obj
         joined.append({"text": answer.text})
     joined += [part for part in _parts(answer) if "functionCall" in part]
     return _chunk(prompt, joined, _finish(prompt, answer), _usage(usages[-1]) if usages else None)
+
+
+def embeddings(body: Obj, path: str) -> Obj:
+    """`batchEmbedContents`. A shortened vector is the long one cut off, not of unit length: as the vendor does."""
+    model, asked = model_of(path), body.get("requests") or []
+    if len(asked) > MOST_EMBEDDED:
+        raise ValueError(f"at most {MOST_EMBEDDED} requests can be in one batch")
+    texts = ["".join(str(part.get("text", "")) for part in one["content"]["parts"]) for one in asked]
+    size = vectors.SIZES.get(model, vectors.USUAL)
+    found = [{"values": vectors.of(text, size)[: one.get("outputDimensionality")]} for text, one in zip(texts, asked, strict=True)]
+    return {"embeddings": found, "usageMetadata": {"promptTokenCount": sum(tokens(text) for text in texts)}}
 
 
 def error(status: int, behaviour: Behaviour, leaked: str = "") -> Obj:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import struct
-
 from agents.simulator.behaviour import Behaviour, in_text
 from agents.simulator.prompt import Answer, Count, Prompt, tokens
-from agents.simulator.wires import CREATED, Obj, cached_prefix, fragments, offered, sse, text_of
+from agents.simulator.wires import CREATED, Obj, cached_prefix, fragments, offered, sse, text_of, vectors
 
 FINISH = {"stop_sequence": "stop"}
 MODELS = ("gpt-4o", "gpt-4o-mini", "sim-small", "sim-large")
@@ -129,20 +126,17 @@ def error_event() -> bytes:
 
 
 def embeddings(body: Obj) -> Obj:
-    """Deterministic vectors of unit length, so that equal texts are near and others are not."""
+    """The vectors of a text, of several, of one text's tokens or of several texts' tokens."""
     given = body.get("input", "")
-    inputs = [given] if isinstance(given, str) else list(given)
-    size = int(body.get("dimensions") or 8)
-    data = [{"object": "embedding", "index": index, "embedding": _vector(str(text), size)} for index, text in enumerate(inputs)]
-    used = sum(tokens(str(text)) for text in inputs)
+    inputs = [given] if isinstance(given, str) or (given and isinstance(given[0], int)) else list(given)
+    size = int(body.get("dimensions") or vectors.SIZES.get(str(body.get("model")), vectors.USUAL))
+    packed = body.get("encoding_format") == "base64"
+    data = []
+    for index, one in enumerate(inputs):
+        vector = vectors.of(str(one), size)
+        data.append({"object": "embedding", "index": index, "embedding": vectors.packed(vector) if packed else vector})
+    used = sum(len(one) if isinstance(one, list) else tokens(one) for one in inputs)
     return {"object": "list", "data": data, "model": body.get("model", ""), "usage": {"prompt_tokens": used, "total_tokens": used}}
-
-
-def _vector(text: str, size: int) -> list[float]:
-    raw = hashlib.shake_256(text.encode("utf-8", "replace")).digest(2 * size)
-    numbers = [value / 32768 for value in struct.unpack(f"<{size}h", raw)]
-    length = sum(value * value for value in numbers) ** 0.5 or 1.0
-    return [value / length for value in numbers]
 
 
 def models() -> Obj:

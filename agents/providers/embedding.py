@@ -1,0 +1,94 @@
+"""How adapters of vendors that make vectors ask for them: in batches, one after the other, over the same transport."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import abstractmethod
+from collections.abc import AsyncGenerator, Iterator
+from dataclasses import replace
+from typing import Any
+
+import orjson
+from django.conf import settings
+from yarl import URL
+
+from agents import tokens
+from agents.events import Completed, Event, UsageReport, Vectors
+from agents.messages import EmbeddingRequest
+from agents.providers.addresses import Address
+from agents.providers.answer import NOT_THE_WIRE
+from agents.providers.base import Target
+from agents.providers.errors import ProviderBadResponse
+from agents.providers.relay import HttpProvider, limit
+from billing.usage import Usage
+
+# OpenAI takes 300,000 tokens in one request; a token is two bytes or more.
+_MOST_TOKENS = 250_000
+
+
+class EmbeddingProvider(HttpProvider):
+    """An adapter that also makes vectors."""
+
+    # Inputs of one vendor request: bounds what is answered, and so what is in memory at once.
+    most_inputs = 256
+
+    @abstractmethod
+    def embedding_url(self, address: Address) -> URL:
+        """Where vectors are made. The key, the headers and the server are those of a whole completion's address."""
+
+    @abstractmethod
+    def embedding_payload(self, request: EmbeddingRequest, target: Target) -> dict[str, Any]:
+        """The JSON body of one batch."""
+
+    @abstractmethod
+    def read_embeddings(self, body: bytes) -> tuple[list[bytes], Usage | None]:
+        """The vendor's vectors in the inputs' order, and its count. May raise what reading foreign JSON raises."""
+
+    async def embed(self, request: EmbeddingRequest, target: Target) -> AsyncGenerator[Event, None]:
+        """Vectors once all are there. What a vendor does not count is estimated: then `Completed` has no usage."""
+        found: list[bytes] = []
+        usage, counted = Usage(), True
+        deadline = asyncio.get_running_loop().time() + settings.LLM_TOTAL_TIMEOUT
+        with self.errors(target):
+            address = await self.address(target, stream=False)
+            address = replace(address, url=self.embedding_url(address))
+            for batch in self._batches(request):
+                content = orjson.dumps(self.embedding_payload(batch, target))
+                left = deadline - asyncio.get_running_loop().time()
+                async with limit(min(settings.LLM_FIRST_TOKEN_TIMEOUT, max(0.0, left)), "total"):
+                    body = await (await self.post(address, content)).read()
+                try:
+                    vectors, reported = self.read_embeddings(body)
+                except NOT_THE_WIRE as exc:
+                    raise ProviderBadResponse("The model's vendor sent embeddings that cannot be read.") from exc
+                _check(vectors, found, batch)
+                found += vectors
+                if reported is None or reported.input_tokens < 0:
+                    reported, counted = Usage(input_tokens=_estimate(batch)), False
+                usage += reported
+                yield UsageReport(usage)
+        yield Vectors(found)
+        yield Completed("stop", usage if counted else None)
+
+    def _batches(self, request: EmbeddingRequest) -> Iterator[EmbeddingRequest]:
+        start = size = 0
+        for position, one in enumerate(request.inputs):
+            weight = len(one) if isinstance(one, tuple) else tokens.size(one) // 2
+            if position > start and (position - start >= self.most_inputs or size + weight > _MOST_TOKENS):
+                yield replace(request, inputs=request.inputs[start:position])
+                start, size = position, 0
+            size += weight
+        yield replace(request, inputs=request.inputs[start:])
+
+
+def _check(vectors: list[bytes], before: list[bytes], batch: EmbeddingRequest) -> None:
+    """A vector too many, or one of another length, would end up in somebody's index."""
+    if len(vectors) != len(batch.inputs):
+        raise ProviderBadResponse("The model's vendor sent another number of embeddings than was asked for.")
+    wanted = 4 * batch.dimensions if batch.dimensions else len((before or vectors)[0])
+    if any(len(one) != wanted for one in vectors):
+        raise ProviderBadResponse("The model's vendor sent embeddings of another length than was asked for.")
+
+
+def _estimate(batch: EmbeddingRequest) -> int:
+    return sum(len(one) if isinstance(one, tuple) else max(1, tokens.estimate_text(one)) for one in batch.inputs)

@@ -1,0 +1,96 @@
+"""OpenAI's embeddings: the body → our request, our vectors → the answer. Wire: platform.openai.com/docs/api-reference/embeddings."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import orjson
+
+from agents.calls import Embedding
+from agents.messages import EmbeddingRequest
+from agents.providers import vectors
+from aiagents.lib.jsonio import money
+from chat.wires import reading
+from chat.wires.reading import JSON, wrong
+
+MOST_INPUTS = 2048
+_KNOWN = {"model", "input", "encoding_format", "dimensions", "user", "fallbacks", "max_cost_usd"}
+_MOST_TOKEN = 2**31 - 1
+_MOST_CHARACTERS = 10_000_000
+# Numbers written without leaving the event loop: more would be felt by those who stream beside us.
+_AT_ONCE = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    request: EmbeddingRequest
+    model: str
+    encoding: str
+    fallbacks: tuple[str, ...]
+    max_cost_usd: Decimal | None
+
+
+def read(body: JSON) -> Asked:
+    """The parsed body; InvalidRequest (400) names the field that is wrong."""
+    reading.only(body, _KNOWN)
+    return Asked(
+        request=EmbeddingRequest(
+            inputs=_inputs(body.get("input")),
+            dimensions=reading.integer(body, "dimensions", 1, 65_536),
+            user=reading.text(body, "user", longest=512),
+        ),
+        model=reading.text(body, "model", required=True, longest=200),
+        encoding=reading.choice(body, "encoding_format", {"float", "base64"}) or "float",
+        fallbacks=reading.strings(body, "fallbacks", 10),
+        max_cost_usd=reading.dollars(body, "max_cost_usd"),
+    )
+
+
+def _inputs(value: Any) -> tuple[str | tuple[int, ...], ...]:
+    """A text, one text's tokens, or a list of either."""
+    if value is None:
+        raise wrong("input", "is required", "missing")
+    if isinstance(value, str) or (isinstance(value, list) and value and _is_token(value[0])):
+        return (_input(value, "input"),)
+    if not isinstance(value, list) or not value:
+        raise wrong("input", "must be a non-empty string, a list of strings, or lists of token numbers", "invalid_type")
+    if len(value) > MOST_INPUTS:
+        raise wrong("input", f"may hold at most {MOST_INPUTS} items")
+    return tuple(_input(one, f"input[{number}]") for number, one in enumerate(value))
+
+
+def _input(value: Any, param: str) -> str | tuple[int, ...]:
+    if isinstance(value, str) and 0 < len(value) <= _MOST_CHARACTERS:
+        return value
+    if isinstance(value, list) and value and all(_is_token(one) and 0 <= one <= _MOST_TOKEN for one in value):
+        return tuple(value)
+    raise wrong(param, "must be a non-empty string or a list of token numbers")
+
+
+def _is_token(value: Any) -> bool:
+    return type(value) is int
+
+
+async def whole(made: Embedding, encoding: str) -> bytes:
+    """The answer; a large one is written in a thread."""
+    if sum(map(len, made.vectors)) // 4 <= _AT_ONCE:
+        return _written(made, encoding)
+    return await asyncio.to_thread(_written, made, encoding)
+
+
+def _written(made: Embedding, encoding: str) -> bytes:
+    settled = made.settled
+    data = (b'{"object":"embedding","index":%d,"embedding":%b}' % (index, _value(one, encoding)) for index, one in enumerate(made.vectors))
+    used = settled.usage.input_tokens
+    usage = orjson.dumps({"prompt_tokens": used, "total_tokens": used, "cost_usd": money(settled.cost_usd)})
+    return b'{"object":"list","data":[%b],"model":%b,"usage":%b}' % (b",".join(data), orjson.dumps(settled.model), usage)
+
+
+def _value(packed: bytes, encoding: str) -> bytes:
+    if encoding == "base64":
+        return b'"%b"' % base64.b64encode(packed)
+    return orjson.dumps(vectors.numbers(packed))
