@@ -10,7 +10,10 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -22,15 +25,19 @@ django.setup()
 
 import uvloop  # noqa: E402
 from django.db import connection  # noqa: E402
+from django.db.models import Count  # noqa: E402
+from django.utils import timezone  # noqa: E402
 
 from accounts import keys  # noqa: E402
 from accounts.authentication import authenticate  # noqa: E402
-from accounts.models import ApiKey  # noqa: E402
+from accounts.models import ApiKey, User  # noqa: E402
 from aiagents.lib import valkey  # noqa: E402
 from aiagents.lib.db import in_db  # noqa: E402
 from aiagents.lib.ids import uuid7  # noqa: E402
 from benchmarks.load import percentile  # noqa: E402
-from billing import catalogue, ledger, ledger_postgres  # noqa: E402
+from billing import analytics, catalogue, ledger, ledger_postgres  # noqa: E402
+from billing import reports as reports_of_user  # noqa: E402
+from billing.models import UsageLog  # noqa: E402
 from billing.usage import Usage  # noqa: E402
 from chat import turn_log  # noqa: E402
 
@@ -159,7 +166,41 @@ async def sessions(asked: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-WORK = {"holds": holds, "log": log, "sessions": sessions}
+async def reports(asked: dict[str, Any]) -> dict[str, Any]:
+    """Milliseconds of each report over what is there, a year back: the first time in this process, and the median of five more."""
+    return await in_db(_reports)
+
+
+def _reports() -> dict[str, Any]:
+    to = timezone.now()
+    year, month = (to - timedelta(days=365), to), (to - timedelta(days=30), to)
+    busiest = UsageLog.objects.values("user_id").annotate(calls=Count("pk")).order_by("-calls").first()
+    assert busiest is not None
+    mine = UsageLog.objects.filter(user_id=busiest["user_id"])
+    user = User.objects.get(pk=busiest["user_id"])
+    work: dict[str, Callable[[], Any]] = {
+        "overview": analytics.overview,
+        "usage of a year by model": partial(analytics.usage, *year, "model"),
+        "usage of a year by user": partial(analytics.usage, *year, "user"),
+        "usage of a month by purpose": partial(analytics.usage, *month, "purpose"),
+        "cost optimisation, a year": partial(analytics.cost_optimization, *year),
+        "model performance, a year": partial(analytics.model_performance, *year),
+        "user activity, a year": partial(analytics.user_activity, *year),
+        f"a user's month (of {busiest['calls']:,} calls)": partial(reports_of_user.month_of, user),
+        "that user's usage, first page": lambda: list(mine.order_by("-created_at")[:26]),
+    }
+    found = {}
+    for name, report in work.items():
+        times = []
+        for _ in range(6):
+            began = time.perf_counter()
+            report()
+            times.append((time.perf_counter() - began) * 1000)
+        found[name] = {"cold_ms": times[0], "warm_ms": percentile(times[1:], 50)}
+    return found
+
+
+WORK = {"holds": holds, "log": log, "sessions": sessions, "reports": reports}
 
 if __name__ == "__main__":
     print(json.dumps(uvloop.run(WORK[sys.argv[1]](json.loads(sys.argv[2])))))

@@ -1,0 +1,46 @@
+"""Reports over a long usage log: what `manage.py demo_usage` writes, and each report of the back office and of a user.
+
+The reports are timed in a process of their own, without a web server around them: the same functions feed the API and the pages.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from typing import Any
+
+from benchmarks.ground import Ground
+from benchmarks.tables import markdown, number
+from tests.live import ROOT
+
+
+def take(ground: Ground, rows: int, users: int = 200) -> dict[str, Any]:
+    """Every report over `rows` rows of a year: the first time and warm."""
+    began = time.monotonic()
+    command = [sys.executable, "manage.py", "demo_usage", "--rows", str(rows), "--days", "365", "--users", str(users)]
+    done = subprocess.run(command, cwd=ROOT, env=ground.live.env, capture_output=True, text=True, timeout=7200)
+    if done.returncode:
+        raise RuntimeError(done.stdout[-1000:] + done.stderr[-3000:])
+    filled = time.monotonic() - began
+    ground.live.query("ANALYZE")
+    found = ground.together("benchmarks.inside", "reports", [{}])[0]
+    sizes = ground.live.query("SELECT pg_total_relation_size('billing_usagelog'), pg_total_relation_size('billing_usagerollup')")[0]
+    return {
+        "rows": rows,
+        "filled_seconds": filled,
+        "reports": found,
+        "slowest_ms": max(one["warm_ms"] for one in found.values()),
+        "log_mb": sizes[0] / 2**20,
+        "bytes_per_row": sizes[0] / rows,
+        "rollups_mb": sizes[1] / 2**20,
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    rows = [(name, number(one["cold_ms"], 0), number(one["warm_ms"], 1)) for name, one in found["reports"].items()]
+    told = (
+        f"{found['rows']:,} rows of a year, written with their rollups in {found['filled_seconds']:.0f} s: {found['log_mb']:,.0f} MB with "
+        f"indexes ({found['bytes_per_row']:.0f} bytes a row), the rollups {found['rollups_mb']:,.0f} MB."
+    )
+    return told + "\n\n" + markdown(("report", "first ms", "warm ms, median of 5"), rows)
