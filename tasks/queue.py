@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import time
 from uuid import UUID
 
 from celery import current_app
 from django.db import transaction
 
 logger = logging.getLogger(__name__)
+# Seconds. A broker that hangs (one that is gone fails at once) holds one caller, and is not asked by the others for a while.
+SLOW, AWAY = 1.0, 5.0
+_ask_again_at = 0.0
 RUN, DELIVER = "tasks.tasks.run_task", "tasks.tasks.deliver_webhook"
 
 
@@ -22,7 +26,13 @@ def send_delivery(delivery_id: UUID) -> None:
 
 
 def _publish(name: str, id: UUID) -> None:
+    global _ask_again_at
+    begun = time.monotonic()
+    if begun < _ask_again_at:
+        return
     try:
         current_app.send_task(name, args=[str(id)])
     except Exception:  # whatever Celery's transport raises while the broker is away
         logger.warning("message_not_sent", extra={"task_name": name, "row_id": str(id)}, exc_info=True)
+        if time.monotonic() - begun > SLOW:
+            _ask_again_at = time.monotonic() + AWAY

@@ -194,7 +194,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # Seconds. Without the time-outs a broker that hangs holds whoever sends to it, and workers notice nothing; messages only wake somebody.
 CELERY_BROKER_TRANSPORT_OPTIONS = {
-    "visibility_timeout": 900, "unacked_restore_interval": 10, "socket_timeout": 3.0, "socket_connect_timeout": 1.0, "socket_keepalive": True,
+    "visibility_timeout": 900, "unacked_restore_interval": 10, "socket_timeout": 2.0, "socket_connect_timeout": 1.0, "socket_keepalive": True,
 }  # fmt: skip
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
