@@ -82,7 +82,11 @@ OPERATIONS: dict[str, JSON] = {
     "responses": {
         "operationId": "v1_responses",
         "summary": "OpenAI's responses, stateless",
-        "description": "Nothing is stored under a response id: `previous_response_id` is refused, `store` is without effect.",
+        "description": (
+            "Nothing is stored under a response id, and the answer says so (`store: false`), whatever was asked for. What would need a "
+            "store is refused with what to do instead: `previous_response_id`, `conversation`, `background`, `prompt`, and items of the "
+            "type `item_reference`. Clients that send such references by themselves send whole items with `store: false`."
+        ),
         "requestBody": _body(["model", "input"], {"model": _MODEL, "input": {"oneOf": [{"type": "string"}, _LIST]}, "stream": _STREAM}),
         "responses": _answers("A response, or its events", streamed=True),
     },

@@ -31,7 +31,20 @@ _KNOWN = {
     "model", "input", "instructions", "stream", "tools", "tool_choice", "parallel_tool_calls", "max_output_tokens",
     "temperature", "top_p", "text", "reasoning", *_IGNORED,
 }  # fmt: skip
-_UNSUPPORTED = {"previous_response_id", "conversation", "background", "prompt", "max_tool_calls", "top_logprobs", "context_management"}
+_NOT_STORED = (
+    "responses are not stored here. Send the whole conversation in `input`, the output items of earlier answers included, "
+    "or talk to /api/v1/chat, which remembers."
+)
+# What is refused, with what to do instead: a field that changes the answer is never dropped in silence.
+_UNSUPPORTED = {
+    "previous_response_id": _NOT_STORED,
+    "conversation": _NOT_STORED,
+    "background": "a response ends with its request here. Stream it, or make it a task at /api/v1/tasks/.",
+    "prompt": "prompts that are stored at a vendor are unknown here. Send `instructions` and `input`.",
+    "max_tool_calls": "tools are run by the caller here, who can count their calls.",
+    "top_logprobs": "no log probabilities are given.",
+    "context_management": "the whole input is sent as it is given. Shorten it before.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +59,10 @@ class ResponseCall:
 
 def read(body: JSON) -> ResponseCall:
     """The parsed body; InvalidRequest (400) names the field that is wrong."""
-    for name in _UNSUPPORTED & body.keys():
+    for name in _UNSUPPORTED.keys() & body.keys():
         if body[name] not in (None, False):
-            raise InvalidRequest(f"{name} is not supported here: send the whole input.", param=name, code="unsupported_parameter")
-    reading.only(body, _KNOWN | _UNSUPPORTED)
+            raise InvalidRequest(f"{name} is not supported: {_UNSUPPORTED[name]}", param=name, code="unsupported_parameter")
+    reading.only(body, _KNOWN | _UNSUPPORTED.keys())
     system, messages = _input(body)
     instructions = reading.text(body, "instructions", longest=10_000_000)
     reasoning = reading.mapping(body.get("reasoning") or {}, "reasoning")
@@ -94,8 +107,13 @@ def _input(body: JSON) -> tuple[str, tuple[Message, ...]]:
             case "function_call_output":
                 call_id = reading.text(item, "call_id", required=True, longest=200, at=at)
                 _append(messages, "tool", ToolOutput(call_id, names.get(call_id, call_id), _output(item, at)))
-            case "reasoning" | "item_reference":
-                continue  # encrypted by the vendor for itself, or a reference into its store
+            case "reasoning":
+                continue  # encrypted by the vendor for itself
+            case "item_reference":
+                raise wrong(
+                    at + "id", "responses are not stored here, so their items cannot be referred to. "
+                    "Send the items themselves; most clients do with `store` set to false", "unsupported_value",
+                )  # fmt: skip
             case kind:
                 raise wrong(at + "type", f"{str(kind)[:40]} is not supported", "unsupported_value")
     if not messages:
