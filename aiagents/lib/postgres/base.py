@@ -73,6 +73,9 @@ def _check(connection: Any) -> None:
 class DatabaseWrapper(base.DatabaseWrapper):
     """Django's, with that pool where the settings ask for one."""
 
+    _connection_pools: dict[str, Any]
+    _configure_connection: Any
+
     @property
     def pool(self) -> Pool | None:  # type: ignore[override]
         options = self.settings_dict["OPTIONS"].get("pool")
