@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import books, gateway, idle, jobs, linear, login, shared, targets
+from benchmarks import books, gateway, idle, jobs, linear, login, shared, targets, unit_costs
 from benchmarks.ground import installation
 from benchmarks.meter import machine
 
-PARTS = ("gateway", "idle", "login", "jobs", "linear", "shared", "analytics")
+PARTS = ("gateway", "idle", "login", "jobs", "linear", "shared", "costs", "analytics")
 
 
 def main() -> None:
@@ -38,6 +38,7 @@ def main() -> None:
         "jobs": (jobs.take, jobs.table),
         "linear": (lambda ground: linear.take(ground, 0 if asked.quick else asked.linear_rows), linear.table),
         "shared": (shared.take, shared.table),
+        "costs": (unit_costs.take, unit_costs.table),
         "analytics": (lambda ground: books.take(ground, 100_000 if asked.quick else asked.analytics_rows), books.table),
     }
     found: dict[str, Any] = {"machine": machine()}
