@@ -7,16 +7,17 @@ from importlib.util import find_spec
 from csp.decorators import csp_update
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from accounts import lockout
+from aiagents.lib.schema_view import SchemaView
 
 # Swagger UI sets styles on elements; everything else of the policy stays.
 docs = csp_update({"style-src": ["'unsafe-inline'"]})(SpectacularSwaggerSplitView.as_view(url_name="schema"))
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("aiagents.monitoring.urls")),
-    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/schema/", SchemaView.as_view(), name="schema"),
     path("docs", docs, name="docs"),
     path("admin/login/", lockout.guarded(admin.site.login)),
     path("admin/", admin.site.urls),
