@@ -172,7 +172,7 @@ async def _rank(request: CompletionRequest | EmbeddingRequest, context: CallCont
         sticky=context.sticky,
         difficulty=difficulty(request),
     )
-    return router.rank(facts, cards.cards.values(), health.snapshot(), await connections.configured()), input_tokens
+    return router.rank(facts, cards.cards, health.snapshot(), await connections.configured()), input_tokens
 
 
 class _Walk:

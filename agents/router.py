@@ -18,7 +18,7 @@ from agents.health import ModelHealth
 from agents.router_filters import dearest
 from agents.router_rows import GOALS, Facts, Row
 from aiagents.lib.errors import InvalidRequest, ModelNotFound
-from billing.catalogue import ModelCard
+from billing.catalogue import EMBEDDINGS, ModelCard
 
 __all__ = ["GOALS", "Candidate", "Facts", "Route", "rank"]
 _MOST_CANDIDATES = 5
@@ -43,13 +43,15 @@ class Route:
     goal: str
 
 
-def rank(facts: Facts, cards: Iterable[ModelCard], health: Mapping[str, ModelHealth], configured: Container[str]) -> Route:
-    """The models to try, best first, and why.
+def rank(
+    facts: Facts, cards: Mapping[str, ModelCard] | Iterable[ModelCard], health: Mapping[str, ModelHealth], configured: Container[str]
+) -> Route:
+    """The models to try, best first, and why. `cards`: those that there are, by slug where they lie so already.
 
     Raises ModelNotFound for an unknown name, InvalidRequest where the named model cannot do what is asked,
     BudgetExceeded where nothing fits `max_cost_usd`, NoModelAvailable where nothing is left at all.
     """
-    by_slug = {card.slug: card for card in cards}
+    by_slug = cards if isinstance(cards, Mapping) else {card.slug: card for card in cards}
     named, _, suffix = facts.requested.partition(":")
     if named == "auto":
         goal = suffix or facts.goal or "balanced"
@@ -59,7 +61,7 @@ def rank(facts: Facts, cards: Iterable[ModelCard], health: Mapping[str, ModelHea
     return _explicit(facts, by_slug, health, configured)
 
 
-def _explicit(facts: Facts, by_slug: dict[str, ModelCard], health: Mapping[str, ModelHealth], configured: Container[str]) -> Route:
+def _explicit(facts: Facts, by_slug: Mapping[str, ModelCard], health: Mapping[str, ModelHealth], configured: Container[str]) -> Route:
     goal = facts.goal if facts.goal in GOALS else "balanced"
     rows: list[Row] = []
     notes: list[str] = []
@@ -90,8 +92,10 @@ def _explicit(facts: Facts, by_slug: dict[str, ModelCard], health: Mapping[str, 
     return Route(chosen, _explanation(facts, goal, rows, chosen, " ".join([reason, *notes])), goal)
 
 
-def _auto(facts: Facts, goal: str, by_slug: dict[str, ModelCard], health: Mapping[str, ModelHealth], configured: Container[str]) -> Route:
-    rows = [router_filters.row(facts, card, health, configured) for card in by_slug.values() if not card.embeds]
+def _auto(
+    facts: Facts, goal: str, by_slug: Mapping[str, ModelCard], health: Mapping[str, ModelHealth], configured: Container[str]
+) -> Route:
+    rows = [router_filters.row(facts, card, health, configured) for card in by_slug.values() if EMBEDDINGS not in card.capabilities]
     for row in rows:
         if row.removed is None and row.card.lifecycle != "active":
             row.removed = f"it is {row.card.lifecycle}: used only by name"
@@ -141,7 +145,7 @@ def _explanation(facts: Facts, goal: str, rows: list[Row], chosen: tuple[Candida
                 "scores": row.scores,
                 "total": row.total if row.scores else None,
                 "quality": row.card.quality_in_use,
-                "feedback": _feedback(row.card),
+                "feedback": _feedback(row.card) if row.card.votes_up or row.card.votes_down else None,
                 "estimated_cost_usd": f"{row.cost:.8f}",
                 "expected_seconds": round(row.seconds, 3),
                 "removed": row.removed,
@@ -152,10 +156,8 @@ def _explanation(facts: Facts, goal: str, rows: list[Row], chosen: tuple[Candida
     }
 
 
-def _feedback(card: ModelCard) -> dict[str, Any] | None:
-    """What people's votes do to the model's quality; None where nobody voted."""
-    if not (card.votes_up or card.votes_down):
-        return None
+def _feedback(card: ModelCard) -> dict[str, Any]:
+    """What people's votes do to the model's quality."""
     return {"up": card.votes_up, "down": card.votes_down, "adjustment": card.votes_points}
 
 

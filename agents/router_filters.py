@@ -58,7 +58,7 @@ def row(facts: Facts, card: ModelCard, health: Mapping[str, ModelHealth], config
     return row
 
 
-def current(card: ModelCard, by_slug: dict[str, ModelCard], notes: list[str]) -> ModelCard:
+def current(card: ModelCard, by_slug: Mapping[str, ModelCard], notes: list[str]) -> ModelCard:
     """The card itself, or for a retired model the one that replaced it."""
     seen = {card.slug}
     while card.lifecycle == "retired" and card.replaced_by in by_slug and card.replaced_by not in seen:

@@ -30,12 +30,13 @@ def score(rows: list[Row], facts: Facts, goal: str) -> None:
     if not rows:
         return
     costs, times = [log(max(row.cost, 1e-9)) for row in rows], [log(max(row.seconds, 0.01)) for row in rows]
+    cost_ends, time_ends = (min(costs), max(costs)), (min(times), max(times))
     weights = _WEIGHTS.get(goal) or (0.55 - 0.4 * facts.difficulty, 0.10, 0.35 + 0.4 * facts.difficulty)
     # For `balanced` a model needs to be good enough, not best: the bar rises with the difficulty.
     enough = 35 + 65 * facts.difficulty if goal == "balanced" else 100
     for row, cost, seconds in zip(rows, costs, times, strict=True):
         quality = min(1.0, row.card.quality_in_use / enough)
-        scores = {"cost": _share(cost, costs), "speed": _share(seconds, times), "quality": quality}
+        scores = {"cost": _share(cost, *cost_ends), "speed": _share(seconds, *time_ends), "quality": quality}
         row.scores = {name: round(value, 4) for name, value in scores.items()}
         row.total = weights[0] * scores["cost"] + weights[1] * scores["speed"] + weights[2] * scores["quality"]
         if facts.sticky == row.card.slug:
@@ -72,9 +73,8 @@ def expected_seconds(card: ModelCard, live: ModelHealth, output: int) -> float:
     return ttft / 1000 + output / max(speed, 0.1)
 
 
-def _share(value: float, among: list[float]) -> float:
+def _share(value: float, low: float, high: float) -> float:
     """1 for the least, 0 for the most, by where it stands between them."""
-    low, high = min(among), max(among)
     return 1.0 if high - low < 1e-12 else (high - value) / (high - low)
 
 

@@ -71,7 +71,7 @@ class ModelCard:
     @property
     def quality_in_use(self) -> float:
         """What `auto` reckons with: the catalogue's word, moved by people's."""
-        return min(100.0, max(0.0, self.quality + self.votes_points))
+        return min(100.0, max(0.0, self.quality + self.votes_points)) if self.votes_points else self.quality
 
     @property
     def usable(self) -> bool:
