@@ -133,7 +133,10 @@ def test_the_role_goes_through_the_apis_function_which_keeps_the_last_admin(staf
     assert User.objects.get(pk=user.pk).is_admin
     act(browser(boss), "user", "make_user", root, boss, user)
     assert set(User.objects.filter(role="admin")) == {root, boss}, "no superuser, nobody their own role"
-    assert browser(root).post(f"/admin/accounts/user/{root.pk}/change/", form(root, role="user", is_staff="on", is_superuser="on")).status_code == 302
+    assert (
+        browser(root).post(f"/admin/accounts/user/{root.pk}/change/", form(root, role="user", is_staff="on", is_superuser="on")).status_code
+        == 302
+    )
     assert User.objects.get(pk=root.pk).is_admin
 
 

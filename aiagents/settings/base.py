@@ -173,6 +173,7 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", 
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001", "security.W008"]
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL], "capacity": 1000}}}
 
+
 # --- Celery -------------------------------------------------------------------------------------
 def broker(url: str) -> str:
     """REDIS_URL as kombu reads it: `?db=3` would crash it over TCP, and mean database 0 over a socket."""
@@ -203,7 +204,9 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # Queues of their own, so that sweeps and schedules never wait behind long work; a worker without -Q serves all.
 CELERY_TASK_QUEUES = [Queue("celery"), Queue("housekeeping"), Queue("tasks")]
 CELERY_TASK_DEFAULT_QUEUE = "celery"
-CELERY_TASK_ROUTES = {f"{app}.tasks.sweep_*": {"queue": "housekeeping"} for app in ("accounts", "billing", "agents", "chat", "tasks", "aiagents")} | {
+CELERY_TASK_ROUTES = {
+    f"{app}.tasks.sweep_*": {"queue": "housekeeping"} for app in ("accounts", "billing", "agents", "chat", "tasks", "aiagents")
+} | {
     "tasks.tasks.tick_schedules": {"queue": "housekeeping"},
     "tasks.tasks.run_task": {"queue": "tasks"},
     "tasks.tasks.deliver_webhook": {"queue": "tasks"},
@@ -395,8 +398,17 @@ UNFOLD = {
     "BORDER_RADIUS": "8px",
     "COLORS": {
         "primary": {
-            "50": "#eef1ff", "100": "#e0e5fe", "200": "#c7cffc", "300": "#a5b0f8", "400": "#8089f1", "500": "#6069e8", "600": "#3f51d8",
-            "700": "#3743b5", "800": "#303a91", "900": "#2c3574", "950": "#1b2046",
+            "50": "#eef1ff",
+            "100": "#e0e5fe",
+            "200": "#c7cffc",
+            "300": "#a5b0f8",
+            "400": "#8089f1",
+            "500": "#6069e8",
+            "600": "#3f51d8",
+            "700": "#3743b5",
+            "800": "#303a91",
+            "900": "#2c3574",
+            "950": "#1b2046",
         },
     },
     "SIDEBAR": {"show_search": True, "show_all_applications": False, "navigation": "aiagents.dashboards.navigation.groups"},

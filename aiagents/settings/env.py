@@ -51,7 +51,9 @@ class Env(BaseSettings):
     rate_limit_window: int = Field(60, description="seconds")
     rate_limit_admin_requests: int = Field(0, description="the same for the admin role; 0: as for everybody")
     rate_limit_anonymous_requests: int = Field(0, description="the same for an address without a credential; 0: as for everybody")
-    rate_limit_ip_requests: int = Field(0, description="one address, whoever signs in from there; 0: signed-in requests count by user and key")
+    rate_limit_ip_requests: int = Field(
+        0, description="one address, whoever signs in from there; 0: signed-in requests count by user and key"
+    )
     login_limit_ip: str = "30/5m"
     login_limit_account: str = "10/5m"
     max_body_bytes: int = Field(12 * 1024 * 1024, description="largest request body")
