@@ -23,6 +23,8 @@ from billing.catalogue import ModelCard
 _READS_TOKENS = ("openai", "openai_compatible")
 # Hardly any text has fewer tokens than its bytes divided by this; what is surely too long is not sent.
 _BYTES_PER_TOKEN = 16
+# Numbers of one answer: 16 MB as vectors, several times that as text, for a call that may cost next to nothing.
+MOST_NUMBERS = 4_000_000
 _NEVER_SHORTENED = ("text-embedding-ada-002",)
 
 
@@ -92,6 +94,11 @@ def _fits(request: EmbeddingRequest, cards: list[ModelCard]) -> None:
                 "." if card.vendor_model not in _NEVER_SHORTENED else " and cannot be shortened."
             )
             raise InvalidRequest(told, param="dimensions", code="invalid_value")
+        if len(request.inputs) * (length := request.dimensions or card.dimensions) > MOST_NUMBERS:
+            raise InvalidRequest(
+                f"{len(request.inputs)} vectors of {length} numbers are too many for one answer: send {MOST_NUMBERS // length} at a time.",
+                param="input", code="too_many_inputs",
+            )  # fmt: skip
         for position, one in enumerate(request.inputs):
             least = len(one) if isinstance(one, tuple) else size(one) // _BYTES_PER_TOKEN
             if least > card.context_window:

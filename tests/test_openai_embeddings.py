@@ -97,6 +97,15 @@ def test_a_repeated_key_is_answered_from_the_first_and_paid_once(live: Live, cli
         client.embeddings.create(model=SMALL, input="something else", extra_headers=headers)
 
 
+def test_an_answer_too_large_to_be_kept_is_made_and_paid_again(live: Live, client: openai.OpenAI):
+    request_id = f"embed-{uuid4()}"
+    headers = {"Idempotency-Key": str(uuid4()), "X-Request-ID": request_id}
+    for _ in range(2):
+        raw = client.embeddings.with_raw_response.create(model=SMALL, input=["x"] * 150, extra_headers=headers)
+        assert len(raw.content) > 1024 * 1024 and "idempotent-replayed" not in raw.headers
+    assert len(rows(live, request_id)) == 2
+
+
 @pytest.mark.parametrize(
     ("body", "error", "param"),
     [
@@ -143,6 +152,9 @@ def test_they_are_listed_marked_and_do_not_chat(live: Live, client: openai.OpenA
         client.chat.completions.create(model=SMALL, messages=[{"role": "user", "content": "Hi"}])
     refused = live.call("POST", "/api/v1/chat/send", {"content": "Hi", "model": SMALL})
     assert refused.status == 400 and refused.json["error"]["code"] == "model_unfit"
+    for path, body in (("/api/v1/agents/", {"name": "x", "model": SMALL}), ("/api/v1/tasks/", {"name": "x", "input": "x", "model": SMALL})):
+        refused = live.call("POST", path, body, key=live.access)
+        assert refused.status == 400 and "embeddings" in refused.json["error"]["details"]["model"][0]
 
 
 @pytest.fixture

@@ -315,6 +315,7 @@ async def test_max_cost_is_kept(context, vendor):
         ("no-such-model", of("x"), ModelNotFound, "does not exist"),
         ("gpt-4o-mini", of("x"), InvalidRequest, "makes no embeddings"),
         ("gemini-embedding-001", of((1, 2)), InvalidRequest, "not arrays of tokens"),
+        ("text-embedding-3-large", of(*["x"] * 1303), InvalidRequest, "send 1302 at a time"),
         (SMALL, of("x", dimensions=1537), InvalidRequest, "1536"),
         ("text-embedding-ada-002", of("x", dimensions=100), InvalidRequest, "cannot be shortened"),
         (SMALL, of("x", "y" * 8192 * 17), InvalidRequest, r"input\[1\]"),

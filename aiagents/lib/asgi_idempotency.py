@@ -16,7 +16,7 @@ from aiagents.monitoring.metrics import REPLAYS
 Answer = Response | EventStream
 Replayer = Callable[[Request, dict[str, Any]], Awaitable[Answer]]
 REPLAYED = {"Idempotent-Replayed": "true"}
-# A stream is kept for replay up to this size; beyond it, its key may be used again.
+# An answer's bytes are kept for replay up to this size; beyond it, its key may be used again.
 MAX_KEPT_BYTES = 1024 * 1024
 
 
@@ -49,7 +49,7 @@ async def run_once(request: Request, key: str, handler: Callable[[Request], Awai
         raise
     if isinstance(answer, EventStream):
         answer.chunks = _kept(answer.chunks, begun, by_reference=replay is not None)
-    elif answer.status < 400:
+    elif answer.status < 400 and (len(answer.body) <= MAX_KEPT_BYTES or replay is not None):
         await asyncio.shield(idempotency.finish(begun, answer.status, answer.body, answer.content_type))
     else:
         await asyncio.shield(idempotency.abandon(begun))
