@@ -18,7 +18,7 @@ from tests.api_fuzz import Caller, operations, probe
 from tests.live import Live, launch
 
 pytestmark = pytest.mark.slow
-EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES") or 3)
+EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES") or 2)
 
 
 @pytest.fixture(scope="module")
