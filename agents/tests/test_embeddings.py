@@ -8,7 +8,7 @@ from contextlib import aclosing
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agents import calls, inflight, tokens
@@ -137,11 +137,11 @@ async def test_closing_closes_the_vendors_connection(kind):
     async with Simulator() as sim:
         sim.always("sim-model", "hang")
         task = asyncio.create_task(made(kind, sim, of("one")))
-        assert await until(lambda: len(sim.requests) == 1)
+        assert await until(lambda: len(sim.requests) == 1, 10)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await until(lambda: sim.requests[0].client_gone)
+        assert await until(lambda: sim.requests[0].client_gone, 10)
 
 
 _ODD = [
@@ -176,6 +176,7 @@ async def test_vectors_of_another_length_than_asked_are_a_bad_response(monkeypat
             await made("openai", sim, of("one", dimensions=5))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False, max_value=2.0**100, min_value=-(2.0**100)), min_size=1, max_size=50)
 )
@@ -280,11 +281,11 @@ async def test_who_hangs_up_pays_the_estimate_once(context, vendor):
     async with vendor() as sim:
         sim.always(SMALL, "hang")
         task = asyncio.create_task(calls.embed(of("Hello there"), context(SMALL), receipts))
-        assert await until(lambda: len(sim.requests) == 1)
+        assert await until(lambda: len(sim.requests) == 1, 10)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await until(lambda: sim.requests[0].client_gone)
+        assert await until(lambda: sim.requests[0].client_gone, 10)
         await inflight.finish_settlements()
     row = await UsageLog.objects.aget()
     assert row.status == "cancelled" and row.estimated and row.cost_usd > 0 and len(receipts) == 1
