@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS), help=f"by comma, of {', '.join(PARTS)}")
     parser.add_argument("--linear-rows", type=int, default=1_000_000, help="usage rows of the larger case of linear growth")
     parser.add_argument("--analytics-rows", type=int, default=1_000_000, help="usage rows under the reports; 10000000 takes long to write")
-    parser.set_defaults(seconds=5.0)
+    parser.set_defaults(seconds=3.0)
     asked = parser.parse_args()
     chosen = asked.parts.split(",")
     if unknown := set(chosen) - set(PARTS):
