@@ -10,6 +10,7 @@ from django.conf import settings
 from rest_framework import serializers
 
 from aiagents.lib.api import StrictFieldsMixin
+from aiagents.lib.api_fields import BoundedListField
 from billing import nearing
 from billing.models import AlertSettings, Budget, BudgetAlert
 from billing.serializers import Money
@@ -39,7 +40,7 @@ class AlertSerializer(serializers.ModelSerializer):
 class AlertSettingsSerializer(StrictFieldsMixin, serializers.ModelSerializer):
     """When to be told. `thresholds`: percent of a limit."""
 
-    thresholds = serializers.ListField(child=serializers.IntegerField(min_value=1, max_value=100), min_length=1, max_length=10)
+    thresholds = BoundedListField(child=serializers.IntegerField(min_value=1, max_value=100), min_length=1, max_length=10)
 
     class Meta:
         model = AlertSettings
@@ -61,7 +62,7 @@ class AlertsSerializer(serializers.Serializer):
 class ReadSerializer(StrictFieldsMixin, serializers.Serializer):
     """Which alerts were seen; without `ids`, all."""
 
-    ids = serializers.ListField(child=serializers.UUIDField(), max_length=100, required=False)
+    ids = BoundedListField(child=serializers.UUIDField(), max_length=100, required=False)
 
 
 class MarkedSerializer(serializers.Serializer):
