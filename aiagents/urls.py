@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from csp.decorators import csp_update
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from accounts import lockout
@@ -28,7 +28,7 @@ for app in ("accounts", "billing", "agents", "chat", "tasks"):
 if find_spec("chat.pages"):
     from chat import pages
 
-    urlpatterns.append(path("", pages.index, name="index"))
+    urlpatterns += [path("", pages.index, name="index"), re_path(r"^(?:agents|tasks|usage|account)(?:/[\w/-]*)?$", pages.index, name="room")]
 
 handler400 = "aiagents.lib.error_views.bad_request"
 handler403 = "aiagents.lib.error_views.permission_denied"

@@ -21,9 +21,10 @@ on("signed-out", () => {
   profile = null;
 });
 
-export function accountCorner() {
+/** `go(address)` leads to a room. */
+export function accountCorner(go) {
   const spend = h("div", { class: "spend" });
-  const button = h("button", { type: "button", class: "account", "aria-haspopup": "menu", "aria-expanded": "false", onclick: () => openMenu(button) });
+  const button = h("button", { type: "button", class: "account", "aria-haspopup": "menu", "aria-expanded": "false", onclick: () => openMenu(button, go) });
   on("profile", (person) => {
     fill(spend, spendBar(person.budget ?? {}));
     const name = person.name || person.email;
@@ -41,9 +42,10 @@ function spendBar({ spent_usd: spent, limit_usd: limit, left_usd: left }) {
   return [h("div", { class: "spend-line" }, h("span", {}, "This month"), h("span", {}, h("strong", {}, roughUsd(spent)), limit ? ` of ${roughUsd(limit)}` : "")), bar, hint && h("p", { class: "spend-hint" }, hint)];
 }
 
-function openMenu(anchor) {
+function openMenu(anchor, go) {
   const staff = profile?.role === "admin" || profile?.is_staff;
   menu(anchor, [
+    { label: "Account and keys", icon: "key", run: () => go("/account") },
     { label: "Dark or light", icon: "sun", run: toggle },
     staff && { label: "Administration", icon: "shield", run: () => window.open("/admin/", "_blank", "noopener") },
     { label: "API documentation", icon: "book", run: () => window.open("/docs", "_blank", "noopener") },

@@ -10,6 +10,7 @@ import "./export.js";
 import { loginView } from "./login.js";
 import { bannerElement } from "./notices.js";
 import { choice, choose, pickerButton } from "./picker.js";
+import { place, roomPane } from "./rooms.js";
 import { resume } from "./session.js";
 import { keepSettings, showSettings } from "./settings.js";
 import { actions, sidebar } from "./sidebar.js";
@@ -19,8 +20,9 @@ import * as threads from "./threads.js";
 
 const root = document.getElementById("app");
 let workbench = null;
+let show = () => {};
 
-const wanted = () => new URL(location.href).searchParams.get("c");
+const chatAddress = (id) => (id ? `/?c=${encodeURIComponent(id)}` : "/");
 
 /** Model and settings of the next question, said with each question so that it is answered as the page shows. */
 function requestOptions() {
@@ -36,22 +38,42 @@ function buildWorkbench() {
     shell.classList.toggle("side-hidden", !open);
     menuButton.setAttribute("aria-expanded", String(open));
   };
-  const go = (id) => {
+  const go = (address) => {
     if (matchMedia("(max-width: 800px)").matches) drawer(false);
-    show(id);
+    if (address !== location.pathname + location.search) history.pushState(null, "", address);
+    show();
   };
+  const open = (id) => go(chatAddress(id));
   const title = h("h1", { class: "thread-title" });
   const menuButton = iconButton("menu", "Conversations", () => drawer(!shell.classList.contains("side-open")), { class: "show-side", "aria-controls": "sidebar" });
-  const settingsButton = iconButton("sliders", "Conversation settings", showSettings);
-  const moreButton = iconButton("more", "Actions for this conversation", () => threads.current.id && actions(threads.current.conversation, moreButton));
-  const header = h("header", { class: "top" }, menuButton, title, settingsButton, moreButton, iconButton("compose", "New chat", () => go(null), { class: "new-small" }));
+  const settingsButton = iconButton("sliders", "Conversation settings", showSettings, { class: "chat-only" });
+  const moreButton = iconButton("more", "Actions for this conversation", () => threads.current.id && actions(threads.current.conversation, moreButton), { class: "chat-only" });
+  const header = h("header", { class: "top" }, menuButton, title, settingsButton, moreButton, iconButton("compose", "New chat", () => open(null), { class: "new-small" }));
   const changed = (next) => keepSettings(next.model === "auto" ? next : { ...next, goal: null }).catch((problem) => emit("problem", problem));
   const pen = composer(requestOptions, pickerButton(changed));
-  const main = h("main", { class: "main" }, header, bannerElement, threadView(requestOptions).el, h("div", { class: "dock" }, pen.el, h("p", { class: "fine" }, "Models can be wrong. Check what matters.")));
-  fill(shell, sidebar(go, () => drawer(false)).el, h("div", { class: "scrim", onclick: () => drawer(false) }), main);
+  const pane = roomPane(go, (text) => {
+    title.textContent = text;
+    document.title = `${text} · aiagents`;
+  });
+  const main = h("main", { class: "main" }, header, bannerElement, pane.el, threadView(requestOptions).el, h("div", { class: "dock" }, pen.el, h("p", { class: "fine" }, "Models can be wrong. Check what matters.")));
+  fill(shell, sidebar(open, go, () => drawer(false)).el, h("div", { class: "scrim", onclick: () => drawer(false) }), main);
   drawer(matchMedia("(min-width: 801px)").matches);
 
+  show = () => {
+    const next = place();
+    main.classList.toggle("in-room", Boolean(next.room));
+    emit("place", next);
+    if (next.room) return pane.show(next);
+    pane.leave();
+    const id = next.query.get("c");
+    if (id) threads.open(id);
+    else threads.openNew();
+    head(threads.current);
+  };
+  on("signed-out", pane.forget);
+
   const head = (thread) => {
+    if (main.classList.contains("in-room")) return;
     const name = thread.conversation.title || "New chat";
     title.textContent = name;
     document.title = thread.conversation.title ? `${name} · aiagents` : "aiagents";
@@ -70,7 +92,7 @@ function buildWorkbench() {
     if (event.key === "Escape" && shell.classList.contains("side-open") && matchMedia("(max-width: 800px)").matches) drawer(false);
     if ((event.ctrlKey || event.metaKey) && event.shiftKey && event.key.toLowerCase() === "o") {
       event.preventDefault();
-      go(null);
+      open(null);
     }
   });
   return shell;
@@ -83,26 +105,21 @@ function choiceOf(thread) {
   return { model: settings.model || preferences.default_model || "auto", goal: settings.goal || preferences.goal || preferences.optimization_goal || "balanced" };
 }
 
-function show(id, push = true) {
-  if (push && id !== wanted()) history.pushState(null, "", id ? `/?c=${encodeURIComponent(id)}` : "/");
-  if (id) threads.open(id);
-  else threads.openNew();
-}
-
 async function enter() {
   workbench ??= buildWorkbench();
   fill(root, workbench);
   connect();
   const problems = (problem) => emit("problem", problem);
   await Promise.all([loadProfile().catch(problems), loadModels().catch(problems), reload()]);
-  show(wanted(), false);
+  show();
 }
 
 const leave = () => fill(root, loginView(enter).el);
 
-on("location", (id) => history.replaceState(null, "", id ? `/?c=${encodeURIComponent(id)}` : "/"));
+// A new conversation gets its address with its first question; by then the person may be in a room.
+on("location", (id) => place().room || history.replaceState(null, "", chatAddress(id)));
 on("signed-out", leave);
-window.addEventListener("popstate", () => root.contains(workbench) && show(wanted(), false));
+window.addEventListener("popstate", () => root.contains(workbench) && show());
 
 resume().then(
   (known) => (known ? enter() : leave()),

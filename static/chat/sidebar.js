@@ -6,11 +6,12 @@ import { change, erase, list, more, reload } from "./conversations.js";
 import { debounce, fill, h, icon, iconButton, perFrame } from "./dom.js";
 import { age } from "./format.js";
 import { askText, confirm, menu } from "./overlay.js";
+import { ROOMS, place } from "./rooms.js";
 import * as threads from "./threads.js";
 import { liveIn } from "./turns.js";
 
-/** `go(id)` opens a conversation, `go(null)` a new one; `hide()` closes the drawer. */
-export function sidebar(go, hide) {
+/** `open(id)` opens a conversation, `open(null)` a new one; `go(address)` anything; `hide()` closes the drawer. */
+export function sidebar(open, go, hide) {
   const search = h("input", { type: "search", placeholder: "Search", "aria-label": "Search conversations" });
   search.addEventListener("input", debounce(() => reload({ search: search.value.trim() }), 250));
   const archive = h("button", { type: "button", class: "archive-switch", "aria-pressed": "false", onclick: () => reload({ archived: !list.archived }) }, icon("archive", 15), h("span", {}, "Archive"));
@@ -21,16 +22,17 @@ export function sidebar(go, hide) {
     "aside",
     { class: "sidebar", id: "sidebar" },
     h("div", { class: "side-head" }, h("a", { class: "brand", href: "/", onclick: home }, icon("spark", 20), "aiagents"), iconButton("sidebar", "Hide conversations", hide, { class: "hide-side" })),
-    h("button", { type: "button", class: "new-chat", onclick: () => go(null) }, icon("compose", 17), "New chat"),
+    h("button", { type: "button", class: "new-chat", onclick: () => open(null) }, icon("compose", 17), "New chat"),
+    roomLinks(go),
     h("div", { class: "search" }, icon("search", 15), search),
     scroller,
     archive,
-    accountCorner(),
+    accountCorner(go),
   );
 
   function home(event) {
     event.preventDefault();
-    go(null);
+    open(null);
   }
 
   new IntersectionObserver((entries) => entries.some((one) => one.isIntersecting) && list.next && more(), { root: scroller, rootMargin: "300px" }).observe(sentinel);
@@ -41,7 +43,7 @@ export function sidebar(go, hide) {
     for (const one of list.items) {
       const next = list.search ? "Found" : list.archived ? "Archived" : one.pinned ? "Pinned" : age(one.updated_at);
       if (next !== heading) rows.push(h("h2", {}, (heading = next)));
-      rows.push(row(one, go));
+      rows.push(row(one, open));
     }
     if (!rows.length) rows.push(h("p", { class: "none" }, list.loading ? "Loading" : list.search ? "Nothing found." : list.archived ? "The archive is empty." : "Your conversations will stand here."));
     const focused = document.activeElement?.closest?.(".conversation")?.dataset.id;
@@ -51,18 +53,32 @@ export function sidebar(go, hide) {
     archive.lastChild.textContent = list.archived ? "Back to conversations" : "Archive";
     if (search.value.trim() !== list.search && document.activeElement !== search) search.value = list.search;
   });
-  for (const name of ["conversations", "thread", "live", "location"]) on(name, draw);
+  for (const name of ["conversations", "thread", "live", "location", "place"]) on(name, draw);
   return { el };
 }
 
-function row(one, go) {
+/** A link to each room; the one that is shown is marked. */
+function roomLinks(go) {
+  const links = ["agents", "tasks", "usage"].map((name) => {
+    const follow = (event) => {
+      if (event.metaKey || event.ctrlKey || event.shiftKey) return;
+      event.preventDefault();
+      go(`/${name}`);
+    };
+    return h("a", { class: "room-link", href: `/${name}`, onclick: follow, data: { room: name } }, icon(ROOMS[name].icon, 17), h("span", {}, ROOMS[name].label));
+  });
+  on("place", ({ room }) => links.forEach((link) => (link.dataset.room === room ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current"))));
+  return h("nav", { class: "room-links", "aria-label": "Rooms" }, links);
+}
+
+function row(one, openOne) {
   const title = one.title || "New conversation";
   const open = (event) => {
     if (event.metaKey || event.ctrlKey || event.shiftKey) return;
     event.preventDefault();
-    go(one.id);
+    openOne(one.id);
   };
-  const isCurrent = threads.current.id === one.id;
+  const isCurrent = threads.current.id === one.id && !place().room;
   const more = iconButton("more", `Actions for ${title}`, () => actions(one, more), { size: 16, class: "row-more" });
   more.setAttribute("aria-haspopup", "menu");
   return h(
