@@ -24,7 +24,7 @@ from aiagents.lib.db import in_db
 from aiagents.lib.errors import BudgetExceeded, Conflict, NotAuthenticated, Unavailable
 from aiagents.lib.jsonio import money
 from aiagents.monitoring.metrics import HOLDS, SWEPT
-from billing import budgets, catalogue, ledger_portable, ledger_postgres
+from billing import budgets, catalogue, durable, ledger_portable, ledger_postgres
 from billing.admission import Admission, Refusal
 from billing.charging import Call, Charge, Held, Outcome, charge, log_row, rounded_up
 from billing.models import Budget, Hold, UsageLog
@@ -52,7 +52,7 @@ async def settle(held: Held, outcome: Outcome) -> Charge:
     """Charge an ended call and release what it held. A second settlement returns the first one's charge."""
     charged = charge(held, outcome)
     row = log_row(held, outcome, charged, await _baseline(held.call.model))
-    return await _in_db(_settle, held, row, charged)
+    return await durable.committed(lambda waits: _in_db(_settle, held, row, charged, waits))
 
 
 async def reattempt(held: Held, outcome: Outcome, call: Call, rates: Rates) -> Held:
@@ -120,9 +120,9 @@ def _hold(call: Call, amount: Decimal, rates: Rates, input_tokens: int) -> Held:
     raise Unavailable("The budgets of this call could not be opened; try again shortly.")
 
 
-def _settle(held: Held, row: dict[str, Any], charged: Charge) -> Charge:
+def _settle(held: Held, row: dict[str, Any], charged: Charge, waits: bool = True) -> Charge:
     call_id = held.call.call_id
-    if _store().settle(call_id, row, Hold.Status.SETTLED, None):
+    if _store().settle(call_id, row, Hold.Status.SETTLED, None, waits):
         return charged
     if (first := _first_charge(call_id)) is not None:
         return first

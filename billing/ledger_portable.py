@@ -41,8 +41,8 @@ def hold(wanted: Held) -> Admission:
 
 
 @transaction.atomic
-def settle(call_id: UUID, row: dict[str, Any], status: str, silent_since: datetime | None) -> bool:
-    """Close the hold and write its log row; False when it is not open (or, for the sweeper, has spoken since)."""
+def settle(call_id: UUID, row: dict[str, Any], status: str, silent_since: datetime | None, waits: bool = True) -> bool:
+    """Close the hold and write its log row; False when it is not open (or, for the sweeper, has spoken since). It always `waits`."""
     heard = {} if silent_since is None else {"heartbeat_at": silent_since}
     old = Hold.objects.select_for_update().filter(pk=call_id, status=Hold.Status.OPEN, **heard).first()
     if old is None:

@@ -112,7 +112,7 @@ moved AS (
     FROM locked l, claimed c WHERE w.id = l.id
 ),
 logged AS ({_LOG.format(source="claimed")})
-SELECT count(*) FROM claimed
+SELECT count(*), CASE WHEN NOT %(waits)s::boolean THEN {_NO_WAIT} END FROM claimed
 """
 
 # What the failed attempt cost (mostly nothing) must fit beside the money that is handed on. `amount` is that cost.
@@ -158,10 +158,14 @@ def hold(wanted: Held) -> Admission:
     return _admission(_execute(_HOLD, {**_caller(wanted.call), **_opening(wanted), "amount": f"{wanted.amount:f}"}))
 
 
-def settle(call_id: UUID, row: dict[str, Any], status: str, silent_since: datetime | None) -> bool:
-    """Close the hold and write its log row; False when it is not open (or, for the sweeper, has spoken since)."""
+def settle(call_id: UUID, row: dict[str, Any], status: str, silent_since: datetime | None, waits: bool = True) -> bool:
+    """Close the hold and write its log row; False when it is not open (or, for the sweeper, has spoken since).
+
+    The commit waits for the disk, unless the caller sees to that (durable.py).
+    """
     since = silent_since.isoformat() if silent_since else None
-    values = {"call_id": str(call_id), "status": str(status), "silent_since": since, "cost": f"{row['cost_usd']:f}", "row": _text(row)}
+    values = {"call_id": str(call_id), "status": str(status), "silent_since": since, "waits": str(waits)}
+    values |= {"cost": f"{row['cost_usd']:f}", "row": _text(row)}
     return bool(_execute(_SETTLE, values)[0])
 
 

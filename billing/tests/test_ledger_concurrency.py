@@ -6,7 +6,6 @@ import asyncio
 import random
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal as D
-from threading import Barrier
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -19,24 +18,10 @@ from aiagents.lib.ids import uuid7
 from billing import budgets, invariants, ledger
 from billing.charging import Outcome
 from billing.models import BudgetWindow, Hold, UsageLog
+from billing.tests.conftest import THREADS
 from billing.tests.making import CENT, RATES, balances, call_of, make_user, used
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
-THREADS = 20
-
-
-@pytest.fixture
-def db_threads(settings):
-    """Database work of async code on real threads, as in production."""
-    settings.DB_THREADS = THREADS
-    settings.CATALOGUE_CHECK_SECONDS = 60
-    db._pool = ThreadPoolExecutor(THREADS)
-    yield
-    pool, db._pool = db._pool, None
-    together = Barrier(THREADS)  # so that every thread closes its own connection
-    for done in [pool.submit(lambda: (together.wait(10), connections.close_all())) for _ in range(THREADS)]:
-        done.result()
-    pool.shutdown()
 
 
 def test_exactly_as_many_are_admitted_as_fit_and_afterwards_every_cent_is_accounted_for(db_threads):
