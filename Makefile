@@ -13,8 +13,8 @@ help: ## what can be made
 run: $(VENV)/.base ## everything in this terminal: page, API, worker, its own PostgreSQL and Valkey; Ctrl-C stops it
 	@exec $(PY) manage.py up
 
-test: $(VENV)/.dev ## the whole suite, two at a time, on servers of its own
-	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+test: $(VENV)/.dev ## the whole suite, in parallel, on servers of its own
+	@$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.dev ## style, types, migrations, deployment checks, OpenAPI
 	@PY=$(PY) .ci/lint

@@ -52,6 +52,14 @@ def clear(email: str) -> None:
     cache.set(_salt_key(email), str(time.time_ns()), timeout=86400)
 
 
+def forget() -> None:
+    """Drop what this process counted by itself, and ask Valkey again at once."""
+    global _ask_again_at
+    _ask_again_at = 0.0
+    with _lock:
+        _local.clear()
+
+
 def _knows(email: str, bucket: str) -> bool:
     since = timezone.now() - KNOWN_FOR
     families = TokenFamily.objects.filter(user__email=normal_email(email), created_at__gte=since).exclude(ip=None)

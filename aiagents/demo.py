@@ -7,10 +7,12 @@ from pathlib import Path
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.management import call_command
 
 from accounts import keys
 from accounts.models import ApiKey, User
 from aiagents import demo_work
+from billing.models import AIModel
 
 ADMIN = ("admin@example.com", "demo-keys-to-the-house")
 USER = ("user@example.com", "demo-welcome-aboard")
@@ -30,6 +32,8 @@ def seed() -> tuple[list[Login], str]:
     """Make what is missing; the logins and the API key to show. Safe to repeat: what people changed stays changed."""
     if settings.ENVIRONMENT == "production":
         raise ImproperlyConfigured("Demo accounts are not for production; make an admin with `manage.py createsuperuser`.")
+    if not AIModel.objects.exists():
+        call_command("catalogue", "load", verbosity=0)
     logins = [_account(*ADMIN, admin=True), _account(*USER, admin=False)]
     admin, user = User.objects.get(email=ADMIN[0]), User.objects.get(email=USER[0])
     demo_work.seed(admin, user)

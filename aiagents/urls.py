@@ -28,7 +28,10 @@ for app in ("accounts", "billing", "agents", "chat", "tasks"):
 if find_spec("chat.pages"):
     from chat import pages
 
-    urlpatterns += [path("", pages.index, name="index"), re_path(r"^(?:agents|tasks|usage|account)(?:/[\w/-]*)?$", pages.index, name="room")]
+    urlpatterns += [
+        path("", pages.index, name="index"),
+        re_path(r"^(?:agents|tasks|usage|account)(?:/[\w/-]*)?$", pages.index, name="room"),
+    ]
 
 handler400 = "aiagents.lib.error_views.bad_request"
 handler403 = "aiagents.lib.error_views.permission_denied"

@@ -18,7 +18,10 @@ ROOM_STYLES = tuple(f"css/{name}.css" for name in _ROOMS if (settings.BASE_DIR /
 
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """The empty page, at `/` and at each room's addresses. It holds nothing of anybody's, so it is the same for everyone; `no-cache` lets a deploy reach open tabs."""
+    """The empty page, at `/` and at each room's addresses.
+
+    It holds nothing of anybody's, so it is the same for everyone; `no-cache` lets a deploy reach open tabs.
+    """
     response = render(request, "chat.html", {"modules": MODULES, "rooms": ROOM_STYLES})
     response["Cache-Control"] = "no-cache"
     return response

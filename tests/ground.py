@@ -27,9 +27,15 @@ if _own_postgres and not _WORKER:
             _connection.execute(f"ALTER SYSTEM SET {_setting} = off")
         _connection.execute("SELECT pg_reload_conf()")
 if not os.environ.get("REDIS_URL"):
-    os.environ["REDIS_URL"], _own_valkey = embedded.start_valkey(DATA_DIR), True
+    os.environ["REDIS_URL"], _own_valkey = embedded.start_valkey(DATA_DIR, databases=256), True
 if _WORKER:
     os.environ["REDIS_URL"] = f"{os.environ['REDIS_URL'].split('?')[0]}?db={_WORKER.removeprefix('gw')}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: a worker that takes one last would keep everybody waiting at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -17,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -222,8 +223,13 @@ def _copy_of_filled(live: Live) -> None:
         connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(target), sql.Identifier(filled)))
 
 
+_launched = count()
+
+
 def _valkey_database(url: str) -> str:
-    """A numbered database that no xdist worker's suite flushes."""
+    """A numbered database that neither a worker's suite flushes nor another installation of this process counts itself in."""
     base, _, query = url.partition("?")
     worker = int(dict(pair.split("=") for pair in query.split("&") if pair).get("db", "0"))
-    return f"{base}?db={worker + 8}"
+    with redis.Redis.from_url(base) as valkey:
+        plenty = int(valkey.config_get("databases")["databases"]) >= 256
+    return f"{base}?db={16 + worker + 16 * (next(_launched) % 15) if plenty else 8 + worker}"

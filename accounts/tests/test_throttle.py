@@ -18,8 +18,7 @@ from aiagents.monitoring import metrics
 def _small(settings):
     settings.LOGIN_LIMIT_IP, settings.LOGIN_LIMIT_ACCOUNT, settings.LOGIN_LIMIT_STRANGERS = "10/5m", "4/5m", "6/5m"
     settings.REGISTER_LIMIT_IP = "3/h"
-    throttle._local.clear()
-    throttle._ask_again_at = 0.0
+    throttle.forget()
 
 
 def login(email: str = "ann@example.com", password: str = "wrong password", ip: str = "203.0.113.1", **headers):
