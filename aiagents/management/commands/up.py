@@ -19,6 +19,7 @@ from django.db import connections
 
 from aiagents import checks, demo, ground
 from aiagents.children import Child, Family, say
+from aiagents.lib.logging import configure
 from aiagents.server import processes
 from aiagents.settings.env import env
 
@@ -76,7 +77,7 @@ class Command(BaseCommand):
 
     def _start(self, family: Family, descriptor: int) -> None:
         """Everything, in an order that waits as little as possible: children import while the tables are made ready."""
-        os.environ.setdefault("LOG_FORMAT", "console")
+        configure({**settings.LOGGING, "format": os.environ.setdefault("LOG_FORMAT", "console")})
         # Ten lines of warning at each start as root; our messages are JSON, which root may read as safely as anyone.
         os.environ.setdefault("PYTHONWARNINGS", "ignore:You're running the worker with superuser privileges")
         shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
