@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 from csp.decorators import csp_update
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, include, path, re_path
+from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from accounts import lockout
@@ -28,10 +28,9 @@ for app in ("accounts", "billing", "agents", "chat", "tasks"):
 if find_spec("chat.pages"):
     from chat import pages
 
-    urlpatterns += [
-        path("", pages.index, name="index"),
-        re_path(r"^(?:agents|tasks|usage|account)(?:/[\w/-]*)?$", pages.index, name="room"),
-    ]
+    urlpatterns.append(path("", pages.index, name="index"))
+    for room in pages.ROOMS:
+        urlpatterns += [path(room, pages.index, name=room), path(f"{room}/<path:inside>", pages.index, name=f"{room}-inside")]
 
 handler400 = "aiagents.lib.error_views.bad_request"
 handler403 = "aiagents.lib.error_views.permission_denied"

@@ -24,7 +24,6 @@ import django
 django.setup()
 
 import uvloop  # noqa: E402
-from django.db import connection  # noqa: E402
 from django.db.models import Count  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
@@ -35,7 +34,7 @@ from aiagents.lib import valkey  # noqa: E402
 from aiagents.lib.db import in_db  # noqa: E402
 from aiagents.lib.ids import uuid7  # noqa: E402
 from benchmarks.load import percentile  # noqa: E402
-from billing import analytics, catalogue, ledger, ledger_postgres  # noqa: E402
+from billing import analytics, catalogue, durable, ledger, ledger_postgres  # noqa: E402
 from billing import reports as reports_of_user  # noqa: E402
 from billing.models import UsageLog  # noqa: E402
 from billing.usage import Usage  # noqa: E402
@@ -47,19 +46,14 @@ _SYSTEM = "(b.scope = 'system' AND b.scope_id IS NULL)"
 async def holds(asked: dict[str, Any]) -> dict[str, Any]:
     """Holds and settlements by `tasks` at once for `seconds`, of the users of `keys` in turn.
 
-    Designs that are tried by changing one condition of the product's own statements: `shard`, the call takes this sub-budget
-    instead of the system's one; `together`, a settlement commits without waiting for the disk, and so lets go of its rows at
-    once, and then waits for one flush that it shares with all others of the process.
+    Designs that are tried by changing one condition of the product: `shard`, the call takes this sub-budget instead of the system's
+    one; `apart`, each settlement waits for the disk in its own commit, its rows locked (billing/durable.py).
     """
     if shard := asked.get("shard"):
         assert _SYSTEM in ledger_postgres._HOLD
         ledger_postgres._HOLD = ledger_postgres._HOLD.replace(_SYSTEM, f"(b.scope = 'system' AND b.scope_id = '{UUID(shard)}')")
-    flush = None
-    if asked.get("together"):
-        assert "SELECT count(*) FROM claimed" in ledger_postgres._SETTLE
-        no_wait = f"SELECT count(*), {ledger_postgres._NO_WAIT} FROM claimed"
-        ledger_postgres._SETTLE = ledger_postgres._SETTLE.replace("SELECT count(*) FROM claimed", no_wait)
-        flush = Flush()
+    if asked.get("apart"):
+        durable.committed = lambda work: work(True)
     rows = await in_db(_ids, asked["keys"])
     rates = (await catalogue.current()).get("gpt-4o-mini").rates
     assert rates is not None
@@ -79,8 +73,6 @@ async def holds(asked: dict[str, Any]) -> dict[str, Any]:
             held = await ledger.hold(call, Decimal("0.0002"), rates, 20)
             halfway = time.perf_counter()
             await ledger.settle(held, ledger.Outcome("ok", Usage(20, 0, 0, 40, 0), 40, "stop", latency_ms=900, ttft_ms=300))
-            if flush is not None:
-                await flush.wait()
             held_ms.append((halfway - began) * 1000)
             settled_ms.append((time.perf_counter() - halfway) * 1000)
 
@@ -91,31 +83,6 @@ async def holds(asked: dict[str, Any]) -> dict[str, Any]:
     for name, values in (("hold", held_ms), ("settle", settled_ms)):
         spread |= {f"{name}_p{part}_ms": percentile(values, part) for part in (50, 95)}
     return {"pairs": len(settled_ms), "seconds": seconds, "cpu_ms": (time.process_time() - cpu) * 1000 / max(len(settled_ms), 1), **spread}
-
-
-class Flush:
-    """One wait for the disk for all who ask meanwhile: whoever comes while a flush runs waits for the next."""
-
-    def __init__(self) -> None:
-        self.running: asyncio.Task[None] | None = None
-        self.following: asyncio.Task[None] | None = None
-
-    async def wait(self) -> None:
-        if self.following is None:
-            self.following = asyncio.create_task(self._flush(self.running))
-        await asyncio.shield(self.following)
-
-    async def _flush(self, before: asyncio.Task[None] | None) -> None:
-        if before is not None:
-            await asyncio.wait([before])
-        self.running, self.following = self.following, None
-        await in_db(_to_disk)
-
-
-def _to_disk() -> None:
-    """A commit of nothing that waits for the disk takes every earlier commit there, too."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_current_xact_id()")
 
 
 def _ids(raws: list[str]) -> list[tuple[UUID, UUID]]:

@@ -44,9 +44,9 @@ def holds(ground: Ground, seconds: float = 2) -> dict[str, Any]:
         *((f"64 users, {tasks} at once", [{"keys": many, "tasks": tasks}]) for tasks in (1, 16)),
         ("64 users, 4 processes of 8", four),
         ("the same, a system sub-budget for each process", split),
-        ("64 users, 16 at once, disk waited for together", [{"keys": many, "tasks": 16, "together": True}]),
-        ("64 users, 4 processes of 8, disk waited for together", [one | {"together": True} for one in four]),
-        ("the same, and a system sub-budget for each process", [one | {"together": True} for one in split]),
+        ("64 users, 16 at once, each waiting for the disk by itself", [{"keys": many, "tasks": 16, "apart": True}]),
+        ("64 users, 4 processes of 8, each waiting by itself", [one | {"apart": True} for one in four]),
+        ("the same, and a system sub-budget for each process", [one | {"apart": True} for one in split]),
     ]
     found: dict[str, Any] = {"disk_ms": _disk(), "slow_ms": SLOW_DISK_MS, "rows": [], "slow": []}
     for slow in (False, True):

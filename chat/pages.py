@@ -12,12 +12,12 @@ _LIBRARIES = ("vendor/markdown-it/markdown-it.js", "vendor/dompurify/purify.js",
 _OWN = tuple(f"chat/{path.name}" for path in sorted((settings.BASE_DIR / "static" / "chat").glob("*.js")) if path.name != "early.js")
 MODULES = _OWN + _LIBRARIES
 # The rooms' modules are fetched when a room is entered; their styles are small and come at once.
-_ROOMS = ("agents", "tasks", "usage", "account")
-ROOM_STYLES = tuple(f"css/{name}.css" for name in _ROOMS if (settings.BASE_DIR / "static" / "css" / f"{name}.css").exists())
+ROOMS = ("agents", "tasks", "usage", "account")
+ROOM_STYLES = tuple(f"css/{name}.css" for name in ROOMS if (settings.BASE_DIR / "static" / "css" / f"{name}.css").exists())
 
 
 @require_safe
-def index(request: HttpRequest) -> HttpResponse:
+def index(request: HttpRequest, inside: str = "") -> HttpResponse:
     """The empty page, at `/` and at each room's addresses.
 
     It holds nothing of anybody's, so it is the same for everyone; `no-cache` lets a deploy reach open tabs.

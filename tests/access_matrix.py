@@ -48,6 +48,15 @@ TABLE: dict[str, Row] = {
     # System
     "GET /": PUBLIC,
     "GET /docs": PUBLIC,
+    # The page's rooms: the same empty page everywhere, its data comes from the API.
+    "GET /account": PUBLIC,
+    "GET /account/{inside}": PUBLIC,
+    "GET /agents": PUBLIC,
+    "GET /agents/{inside}": PUBLIC,
+    "GET /tasks": PUBLIC,
+    "GET /tasks/{inside}": PUBLIC,
+    "GET /usage": PUBLIC,
+    "GET /usage/{inside}": PUBLIC,
     "GET /api/schema/": PUBLIC,
     "GET /health": PUBLIC,
     "GET /health/ready": PUBLIC,

@@ -17,6 +17,7 @@ from aiagents import embedded
 DATA_DIR = Path(os.environ.get("TEST_DATA_DIR") or Path(__file__).resolve().parents[1] / ".data" / "test")
 os.environ["DATA_DIR"] = str(DATA_DIR)
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(DATA_DIR / f"metrics{_WORKER}")
 _own_postgres = _own_valkey = False
 if not os.environ.get("DATABASE_URL"):
     os.environ["DATABASE_URL"], _own_postgres = embedded.start_postgres(DATA_DIR), True

@@ -154,7 +154,11 @@ class Live:
 def launch(folder: Path, worker: str = "", **settings: str) -> Live:
     """A running installation under `folder`, its database named after the xdist worker."""
     port, sim_port = free_port(), free_port()
-    env = {key: value for key, value in os.environ.items() if not key.startswith(("OPENAI_", "ANTHROPIC_", "GOOGLE_", "PYTEST_"))}
+    env = {
+        key: value
+        for key, value in os.environ.items()
+        if not key.startswith(("OPENAI_", "ANTHROPIC_", "GOOGLE_", "PYTEST_", "PROMETHEUS_"))
+    }
     env |= {
         "DJANGO_SETTINGS_MODULE": "aiagents.settings",
         "DATA_DIR": str(folder / "data"),
