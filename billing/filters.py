@@ -21,7 +21,7 @@ class ModelFilter(StrictFilterSet):
 class UsageFilter(StrictFilterSet):
     """`from` and `to` are times or days in UTC; `from` is included, `to` is not."""
 
-    also = frozenset({"group_by"})
+    also = frozenset({"group_by", "bucket"})
     status = django_filters.ChoiceFilter(choices=UsageLog.Status.choices)
     model = django_filters.CharFilter(max_length=100)
     purpose = django_filters.CharFilter(max_length=20)

@@ -8,10 +8,11 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from django.conf import settings
 from django.db.models import Case, Count, F, Q, QuerySet, Sum, When
 from django.db.models.functions import TruncDate, TruncHour
 
-from billing import budgets
+from billing import budgets, figures
 from billing.exact import ExactSum, exact_sum
 from billing.forecast import MOST_DAYS, Forecast, forecast
 from billing.models import UsageLog
@@ -28,6 +29,8 @@ GROUPS: dict[str, tuple[str, Any]] = {
     "agent": ("agent_id", None),
     "key": ("api_key_id", None),
 }
+# What `bucket` may say beside one of the others.
+BUCKETS = ("day", "hour")
 # A spreadsheet takes a cell that begins so for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\x00")
 COLUMNS = (
@@ -37,36 +40,47 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def grouped(rows: QuerySet[UsageLog], by: str) -> list[dict[str, Any]]:
+def grouped(rows: QuerySet[UsageLog], by: str, bucket: str | None = None) -> list[dict[str, Any]]:
     """Calls, tokens and cost per hour or day (UTC), model, agent or key; hours and days oldest first, the others dearest first.
 
-    `saved_usd`: what the baseline model would have cost more, over the calls where that is known.
+    With `bucket` each model, agent or key has a line for each hour or day in which it was used.
     """
-    name, expression = GROUPS[by]
-    keyed = rows.order_by().annotate(**{name: expression}) if expression is not None else rows.order_by()
-    compared = ExactSum(Case(When(baseline_cost_usd__isnull=False, then=F("cost_usd"))))
-    found = keyed.values(name).annotate(
-        calls=Count("pk"),
-        failed_calls=Count("pk", filter=~Q(status=UsageLog.Status.OK)),
-        **{f"sum_{token}": Sum(token) for token in TOKENS},
-        total=exact_sum("cost_usd"),
-        baseline=exact_sum("baseline_cost_usd"),
-        compared=compared,
-    )
-    lines = [
-        {
-            name: row[name],
-            "calls": row["calls"],
-            "failed_calls": row["failed_calls"],
-            **{token: row[f"sum_{token}"] for token in TOKENS},
-            "cost_usd": row["total"],
-            "saved_usd": row["baseline"] - row["compared"],
-        }
-        for row in found
-    ]
-    if by in ("hour", "day"):
+    names = [by] if bucket is None else [by, bucket]
+    keyed, columns = rows.order_by(), []
+    for name in names:
+        column, expression = GROUPS[name]
+        columns.append(column)
+        keyed = keyed.annotate(**{column: expression}) if expression is not None else keyed
+    lines = [{column: row[column] for column in columns} | _sums(row) for row in keyed.values(*columns).annotate(**_summed())]
+    if by in BUCKETS:
         return sorted(lines, key=lambda line: line[by])
-    return sorted(lines, key=lambda line: line["cost_usd"], reverse=True)
+    called = figures.labels(by, {line[columns[0]] for line in lines})
+    lines = [{"label": called[line[columns[0]]]} | line for line in lines]
+    dearest_first = sorted(lines, key=lambda line: line["cost_usd"], reverse=True)
+    return dearest_first if bucket is None else sorted(dearest_first, key=lambda line: line[bucket])
+
+
+def _summed() -> dict[str, Any]:
+    compared = ExactSum(Case(When(baseline_cost_usd__isnull=False, then=F("cost_usd"))))
+    return {
+        "calls": Count("pk"),
+        "failed_calls": Count("pk", filter=~Q(status=UsageLog.Status.OK)),
+        **{f"sum_{token}": Sum(token, default=0) for token in TOKENS},
+        "total": exact_sum("cost_usd"),
+        "baseline": exact_sum("baseline_cost_usd"),
+        "compared": compared,
+    }
+
+
+def _sums(row: dict[str, Any]) -> dict[str, Any]:
+    """`saved_usd`: what the baseline model would have cost more, over the calls where that is known."""
+    return {
+        "calls": row["calls"],
+        "failed_calls": row["failed_calls"],
+        **{token: row[f"sum_{token}"] for token in TOKENS},
+        "cost_usd": row["total"],
+        "saved_usd": row["baseline"] - row["compared"],
+    }
 
 
 def month_of(user: User) -> dict[str, Any]:
@@ -74,9 +88,10 @@ def month_of(user: User) -> dict[str, Any]:
     to_date = budgets.month_to_date(user)
     now = budgets.database_now()
     days = daily(user, now, ZoneInfo(to_date["time_zone"]))
-    calls = UsageLog.objects.filter(user=user, created_at__gte=to_date["starts_at"], created_at__lt=to_date["ends_at"]).count()
+    mine = UsageLog.objects.filter(user=user, created_at__gte=to_date["starts_at"], created_at__lt=to_date["ends_at"])
+    used = {name: value for name, value in _sums(mine.aggregate(**_summed())).items() if name != "cost_usd"}
     ahead: Forecast | None = forecast(days, to_date["spent_usd"], now, to_date["ends_at"], to_date["limit_usd"])
-    return {**to_date, "calls": calls, "forecast": ahead}
+    return {**to_date, **used, "baseline_model": settings.ROUTING_BASELINE_MODEL, "forecast": ahead}
 
 
 def daily(user: User, now: datetime, zone: ZoneInfo) -> list[Decimal]:

@@ -93,13 +93,14 @@ class UsageSerializer(serializers.ModelSerializer):
 
 
 class GroupSerializer(serializers.Serializer):
-    """One line of usage added up; of the first five fields only the one that was grouped by is there."""
+    """One line of usage added up; of the first five fields only those that were grouped by are there."""
 
     hour = serializers.DateTimeField(required=False)
     day = serializers.DateField(required=False)
     model = serializers.CharField(required=False)
     agent_id = serializers.UUIDField(required=False, allow_null=True)
     api_key_id = serializers.UUIDField(required=False, allow_null=True)
+    label: Any = serializers.CharField(required=False, help_text="what people call the model, agent or key")
     calls = serializers.IntegerField()
     failed_calls = serializers.IntegerField()
     input_tokens = serializers.IntegerField()
@@ -133,4 +134,12 @@ class SummarySerializer(serializers.Serializer):
     limit_usd = Money(allow_null=True)
     left_usd = Money(allow_null=True)
     calls = serializers.IntegerField()
+    failed_calls = serializers.IntegerField()
+    input_tokens = serializers.IntegerField()
+    cached_input_tokens = serializers.IntegerField()
+    cache_write_tokens = serializers.IntegerField()
+    output_tokens = serializers.IntegerField()
+    reasoning_tokens = serializers.IntegerField()
+    saved_usd = Money(help_text="what the baseline model would have cost more; negative where it was cheaper")
+    baseline_model = serializers.CharField()
     forecast = ForecastSerializer(allow_null=True)

@@ -37,6 +37,10 @@ _GROUP_BY = OpenApiParameter(
     description="Add up instead of listing; hours and days are UTC. The most there are: 2,000 lines.",
 )
 
+_BUCKET = OpenApiParameter(
+    "bucket", enum=list(reports.BUCKETS), description="With group_by model, agent or key: a line for each hour or day, oldest first."
+)
+
 
 class BillingView(GenericAPIView):
     """Read by its user, and by their keys with the scope `billing` or `read`. Never cached."""
@@ -91,17 +95,19 @@ class Usage(UsageBase, ListAPIView):
 
     @extend_schema(
         tags=["billing"],
-        parameters=[_GROUP_BY],
+        parameters=[_GROUP_BY, _BUCKET],
         responses=PolymorphicProxySerializer("UsageOrGroup", [UsageSerializer, GroupSerializer], resource_type_field_name=None, many=True),
     )
     def get(self, request: Request) -> Response:
         """One's own calls, newest first. With `group_by` their sums, all on one page."""
-        by = request.query_params.get("group_by")
-        if by is None:
+        by, bucket = request.query_params.get("group_by"), request.query_params.get("bucket")
+        if by is None and bucket is None:
             return self.list(request)
         if by not in reports.GROUPS:
             raise InvalidRequest(f"group_by is one of {', '.join(sorted(reports.GROUPS))}.", param="group_by")
-        lines = reports.grouped(self.filter_queryset(self.get_queryset()), by)
+        if bucket is not None and (bucket not in reports.BUCKETS or by in reports.BUCKETS):
+            raise InvalidRequest("bucket is day or hour, beside a group_by of model, agent or key.", param="bucket")
+        lines = reports.grouped(self.filter_queryset(self.get_queryset()), by, bucket)
         if len(lines) > GROUPS_MOST:
             raise InvalidRequest(f"That would be more than {GROUPS_MOST} lines; take a shorter time.", param="from")
         return Response({"next": None, "previous": None, "results": GroupSerializer(lines, many=True).data})

@@ -184,7 +184,19 @@ class TestUsage:
 
     @pytest.mark.parametrize(
         "query",
-        ["group_by=user", "status=done", "from=yesterday", "user=1", "user__email=a", "key=1", "ordering=user__password", "cursor=x"],
+        [
+            "group_by=user",
+            "group_by=model&bucket=week",
+            "group_by=day&bucket=day",
+            "bucket=day",
+            "status=done",
+            "from=yesterday",
+            "user=1",
+            "user__email=a",
+            "key=1",
+            "ordering=user__password",
+            "cursor=x",
+        ],
     )
     def test_unknown_parameters_are_400(self, ann, query):
         assert ann.get(f"{self.path}?{query}").status_code == 400
@@ -209,6 +221,20 @@ class TestUsage:
         [row] = results(ann, self.path, group_by="key")
         assert (row["api_key_id"], row["cost_usd"]) == (None, "0.00700000")
         assert results(ann, self.path, group_by="model", model="cheap")[0]["calls"] == 2
+
+    def test_lines_are_named_and_split_by_day(self, ann, user):
+        key, _ = keys.create(user, name="robot", scopes=["chat"])
+        day = datetime(2026, 3, 5, 12, 0, tzinfo=UTC)
+        spend(user, "0.001", at=day)
+        spend(user, "0.004", at=day + timedelta(days=1))
+        UsageLog._base_manager.filter(cost_usd=D("0.004")).update(api_key_id=key.pk)
+        assert [(row["label"], row["calls"]) for row in results(ann, self.path, group_by="key")] == [("robot", 1), ("without key", 1)]
+        split = results(ann, self.path, group_by="key", bucket="day")
+        assert [(row["day"], row["label"], row["cost_usd"]) for row in split] == [
+            ("2026-03-05", "without key", "0.00100000"),
+            ("2026-03-06", "robot", "0.00400000"),
+        ]
+        assert results(ann, self.path, group_by="model", bucket="hour")[0]["hour"] == "2026-03-05T12:00:00Z"
 
     def test_the_saving_is_over_the_calls_that_have_a_baseline(self, ann, user):
         spend(user, "0.001")
@@ -286,6 +312,15 @@ class TestSummary:
         assert (found["spent_usd"], found["held_usd"], found["limit_usd"]) == ("0.00400000", "0.01000000", "5.00000000")
         assert (found["left_usd"], found["calls"], found["forecast"]) == ("4.98600000", 1, None)
         assert found["time_zone"] == "UTC"
+
+    def test_the_months_tokens_and_its_saving(self, ann, user):
+        assert ann.get(self.path).json()["input_tokens"] == 0
+        spend(user, outcome=Outcome("ok", Usage(100, 40, 0, 10, 4)))
+        spend(user, "0.004", at=timezone.now() - timedelta(days=40))
+        UsageLog._base_manager.update(baseline_cost_usd=D("0.001"))
+        found = ann.get(self.path).json()
+        assert (found["input_tokens"], found["cached_input_tokens"], found["output_tokens"], found["failed_calls"]) == (100, 40, 10, 0)
+        assert (found["saved_usd"], found["baseline_model"]) == ("0.00070000", "gpt-4o")
 
     def test_without_a_limit(self, ann, user):
         budgets.set_limit("user", user.pk, None)
