@@ -29,8 +29,7 @@ if find_spec("chat.pages"):
     from chat import pages
 
     urlpatterns.append(path("", pages.index, name="index"))
-    for room in pages.ROOMS:
-        urlpatterns += [path(room, pages.index, name=room), path(f"{room}/<path:inside>", pages.index, name=f"{room}-inside")]
+    urlpatterns.append(path("<room:room>", pages.index, name="room"))
 
 handler400 = "aiagents.lib.error_views.bad_request"
 handler403 = "aiagents.lib.error_views.permission_denied"

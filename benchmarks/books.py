@@ -1,6 +1,7 @@
 """Reports over a long usage log: what `manage.py demo_usage` writes, and each report of the back office and of a user.
 
 The reports are timed in a process of their own, without a web server around them: the same functions feed the API and the pages.
+Those are timed, too, over HTTP (pages.py).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 import time
 from typing import Any
 
+from benchmarks import pages
 from benchmarks.ground import Ground
 from benchmarks.tables import markdown, number
 from tests.live import ROOT
@@ -26,8 +28,11 @@ def take(ground: Ground, rows: int, users: int = 200) -> dict[str, Any]:
     ground.live.query("ANALYZE")
     found = ground.together("benchmarks.inside", "reports", [{}])[0]
     sizes = ground.live.query("SELECT pg_total_relation_size('billing_usagelog'), pg_total_relation_size('billing_usagerollup')")[0]
+    seen = pages.take(ground)
     return {
         "rows": rows,
+        "pages": seen,
+        "slowest_page_ms": seen[0]["warm_ms"],
         "filled_seconds": filled,
         "reports": found,
         "slowest_ms": max(one["warm_ms"] for one in found.values()),
@@ -43,4 +48,4 @@ def table(found: dict[str, Any]) -> str:
         f"{found['rows']:,} rows of a year, written with their rollups in {found['filled_seconds']:.0f} s: {found['log_mb']:,.0f} MB with "
         f"indexes ({found['bytes_per_row']:.0f} bytes a row), the rollups {found['rollups_mb']:,.0f} MB."
     )
-    return told + "\n\n" + markdown(("report", "first ms", "warm ms, median of 5"), rows)
+    return f"{told}\n\n{markdown(('report', 'first ms', 'warm ms, median of 5'), rows)}\n\n{pages.table(found['pages'])}"

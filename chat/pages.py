@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import register_converter
+from django.urls.converters import StringConverter
 from django.views.decorators.http import require_safe
 
 # Named in the page, so that the browser asks for all of them at once instead of import by import.
@@ -16,8 +18,17 @@ ROOMS = ("agents", "tasks", "usage", "account")
 ROOM_STYLES = tuple(f"css/{name}.css" for name in ROOMS if (settings.BASE_DIR / "static" / "css" / f"{name}.css").exists())
 
 
+class RoomConverter(StringConverter):
+    """A room's address and all below it."""
+
+    regex = rf"(?:{'|'.join(ROOMS)})(?:/[\w/-]*)?"
+
+
+register_converter(RoomConverter, "room")
+
+
 @require_safe
-def index(request: HttpRequest, inside: str = "") -> HttpResponse:
+def index(request: HttpRequest, room: str = "") -> HttpResponse:
     """The empty page, at `/` and at each room's addresses.
 
     It holds nothing of anybody's, so it is the same for everyone; `no-cache` lets a deploy reach open tabs.

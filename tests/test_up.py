@@ -128,6 +128,7 @@ def test_the_same_folder_and_the_same_port_are_refused_in_words(installation: In
 
 @pytest.mark.parametrize("name", ["web", "worker", "keeper", "beat", "simulator"])
 def test_a_child_that_dies_is_said_and_replaced(installation: Installation, name: str):
+    assert wait_for(lambda: _lives(installation, name), 20)  # another may have died before and be about to return
     victim = installation.child(name)
     victim.kill()
     assert wait_for(lambda: installation.said(rf"{name} died \(exit -9\)"), 5)
@@ -141,6 +142,13 @@ def test_a_child_that_dies_is_said_and_replaced(installation: Installation, name
     assert wait_for(replaced, 10)
     if name == "web":
         assert wait_for(lambda: _answers(installation), 15)
+
+
+def _lives(installation: Installation, name: str) -> bool:
+    try:
+        return installation.child(name).is_running()
+    except (StopIteration, psutil.NoSuchProcess):
+        return False
 
 
 def _answers(installation: Installation) -> bool:
