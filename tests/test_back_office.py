@@ -100,15 +100,15 @@ def test_the_list_sorts_by_every_column_and_takes_every_filter(root: Client, row
         assert "e=1" not in answer.request["QUERY_STRING"]
 
 
-@pytest.mark.parametrize("model", MODELS, ids=IDS)
-def test_a_list_asks_no_more_for_many_rows_than_for_few(root: Client, model: type[Model]) -> None:
-    list_page = reverse(f"admin:{name_of(model)}_changelist")
+def test_no_list_asks_more_for_many_rows_than_for_few(root: Client) -> None:
+    pages = [reverse(f"admin:{name}_changelist") for name in IDS]
     office_rows.fill(5, "x")
-    few = _queries(root, list_page)
+    few = {page: _queries(root, page) for page in pages}
     office_rows.fill(45, "x")
-    many = _queries(root, list_page)
-    assert many <= few, f"{few} queries for 5 rows, {many} for 50"
-    assert many < 25
+    many = {page: _queries(root, page) for page in pages}
+    assert not {
+        page: f"{few[page]} queries for 5 rows, {many[page]} for 50" for page in pages if many[page] > few[page] or many[page] >= 25
+    }
 
 
 def _queries(client: Client, page: str) -> int:
