@@ -80,7 +80,7 @@ def _read(body: dict[str, Any]) -> tuple[str, bool, Decimal | None]:
 async def _begin(request: Request, text: str, max_cost: Decimal | None, surface: str) -> LiveRun | UUID:
     """The run that this request starts, or the id of the one that an earlier request with its Idempotency-Key made."""
     principal = _principal(request)
-    definition = await in_db(_may_run, principal, _id(request))
+    definition = await in_db(_may_run, principal, request.id)
     key = request.headers.get("idempotency-key")
     if not key:
         return await _start(principal, definition, text, max_cost, surface, request.request_id, None)
@@ -158,13 +158,6 @@ async def _shielded(work: Coroutine[Any, Any, Any]) -> Any:
     _loose.add(task)
     task.add_done_callback(_loose.discard)
     return await asyncio.shield(task)
-
-
-def _id(request: Request) -> UUID:
-    try:
-        return UUID(request.path_args["id"])
-    except ValueError as exc:
-        raise NotFound from exc
 
 
 def _principal(request: Request) -> Principal:

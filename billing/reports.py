@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,6 @@ GROUPS: dict[str, tuple[str, Any]] = {
 # What `bucket` may say beside one of the others.
 BUCKETS = ("day", "hour")
 # A spreadsheet takes a cell that begins so for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\x00")
 COLUMNS = (
     "created_at", "call_id", "group_id", "status", "model", "provider", "requested_model", "goal", "purpose", "surface", "attempt",
     *TOKENS, "cost_usd", "baseline_cost_usd", "overrun_usd", "estimated", "flagged", "simulated", "finish_reason", "error_code",
@@ -110,27 +109,7 @@ def daily(user: User, now: datetime, zone: ZoneInfo) -> list[Decimal]:
     return [sums.get(start + timedelta(days=n), Decimal(0)) for n in range((today - start).days)]
 
 
-def csv_cells(values: Iterable[Any]) -> list[str]:
-    """One line of an export. Text that a spreadsheet would run as a formula is disarmed; numbers stay numbers."""
-    return [_cell(value) for value in values]
-
-
 def csv_rows(rows: QuerySet[UsageLog], after: Any, most: int) -> Sequence[tuple[Any, ...]]:
     """The next `most` rows by id (so by time of settlement), newest first; the id stands first in each."""
     page = rows.order_by("-pk") if after is None else rows.filter(pk__lt=after).order_by("-pk")
     return list(page.values_list("pk", *COLUMNS)[:most])
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, Decimal):
-        return f"{value:f}"
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    text = str(value)
-    return "'" + text if text.startswith(_FORMULA) else text

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -18,6 +16,7 @@ from rest_framework.response import Response
 
 from accounts.models import ApiKey, User
 from accounts.permissions import HasScope
+from aiagents.lib import csv_cells
 from aiagents.lib.api import JSONRenderer
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import InvalidRequest
@@ -154,14 +153,8 @@ class Summary(BillingView):
 
 async def _csv(rows: QuerySet[UsageLog]) -> AsyncGenerator[bytes, None]:
     """Page by page, so that neither memory nor a connection is held for the whole export."""
-    yield _lines([reports.COLUMNS])
+    yield csv_cells.lines([reports.COLUMNS])
     after, left = None, EXPORT_MOST
     while left > 0 and (page := await in_db(reports.csv_rows, rows, after, min(_PAGE, left))):
-        yield _lines(row[1:] for row in page)
+        yield csv_cells.lines(row[1:] for row in page)
         after, left = page[-1][0], left - len(page)
-
-
-def _lines(rows: Any) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerows(reports.csv_cells(row) for row in rows)
-    return text.getvalue().encode()

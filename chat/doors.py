@@ -19,7 +19,7 @@ from agents.calls import CallContext
 from aiagents.lib import draining, idempotency, sse
 from aiagents.lib.asgi import Door, EventStream, Request, Response, json_response
 from aiagents.lib.db import in_db
-from aiagents.lib.errors import AppError, Conflict, InvalidRequest, NotAuthenticated, NotFound
+from aiagents.lib.errors import AppError, Conflict, InvalidRequest, NotAuthenticated
 from aiagents.lib.ids import uuid7
 from chat import asks, history, openapi, partners, rights, rows, turns, wording
 from chat.asks import Ask
@@ -68,13 +68,13 @@ async def stream(request: Request) -> EventStream:
 async def regenerate(request: Request) -> Response | EventStream:
     """Another answer to the same question, beside the first; `continue` takes up its text."""
     ask = asks.read(await request.json(), content=False, allowed=asks.REGENERATE)
-    return await _either(request, replace(ask, regenerate_of=_id(request)))
+    return await _either(request, replace(ask, regenerate_of=request.id))
 
 
 async def edit(request: Request) -> Response | EventStream:
     """Another question beside the first, with its own answer."""
     ask = asks.read(await request.json(), allowed=asks.EDIT)
-    return await _either(request, replace(ask, edit_of=_id(request)))
+    return await _either(request, replace(ask, edit_of=request.id))
 
 
 async def reattach(request: Request) -> EventStream:
@@ -83,13 +83,13 @@ async def reattach(request: Request) -> EventStream:
     given = request.headers.get("last-event-id") or request.query.get("after") or "-1"
     if not given.removeprefix("-").isdecimal() or not given.isascii() or len(given) > 10 or int(given) < -1:
         raise InvalidRequest("Last-Event-ID is the id of an event of this turn.", param="Last-Event-ID")
-    lines = await turns.attach(principal, _id(request), int(given), leave)
+    lines = await turns.attach(principal, request.id, int(given), leave)
     return EventStream(_as_events(principal, lines, leave))
 
 
 async def cancel(request: Request) -> Response:
     """Stop writing. 202 where the process that writes did not answer in time."""
-    answer = await turns.cancel(_principal(request), _id(request))
+    answer = await turns.cancel(_principal(request), request.id)
     return json_response({"message": answer}, 202 if answer["status"] in Message.RUNNING else 200)
 
 
@@ -187,13 +187,6 @@ async def _begin_whole(request: Request, ask: Ask, surface: str) -> turns.Turn |
     except BaseException:
         await idempotency.abandon(claim)
         raise
-
-
-def _id(request: Request) -> UUID:
-    try:
-        return UUID(request.path_args["id"])
-    except ValueError as exc:
-        raise NotFound from exc
 
 
 def _principal(request: Request) -> Principal:

@@ -9,11 +9,11 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
-from unfold.admin import TabularInline
 
 from accounts.authentication import Principal
 from aiagents.lib.errors import Conflict
 from aiagents.lib.office import columns, filters
+from aiagents.lib.office.inlines import ReadOnlyInline
 from aiagents.lib.office.rows import WithContent
 from billing import admin as billing_admin
 from billing.models import Budget
@@ -28,20 +28,6 @@ def run_again(task: Task, request_id: str) -> TaskRun:
     if task.deleted_at is not None:
         raise Conflict("This task was deleted.")
     return runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=task.api_key_id, request_id=request_id)
-
-
-class ReadOnlyInline(TabularInline):
-    extra = 0
-    hide_title = True
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(Task)

@@ -7,12 +7,12 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
-from unfold.admin import TabularInline
 
 from agents import run_store
 from agents.models import Agent, AgentRun, AgentStep, AgentVersion
 from aiagents.lib.errors import Conflict
 from aiagents.lib.office import columns, filters
+from aiagents.lib.office.inlines import ReadOnlyInline
 from aiagents.lib.office.rows import CONTENT, ReadOnly, WithContent
 from billing import admin as billing_admin
 from billing.models import Budget
@@ -81,12 +81,10 @@ class AgentVersionAdmin(WithContent):
         return ", ".join(str(tool.get("name", "")) for tool in version.tools if isinstance(tool, dict))
 
 
-class StepInline(TabularInline):
+class StepInline(ReadOnlyInline):
     """What a run did, in order. What went in and came out is content."""
 
     model = AgentStep
-    extra = 0
-    hide_title = True
     fields = [
         "number", columns.state("status"), "kind", "name", columns.number("input_tokens", "input"),
         columns.number("output_tokens", "output"),
@@ -103,15 +101,6 @@ class StepInline(TabularInline):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("agents.view_agentrun")
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(AgentRun)

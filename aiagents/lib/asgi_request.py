@@ -7,11 +7,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
+from uuid import UUID
 
 from django.conf import settings
 
 from aiagents.lib import headers as http_headers
-from aiagents.lib.errors import InvalidRequest, PayloadTooLarge
+from aiagents.lib.errors import InvalidRequest, NotFound, PayloadTooLarge
 from aiagents.lib.idempotency import Claim
 from aiagents.lib.jsonio import dumps, loads
 from aiagents.lib.netaddr import client_ip
@@ -49,6 +50,14 @@ class Request:
         self._query: dict[str, str] | None = None
         self._gone: asyncio.Future[None] | None = None
         self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def id(self) -> UUID:
+        """The id in the path; NotFound where it is none."""
+        try:
+            return UUID(self.path_args["id"])
+        except ValueError as exc:
+            raise NotFound from exc
 
     @property
     def query(self) -> dict[str, str]:

@@ -15,11 +15,11 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from unfold.admin import TabularInline
 from unfold.widgets import UnfoldAdminSelect2Widget
 
 from accounts.models import ApiKey, User
 from aiagents.lib.office import columns, filters
+from aiagents.lib.office.inlines import ReadOnlyInline
 from aiagents.lib.office.rows import Rows
 from billing import budgets
 from billing.models import Budget, BudgetWindow
@@ -68,23 +68,12 @@ class BudgetForm(forms.ModelForm):
         return data
 
 
-class WindowInline(TabularInline):
+class WindowInline(ReadOnlyInline):
     """The months of a budget, newest first. Only the ledger writes them."""
 
     model = BudgetWindow
-    extra = 0
-    hide_title = True
     verbose_name_plural = "months"
     fields = readonly_fields = ["starts_at", "ends_at", columns.money("spent_usd", "spent"), columns.money("held_usd", "held")]
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 @admin.register(Budget)
