@@ -28,7 +28,7 @@ class Visit:
         self.trouble: list[str] = []
         # Console lines that a test provokes (a 401 that it asks for is logged by the browser).
         self.expected: list[str] = []
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(30_000)
         self.page = self.new_page()
 
     def new_page(self) -> Any:
