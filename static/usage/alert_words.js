@@ -13,6 +13,6 @@ export const alertLevel = ({ threshold }) => (threshold >= 100 ? "bad" : thresho
 export function alertLine(one) {
   return [
     h("span", { class: `badge ${alertLevel(one)}` }, `${one.threshold} %`),
-    h("div", {}, h("p", {}, one.threshold >= 100 ? `All of ${budgetName(one)} is used` : `${one.threshold} % of ${budgetName(one)} is used`, !one.read_at && h("span", { class: "badge new" }, "new")), h("small", {}, `${usd(one.spent_usd)} of ${usd(one.limit_usd)} · ${moment(one.created_at)}${one.mailed ? " · e-mailed" : ""}`)),
+    h("div", {}, h("p", {}, one.threshold >= 100 ? `All of ${budgetName(one)} is used` : `${one.threshold} % of ${budgetName(one)} is used`, !one.read_at && [" ", h("span", { class: "badge new" }, "new")]), h("small", {}, `${usd(one.spent_usd)} of ${usd(one.limit_usd)} · ${moment(one.created_at)}${one.mailed ? " · e-mailed" : ""}`)),
   ];
 }

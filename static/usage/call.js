@@ -1,6 +1,6 @@
 // All that is known of one call.
 
-import { modelName } from "../chat/catalogue.js";
+import { modelName, providerName } from "../chat/catalogue.js";
 import { h } from "../chat/dom.js";
 import { duration, moment, usd } from "../chat/format.js";
 import { dialog } from "../chat/overlay.js";
@@ -16,7 +16,7 @@ export function showCall(call) {
   const facts = [
     ["Time", moment(call.created_at)],
     ["Model", `${modelName(call.model)}, ${asked}`],
-    ["Vendor", `${call.provider}${call.simulated ? " (simulated)" : ""}`],
+    ["Vendor", `${providerName(call.provider)}${call.simulated ? " (simulated)" : ""}`],
     ["Status", [statusBadge(call), call.error_code && ` ${call.error_code}`, call.finish_reason && ` ended by ${call.finish_reason}`, call.attempt > 1 && `, attempt ${call.attempt}`]],
     ["Cost", `$${call.cost_usd}${call.estimated ? ", estimated: the vendor reported no use" : ""}`],
     call.baseline_cost_usd !== null && ["Baseline", `$${call.baseline_cost_usd}`],

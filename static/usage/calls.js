@@ -65,7 +65,7 @@ export function callsView(go, month) {
       const link = h("a", { class: "sorter", href: addressOf(HERE, { ...choice, ordering: state === "descending" ? field : `-${field}` }) }, label, state !== "none" && icon("chevron", 12));
       return h("th", { scope: "col", class: number ? "number" : "", "aria-sort": state }, link);
     };
-    return [ordered("Time", "created_at"), plain("Model"), plain("For"), plain("Status"), plain("Tokens in", true), plain("Out", true), ordered("Latency", "latency_ms", true), ordered("Cost", "cost_usd", true), plain("")];
+    return [ordered("Time", "created_at"), plain("Model"), ordered("Cost", "cost_usd", true), plain("Status"), plain("For"), plain("Tokens in", true), plain("Out", true), ordered("Latency", "latency_ms", true), plain("")];
   }
 
   async function figures(wanted) {
@@ -124,12 +124,12 @@ function row(call) {
     {},
     h("th", { scope: "row" }, open),
     h("td", {}, modelName(call.model)),
-    h("td", {}, PURPOSES[call.purpose] ?? call.purpose),
+    h("td", { class: "number", title: `Exactly $${call.cost_usd}` }, usd(call.cost_usd)),
     h("td", {}, statusBadge(call)),
+    h("td", {}, PURPOSES[call.purpose] ?? call.purpose),
     h("td", { class: "number", title: call.cached_input_tokens ? `${call.cached_input_tokens} from the cache` : null }, call.input_tokens.toLocaleString("en")),
     h("td", { class: "number" }, call.output_tokens.toLocaleString("en")),
     h("td", { class: "number" }, duration(call.latency_ms)),
-    h("td", { class: "number", title: `Exactly $${call.cost_usd}` }, usd(call.cost_usd)),
     h("td", { class: "number" }, origin(call)),
   );
 }

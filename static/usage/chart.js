@@ -98,19 +98,22 @@ function picture({ labels, titles, series, format, short }) {
   const colour = (name) => style.getPropertyValue(name).trim();
   const font = { family: getComputedStyle(document.body).fontFamily, size: 12 };
   const ticks = { color: colour("--muted"), font };
-  const datasets = series.map((one) => ({ label: one.label, data: one.values, backgroundColor: colour(`--chart-${one.colour}`), borderRadius: 2, maxBarThickness: 44, categoryPercentage: 0.86, barPercentage: 0.94 }));
+  const datasets = series.map((one) => ({ label: one.label, data: one.values, backgroundColor: colour(`--chart-${one.colour}`), hoverBackgroundColor: colour(`--chart-${one.colour}`), borderRadius: 2, maxBarThickness: 44, categoryPercentage: 0.86, barPercentage: 0.94 }));
   const tooltip = {
     backgroundColor: colour("--text"),
     titleColor: colour("--page"),
     bodyColor: colour("--page"),
     footerColor: colour("--page"),
+    titleFont: { ...font, weight: "600" },
+    bodyFont: font,
     padding: 10,
     boxPadding: 4,
     filter: ({ raw }) => raw !== 0,
     itemSort: (a, b) => b.raw - a.raw,
     callbacks: { title: ([first]) => (first ? titles[first.dataIndex] : ""), label: ({ dataset, raw }) => ` ${dataset.label}: ${format(raw)}` },
   };
-  const legend = { display: series.length > 1, position: "bottom", align: "start", labels: { color: colour("--muted"), font, boxWidth: 10, boxHeight: 10, padding: 14 } };
+  // On a phone the table, whose lines have the same colours, is the legend of many groups.
+  const legend = { display: series.length > 1 && (series.length < 4 || innerWidth > 600), position: "bottom", align: "start", labels: { color: colour("--muted"), font, boxWidth: 10, boxHeight: 10, padding: 14 } };
   return {
     type: "bar",
     data: { labels, datasets },

@@ -8,14 +8,14 @@ export function monthCards(month) {
   const { spent_usd: spent, held_usd: held, limit_usd: limit, left_usd: left } = month;
   const share = limit === null ? null : Number(spent) / Math.max(Number(limit), 1e-9);
   const saved = Number(month.saved_usd);
-  const tokens = h("span", { title: `${month.input_tokens.toLocaleString("en")} in, ${month.output_tokens.toLocaleString("en")} out` }, count(month.input_tokens), h("i", {}, " in · "), count(month.output_tokens), h("i", {}, " out"));
+  const cached = month.cached_input_tokens ? `, ${count(month.cached_input_tokens)} of the input cached` : "";
   return h(
     "div",
     { class: "cards" },
     card("Spent this month", h("span", { title: `Exactly $${spent}` }, usd(spent)), Number(held) ? `and ${usd(held)} held for calls that run` : `since ${day(month.starts_at, month.time_zone)}`),
     card("Budget left", limit === null ? "No limit" : h("span", { title: `Exactly $${left}` }, roughUsd(left)), limit === null ? "Your use is counted, not limited." : `of ${usd(limit)} until ${day(new Date(Date.parse(month.ends_at) - 1), month.time_zone)}`, share !== null && meter(share)),
     card("Requests", count(month.calls), month.failed_calls ? `${count(month.failed_calls)} did not end well` : "this month"),
-    card("Tokens", tokens, month.cached_input_tokens ? `${count(month.cached_input_tokens)} in came from the cache` : "this month"),
+    card("Tokens", h("span", { title: `${month.input_tokens.toLocaleString("en")} in, ${month.output_tokens.toLocaleString("en")} out` }, count(month.input_tokens), h("i", {}, " in")), `${count(month.output_tokens)} out${cached}`),
     card(saved < 0 ? "More than the baseline" : "Saved by routing", h("span", { class: saved > 0 ? "gain" : "" }, usd(month.saved_usd.replace("-", ""))), `against ${modelName(month.baseline_model)} for every call`),
   );
 }

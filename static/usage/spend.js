@@ -57,7 +57,7 @@ export function spendPanel(go, month) {
       format: show === "cost" ? (value) => usd(value) : whole,
       short: show === "cost" ? (value) => (value ? roughUsd(value) : "$0") : count,
     });
-    table.show(columns(), drawn.groups, `${GROUPS[drawn.by] === "Total" ? "Use" : `Use by ${GROUPS[drawn.by]}`} in the chosen time`);
+    table.show(columns(), drawn.groups, `${GROUPS[drawn.by] === "Total" ? "Use" : `Use by ${GROUPS[drawn.by]}`} in the chosen time`, drawn.by === "day" ? "start" : "cost_usd");
   }
 
   function columns() {
@@ -67,7 +67,7 @@ export function spendPanel(go, month) {
       : { name: "subject", label: GROUPS[drawn.by], key: (line) => subjectOf(line, drawn.by).label, cell: (line) => subjectCell(line, choice, drawn), total: () => "All" };
     const number = (field, label) => ({ name: field, label, number: true, key: (line) => line[field], cell: (line) => whole(line[field]), total: sum(field) });
     const money = (field, label) => ({ name: field, label, number: true, key: (line) => Number(line[field]), cell: (line) => h("span", { title: `Exactly $${line[field]}` }, usd(line[field])), total: (lines) => usd(sumUsd(lines.map((line) => line[field]))) });
-    return [name, number("calls", "Requests"), number("failed_calls", "Failed"), number("input_tokens", "Tokens in"), number("cached_input_tokens", "Cached"), number("output_tokens", "Tokens out"), money("saved_usd", "Saved"), money("cost_usd", "Cost")];
+    return [name, money("cost_usd", "Cost"), number("calls", "Requests"), number("failed_calls", "Failed"), number("input_tokens", "Tokens in"), number("cached_input_tokens", "Cached"), number("output_tokens", "Tokens out"), money("saved_usd", "Saved")];
   }
 
   async function exportNow() {

@@ -2,13 +2,13 @@
 
 import { fill, h, icon } from "../chat/dom.js";
 
-/** `columns`: `{name, label, key(line), cell(line), total(lines), number}`; `show(columns, lines, caption)`. A press on a heading sorts. */
+/** `columns`: `{name, label, key(line), cell(line), total(lines), number}`; `show(columns, lines, caption)`. `first` names what orders them at first, descending. A press on a heading sorts. */
 export function sortableTable() {
   const head = h("tr", {});
   const body = h("tbody", {});
   const foot = h("tfoot", {});
   const caption = h("caption", { class: "off-screen" });
-  const el = h("div", { class: "table-box", tabIndex: 0, role: "region", "aria-label": "Figures" }, h("table", { class: "data" }, caption, h("thead", {}, head), body, foot));
+  const el = h("div", { class: "table-box figures", tabIndex: 0, role: "region", "aria-label": "Figures" }, h("table", { class: "data" }, caption, h("thead", {}, head), body, foot));
   let sorted = null; // {name, down}
   let columns = [];
   let lines = [];
@@ -35,9 +35,9 @@ export function sortableTable() {
 
   return {
     el,
-    show(nextColumns, nextLines, about) {
+    show(nextColumns, nextLines, about, first) {
       [columns, lines] = [nextColumns, nextLines];
-      if (!columns.some((one) => one.name === sorted?.name)) sorted = null;
+      if (!columns.some((one) => one.name === sorted?.name)) sorted = first ? { name: first, down: true } : null;
       caption.textContent = about;
       draw();
     },
