@@ -23,6 +23,7 @@ export function callsView(go, month) {
   const body = h("div", { class: "calls" });
   const exportButton = h("button", { type: "button", class: "button small", onclick: exportNow }, icon("download", 15), "Export CSV");
   let choice = null;
+  let pages = 0;
 
   function select(label, name, change) {
     const el = h("select", { class: "field", "aria-label": label, onchange: () => go(addressOf(HERE, { ...choice, ...change(el.value) })) });
@@ -37,6 +38,7 @@ export function callsView(go, month) {
     const rows = h("tbody", {}, page.results.map(row));
     const more = h("button", { type: "button", class: "button", onclick: () => next() }, "Show more");
     let following = page.next;
+    pages = 1;
     more.hidden = !following;
     async function next() {
       more.disabled = true;
@@ -44,6 +46,7 @@ export function callsView(go, month) {
         const found = await get(following);
         add(rows, [found.results.map(row)]);
         following = found.next;
+        pages += 1;
         more.hidden = !following;
       } catch (problem) {
         emit("problem", problem);
@@ -112,7 +115,8 @@ export function callsView(go, month) {
       drawChips(next);
       return load(() => figures(next));
     },
-    again: () => load(() => figures(choice)),
+    // Not under the eyes of somebody who has gone further down.
+    again: () => pages < 2 && load(() => figures(choice)),
   };
 }
 

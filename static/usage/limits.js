@@ -35,8 +35,9 @@ export function limitsTable(budgets, changed) {
 export async function askLimit(budget = {}) {
   const { scope, scope_id: id, label, limit_usd: limit } = budget;
   const subject = h("select", { class: "field", id: "limit-subject", required: true });
-  const amount = h("input", { class: "field", id: "limit-amount", inputmode: "decimal", placeholder: "no limit", autocomplete: "off", "aria-describedby": "limit-trouble" });
-  amount.value = limit ? String(Number(limit)) : "";
+  const amount = h("input", { class: "field", id: "limit-amount", inputmode: "decimal", placeholder: scope ? "no limit" : "5.00", autocomplete: "off", "aria-describedby": "limit-trouble" });
+  amount.value = (limit ?? "").replace(/\.?0+$/, "");
+  amount.required = !scope;
   const trouble = h("p", { class: "form-error", role: "alert", id: "limit-trouble" });
   const save = h("button", { class: "button primary" }, "Save");
 
@@ -47,7 +48,7 @@ export async function askLimit(budget = {}) {
     amount.removeAttribute("aria-invalid");
     save.disabled = true;
     try {
-      box.close(await api("PUT", "billing/budgets", { body: { scope: chosen, scope_id: chosenId, limit_usd: amount.value.trim().replace(",", ".").replace(/^\$/, "") || null } }));
+      box.close(await api("PUT", "billing/budgets", { body: { scope: chosen, scope_id: chosenId, limit_usd: amount.value.trim().replace(/^\$/, "") || null } }));
     } catch (problem) {
       const field = fieldErrors(problem).limit_usd;
       fill(trouble, field ?? words(problem).text);
@@ -62,7 +63,7 @@ export async function askLimit(budget = {}) {
     "form",
     { class: "form", onsubmit: submit },
     !scope && h("div", {}, h("label", { for: "limit-subject" }, "For"), subject),
-    h("div", {}, h("label", { for: "limit-amount" }, "Dollars a month", h("small", {}, "It holds from the next call on. Leave it empty for no limit.")), amount),
+    h("div", {}, h("label", { for: "limit-amount" }, "Dollars a month", h("small", {}, scope ? "It holds from the next call on. Leave it empty for no limit." : "It holds from the next call on.")), amount),
     trouble,
     h("footer", {}, h("button", { type: "button", class: "button", onclick: () => box.close() }, "Cancel"), save),
   );

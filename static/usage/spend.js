@@ -37,23 +37,29 @@ export function spendPanel(go, month) {
   async function figures(wanted) {
     const range = rangeOf(wanted, wanted.period === "month" ? await month() : null);
     const filters = { from: range.from.toISOString(), to: range.to?.toISOString() };
+    const timed = () => get("billing/usage", { ...filters, group_by: range.bucket });
+    if (wanted.by === "day") {
+      const { results } = await timed();
+      return { by: "day", bars: "day", bucket: range.bucket, starts: startsOf(range), groups: results, lines: results };
+    }
     const [grouped, split] = await Promise.all([
-      get("billing/usage", { ...filters, group_by: wanted.by === "day" ? range.bucket : wanted.by }),
-      wanted.by === "day" ? null : get("billing/usage", { ...filters, group_by: wanted.by, bucket: range.bucket }),
+      get("billing/usage", { ...filters, group_by: wanted.by }),
+      get("billing/usage", { ...filters, group_by: wanted.by, bucket: range.bucket }).catch((problem) => (problem.status === 400 ? null : Promise.reject(problem))),
     ]);
-    return { by: wanted.by, bucket: range.bucket, starts: startsOf(range), groups: grouped.results, lines: (split ?? grouped).results };
+    // Too many groups and days for one answer: then the bars are not split.
+    return { by: wanted.by, bars: split ? wanted.by : "day", bucket: range.bucket, starts: startsOf(range), groups: grouped.results, lines: (split ?? (await timed())).results };
   }
 
   function draw() {
     if (!drawn.groups.length) return void fill(body, h("div", { class: "empty" }, h("p", {}, "Nothing was used in this time."), h("a", { class: "button", href: "/" }, "Ask something")));
     fill(body, chart.el, table.el, h("p", { class: "fine" }, drawn.bucket === "hour" ? "Hours are in your time." : "A day runs from midnight to midnight UTC."));
     const { show } = choice;
-    const title = `${MEASURES[show]} ${drawn.bucket === "hour" ? "by hour" : "by day"}${drawn.by === "day" ? "" : `, stacked by ${GROUPS[drawn.by]}`}`;
+    const title = `${MEASURES[show]} ${drawn.bucket === "hour" ? "by hour" : "by day"}${drawn.bars === "day" ? "" : `, stacked by ${GROUPS[drawn.bars]}`}`;
     chart.show({
       label: title,
-      labels: drawn.starts.map((start) => shownStart(start)),
+      labels: drawn.starts.map((start) => shownStart(start, drawn.bucket === "hour" && drawn.starts.length > 24)),
       titles: drawn.starts.map((start) => shownStart(start, true)),
-      series: seriesOf({ by: drawn.by, show }, drawn),
+      series: seriesOf({ by: drawn.bars, show }, drawn),
       format: show === "cost" ? (value) => usd(value) : whole,
       short: show === "cost" ? (value) => (value ? roughUsd(value) : "$0") : count,
     });
