@@ -196,8 +196,9 @@ def test_who_hangs_up_and_a_server_that_dies_leave_one_estimated_row_each(mortal
     cost, *_, estimated, _ = settled(mortal, "embedder-left", 10)
     assert estimated and cost > 0 and rows(mortal, "embedder-left")[0][3] == "cancelled"
 
-    begin(mortal, "embedder-killed")
+    waiting = begin(mortal, "embedder-killed")  # its client stays until the server is gone
     mortal.kill()
+    waiting.close()
     mortal.start()
     mortal.query("UPDATE billing_hold SET heartbeat_at = created_at - interval '1 hour' WHERE status = 'open'") if not mortal.env[
         "DATABASE_URL"

@@ -59,10 +59,21 @@ def people(chromium: Any, live: Live) -> Iterator[str]:
     return iter([line.split()[1] for line in printed.splitlines() if line.startswith("token ")])
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failed visit tells what the person saw: a report from another machine has no screen."""
+    outcome: Any = yield
+    report = outcome.get_result()
+    if report.when == "call" and report.failed:
+        seen = [one.seen() for one in getattr(item, "visits", [])]
+        report.sections += [(f"visit {number}", text) for number, text in enumerate(seen, 1)]
+
+
 @pytest.fixture
-def visit(chromium: Any, live: Live, people: Iterator[str]) -> Iterator[Callable[..., Visit]]:
+def visit(request: pytest.FixtureRequest, chromium: Any, live: Live, people: Iterator[str]) -> Iterator[Callable[..., Visit]]:
     """`visit()` opens the page in a browser of its own, signed in as somebody new; all visits must end clean."""
     visits: list[Visit] = []
+    request.node.visits = visits
 
     def open_page(*, signed_in: bool = True, **options: Any) -> Visit:
         one = Visit(chromium.new_context(**{"viewport": {"width": 1200, "height": 800}, **options}), live.url)

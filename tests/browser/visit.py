@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from typing import Any
 
 _LISTEN = """
@@ -28,6 +29,8 @@ class Visit:
         self.trouble: list[str] = []
         # Console lines that a test provokes (a 401 that it asks for is logged by the browser).
         self.expected: list[str] = []
+        # The last requests and frames, for the report of a failure.
+        self.wire: deque[str] = deque(maxlen=40)
         context.set_default_timeout(30_000)
         self.page = self.new_page()
 
@@ -39,8 +42,20 @@ class Visit:
         page.on("pageerror", lambda error: self.trouble.append(f"error: {error}"))
         page.on("console", lambda line: self.trouble.append(f"console: {line.text}") if line.type in {"error", "warning"} else None)
         page.on("request", lambda request: self._request(request.url))
-        page.on("websocket", lambda socket: self._request(socket.url.replace("ws://", "http://")))
+        page.on("websocket", self._socket)
+        page.on("response", lambda answer: self.wire.append(f"{answer.request.method} {answer.url} {answer.status}"))
         return page
+
+    def _socket(self, socket: Any) -> None:
+        self._request(socket.url.replace("ws://", "http://"))
+        socket.on("framesent", lambda frame: self.wire.append(f"sent {str(frame)[:300]}"))
+        socket.on("framereceived", lambda frame: self.wire.append(f"received {str(frame)[:300]}"))
+        socket.on("close", lambda _: self.wire.append("socket closed"))
+
+    def seen(self) -> str:
+        """The page's text, address and last exchanges as they are now."""
+        text = self.page.evaluate("document.body.innerText")
+        return "\n".join([self.page.url, text, *self.trouble, *self.wire])
 
     def _dialog(self, dialog: Any) -> None:
         self.trouble.append(f"dialog: {dialog.message}")
