@@ -12,7 +12,8 @@ from django.views.decorators.http import require_safe
 # Named in the page, so that the browser asks for all of them at once instead of import by import.
 _LIBRARIES = ("vendor/markdown-it/markdown-it.js", "vendor/dompurify/purify.js", "vendor/highlight/highlight.js")
 _OWN = tuple(f"chat/{path.name}" for path in sorted((settings.BASE_DIR / "static" / "chat").glob("*.js")) if path.name != "early.js")
-MODULES = _OWN + _LIBRARIES
+_SHARED = ("usage/alert_words.js", "usage/bell.js")
+MODULES = _OWN + _SHARED + _LIBRARIES
 # The rooms' modules are fetched when a room is entered; their styles are small and come at once.
 ROOMS = ("agents", "tasks", "usage", "account")
 ROOM_STYLES = tuple(f"css/{name}.css" for name in ROOMS if (settings.BASE_DIR / "static" / "css" / f"{name}.css").exists())

@@ -17,6 +17,7 @@ import { actions, sidebar } from "./sidebar.js";
 import { connect } from "./socket.js";
 import { threadView } from "./thread_view.js";
 import * as threads from "./threads.js";
+import { bell } from "../usage/bell.js";
 
 const root = document.getElementById("app");
 let workbench = null;
@@ -48,7 +49,7 @@ function buildWorkbench() {
   const menuButton = iconButton("menu", "Conversations", () => drawer(!shell.classList.contains("side-open")), { class: "show-side", "aria-controls": "sidebar" });
   const settingsButton = iconButton("sliders", "Conversation settings", showSettings, { class: "chat-only" });
   const moreButton = iconButton("more", "Actions for this conversation", () => threads.current.id && actions(threads.current.conversation, moreButton), { class: "chat-only" });
-  const header = h("header", { class: "top" }, menuButton, title, settingsButton, moreButton, iconButton("compose", "New chat", () => open(null), { class: "new-small" }));
+  const header = h("header", { class: "top" }, menuButton, title, bell(go), settingsButton, moreButton, iconButton("compose", "New chat", () => open(null), { class: "new-small" }));
   const changed = (next) => keepSettings(next.model === "auto" ? next : { ...next, goal: null }).catch((problem) => emit("problem", problem));
   const pen = composer(requestOptions, pickerButton(changed));
   const pane = roomPane(go, (text) => {

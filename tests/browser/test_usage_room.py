@@ -44,20 +44,6 @@ def enter(one: Visit, address: str = "/usage") -> None:
     one.page.locator(".room .segments.tabs").wait_for()
 
 
-def with_bell(one: Visit) -> Any:
-    """The bell of the header."""
-    one.page.evaluate(
-        """async () => {
-          if (document.querySelector(".bell")) return;
-          const { bell } = await import("/static/usage/bell.js");
-          const go = (address) => (history.pushState(null, "", address), dispatchEvent(new PopStateEvent("popstate")));
-          document.querySelector(".top").append(bell(go));
-          await (await import("/static/chat/account.js")).loadProfile();
-        }"""
-    )
-    return one.page.locator(".bell")
-
-
 def test_figures_over_time_are_the_apis_chosen_by_address_and_saved_as_a_file(visit: Open, live: Live, tmp_path: Path) -> None:
     one = visit(accept_downloads=True)
     page = one.page
@@ -151,7 +137,7 @@ def test_advice_is_taken_with_one_click_and_alerts_and_limits_are_changed(visit:
     advice.get_by_role("button", name="Undo").wait_for(state="detached")
     assert mine(one, "auth/profile")["preferences"]["default_model"] == "auto"
 
-    bell = with_bell(one)
+    bell = page.locator(".top .bell")
     page.get_by_role("button", name="Budget alerts, 2 new").wait_for()
     bell.click()
     panel = page.get_by_role("dialog", name="Budget alerts")
