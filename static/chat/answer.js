@@ -6,6 +6,7 @@ import { add, fill, h, icon } from "./dom.js";
 import { answerTools, metaLine } from "./facts.js";
 import { modelName } from "./catalogue.js";
 import { fold } from "./parts.js";
+import { partner } from "./partners.js";
 import { words } from "./problems.js";
 import { stepsOf } from "./steps.js";
 import { streamedMarkdown } from "./streamed.js";
@@ -38,15 +39,16 @@ export function answerView(message, options) {
       fill(toolBox, stepsOf(message.steps, busy));
     }
     // All but the growing text changes rarely: drawn only when it does.
-    const next = JSON.stringify([message.id, message.status, message.model, message.fallbacks.length, message.feedback, message.feedback_comment, message.siblings, message.cost_usd, message.error?.code, options.last(message)]);
+    const next = JSON.stringify([message.id, message.status, message.model, message.agent?.name, message.fallbacks.length, message.feedback, message.feedback_comment, message.siblings, message.cost_usd, message.error?.code, options.last(message)]);
     if (next !== shape) drawFrame(busy);
     shape = next;
   }
 
   function drawFrame(busy) {
-    const name = modelName(message.model);
+    const agent = message.agent?.name ?? partner(message.agent_id)?.name;
+    const name = agent ?? modelName(message.model);
     el.setAttribute("aria-label", name ? `Answer of ${name}` : "Answer");
-    fill(head, h("span", { class: "avatar" }, icon("spark", 15)), h("span", { class: "model-name" }, name || "Choosing a model"), message.simulated && simulatedBadge(), statusBadge(message));
+    fill(head, h("span", { class: "avatar" }, icon(agent ? "robot" : "spark", 15)), h("span", { class: "model-name" }, name || "Choosing a model"), agent && h("small", {}, modelName(message.model)), message.simulated && simulatedBadge(), statusBadge(message));
     fill(before, message.fallbacks.map(fallbackNotice), thinking.el, toolBox);
     fill(trouble, busy ? null : troubleOf(message, options));
     fill(foot, busy ? null : [metaLine(message), answerTools(message)]);

@@ -9,6 +9,7 @@ import { fill, h, iconButton } from "./dom.js";
 import "./export.js";
 import { loginView } from "./login.js";
 import { bannerElement } from "./notices.js";
+import { partnerNote } from "./partner_note.js";
 import { choice, choose, pickerButton } from "./picker.js";
 import { place, roomPane } from "./rooms.js";
 import { resume } from "./session.js";
@@ -25,12 +26,15 @@ let show = () => {};
 
 const chatAddress = (id) => (id ? `/?c=${encodeURIComponent(id)}` : "/");
 
-/** Model and settings of the next question, said with each question so that it is answered as the page shows. */
+/** Who answers the next question and its settings, said with each question so that it is answered as the page shows. */
 function requestOptions() {
   const { system_prompt, temperature, max_output_tokens } = threads.current.conversation.settings ?? {};
-  const said = { model: choice.model, goal: choice.model === "auto" ? choice.goal : null, system_prompt, temperature, max_output_tokens };
+  const said = { ...asked(choice), system_prompt, temperature, max_output_tokens };
   return Object.fromEntries(Object.entries(said).filter(([, value]) => value !== null && value !== undefined && value !== ""));
 }
+
+/** The choice as the API's fields; an agent brings its own model and goal. */
+const asked = ({ model, goal, agent }) => (agent ? { agent_id: agent, model: null, goal: null } : { agent_id: null, model, goal: model === "auto" ? goal : null });
 
 function buildWorkbench() {
   const shell = h("div", { class: "shell" });
@@ -50,13 +54,13 @@ function buildWorkbench() {
   const settingsButton = iconButton("sliders", "Conversation settings", showSettings, { class: "chat-only" });
   const moreButton = iconButton("more", "Actions for this conversation", () => threads.current.id && actions(threads.current.conversation, moreButton), { class: "chat-only" });
   const header = h("header", { class: "top" }, menuButton, title, bell(go), settingsButton, moreButton, iconButton("compose", "New chat", () => open(null), { class: "new-small" }));
-  const changed = (next) => keepSettings(next.model === "auto" ? next : { ...next, goal: null }).catch((problem) => emit("problem", problem));
-  const pen = composer(requestOptions, pickerButton(changed));
+  const picker = pickerButton(changed);
+  const pen = composer(requestOptions, picker);
   const pane = roomPane(go, (text) => {
     title.textContent = text;
     document.title = `${text} · aiagents`;
   });
-  const main = h("main", { class: "main" }, header, bannerElement, pane.el, threadView(requestOptions).el, h("div", { class: "dock" }, pen.el, h("p", { class: "fine" }, "Models can be wrong. Check what matters.")));
+  const main = h("main", { class: "main" }, header, bannerElement, pane.el, threadView(requestOptions).el, h("div", { class: "dock" }, partnerNote(() => picker.click()), pen.el, h("p", { class: "fine" }, "Models can be wrong. Check what matters.")));
   fill(shell, sidebar(open, go, () => drawer(false)).el, h("div", { class: "scrim", onclick: () => drawer(false) }), main);
   drawer(matchMedia("(min-width: 801px)").matches);
 
@@ -68,7 +72,7 @@ function buildWorkbench() {
     pane.leave();
     const id = next.query.get("c");
     if (id) threads.open(id);
-    else threads.openNew();
+    else openNew(next.query.get("agent"));
     head(threads.current);
   };
   on("signed-out", pane.forget);
@@ -82,10 +86,12 @@ function buildWorkbench() {
     settingsButton.classList.toggle("chosen", Boolean(thread.conversation.settings?.system_prompt));
   };
   let last = null;
+  let loading = false;
   on("thread", (thread) => {
     head(thread);
-    if (thread !== last || thread.loading) choose(choiceOf(thread));
-    last = thread;
+    // An old conversation's settings are known only once it has been fetched.
+    if (thread !== last || loading) choose(choiceOf(thread));
+    [last, loading] = [thread, thread.loading];
   });
   on("conversation-shown", () => head(threads.current));
   on("settings", () => head(threads.current));
@@ -99,11 +105,31 @@ function buildWorkbench() {
   return shell;
 }
 
+/** A new conversation, with an agent where one is named. */
+function openNew(agent) {
+  threads.openNew();
+  if (!agent) return;
+  keepSettings({ agent_id: agent });
+  choose({ agent });
+}
+
+/** The conversation is asked as was chosen; what could not be kept is not shown either. */
+async function changed() {
+  const thread = threads.current;
+  if (!thread.id) history.replaceState(null, "", choice.agent ? `/?agent=${encodeURIComponent(choice.agent)}` : "/");
+  try {
+    await keepSettings(asked(choice));
+  } catch (problem) {
+    if (thread === threads.current) choose(choiceOf(thread));
+    emit("problem", problem);
+  }
+}
+
 /** What a conversation was last asked with, else what the person prefers. */
 function choiceOf(thread) {
   const preferences = profile?.preferences ?? profile ?? {};
   const settings = thread.conversation.settings ?? {};
-  return { model: settings.model || preferences.default_model || "auto", goal: settings.goal || preferences.goal || preferences.optimization_goal || "balanced" };
+  return { model: settings.model || preferences.default_model || "auto", goal: settings.goal || preferences.goal || preferences.optimization_goal || "balanced", agent: settings.agent_id ?? null };
 }
 
 async function enter() {

@@ -1,13 +1,17 @@
-// Choosing the model: `auto` with a goal, or one by name.
+// Choosing who answers: `auto` with a goal, a model by name, or an agent.
 
 import { emit, on } from "./bus.js";
 import { GOALS, grouped, model, modelName, providerName } from "./catalogue.js";
-import { fill, h, icon } from "./dom.js";
+import { debounce, fill, h, icon } from "./dom.js";
 import { count, usd } from "./format.js";
 import { dialog } from "./overlay.js";
+import { findPartners, partner } from "./partners.js";
 import { simulatedBadge } from "./badges.js";
 
-export const choice = { model: "auto", goal: "balanced" };
+// Without a search so many agents stand above the models.
+const FEW = 5;
+
+export const choice = { model: "auto", goal: "balanced", agent: null };
 
 export function choose(next) {
   Object.assign(choice, next);
@@ -17,77 +21,136 @@ export function choose(next) {
 /** The button that shows the choice and opens the list. */
 export function pickerButton(changed) {
   const label = h("span", {});
-  const el = h("button", { type: "button", class: "picker", "aria-haspopup": "dialog", onclick: () => openPicker(changed) }, label, icon("chevron", 14));
-  const show = () => {
-    const name = choice.model === "auto" ? `Auto · ${GOALS[choice.goal]?.[0] ?? "Balanced"}` : modelName(choice.model);
-    label.textContent = name;
-    el.setAttribute("aria-label", `Model: ${name}`);
+  const robot = icon("robot", 15);
+  const pick = (next) => {
+    choose(next);
+    changed(next);
   };
-  on("choice", show);
-  on("models", show);
+  const el = h("button", { type: "button", class: "picker", "aria-haspopup": "dialog", onclick: () => openPicker({ chosen: choice, agents: true, pick }) }, robot, label, icon("chevron", 14));
+  const show = () => {
+    const name = choice.agent ? partnerName(choice.agent) : choice.model === "auto" ? `Auto · ${GOALS[choice.goal]?.[0] ?? "Balanced"}` : modelName(choice.model);
+    label.textContent = name;
+    robot.toggleAttribute("hidden", !choice.agent);
+    el.setAttribute("aria-label", `${choice.agent ? "Agent" : "Model"}: ${name}`);
+  };
+  for (const name of ["choice", "models", "partners"]) on(name, show);
   show();
   return el;
 }
 
-function openPicker(changed) {
-  const box = dialog("Choose a model");
-  const pick = (next) => {
-    choose(next);
-    changed(next);
-    box.close();
+const partnerName = (id) => {
+  const agent = partner(id);
+  return agent?.name ?? (agent === null ? "Agent not available" : "Agent");
+};
+
+/** Resolves with `{model, goal}`, or undefined; `chosen.goal` may be empty, which leaves the goal to whoever asks. */
+export function chooseModel(chosen) {
+  return openPicker({ chosen, anyGoal: true, pick: () => {} });
+}
+
+function openPicker({ chosen, agents = false, anyGoal = false, pick }) {
+  const box = dialog(agents ? "Choose a model or an agent" : "Choose a model");
+  const done = (next) => {
+    pick(next);
+    box.close(next);
   };
-  const search = h("input", { type: "search", class: "field", placeholder: "Search models", "aria-label": "Search models" });
+  const label = agents ? "Search models and agents" : "Search models";
+  const search = h("input", { type: "search", class: "field", placeholder: label, "aria-label": label });
+  const partners = h("div", { class: "model-list" });
   const list = h("div", { class: "model-list" });
-  const draw = () => fill(list, grouped(search.value).map(([provider, models]) => group(provider, models, pick)));
+  const results = h("div", { class: "model-list" }, partners, list);
+  const draw = () => fill(list, grouped(search.value).map(([provider, models]) => group(provider, models, chosen, done)));
   search.addEventListener("input", draw);
   search.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== "ArrowDown") return;
     // Else the key would also press the button that gets the focus back.
     event.preventDefault();
-    const first = list.querySelector("button");
+    const first = results.querySelector("button");
     if (event.key === "Enter") first?.click();
     else first?.focus();
   });
-  list.addEventListener("keydown", (event) => {
+  results.addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step) return;
     event.preventDefault();
-    const buttons = [...list.querySelectorAll("button")];
+    const buttons = [...results.querySelectorAll("button")];
     (buttons[buttons.indexOf(document.activeElement) + step] ?? search).focus();
   });
   box.el.classList.add("model-dialog");
   box.closed.then(on("models", draw));
-  fill(box.body, autoGroup(pick), search, list);
+  fill(box.body, autoGroup(chosen, anyGoal, done), search, results);
   draw();
-  const chosen = box.el.querySelector("[aria-pressed=true]");
-  (chosen ?? search).focus();
+  if (agents) agentGroup(partners, search, chosen, done);
+  const pressed = box.el.querySelector("[aria-pressed=true]");
+  (pressed ?? search).focus();
+  return box.closed;
 }
 
-function autoGroup(pick) {
+const ANY = ["As the person prefers", "Whoever asks decides by their own setting"];
+
+function autoGroup(chosen, anyGoal, pick) {
+  const goals = [...Object.entries(GOALS), ...(anyGoal ? [["", ANY]] : [])];
+  const pressed = (goal) => String(!chosen.agent && chosen.model === "auto" && chosen.goal === goal);
+  const button = ([goal, [name, text]]) =>
+    h("button", { type: "button", class: `goal ${goal ? "" : "any"}`, "aria-pressed": pressed(goal), onclick: () => pick({ model: "auto", goal, agent: null }) }, h("strong", {}, name), h("span", {}, text));
   return h(
     "section",
     { class: "auto-group" },
     h("h3", {}, icon("route", 16), "Automatic", h("small", {}, "picks a model for each question")),
-    h(
-      "div",
-      { class: "goals" },
-      Object.entries(GOALS).map(([goal, [name, text]]) =>
-        h("button", { type: "button", class: "goal", "aria-pressed": String(choice.model === "auto" && choice.goal === goal), onclick: () => pick({ model: "auto", goal }) }, h("strong", {}, name), h("span", {}, text)),
-      ),
-    ),
+    h("div", { class: "goals" }, goals.map(button)),
   );
 }
 
-function group(provider, models, pick) {
-  return h("section", {}, h("h3", {}, providerName(provider)), models.map((one) => row(one, pick)));
+/** The agents that the search finds, in the person's own list or, where that is long, at the server. */
+function agentGroup(el, search, chosen, pick) {
+  let found = [];
+  let whole = true;
+  let last = 0;
+  async function load(text) {
+    const mine = (last += 1);
+    try {
+      const answer = await findPartners(text);
+      if (mine !== last) return;
+      found = answer.agents;
+      if (!text) whole = answer.all;
+      draw();
+    } catch (problem) {
+      emit("problem", problem);
+    }
+  }
+  const again = debounce(() => load(search.value.trim()), 250);
+  function draw() {
+    const wanted = search.value.trim().toLowerCase();
+    const fitting = wanted ? found.filter((one) => `${one.name} ${one.slug} ${one.description}`.toLowerCase().includes(wanted)) : found;
+    const shown = wanted ? fitting : [...fitting.filter((one) => one.id === chosen.agent), ...fitting.filter((one) => one.id !== chosen.agent)].slice(0, FEW);
+    const more = fitting.length - shown.length;
+    fill(el, shown.length > 0 && h("section", { "aria-label": "Agents" }, h("h3", {}, icon("robot", 16), "Agents", more > 0 && h("small", {}, `search to find ${more} more`)), shown.map((one) => agentRow(one, chosen, pick))));
+  }
+  search.addEventListener("input", () => (whole ? draw() : again()));
+  load("");
 }
 
-function row(one, pick) {
-  const replaced = one.replacedBy && model(one.replacedBy) ? `; use ${modelName(one.replacedBy)}` : "";
-  const facts = [one.context && `${count(one.context)} context`, ...one.capabilities.filter((name) => name !== "temperature" && name !== "json")].filter(Boolean);
+function agentRow(one, chosen, pick) {
   return h(
     "button",
-    { type: "button", class: "model-row", title: one.description || null, "aria-pressed": String(choice.model === one.id), onclick: () => pick({ model: one.id }) },
+    { type: "button", class: "model-row", "aria-pressed": String(chosen.agent === one.id), onclick: () => pick({ agent: one.id }) },
+    h("span", { class: "model-what" }, h("strong", {}, one.name), one.description && h("small", { class: "one-line" }, one.description)),
+    h("span", { class: "model-price" }, one.mine ? "yours" : `by ${one.owner || "somebody else"}`),
+    chosen.agent === one.id && icon("check", 16),
+  );
+}
+
+function group(provider, models, chosen, pick) {
+  return h("section", {}, h("h3", {}, providerName(provider)), models.map((one) => row(one, chosen, pick)));
+}
+
+function row(one, chosen, pick) {
+  const replaced = one.replacedBy && model(one.replacedBy) ? `; use ${modelName(one.replacedBy)}` : "";
+  const facts = [one.context && `${count(one.context)} context`, ...one.capabilities.filter((name) => name !== "temperature" && name !== "json")].filter(Boolean);
+  const pressed = !chosen.agent && chosen.model === one.id;
+  return h(
+    "button",
+    { type: "button", class: "model-row", title: one.description || null, "aria-pressed": String(pressed), onclick: () => pick({ model: one.id, agent: null }) },
     h(
       "span",
       { class: "model-what" },
@@ -95,6 +158,6 @@ function row(one, pick) {
       h("small", {}, facts.join(" · ")),
     ),
     h("span", { class: "model-price", title: "USD per million tokens, input and output" }, one.input === null ? "price unknown" : `${usd(one.input)} / ${usd(one.output)}`),
-    choice.model === one.id && icon("check", 16),
+    pressed && icon("check", 16),
   );
 }

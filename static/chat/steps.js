@@ -28,6 +28,7 @@ function question(call) {
     buttons.forEach((one) => (one.disabled = true));
     try {
       await post(`agents/runs/${call.run_id}/${word}`, { call_id: call.call_id });
+      emit("decided", call.run_id);
     } catch (problem) {
       buttons.forEach((one) => (one.disabled = false));
       emit("problem", problem);

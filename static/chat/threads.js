@@ -72,7 +72,7 @@ export async function ask(content, options, instead = null) {
   const kept = instead ? thread.messages.slice(0, thread.messages.indexOf(instead)) : thread.messages;
   const parent = kept.findLast((one) => !one.local);
   const question = localMessage({ role: "user", content, siblings: instead ? [...branch(instead), "new"] : [] });
-  const answer = localMessage({ role: "assistant", content: "", status: "pending" });
+  const answer = localMessage({ role: "assistant", content: "", status: "pending", agent_id: options.agent_id });
   const before = thread.messages;
   thread.messages = [...kept, question, answer];
   emit("thread", thread);
@@ -123,7 +123,7 @@ export async function regenerate(message, options = {}) {
   const thread = current;
   const before = thread.messages;
   const at = before.indexOf(message);
-  const answer = localMessage({ role: "assistant", content: "", status: "pending", siblings: [...branch(message), "new"], conversation_id: thread.id });
+  const answer = localMessage({ role: "assistant", content: "", status: "pending", siblings: [...branch(message), "new"], conversation_id: thread.id, agent_id: message.agent_id, agent: message.agent });
   thread.messages = [...before.slice(0, at), answer];
   emit("thread", thread);
   try {

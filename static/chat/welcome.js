@@ -1,7 +1,9 @@
 // What stands in an empty conversation.
 
-import { emit } from "./bus.js";
-import { h, icon } from "./dom.js";
+import { emit, on } from "./bus.js";
+import { fill, h, icon } from "./dom.js";
+import { partner } from "./partners.js";
+import { choice } from "./picker.js";
 
 const IDEAS = [
   ["Compare", "Compare PostgreSQL and SQLite for a small web shop in a table."],
@@ -10,13 +12,22 @@ const IDEAS = [
   ["Plan", "Plan a two-day team workshop on incident response."],
 ];
 
+let shown = h("div", { class: "welcome" });
+for (const name of ["choice", "partners"]) on(name, () => shown.isConnected && draw());
+
 export function welcome() {
-  return h(
-    "div",
-    { class: "welcome" },
-    h("span", { class: "mark" }, icon("spark", 26)),
-    h("h2", {}, "What would you like to know?"),
-    h("p", {}, "Each question goes to the model that suits it; every answer shows what it cost and why that model was chosen."),
-    h("div", { class: "ideas" }, IDEAS.map(([kind, text]) => h("button", { type: "button", class: "idea", onclick: () => emit("suggest", text) }, h("strong", {}, kind), h("span", {}, text)))),
-  );
+  shown = h("div", { class: "welcome" });
+  draw();
+  return shown;
 }
+
+function draw() {
+  const agent = choice.agent && partner(choice.agent);
+  fill(shown, agent ? meet(agent) : [h("span", { class: "mark" }, icon("spark", 26)), h("h2", {}, "What would you like to know?"), h("p", {}, PROMISE), ideas()]);
+}
+
+const PROMISE = "Each question goes to the model that suits it; every answer shows what it cost and why that model was chosen.";
+
+const meet = (agent) => [h("span", { class: "mark" }, icon("robot", 26)), h("h2", {}, agent.name), h("p", {}, agent.description || "This agent answers in this conversation."), !agent.mine && h("small", {}, `Shared by ${agent.owner || "somebody else"}`)];
+
+const ideas = () => h("div", { class: "ideas" }, IDEAS.map(([kind, text]) => h("button", { type: "button", class: "idea", onclick: () => emit("suggest", text) }, h("strong", {}, kind), h("span", {}, text))));
