@@ -6,6 +6,7 @@ DATABASE_URL / REDIS_URL choose others. xdist workers share the servers, each wi
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import pytest
 
 from aiagents import embedded
 
+# What the suite imports and collects stays; looking through it again and again is a tenth of its time.
+gc.set_threshold(50_000, 20, 50)
 DATA_DIR = Path(os.environ.get("TEST_DATA_DIR") or Path(__file__).resolve().parents[1] / ".data" / "test")
 os.environ["DATA_DIR"] = str(DATA_DIR)
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")

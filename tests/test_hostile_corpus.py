@@ -77,7 +77,10 @@ async def test_bodies(endpoint: Endpoint, ann: Attackers):
 
 @pytest.mark.parametrize("endpoint", WRITES, ids=str)
 async def test_values_in_every_field(endpoint: Endpoint, ann: Attackers):
-    for what, body in hostile.objects(_fields(endpoint)).items():
+    bodies = list(hostile.objects(_fields(endpoint)).items())
+    if {Endpoint(endpoint.template, "PUT"), Endpoint(endpoint.template, "PATCH")} <= set(ENDPOINTS):  # one serializer: they share the work
+        bodies = bodies[endpoint.method == "PUT" :: 2]
+    for what, body in bodies:
         await send(endpoint, what, endpoint.path(), body, {"content-type": "application/json"}, ann.token(endpoint))
 
 
