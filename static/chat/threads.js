@@ -30,10 +30,14 @@ export async function open(id) {
 }
 
 export async function refresh(thread) {
+  const before = thread.messages;
   try {
     const [conversation, messages] = await Promise.all([fetchOne(thread.id), messagesOf(thread.id)]);
     thread.conversation = conversation;
+    // What was asked meanwhile the server could not tell yet.
+    const asked = thread.messages.filter((one) => !before.includes(one) && !messages.some((known) => known.id === one.id));
     merge(thread, messages);
+    thread.messages.push(...asked);
     thread.problem = null;
     remember(conversation);
   } catch (problem) {

@@ -1,0 +1,42 @@
+// A list of the API that is shown page by page.
+
+import { get } from "../chat/api.js";
+import { emit } from "../chat/bus.js";
+import { fill, h } from "../chat/dom.js";
+import { section } from "../usage/section.js";
+
+/** `load(path, query)` shows the first page with `draw(items)`; "Show more" adds the next ones to it. */
+export function pagedList(draw) {
+  const body = h("div", {});
+  const more = h("button", { type: "button", class: "button", hidden: true, onclick: follow }, "Show more");
+  const el = h("div", {}, body, h("div", { class: "more" }, more));
+  let items = [];
+  let next = null;
+  const first = section(body, (page) => {
+    items = page.results;
+    show(page);
+  });
+
+  function show(page) {
+    next = page.next;
+    more.hidden = !next;
+    fill(body, draw(items));
+  }
+
+  async function follow() {
+    more.disabled = true;
+    const wanted = next;
+    try {
+      const page = await get(wanted);
+      if (wanted !== next) return;
+      items = [...items, ...page.results];
+      show(page);
+    } catch (problem) {
+      emit("problem", problem);
+    } finally {
+      more.disabled = false;
+    }
+  }
+
+  return { el, load: (path, query) => first(() => get(path, query)), items: () => items, redraw: () => fill(body, draw(items)) };
+}

@@ -1,0 +1,88 @@
+// One run: while it goes on from its stream or by looking again, afterwards as it is stored.
+
+import { get, post } from "../chat/api.js";
+import { emit, on } from "../chat/bus.js";
+import { fill, h } from "../chat/dom.js";
+import { section } from "../usage/section.js";
+import { liveRun } from "./live.js";
+import { runPanels } from "./run_panels.js";
+import { isOpen } from "./words.js";
+
+// How often a run that this page does not stream is looked at.
+const PAUSE = { running: 1200, waiting_approval: 4000 };
+
+export function runView({ title }) {
+  const el = h("div", { class: "stack run-page" });
+  const state = h("div", { class: "stack" });
+  let id = null;
+  let view = null;
+  let timer = 0;
+  const load = section(state, (run) => draw(run));
+  const stops = [];
+
+  function draw(run) {
+    title(run.agent ? `Run of ${run.agent}` : "Run");
+    view ??= runPanels();
+    if (state.firstChild !== view.el) fill(state, view.el);
+    view.show(run, cancel);
+    clearTimeout(timer);
+    if (isOpen(run)) timer = setTimeout(look, PAUSE[run.status]);
+  }
+
+  async function look() {
+    const mine = id;
+    try {
+      const run = await get(`agents/runs/${mine}`);
+      if (mine === id && !liveRun(mine)) draw(run);
+    } catch (problem) {
+      if (mine !== id) return;
+      // Its news can wait; a run that is gone has none.
+      if (problem.status === 404) load(() => Promise.reject(problem));
+      else timer = setTimeout(look, PAUSE.waiting_approval);
+    }
+  }
+
+  async function cancel(button) {
+    button.disabled = true;
+    try {
+      const run = await post(`agents/runs/${id}/cancel`);
+      if (!liveRun(run.id)) draw(run);
+    } catch (problem) {
+      button.disabled = false;
+      emit("problem", problem);
+    }
+  }
+
+  function follow(record) {
+    if (record.id !== id) return;
+    if (record.run) draw(record.run);
+    else if (record.done) look();
+    else {
+      view ??= runPanels();
+      if (state.firstChild !== view.el) fill(state, view.el);
+      view.stream(record, cancel);
+    }
+  }
+
+  return {
+    el,
+    show([agentId, runId]) {
+      fill(el, h("nav", { class: "crumbs", "aria-label": "Where you are" }, h("a", { href: "/agents" }, "Agents"), " / ", agentId && [h("a", { href: `/agents/${agentId}/runs` }, "Runs"), " / "], "Run"), state);
+      if (id === runId && view) return;
+      clearTimeout(timer);
+      [id, view] = [runId, null];
+      fill(state);
+      title("Run");
+      if (!stops.length) stops.push(on("run", follow), on("decided", (decided) => decided === id && look()));
+      const record = liveRun(runId);
+      if (record) follow(record);
+      else return load(() => get(`agents/runs/${runId}`));
+    },
+    leave() {
+      clearTimeout(timer);
+      liveRun(id)?.stop();
+      stops.splice(0).forEach((stop) => stop());
+      [id, view] = [null, null];
+    },
+  };
+}
