@@ -123,7 +123,7 @@ export function agentView({ go, title }) {
       fill(body);
     }
     return load(async () => {
-      const [agent, tools, budget] = await Promise.all([get(`agents/${id}`), get("agents/tools"), limitOf(id)]);
+      const [agent, tools, budget] = await Promise.all([find(id), get("agents/tools"), limitOf(id)]);
       return { agent, tools: tools.results, budget };
     });
   }
@@ -136,6 +136,15 @@ export function agentView({ go, title }) {
       runs = null;
     },
   };
+}
+
+async function find(id) {
+  try {
+    return await get(`agents/${id}`);
+  } catch (problem) {
+    if (problem.status === 404) problem.message = "This agent was deleted, or it is no longer shared with you.";
+    throw problem;
+  }
 }
 
 /** The agent's monthly limit; undefined where it cannot be told, so that nobody changes it unseen. */

@@ -5,7 +5,7 @@ import { debounce, fill, h, icon } from "../chat/dom.js";
 import { pagedList } from "./pages.js";
 import { badges, modelLabel, placeOf } from "./words.js";
 
-const OWNERS = { "": "All", true: "Mine", false: "Shared with me" };
+const OWNERS = { "": "All", true: "Mine", false: "Shared" };
 
 export function listView({ go, title }) {
   const search = h("input", { type: "search", class: "field", placeholder: "Search agents", "aria-label": "Search agents" });

@@ -7,13 +7,13 @@ import { events } from "./events.js";
 
 const runs = new Map(); // run id -> record
 
-/** The record of a run that is listened to: {id, model, text, reasoning, steps, fallbacks}; `run` and `error` at its end. */
+/** The record of a run that is listened to: {id, model, input, text, steps}; `run` and `error` at its end. */
 export const liveRun = (id) => runs.get(id);
 
 /** Starts a run; resolves with its record once the server has it, and tells `run` at each change. */
 export function begin(agentId, body) {
   const leave = new AbortController();
-  const record = { id: null, agentId, input: body.input, model: "", text: "", reasoning: "", steps: [], run: null, error: null, done: false, stop: () => leave.abort() };
+  const record = { id: null, agentId, input: body.input, model: "", text: "", steps: [], run: null, error: null, done: false, stop: () => leave.abort() };
   return new Promise((resolve, reject) => {
     listen().then(end, end);
 
@@ -40,7 +40,6 @@ export function begin(agentId, body) {
 
 function take(record, type, data) {
   if (type === "message.start") Object.assign(record, { id: data.run_id, model: data.model });
-  else if (type === "reasoning.delta") record.reasoning += data.text;
   else if (type === "tool.call" || type === "tool.result") record.steps.push({ type, ...data });
   else if (type === "content.delta") {
     // What a model says after its tools have answered is the answer; what it said before stands in its step.

@@ -12,16 +12,20 @@ import { isOpen } from "./words.js";
 const PAUSE = { running: 1200, waiting_approval: 4000 };
 
 export function runView({ title }) {
-  const el = h("div", { class: "stack run-page" });
+  const crumbs = h("nav", { class: "crumbs", "aria-label": "Where you are" });
   const state = h("div", { class: "stack" });
+  const el = h("div", { class: "stack run-page" }, crumbs, state);
   let id = null;
   let view = null;
   let timer = 0;
   const load = section(state, (run) => draw(run));
   const stops = [];
 
+  const trail = (agentId, name) => fill(crumbs, h("a", { href: "/agents" }, "Agents"), " / ", agentId && [h("a", { href: `/agents/${agentId}/runs` }, name), " / "], "Run");
+
   function draw(run) {
     title(run.agent ? `Run of ${run.agent}` : "Run");
+    trail(run.agent_id, run.agent);
     view ??= runPanels();
     if (state.firstChild !== view.el) fill(state, view.el);
     view.show(run, cancel);
@@ -67,8 +71,8 @@ export function runView({ title }) {
   return {
     el,
     show([agentId, runId]) {
-      fill(el, h("nav", { class: "crumbs", "aria-label": "Where you are" }, h("a", { href: "/agents" }, "Agents"), " / ", agentId && [h("a", { href: `/agents/${agentId}/runs` }, "Runs"), " / "], "Run"), state);
       if (id === runId && view) return;
+      trail(agentId, "Runs");
       clearTimeout(timer);
       [id, view] = [runId, null];
       fill(state);

@@ -1,6 +1,7 @@
 // Running an agent, and the runs that there were.
 
 import { get } from "../chat/api.js";
+import { on } from "../chat/bus.js";
 import { fill, h, icon } from "../chat/dom.js";
 import { duration, moment, usd } from "../chat/format.js";
 import { fieldSet } from "./fields.js";
@@ -10,6 +11,7 @@ import { STATUS, isOpen, placeOf, statusBadge } from "./words.js";
 
 const LOOK_EVERY = 5000;
 const drafts = new Map(); // agent id -> what was typed
+on("signed-out", () => drafts.clear());
 
 export function runsView(agent, go) {
   const box = runBox(agent, go);
@@ -72,7 +74,7 @@ function runBox(agent, go) {
 
   /** The input of an earlier run, to be run again. */
   async function start(runId) {
-    input.focus({ preventScroll: true });
+    if (matchMedia("(hover: hover)").matches) input.focus({ preventScroll: true });
     if (!runId || input.value) return;
     const run = await get(`agents/runs/${runId}`).catch(() => null);
     if (run && !input.value) input.value = run.input;
@@ -89,14 +91,14 @@ function runBox(agent, go) {
 }
 
 function table(runs, agent) {
-  const head = ["Started", "Input", "Status", "Where", "Steps", "Cost", "Time"].map((name, at) => h("th", { scope: "col", class: at > 3 ? "number" : "" }, name));
+  const head = ["Started", "Status", "Input", "Where", "Steps", "Cost", "Time"].map((name, at) => h("th", { scope: "col", class: at > 3 ? "number" : "" }, name));
   const rows = runs.map((run) =>
     h(
       "tr",
       {},
       h("td", { class: "when" }, h("a", { href: `/agents/${agent.id}/runs/${run.id}` }, moment(run.created_at))),
-      h("td", { class: "said" }, h("span", {}, run.input)),
       h("td", {}, statusBadge(run.status)),
+      h("td", { class: "said" }, h("span", {}, run.input)),
       h("td", {}, placeOf(run)),
       h("td", { class: "number" }, run.steps_done),
       h("td", { class: "number", title: `Exactly $${run.cost_usd}` }, usd(run.cost_usd)),

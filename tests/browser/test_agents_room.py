@@ -165,7 +165,7 @@ def test_what_is_wrong_stands_at_its_field_and_nothing_typed_is_lost(visit: Open
     page.get_by_label("System prompt").wait_for()
     assert page.get_by_label("System prompt").input_value() == "Words that took a while."
     page.goto(f"{one.url}/agents/01900000-0000-7000-8000-000000000000")
-    page.get_by_text("Not found").wait_for()
+    page.get_by_text("This agent was deleted, or it is no longer shared with you.").wait_for()
     one.check()
 
 
