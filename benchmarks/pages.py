@@ -69,13 +69,19 @@ def _pages(browser: _Visitor) -> Iterator[str]:
 
 
 def _choices(path: str, text: str) -> Iterator[str]:
-    """One address for each name that the page's own links set, the last choice of each; of a dashboard every choice."""
+    """A list: one address for each name that the page's own links set, the last choice of each. A dashboard: a year, by each choice."""
+    yield from (f"{path}?range=365d{more}" for more in ["", *_selects(text)] if 'name="range"' in text)
     chosen: dict[Any, str] = {}
     for link in re.findall(r'href="\?([^"]+)"', text):
         values = parse_qsl(html.unescape(link))
-        if values and values[0][0] not in {"o", "_facets", "csv", "format"}:
-            chosen[tuple(values) if "analytics" in path else values[-1][0]] = html.unescape(link)
+        if values and values[0][0] not in {"o", "_facets"}:
+            chosen[values[-1][0]] = html.unescape(link)
     yield from (f"{path}?{query}" for query in chosen.values() if "csv" not in query)
+
+
+def _selects(text: str) -> Iterator[str]:
+    for name, options in re.findall(r'<select name="(\w+)">(.*?)</select>', text, re.DOTALL):
+        yield from (f"&{name}={value}" for value in re.findall(r'<option value="([^"]*)"', options))
 
 
 def _api() -> Iterator[str]:
