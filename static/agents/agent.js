@@ -5,7 +5,7 @@ import { emit } from "../chat/bus.js";
 import { fill, h, icon, iconButton } from "../chat/dom.js";
 import { say } from "../chat/notices.js";
 import { confirm, menu } from "../chat/overlay.js";
-import { section } from "../usage/section.js";
+import { section } from "../chat/section.js";
 import { definitionList } from "./definition.js";
 import { agentForm } from "./form.js";
 import { runsView } from "./runs.js";

@@ -2,7 +2,7 @@
 
 import { get } from "../chat/api.js";
 import { fill, h } from "../chat/dom.js";
-import { section } from "../usage/section.js";
+import { section } from "../chat/section.js";
 import { agentForm } from "./form.js";
 
 const EMPTY = { name: "", description: "", system_prompt: "", model: "auto", goal: "", parameters: {}, tools: [], max_steps: 10, max_cost_usd: null, max_seconds: 300, visibility: "private" };

@@ -3,7 +3,7 @@
 import { get } from "../chat/api.js";
 import { emit } from "../chat/bus.js";
 import { fill, h } from "../chat/dom.js";
-import { section } from "../usage/section.js";
+import { section } from "../chat/section.js";
 
 /** `load(path, query)` shows the first page with `draw(items)`; "Show more" adds the next ones to it. */
 export function pagedList(draw) {

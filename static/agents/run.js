@@ -3,7 +3,7 @@
 import { get, post } from "../chat/api.js";
 import { emit, on } from "../chat/bus.js";
 import { fill, h } from "../chat/dom.js";
-import { section } from "../usage/section.js";
+import { section } from "../chat/section.js";
 import { liveRun } from "./live.js";
 import { runPanels } from "./run_panels.js";
 import { isOpen } from "./words.js";

@@ -6,7 +6,7 @@ import { fill, h, icon } from "../chat/dom.js";
 import { settingsForm } from "./alert_settings.js";
 import { alertLine } from "./alert_words.js";
 import { askLimit, limitsTable } from "./limits.js";
-import { section } from "./section.js";
+import { section } from "../chat/section.js";
 
 export function alertsView() {
   const told = h("section", { class: "panel", "aria-label": "Alerts" });

@@ -9,7 +9,7 @@ import { PURPOSES, STATUSES, addressOf, choiceOf, filtersOf, rangeOf } from "./a
 import { showCall, statusBadge } from "./call.js";
 import { periodBar } from "./controls.js";
 import { saveCsv } from "./download.js";
-import { section } from "./section.js";
+import { section } from "../chat/section.js";
 import { subjectOf } from "./series.js";
 
 const HERE = "/usage/calls";

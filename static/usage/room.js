@@ -8,7 +8,7 @@ import { alertsView } from "./alerts.js";
 import { callsView } from "./calls.js";
 import { segments } from "./controls.js";
 import { forecastPanel, monthCards } from "./month.js";
-import { section } from "./section.js";
+import { section } from "../chat/section.js";
 import { spendPanel } from "./spend.js";
 
 const TABS = { "": "Overview", calls: "Calls", alerts: "Alerts and limits" };

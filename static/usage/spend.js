@@ -9,7 +9,7 @@ import { barChart } from "./chart.js";
 import { periodBar, segments } from "./controls.js";
 import { saveCsv } from "./download.js";
 import { sumUsd } from "./exact.js";
-import { section } from "./section.js";
+import { section } from "../chat/section.js";
 import { COLOURS, seriesOf, subjectOf } from "./series.js";
 import { sortableTable } from "./table.js";
 

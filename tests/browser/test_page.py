@@ -58,7 +58,7 @@ def test_requests_whose_token_ended_share_one_renewal(visit: Open) -> None:
             status=401, content_type="application/json", body=json.dumps({"error": {"type": "not_authenticated", "message": "Ended."}})
         )
 
-    one.page.route(re.compile("/api/v1/(billing|chat|auth/profile|auth/ws-ticket)"), refuse_once)
+    one.page.route(re.compile("/api/v1/(billing/models|chat|auth/profile|auth/ws-ticket)"), refuse_once)
     one.page.on("request", lambda request: renewals.append(request.url) if request.url.endswith("/auth/refresh") else None)
     one.page.reload()
     one.page.wait_for_selector(".welcome")

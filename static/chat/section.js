@@ -1,7 +1,7 @@
 // A part of the page that is fetched on its own: it waits, fails and is tried again on its own.
 
-import { fill, h } from "../chat/dom.js";
-import { words } from "../chat/problems.js";
+import { fill, h } from "./dom.js";
+import { words } from "./problems.js";
 
 /** `load(work)` shows what `work()` fetches with `draw(found)`. What stood there stays until then; of two loads only the last counts. */
 export function section(el, draw) {
