@@ -25,8 +25,11 @@ def _answers(description: str, *, streamed: bool = False) -> JSON:
         "401": "No valid key",
         "403": "The key may not do this",
         "404": "No such model",
+        "409": "The Idempotency-Key was used for another request, or its first request still runs",
+        "413": "The body is too large",
         "429": "Too many requests",
         "503": "No model could answer",
+        "default": "Any other error",
     }
     vendor = {
         "schema": {"type": "object", "properties": {"error": {"type": "object", "additionalProperties": True}}, "required": ["error"]}
