@@ -68,12 +68,12 @@ async def providers() -> health.Finding:
 
 def running_turns() -> int:
     """Turns that are being written in this process."""
-    return sum(len(one.running()) for one in list(registry._registries.values()))
+    return registry.running_everywhere()
 
 
 def tokens_in_flight() -> int:
     """Output tokens, by our own count, of the vendor calls that run in this process."""
-    return sum(call.output_tokens for loop in list(inflight._loops.values()) for call in list(loop.calls.values()))
+    return inflight.tokens_so_far()
 
 
 def open_holds() -> dict[str, Any]:

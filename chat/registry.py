@@ -202,3 +202,8 @@ def here() -> Registry:
     if loop not in _registries:
         _registries[loop] = Registry()
     return _registries[loop]
+
+
+def running_everywhere() -> int:
+    """How many turns are being written in this process, on all of its loops."""
+    return sum(len(one.running()) for one in list(_registries.values()))
