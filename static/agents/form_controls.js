@@ -2,7 +2,7 @@
 
 import { h, icon } from "../chat/dom.js";
 import { chooseModel } from "../chat/picker.js";
-import { fieldSet, numberIn } from "./fields.js";
+import { fieldSet, numberIn } from "../chat/fields.js";
 import { toolPicker } from "./form_tools.js";
 import { modelLabel, plainAmount } from "./words.js";
 

@@ -4,7 +4,7 @@ import { get } from "../chat/api.js";
 import { on } from "../chat/bus.js";
 import { fill, h, icon } from "../chat/dom.js";
 import { duration, moment, usd } from "../chat/format.js";
-import { fieldSet } from "./fields.js";
+import { fieldSet } from "../chat/fields.js";
 import { begin } from "./live.js";
 import { pagedList } from "./pages.js";
 import { STATUS, isOpen, placeOf, statusBadge } from "./words.js";

@@ -105,6 +105,13 @@ async function rotate(stale) {
   }
 }
 
+/** A new access token for the same session, as a changed password gives. */
+export function takeAccess(token) {
+  if (!token) return;
+  keep({ access: token, refresh: stored() });
+  emit("access-replaced");
+}
+
 export async function logIn(email, password) {
   begin(await post("login", { email, password }));
 }

@@ -134,3 +134,8 @@ export function disconnect() {
 window.addEventListener("online", () => state === "waiting" && connect());
 document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && state === "waiting" && connect());
 on("signed-out", disconnect);
+// The open socket speaks with rights that ended.
+on("access-replaced", () => {
+  failures = 0;
+  if (socket) lost(4401);
+});

@@ -4,12 +4,20 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 
 export const isDark = () => (document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
 
-export function toggle() {
-  const next = isDark() ? "light" : "dark";
-  document.documentElement.dataset.theme = next;
+export const THEMES = { system: "As the system", light: "Light", dark: "Dark" };
+
+export const chosen = () => document.documentElement.dataset.theme ?? "system";
+
+/** One of THEMES, kept for this browser. */
+export function setTheme(theme) {
+  if (theme === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
   try {
-    localStorage.setItem("aiagents.theme", next);
+    if (theme === "system") localStorage.removeItem("aiagents.theme");
+    else localStorage.setItem("aiagents.theme", theme);
   } catch {
     // A browser without storage keeps it until the page is closed.
   }
 }
+
+export const toggle = () => setTheme(isDark() ? "light" : "dark");

@@ -1,7 +1,7 @@
 // Labelled fields of a form with a place for what is wrong with each.
 
-import { fill, h } from "../chat/dom.js";
-import { fieldErrors, words } from "../chat/problems.js";
+import { fill, h } from "./dom.js";
+import { fieldErrors, words } from "./problems.js";
 
 let count = 0;
 
@@ -11,7 +11,7 @@ export function fieldSet() {
   const general = h("p", { class: "form-error", role: "alert" });
 
   function add(name, label, control, hint = "") {
-    const id = `agent-field-${(count += 1)}`;
+    const id = `field-${(count += 1)}`;
     const trouble = h("p", { class: "form-error", id: `${id}-trouble` });
     control.id = id;
     control.setAttribute("aria-describedby", trouble.id);
