@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 # Named in the page, so that the browser asks for all of them at once instead of import by import.
 _LIBRARIES = ("vendor/markdown-it/markdown-it.js", "vendor/dompurify/purify.js", "vendor/highlight/highlight.js")
 _OWN = tuple(f"chat/{path.name}" for path in sorted((settings.BASE_DIR / "static" / "chat").glob("*.js")) if path.name != "early.js")
-_SHARED = ("usage/alert_words.js", "usage/bell.js")
+_SHARED = ("usage/alert_words.js", "usage/bell.js", "tasks/waiting.js")
 MODULES = _OWN + _SHARED + _LIBRARIES
 # The rooms' modules are fetched when a room is entered; their styles are small and come at once.
 ROOMS = ("agents", "tasks", "usage", "account")

@@ -2,7 +2,7 @@
 
 import { get } from "../chat/api.js";
 import { debounce, fill, h, icon } from "../chat/dom.js";
-import { pagedList } from "./pages.js";
+import { pagedList } from "../chat/pages.js";
 import { badges, modelLabel, placeOf } from "./words.js";
 
 const OWNERS = { "": "All", true: "Mine", false: "Shared" };

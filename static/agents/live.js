@@ -3,7 +3,7 @@
 import { emit, on } from "../chat/bus.js";
 import { idempotencyKey } from "../chat/api.js";
 import { network } from "../chat/problems.js";
-import { events } from "./events.js";
+import { events } from "../chat/events.js";
 
 const runs = new Map(); // run id -> record
 

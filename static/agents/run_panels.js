@@ -7,7 +7,7 @@ import { count, duration, moment, usd } from "../chat/format.js";
 import { words } from "../chat/problems.js";
 import { stepsOf } from "../chat/steps.js";
 import { streamedMarkdown } from "../chat/streamed.js";
-import { stepList } from "./stored_steps.js";
+import { stepList } from "../chat/stored_steps.js";
 import { isOpen, placeOf, statusBadge } from "./words.js";
 
 const ENDS = {

@@ -6,7 +6,7 @@ import { fill, h, icon } from "../chat/dom.js";
 import { duration, moment, usd } from "../chat/format.js";
 import { fieldSet } from "../chat/fields.js";
 import { begin } from "./live.js";
-import { pagedList } from "./pages.js";
+import { pagedList } from "../chat/pages.js";
 import { STATUS, isOpen, placeOf, statusBadge } from "./words.js";
 
 const LOOK_EVERY = 5000;

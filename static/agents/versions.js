@@ -7,7 +7,7 @@ import { moment } from "../chat/format.js";
 import { say } from "../chat/notices.js";
 import { changesOf, promptLines } from "./changes.js";
 import { definitionList } from "./definition.js";
-import { pagedList } from "./pages.js";
+import { pagedList } from "../chat/pages.js";
 
 const DEFINITION = ["system_prompt", "model", "goal", "parameters", "tools", "max_steps", "max_cost_usd", "max_seconds"];
 

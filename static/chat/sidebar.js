@@ -9,6 +9,7 @@ import { askText, confirm, menu } from "./overlay.js";
 import { ROOMS, place } from "./rooms.js";
 import * as threads from "./threads.js";
 import { liveIn } from "./turns.js";
+import { waiting } from "../tasks/waiting.js";
 
 /** `open(id)` opens a conversation, `open(null)` a new one; `go(address)` anything; `hide()` closes the drawer. */
 export function sidebar(open, go, hide) {
@@ -65,7 +66,7 @@ function roomLinks(go) {
       event.preventDefault();
       go(`/${name}`);
     };
-    return h("a", { class: "room-link", href: `/${name}`, onclick: follow, data: { room: name } }, icon(ROOMS[name].icon, 17), h("span", {}, ROOMS[name].label));
+    return h("a", { class: "room-link", href: `/${name}`, onclick: follow, data: { room: name } }, icon(ROOMS[name].icon, 17), h("span", {}, ROOMS[name].label), name === "tasks" && waiting());
   });
   on("place", ({ room }) => links.forEach((link) => (link.dataset.room === room ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current"))));
   return h("nav", { class: "room-links", "aria-label": "Rooms" }, links);

@@ -1,9 +1,9 @@
 // A list of the API that is shown page by page.
 
-import { get } from "../chat/api.js";
-import { emit } from "../chat/bus.js";
-import { fill, h } from "../chat/dom.js";
-import { section } from "../chat/section.js";
+import { get } from "./api.js";
+import { emit } from "./bus.js";
+import { fill, h } from "./dom.js";
+import { section } from "./section.js";
 
 /** `load(path, query)` shows the first page with `draw(items)`; "Show more" adds the next ones to it. */
 export function pagedList(draw) {

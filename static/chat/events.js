@@ -1,9 +1,9 @@
-// Server-Sent Events of a POST, one by one.
+// Server-Sent Events, one by one.
 
-import { Problem, network } from "../chat/problems.js";
-import { renew, token } from "../chat/session.js";
+import { Problem, network } from "./problems.js";
+import { renew, token } from "./session.js";
 
-/** Yields `{type, data}` until the stream ends; a refusal is a `Problem`. A 401 is tried once more after one renewal. */
+/** Yields `{type, id, data}` of a POST, or of a GET where there is no body, until the stream ends; a refusal is a `Problem`. A 401 is tried once more after one renewal. */
 export async function* events(path, body, { headers = {}, signal } = {}) {
   let used = token();
   const ask = () => send(path, body, { ...headers, Authorization: `Bearer ${used}` }, signal);
@@ -32,7 +32,7 @@ export async function* events(path, body, { headers = {}, signal } = {}) {
 
 async function send(path, body, headers, signal) {
   try {
-    return await fetch(`/api/v1/${path}`, { method: "POST", headers: { "Content-Type": "application/json", Accept: "text/event-stream", ...headers }, body: JSON.stringify(body), credentials: "omit", signal });
+    return await fetch(`/api/v1/${path}`, { method: body ? "POST" : "GET", headers: { ...(body && { "Content-Type": "application/json" }), Accept: "text/event-stream", ...headers }, body: body && JSON.stringify(body), credentials: "omit", signal });
   } catch (problem) {
     if (problem.name === "AbortError") throw problem;
     throw network();
@@ -43,5 +43,5 @@ function read(block) {
   const lines = block.split(/\r?\n/);
   const value = (name) => lines.filter((line) => line.startsWith(`${name}:`)).map((line) => line.slice(name.length + 1).replace(/^ /, "")).join("\n");
   const data = value("data");
-  return data ? { type: value("event"), data: JSON.parse(data) } : null;
+  return data ? { type: value("event"), id: value("id"), data: JSON.parse(data) } : null;
 }

@@ -1,10 +1,10 @@
 // The stored steps of a run: what the model said, which tools it called, what a person decided.
 
-import { modelName } from "../chat/catalogue.js";
-import { add, h } from "../chat/dom.js";
-import { count, duration, moment, usd } from "../chat/format.js";
-import { fold } from "../chat/parts.js";
-import { stepsOf } from "../chat/steps.js";
+import { modelName } from "./catalogue.js";
+import { add, h } from "./dom.js";
+import { count, duration, moment, usd } from "./format.js";
+import { fold } from "./parts.js";
+import { stepsOf } from "./steps.js";
 
 /** The steps as a list whose items stay where they did not change: an open fold stays open. */
 export function stepList() {

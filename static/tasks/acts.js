@@ -1,0 +1,44 @@
+// What may be done with a task: run, cancel, pause, resume, delete.
+
+import { idempotencyKey, post, remove } from "../chat/api.js";
+import { emit } from "../chat/bus.js";
+import { h, icon } from "../chat/dom.js";
+import { say } from "../chat/notices.js";
+import { confirm } from "../chat/overlay.js";
+import { isOpen } from "./words.js";
+
+const DONE = { run: "It will run in a moment", cancel: "Cancelled", pause: "Paused", resume: "It runs again by its schedule" };
+
+/** The buttons of a task; `changed(task)` after each, with null once it is deleted. */
+export function taskButtons(task, changed) {
+  const act = (name) => async (event) => {
+    const button = event.currentTarget;
+    button.disabled = true;
+    try {
+      const next = await post(`tasks/${task.id}/${name}`, {}, name === "run" ? { headers: { "Idempotency-Key": idempotencyKey() } } : {});
+      say(DONE[name]);
+      changed(next);
+    } catch (problem) {
+      emit("problem", problem);
+    } finally {
+      button.disabled = false;
+    }
+  };
+  const button = (name, label, image) => h("button", { type: "button", class: "button small", "aria-label": `${label}: ${task.name}`, onclick: act(name) }, icon(image, 13), label);
+  const erase = async () => {
+    if (!(await confirm("Delete task", `“${task.name}” and its runs will be gone; an open run is cancelled. What it cost stays in the books.`, "Delete"))) return;
+    try {
+      await remove(`tasks/${task.id}`);
+      say("Deleted");
+      changed(null);
+    } catch (problem) {
+      emit("problem", problem);
+    }
+  };
+  return [
+    isOpen(task.last_run) ? button("cancel", "Cancel run", "stop") : button("run", "Run now", "play"),
+    task.paused ? button("resume", "Resume", "play") : ["interval", "cron", "at"].includes(task.schedule.type) && button("pause", "Pause", "pause"),
+    h("a", { class: "button small", href: `/tasks/${task.id}/edit`, "aria-label": `Edit ${task.name}` }, icon("pencil", 13), "Edit"),
+    h("button", { type: "button", class: "button small", "aria-label": `Delete ${task.name}`, onclick: erase }, icon("trash", 13), "Delete"),
+  ];
+}

@@ -1,0 +1,91 @@
+// One task: what it asks, when, and its runs.
+
+import { get } from "../chat/api.js";
+import { modelName } from "../chat/catalogue.js";
+import { fill, h } from "../chat/dom.js";
+import { duration, moment, usd } from "../chat/format.js";
+import { pagedList } from "../chat/pages.js";
+import { section } from "../chat/section.js";
+import { taskButtons } from "./acts.js";
+import { isOpen, scheduleWords, statusBadge } from "./words.js";
+
+const LOOK_EVERY = 3000;
+
+export function taskView({ go, title }) {
+  const crumbs = h("nav", { class: "crumbs", "aria-label": "Where you are" });
+  const about = h("div", { class: "stack" });
+  const runs = pagedList((items) => (items.length ? table(items, id) : h("p", { class: "empty" }, "It has not run yet.")));
+  const el = h("div", { class: "stack" }, crumbs, about, h("section", { class: "panel", "aria-label": "Runs" }, h("div", { class: "panel-head" }, h("h2", {}, "Runs")), runs.el));
+  const load = section(about, draw);
+  let id = null;
+  let seen = "";
+  let timer = 0;
+
+  function draw(task) {
+    title(task.name);
+    fill(crumbs, h("a", { href: "/tasks" }, "Tasks"), " / ", task.name);
+    const changed = (next) => (next ? (draw(next), loadRuns()) : go("/tasks"));
+    const shape = JSON.stringify(task.last_run);
+    if (seen && seen !== shape) loadRuns();
+    seen = shape;
+    clearTimeout(timer);
+    if (isOpen(task.last_run)) timer = setTimeout(look, LOOK_EVERY);
+    fill(about, head(task, taskButtons(task, changed)), facts(task));
+  }
+
+  const loadRuns = () => runs.load(`tasks/${id}/runs`, { page_size: 20 });
+  async function look() {
+    const mine = id;
+    const task = await get(`tasks/${mine}`).catch(() => null);
+    if (mine !== id) return;
+    if (task && !about.contains(document.activeElement)) draw(task);
+    else timer = setTimeout(look, LOOK_EVERY);
+  }
+
+  return {
+    el,
+    show([wanted]) {
+      clearTimeout(timer);
+      if (wanted !== id) fill(about);
+      [id, seen] = [wanted, ""];
+      title("Task");
+      return Promise.all([load(() => get(`tasks/${id}`)), loadRuns()]);
+    },
+    leave() {
+      clearTimeout(timer);
+      id = null;
+    },
+  };
+}
+
+const head = (task, buttons) => h("div", { class: "agent-title" }, h("div", {}, h("h2", {}, task.name, " ", statusBadge(task.status)), task.description && h("p", { class: "about" }, task.description)), h("div", { class: "chips" }, buttons));
+
+function facts(task) {
+  const answers = task.agent_id ? h("a", { href: `/agents/${task.agent_id}` }, "an agent") : task.model.startsWith("auto") ? `automatic choice${task.goal ? ` (${task.goal})` : ""}` : modelName(task.model);
+  const pairs = [
+    ["Runs", scheduleWords(task.schedule)],
+    ["Next", task.paused ? "paused" : task.next_run_at ? moment(task.next_run_at) : "–"],
+    ["Answered by", answers],
+    ["Limits", [task.max_cost_usd !== null && `${usd(task.max_cost_usd)} a run`, task.monthly_budget_usd !== null && `${usd(task.monthly_budget_usd)} a month`, `${task.max_seconds} s a try`, `${task.max_retries} retries`].filter(Boolean).join(", ")],
+    task.webhook_url && ["Webhook", task.webhook_url],
+  ].filter(Boolean);
+  return h("section", { class: "panel", "aria-label": "What it asks" }, h("pre", { class: "prompt", tabIndex: 0 }, task.input), h("dl", { class: "pairs" }, pairs.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])));
+}
+
+function table(items, id) {
+  const titles = ["Run", "Status", "Begun by", "Started", "Time", "Tries", "Cost"].map((name, at) => h("th", { scope: "col", class: at > 3 ? "number" : "" }, name));
+  const rows = items.map((run) =>
+    h(
+      "tr",
+      {},
+      h("td", {}, h("a", { href: `/tasks/${id}/runs/${run.id}` }, `Run ${run.number}`)),
+      h("td", {}, statusBadge(run.status)),
+      h("td", {}, run.trigger),
+      h("td", { class: "when" }, moment(run.started_at ?? run.scheduled_for ?? run.created_at)),
+      h("td", { class: "number" }, run.started_at && run.ended_at ? duration(Date.parse(run.ended_at) - Date.parse(run.started_at)) : "–"),
+      h("td", { class: "number" }, run.attempt),
+      h("td", { class: "number", title: `Exactly $${run.cost_usd}` }, usd(run.cost_usd)),
+    ),
+  );
+  return h("div", { class: "table-box", tabIndex: 0, role: "region", "aria-label": "Runs" }, h("table", { class: "data" }, h("thead", {}, h("tr", {}, titles)), h("tbody", {}, rows)));
+}
