@@ -46,7 +46,7 @@ export function listView({ go, title }) {
       h("header", {}, h("h2", {}, h("a", { href: `/tasks/${task.id}` }, task.name)), statusBadge(task.status)),
       h("p", { class: "about" }, task.description || task.input),
       h("p", { class: "facts" }, icon("clock", 14), scheduleWords(task.schedule), task.next_run_at && ` · next ${moment(task.next_run_at)}`),
-      task.last_run && h("p", { class: "facts" }, icon("retry", 14), h("a", { href: `/tasks/${task.id}/runs/${task.last_run.id}` }, `Run ${task.last_run.number}`), statusBadge(task.last_run.status), usd(task.last_run.cost_usd), task.last_run.ended_at && moment(task.last_run.ended_at)),
+      task.last_run && h("p", { class: "facts" }, icon("retry", 14), h("a", { href: `/tasks/${task.id}/runs/${task.last_run.id}` }, `Run ${task.last_run.number}`), statusBadge(task.last_run.status), [usd(task.last_run.cost_usd), task.last_run.ended_at && moment(task.last_run.ended_at)].filter(Boolean).join(" · ")),
       h("footer", {}, taskButtons(task, load)),
     );
   const empty = () =>
