@@ -132,6 +132,8 @@ export function agentView({ go, title }) {
     el,
     show,
     leave() {
+      // Who comes back waits for the fresh one: what is typed into a box that is about to be replaced is lost.
+      if (runs) fill(body);
       runs?.leave();
       runs = null;
     },

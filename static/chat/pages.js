@@ -12,6 +12,7 @@ export function pagedList(draw) {
   const el = h("div", {}, body, h("div", { class: "more" }, more));
   let items = [];
   let next = null;
+  let shown = null; // the path whose items stand there
   const first = section(body, (page) => {
     items = page.results;
     show(page);
@@ -21,6 +22,16 @@ export function pagedList(draw) {
     next = page.next;
     more.hidden = !next;
     fill(body, draw(items));
+  }
+
+  function load(path, query) {
+    // What belongs to something else is not shown until the answer comes, not even for a moment.
+    if (path !== shown) {
+      fill(body);
+      more.hidden = true;
+    }
+    shown = path;
+    return first(() => get(path, query));
   }
 
   async function follow() {
@@ -38,5 +49,5 @@ export function pagedList(draw) {
     }
   }
 
-  return { el, load: (path, query) => first(() => get(path, query)), items: () => items, redraw: () => fill(body, draw(items)) };
+  return { el, load, items: () => items, redraw: () => fill(body, draw(items)) };
 }

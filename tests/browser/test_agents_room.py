@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from playwright.sync_api import Page, Route
 
 from tests.browser.visit import Visit
 
@@ -23,6 +24,14 @@ def api(one: Visit, method: str, path: str, body: Any = None) -> Any:
     request.add_header("Content-Type", "application/json")
     with urllib.request.urlopen(request, timeout=30) as answer:
         return json.loads(answer.read() or b"null")
+
+
+def later(page: Page, wait_ms: int) -> Callable[[Route], None]:
+    def go_on(route: Route) -> None:
+        page.wait_for_timeout(wait_ms)
+        route.continue_()
+
+    return go_on
 
 
 def made(one: Visit, **fields: Any) -> dict[str, Any]:
@@ -87,6 +96,9 @@ def test_a_run_asks_in_the_page_and_is_kept_with_its_steps(visit: Open) -> None:
     assert page.locator(".steps > li").count() == len(run["steps"]) == 3
     assert page.get_by_title(f"Exactly ${run['cost_usd']}").count() == 1
 
+    # The box of the run before is not offered again while the agent is fetched: what is typed into it would be lost.
+    for path, wait in ((agent["id"], 400), (f"{agent['id']}/run", 1000)):
+        page.route(f"**/api/v1/agents/{path}", later(page, wait))
     page.get_by_role("link", name="Run again").click()
     page.wait_for_function("() => document.querySelector('.agents textarea')?.value.includes('6*7')")
     page.get_by_label("Input").fill("[[call current_time {}]]")
