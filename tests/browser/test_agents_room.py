@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route
 
 from tests.browser.visit import Visit
 
@@ -26,8 +25,8 @@ def api(one: Visit, method: str, path: str, body: Any = None) -> Any:
         return json.loads(answer.read() or b"null")
 
 
-def later(page: Page, wait_ms: int) -> Callable[[Route], None]:
-    def go_on(route: Route) -> None:
+def later(page: Any, wait_ms: int) -> Callable[[Any], None]:
+    def go_on(route: Any) -> None:
         page.wait_for_timeout(wait_ms)
         route.continue_()
 
