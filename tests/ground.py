@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import psycopg
@@ -17,6 +19,11 @@ from aiagents import embedded
 
 # What the suite imports and collects stays; looking through it again and again is a tenth of its time.
 gc.set_threshold(50_000, 20, 50)
+if not os.environ.get("PYTEST_DEBUG_TEMPROOT"):
+    # A second run closes the common folder to other users, and with it to a database that this run started for root.
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = _temporary = tempfile.mkdtemp(prefix="aiagents-")
+else:
+    _temporary = ""
 DATA_DIR = Path(os.environ.get("TEST_DATA_DIR") or Path(__file__).resolve().parents[1] / ".data" / "test")
 os.environ["DATA_DIR"] = str(DATA_DIR)
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
@@ -46,6 +53,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """The controller stops what it started, unless KEEP_TEST_SERVERS asks for a faster next run."""
     if _WORKER or os.environ.get("KEEP_TEST_SERVERS"):
         return
+    if _temporary:
+        shutil.rmtree(_temporary, ignore_errors=True)
     if _own_valkey:
         embedded.stop_valkey(DATA_DIR)
     if _own_postgres:

@@ -90,11 +90,15 @@ class Traffic:
     _threads: list[threading.Thread] = field(default_factory=list)
     zero: float = field(default_factory=time.monotonic)
 
-    def start(self) -> None:
+    def __enter__(self) -> Traffic:
         for surface in (self.rest, self.sse, self.socket, self.wire, self.wire_stream, self.tasks, self.lists, self.page):
             thread = threading.Thread(target=self._loop, args=(surface,), daemon=True)
             thread.start()
             self._threads.append(thread)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
 
     def stop(self) -> None:
         self._stop.set()

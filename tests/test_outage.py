@@ -43,17 +43,16 @@ def test_it_comes_through_an_outage(product: tuple[Live, Servers], server: str, 
     seconds = outage.seconds_away(3.0)
     task = live.call("POST", "/api/v1/tasks/", {"name": "steady", "input": "Hello", "model": outage.MODEL})
     assert task.status == 201, task.body
-    traffic = Traffic(live, task.json["id"])
-    traffic.start()
-    traffic.works_again(0.0, 30)
-    in_flight = _long_turn(traffic, seconds)
-    began = traffic.now()
-    with servers.away(server, how):
-        time.sleep(seconds)
-    back = traffic.now()
-    recovered = traffic.works_again(back, RECOVERY_SECONDS)
-    traffic.stop()
-    told = in_flight()
+    with Traffic(live, task.json["id"]) as traffic:
+        traffic.works_again(0.0, 30)
+        in_flight = _long_turn(traffic, seconds)
+        began = traffic.now()
+        with servers.away(server, how):
+            time.sleep(seconds)
+        back = traffic.now()
+        recovered = traffic.works_again(back, RECOVERY_SECONDS)
+        traffic.stop()
+        told = in_flight()
 
     during = traffic.between(began, back)
     _print(server, how, back - began, during, recovered)
