@@ -14,7 +14,7 @@ run: $(VENV)/.base ## everything in this terminal: page, API, worker, its own Po
 	@exec $(PY) manage.py up
 
 test: $(VENV)/.dev ## the whole suite, in parallel, on servers of its own
-	@$(PY) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PY) -m pytest -n 5 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.dev ## style, types, migrations, deployment checks, OpenAPI
 	@PY=$(PY) .ci/lint

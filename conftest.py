@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import socket
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -45,6 +47,21 @@ def _fresh_valkey(request: pytest.FixtureRequest):
     sync_client().flushdb()
     throttle.forget()  # a test that took Valkey away made the process count by itself for some seconds
     yield
+
+
+@pytest.fixture
+def db_threads(settings: Any) -> Iterator[None]:
+    """Database work of async code on real threads, as in production; their connections end with the test."""
+    from django.db import connections
+
+    from aiagents.lib import db
+    from aiagents.lib.threads import Threads
+
+    settings.DB_THREADS, settings.CATALOGUE_CHECK_SECONDS = 20, 60
+    db._pool = Threads(20, "db")
+    yield
+    pool, db._pool = db._pool, None
+    pool.end(connections.close_all)
 
 
 @pytest.hookimpl(hookwrapper=True)

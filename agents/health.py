@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 # A breaker opens after so many failures in a row, or when this share of at least so many calls in a minute failed.
 _IN_A_ROW, _SHARE, _LEAST = 5, 0.5, 10
 _WINDOW_SECONDS = 60.0
+_MOST_OUTCOMES = 500
 # How long it stays open; our own key refused or a quota spent is a person's to mend.
 _OPEN_SECONDS, _CONNECTION_SECONDS = 30.0, 600.0
 _LONGEST_COOL_DOWN = 120.0
@@ -56,7 +57,9 @@ HEALTHY = ModelHealth()
 
 @dataclass(slots=True)
 class _State:
-    outcomes: deque[tuple[float, bool]] = field(default_factory=lambda: deque(maxlen=500))
+    # The newest calls of the window, and how many of them failed.
+    outcomes: deque[tuple[float, bool]] = field(default_factory=deque)
+    failures: int = 0
     in_a_row: int = 0
     # Wall clock (seconds), as it is shared between processes; 0: never opened or recovered.
     open_until: float = 0.0
@@ -65,6 +68,17 @@ class _State:
     tokens_per_second: float | None = None
     samples: int = 0
     changed: bool = False
+
+    def note(self, now: float, ok: bool) -> None:
+        self.outcomes.append((now, ok))
+        self.failures += not ok
+        self.forget(now)
+
+    def forget(self, now: float) -> None:
+        """Let go of what is too old or too much: each outcome once, however often its share is asked for."""
+        outcomes = self.outcomes
+        while outcomes and (now - outcomes[0][0] >= _WINDOW_SECONDS or len(outcomes) > _MOST_OUTCOMES):
+            self.failures -= not outcomes.popleft()[1]
 
 
 _states: dict[str, _State] = {}
@@ -103,7 +117,7 @@ def record(
     now = time.time()
     if ok:
         state.in_a_row, state.on_trial, state.open_until = 0, False, 0.0
-        state.outcomes.append((now, True))
+        state.note(now, True)
         state.samples += 1
         if ttft_ms is not None:
             state.ttft_ms = _rolled(state.ttft_ms, ttft_ms)
@@ -152,12 +166,11 @@ def reset() -> None:
 
 
 def _failed(state: _State, now: float, model: str) -> None:
-    state.outcomes.append((now, False))
+    state.note(now, False)
     state.in_a_row += 1
-    recent_ones = [ok for at, ok in state.outcomes if now - at < _WINDOW_SECONDS]
-    failures = recent_ones.count(False)
+    calls = len(state.outcomes)
     again = 0 < state.open_until <= now  # the trial failed
-    if again or state.in_a_row >= _IN_A_ROW or (len(recent_ones) >= _LEAST and failures > _SHARE * len(recent_ones)):
+    if again or state.in_a_row >= _IN_A_ROW or (calls >= _LEAST and state.failures > _SHARE * calls):
         _open(state, _OPEN_SECONDS, model)
 
 
@@ -179,8 +192,8 @@ def _open(state: _State, seconds: float, name: str) -> None:
 
 def _health(state: _State) -> ModelHealth:
     now = time.time()
-    outcomes = [ok for at, ok in state.outcomes if now - at < _WINDOW_SECONDS]
-    rate = outcomes.count(False) / len(outcomes) if outcomes else 0.0
+    state.forget(now)
+    rate = state.failures / len(state.outcomes) if state.outcomes else 0.0
     phase: Literal["closed", "open", "half_open"] = "closed"
     if state.open_until:
         phase = "open" if now < state.open_until else "half_open"

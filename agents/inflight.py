@@ -101,7 +101,7 @@ async def settle(held: ledger.Held, outcome: ledger.Outcome) -> ledger.Charge | 
     task = asyncio.create_task(_settle(here, held, outcome))
     here.settlements.add(task)
     task.add_done_callback(here.settlements.discard)
-    done, _ = await asyncio.shield(asyncio.wait({task}, timeout=_CALLER_WAITS))
+    done, _ = await asyncio.wait({task}, timeout=_CALLER_WAITS)
     return task.result() if done else None
 
 

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from django.db import connection
 
-from aiagents.lib.db import in_db
+from aiagents.lib.db import in_db, on_postgres
 
 T = TypeVar("T")
 
@@ -25,7 +25,7 @@ async def committed(work: Callable[[bool], Awaitable[T]]) -> T:
     `waits` says whether the commit itself must wait for that: true for whoever is alone, who would only pay a second round trip.
     """
     here = _loops.setdefault(asyncio.get_running_loop(), _Loop())
-    alone = not here.under_way or connection.vendor != "postgresql"
+    alone = not here.under_way or not on_postgres()
     here.under_way += 1
     try:
         result = await work(alone)

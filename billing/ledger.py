@@ -20,7 +20,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import IntegrityError, InterfaceError, OperationalError, connection
 
-from aiagents.lib.db import in_db
+from aiagents.lib.db import in_db, on_postgres
 from aiagents.lib.errors import BudgetExceeded, Conflict, NotAuthenticated, Unavailable
 from aiagents.lib.jsonio import money
 from aiagents.monitoring.metrics import HOLDS, SWEPT
@@ -183,7 +183,7 @@ def _first_charge(call_id: UUID) -> Charge | None:
 
 
 def _store() -> Any:
-    return ledger_postgres if connection.vendor == "postgresql" else ledger_portable
+    return ledger_postgres if on_postgres() else ledger_portable
 
 
 async def _baseline(model: str) -> Rates | None:

@@ -98,6 +98,7 @@ class Registry:
             await asyncio.sleep(0.05)
         self._unlogged.discard(turn)
         self.turns.pop(turn.message_id, None)
+        turn.told.hush()
 
     # --- the row: partial text and heartbeat ----------------------------------------------------
 

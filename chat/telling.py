@@ -119,6 +119,10 @@ class Telling:
         self.lines.append((len(self.lines), kind, data))
         self._on_line()
 
+    def hush(self) -> None:
+        """All was told: `on_line` is let go, with the turn that it belongs to."""
+        self._on_line = _nobody
+
     def ended(self, answer: Message, status: str, error: AppError | None, request_id: str) -> Message:
         """The message with everything that was told, and how it ended."""
         last, started = (self.receipts[-1] if self.receipts else None), self._started
@@ -144,6 +148,10 @@ class Telling:
         answer.output_tokens, answer.reasoning_tokens = usage.output_tokens, usage.reasoning_tokens
         answer.cost_usd = sum((receipt.cost_usd for receipt in self.receipts), Decimal(0))
         answer.simulated = any(receipt.simulated for receipt in self.receipts)
+
+
+def _nobody() -> None:
+    """Nobody is told any more."""
 
 
 def _as_json(value: Any) -> Any:

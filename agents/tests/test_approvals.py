@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from threading import Barrier
 from uuid import UUID
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.db import connections
 
 from accounts.models import User
 from agents import approvals, run_store, run_sweeping, runner
@@ -19,11 +16,9 @@ from agents.runner import RunCancelled
 from agents.tests.conftest import ask
 from agents.tests.runs import Probe, adds_up, agent, calls_of, drain, results_of, steps_of, the_run
 from agents.tests.test_calls import exact
-from aiagents.lib import db
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import Conflict, NotFound, Unavailable
 
-THREADS = 8
 ASKED = '[[call probe {"word": "a"}]][[call careful {"word": "b"}]]'
 
 
@@ -252,19 +247,6 @@ async def test_a_parked_run_that_nobody_ever_decides_is_given_up(context, vendor
     run = await in_db(the_run)
     assert (run.status, run.error["code"]) == ("cancelled", "approval_timeout")
     await in_db(adds_up)
-
-
-@pytest.fixture
-def db_threads(settings):
-    """Database work of async code on real threads, as in production."""
-    settings.DB_THREADS = THREADS
-    db._pool = ThreadPoolExecutor(THREADS)
-    yield
-    pool, db._pool = db._pool, None
-    together = Barrier(THREADS)  # so that every thread closes its own connection
-    for done in [pool.submit(lambda: (together.wait(10), connections.close_all())) for _ in range(THREADS)]:
-        done.result()
-    pool.shutdown()
 
 
 @pytest.mark.django_db(transaction=True)

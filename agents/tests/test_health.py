@@ -41,6 +41,28 @@ def test_a_high_share_of_failures_opens_it_too():
     assert state() == "open"
 
 
+def test_what_is_old_no_longer_counts_and_only_the_newest_calls_do(monkeypatch):
+    now = 1_000_000.0
+    monkeypatch.setattr(health.time, "time", lambda: now)
+    for _ in range(3):
+        fail(1)
+        health.record("m", "@openai", ok=True)
+    health.snapshot()
+    assert health.recent()["m"]["error_rate"] == 0.5
+    now += 59
+    health.record("m", "@openai", ok=True)
+    assert health.recent()["m"]["error_rate"] == round(3 / 7, 3)
+    now += 2
+    health.record("m", "@openai", ok=True)
+    assert health.recent()["m"]["error_rate"] == 0
+    fail(1)
+    for _ in range(499):
+        health.record("m", "@openai", ok=True)
+    assert health.recent()["m"]["error_rate"] == round(1 / 500, 3)
+    health.record("m", "@openai", ok=True)
+    assert health.recent()["m"]["error_rate"] == 0
+
+
 def test_a_callers_own_mistake_never_counts():
     fail(50, ProviderBadRequest)
     assert state() == "closed" and health.snapshot().get("m", health.HEALTHY).error_rate == 0

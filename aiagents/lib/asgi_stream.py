@@ -67,6 +67,7 @@ class Writer:
     def stop(self) -> None:
         self._timer.cancel()
         self.task.cancel()
+        self._lost = _nobody  # whom we tell knows us: what knows each other waits for the collector
 
     async def _run(self) -> None:
         await self._send(self._start)
@@ -104,6 +105,10 @@ class Writer:
         self._timer.cancel()
         if not task.cancelled() and task.exception() is not None:
             self._lost(CLIENT_GONE)  # a server that says so by raising in `send`
+
+
+def _nobody(reason: str) -> None:
+    """Nobody is told any more."""
 
 
 async def send_stream(

@@ -7,28 +7,33 @@ tokens would open one per call. Here a few threads (`settings.DB_THREADS`) serve
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.db import InterfaceError, OperationalError, close_old_connections, connection, connections
 
 from aiagents.lib.errors import Unavailable
+from aiagents.lib.threads import Threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_pool: ThreadPoolExecutor | None = None
+_pool: Threads | None = None
 
 
-def _executor() -> ThreadPoolExecutor:
+def _threads() -> Threads:
     global _pool
     if _pool is None:
-        _pool = ThreadPoolExecutor(settings.DB_THREADS, thread_name_prefix="db")
+        _pool = Threads(settings.DB_THREADS, "db")
     return _pool
+
+
+def on_postgres() -> bool:
+    """Whether the database is PostgreSQL, asked of the settings: on an event loop each request would get a `connection` of its own,
+    made for this one question."""
+    return connections.settings["default"]["ENGINE"] != "django.db.backends.sqlite3"
 
 
 async def in_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -38,9 +43,7 @@ async def in_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
     """
     if not settings.DB_THREADS:
         return await sync_to_async(function)(*args, **kwargs)
-    context = contextvars.copy_context()
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_executor(), lambda: context.run(lambda: _call(function, *args, **kwargs)))
+    return await _threads().run(partial(_call, function, *args, **kwargs))
 
 
 def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

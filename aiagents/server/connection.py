@@ -21,9 +21,13 @@ class Connection(Server):
             self._due = True
             asyncio.get_running_loop().call_soon(self._flush)
 
+    def flush(self) -> None:
+        """Send what was written in this turn already now: a whole answer need not wait for what its application does after it."""
+        self._flush()
+
     def _flush(self) -> None:
-        self._due = False
-        if not self.connected or self.fileno() == -1:
+        due, self._due = self._due, False
+        if not due or not self.connected or self.fileno() == -1:
             return
         self.reactor._readOrWrite(self, False)
         if self.connected and (self._tempDataLen or self.offset < len(self.dataBuffer)):

@@ -76,12 +76,17 @@ class WebRequest(DaphneWebRequest):
     def finish(self) -> None:
         if self.producer:
             self.unregisterProducer()
+        transport = self.channel.transport if self.channel is not None else None
         super().finish()
+        if transport is not None:
+            transport.flush()
+        self.flow = None  # it knows us: what knows each other waits for the collector
 
     def connectionLost(self, reason: Any) -> None:
         super().connectionLost(reason)
         if self.flow is not None:
             self.flow.stopProducing()
+            self.flow = None
 
     def abort(self) -> None:
         """Cut the connection: the client of a half-sent answer learns that it is not whole."""

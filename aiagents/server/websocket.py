@@ -68,6 +68,7 @@ class WebSocketProtocol(DaphneWebSocketProtocol):
             self._flooding.cancel()
         if self.flow is not None:
             self.flow.stopProducing()
+            self.flow = None  # it knows us: what knows each other waits for the collector
         if hasattr(self, "server"):  # else the handshake never came to an application
             super().onClose(wasClean, code, reason)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 
 import pytest
 from django.db import OperationalError, connection
+from django.db.utils import ConnectionHandler
 
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import Unavailable
@@ -83,3 +85,16 @@ async def test_a_lost_flush_is_an_error_and_a_second_settlement_changes_nothing(
     again = await asyncio.gather(*(ledger.settle(held, used(CENT)) for held in helds))
     assert [one.cost_usd for one in again] == [CENT, CENT]
     assert await in_db(UsageLog.objects.count) == 2
+
+
+async def test_asking_which_database_it_is_makes_no_connection_of_the_requests_own(monkeypatch):
+    """On a loop Django gives every request a `connection` that is as expensive as it is useless: it shall not be asked for."""
+    made: list[str] = []
+    create = ConnectionHandler.create_connection
+    monkeypatch.setattr(ConnectionHandler, "create_connection", lambda self, alias: (made.append(alias), create(self, alias))[1])
+
+    async def work(waits: bool) -> bool:
+        return waits
+
+    assert await asyncio.create_task(durable.committed(work), context=contextvars.Context()) is True
+    assert made == []

@@ -9,6 +9,7 @@ from decimal import Decimal as D
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.conf import settings
 from django.db import connection, connections
 
 from accounts.models import ApiKey
@@ -18,7 +19,6 @@ from aiagents.lib.ids import uuid7
 from billing import budgets, invariants, ledger
 from billing.charging import Outcome
 from billing.models import BudgetWindow, Hold, UsageLog
-from billing.tests.conftest import THREADS
 from billing.tests.making import CENT, RATES, balances, call_of, make_user, used
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -190,7 +190,7 @@ def test_a_dead_connection_is_replaced_without_the_caller_noticing(db_threads):
     user = make_user()
 
     async def run() -> None:
-        await asyncio.gather(*[ledger.hold(call_of(user), CENT, RATES, 10) for _ in range(THREADS)])
+        await asyncio.gather(*[ledger.hold(call_of(user), CENT, RATES, 10) for _ in range(settings.DB_THREADS)])
         with another_connection() as aside:
             aside.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -199,7 +199,7 @@ def test_a_dead_connection_is_replaced_without_the_caller_noticing(db_threads):
 
     async_to_sync(run)()
     connection.close()  # it was ended like the others
-    assert Hold.objects.count() == THREADS + 10
+    assert Hold.objects.count() == settings.DB_THREADS + 10
 
 
 def another_connection():

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
 import redis
-from django.db import connections
 from django.utils import timezone
 
 from aiagents.lib import db, valkey
@@ -99,31 +96,13 @@ async def test_without_valkey_a_turn_is_watched_cancelled_and_stored_in_its_proc
 # --- another process, truly: its own loop, registry and database connections -------------------------
 
 
-@pytest.fixture
-def threads(settings, monkeypatch):
-    """Database threads as in production, whose connections end with the test."""
-    settings.DB_THREADS = 3
-    pool = ThreadPoolExecutor(3, thread_name_prefix="db")
-    monkeypatch.setattr(db, "_pool", pool)
-    yield
-    barrier = threading.Barrier(3)
-
-    def close():
-        barrier.wait(10)
-        connections.close_all()
-
-    for task in [pool.submit(close) for _ in range(3)]:
-        task.result(15)
-    pool.shutdown()
-
-
 def in_another_process(coroutine):
     """Run on a loop of another thread; await the result."""
     return asyncio.to_thread(asyncio.run, coroutine)
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_turn_is_cancelled_from_another_process(principal, vendors, threads):
+async def test_a_turn_is_cancelled_from_another_process(principal, vendors, db_threads):
     async with vendors():
         turn = await begin(principal, "[[sim:chunks=1000,pace=10]] Go")
         while turn.logged < 5:
@@ -145,7 +124,7 @@ async def test_a_turn_is_cancelled_from_another_process(principal, vendors, thre
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_progress_reaches_the_row_while_the_turn_runs(principal, vendors, threads, settings):
+async def test_progress_reaches_the_row_while_the_turn_runs(principal, vendors, db_threads, settings):
     settings.PROGRESS_INTERVAL_SECONDS = 0.1
     async with vendors():
         turn = await begin(principal, "[[sim:chunks=200,pace=10]] Go")
@@ -223,7 +202,7 @@ async def test_costs_that_were_settled_later_reach_the_message(principal, vendor
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_an_end_that_the_database_cannot_take_is_told_at_once_and_stored_later(principal, vendors, threads, monkeypatch):
+async def test_an_end_that_the_database_cannot_take_is_told_at_once_and_stored_later(principal, vendors, db_threads, monkeypatch):
     from aiagents.lib.errors import Unavailable
     from chat import turn as turn_module
 
