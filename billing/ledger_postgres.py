@@ -178,10 +178,10 @@ def reattempt(call_id: UUID, row: dict[str, Any], following: Held) -> Admission:
 def progress(seen: Mapping[UUID, int]) -> None:
     """Raise the counts of open holds and note that they live."""
     ids, counts = ",".join(map(str, seen)), ",".join(str(whole(count)) for count in seen.values())
-    _execute(_PROGRESS, {"ids": f"{{{ids}}}", "seen": f"{{{counts}}}"})
+    _execute(_PROGRESS, {"ids": f"{{{ids}}}", "seen": f"{{{counts}}}"}, answers=False)
 
 
-def _execute(statement: str, values: dict[str, str | None]) -> Any:
+def _execute(statement: str, values: dict[str, str | None], *, answers: bool = True) -> Any:
     """The statement's one row, by a server-side prepared statement: Django's own cursor would plan it each time."""
     connection.ensure_connection()
     raw = connection.connection
@@ -189,7 +189,7 @@ def _execute(statement: str, values: dict[str, str | None]) -> Any:
         raw.prepare_threshold = 5  # Django switches it off for the sake of poolers; its own cursors never use it
     with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
         cursor.execute(statement, values, prepare=True if settings.DATABASE_PREPARE else None)
-        return cursor.fetchone() if cursor.description else None
+        return cursor.fetchone() if answers else None
 
 
 def _caller(call: Call) -> dict[str, str | None]:

@@ -202,5 +202,8 @@ class HTTPFactory(DaphneHTTPFactory):
         channel.timeOut = self.timeOut
         return channel
 
+    def log(self, request: Any) -> None:
+        """Nothing: Twisted would write a line for its own log, which goes nowhere; ours is the application's (lib/access.py)."""
+
     def acceptableProtocols(self) -> list[bytes]:
         return [b"http/1.1"]
