@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from agents import run_store, run_wording
 from agents.events import Event, RouteFallback, Settled, Started, Stopped, encode
 from agents.models import AgentRun
-from agents.run_loop import RunPaused, error_json
+from agents.run_loop import RunPaused, error_json, written
 from aiagents.lib import jsonio
 from aiagents.lib.errors import AppError
 
@@ -108,6 +108,7 @@ class LiveRun:
                 self._say(*encode(event))  # type: ignore[arg-type]  # the door's own events were taken out above
 
     async def _end(self) -> None:
+        await written(self.id)
         try:
             found = await run_store.persist(run_wording.whole, self.id)
         except AppError as exc:

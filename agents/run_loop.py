@@ -38,7 +38,8 @@ logger = logging.getLogger(__name__)
 Status, Step = AgentRun.Status, AgentStep.Status
 # Seconds that whoever ends a run waits for its end to be written; it is written behind them all the same.
 _END_WAITS = 3.0
-_closing: set[asyncio.Task[None]] = set()
+# Ends that are being written, by run.
+_ends: dict[UUID, asyncio.Task[None]] = {}
 
 
 class RunPaused(Exception):
@@ -345,9 +346,15 @@ class Loop:
         if error is not None:
             values["error"] = error_json(error, self.context.request_id)
         task = asyncio.create_task(_write_end(self.id, status, closed, values))
-        _closing.add(task)
-        task.add_done_callback(_closing.discard)
+        _ends[self.id] = task
+        task.add_done_callback(lambda _: _ends.pop(self.id, None))
         await asyncio.shield(asyncio.wait({task}, timeout=_END_WAITS))
+
+
+async def written(run_id: UUID) -> None:
+    """Wait until the end of a run of this process stands in its row, or was given up to the sweeper."""
+    if task := _ends.get(run_id):
+        await asyncio.wait({task})
 
 
 async def _write_end(run_id: UUID, status: str, closed: list[Closing], values: dict[str, Any]) -> None:

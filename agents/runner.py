@@ -26,7 +26,7 @@ from agents.definitions import Definition
 from agents.events import Event, Settled
 from agents.messages import CompletionRequest, Message, Part, Text, ToolSpec
 from agents.models import AgentRun, AgentStep
-from agents.run_loop import Loop, RunPaused, error_json
+from agents.run_loop import Loop, RunPaused, error_json, written
 from agents.run_store import RunCancelled, RunEnded
 from agents.tools import registry
 from agents.tools.registry import Tool
@@ -170,6 +170,7 @@ async def _drained(run_id: UUID, source: AsyncGenerator[Event, None], on_event: 
         pass
     except AppError as exc:
         failure = exc
+    await written(run_id)  # with the database away, the error is here before its row says so
     row = await run_store.persist(run_store.told, run_id)
     if row is None:  # it could not even begin
         assert failure is not None

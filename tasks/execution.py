@@ -239,7 +239,8 @@ def _as_told(claimed: Claimed, row: AgentRun) -> Result:
             result.status = Status.CANCELLED
         case _:
             error = row.error or runs.as_json(Interrupted(), claimed.run.request_id)
-            passes = bool(error.get("retryable")) or row.status == AgentRun.Status.INTERRUPTED
+            # One that is open still was left so by a database that was away too long; its sweeper ends it as interrupted.
+            passes = bool(error.get("retryable")) or row.status in (*AgentRun.OPEN, AgentRun.Status.INTERRUPTED)
             if error.get("type") == NotAuthenticated.type:
                 # It was the owner's session that ended, and a run needs none; unless it was the owner.
                 gone = preparing.standing(claimed)

@@ -13,11 +13,12 @@ from django.utils import timezone
 from accounts import keys
 from accounts.authentication import Principal
 from accounts.models import User
-from agents import approvals
+from agents import approvals, run_loop, run_store
 from agents.models import Agent, AgentRun, AgentStep, AgentVersion
 from agents.tests.runs import Probe
 from agents.tools.declaring import BUILTINS
 from aiagents.lib.db import in_db
+from aiagents.lib.errors import Unavailable
 from billing import budgets
 from billing.models import UsageLog
 from tasks import beat, planning, runs, sweeping
@@ -105,6 +106,41 @@ def test_a_failure_that_may_pass_is_tried_again_later_and_every_attempt_is_paid(
     assert (run.status, run.attempt, run.error) == (Status.SUCCEEDED, 3, None)
     assert [attempt.status for attempt in run.attempts.order_by("number")] == ["failed", "failed", "succeeded"]
     assert run.cost_usd == costs(run)
+
+
+def test_an_error_whose_writing_the_database_delays_is_told_as_it_was_and_tried_again(make, owner, vendors, settings, monkeypatch):
+    """The end of an agent run is written behind whoever waits for it: nobody may read its row as still open and call it dead."""
+    settings.LLM_MAX_ATTEMPTS = 1
+    monkeypatch.setattr(run_loop, "_END_WAITS", 0.05)
+    end, tries = run_store.end, []
+
+    def away_at_first(*args, **kwargs):
+        tries.append(args)
+        if len(tries) < 3:
+            raise Unavailable
+        return end(*args, **kwargs)
+
+    monkeypatch.setattr(run_store, "end", away_at_first)
+    with vendors() as sim:
+        sim.plan(MODEL, ["503"])
+        run = done(make(max_retries=1), owner)
+    assert len(tries) == 3
+    assert (run.status, run.error["code"]) == (Status.SCHEDULED, "no_model_available")
+
+
+def test_an_end_that_never_came_into_its_row_is_tried_again(make, owner, vendors, settings, monkeypatch):
+    settings.LLM_MAX_ATTEMPTS = 1
+
+    def away(*args, **kwargs):
+        raise Unavailable
+
+    monkeypatch.setattr(run_store, "_PATIENCE", 0.1)
+    monkeypatch.setattr(run_store, "end", away)
+    with vendors() as sim:
+        sim.plan(MODEL, ["503"])
+        run = done(make(max_retries=1), owner)
+        assert run.attempts.get().agent_run.status == AgentRun.Status.RUNNING
+    assert (run.status, run.error["code"]) == (Status.SCHEDULED, "interrupted")
 
 
 def test_after_its_last_retry_a_run_has_failed(make, owner, vendors, settings):
