@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, PolymorphicProxySerializer, extend_schema
 from rest_framework.generics import GenericAPIView, ListAPIView
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer, Serializer
 
 from accounts.models import ApiKey, User
 from accounts.permissions import HasScope
@@ -57,6 +59,20 @@ class BillingView(GenericAPIView):
         response = super().finalize_response(request, response, *args, **kwargs)
         response["Cache-Control"] = "no-store"
         return response
+
+
+class InputMixin:
+    """A view that answers something else than it is sent."""
+
+    input_serializer_class: type[Serializer]
+
+    def get_serializer(self, *args: Any, **kwargs: Any) -> BaseSerializer:
+        view = cast(GenericAPIView, self)
+        kwargs.setdefault("context", view.get_serializer_context())
+        if view.request.method in SAFE_METHODS:
+            return view.get_serializer_class()(*args, **kwargs)
+        kwargs.pop("instance", None)  # the browsable API's, of what the view answers
+        return self.input_serializer_class(*args, **kwargs)
 
 
 @extend_schema(tags=["billing"])

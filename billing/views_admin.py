@@ -18,7 +18,7 @@ from billing.alert_serializers import BudgetInputSerializer, BudgetSerializer
 from billing.filters import BudgetFilter
 from billing.models import Budget
 from billing.report_serializers import CostOptimizationSerializer, OverviewSerializer, UsageAnalyticsSerializer
-from billing.views import BillingView
+from billing.views import BillingView, InputMixin
 
 _RANGE = [
     OpenApiParameter("from", datetime, description="a day or a time, UTC; without it, 30 days before `to`"),
@@ -76,11 +76,11 @@ class CostOptimization(AdminView):
         return Response(analytics.cost_optimization(*ranges.read(request)))
 
 
-class Budgets(BillingView, ListAPIView):
+class Budgets(InputMixin, BillingView, ListAPIView):
     """Every budget there is."""
 
     permission_classes = [IsAdmin]
-    serializer_class = BudgetSerializer
+    serializer_class, input_serializer_class = BudgetSerializer, BudgetInputSerializer
     filterset_class = BudgetFilter
     search_fields: list[str] = []
     ordering_fields = ["created_at"]
@@ -103,7 +103,7 @@ class Budgets(BillingView, ListAPIView):
     )
     def put(self, request: Request) -> Response:
         """Set a monthly limit (null: counted, not limited). It holds from the next call on, and stands in the audit log."""
-        serializer = BudgetInputSerializer(data=request.data)
+        serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         data = serializer.validated_data
         budget = limits.put(

@@ -24,7 +24,7 @@ from billing.alert_serializers import (
     RecommendationsSerializer,
 )
 from billing.models import AlertSettings, BudgetAlert
-from billing.views import BillingView
+from billing.views import BillingView, InputMixin
 
 # The running month and the one before.
 RECENT = timedelta(days=62)
@@ -53,10 +53,10 @@ class OwnView(BillingView):
         return serializer.validated_data
 
 
-class Alerts(OwnView):
+class Alerts(InputMixin, OwnView):
     """What budgets had to say, and when they shall."""
 
-    serializer_class = AlertsSerializer
+    serializer_class, input_serializer_class = AlertsSerializer, AlertSettingsSerializer
 
     @extend_schema(tags=["billing"], operation_id="billing_alerts_retrieve", responses={200: AlertsSerializer})
     def get(self, request: Request) -> Response:
@@ -72,7 +72,7 @@ class Alerts(OwnView):
     )
     def put(self, request: Request) -> Response:
         """Choose at which percentages of a limit to be told, and whether by e-mail. What was told already is not told again."""
-        chosen = self.valid(AlertSettingsSerializer(data=request.data))
+        chosen = self.valid(self.get_serializer(data=request.data))
         AlertSettings.objects.update_or_create(user=self.user, defaults=chosen)
         return Response(self._all())
 
@@ -99,10 +99,10 @@ class AlertsRead(OwnView):
         return Response({"read": unread.update(read_at=timezone.now())})
 
 
-class Budgets(OwnView):
+class Budgets(InputMixin, OwnView):
     """One's own monthly limits."""
 
-    serializer_class = BudgetSerializer
+    serializer_class, input_serializer_class = BudgetSerializer, OwnBudgetInputSerializer
 
     @extend_schema(tags=["billing"], operation_id="billing_budgets_list", responses={200: BudgetSerializer(many=True)})
     def get(self, request: Request) -> Response:
@@ -119,7 +119,7 @@ class Budgets(OwnView):
     )
     def put(self, request: Request) -> Response:
         """Limit a key, agent or task of one's own by month (null: no limit). It holds from the next call on."""
-        data = self.valid(OwnBudgetInputSerializer(data=request.data))
+        data = self.valid(self.get_serializer(data=request.data))
         budget = limits.put_own(data["scope"], data["scope_id"], data["limit_usd"], actor=self.user, ip=Origin.of(request).ip)
         return Response(BudgetSerializer(limits.with_month([budget])[0]).data)
 

@@ -79,7 +79,7 @@ class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
         max_length=200, write_only=True, required=False,
         help_text="your own signing secret (`whsec_…`); left out, one is made and shown once in the answer",
     )  # fmt: skip
-    paused = serializers.BooleanField(default=False, write_only=True, help_text="on creation only; then see `pause` and `resume`")
+    paused = serializers.BooleanField(default=False, write_only=True, help_text="chosen on creation; `pause` and `resume` change it")
     status = serializers.ChoiceField(Status.choices, read_only=True)
     last_run = serializers.SerializerMethodField()
 
@@ -137,7 +137,7 @@ class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
                 definitions.visible(self.context["request"].user, agent_id=agent_id)
             except NotFound as exc:
                 raise serializers.ValidationError({"agent_id": [exc.message]}) from exc
-        if self.instance is not None and "paused" in self.initial_data:
+        if self.instance is not None and "paused" in self.initial_data and attrs["paused"] != (self.instance.paused_at is not None):
             raise serializers.ValidationError({"paused": ["Use `pause` and `resume`."]})
         return attrs
 

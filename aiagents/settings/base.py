@@ -350,7 +350,7 @@ REST_FRAMEWORK = {
         "accounts.authentication.BrowsableSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["aiagents.lib.api.JSONRenderer", "rest_framework.renderers.BrowsableAPIRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["aiagents.lib.api.JSONRenderer", "aiagents.lib.api.BrowsableAPIRenderer"],
     "DEFAULT_PARSER_CLASSES": [
         "aiagents.lib.api.StrictJSONParser",
         "rest_framework.parsers.FormParser",

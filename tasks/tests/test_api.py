@@ -229,6 +229,14 @@ def test_pause_stops_the_schedule_and_resume_takes_it_up_from_now(api):
     assert api("POST", f"{task['id']}/resume").json()["next_run_at"] == resumed["next_run_at"], "resumed already"
 
 
+def test_what_was_read_of_a_tasks_pause_may_be_sent_back_and_is_changed_by_its_own_doors(api):
+    task = made(api)
+    assert api("PATCH", task["id"], {"paused": False, "name": "other"}).json()["name"] == "other"
+    refused = api("PATCH", task["id"], {"paused": True})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "paused")
+    assert api("GET", task["id"]).json()["paused"] is False
+
+
 def test_a_task_may_begin_paused_and_starts_when_resumed(api):
     task = made(api, schedule={"type": "now"}, paused=True)
     assert (task["status"], TaskRun.objects.count()) == ("paused", 0)

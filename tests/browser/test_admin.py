@@ -68,6 +68,20 @@ def test_every_list_and_page_opens_clean(office: Any, pages: list[str]) -> None:
         assert not one.trouble, f"{path}: {one.trouble}"
 
 
+def test_the_browsable_api_opens_clean_and_takes_what_is_typed(office: Any) -> None:
+    one = office()
+    page = one.page
+    for path in ("chat/conversations", "tasks/", "agents/", "auth/api-keys", "billing/summary", "admin/overview", "admin/users"):
+        answer = page.goto(f"{one.url}/api/v1/{path}")
+        assert answer.status == 200 and page.title().endswith("aiagents API"), path
+        assert "style-src-attr 'unsafe-inline'" in answer.headers["content-security-policy"]
+        assert not one.trouble, f"{path}: {one.trouble}"
+    page.goto(f"{one.url}/api/v1/chat/conversations")
+    page.locator("textarea[name=_content]").fill('{"title": "By hand"}')
+    page.locator("#post-generic-content-form").get_by_role("button", name="POST").click()
+    page.get_by_text("HTTP 201 Created").wait_for()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_dashboard_draws_its_charts(office: Any, scheme: str) -> None:
     one = office(color_scheme=scheme)
