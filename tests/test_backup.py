@@ -16,7 +16,7 @@ import pytest
 from tests.live import PASSWORD, ROOT, Live, launch
 
 pytestmark = pytest.mark.slow
-SLOW = "[[sim:chunks=400,pace=50]] A story"
+SLOW = "[[sim:chunks=2000,pace=50]] A story"
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +50,8 @@ def test_a_backup_comes_back_whole_in_another_place(first: Live, other: Live, tm
     assert made.returncode == 0, made.stderr
     assert (tmp_path / "night.dump").stat().st_mode & 0o777 == 0o600
     assert first.query("SELECT count(*) FROM billing_hold WHERE status = 'open'")[0][0], "the backup was to be made while a call ran"
+    turn = first.query("SELECT id FROM chat_message WHERE status = 'streaming'")[0][0]
+    assert first.call("POST", f"/api/v1/chat/messages/{turn}/cancel").status == 200
     running.join()
 
     other.stop()

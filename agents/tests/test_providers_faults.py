@@ -328,7 +328,7 @@ async def test_a_hundred_faulty_calls_leave_no_task_and_no_socket(settings, kind
                 await hear(kind, ask(f"[[sim:{directives[number % len(directives)]},chunks=8]] hi"), target(sim, kind))
 
         await asyncio.gather(*(one(number) for number in range(98)))
-        assert await until(lambda: all(seen.ended_at or seen.client_gone for seen in sim.requests), 2)
+        assert await until(lambda: all(seen.ended_at or seen.client_gone for seen in sim.requests))
         gc.collect()
         await asyncio.sleep(0.05)
         assert asyncio.all_tasks() == before

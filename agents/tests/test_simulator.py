@@ -221,7 +221,7 @@ async def test_requests_that_come_in_pieces_or_together_are_answered_in_order():
         writer.write(one[10:] + b"GET /v1/models HTTP/1.1\r\n\r\n")
         got = b""
         while got.count(b"HTTP/1.1 200") < 3:
-            got += await asyncio.wait_for(reader.read(65536), 1)
+            got += await asyncio.wait_for(reader.read(65536), 10)
         writer.write(b"x" * 70_000)
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             while True:

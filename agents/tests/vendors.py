@@ -69,7 +69,7 @@ async def hear(kind: str, request: CompletionRequest, where: Target, *, whole: b
     return heard
 
 
-async def until(condition: Callable[[], bool], seconds: float = 1.0) -> bool:
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
     """Whether the condition comes true in time."""
     deadline = time.monotonic() + seconds
     while not condition():

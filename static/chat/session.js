@@ -16,8 +16,23 @@ const name = () => sessionStorage.getItem(NAME) ?? "";
 export const token = () => access;
 export const signedIn = () => Boolean(access);
 
+// Held by every tab that is signed in, so that a new one knows whether anybody is there to be asked.
+const PRESENT = "aiagents.signed-in";
+let leave = null;
+
+function present(now) {
+  if (now && !leave) {
+    const left = new Promise((resolve) => (leave = resolve));
+    navigator.locks?.request(PRESENT, { mode: "shared" }, () => left);
+  } else if (!now) {
+    leave?.();
+    leave = null;
+  }
+}
+
 function keep(tokens, tell = true) {
   access = tokens.access;
+  present(true);
   sessionStorage.setItem(KEY, tokens.refresh);
   // Tabs share one family of tokens: a tab that kept the old one would be taken for a thief.
   if (tell) share();
@@ -29,6 +44,7 @@ function forget(tell = true) {
   const was = Boolean(access || stored());
   if (tell && name()) channel?.postMessage({ kind: "left", name: name() });
   access = "";
+  present(false);
   sessionStorage.removeItem(KEY);
   sessionStorage.removeItem(NAME);
   if (was) emit("signed-out");
@@ -45,16 +61,24 @@ channel?.addEventListener("message", ({ data }) => {
   else if (data.kind === "ask" && access && (!data.name || data.name === name())) share();
 });
 
-/** Tokens of another tab of this browser, if one is signed in and answers at once. */
-function askOtherTabs() {
-  if (!channel) return Promise.resolve(false);
+/** Milliseconds that another tab is given to answer: a tab without a session of its own depends on it, and tabs in the background are slow. */
+async function patience() {
+  if (stored() || !navigator.locks) return 120;
+  const { held } = await navigator.locks.query();
+  return held.some((lock) => lock.name === PRESENT) ? 3000 : 0;
+}
+
+/** Whether another tab of this browser is signed in and gave its tokens. */
+async function askOtherTabs() {
+  const most = channel ? await patience() : 0;
+  if (!most) return false;
   return new Promise((resolve) => {
     const done = (found) => {
       waiting = null;
       resolve(found);
     };
     waiting = () => done(true);
-    setTimeout(() => done(Boolean(access)), 120);
+    setTimeout(() => done(Boolean(access)), most);
     channel.postMessage({ kind: "ask", name: name() });
   });
 }

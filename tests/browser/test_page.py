@@ -162,6 +162,14 @@ def test_a_link_to_a_conversation_opens_signed_in_in_a_second_tab(visit: Open) -
     tab = one.new_page()
     tab.goto(one.page.url)
     tab.locator(".question", has_text="Share me").wait_for()
+    # However long the first tab takes to answer: a machine that is busy, a tab in the background.
+    slow = one.new_page()
+    slow.add_init_script("""
+      const send = BroadcastChannel.prototype.postMessage;
+      BroadcastChannel.prototype.postMessage = function (data) { setTimeout(() => send.call(this, data), 1000); };
+    """)
+    slow.goto(one.page.url)
+    slow.locator(".question", has_text="Share me").wait_for()
     one.page.get_by_role("button", name=re.compile("Account of")).click()
     one.page.get_by_role("menuitem", name="Sign out", exact=True).click()
     tab.wait_for_selector(".login-card")
