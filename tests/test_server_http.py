@@ -134,6 +134,7 @@ def test_a_reader_that_stops_holds_up_its_stream_and_not_our_memory(server: Serv
     with server.connect() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
         client.sendall(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert wait_for(lambda: server.state["sent"] > 0)
         time.sleep(0.7)
         first = server.state["sent"]
         time.sleep(0.2)

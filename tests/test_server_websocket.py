@@ -73,6 +73,7 @@ def raw_socket(server: ServerProcess, path: str) -> socket.socket:
 def test_a_reader_that_stops_is_waited_for_and_then_hung_up_on(server: ServerProcess):
     before = server.rss
     with raw_socket(server, "/loud") as raw:
+        assert wait_for(lambda: server.state["sent"] > 0)
         time.sleep(0.7)
         first = server.state["sent"]
         time.sleep(0.2)

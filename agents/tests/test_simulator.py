@@ -201,10 +201,12 @@ async def test_it_waits_for_a_reader_that_does_not_read():
         body = json.dumps({**ask("[[sim:chunks=20000,size=2000,pace=0.01]] x"), "stream": True}).encode()
         reader, writer = await asyncio.open_connection("127.0.0.1", sim.port, limit=1024)
         writer.write(b"POST /v1/chat/completions HTTP/1.1\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
-        await asyncio.sleep(1.0)
-        sent = sim.requests[0].sent
-        await asyncio.sleep(0.3)
-        assert 0 < sim.requests[0].sent == sent < 20000  # paused
+        sent = 0
+        async with asyncio.timeout(30):
+            while not sent or sim.requests[0].sent > sent:
+                sent = sim.requests[0].sent if sim.requests else 0
+                await asyncio.sleep(0.5)
+        assert sent < 20000  # paused
         await reader.readuntil(b"\r\n\r\n")
         for _ in range(200):
             await reader.read(65536)
