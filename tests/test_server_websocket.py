@@ -19,6 +19,7 @@ MAX_FRAME = 256 * 1024
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory):
     process = server_process.start(tmp_path_factory.mktemp("server"))
+    process.send(b"GET /state HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", timeout=30)  # all of it is loaded now
     yield process
     process.stop()
 
