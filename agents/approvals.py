@@ -14,9 +14,9 @@ from django.utils import timezone
 from accounts.models import User
 from agents import run_store
 from agents.models import AgentRun, AgentStep
-from agents.run_watch import AWAY
 from aiagents.lib import valkey
 from aiagents.lib.errors import Conflict, NotFound
+from aiagents.lib.valkey import AWAY
 
 logger = logging.getLogger(__name__)
 Step = AgentStep.Status

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 from django.conf import settings
 
 from agents.tokens import BYTES_PER_TOKEN
+from aiagents.lib import alive
 from aiagents.lib.context import call_id as current_call
 from aiagents.lib.errors import AppError, Unavailable
 from billing import ledger
@@ -143,7 +144,7 @@ async def _report(here: _Loop) -> None:
         if not moved:
             continue
         try:
-            await ledger.progress(moved)
+            await alive.beat(ledger.progress(moved), ledger.ALIVE, here.calls, settings.HOLD_SILENCE_SECONDS)
         except Unavailable:
             continue
         if full:

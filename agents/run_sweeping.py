@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from uuid import UUID
 
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -13,8 +12,7 @@ from django.db.models.functions import Now
 from agents import approvals, run_store
 from agents.models import AgentRun, AgentStep
 from agents.run_loop import error_json
-from agents.run_watch import AWAY, alive_key
-from aiagents.lib import valkey
+from aiagents.lib import alive
 from aiagents.lib.errors import Unavailable
 from billing.models import UsageLog
 
@@ -29,7 +27,9 @@ _FORGOTTEN = "Nobody decided about the waiting tool calls in time."
 
 def sweep() -> int:
     """End the runs whose process is gone; how many. Safe to run twice and anywhere."""
-    ended = sum(_interrupt(run) for run in _silent().order_by("heartbeat_at")[:_MOST])
+    silent = list(_silent().order_by("heartbeat_at")[:_MOST])
+    living = alive.among("agents", (run.id for run in silent))  # their processes only cannot reach the database
+    ended = sum(_interrupt(run) for run in silent if run.id not in living)
     _give_up_forgotten()
     _send_again()
     _count_late()
@@ -46,22 +46,12 @@ def _silent() -> QuerySet[AgentRun]:
 
 
 def _interrupt(run: AgentRun) -> bool:
-    if _alive(run.id):
-        return False
     error = error_json(Unavailable(_GONE, code="interrupted"), run.request_id)
     # Once more in the same statement: it may have spoken meanwhile.
     if not run_store.end(run.id, Status.INTERRUPTED, still=_silent(), error=error, finish_reason="error"):
         return False
     run_store.count_from_books(run.id)
     return True
-
-
-def _alive(run_id: UUID) -> bool:
-    """Its process lives and only cannot reach the database."""
-    try:
-        return bool(valkey.sync_client().exists(alive_key(run_id)))
-    except AWAY:
-        return False
 
 
 def _give_up_forgotten() -> None:

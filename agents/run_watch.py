@@ -10,27 +10,20 @@ from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from django.conf import settings
-from redis.exceptions import RedisError
 
 from agents import run_store
 from agents.models import AgentRun
 from agents.run_store import RunCancelled, RunEnded
-from aiagents.lib import valkey
+from aiagents.lib import alive
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import Unavailable
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-AWAY = (RedisError, OSError, TimeoutError)
 
 
 class OutOfTime(Exception):
     """The run has used the seconds it may take."""
-
-
-def alive_key(run_id: UUID) -> str:
-    """Set while a run lives whose process cannot reach the database; the sweeper leaves it alone."""
-    return f"agents:alive:{run_id}"
 
 
 class Watched:
@@ -105,9 +98,8 @@ class _Watch:
             living = list(self.runs)
             try:
                 said = {run_id: words for run_id, run in self.runs.items() if (words := run.news()) is not None}
-                ended = await in_db(run_store.beat, living, said)
+                ended = await alive.beat(in_db(run_store.beat, living, said), "agents", living, settings.AGENT_SILENCE_SECONDS)
             except Unavailable:
-                await self._still_alive(living)
                 continue
             except Exception:
                 logger.exception("runs_heartbeat_failed")
@@ -115,15 +107,6 @@ class _Watch:
             for run_id, status in ended.items():
                 if run_id in self.runs:
                     self.runs[run_id].end(RunCancelled() if status == AgentRun.Status.CANCELLED else RunEnded(code="interrupted"))
-
-    async def _still_alive(self, living: list[UUID]) -> None:
-        try:
-            pipe = valkey.client().pipeline(transaction=False)
-            for run_id in living:
-                pipe.set(alive_key(run_id), 1, ex=settings.AGENT_SILENCE_SECONDS)
-            await pipe.execute()
-        except AWAY:
-            return
 
 
 _watches: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = WeakKeyDictionary()

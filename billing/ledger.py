@@ -20,6 +20,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import IntegrityError, InterfaceError, OperationalError, connection
 
+from aiagents.lib import alive
 from aiagents.lib.db import in_db, on_postgres
 from aiagents.lib.errors import BudgetExceeded, Conflict, NotAuthenticated, Unavailable
 from aiagents.lib.jsonio import money
@@ -38,6 +39,8 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 # Holds that one sweep closes at most; the next one comes in seconds.
 _SWEEP_MOST = 1000
+# By this name a process says of its running calls that they live, where it cannot tell the database (aiagents/lib/alive.py).
+ALIVE = "calls"
 
 
 async def hold(call: Call, amount: Decimal, rates: Rates, input_tokens: int) -> Held:
@@ -75,10 +78,13 @@ async def progress(seen: Mapping[UUID, int]) -> None:
 def sweep() -> int:
     """Charge by estimate and close every hold that has been silent too long; how many there were."""
     silent_since = budgets.database_now() - timedelta(seconds=settings.HOLD_SILENCE_SECONDS)
-    silent = Hold.objects.filter(status=Hold.Status.OPEN, heartbeat_at__lt=silent_since).order_by("heartbeat_at")
+    found = list(Hold.objects.filter(status=Hold.Status.OPEN, heartbeat_at__lt=silent_since).order_by("heartbeat_at")[:_SWEEP_MOST])
+    living = alive.among(ALIVE, (row.pk for row in found))  # their processes only cannot reach the database
     known = catalogue.current_sync()
     swept = 0
-    for row in silent[:_SWEEP_MOST]:
+    for row in found:
+        if row.pk in living:
+            continue
         try:
             held = held_of(row)
         except (KeyError, TypeError, ValueError, ArithmeticError):

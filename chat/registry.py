@@ -11,11 +11,11 @@ from uuid import UUID
 from weakref import WeakKeyDictionary
 
 from django.conf import settings
-from redis.exceptions import RedisError
 
-from aiagents.lib import valkey
+from aiagents.lib import alive, valkey
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import RateLimited, Unavailable
+from aiagents.lib.valkey import AWAY
 from chat import rows, turn_log
 from chat.turn import Turn
 
@@ -27,12 +27,6 @@ _HEARTBEAT = 5.0
 _PATIENCE = 1.0
 _LINGER = 30.0
 _MOST_LINES = 2000
-AWAY = (RedisError, OSError, TimeoutError)
-
-
-def alive_key(message_id: UUID) -> str:
-    """Set while a turn lives whose process cannot reach the database; the sweeper leaves it alone."""
-    return f"chat:alive:{message_id}"
 
 
 def cancel_key(message_id: UUID) -> str:
@@ -110,9 +104,8 @@ class Registry:
             if moved:
                 written = [turn.written() for turn in moved]
                 try:
-                    await in_db(rows.progress, written)
+                    await alive.beat(in_db(rows.progress, written), "chat", self.turns, rows.SILENCE_SECONDS)
                 except Unavailable:
-                    await self._still_alive()
                     continue
                 except Exception:
                     logger.exception("turn_progress_failed")
@@ -120,16 +113,7 @@ class Registry:
                 for turn, row in zip(moved, written, strict=True):
                     turn.saved, turn.saved_at = row.last_seq, now
             elif any(turn.unstored for turn in self.turns.values()):
-                await self._still_alive()
-
-    async def _still_alive(self) -> None:
-        try:
-            pipe = valkey.client().pipeline(transaction=False)
-            for turn in self.turns.values():
-                pipe.set(alive_key(turn.message_id), 1, ex=rows.SILENCE_SECONDS)
-            await pipe.execute()
-        except AWAY:
-            return
+                await alive.say("chat", self.turns, rows.SILENCE_SECONDS)
 
     # --- the log --------------------------------------------------------------------------------
 

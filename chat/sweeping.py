@@ -7,12 +7,12 @@ from typing import Any
 import orjson
 from django.utils import timezone
 
-from aiagents.lib import valkey
+from aiagents.lib import alive
 from aiagents.lib.errors import Unavailable
+from aiagents.lib.valkey import AWAY
 from aiagents.monitoring import metrics
 from chat import replay, rows, turn_log
 from chat.models import Message
-from chat.registry import AWAY, alive_key
 from chat.turn_log import Told
 
 _MESSAGE = "The process that wrote this answer is gone; its text is kept."
@@ -24,8 +24,10 @@ _AS_TOLD = (
 def sweep() -> int:
     """End the turns whose process is gone; how many. Their text is kept: the row's or the log's, whichever has more."""
     ended = 0
-    for answer in rows.silent().order_by("id")[:500]:
-        if _alive(answer):
+    silent = list(rows.silent().order_by("id")[:500])
+    living = alive.among("chat", (answer.id for answer in silent))
+    for answer in silent:
+        if answer.id in living:  # its process only cannot reach the database
             continue
         told = _log(answer)
         if told.end is not None:
@@ -40,14 +42,6 @@ def sweep() -> int:
                 _close_log(answer)
     rows.settle_late_costs()
     return ended
-
-
-def _alive(answer: Message) -> bool:
-    """Its process lives and only cannot reach the database."""
-    try:
-        return bool(valkey.sync_client().exists(alive_key(answer.id)))
-    except AWAY:
-        return False
 
 
 def _log(answer: Message) -> Told:

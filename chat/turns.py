@@ -15,10 +15,11 @@ from agents import calls, runner
 from aiagents.lib import draining, valkey
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import Unavailable
+from aiagents.lib.valkey import AWAY
 from chat import history, replay, rows, titles, tree, turn_log, wording
 from chat.asks import Ask
 from chat.models import Message
-from chat.registry import AWAY, CONTROL, cancel_key, here
+from chat.registry import CONTROL, cancel_key, here
 from chat.sweeping import sweep
 from chat.turn import Leave, Source, Turn
 from chat.turn_log import TERMINAL, TurnLine

@@ -20,12 +20,12 @@ from django.conf import settings
 from agents import runner
 from agents.events import Event, ReasoningDelta, RouteFallback, Started, TextDelta, ToolCall, ToolResult, encode
 from agents.models import AgentRun
-from aiagents.lib import context, valkey
+from aiagents.lib import alive, context
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import AppError, NotAuthenticated, Unavailable
 from aiagents.lib.jsonio import dumps
 from tasks import preparing, runs, wording
-from tasks.live import AWAY, Feed, Feeds
+from tasks.live import Feed, Feeds
 from tasks.models import ENDED, Status, TaskRun
 from tasks.runs import Claimed, Result
 
@@ -56,11 +56,6 @@ class Interrupted(Unavailable):
 
 
 LIMITS = {"max_seconds": TimeLimit, "max_cost": CostLimit}
-
-
-def alive_key(run_id: UUID) -> str:
-    """Set while a run lives whose worker cannot reach the database; the sweeper leaves it alone."""
-    return f"tasks:alive:{run_id}"
 
 
 @dataclass(slots=True)
@@ -178,9 +173,9 @@ class Crew:
             await asyncio.sleep(BEAT_SECONDS)
             living = {run_id: running.claimed.token for run_id, running in self.running.items()}
             try:
-                words = await in_db(runs.beat, self.name, list(living.values()))
+                work = in_db(runs.beat, self.name, list(living.values()))
+                words = await alive.beat(work, "tasks", living, settings.TASK_SILENCE_SECONDS)
             except Unavailable:
-                await self._still_alive(living)
                 continue
             except Exception:
                 logger.exception("task_heartbeat_failed")
@@ -193,15 +188,6 @@ class Crew:
                     running.break_off(LOST)
                 elif word.cancel:
                     running.break_off(CANCELLED)
-
-    async def _still_alive(self, living: Any) -> None:
-        try:
-            pipe = valkey.client().pipeline(transaction=False)
-            for run_id in living:
-                pipe.set(alive_key(run_id), 1, ex=settings.TASK_SILENCE_SECONDS)
-            await pipe.execute()
-        except AWAY:
-            return
 
 
 class _Teller:

@@ -14,10 +14,10 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
-from redis.exceptions import RedisError
 
 from aiagents.lib import jsonio
 from aiagents.lib.db import in_db
+from aiagents.lib.valkey import AWAY
 from chat import turn_log
 from chat.turn import Leave
 from chat.turn_log import TERMINAL, TurnLine
@@ -25,7 +25,6 @@ from tasks import wording
 from tasks.models import ENDED, TaskRun
 
 logger = logging.getLogger(__name__)
-AWAY = (RedisError, OSError, TimeoutError)
 # Seconds: between two tries to reach a Valkey that is away, and how long the events of an ended attempt wait for it.
 _PATIENCE, _LINGER = 1.0, 10.0
 _MOST_LINES = 2000

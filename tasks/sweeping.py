@@ -13,12 +13,12 @@ from django.db.models.functions import Now
 
 from agents import run_store
 from agents.models import AgentRun, AgentStep
-from aiagents.lib import valkey
+from aiagents.lib import alive
+from aiagents.lib.valkey import AWAY
 from aiagents.monitoring import metrics
 from chat import turn_log
 from tasks import live, preparing, runs
-from tasks.execution import Interrupted, alive_key
-from tasks.live import AWAY
+from tasks.execution import Interrupted
 from tasks.models import ENDED, Status, TaskAttempt, TaskRun
 from tasks.runs import Result
 
@@ -39,12 +39,9 @@ def silent() -> QuerySet[TaskRun]:
 
 
 def _dead_workers() -> int:
-    swept = 0
-    for run in silent().order_by("heartbeat_at")[:_MOST]:
-        if _alive(run):
-            continue
-        swept += _take_from(run)
-    return swept
+    found = list(silent().order_by("heartbeat_at")[:_MOST])
+    living = alive.among("tasks", (run.id for run in found))  # their workers only cannot reach the database
+    return sum(_take_from(run) for run in found if run.id not in living)
 
 
 def _take_from(run: TaskRun) -> bool:
@@ -73,14 +70,6 @@ def _take_from(run: TaskRun) -> bool:
         live.close(ended)
         metrics.INTERRUPTED.inc()
     return ended is not None
-
-
-def _alive(run: TaskRun) -> bool:
-    """Its worker lives and only cannot reach the database."""
-    try:
-        return bool(valkey.sync_client().exists(alive_key(run.id)))
-    except AWAY:
-        return False
 
 
 def _words(run: TaskRun) -> turn_log.Told:

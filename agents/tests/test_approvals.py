@@ -16,6 +16,7 @@ from agents.runner import RunCancelled
 from agents.tests.conftest import ask
 from agents.tests.runs import Probe, adds_up, agent, calls_of, drain, results_of, steps_of, the_run
 from agents.tests.test_calls import exact
+from aiagents.lib import alive, valkey
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import Conflict, NotFound, Unavailable
 
@@ -286,11 +287,14 @@ def test_of_many_who_decide_at_once_one_word_holds_and_the_call_runs_at_most_onc
 
 async def test_a_process_that_was_thought_dead_writes_nothing_more(context, vendor, settings):
     settings.PROGRESS_INTERVAL_SECONDS, settings.AGENT_SILENCE_SECONDS = 60, -1
-    with Probe(seconds=0.5) as probe:
+    with Probe(seconds=1.5) as probe:
         async with vendor() as sim:
             task = asyncio.create_task(drain(ask("[[call probe {}]]"), context(), agent("probe")))
             while not probe.running:
                 await asyncio.sleep(0.01)
+            await alive.say("agents", [(await AgentRun.objects.aget()).id], 20)
+            assert await in_db(run_sweeping.sweep) == 0, "it is said to live"
+            await valkey.client().flushdb()
             assert await in_db(run_sweeping.sweep) == 1
             given_up = [(step.status, step.error_code, step.output) for step in await in_db(steps_of, await in_db(the_run))]
             with pytest.raises(runner.RunEnded):

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import aclosing
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
 from django.db.models import Sum
+from django.utils import timezone
 
 from accounts.models import User
 from agents import calls, inflight
 from agents.events import RouteFallback, Settled, Started, TextDelta
 from agents.providers.errors import ContextTooLong, ProviderBadRequest, ProviderError
 from agents.tests.conftest import ask
+from aiagents.lib import alive
 from aiagents.lib.db import in_db
-from aiagents.lib.errors import BudgetExceeded, NoModelAvailable, NotAuthenticated
-from billing import budgets
+from aiagents.lib.errors import BudgetExceeded, NoModelAvailable, NotAuthenticated, Unavailable
+from billing import budgets, ledger
 from billing.models import BudgetWindow, Hold, UsageLog
 
 
@@ -161,6 +164,26 @@ async def test_retry_after_is_honoured_up_to_the_cap(context, vendor, settings):
         with pytest.raises(NoModelAvailable) as failed:
             await drain(ask("Hello"), context())
         assert loop.time() - began < 1 and failed.value.retry_after
+    await in_db(exact)
+
+
+async def test_a_call_that_goes_on_while_the_database_is_away_is_not_taken_for_dead(context, vendor, settings, monkeypatch):
+    settings.PROGRESS_INTERVAL_SECONDS = 0.02
+
+    async def away(seen):
+        raise Unavailable
+
+    monkeypatch.setattr(ledger, "progress", away)
+    async with vendor():
+        async with aclosing(calls.stream(ask("[[sim:chunks=2000,pace=10]] on"), context(), [])) as events:
+            async for _ in events:
+                held = await in_db(Hold.objects.get)
+                if await in_db(alive.among, ledger.ALIVE, [held.pk]):
+                    break
+        await in_db(Hold.objects.filter(pk=held.pk, status="open").update, heartbeat_at=timezone.now() - timedelta(minutes=1))
+        assert await in_db(ledger.sweep) == 0
+        await inflight.finish_settlements()
+    assert (await UsageLog.objects.aget()).status == "cancelled"
     await in_db(exact)
 
 

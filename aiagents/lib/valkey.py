@@ -10,6 +10,8 @@ import redis
 import redis.asyncio
 from django.conf import settings
 
+# What a client raises while its server is away.
+AWAY = (redis.RedisError, OSError, TimeoutError)
 _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis] = WeakKeyDictionary()
 # Seconds. A Valkey that is away must cost a request little: callers treat errors by their stated policy.
 _OPTIONS = {"socket_timeout": 2.0, "socket_connect_timeout": 0.5}

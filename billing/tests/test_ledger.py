@@ -8,11 +8,13 @@ from decimal import Decimal as D
 from types import SimpleNamespace
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import ApiKey, User
+from aiagents.lib import alive
 from aiagents.lib.errors import BudgetExceeded, Conflict, NotAuthenticated, Unavailable
 from aiagents.lib.ids import uuid7
 from billing import budgets, ledger, ledger_portable, ledger_postgres
@@ -369,6 +371,14 @@ def test_the_sweeper_charges_silent_holds_by_estimate_and_leaves_the_others(user
     assert Hold.objects.get(pk=silent.call.call_id).status == "swept"
     late = Ledger.settle(silent, used(D("0.009")))
     assert (late.cost_usd, late.estimated) == (D("0.003"), True)
+
+
+def test_the_sweeper_leaves_a_call_that_lives_but_cannot_reach_the_database_and_it_pays_what_it_used(user):
+    held = held_for(user)
+    Hold.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=1))
+    async_to_sync(alive.say)(ledger.ALIVE, [held.call.call_id], 20)
+    assert Ledger.sweep() == 0
+    assert Ledger.settle(held, used(D("0.009"))).cost_usd == D("0.009")
 
 
 def test_a_hold_that_speaks_while_it_is_swept_lives(user, monkeypatch):

@@ -10,7 +10,7 @@ import pytest
 import redis
 from django.utils import timezone
 
-from aiagents.lib import db, valkey
+from aiagents.lib import alive, db, valkey
 from chat import registry, rows, turn_log, turns
 from chat.models import Message
 from chat.tests.conftest import begin, collect, quiet
@@ -186,7 +186,7 @@ async def test_the_sweeper_believes_a_turn_that_had_said_its_end(principal, vend
 
 def test_the_sweeper_leaves_a_turn_that_lives_but_cannot_reach_the_database(user):
     answer = left_behind(user)
-    valkey.sync_client().set(registry.alive_key(answer.id), 1, ex=20)
+    valkey.sync_client().set(alive.key("chat", answer.id), 1, ex=20)
     assert turns.sweep() == 0
 
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.utils import timezone
 
 from accounts import keys
@@ -17,6 +18,7 @@ from agents import approvals, run_loop, run_store
 from agents.models import Agent, AgentRun, AgentStep, AgentVersion
 from agents.tests.runs import Probe
 from agents.tools.declaring import BUILTINS
+from aiagents.lib import alive
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import Unavailable
 from billing import budgets
@@ -399,6 +401,15 @@ def test_the_run_of_a_dead_worker_is_tried_again(make, owner, vendors):
     run = fresh(run)
     assert (run.status, run.attempt) == (Status.SUCCEEDED, 2)
     assert run.attempts.get(number=1).error["code"] == "interrupted"
+
+
+def test_the_run_of_a_worker_that_only_cannot_reach_the_database_is_left_to_it(make, owner):
+    run = begin(owner, make())
+    runs.claim(run.id, "cut off")
+    silence(run)
+    async_to_sync(alive.say)("tasks", [run.id], 15)
+    assert sweeping.sweep() == 0
+    assert fresh(run).status == Status.RUNNING
 
 
 def test_without_a_retry_left_the_run_of_a_dead_worker_has_failed(make, owner):
