@@ -42,9 +42,11 @@ socket.socket.connect = _guarded_connect  # type: ignore[method-assign]
 def _fresh_valkey(request: pytest.FixtureRequest):
     """No test sees another's limits, breakers or logs."""
     from accounts import throttle
+    from agents import health
     from aiagents.lib.valkey import sync_client
 
     sync_client().flushdb()
+    health.reset()  # what this process knows of the vendors, whichever tests came before
     throttle.forget()  # a test that took Valkey away made the process count by itself for some seconds
     yield
 
