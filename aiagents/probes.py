@@ -12,9 +12,10 @@ from django.utils import timezone
 
 from agents import health as breakers
 from agents import inflight
+from aiagents import staff
 from aiagents.lib.db import in_db
 from aiagents.lib.jsonio import money
-from aiagents.monitoring import counting, health, live, sharing, system
+from aiagents.monitoring import counting, health, insiders, live, sharing, system
 from billing import catalogue
 from billing.exact import exact_sum
 from billing.models import Hold, UsageLog
@@ -107,6 +108,7 @@ def _today() -> dict[str, Any]:
 
 def register() -> None:
     health.register("providers", providers)
+    insiders.register(staff.is_staff)
     counting.gauge("running_turns", running_turns)
     counting.gauge(sharing.IN_FLIGHT, tokens_in_flight)
     system.measure_also("open_holds", open_holds)

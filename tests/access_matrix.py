@@ -52,6 +52,7 @@ TABLE: dict[str, Row] = {
     "GET /{room}": PUBLIC,
     "GET /api/schema/": PUBLIC,
     "GET /health": PUBLIC,
+    # What they show to whom hangs on the address: aiagents/monitoring/tests/test_insiders.py.
     "GET /health/ready": PUBLIC,
     "GET /metrics": PUBLIC,
     "GET /api/v1/system/info": PUBLIC,

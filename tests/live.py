@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -174,6 +175,7 @@ def launch(folder: Path, worker: str = "", **settings: str) -> Live:
         "LOGIN_LIMIT_STRANGERS": "1000/m",
         "REGISTER_LIMIT_IP": "1000/m",
         "SIMULATOR_PACE_MS": "0",
+        "SIMULATOR_TOKEN": secrets.token_urlsafe(32),
         **settings,
     }
     with redis.Redis.from_url(env["REDIS_URL"]) as valkey:

@@ -168,7 +168,8 @@ def begin(live: Live, request_id: str) -> http.client.HTTPConnection:
     """A call whose vendor never answers, under way: its money is held."""
     live.call("GET", "/health")
     simulator = http.client.HTTPConnection("127.0.0.1", live.sim_port, timeout=10)
-    simulator.request("POST", "/__sim/plan", json.dumps({"model": SMALL, "always": "hang"}), {"Content-Type": "application/json"})
+    steering = {"Content-Type": "application/json", "Authorization": f"Bearer {live.env['SIMULATOR_TOKEN']}"}
+    simulator.request("POST", "/__sim/plan", json.dumps({"model": SMALL, "always": "hang"}), steering)
     assert simulator.getresponse().status == 200
     simulator.close()
     connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=30)

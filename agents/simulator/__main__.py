@@ -1,4 +1,8 @@
-"""`python -m agents.simulator PORT`: the vendors of a demo without keys. SIMULATOR_PACE_MS sets the pace of its tokens."""
+"""`python -m agents.simulator PORT`: the vendors of a demo without keys. SIMULATOR_PACE_MS sets the pace of its tokens.
+
+SIMULATOR_TOKEN is the bearer that may read the recorded requests (`/__sim/requests`) and plan faults. Whoever starts the process makes
+one for the run; without it nobody may.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ async def serve(port: int) -> None:
     for wanted in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(wanted, stop.set)
     # A demo runs for days: only the latest requests are kept.
-    sim = await Simulator(pace=pace, keep=2_000).start(port)
+    sim = await Simulator(pace=pace, keep=2_000, token=os.environ.get("SIMULATOR_TOKEN", "")).start(port)
     print(f"simulator listening on {sim.url}", flush=True)
     await stop.wait()
     await sim.stop()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
+import secrets
 from collections import OrderedDict, defaultdict, deque
 from typing import Any, Self
 
@@ -21,10 +23,13 @@ class Simulator:
     """A vendor on loopback: `url` for Anthropic and Gemini, `openai_url` for OpenAI.
 
     `pace` is the time between two pieces of text in seconds; 0 writes a whole answer at once. `requests` keeps what came.
+    `token` is the bearer that may read `requests` and plan answers over HTTP: the requests hold what people asked. Without one
+    a random token is made.
     """
 
-    def __init__(self, *, pace: float = 0.0, keep: int = 20_000) -> None:
+    def __init__(self, *, pace: float = 0.0, keep: int = 20_000, token: str = "") -> None:
         self.pace = pace
+        self.token = token or secrets.token_urlsafe(32)
         self.requests: deque[Seen] = deque(maxlen=keep)
         self.redirect_to = ""
         self.port = 0
@@ -154,6 +159,10 @@ class Simulator:
         """For tests of a simulator process: what was seen, and what shall happen next."""
         if path == "/__sim/health":
             return script.answer(200, b'{"status":"ok","simulator":true}')
+        if not hmac.compare_digest(seen.headers.get("authorization", "").encode("latin-1"), f"Bearer {self.token}".encode()):
+            return script.answer(
+                401, dumps({"error": {"message": "This needs the token of the simulator's run.", "code": "token_missing"}})
+            )
         if path == "/__sim/requests" and seen.method == "DELETE":
             self.clear()
             return script.answer(200, b"{}")

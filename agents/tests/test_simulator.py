@@ -22,6 +22,7 @@ from agents.simulator.behaviour import FLAGS, OPTIONS, UnknownDirective, in_text
 from agents.simulator.samples import sample
 from agents.tests.vendors import until
 
+STEERING = "a-token-of-this-run"
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}
 
 
@@ -232,8 +233,9 @@ async def test_requests_that_come_in_pieces_or_together_are_answered_in_order():
 
 def test_as_a_process_it_is_steered_and_asked_over_http():
     process = subprocess.Popen(
-        [sys.executable, "-m", "agents.simulator"], stdout=subprocess.PIPE, text=True, env={"SIMULATOR_PACE_MS": "0"}
-    )
+        [sys.executable, "-m", "agents.simulator"], stdout=subprocess.PIPE, text=True,
+        env={"SIMULATOR_PACE_MS": "0", "SIMULATOR_TOKEN": STEERING},
+    )  # fmt: skip
     try:
         assert process.stdout
         url = process.stdout.readline().split()[-1]
@@ -252,16 +254,38 @@ def test_as_a_process_it_is_steered_and_asked_over_http():
         seen = _call(url + "/__sim/requests")
         assert [one["status"] for one in seen] == [429, 500, 200]
         assert seen[0]["model"] == "m" and "secret-k" not in str(seen)
-        request = urllib.request.Request(url + "/__sim/requests", method="DELETE")
-        urllib.request.urlopen(request, timeout=5).close()
+        for method in ("GET", "DELETE", "POST"):
+            for path in ("/__sim/requests", "/__sim/requests?token=" + STEERING, "/__sim/plan", "/__sim/nothing", "/__sim/requests/"):
+                for offered in ("", "wrong", STEERING[:-1], STEERING + "x"):
+                    with pytest.raises(urllib.error.HTTPError) as refused:
+                        _call(url + path, {"model": "m"} if method == "POST" else None, token=offered, method=method)
+                    assert refused.value.code == 401 and b"messages" not in refused.value.read(), (method, path, offered)
+        assert len(_call(url + "/__sim/requests")) == 3, "a refused DELETE has cleared nothing"
+        _call(url + "/__sim/requests", method="DELETE")
         assert _call(url + "/__sim/requests") == []
     finally:
         process.terminate()
         assert process.wait(5) == 0
 
 
-def _call(url: str, body: dict | None = None):
-    with urllib.request.urlopen(url, data=json.dumps(body).encode() if body else None, timeout=5) as answer:
+def test_a_process_without_a_token_shows_its_record_to_nobody():
+    process = subprocess.Popen([sys.executable, "-m", "agents.simulator"], stdout=subprocess.PIPE, text=True, env={})
+    try:
+        assert process.stdout
+        url = process.stdout.readline().split()[-1]
+        for offered in ("", "None", STEERING):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                _call(url + "/__sim/requests", token=offered)
+            assert refused.value.code == 401
+    finally:
+        process.terminate()
+        assert process.wait(5) == 0
+
+
+def _call(url: str, body: dict | None = None, *, token: str = STEERING, method: str | None = None):
+    request = urllib.request.Request(url, data=json.dumps(body).encode() if body else None, method=method)
+    request.add_header("Authorization", f"Bearer {token}")
+    with urllib.request.urlopen(request, timeout=5) as answer:
         return json.loads(answer.read())
 
 

@@ -10,6 +10,14 @@ from django.conf import settings
 
 # What TRUSTED_PROXIES calls a proxy that reaches us over a Unix socket and so has no address.
 UNIX = "unix"
+# Headers that show that a proxy passed the request on; every header that begins with `x-forwarded` does so too.
+_PROXY_HEADERS = frozenset(
+    {
+        "forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-original-forwarded-for", "x-original-host",
+        "true-client-ip", "client-ip", "cdn-loop", "cf-connecting-ip", "cf-ray", "fastly-client-ip", "fly-client-ip",
+        "x-amzn-trace-id", "x-azure-clientip", "x-arr-log-id", "x-envoy-external-address", "x-appengine-user-ip",
+    }
+)  # fmt: skip
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -20,17 +28,36 @@ def client_ip(peer: str, headers: Mapping[str, str]) -> str:
     `X-Forwarded-For` is read from the right, as far as each hop is trusted: what a client wrote there itself is never
     believed. No other header is looked at. Header names are lower-case, several headers of one name joined by commas.
     """
-    trusted = settings.TRUSTED_PROXIES
+    return _client(peer, headers)[0]
+
+
+def _client(peer: str, headers: Mapping[str, str]) -> tuple[str, bool]:
+    """The client's address, and whether it is known: False where a trusted proxy forwarded none."""
+    trusted = tuple(settings.TRUSTED_PROXIES)
     if not trusted:
-        return peer
+        return peer, True
     hops = [hop.strip() for hop in headers.get("x-forwarded-for", "").split(",") if hop.strip()]
     found = peer
-    while hops and _is_trusted(found, tuple(trusted)):
+    while hops and _is_trusted(found, trusted):
         address = _parse(hops.pop())
-        if address is None:  # a proxy that forwards no address: the last one known
-            break
+        if address is None:
+            return found, False  # the last one known
         found = str(address)
-    return found
+    return found, True
+
+
+def comes_from(peer: str, headers: Mapping[str, str], networks: Sequence[str]) -> bool:
+    """Whether the client itself has an address in one of `networks` (CIDRs).
+
+    A request with headers of a proxy counts only where `TRUSTED_PROXIES` names that proxy and it forwarded an address:
+    the peer of any other such request is the proxy, and its client can be anybody. Header names are lower-case.
+    """
+    client, known = _client(peer, headers)
+    if any(name in _PROXY_HEADERS or name.startswith("x-forwarded") for name in headers):
+        believed = _is_trusted(peer, tuple(settings.TRUSTED_PROXIES)) and headers.get("x-forwarded-for", "").strip(" ,")
+        if not (believed and known):
+            return False
+    return _is_trusted(client, tuple(networks))
 
 
 def scheme(peer: str, forwarded: str, own: str) -> str:

@@ -48,6 +48,11 @@ class Report:
     ready: bool
     body: dict[str, Any]
 
+    def statuses(self) -> dict[str, Any]:
+        """The same without figures, names of vendors and reasons: what strangers may read."""
+        checks = {name: {"status": check["status"]} for name, check in self.body["checks"].items()}
+        return {"status": self.body["status"], "checks": checks}
+
 
 # --- probes -------------------------------------------------------------------------------------
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
-
 import redis
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -17,7 +15,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from aiagents.monitoring import health, metrics, system
+from aiagents.lib.error_views import render
+from aiagents.lib.errors import NotAuthenticated
+from aiagents.monitoring import health, insiders, metrics, system
 
 
 @require_safe
@@ -28,9 +28,13 @@ def alive(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 async def ready(request: HttpRequest) -> HttpResponse:
-    """503 when a needed part is down or this process is leaving; the body says which part and how slow it was."""
+    """503 when a needed part is down or this process is leaving; the body says which part.
+
+    Staff, listed networks and the bearer of METRICS_TOKEN also read latencies, sizes and vendors. Everybody else reads each status alone.
+    """
     report = await health.report()
-    response = JsonResponse(report.body, status=200 if report.ready else 503)
+    body = report.body if await insiders.is_insider(request) else report.statuses()
+    response = JsonResponse(body, status=200 if report.ready else 503)
     response["Cache-Control"] = "no-store"
     if not report.ready:
         response["Retry-After"] = "5"
@@ -40,11 +44,11 @@ async def ready(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def prometheus(request: HttpRequest) -> HttpResponse:
-    """The counters; with METRICS_TOKEN set, only for its bearer."""
-    token = settings.METRICS_TOKEN
-    if token and not hmac.compare_digest(request.headers.get("Authorization", "").encode(), f"Bearer {token}".encode()):
-        error = {"type": "not_authenticated", "message": "Give the metrics token.", "code": "not_authenticated", "param": None}
-        return JsonResponse({"error": {**error, "details": {}, "request_id": getattr(request, "request_id", "")}}, status=401)
+    """The counters, for the bearer of METRICS_TOKEN and for METRICS_NETWORKS; 401 for everybody else."""
+    if not insiders.is_scraper(request):
+        response = render(request, NotAuthenticated("Send the metrics token, or come from a listed network."))
+        response["WWW-Authenticate"] = 'Bearer realm="metrics"'
+        return response
     return HttpResponse(metrics.exposition(_read_now()), content_type=CONTENT_TYPE_LATEST)
 
 

@@ -448,6 +448,7 @@ CSRF_FAILURE_VIEW = "aiagents.lib.error_views.csrf_failure"
 # Web processes and workers count into files here; /metrics adds them up. Must be set before prometheus_client loads.
 os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(DATA_DIR / "metrics"))
 METRICS_TOKEN = env.metrics_token.get_secret_value() if env.metrics_token else ""
+METRICS_NETWORKS = env.metrics_networks
 LOG_LEVEL, LOG_FORMAT, LOG_FILE = env.log_level, env.log_format, env.log_file
 LOGGING_CONFIG = "aiagents.lib.logging.configure"
 LOGGING: dict = {

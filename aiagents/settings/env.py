@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -105,15 +106,28 @@ class Env(BaseSettings):
     log_file: str = Field("", description="rotating file beside the console; empty: none")
     log_file_bytes: int = Field(20 * 1024 * 1024, description="size at which the file is rotated")
     log_files_kept: int = Field(5, description="rotated files that are kept")
-    metrics_token: SecretStr | None = Field(None, description="bearer token that /metrics asks for; unset: open")
+    metrics_token: SecretStr | None = Field(None, description="bearer token for /metrics from outside METRICS_NETWORKS")
+    metrics_networks: List = Field(
+        ["127.0.0.0/8", "::1"], description="CIDRs that read /metrics and the details of readiness without a token; none: nobody"
+    )
 
     @field_validator(
         "encryption_keys", "allowed_hosts", "csrf_trusted_origins", "cors_allowed_origins",
-        "websocket_origins", "trusted_proxies", mode="before",
+        "websocket_origins", "trusted_proxies", "metrics_networks", mode="before",
     )  # fmt: skip
     @classmethod
     def _split(cls, value: object) -> object:
         return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+    @field_validator("metrics_networks")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        """The word `none` is the empty list: an empty variable would count as unset."""
+        if value == ["none"]:
+            return []
+        for network in value:
+            ipaddress.ip_network(network, strict=False)
+        return value
 
 
 env = Env()

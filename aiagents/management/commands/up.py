@@ -3,6 +3,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import signal
 import sys
@@ -84,6 +85,7 @@ class Command(BaseCommand):
         Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(parents=True)
         if _simulates():
             os.environ["SIMULATOR"] = "true"
+            os.environ.setdefault("SIMULATOR_TOKEN", secrets.token_urlsafe(32))  # its record holds what people asked
             family.add(Child("simulator", [sys.executable, "-m", "agents.simulator", str(settings.SIMULATOR_PORT)], 3, stage=2))
         ground.start_servers()
         ground.wait_for_database()
