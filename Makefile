@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench doctor clean
+.PHONY: help run test lint bench doctor lock audit clean
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1	/' | expand -t 18
@@ -25,20 +25,31 @@ bench: $(VENV)/.dev ## what our door adds to a call, measured (benchmarks/README
 doctor: $(VENV)/.base ## what is missing or wrong, in words
 	@exec $(PY) manage.py doctor
 
+# One resolution for every supported Python and platform; the smaller sets take their versions from the largest.
+COMPILE = $(PY) -m uv --quiet pip compile --universal --python-version 3.11 --exclude-newer "7 days" --generate-hashes --no-annotate \
+	--custom-compile-command "make lock"
+
+lock: $(VENV)/.dev ## the newest allowed versions, exact and with hashes, into requirements/lock (one package: ARGS="-P openai")
+	@$(COMPILE) $(or $(ARGS),--upgrade) requirements/dev.txt -o requirements/lock/dev.txt
+	@for set in local prod; do $(COMPILE) requirements/$$set.txt -c requirements/lock/dev.txt -o requirements/lock/$$set.txt || exit 1; done
+
+audit: $(VENV)/.dev ## known vulnerabilities in what is locked (asks the package index)
+	@$(PY) -m uv --quiet tool run --from pip-audit==2.10.1 pip-audit --require-hashes --disable-pip -r requirements/lock/dev.txt $(ARGS)
+
 clean: ## stop and delete the embedded servers and their data, and the virtual environment
 	@if [ -x $(PY) ]; then $(PY) -c 'from pathlib import Path; from aiagents import embedded; [embedded.remove(Path(d).resolve()) for d in (".data", ".data/test")]'; fi
 	@rm -rf .data $(VENV) .pytest_cache .mypy_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp says that its requirements are installed as they stand in the file now.
-$(VENV)/.base: requirements/base.txt
+$(VENV)/.base: requirements/lock/local.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "aiagents needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V). Try: make run PYTHON=python3.12"; exit 1; }
 	@[ -x $(PY) ] || $(PYTHON) -m venv $(VENV)
 	@echo "Installing what the product needs (once; about half a minute) ..."
-	@$(PY) -m pip install --quiet -r $<
+	@$(PY) -m pip install --quiet --require-hashes -r $<
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.txt $(VENV)/.base
+$(VENV)/.dev: requirements/lock/dev.txt $(VENV)/.base
 	@echo "Installing what the tests need (once) ..."
-	@$(PY) -m pip install --quiet -r $<
+	@$(PY) -m pip install --quiet --require-hashes -r $<
 	@touch $@
