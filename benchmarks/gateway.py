@@ -1,6 +1,7 @@
 """What a call costs through us, beside calling the vendor directly and beside LiteLLM where it is installed.
 
     python -m benchmarks.gateway [--rounds 3] [--seconds 8] [--quick] [--only "json 16,stream 200"] [--litellm PATH]
+    python -m benchmarks.gateway --against TREE [--rounds 10] [--seconds 3] [--only …]    # this checkout beside another (against.py)
 
 Starts the vendor simulator, our server (Daphne, PostgreSQL, Valkey; accounting, budgets, limits, storage and logs on) and
 LiteLLM, runs every scenario interleaved over several rounds in one go, and prints medians, ratios and whether each target
@@ -14,16 +15,17 @@ import asyncio
 import json
 import statistics
 import subprocess
+import sys
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import uvloop
 
-from benchmarks import load, rivals, targets
-from benchmarks.ground import MODEL, PER_USER, PROMPT, STREAM_PROMPT, Ground, installation
-from benchmarks.meter import Meter, Span
+from benchmarks import against, load, rivals, targets
+from benchmarks.ground import MODEL, PER_USER, Ground, installation
+from benchmarks.meter import Meter
+from benchmarks.scenarios import Runner, measure
 from benchmarks.tables import markdown, number
 
 COUNTS = (1, 50, 200, 500)
@@ -35,52 +37,6 @@ SCENARIOS = (
 QUICK = tuple(one for one in SCENARIOS if one.split()[1] not in ("200", "500"))
 # What has a counterpart elsewhere; a turn of the chat has none.
 _SHARED = ("json", "rate", "stream")
-
-
-@dataclass(frozen=True)
-class Runner:
-    """One gateway under load. `meter` is None for the vendor itself: there is nothing between. `callers`: keys for chat turns."""
-
-    target: load.Target
-    meter: Meter | None
-    callers: tuple[str, ...] = ()
-
-    def chat(self, wire: load.Wire) -> load.Target:
-        """Its chat, asked by many users: each may only have so many turns at a time."""
-        return replace(self.target, wire=wire, keys=self.callers)
-
-
-async def measure(runner: Runner, others: dict[str, Meter], scenario: str, seconds: float) -> dict[str, Any]:
-    """One scenario on one target: latencies, rate, CPU milliseconds each of the gateway and of what serves it."""
-    kind, _, amount = scenario.partition(" ")
-    target, count = runner.target, int(amount)
-    # Arrivals are spread so that the opening itself does not queue: 1 s per 250 streams.
-    spread = max(0.5, count / 250)
-    meters = others | ({"gateway": runner.meter} if runner.meter else {})
-    with Span(**meters) as span:
-        match kind:
-            case "json":
-                result = await load.closed_loop(target, count, seconds, PROMPT)
-            case "send":
-                result = await load.closed_loop(runner.chat(load.CHAT_SEND), count, seconds, PROMPT)
-            case "rate":
-                result = await load.fixed_rate(target, count, seconds, PROMPT)
-            case "stream":
-                result = await load.streams(target, count, STREAM_PROMPT, spread)
-            case "sse":
-                result = await load.streams(runner.chat(load.CHAT_STREAM), count, STREAM_PROMPT, spread)
-            case "ws":
-                result = await load.socket_turns(runner.chat(load.CHAT_SOCKET), count, STREAM_PROMPT, spread)
-            case _:
-                raise ValueError(f"unknown scenario: {scenario}")
-    done = len(result.latencies) or 1
-    return {
-        **result.summary(),
-        "cpu_ms": span.cpu.get("gateway", 0.0) * 1000 / done,
-        "stores_ms": span.cpu["stores"] * 1000 / done,
-        "load_share": span.own,
-        "memory_mb": runner.meter.memory() / 2**20 if runner.meter else 0.0,
-    }
 
 
 async def run(runners: list[Runner], others: dict[str, Meter], scenarios: list[str], seconds: float, rounds: int) -> dict[str, Any]:
@@ -139,7 +95,7 @@ def take(ground: Ground, asked: argparse.Namespace) -> dict[str, Any]:
     ]
     if asked.litellm and (started := rivals.litellm(ground, asked.litellm)):
         runners.append(Runner(*started))
-    seconds, rounds = (3.0, 1) if asked.quick else (asked.seconds, asked.rounds)
+    seconds, rounds = (3.0, 1) if asked.quick else (asked.seconds or 8.0, asked.rounds or 3)
     with _profiled(ground, asked.profile):
         return uvloop.run(run(runners, {"stores": ground.stores}, scenarios, seconds, rounds))
 
@@ -154,8 +110,8 @@ def _profiled(ground: Ground, path: str) -> AbstractContextManager[Any]:
 
 
 def options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=8, help="of each closed loop and each fixed rate")
+    parser.add_argument("--rounds", type=int, help="3, or 10 with --against")
+    parser.add_argument("--seconds", type=float, help="of each closed loop and each fixed rate: 8, or 3 with --against")
     parser.add_argument("--quick", action="store_true", help="one short round without the largest scenarios")
     parser.add_argument("--only", default="", help="scenarios, by comma: json N, rate N, stream N, ws N, sse N, send N")
     parser.add_argument("--litellm", default="", help="path of a litellm command; empty: leave it out")
@@ -167,7 +123,10 @@ def options(parser: argparse.ArgumentParser) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options(parser)
+    parser.add_argument("--against", type=Path, metavar="TREE", help="compare with another checkout; fails where this one is slower")
     asked = parser.parse_args()
+    if asked.against:
+        sys.exit(against.main(asked))
     with installation(pin=asked.pin) as ground:
         found = take(ground, asked)
     print(table(found), "\n")

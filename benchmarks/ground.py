@@ -48,17 +48,12 @@ class Ground:
         return Meter([*self.postgres.pids, *self.valkey.pids])
 
     def people(self, count: int) -> tuple[str, ...]:
-        """API keys of `count` fresh users, made past the API: a registration costs a password hash each."""
-        return tuple(self.script("benchmarks.seeding", "people", str(count)))
+        """API keys of `count` fresh users."""
+        return people(self.live, count)
 
     def script(self, module: str, *arguments: str) -> Any:
         """The JSON that a module prints which runs inside the installation's settings."""
-        done = subprocess.run(
-            [sys.executable, "-m", module, *arguments], cwd=ROOT, env=self.live.env, capture_output=True, text=True, timeout=1800
-        )
-        if done.returncode:
-            raise RuntimeError(done.stdout[-2000:] + done.stderr[-4000:])
-        return json.loads(done.stdout.splitlines()[-1])
+        return script(self.live, module, *arguments)
 
     def together(self, module: str, verb: str, several: list[dict[str, Any]]) -> list[Any]:
         """The same of a process for each of `several`, all at once."""
@@ -92,6 +87,20 @@ class Ground:
         self.web = Meter([self.live.processes["web"].pid])
 
 
+def people(live: Live, count: int) -> tuple[str, ...]:
+    """API keys of `count` fresh users, written past the API: a registration costs a password hash each."""
+    return tuple(script(live, "benchmarks.seeding", "people", str(count)))
+
+
+def script(live: Live, module: str, *arguments: str) -> Any:
+    """The JSON that a module of the installation's own checkout prints, run inside the installation's settings."""
+    command = [live.python, "-m", module, *arguments]
+    done = subprocess.run(command, cwd=live.root, env=live.env, capture_output=True, text=True, timeout=1800)
+    if done.returncode:
+        raise RuntimeError(done.stdout[-2000:] + done.stderr[-4000:])
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def wait_for_port(port: int, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while True:
@@ -108,32 +117,39 @@ def installation(*, pin: bool = False, **settings: str) -> Iterator[Ground]:
 
     `pin`: the web process has the first core to itself, everything else (stores, vendor, load) shares the second.
     """
-    with tempfile.TemporaryDirectory(prefix="aiagents-bench-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        data = folder / "servers"
-        kept = {key: os.environ.get(key) for key in ("DATABASE_URL", "REDIS_URL")}
-        ground: Ground | None = None
+    with stores() as (folder, data):
+        live = launch(folder, **(SETTINGS | settings))
+        ground = Ground(
+            folder, data, live, Meter([live.processes["web"].pid]), Meter([postgres_pid(data)]), Meter([valkey_pid(data)]),
+            Meter([live.processes["simulator"].pid]),
+        )  # fmt: skip
         try:
-            os.environ["DATABASE_URL"] = embedded.start_postgres(data)
-            os.environ["REDIS_URL"] = embedded.start_valkey(data)
-            live = launch(folder, **(SETTINGS | settings))
-            ground = Ground(
-                folder, data, live, Meter([live.processes["web"].pid]), Meter([postgres_pid(data)]), Meter([valkey_pid(data)]),
-                Meter([live.processes["simulator"].pid]),
-            )  # fmt: skip
             if pin:
                 ground.web.pin([0])
                 for meter in (ground.postgres, ground.valkey, ground.vendor, Meter([os.getpid()])):
                     meter.pin([1])
             yield ground
         finally:
-            if ground is not None:
-                for process in ground.others:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(process.pid, signal.SIGINT)
-                    process.wait(30)
-                ground.live.close()
+            for process in ground.others:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGINT)
+                process.wait(30)
+            live.close()
+
+
+@contextlib.contextmanager
+def stores() -> Iterator[tuple[Path, Path]]:
+    """PostgreSQL and Valkey of this run alone, named in the environment: (a folder for the run, the servers' own folder)."""
+    with tempfile.TemporaryDirectory(prefix="aiagents-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        data = folder / "servers"
+        kept = {key: os.environ.get(key) for key in ("DATABASE_URL", "REDIS_URL")}
+        try:
+            os.environ["DATABASE_URL"] = embedded.start_postgres(data)
+            os.environ["REDIS_URL"] = embedded.start_valkey(data)
+            yield folder, data
+        finally:
             embedded.remove(data)
             for key, value in kept.items():
                 if value is None:

@@ -47,7 +47,10 @@ class Answer:
 
 @dataclass
 class Live:
-    """`url` is the product's address, `key` an API key of `email`; processes are restarted by `kill` and `start`."""
+    """`url` is the product's address, `key` an API key of `email`; processes are restarted by `kill` and `start`.
+
+    `root` is the checkout that runs, `python` the interpreter that it runs with.
+    """
 
     folder: Path
     env: dict[str, str]
@@ -57,21 +60,23 @@ class Live:
     email: str = "ada@example.com"
     key: str = ""
     access: str = ""
+    root: Path = ROOT
+    python: str = sys.executable
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     def manage(self, *arguments: str, **env: str) -> str:
-        command = [sys.executable, "manage.py", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=self.env | env, capture_output=True, text=True, timeout=120)
+        command = [self.python, "manage.py", *arguments]
+        done = subprocess.run(command, cwd=self.root, env=self.env | env, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def spawn(self, name: str, *arguments: str) -> None:
         log = (self.folder / f"{name}.log").open("ab")
         self.processes[name] = subprocess.Popen(
-            [sys.executable, *arguments], cwd=ROOT, env=self.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
+            [self.python, *arguments], cwd=self.root, env=self.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
         )
 
     def start(self, timeout: float = 30) -> None:
@@ -152,8 +157,11 @@ class Live:
             self.stop(name, signal.SIGTERM)
 
 
-def launch(folder: Path, worker: str = "", **settings: str) -> Live:
-    """A running installation under `folder`, its database named after the xdist worker."""
+def launch(folder: Path, worker: str = "", root: Path = ROOT, **settings: str) -> Live:
+    """A running installation under `folder`, its database named after the xdist worker.
+
+    `root`: another checkout to run instead of this one, with its own `.venv` where it has one.
+    """
     port, sim_port = free_port(), free_port()
     env = {
         key: value
@@ -180,7 +188,8 @@ def launch(folder: Path, worker: str = "", **settings: str) -> Live:
     }
     with redis.Redis.from_url(env["REDIS_URL"]) as valkey:
         valkey.flushdb()
-    live = Live(folder, env, port, sim_port)
+    own = root / ".venv/bin/python"
+    live = Live(folder, env, port, sim_port, root=root, python=str(own) if root != ROOT and own.exists() else sys.executable)
     if env["DATABASE_URL"].startswith("sqlite"):
         _fill(live)
     else:
@@ -214,9 +223,9 @@ def _copy_of_filled(live: Live) -> None:
     import psycopg
     from psycopg import sql
 
-    made_by = [*ROOT.glob("*/migrations/*.py"), *ROOT.glob("aiagents/*/migrations/*.py"), *ROOT.glob("billing/catalogue*.py")]
-    made_by.append(ROOT / "billing/data/catalogue.json")
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(made_by))).hexdigest()[:16]
+    root = live.root
+    made_by = [*root.glob("*/migrations/*.py"), *root.glob("aiagents/*/migrations/*.py"), *root.rglob("billing/**/catalogue*")]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(made_by) if path.is_file())).hexdigest()[:16]
     filled, target = f"aiagents_live_filled_{digest}", live.env["DATABASE_URL"].partition("?")[0].rpartition("/")[2]
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         connection.execute("SELECT pg_advisory_lock(20261123)")  # one process makes it, the others wait; ends with the connection
