@@ -1,28 +1,26 @@
 """The counters behind the promises, and what `counting` counted, as Prometheus reads them.
 
-Several processes count (web, worker), so the values live in files under PROMETHEUS_MULTIPROC_DIR, which the settings
-set before this module is imported; `exposition()` adds them up (docs/adr/0060). Import a counter and count with it, unless
-it is on the hot path: that counts in `counting`.
+Several processes count (web, worker), so each copies its values once a second into files under PROMETHEUS_MULTIPROC_DIR
+(metric_files.py); `exposition()` adds them up (docs/adr/0060). Import a counter and count with it, unless it is on the hot
+path: that counts in `counting`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
-from prometheus_client.mmap_dict import MmapedDict
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from aiagents.monitoring import counting
+from aiagents.monitoring import counting, metric_files
 
+metric_files.install()
 # Collects nothing by itself when there are files; holds the metrics of a single process otherwise.
 REGISTRY = CollectorRegistry()
 
@@ -49,7 +47,7 @@ _carried: dict[tuple[Any, ...], float] = {}
 
 
 def flush() -> None:
-    """Carry what was counted since the last time into the files."""
+    """Carry what was counted since the last time into the metrics, and those into the files."""
     with _lock:
         for (door, status), count in list(counting.requests.items()):
             _carry(REQUESTS, count, door, str(status))
@@ -65,6 +63,7 @@ def flush() -> None:
             _carry(LOOKUPS, counts.misses, name, "miss")
         for name, value in gauge_values().items():
             GAUGES.labels(name).set(value)
+        metric_files.write()
 
 
 def gauge_values() -> dict[str, float]:
@@ -110,11 +109,20 @@ def exposition(further: Iterable[tuple[str, str, str, dict[str, float]]] = ()) -
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not folder:
         return generate_latest(REGISTRY) + _exposed(further)
-    with _folder_locked(Path(folder)):
-        _bury(Path(folder))
+    with metric_files.locked(Path(folder)):
+        with contextlib.suppress(OSError):  # no room for the sums of the dead: they stay where they are
+            metric_files.bury(Path(folder))
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)
+        registry.register(_Files(Path(folder)))  # type: ignore[arg-type]
         return generate_latest(registry) + _exposed(further)
+
+
+class _Files:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def collect(self) -> Iterable[Metric]:
+        return MultiProcessCollector.merge(metric_files.readable(self._folder), accumulate=True)  # type: ignore[no-untyped-call]
 
 
 def _exposed(further: Iterable[tuple[str, str, str, dict[str, float]]]) -> bytes:
@@ -133,29 +141,3 @@ class _Now:
             for of, value in values.items():
                 family.add_metric([of], value)
             yield family
-
-
-# --- the files of processes that are gone --------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _folder_locked(folder: Path) -> Iterator[None]:
-    """Nobody adds up while files are being merged."""
-    with (folder / ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _bury(folder: Path) -> None:
-    """Dead processes' gauges go; their counts move into one file, so that sums never fall and files never pile up."""
-    for path in folder.glob("*.db"):
-        kind, _, pid = path.stem.rpartition("_")
-        if not pid.isdigit() or psutil.pid_exists(int(pid)):
-            continue
-        if kind in ("counter", "histogram"):
-            with contextlib.suppress(RuntimeError):  # torn by a power cut: not worth a scrape
-                kept = MmapedDict(str(folder / f"{kind}_gone.db"))
-                for key, value, _, _ in MmapedDict.read_all_values_from_file(str(path)):
-                    kept.write_value(key, kept.read_value(key)[0] + value, 0.0)
-                kept.close()
-        path.unlink(missing_ok=True)

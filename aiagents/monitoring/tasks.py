@@ -6,10 +6,10 @@ import time
 from typing import Any
 
 from celery import shared_task
-from celery.signals import before_task_publish, worker_process_init, worker_ready
+from celery.signals import before_task_publish, worker_process_init, worker_process_shutdown, worker_ready
 
 from aiagents.lib.valkey import sync_client
-from aiagents.monitoring import sharing, system
+from aiagents.monitoring import metrics, sharing, system
 from aiagents.monitoring.health import HEARTBEATS, queue_heartbeat
 
 HEARTBEAT = "aiagents.monitoring.tasks.heartbeat"
@@ -42,6 +42,12 @@ def sweep_metrics() -> int:
 @worker_process_init.connect
 def _child_began(**_: Any) -> None:
     sharing.keep("worker")
+
+
+@worker_process_shutdown.connect
+def _child_ends(**_: Any) -> None:
+    # Celery's children leave without running exit handlers.
+    metrics.flush()
 
 
 @worker_ready.connect

@@ -1,0 +1,213 @@
+"""Where prometheus_client keeps its values: in memory, copied to files by ordinary writes.
+
+prometheus_client maps its files into memory. On a full disk the first touch of an unallocated page then kills the process
+with SIGBUS, and no exception handler sees it. Here a full disk is an OSError: the values stay in memory and the next copy
+tries again. The files have prometheus_client's format, so its own collector adds them up.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import logging
+import os
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+from prometheus_client import values
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
+
+log = logging.getLogger(__name__)
+_HEADER = 8
+# Kinds whose values are sums: they outlive their process. A gauge ends with it.
+_SUMS = ("counter", "histogram")
+Table = dict[str, list[float]]
+
+_tables: dict[str, Table] = {}
+_lock = threading.Lock()
+_begun = False
+_failing = False
+
+
+class Value:
+    """One number of one metric, as prometheus_client asks for it (its `ValueClass`)."""
+
+    _multiprocess = True
+
+    def __init__(
+        self,
+        typ: str,
+        metric_name: str,
+        name: str,
+        labelnames: Any,
+        labelvalues: Any,
+        help_text: str,
+        multiprocess_mode: str = "",
+        **_: Any,
+    ) -> None:
+        prefix = f"{typ}_{multiprocess_mode}" if typ == "gauge" else typ
+        key = mmap_key(metric_name, name, labelnames, labelvalues, help_text)
+        with _lock:
+            self._cell = _tables.setdefault(prefix, {}).setdefault(key, [0.0, 0.0])
+
+    def inc(self, amount: float) -> None:
+        with _lock:
+            self._cell[0] += amount
+
+    def set(self, value: float, timestamp: float | None = None) -> None:
+        with _lock:
+            self._cell[:] = [value, timestamp or 0.0]
+
+    def get(self) -> float:
+        return self._cell[0]
+
+    def set_exemplar(self, exemplar: Any) -> None:
+        """Nothing: the files hold no exemplars."""
+
+    def get_exemplar(self) -> None:
+        return None
+
+
+def install() -> None:
+    """Make prometheus_client use `Value`. Call it before the first metric is made."""
+    values.ValueClass = Value  # type: ignore[assignment,misc]
+
+
+def _forked() -> None:
+    """The parent's counts stay the parent's."""
+    global _lock, _begun
+    _lock, _begun = threading.Lock(), False
+    for table in _tables.values():
+        for cell in table.values():
+            cell[:] = [0.0, 0.0]
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def write() -> bool:
+    """Copy this process's values into its files; False when they could not be written. Never raises."""
+    global _begun, _failing
+    folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
+    if not folder:
+        return True
+    try:
+        if not _begun:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            with locked(Path(folder)):
+                bury(Path(folder), own=True)
+            _begun = True
+        for prefix, table in list(_tables.items()):
+            _write(Path(folder) / f"{prefix}_{os.getpid()}.db", table)
+    except OSError as exc:
+        if not _failing:
+            log.warning("metrics_not_written", extra={"reason": exc.strerror or type(exc).__name__})
+        _failing, _begun = True, False
+        return False
+    _failing = False
+    return True
+
+
+def _write(path: Path, table: Table) -> None:
+    """Entries first, then the header that says how many count. Entries keep their place, so what is written over has its
+    blocks already, and a reader in between sees old or new numbers, never half an entry."""
+    with _lock:
+        body = b"".join(_entry(key, cell) for key, cell in table.items())
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _write_all(file, body, _HEADER)
+        _write_all(file, struct.pack("ii", _HEADER + len(body), 0), 0)
+    finally:
+        os.close(file)
+
+
+def _entry(key: str, cell: list[float]) -> bytes:
+    encoded = key.encode()
+    padding = b" " * (8 - (len(encoded) + 4) % 8)
+    return struct.pack("i", len(encoded)) + encoded + padding + struct.pack("dd", *cell)
+
+
+def _write_all(file: int, data: bytes, offset: int) -> None:
+    while data:
+        written = os.pwrite(file, data, offset)
+        data, offset = data[written:], offset + written
+
+
+@atexit.register
+def _write_at_exit() -> None:
+    if any(cell[0] for table in _tables.values() for cell in table.values()):
+        write()
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """No process adds up while another merges files. Without a lock when the disk has no room for its file."""
+    try:
+        lock = (folder / ".lock").open("a")
+    except OSError:
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def readable(folder: Path) -> list[str]:
+    """The files that hold values. A file that was just made, or torn by a power cut, is left out."""
+    found = []
+    for path in folder.glob("*.db"):
+        try:
+            _read(path)
+        except (OSError, RuntimeError, ValueError, struct.error):
+            continue
+        found.append(str(path))
+    return found
+
+
+def _read(path: Path) -> dict[str, float]:
+    return {key: value for key, value, _, _ in MmapedDict.read_all_values_from_file(str(path))}  # type: ignore[no-untyped-call]
+
+
+def bury(folder: Path, *, own: bool = False) -> None:
+    """Remove dead processes' gauges, and move their sums into one file, so that sums never fall and files never pile up.
+
+    `own`: this process has just begun, so that what lies under its pid is a dead one's too. Raises OSError when there is no
+    room for the sums; then nothing is removed. The caller holds the lock.
+    """
+    gone = [path for path in folder.glob("*.db") if _is_of_the_dead(path, own)]
+    for kind in _SUMS:
+        dead = [path for path in gone if path.stem.rpartition("_")[0] == kind]
+        if dead:
+            _merge(folder / f"{kind}_gone.db", dead)
+    for path in gone:
+        path.unlink(missing_ok=True)
+
+
+def _is_of_the_dead(path: Path, own: bool) -> bool:
+    pid = path.stem.rpartition("_")[2]
+    return pid.isdigit() and (int(pid) == os.getpid() if own else not psutil.pid_exists(int(pid)))
+
+
+def _merge(into: Path, dead: list[Path]) -> None:
+    sums: Table = {}
+    for path in [into, *dead]:
+        with contextlib.suppress(FileNotFoundError, RuntimeError, ValueError, struct.error):
+            for key, value in _read(path).items():
+                sums.setdefault(key, [0.0, 0.0])[0] += value
+    part = into.with_suffix(".part")
+    try:
+        _write(part, sums)
+        part.replace(into)
+    finally:
+        part.unlink(missing_ok=True)
