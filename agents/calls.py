@@ -149,7 +149,7 @@ async def embed(request: EmbeddingRequest, context: CallContext, receipts: list[
 
 
 async def preview(request: CompletionRequest, context: CallContext) -> dict[str, Any]:
-    """Which model would be called, every candidate with scores and estimated cost, and why. Nothing is called."""
+    """Which model would be called, every candidate with its probability, cost, time and value, and why. Nothing is called."""
     route, input_tokens = await _rank(request, context)
     return {**route.explanation, "input_tokens": input_tokens}
 

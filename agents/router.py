@@ -1,7 +1,7 @@
-"""Which model: from what is asked, what there is and how it does, to ranked candidates and the reason. Pure.
+"""Which model: ranks the candidates for a request and explains the order. Pure.
 
-Hard filters first (a model that cannot do it), then soft ones (a breaker that is open), then scores for cost, speed and
-quality, each from 0 to 1, weighted by the goal. Every model and what removed it stands in the explanation.
+Hard filters come first (a model that cannot do it), then soft ones (an open circuit breaker, an unknown price). The rest are
+weighed in US dollars and ordered by the goal (router_scores). Every model and what removed it stands in the explanation.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Any
 
 from django.conf import settings
 
-from agents import router_filters, router_scores
+from accounts.models import User
+from agents import router_filters, router_reasons, router_scores
 from agents.health import ModelHealth
 from agents.router_filters import dearest
 from agents.router_rows import GOALS, Facts, Row
@@ -21,6 +22,7 @@ from aiagents.lib.errors import InvalidRequest, ModelNotFound
 from billing.catalogue import EMBEDDINGS, ModelCard
 
 __all__ = ["GOALS", "Candidate", "Facts", "Route", "rank"]
+AUTO = "auto"
 _MOST_CANDIDATES = 5
 
 
@@ -32,8 +34,6 @@ class Candidate:
     output_tokens: int
     estimate_usd: float
     dearest_usd: Decimal
-    scores: Mapping[str, float]
-    total: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +53,18 @@ def rank(
     """
     by_slug = cards if isinstance(cards, Mapping) else {card.slug: card for card in cards}
     named, _, suffix = facts.requested.partition(":")
-    if named == "auto":
-        goal = suffix or facts.goal or "balanced"
-        if goal not in GOALS:
-            raise InvalidRequest(f"auto:{goal[:40]} is not a goal; use {', '.join(GOALS)}.", param="model")
-        return _auto(facts, goal, by_slug, health, configured)
+    if named == AUTO:
+        return _auto(facts, _goal(suffix or facts.goal or User.Goal.BALANCED.value, "model"), by_slug, health, configured)
     return _explicit(facts, by_slug, health, configured)
 
 
 def _explicit(facts: Facts, by_slug: Mapping[str, ModelCard], health: Mapping[str, ModelHealth], configured: Container[str]) -> Route:
-    goal = facts.goal if facts.goal in GOALS else "balanced"
+    goal = facts.goal if facts.goal in GOALS else User.Goal.BALANCED.value
     rows: list[Row] = []
     notes: list[str] = []
     for position, slug in enumerate(dict.fromkeys((facts.requested, *facts.fallbacks))):
-        if slug.partition(":")[0] == "auto" and position:
-            auto = _auto(facts, slug.partition(":")[2] or goal, by_slug, health, configured)
+        if slug.partition(":")[0] == AUTO and position:
+            auto = _auto(facts, _goal(slug.partition(":")[2] or goal, "fallbacks"), by_slug, health, configured)
             rows += [
                 router_filters.row(facts, one.card, health, configured)
                 for one in auto.candidates
@@ -84,11 +81,13 @@ def _explicit(facts: Facts, by_slug: Mapping[str, ModelCard], health: Mapping[st
     kept = [row for row in rows if row.removed is None]
     if not kept:
         raise router_filters.refusal(rows)
-    router_scores.score(rows, facts, goal)
+    for row in rows:
+        router_scores.weigh(row, facts)
     chosen = tuple(_candidate(row, facts) for row in kept[:_MOST_CANDIDATES])
     reason = f"{chosen[0].card.slug} was asked for."
     if chosen[0].card.slug != rows[0].card.slug:
         reason = f"{rows[0].card.slug} was asked for, but {rows[0].removed}; {chosen[0].card.slug} is the next named."
+    notes += router_reasons.unknown_price(chosen[0].card)
     return Route(chosen, _explanation(facts, goal, rows, chosen, " ".join([reason, *notes])), goal)
 
 
@@ -102,31 +101,27 @@ def _auto(
         elif row.removed is None and row.card.rates is None:
             row.removed, row.soft = "its price is unknown: used only by name", True
     kept = [row for row in rows if row.removed is None]
-    note = ""
-    if not kept:
-        kept, note = router_filters.last_resort(rows)
-    router_scores.score(kept, facts, goal)
-    router_scores.best_first(kept)
+    forced = not kept
+    if forced:
+        kept = router_filters.last_resort(rows)
+    for row in rows:
+        router_scores.weigh(row, facts)
+    kept = router_scores.order(kept, goal)
     chosen = tuple(_candidate(row, facts) for row in kept[:_MOST_CANDIDATES])
     kept_ids = {id(row) for row in kept}
     ordered = kept + [row for row in rows if id(row) not in kept_ids]
-    reason = note or _reason(goal, kept[0], kept, facts)
+    reason = router_reasons.reason(goal, kept, facts, forced=forced)
     return Route(chosen, _explanation(facts, goal, ordered, chosen, reason), goal)
 
 
+def _goal(name: str, param: str) -> str:
+    if name not in GOALS:
+        raise InvalidRequest(f"auto:{name[:40]} is not a goal; use {', '.join(GOALS)}.", param=param)
+    return name
+
+
 def _candidate(row: Row, facts: Facts) -> Candidate:
-    return Candidate(row.card, row.output, row.cost, dearest(row, facts), row.scores or {}, row.total)
-
-
-def _reason(goal: str, first: Row, kept: list[Row], facts: Facts) -> str:
-    what = {
-        "cheapest": "is the cheapest for this request",
-        "fastest": "should answer soonest",
-        "best": "has the highest quality",
-        "balanced": f"is the best balance of cost, speed and quality for a request of difficulty {facts.difficulty:.2f}",
-    }[goal]
-    voice = " It also wrote before in this conversation, so part of the input is cached." if facts.sticky == first.card.slug else ""
-    return f"{first.card.slug} {what} among {len(kept)} models that can do it.{voice}"
+    return Candidate(row.card, row.output, row.cost, dearest(row, facts))
 
 
 def _explanation(facts: Facts, goal: str, rows: list[Row], chosen: tuple[Candidate, ...], reason: str) -> dict[str, Any]:
@@ -137,16 +132,25 @@ def _explanation(facts: Facts, goal: str, rows: list[Row], chosen: tuple[Candida
         "chosen": first.card.slug,
         "reason": reason,
         "difficulty": facts.difficulty,
+        "need": round(router_scores.need(facts.difficulty), 3),
+        "weights": {
+            "value_usd": f"{settings.ROUTING_VALUE_USD:.8f}",
+            "second_usd": f"{settings.ROUTING_SECOND_USD:.8f}",
+            "spread": settings.ROUTING_SPREAD,
+            "good_enough": settings.ROUTING_GOOD_ENOUGH,
+        },
         "sticky": facts.sticky,
         "candidates": [
             {
                 "model": row.card.slug,
                 "provider": row.card.provider,
-                "scores": row.scores,
-                "total": row.total if row.scores else None,
-                "quality": row.card.quality_in_use,
+                "quality": row.quality,
+                "probability": round(row.chance, 6),
+                "good_enough": router_scores.good_enough(row),
+                "value_usd": f"{row.value:.8f}",
                 "feedback": _feedback(row.card) if row.card.votes_up or row.card.votes_down else None,
                 "estimated_cost_usd": f"{row.cost:.8f}",
+                "price_known": row.card.rates is not None,
                 "expected_seconds": round(row.seconds, 3),
                 "removed": row.removed,
             }

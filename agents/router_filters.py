@@ -81,11 +81,15 @@ def refusal(rows: list[Row]) -> Exception:
     )
 
 
-def last_resort(rows: list[Row]) -> tuple[list[Row], str]:
-    """`auto` does not fail what a model could answer: softly removed ones come back, the default model first."""
-    soft = [row for row in rows if row.soft]
-    deprecated = [row for row in rows if row.removed and row.removed.startswith("it is deprecated")]
-    pool = soft or deprecated
+def last_resort(rows: list[Row]) -> list[Row]:
+    """The rows that `auto` takes when it has no candidate: it does not fail what a model could answer.
+
+    First those that only failed of late, then deprecated ones, and last those without a price, which are charged at the ceiling.
+    Of these the default model, where it is among them. Raises BudgetExceeded or NoModelAvailable.
+    """
+    priced = [row for row in rows if row.soft and row.card.rates is not None]
+    deprecated = [row for row in rows if row.removed and row.removed.startswith("it is deprecated") and row.card.rates is not None]
+    pool = priced or deprecated or [row for row in rows if row.soft]
     if not pool:
         removed = _removed(rows)
         if any("cost" in (row.removed or "") for row in rows):
@@ -94,7 +98,7 @@ def last_resort(rows: list[Row]) -> tuple[list[Row], str]:
     pool = [row for row in pool if row.card.slug == settings.DEFAULT_MODEL] or pool
     for row in pool:
         row.removed = None
-    return pool, f"No model is without objection now; {pool[0].card.slug} is tried all the same."
+    return pool
 
 
 def dearest(row: Row, facts: Facts) -> Decimal:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
+from accounts.models import User
 from billing.catalogue import ModelCard
 
-GOALS = ("balanced", "cheapest", "fastest", "best")
+GOALS = tuple(User.Goal.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,17 @@ class Facts:
 
 @dataclass(slots=True)
 class Row:
-    """One model under consideration. `soft`: what removed it may be overruled."""
+    """One model under consideration. `soft`: what removed it may be overruled.
+
+    `cost` and `value` are USD, `chance` is the probability of an answer that is good enough (router_scores).
+    """
 
     card: ModelCard
     output: int = 0
+    quality: float = 0.0
+    chance: float = 0.0
     cost: float = 0.0
     seconds: float = 0.0
+    value: float = 0.0
     removed: str | None = None
     soft: bool = False
-    scores: Mapping[str, float] | None = None
-    total: float = 0.0

@@ -1,66 +1,91 @@
-"""How good a model is for one request: cost, speed and quality, each from 0 to 1, weighted by the goal. Pure.
+"""What a model is worth for one request, in US dollars, and the order of the candidates for each goal. Pure.
 
-Cost is the catalogue's price, with the part of a conversation that is cached; speed is what was measured, or the catalogue's
-word until it was; quality is the catalogue's word, moved by people's votes (billing/standing.py).
+The chance that a model's answer is good enough is p = logistic((quality - need) / s), where need = 35 + 65 x difficulty.
+Its value is V x p - cost - w x seconds, in USD. V, w and s are settings (ROUTING_VALUE_USD, ROUTING_SECOND_USD,
+ROUTING_SPREAD). docs/adr/0084-routing-rule.md explains the rule and proves that the quality taken never falls as the need rises.
 """
 
 from __future__ import annotations
 
-from math import log
+from collections.abc import Callable
+from math import exp
+from typing import Any
 
+from django.conf import settings
+
+from accounts.models import User
 from agents.health import ModelHealth
 from agents.router_rows import Facts, Row
 from billing import pricing
 from billing.catalogue import ModelCard
 
-# cost, speed, quality. `balanced` shifts between cost and quality with the difficulty of the request.
-_WEIGHTS = {"cheapest": (0.90, 0.02, 0.08), "fastest": (0.10, 0.80, 0.10), "best": (0.05, 0.05, 0.90)}
 # An answer's usual length, where the limit allows more: for comparing prices and times, not for holds.
 USUAL_OUTPUT = 400
 # Live measurements count as much as the catalogue's priors after this many calls.
 _PRIOR_SAMPLES = 5
-# The second candidate comes from another vendor when it costs at most this much of the score: outages are a vendor's.
-_NEAR = 0.15
-# Part of the input that a conversation's model finds in its prompt cache, and a little for an even voice.
-_CACHED_SHARE, _SAME_VOICE = 0.8, 0.02
+# Part of the input that a conversation's model finds in its prompt cache.
+_CACHED_SHARE = 0.8
+# Outages are a vendor's, so the second candidate comes from another vendor, where one gives up at most so many points of quality.
+_NEAR_POINTS = 15
+_EASIEST_NEED, _NEED_RANGE = 35.0, 65.0
+_BY_GOAL: dict[str, Callable[[Row], tuple[Any, ...]]] = {
+    User.Goal.BALANCED: lambda row: (-row.value, -row.quality, row.cost, row.card.slug),
+    User.Goal.CHEAPEST: lambda row: (row.cost, -row.quality, row.seconds, row.card.slug),
+    User.Goal.FASTEST: lambda row: (row.seconds, -row.quality, row.cost, row.card.slug),
+    User.Goal.BEST: lambda row: (-row.quality, row.cost, row.seconds, row.card.slug),
+}
 
 
-def score(rows: list[Row], facts: Facts, goal: str) -> None:
-    """Write scores and total into the rows, each measured against the others."""
-    if not rows:
-        return
-    costs, times = [log(max(row.cost, 1e-9)) for row in rows], [log(max(row.seconds, 0.01)) for row in rows]
-    cost_ends, time_ends = (min(costs), max(costs)), (min(times), max(times))
-    weights = _WEIGHTS.get(goal) or (0.55 - 0.4 * facts.difficulty, 0.10, 0.35 + 0.4 * facts.difficulty)
-    # For `balanced` a model needs to be good enough, not best: the bar rises with the difficulty.
-    enough = 35 + 65 * facts.difficulty if goal == "balanced" else 100
-    for row, cost, seconds in zip(rows, costs, times, strict=True):
-        quality = min(1.0, row.card.quality_in_use / enough)
-        scores = {"cost": _share(cost, *cost_ends), "speed": _share(seconds, *time_ends), "quality": quality}
-        row.scores = {name: round(value, 4) for name, value in scores.items()}
-        row.total = weights[0] * scores["cost"] + weights[1] * scores["speed"] + weights[2] * scores["quality"]
-        if facts.sticky == row.card.slug:
-            row.total += _SAME_VOICE
-        row.total = round(row.total, 6)
+def need(difficulty: float) -> float:
+    """The quality, on the catalogue's scale from 0 to 100, at which an answer is as likely good enough as not."""
+    return _EASIEST_NEED + _NEED_RANGE * difficulty
 
 
-def best_first(rows: list[Row]) -> None:
-    """Sort by total; second comes another vendor's model where one is near."""
-    rows.sort(key=lambda row: (-row.total, row.cost, -row.card.quality, row.card.slug))
-    if len(rows) < 3 or rows[1].card.provider != rows[0].card.provider:
-        return
-    for position in range(2, len(rows)):
-        if rows[position].card.provider != rows[0].card.provider:
-            if rows[1].total - rows[position].total <= _NEAR:
-                rows.insert(1, rows.pop(position))
-            return
+def chance(quality: float, needed: float) -> float:
+    """The probability from 0 to 1 that a model of this quality answers well enough."""
+    return 1 / (1 + exp((needed - quality) / settings.ROUTING_SPREAD))
+
+
+def weigh(row: Row, facts: Facts) -> None:
+    """Write quality, chance and value into the row; its cost and seconds are there already."""
+    row.quality = row.card.quality_in_use
+    row.chance = chance(row.quality, need(facts.difficulty))
+    row.value = settings.ROUTING_VALUE_USD * row.chance - row.cost - settings.ROUTING_SECOND_USD * row.seconds
+
+
+def good_enough(row: Row) -> bool:
+    """True where the chance of a good answer reaches ROUTING_GOOD_ENOUGH."""
+    return row.chance >= settings.ROUTING_GOOD_ENOUGH
+
+
+def order(rows: list[Row], goal: str) -> list[Row]:
+    """The rows, first choice first: the good enough ones by the goal, then the others by quality.
+
+    The second row comes from another vendor where one is near: a fallback at the vendor that just failed mostly fails, too.
+    """
+    able = sorted((row for row in rows if goal == User.Goal.BEST or good_enough(row)), key=_BY_GOAL[goal])
+    ids = {id(row) for row in able}
+    ordered = able + sorted((row for row in rows if id(row) not in ids), key=_BY_GOAL[User.Goal.BEST])
+    if len(ordered) < 3 or ordered[1].card.provider != ordered[0].card.provider:
+        return ordered
+    for position in range(2, len(ordered)):
+        other = ordered[position]
+        if other.card.provider != ordered[0].card.provider and other.quality >= ordered[1].quality - _NEAR_POINTS:
+            if good_enough(other) or not good_enough(ordered[1]):
+                ordered.insert(1, ordered.pop(position))
+            break
+    return ordered
 
 
 def expected_cost(card: ModelCard, tokens: int, output: int, *, cached: bool) -> float:
-    """In USD, about; `cached`: the model knows most of the input from the conversation so far."""
-    rates = _float_rates(card)
-    into = _CACHED_SHARE * rates[2] + (1 - _CACHED_SHARE) * rates[0] if cached else rates[0]
-    return (tokens * into + output * rates[1]) / 1e6
+    """What `pricing.cost` charges for this size, in USD; a model without a price counts at the ceiling.
+
+    `cached`: the model knows most of the input from the conversation so far.
+    """
+    threshold, base, long = _float_rates(card)
+    into, out, from_cache = long if threshold is not None and tokens > threshold else base
+    known = int(_CACHED_SHARE * tokens) if cached else 0
+    return ((tokens - known) * into + known * from_cache + output * out) / 1e6
 
 
 def expected_seconds(card: ModelCard, live: ModelHealth, output: int) -> float:
@@ -73,22 +98,21 @@ def expected_seconds(card: ModelCard, live: ModelHealth, output: int) -> float:
     return ttft / 1000 + output / max(speed, 0.1)
 
 
-def _share(value: float, low: float, high: float) -> float:
-    """1 for the least, 0 for the most, by where it stands between them."""
-    return 1.0 if high - low < 1e-12 else (high - value) / (high - low)
+_Tier = tuple[float, float, float]
+_rates_cache: dict[int, tuple[pricing.Rates | None, tuple[int | None, _Tier, _Tier]]] = {}
 
 
-_rates_cache: dict[int, tuple[pricing.Rates | None, tuple[float, float, float]]] = {}
-
-
-def _float_rates(card: ModelCard) -> tuple[float, float, float]:
-    """Input, output and cached-input rates as floats: for scores only."""
+def _float_rates(card: ModelCard) -> tuple[int | None, _Tier, _Tier]:
+    """Input, output and cached-input rates as floats, below and above the tier's threshold: for comparing, not for charging."""
     rates = card.rates
     found = _rates_cache.get(id(rates))
     if found is None or found[0] is not rates:
         if len(_rates_cache) > 2000:
             _rates_cache.clear()
         used = rates or pricing.ceiling_rates()
-        cached = used.cached_input if used.cached_input is not None else used.input
-        found = _rates_cache[id(rates)] = (rates, (float(used.input), float(used.output), float(cached)))
+        base, long = (
+            (float(tier.input), float(tier.output), float(tier.cached))
+            for tier in (pricing.tier(used, long=False), pricing.tier(used, long=True))
+        )
+        found = _rates_cache[id(rates)] = (rates, (used.tier_threshold, base, long))
     return found[1]

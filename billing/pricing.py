@@ -57,7 +57,7 @@ def _as_json(rates: Rates) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Tier:
+class Tier:
     """The four rates that hold for one call."""
 
     input: Decimal
@@ -66,7 +66,8 @@ class _Tier:
     output: Decimal
 
 
-def _tier(rates: Rates, *, long: bool) -> _Tier:
+def tier(rates: Rates, *, long: bool) -> Tier:
+    """The rates that hold for a call whose input is `long`: above the threshold, where the price has one."""
     if not long:
         into, cached, write, out = rates.input, rates.cached_input, rates.cache_write, rates.output
     else:
@@ -75,7 +76,7 @@ def _tier(rates: Rates, *, long: bool) -> _Tier:
         out = rates.output if rates.tier_output is None else rates.tier_output
         cached = rates.cached_input if rates.tier_cached_input is None else rates.tier_cached_input
         write = rates.cache_write if rates.tier_cache_write is None else rates.tier_cache_write
-    return _Tier(into, into if cached is None else cached, into if write is None else write, out)
+    return Tier(into, into if cached is None else cached, into if write is None else write, out)
 
 
 def _is_long(rates: Rates, input_tokens: int) -> bool:
@@ -84,24 +85,24 @@ def _is_long(rates: Rates, input_tokens: int) -> bool:
 
 def cost(rates: Rates, usage: Usage) -> Decimal:
     """The exact cost in USD of `usage` (inclusive buckets) at `rates`."""
-    tier = _tier(rates, long=_is_long(rates, usage.input_tokens))
+    rate = tier(rates, long=_is_long(rates, usage.input_tokens))
     plain = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
     with localcontext(_EXACT):
         total = (
-            tier.input * plain
-            + tier.cached * usage.cached_input_tokens
-            + tier.write * usage.cache_write_tokens
-            + tier.output * usage.output_tokens
+            rate.input * plain
+            + rate.cached * usage.cached_input_tokens
+            + rate.write * usage.cache_write_tokens
+            + rate.output * usage.output_tokens
         )
         return total.scaleb(-6)
 
 
 def dearest(rates: Rates, input_tokens: int, output_tokens: int) -> Decimal:
     """The most that a call of this size can cost, whatever is cached or written: what a hold must cover."""
-    tiers = [_tier(rates, long=False)]
+    tiers = [tier(rates, long=False)]
     if _is_long(rates, input_tokens):
         # A call that turns out shorter than estimated is charged at the base rates, and some long tiers are cheaper.
-        tiers.append(_tier(rates, long=True))
+        tiers.append(tier(rates, long=True))
     with localcontext(_EXACT):
         totals = [max(t.input, t.cached, t.write) * input_tokens + t.output * output_tokens for t in tiers]
         return max(totals).scaleb(-6)

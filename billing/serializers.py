@@ -41,18 +41,19 @@ class PriceSerializer(serializers.Serializer):
 
 
 class ModelSerializer(serializers.ModelSerializer):
-    """A model as it may be asked for. `price` null: nobody knows it; the model is charged at a ceiling."""
+    """A model as it may be asked for. `price` null, `price_known` false: no price is entered; the model is charged at a ceiling."""
 
     id = serializers.CharField(source="slug")
     capabilities = serializers.SerializerMethodField()
     usable = serializers.SerializerMethodField()
     price = serializers.SerializerMethodField()
+    price_known = serializers.SerializerMethodField()
 
     class Meta:
         model = AIModel
         fields = [
             "id", "display_name", "provider", "description", "context_window", "max_output_tokens", "capabilities", "dimensions", "quality",
-            "tokens_per_second", "ttft_ms", "lifecycle", "replaced_by", "usable", "price",
+            "tokens_per_second", "ttft_ms", "lifecycle", "replaced_by", "usable", "price", "price_known",
         ]  # fmt: skip
         read_only_fields = fields
 
@@ -72,6 +73,10 @@ class ModelSerializer(serializers.ModelSerializer):
         card = self._card(model)
         rates: Rates | None = card.rates if card else None
         return None if rates is None else PriceSerializer(rates).data
+
+    def get_price_known(self, model: AIModel) -> bool:
+        card = self._card(model)
+        return card is not None and card.rates is not None
 
 
 class UsageSerializer(serializers.ModelSerializer):

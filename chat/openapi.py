@@ -6,6 +6,7 @@ from typing import Any
 
 from aiagents.lib.sse import SCHEMA as EVENT
 from chat.asks import GOALS
+from chat.openapi_route import ROUTE
 
 JSON = dict[str, Any]
 
@@ -96,7 +97,7 @@ _EITHER: JSON = {
 _LAST: JSON = {"name": "Last-Event-ID", "in": "header", "schema": {"type": "integer"}, "description": "resume after this event"}
 _AFTER: JSON = {"name": "after", "in": "query", "schema": {"type": "integer"}, "description": "the same, where headers cannot be set"}
 _CANCELLED: JSON = {"description": "the message as it ended", **_json({"type": "object", "properties": {"message": _MESSAGE}})}
-_ROUTE: JSON = {"description": "every candidate with its scores and estimated cost", **_json(_OBJECT)}
+_ROUTE: JSON = {"description": "every candidate with its probability, cost, time and value, and the reason", **_json(ROUTE)}
 
 OPERATIONS: dict[str, JSON] = {
     "send": _operation("send", "One turn, answered whole", body=_SEND, ok=_WHOLE, parameters=[_KEY]),

@@ -90,6 +90,11 @@ class Env(BaseSettings):
     agent_approval_seconds: int = Field(900, description="seconds that a chat turn waits for a person's yes to a tool call")
     agent_max_steps: int = Field(50, description="model calls that an agent may be allowed for one run")
     agent_max_seconds: int = Field(3600, description="seconds that an agent may be allowed for one run")
+    routing_value_usd: float = Field(0.06, gt=0, le=1000, description="USD that a good answer is worth to `auto` with the goal balanced")
+    routing_second_usd: float = Field(0.0002, ge=0, le=1, description="USD that a second of waiting costs, for the goal balanced")
+    routing_spread: float = Field(5, ge=1, le=100, description="points of quality over which an answer goes from doubtful to likely good")
+    # Below one half the proof that quality never falls as the need rises does not hold (docs/adr/0084-routing-rule.md).
+    routing_good_enough: float = Field(0.5, ge=0.5, lt=1, description="chance of a good answer that makes a model good enough for `auto`")
     routing_feedback: bool = Field(True, description="people's thumbs move a model's quality in `auto` routing, damped")
     chat_titles: bool = Field(True, description="a cheap call gives each new conversation a title, charged to its user")
 

@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.db.models import Prefetch, QuerySet
+from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import TabularInline
@@ -28,10 +29,32 @@ RATES = (
 )
 
 
+class PriceFormSet(BaseInlineFormSet):
+    """The prices that are entered with a model; a new self-hosted model needs one, or is free."""
+
+    def clean(self) -> None:
+        super().clean()
+        given = any(form.has_changed() for form in self.extra_forms)
+        free = bool(self.data.get("free"))
+        if free and given:
+            raise forms.ValidationError("A model is free or has a price: untick \u201cfree of charge\u201d, or remove the price.")
+        if self.instance._state.adding and self.instance.provider == AIModel.Provider.OPENAI_COMPATIBLE and not (free or given):
+            raise forms.ValidationError("What does this model cost? Enter a price, or tick \u201cfree of charge\u201d.")
+
+
+class ModelForm(forms.ModelForm):
+    """A model with the question that its price list answers otherwise: is it free?"""
+
+    free = forms.BooleanField(
+        label="Free of charge", required=False, help_text="enters a price of 0; else give a price below (USD per million tokens)"
+    )
+
+
 class PriceInline(TabularInline):
     """A price that may have been charged is never edited: a new one is a new row, from a moment on."""
 
     model = ModelPrice
+    formset = PriceFormSet
     extra = 0
     hide_title = True
     fields = ["effective_from", *RATES, "source"]
@@ -46,6 +69,7 @@ class PriceInline(TabularInline):
 
 @admin.register(AIModel)
 class AIModelAdmin(Rows):
+    form = ModelForm
     list_display = [
         "slug", "display_name", "provider", columns.state("lifecycle"), "enabled", "quality", columns.number("context_window", "context"),
         "price",
@@ -59,6 +83,7 @@ class AIModelAdmin(Rows):
     fieldsets = [
         (None, {"fields": [("slug", "display_name"), ("provider", "connection"), "vendor_model", "description"]}),
         ("State", {"fields": ["enabled", ("lifecycle", "replaced_by")]}),
+        ("What it costs", {"fields": ["free"]}),
         ("What it can do", {"fields": [
             ("context_window", "max_output_tokens"), ("vision", "files", "tools"), ("json", "reasoning", "temperature"),
             ("embeddings", "dimensions"),
@@ -106,7 +131,10 @@ class AIModelAdmin(Rows):
 
     def save_formset(self, request: HttpRequest, form: forms.ModelForm, formset: Any, change: bool) -> None:
         super().save_formset(request, form, formset, change)
-        for price in formset.new_objects:
+        added = list(formset.new_objects)
+        if form.cleaned_data.get("free"):
+            added.append(ModelPrice.objects.create(model=form.instance, input=0, output=0))
+        for price in added:
             details = {"input": str(price.input), "output": str(price.output), "from": price.effective_from.isoformat()}
             self.note(request, "model.price", form.instance, details)
 

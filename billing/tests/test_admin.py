@@ -171,3 +171,25 @@ def test_a_model_is_added_and_changed(staff, model):
     added.refresh_from_db()
     assert (added.quality, added.slug, str(added)) == (91, "m2", "m2")
     assert str(ModelPrice.objects.get()).endswith("/2.000000 from " + f"{timezone.now() - timedelta(days=1):%Y-%m-%d}")
+
+
+@pytest.mark.parametrize(("answer", "status", "rate"), [({}, 200, None), ({"free": "on"}, 302, 0), ("price", 302, 3), ("both", 200, None)])
+def test_a_self_hosted_model_is_added_free_or_with_a_price(staff, model, answer, status, rate):
+    now = timezone.now()
+    price = {"effective_from_0": f"{now:%Y-%m-%d}", "effective_from_1": f"{now:%H:%M:%S}", "input": "3", "output": "4"}
+    form = form_of(model, **(price if isinstance(answer, str) else {})) | {"slug": "llama", "provider": "openai_compatible"}
+    form |= {"free": "on"} if answer == "both" else answer if isinstance(answer, dict) else {}
+    page_after = staff.post(url("aimodel_add"), form)
+    assert page_after.status_code == status, page_after.content.decode()
+    if status == 200:
+        assert "free of charge" in page_after.content.decode() and not AIModel.objects.filter(slug="llama").exists()
+    else:
+        card = catalogue.current_sync().get("llama")
+        assert card.rates is not None and card.rates.input == rate
+        assert AuditEvent.objects.filter(action="model.price").exists()
+
+
+def test_an_unpriced_model_is_made_free_later(staff, model):
+    model.prices.all().delete()
+    assert staff.post(url("aimodel_change", model.pk), form_of(model) | {"free": "on"}).status_code == 302
+    assert catalogue.current_sync().get("m1").rates.output == 0

@@ -16,7 +16,7 @@ export function showRoute(message) {
 
 /** The explanation's fields by one name each. */
 export function normalRoute(route) {
-  const all = (route.candidates ?? []).map((one) => ({ id: one.model, cost: one.estimated_cost_usd ?? null, seconds: one.expected_seconds ?? null, total: one.total, scores: one.scores ?? {}, removed: one.removed }));
+  const all = (route.candidates ?? []).map((one) => ({ id: one.model, cost: one.estimated_cost_usd ?? null, seconds: one.expected_seconds ?? null, chance: one.probability ?? null, value: one.value_usd ?? null, priced: one.price_known ?? true, removed: one.removed }));
   const candidates = all.filter((one) => !one.removed);
   return {
     reason: String(route.reason ?? ""),
@@ -60,17 +60,15 @@ function tried(facts) {
 
 function table(facts, used) {
   if (!facts.candidates.length) return null;
-  const columns = [...new Set(facts.candidates.flatMap((one) => Object.keys(one.scores)))];
-  const cell = (value) => h("td", { class: "number" }, bar(value));
   const rows = facts.candidates.map((one, i) =>
     h(
       "tr",
       { class: one.id === used ? "used" : "", hidden: i >= SHOWN && one.id !== used },
       h("th", { scope: "row" }, modelName(one.id), one.id === used && h("span", { class: "badge" }, "used")),
-      h("td", { class: "number" }, usd(one.cost)),
+      h("td", { class: "number" }, usd(one.cost), !one.priced && h("span", { class: "badge", title: "Estimated at the ceiling that stands in for an unknown price" }, "price unknown")),
       h("td", { class: "number" }, one.seconds === null ? "–" : duration(one.seconds * 1000)),
-      columns.map((name) => cell(one.scores[name])),
-      cell(one.total),
+      h("td", { class: "number" }, bar(one.chance)),
+      h("td", { class: "number" }, one.value === null ? "–" : usd(one.value)),
     ),
   );
   const hidden = rows.filter((row) => row.hidden);
@@ -85,7 +83,7 @@ function table(facts, used) {
       h(
         "table",
         {},
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Model"), h("th", { scope: "col" }, "Estimate"), h("th", { scope: "col" }, "Time"), columns.map((name) => h("th", { scope: "col" }, words(name))), h("th", { scope: "col" }, "Total"))),
+        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Model"), h("th", { scope: "col" }, "Estimate"), h("th", { scope: "col" }, "Time"), h("th", { scope: "col" }, "Chance"), h("th", { scope: "col", title: "What a good answer is worth, times its chance, less cost and waiting" }, "Value"))),
         h("tbody", {}, rows),
       ),
     ),
@@ -93,7 +91,7 @@ function table(facts, used) {
   );
 }
 
-/** A score from 0 to 1 as a small bar with its number. */
+/** A probability from 0 to 1 as a small bar with its number. */
 function bar(value) {
   const number = Number(value);
   if (value === undefined || value === null || !Number.isFinite(number)) return "–";

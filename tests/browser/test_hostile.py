@@ -100,7 +100,10 @@ def thread(texts: list[str]) -> list[dict]:
         route = {
             "goal": text,
             "reason": text,
-            "candidates": [{"model": text, "scores": {text: 0.5}}, {"model": text, "removed": text}],
+            "candidates": [
+                {"model": text, "probability": text, "value_usd": text, "estimated_cost_usd": text, "expected_seconds": text},
+                {"model": text, "removed": text},
+            ],
             "tried": [{"model": text, "reason": text}, {"model": "b"}],
         }
         error = {"type": "provider_error", "code": text, "message": text, "request_id": text}

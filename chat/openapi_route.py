@@ -1,0 +1,64 @@
+"""The explanation of a route as the OpenAPI document shows it: what `POST chat/route` answers and messages keep as `route`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+JSON = dict[str, Any]
+
+
+def _string(description: str, **more: Any) -> JSON:
+    return {"type": "string", "description": description, **more}
+
+
+def _usd(description: str) -> JSON:
+    return _string(f"US dollars: {description}", format="decimal")
+
+
+def _number(description: str, **more: Any) -> JSON:
+    return {"type": "number", "description": description, **more}
+
+
+_CANDIDATE: JSON = {
+    "type": "object",
+    "required": ["model", "provider", "estimated_cost_usd", "removed"],
+    "properties": {
+        "model": _string("model id"),
+        "provider": _string("the model's vendor"),
+        "quality": _number("the catalogue's quality, moved by people's votes", minimum=0, maximum=100),
+        "probability": _number("chance that the answer is good enough: logistic((quality - need) / spread)", minimum=0, maximum=1),
+        "good_enough": {"type": "boolean", "description": "probability reaches `weights.good_enough`"},
+        "value_usd": _usd("weights.value_usd x probability - estimated_cost_usd - weights.second_usd x expected_seconds"),
+        "feedback": {"type": ["object", "null"], "description": "people's votes: `up`, `down`, `adjustment` of the quality"},
+        "estimated_cost_usd": {**_usd("at the price of the input's tier; at the ceiling for an unknown price"), "type": ["string", "null"]},
+        "price_known": {"type": "boolean"},
+        "expected_seconds": _number("time of an answer of usual length"),
+        "removed": {"type": ["string", "null"], "description": "why the model is no candidate; null for a candidate"},
+    },
+}
+ROUTE: JSON = {
+    "type": "object",
+    "required": ["requested", "goal", "chosen", "reason", "candidates", "baseline"],
+    "properties": {
+        "requested": _string("the model that was asked for, `auto` included"),
+        "goal": _string("balanced, cheapest, fastest or best; empty for embeddings"),
+        "chosen": _string("id of the first candidate"),
+        "reason": _string("why it is the first, made from its numbers"),
+        "difficulty": _number("of the request, estimated from its text", minimum=0, maximum=1),
+        "need": _number("quality that the request needs: 35 + 65 x difficulty"),
+        "weights": {
+            "type": "object",
+            "description": "the settings of the rule",
+            "properties": {
+                "value_usd": _usd("what a good answer is worth"),
+                "second_usd": _usd("what a second of waiting costs"),
+                "spread": _number("points of quality"),
+                "good_enough": _number("least probability of a model of the first choice"),
+            },
+        },
+        "sticky": {"type": ["string", "null"], "description": "model that wrote before in the conversation"},
+        "candidates": {"type": "array", "items": _CANDIDATE, "description": "the candidates in their order, then the removed models"},
+        "baseline": {"type": ["object", "null"], "description": "what the baseline model would cost, and what choosing saves"},
+        "input_tokens": {"type": "integer", "description": "upper estimate of the input (`POST chat/route` alone)"},
+    },
+}
