@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from django.db.models.functions import Lower, Now
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from accounts import cache, hooks
+from accounts import cache, hooks, mail_queue
 from aiagents.lib import idempotency
 from aiagents.lib.ids import uuid7
 
@@ -92,7 +93,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS = []
     # A change of any of these ends the user's sessions.
-    RIGHTS = ("password", "role", "is_active", "is_staff", "is_superuser")
+    RIGHTS = ("password", "email", "role", "is_active", "is_staff", "is_superuser")
 
     class Meta:
         ordering = ["-created_at"]
@@ -110,8 +111,9 @@ class User(AbstractBaseUser, PermissionsMixin):
         self.email = normal_email(self.email)
 
     def save(self, *args: Any, keep_family: UUID | None = None, **kwargs: Any) -> None:
-        """Save; a new password, role or right ends the user's sessions in the same transaction, from whatever code it came.
+        """Save; a new password, e-mail, role or right ends the user's sessions in the same transaction, from whatever code it came.
 
+        A new e-mail also queues a notice to the old one: its owner must learn of a change they did not ask for.
         `auth_epoch` is never written here: a copy loaded earlier would bring dead tokens back to life.
         """
         self.email = normal_email(self.email)
@@ -132,6 +134,8 @@ class User(AbstractBaseUser, PermissionsMixin):
             changed = [name for name in saved if before and before[name] != getattr(self, name)]
             if changed and not rehash:
                 self.end_sessions(reason=changed[0], keep_family=keep_family)
+            if before and "email" in changed:
+                AccountMail.objects.enqueue(self, AccountMail.Kind.EMAIL_CHANGED, to=before["email"])
         cache.announce(self.pk)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
@@ -236,6 +240,51 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+
+class AccountMailQuerySet(models.QuerySet["AccountMail"]):
+    def enqueue(self, user: User, kind: str, *, to: str = "") -> AccountMail:
+        """The mail, due now and sent after the caller's commit. One of the same kind that still waits is used again."""
+        mail, _ = self.get_or_create(user=user, kind=kind, to=to, state=AccountMail.State.DUE)
+        transaction.on_commit(partial(mail_queue.wake, mail.pk))
+        return mail
+
+
+class AccountMail(models.Model):
+    """Outbox of the e-mails about one account. It holds no link: `accounts.mails` makes that while it sends."""
+
+    class Kind(models.TextChoices):
+        PASSWORD_LINK = "password_link"
+        WELCOME = "welcome"
+        EMAIL_CHANGED = "email_changed"
+
+    class State(models.TextChoices):
+        DUE = "due"
+        SENT = "sent"
+        FAILED = "failed"
+        # The account was disabled before the mail could be sent.
+        DROPPED = "dropped"
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    user = models.ForeignKey(User, models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=16, choices=Kind)
+    # Empty: the user's address at the time of sending.
+    to = models.EmailField(blank=True)
+    state = models.CharField(max_length=8, choices=State, default=State.DUE)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    due_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = AccountMailQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["due_at"], name="account_mail_due", condition=Q(state="due"))]
+        constraints = [
+            models.UniqueConstraint(fields=["user", "kind", "to"], condition=Q(state="due"), name="one_account_mail_due"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} for {self.user_id}"
 
 
 class AuditEvent(models.Model):

@@ -102,6 +102,12 @@ class PasswordSerializer(StrictFieldsMixin, serializers.Serializer):
     revoke_api_keys = serializers.BooleanField(default=False, help_text="end the API keys too")
 
 
+class PasswordLinkSerializer(StrictFieldsMixin, serializers.Serializer):
+    token = serializers.CharField(max_length=200, write_only=True, help_text="what stands after `#` in the link")
+    new_password = password_field()
+    revoke_api_keys = serializers.BooleanField(default=False, help_text="end the API keys too")
+
+
 class PairSerializer(serializers.Serializer):
     access = serializers.CharField()
     refresh = serializers.CharField()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import UUID
 
 from celery import shared_task
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from accounts import mails
 from accounts.models import TokenFamily
 
 # Ended sessions stay this long: where an account was signed in from is asked by the sign-in limit and by people.
@@ -25,3 +27,19 @@ def sweep_sessions() -> int:
         total += deleted
         if not deleted:
             return total
+
+
+@shared_task
+def sweep_mails() -> int:
+    """Hand the e-mails that are due to workers, those that failed before included. How many."""
+    found = mails.due()
+    for mail_id in found:
+        send_mail.delay(str(mail_id))
+    mails.prune()
+    return len(found)
+
+
+@shared_task(expires=240)
+def send_mail(mail_id: str) -> bool:
+    """Send one e-mail about an account. A repeated message finds nothing due."""
+    return mails.send(UUID(mail_id))

@@ -47,6 +47,11 @@ def count_registration(ip: str) -> None:
     _count("register-ip", bucket_ip(ip), settings.REGISTER_LIMIT_IP)
 
 
+def count_password_link(ip: str) -> None:
+    """Count one use of a password link from this address, right or wrong, and refuse it beyond the limit of sign-in."""
+    _count("password-link-ip", bucket_ip(ip), settings.LOGIN_LIMIT_IP)
+
+
 def clear(email: str) -> None:
     """Forget the attempts on one account, from every address; for an admin. The addresses' own limits stay."""
     cache.set(_salt_key(email), str(time.time_ns()), timeout=86400)

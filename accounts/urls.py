@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts.views import account, administration, sessions
+from accounts.views import account, administration, password_links, sessions
 
 app_name = "accounts"
 urlpatterns = [
@@ -14,6 +14,8 @@ urlpatterns = [
     path("api/v1/auth/ws-ticket", sessions.WebSocketTicket.as_view(), name="ws-ticket"),
     path("api/v1/auth/profile", account.Profile.as_view(), name="profile"),
     path("api/v1/auth/password", account.Password.as_view(), name="password"),
+    path("api/v1/auth/password-link", password_links.PasswordLink.as_view(), name="password-link"),
+    path("password", password_links.page, name="password-page"),
     path("api/v1/auth/api-keys", account.ApiKeys.as_view(), name="api-keys"),
     path("api/v1/auth/api-keys/<uuid:id>", account.ApiKeyDetail.as_view(), name="api-key"),
     path("api/v1/admin/users", administration.Users.as_view(), name="admin-users"),

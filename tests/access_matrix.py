@@ -61,6 +61,8 @@ TABLE: dict[str, Row] = {
     f"POST {_AUTH}login": PUBLIC,
     f"POST {_AUTH}refresh": PUBLIC,
     f"POST {_AUTH}logout": PUBLIC,
+    f"POST {_AUTH}password-link": PUBLIC,
+    "GET /password": PUBLIC,
     f"POST {_AUTH}logout-all": person(),
     f"POST {_AUTH}password": person(),
     f"POST {_AUTH}ws-ticket": user(None),

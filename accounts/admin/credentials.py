@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
@@ -9,11 +11,20 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import audit, keys, tokens
-from accounts.admin.acting import staff
+from accounts.admin.acting import staff, within_reach
 from accounts.models import ApiKey, TokenFamily
 from accounts.origin import Origin
 from aiagents.lib.office import columns, filters
 from aiagents.lib.office.rows import ReadOnly
+
+
+def _reachable(page: ReadOnly, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+    """The rows whose user this member of staff may act on; a message says how many were left out."""
+    rows = list(queryset.select_related("user"))
+    within = [row for row in rows if within_reach(request, row.user)]
+    if left := len(rows) - len(within):
+        page.message_user(request, f"{left} left as they are: staff and admins are changed by superusers.", messages.WARNING)
+    return within
 
 
 @admin.register(ApiKey)
@@ -57,7 +68,8 @@ class ApiKeyAdmin(ReadOnly):
 
     @admin.action(description="Revoke", permissions=["act"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        count = sum(keys.revoke(key, actor=staff(request), ip=Origin.of(request).ip) for key in queryset)
+        rows = _reachable(self, request, queryset)
+        count = sum(keys.revoke(key, actor=staff(request), ip=Origin.of(request).ip) for key in rows)
         self.message_user(request, f"{count} revoked.", messages.SUCCESS)
 
 
@@ -76,7 +88,7 @@ class TokenFamilyAdmin(ReadOnly):
 
     @admin.action(description="End these sessions", permissions=["act"])
     def revoke(self, request: HttpRequest, queryset: QuerySet[TokenFamily]) -> None:
-        for family in queryset:
+        for family in _reachable(self, request, queryset):
             if tokens.revoke(family, "staff"):
                 audit.record("session.revoke", actor=staff(request), target=family, ip=Origin.of(request).ip)
         self.message_user(request, "These sessions are ended.", messages.SUCCESS)

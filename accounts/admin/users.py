@@ -10,6 +10,7 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
@@ -18,8 +19,8 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from accounts import administration, hooks, throttle
-from accounts.admin.acting import staff
-from accounts.models import User
+from accounts.admin.acting import staff, within_reach
+from accounts.models import AccountMail, User
 from accounts.origin import Origin
 from aiagents.lib.office import columns
 from aiagents.lib.office.rows import Rows
@@ -27,10 +28,29 @@ from aiagents.lib.office.rows import Rows
 RIGHTS = ("role", "is_staff", "is_superuser", "groups", "user_permissions")
 
 
+# With either of these one signs in as somebody else.
+IDENTITY = ("email", "password")
+_LINK_NOTE = "The person gets an e-mail with a one-time link to choose their password."
+
+
 class NewUserForm(UserCreationForm):
+    """For superusers: with a password of their choice, or without one and a link instead."""
+
     class Meta:
         model = User
         fields = ("email", "name")
+
+
+class InvitedUserForm(forms.ModelForm):
+    """For other staff: an account without a password, which its owner sets with the link they get."""
+
+    class Meta:
+        model = User
+        fields = ("email", "name")
+
+    def save(self, commit: bool = True) -> User:
+        self.instance.set_unusable_password()
+        return super().save(commit)
 
 
 class MonthlyBudgetForm(forms.Form):
@@ -59,7 +79,7 @@ class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs 
     readonly_fields = ["last_login", "created_at"]
     filter_horizontal = ()
     autocomplete_fields = ("groups",)
-    actions = ["disable", "enable", "sign_out_everywhere", "set_budget", "make_admin", "make_user", "clear_attempts"]
+    actions = ["send_password_link", "disable", "enable", "sign_out_everywhere", "set_budget", "make_admin", "make_user", "clear_attempts"]
     fieldsets = [
         (None, {"fields": ["email", "password", "name"]}),
         (
@@ -79,17 +99,34 @@ class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs 
         return hooks.with_month(super().get_queryset(request))
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
+        """Rights, and the address that receives password links, are changed by superusers only."""
         fields = list(super().get_readonly_fields(request, obj))
-        return fields if request.user.is_superuser else [*fields, *RIGHTS]
+        if request.user.is_superuser:
+            return fields
+        return [*fields, *RIGHTS] if obj is None else [*fields, *RIGHTS, "email"]
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> list[Any]:
+        if request.user.is_superuser:
+            return list(super().get_fieldsets(request, obj))
+        if obj is None:
+            return [(None, {"fields": ["email", "name"], "description": _LINK_NOTE})]
+        return [(None, {"fields": ["email", "name"]}), *self.fieldsets[1:]]
+
+    def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> type[ModelForm]:
+        if request.user.is_superuser:
+            return super().get_form(request, obj, change=change, **kwargs)
+        # Without Django's `password` field, which leads to the form that sets it.
+        kwargs["form"] = InvitedUserForm if obj is None else forms.ModelForm
+        return Rows.get_form(self, request, obj, change=change, **kwargs)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         return not lookup.startswith("password") and Rows.lookup_allowed(self, lookup, value, request)
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_change_permission(request, obj) and self._within_reach(request, obj)
+        return super().has_change_permission(request, obj) and within_reach(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and self._within_reach(request, obj)
+        return super().has_delete_permission(request, obj) and within_reach(request, obj)
 
     def has_budget_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("billing.change_budget")
@@ -98,15 +135,16 @@ class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs 
         """As in the API: admins make admins. Who may enter these pages stays with superusers."""
         return staff(request).is_superuser or (staff(request).is_admin and request.user.has_perm("accounts.change_user"))
 
-    def _within_reach(self, request: HttpRequest, obj: User | None) -> bool:
-        """Staff who could set an admin's password or address would be that admin."""
-        return obj is None or request.user.is_superuser or not (obj.is_superuser or obj.is_staff or obj.role == User.Role.ADMIN)
-
     def save_model(self, request: HttpRequest, obj: User, form: ModelForm, change: bool) -> None:
         """Role and state go through the function that the API calls, which keeps the last admin in the house."""
         if not change:
             obj.save()
-            self.note(request, "user.create", obj, {"fields": sorted(name for name in form.changed_data if "password" not in name)})
+            password_set = obj.has_usable_password()
+            fields = sorted(name for name in form.changed_data if "password" not in name)
+            self.note(request, "user.create", obj, {"fields": fields, "password_set": password_set})
+            if not password_set:
+                AccountMail.objects.enqueue(obj, AccountMail.Kind.WELCOME)
+                self.message_user(request, f"{obj.email} gets a one-time link to choose a password.", messages.SUCCESS)
             return
         guarded = [name for name in administration.RIGHTS if name in form.changed_data]
         wanted = {name: form.cleaned_data[name] for name in guarded}
@@ -115,12 +153,16 @@ class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs 
         others = sorted({name for name in form.changed_data if "password" not in name} - set(guarded))
         if others:
             obj.save()
-            self.note(request, "user.update", obj, {"fields": others})
+            addresses = {"email": [form.initial["email"], obj.email]} if "email" in others else {}
+            self.note(request, "user.update", obj, {"fields": others} | addresses)
         if wanted:
             administration.change(obj.pk, wanted, actor=staff(request), ip=Origin.of(request).ip)
             obj.refresh_from_db()
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        """For superusers only; others send a link (`send_password_link`)."""
+        if not staff(request).is_superuser:
+            raise PermissionDenied("Only superusers set passwords. Send the person a password link instead.")
         response = super().user_change_password(request, id, form_url)
         if request.method == "POST" and response.status_code == 302:
             self.note(request, "user.password_set", User.objects.get(pk=id))
@@ -137,10 +179,18 @@ class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs 
         self.each(request, users if anybody else self._reachable(request, users), act, done)
 
     def _reachable(self, request: HttpRequest, users: QuerySet[User]) -> list[User]:
-        within = [user for user in users if self._within_reach(request, user)]
+        within = [user for user in users if within_reach(request, user)]
         if left := len(users) - len(within):
             self.message_user(request, f"{left} left as they are: staff and admins are changed by superusers.", messages.WARNING)
         return within
+
+    @admin.action(description="Send a link to set a password", permissions=["change"])
+    def send_password_link(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        users = [user for user in self._reachable(request, queryset) if user.is_active]
+        for user in users:
+            AccountMail.objects.enqueue(user, AccountMail.Kind.PASSWORD_LINK)
+            self.note(request, "user.password_link", user)
+        self.message_user(request, f"{len(users)} get a one-time link by e-mail; disabled accounts get none.", messages.SUCCESS)
 
     @admin.action(description="Disable", permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
@@ -168,7 +218,7 @@ class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs 
 
     @admin.action(description="Clear sign-in attempts", permissions=["change"])
     def clear_attempts(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        for user in queryset:
+        for user in self._reachable(request, queryset):
             throttle.clear(user.email)
             self.note(request, "user.clear_attempts", user)
         self.message_user(request, "Attempts on these accounts are forgotten.", messages.SUCCESS)

@@ -226,6 +226,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-runs": {"task": "agents.tasks.sweep_runs", "schedule": 10.0},
     "tick-schedules": {"task": "tasks.tasks.tick_schedules", "schedule": 2.0, "options": {"expires": 10}},
     "sweep-task-runs": {"task": "tasks.tasks.sweep_runs", "schedule": 5.0, "options": {"expires": 30}},
+    "sweep-mails": {"task": "accounts.tasks.sweep_mails", "schedule": 60.0, "options": {"expires": 50}},
     "sweep-sessions": {"task": "accounts.tasks.sweep_sessions", "schedule": 3600.0},
     "sweep-idempotency": {"task": "aiagents.tasks.sweep_idempotency", "schedule": 3600.0},
     # At the full minute: it keeps the figures of the one before.
@@ -263,6 +264,8 @@ SIMPLE_JWT = {
     "AUDIENCE": "aiagents",
 }
 REFRESH_GRACE_SECONDS = env.refresh_grace_seconds
+# Seconds for which a link to set a password works (Django's name).
+PASSWORD_RESET_TIMEOUT = env.password_reset_minutes * 60
 # Attempts: from one address; on one account from one address.
 LOGIN_LIMIT_IP, LOGIN_LIMIT_ACCOUNT = env.login_limit_ip, env.login_limit_account
 # Attempts on one account from all addresses that never signed in to it: a password guessed by many machines.

@@ -48,6 +48,7 @@ class Env(BaseSettings):
     access_token_minutes: int = 15
     refresh_token_days: int = 14
     refresh_grace_seconds: int = Field(10, description="a second tab may repeat a refresh this long")
+    password_reset_minutes: int = Field(1440, ge=1, description="minutes for which a one-time link to set a password works")
     rate_limit_requests: int = Field(120, description="requests per window and caller")
     rate_limit_window: int = Field(60, description="seconds")
     rate_limit_admin_requests: int = Field(0, description="the same for the admin role; 0: as for everybody")

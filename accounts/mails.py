@@ -1,0 +1,83 @@
+"""Sending the e-mails of `AccountMail`: a link to set a password, and the notice that an e-mail address changed."""
+
+from __future__ import annotations
+
+import smtplib
+from datetime import timedelta
+from logging import getLogger
+from uuid import UUID
+
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+from django.db.models import F
+from django.template.loader import render_to_string
+from django.utils import timezone
+
+from accounts import password_links
+from accounts.models import AccountMail
+
+logger = getLogger(__name__)
+Kind, State = AccountMail.Kind, AccountMail.State
+# A mail that the server does not take is tried again after 1, 2, 4, … minutes, so often in all.
+MOST_ATTEMPTS = 8
+# A sender that has not answered for this long is taken for dead, and the mail is tried again.
+LEASE = timedelta(minutes=5)
+# The rows hold former e-mail addresses; they are deleted after this time.
+KEEP = timedelta(days=30)
+SUBJECTS = {
+    Kind.PASSWORD_LINK: "Set a new password",
+    Kind.WELCOME: "Your account is ready: choose a password",
+    Kind.EMAIL_CHANGED: "The e-mail address of your account was changed",
+}
+
+
+def due(most: int = 500) -> list[UUID]:
+    """Ids of the mails to send now, the first try or a later one."""
+    rows = AccountMail.objects.filter(state=State.DUE, due_at__lte=timezone.now()).order_by("due_at")
+    return list(rows.values_list("pk", flat=True)[:most])
+
+
+def send(mail_id: UUID) -> bool:
+    """Send the mail if it is due and no other process is sending it. A failure is due again later, MOST_ATTEMPTS times.
+
+    A link is made here and forgotten: neither the row nor the queue ever holds it.
+    """
+    now = timezone.now()
+    mine = AccountMail.objects.filter(pk=mail_id, state=State.DUE, due_at__lte=now)
+    if not mine.update(due_at=now + LEASE, attempts=F("attempts") + 1):
+        return False
+    mail = AccountMail.objects.select_related("user").get(pk=mail_id)
+    if mail.kind != Kind.EMAIL_CHANGED and not mail.user.is_active:
+        AccountMail.objects.filter(pk=mail_id).update(state=State.DROPPED)
+        return False
+    try:
+        message(mail).send()
+    except (smtplib.SMTPException, OSError) as exc:
+        last = mail.attempts >= MOST_ATTEMPTS
+        later = timezone.now() + timedelta(minutes=2 ** (mail.attempts - 1))
+        AccountMail.objects.filter(pk=mail_id).update(state=State.FAILED if last else State.DUE, due_at=later)
+        logger.warning("account_mail_failed", extra={"mail_id": str(mail_id), "reason": type(exc).__name__, "last": last})
+        return False
+    AccountMail.objects.filter(pk=mail_id).update(state=State.SENT)
+    return True
+
+
+def message(mail: AccountMail) -> EmailMultiAlternatives:
+    """The e-mail as text and as HTML. Each call of a link's mail makes a new link."""
+    facts = {
+        "kind": mail.kind,
+        "email": mail.user.email,
+        "site": settings.SITE_URL,
+        "link": "" if mail.kind == Kind.EMAIL_CHANGED else password_links.link(mail.user),
+        "minutes": settings.PASSWORD_RESET_TIMEOUT // 60,
+    }
+    subject = SUBJECTS[Kind(mail.kind)]
+    made = EmailMultiAlternatives(subject, render_to_string("accounts/mail.txt", facts), to=[mail.to or mail.user.email])
+    made.attach_alternative(render_to_string("accounts/mail.html", facts), "text/html")
+    return made
+
+
+def prune() -> int:
+    """Delete the rows that are no longer needed. How many."""
+    old = AccountMail.objects.exclude(state=State.DUE).filter(created_at__lt=timezone.now() - KEEP)
+    return old.delete()[0]

@@ -1,0 +1,70 @@
+"""One-time links with which people set their own password, so that no member of staff ever knows or chooses it.
+
+The token is Django's: a MAC over the user's id, password, e-mail, last sign-in and the time. It is stored nowhere and ends
+with its use, with any other change of password or e-mail, with a sign-in, and after PASSWORD_RESET_MINUTES.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
+from django.db import transaction
+
+from accounts import audit, keys, signin, throttle
+from accounts.models import ApiKey, User
+from accounts.origin import Origin
+from aiagents.lib.errors import InvalidRequest
+
+PATH = "/password"
+
+
+class _Tokens(PasswordResetTokenGenerator):
+    key_salt = "accounts.password_links"
+
+
+_tokens = _Tokens()
+
+
+def link(user: User) -> str:
+    """A new link for this user. Its host is SITE_URL's, whatever a request claimed.
+
+    The token stands in the fragment, which browsers do not send: no proxy and no access log sees it.
+    """
+    return f"{settings.SITE_URL.rstrip('/')}{PATH}#{user.pk.hex}.{_tokens.make_token(user)}"
+
+
+def use(token: str, new_password: str, origin: Origin, *, revoke_keys: bool = False) -> User:
+    """Set the password of the token's user and end all their sessions; their API keys too if asked.
+
+    InvalidRequest `link_invalid` for a token that is unknown, used, expired or of a disabled account, always the same;
+    other InvalidRequest for a password that will not do, after which the link still works; RateLimited by address.
+    """
+    throttle.count_password_link(origin.ip)
+    signin.refuse_long(new_password, "new_password")
+    with transaction.atomic():
+        # The lock: of two parallel uses the second finds the password changed and its token dead.
+        user = _user_of(token)
+        if user is None:
+            raise InvalidRequest("This link does not work any more. Ask for a new one.", code="link_invalid", param="token")
+        signin.refuse_weak(new_password, user, "new_password")
+        user.set_password(new_password)
+        user.save(update_fields=["password"])
+        audit.record("password.link_used", actor=user, target=user, ip=origin.ip, details={"api_keys_revoked": revoke_keys})
+        if revoke_keys:
+            for key in ApiKey.objects.filter(user=user, revoked_at=None):
+                keys.revoke(key, actor=user, ip=origin.ip)
+    throttle.clear(user.email)
+    return user
+
+
+def _user_of(token: str) -> User | None:
+    """The active user of a working token, their row locked."""
+    name, _, rest = token.partition(".")
+    try:
+        user_id = UUID(hex=name)
+    except ValueError:
+        return None
+    user = User.objects.select_for_update().filter(pk=user_id, is_active=True).first()
+    return user if user is not None and _tokens.check_token(user, rest) else None
