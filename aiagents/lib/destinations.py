@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 from concurrent.futures import ThreadPoolExecutor
 
@@ -38,8 +39,10 @@ def check_url(url: str, *, allow_private: bool = False) -> list[str]:
 
 
 def check_spelling(url: str, *, allow_private: bool = False) -> None:
-    """BlockedUrl for what no resolver could make right: scheme, user name, port, control characters. Asks nobody."""
-    parse(url, allow_private)
+    """BlockedUrl for what no resolver could make right: scheme, user name, port, control characters, a refused address. Asks nobody."""
+    address = literal(parse(url, allow_private).raw_host or "")
+    if address is not None and not may_reach(address, allow_private):
+        raise BlockedUrl
 
 
 def parse(url: str, allow_private: bool) -> URL:
@@ -61,6 +64,19 @@ def parse(url: str, allow_private: bool) -> URL:
     if port is not None and (port == 0 or (port < 1024 and port not in (80, 443) and not allow_private)):
         raise BlockedUrl("This port may not be used.")
     return found.with_fragment(None)
+
+
+def literal(host: str) -> str | None:
+    """The IP address that a host is, in any spelling that resolvers take (`127.1`, `0x7f.1`, `2130706433`); None for a name."""
+    bare = host.strip("[]").rstrip(".")
+    try:
+        return str(ipaddress.ip_address(bare.partition("%")[0]))
+    except ValueError:
+        pass
+    try:
+        return socket.inet_ntoa(socket.inet_aton(bare))
+    except (OSError, UnicodeError, ValueError):
+        return None
 
 
 def joined(base: URL, location: str, allow_private: bool) -> URL:
