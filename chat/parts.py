@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
 from typing import Any
-from urllib.parse import urlsplit
 
 from agents import messages
+from aiagents.lib import handed_urls
+from aiagents.lib.destinations import BlockedUrl
 
 MOST_PARTS = 64
 MOST_TEXT = 1_000_000  # characters of text in one message
 MOST_IMAGE_BYTES = 8 * 1024 * 1024
 MOST_FILE_BYTES = 10 * 1024 * 1024
-_MOST_URL = 2048
 _FILE_TYPES = ("application/pdf", "application/json", "text/plain", "text/markdown", "text/csv", "text/html", "text/xml")
 _ALLOWED = {"text": {"type", "text"}, "image": {"type", "data", "media_type", "url"}, "file": {"type", "data", "media_type", "name"}}
 
@@ -56,7 +55,10 @@ def _image(part: dict[str, Any]) -> dict[str, Any]:
     if "url" in part:
         if "media_type" in part:
             raise PartError("An image part by url has no media_type.")
-        return {"type": "image", "url": _https(part["url"])}
+        try:
+            return {"type": "image", "url": handed_urls.check(part["url"])}
+        except BlockedUrl as exc:
+            raise PartError(f"An image's url is {handed_urls.RULE}.") from exc
     data, raw = _decode(part.get("data"), MOST_IMAGE_BYTES)
     found = _image_type(raw)
     if found is None or found != part.get("media_type"):
@@ -105,32 +107,3 @@ def _image_type(raw: bytes) -> str | None:
     if raw.startswith((b"GIF87a", b"GIF89a")):
         return "image/gif"
     return "image/webp" if raw.startswith(b"RIFF") and raw[8:12] == b"WEBP" else None
-
-
-def _https(url: Any) -> str:
-    """An https URL with a public-looking host. We never fetch it; the vendor is asked to."""
-    wrong = PartError("An image's url is an https URL of a public host, without a user name.")
-    if not isinstance(url, str) or len(url) > _MOST_URL or any(c <= " " or c == "\\" for c in url):
-        raise wrong
-    try:
-        parts = urlsplit(url)
-        host = (parts.hostname or "").rstrip(".").lower()
-        parts.port  # noqa: B018  (a bad port raises here)
-    except ValueError as exc:
-        raise wrong from exc
-    if parts.scheme != "https" or not host or "@" in parts.netloc:
-        raise wrong
-    # Numbers are addresses in disguise (2130706433, 0x7f.1), and bare or internal names are somebody's own network.
-    if "." not in host or host.rsplit(".", 1)[-1] in {"localhost", "local", "internal", "lan", "home"} or _address(host):
-        raise wrong
-    return url
-
-
-def _address(host: str) -> bool:
-    if host.rsplit(".", 1)[-1][:1].isdigit():
-        return True
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -146,6 +146,7 @@ def _parts(item: JSON, at: str) -> tuple[Part, ...]:
 
 
 def _file(item: JSON, at: str) -> File:
+    reading.no_file_reference(item, at)
     data = reading.text(item, "file_data", required=True, longest=20_000_000, at=at)
     head, comma, encoded = data.partition(",")
     media_type = head.removeprefix("data:").partition(";")[0] if comma else "application/pdf"

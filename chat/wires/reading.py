@@ -9,6 +9,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from agents.messages import Image
+from aiagents.lib import handed_urls
+from aiagents.lib.destinations import BlockedUrl
 from aiagents.lib.errors import InvalidRequest
 
 JSON = dict[str, Any]
@@ -128,13 +130,21 @@ def base64_image(media_type: str, data: str, param: str) -> Image:
 
 
 def image_from_url(url: str, param: str) -> Image:
-    """A data: URL becomes bytes; an https: one is handed to the vendor, never fetched by us."""
+    """A data: URL becomes bytes; an https: one goes to the vendor, by the same rule as everywhere (lib/handed_urls.py)."""
     if url.startswith("data:"):
         head, _, data = url[5:].partition(",")
         media_type, _, encoding = head.partition(";")
         if encoding != "base64":
             raise wrong(param, "a data: URL must be base64")
         return base64_image(media_type, data, param)
-    if not url.startswith("https://") or len(url) > 4096:
-        raise wrong(param, "must be an https: or data: URL")
-    return Image(url=url)
+    try:
+        return Image(url=handed_urls.check(url))
+    except BlockedUrl:
+        raise wrong(param, f"must be a data: URL or {handed_urls.RULE}") from None
+
+
+def no_file_reference(item: JSON, at: str) -> None:
+    """Refuse a file that stands elsewhere: nothing is fetched here, and a vendor's file ids are one vendor's."""
+    for name in ("file_url", "file_id"):
+        if item.get(name) is not None:
+            raise wrong(at + name, "is not supported here; send the bytes as file_data", "unsupported_parameter")

@@ -152,6 +152,7 @@ def _content(item: JSON, at: str) -> tuple[Part, ...]:
                     )
                 )
             case "input_file":
+                reading.no_file_reference(part, where)
                 data = reading.text(part, "file_data", required=True, longest=20_000_000, at=where)
                 head, comma, encoded = data.partition(",")
                 media_type = head.removeprefix("data:").partition(";")[0] if comma else "application/pdf"
