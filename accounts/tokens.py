@@ -6,6 +6,7 @@ from the family's row, so a second tab that repeats a refresh gets the identical
 
 from __future__ import annotations
 
+import base64
 import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -57,7 +58,7 @@ class _Backend(TokenBackend):
 
     def decode(self, token: Any, verify: bool = True) -> dict[str, Any]:
         raw = token.encode() if isinstance(token, str) else token
-        if len(raw) > MAX_TOKEN_LENGTH or raw.partition(b".")[0] != self.header:
+        if len(raw) > MAX_TOKEN_LENGTH or raw.partition(b".")[0] != self.header or not _is_canonical(raw.rpartition(b".")[2]):
             raise TokenBackendError("not one of our tokens")
         try:
             return jwt.decode(
@@ -75,6 +76,18 @@ class _Backend(TokenBackend):
     @property
     def header(self) -> bytes:
         return _header(self)
+
+
+def _is_canonical(signature: bytes) -> bool:
+    """Whether it is the one spelling of its bytes. Decoders skip padding, foreign characters and the last two bits.
+
+    Header and payload need no such check: they are signed as they are spelt.
+    """
+    try:
+        decoded = base64.urlsafe_b64decode(signature + b"=" * (-len(signature) % 4))
+    except ValueError:
+        return False
+    return base64.urlsafe_b64encode(decoded).rstrip(b"=") == signature
 
 
 @once

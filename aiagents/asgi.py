@@ -21,11 +21,13 @@ django: Any = get_asgi_application()  # loads the apps, which the imports below 
 
 from agents import providers  # noqa: E402
 from aiagents import sockets  # noqa: E402
-from aiagents.lib import draining  # noqa: E402
+from aiagents.lib import draining, hosts  # noqa: E402
 from aiagents.lib.access import log_socket  # noqa: E402
 from aiagents.lib.close_codes import SHUTTING_DOWN  # noqa: E402
 from aiagents.lib.context import accept_request_id  # noqa: E402
+from aiagents.lib.errors import AppError  # noqa: E402
 from aiagents.lib.headers import read  # noqa: E402
+from aiagents.lib.jsonio import dumps  # noqa: E402
 from aiagents.lib.netaddr import client_ip, scheme  # noqa: E402
 from aiagents.monitoring import counting, sharing  # noqa: E402
 from chat import house  # noqa: E402
@@ -45,7 +47,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         scope = _as_forwarded(scope)
     if kind == "http":
         if scope["path"] == "/health" and scope["method"] in {"GET", "HEAD"}:
-            await _answer(send, 200, b'{"status":"ok"}', accept_request_id(None))
+            await _health(scope, send)
         elif not door.matches(scope):
             await django(scope, receive, send)
         else:
@@ -79,6 +81,17 @@ async def _socket(scope: Scope, receive: Receive, send: Send) -> None:
         counting.open_sockets -= 1
         headers = {"x-forwarded-for": read(scope["headers"]).get("x-forwarded-for", "")}
         log_socket(scope["path"], time.monotonic() - begun, client_ip((scope.get("client") or ("",))[0] or "", headers))
+
+
+async def _health(scope: Scope, send: Send) -> None:
+    """Liveness, without Django: this process runs and its loop turns. Load balancers may ask by IP address."""
+    headers, request_id = read(scope["headers"]), accept_request_id(None)
+    try:
+        hosts.check(headers, scope["path"])
+    except AppError as exc:
+        await _answer(send, exc.status, dumps(exc.body(request_id)), request_id)
+    else:
+        await _answer(send, 200, b'{"status":"ok"}', request_id)
 
 
 async def _answer(send: Send, status: int, body: bytes, request_id: str) -> None:

@@ -16,6 +16,7 @@ from accounts import principals
 from accounts.authentication import Principal, authenticate, authenticate_ticket
 from accounts.models import User
 from accounts.principals import Standing
+from aiagents.lib import url_secrets
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import NotAuthenticated, PermissionDenied, Unavailable
 from aiagents.monitoring.live import LiveSocket, Viewer
@@ -70,8 +71,8 @@ async def admit(scope: dict[str, Any], headers: dict[str, str]) -> Viewer | None
     origin = headers.get("origin")
     if not origins.allowed(origin, headers.get("host", ""), scheme):
         return None
-    if b"token" in scope.get("query_string", b"").lower():
-        raise NotAuthenticated("A token in a URL stands in every log on its way.")
+    if url_secrets.holds_one(scope.get("query_string", b"")):
+        raise NotAuthenticated("A credential in a URL stands in every log on its way.")
     ticket = next((name[7:] for name in scope.get("subprotocols", []) if name.startswith("ticket.")), None)
     if ticket is not None:
         return _admin(await authenticate_ticket(ticket))

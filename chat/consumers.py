@@ -16,7 +16,7 @@ from django.conf import settings
 
 from accounts.authentication import Principal, authenticate, authenticate_ticket
 from accounts.permissions import require_scope
-from aiagents.lib import jsonio
+from aiagents.lib import jsonio, url_secrets
 from aiagents.lib.close_codes import AUTH_TIMED_OUT, NOT_AUTHENTICATED, SHUTTING_DOWN, TOO_LARGE, TOO_MANY, UNAVAILABLE
 from aiagents.lib.context import accept_request_id, user_id
 from aiagents.lib.errors import AppError, InvalidRequest, NotAuthenticated, RateLimited
@@ -95,8 +95,8 @@ class ChatConsumer(AsyncConsumer):
 
     async def _sign_in(self) -> Principal:
         """By header, by ticket, or by the first frame."""
-        if b"token" in self.scope.get("query_string", b"").lower():
-            raise Closing(NOT_AUTHENTICATED)  # a token in a URL stands in every log on its way
+        if url_secrets.holds_one(self.scope.get("query_string", b"")):
+            raise Closing(NOT_AUTHENTICATED)
         ticket = next((name[7:] for name in self.scope.get("subprotocols", []) if name.startswith("ticket.")), None)
         try:
             if ticket is not None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from aiagents.lib import hosts
+from aiagents.lib.headers import read
 from chat.consumers import ChatConsumer
 
 routes: dict[str, Callable[..., Awaitable[None]]] = {"/api/v1/chat/ws": ChatConsumer.as_asgi()}
 
 
 async def websocket_application(scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]], send: Any) -> None:
-    """Every WebSocket of the product; an unknown path is refused in the handshake (HTTP 403)."""
+    """Every WebSocket of the product; an unknown path or a Host that is not ours is refused in the handshake (HTTP 403)."""
     consumer = routes.get(scope["path"])
-    if consumer is not None:
+    if consumer is not None and hosts.allowed(read(scope["headers"]).get("host", ""), scope["path"]):
         await consumer(scope, receive, send)
         return
     await receive()

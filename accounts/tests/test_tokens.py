@@ -19,6 +19,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts import tokens
+from accounts.authentication import authenticate
 from accounts.models import AuditEvent, TokenFamily, User
 from accounts.tests.conftest import PASSWORD, Caller
 from aiagents.lib.errors import NotAuthenticated
@@ -203,6 +204,24 @@ TABLE = [
 ]  # fmt: skip
 
 
+def respelt(token: str) -> dict[str, str]:
+    """Texts that a lenient base64 decoder reads as the same signature."""
+    head, _, signature = token.rpartition(".")
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    last = alphabet[alphabet.index(signature[-1]) ^ 1]  # 43 characters carry 258 bits, the signature has 256
+    middle = len(signature) // 2
+    return {
+        "one =": f"{token}=",
+        "two =": f"{token}==",
+        "many =": f"{token}====",
+        "unused bits": f"{head}.{signature[:-1]}{last}",
+        "tilde inside": f"{head}.{signature[:middle]}~{signature[middle:]}",
+        "plus for minus": f"{head}.{signature.replace('-', '+').replace('_', '/')}~",
+        "padded payload": f"{head}=.{signature}",
+        "padded header": token.replace(".", "=.", 1),
+    }
+
+
 def refusal(answer) -> dict:
     assert answer.status_code == 401, answer.content
     return answer.json()["error"] | {"request_id": ""}
@@ -213,6 +232,21 @@ def test_what_is_not_our_token_is_401_with_one_body(ann: Caller, kind: str):
     assert refusal(_get(forged(kind, ann.tokens.access))) == refusal(_get("nonsense"))
     assert refusal(ann.refresh(forged(kind, ann.tokens.refresh))) == refusal(ann.refresh("nonsense"))
     assert ann.works() and TokenFamily.objects.get().generation == 0
+
+
+def test_a_token_has_one_spelling(ann: Caller):
+    for kind, access in respelt(ann.tokens.access).items():
+        assert refusal(_get(access)) == refusal(_get("nonsense")), kind
+    for kind, refresh in respelt(ann.tokens.refresh).items():
+        assert refusal(ann.refresh(refresh)) == refusal(ann.refresh("nonsense")), kind
+    assert ann.works() and TokenFamily.objects.get().generation == 0
+
+
+async def test_the_doors_know_one_spelling_too(ann: Caller):
+    for kind, access in respelt(ann.tokens.access).items():
+        with pytest.raises(NotAuthenticated):
+            await authenticate({"authorization": f"Bearer {access}"})
+            pytest.fail(kind)
 
 
 def _get(token: str):

@@ -164,6 +164,7 @@ class Door:
             raise NotFound
         path, request.path_args = found
         exchange.error = next(iter(path.routes.values())).error
+        request.authority()
         if request.method == "OPTIONS":
             return exchange.preflight(path.routes)
         route = path.routes.get(request.method)
@@ -171,7 +172,6 @@ class Door:
             exchange.extra.append((b"allow", ", ".join(sorted({*path.routes, "OPTIONS"})).encode()))
             raise MethodNotAllowed(f"{request.method[:20]} is not allowed here.")
         exchange.error = route.error
-        request.authority()
         if route.starts_work and draining.active():
             exchange.extra.append((b"connection", b"close"))
             raise Unavailable("The server is shutting down; try again in a moment.", code="shutting_down", retry_after=draining.RETRY_AFTER)

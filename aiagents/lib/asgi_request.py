@@ -12,6 +12,7 @@ from uuid import UUID
 from django.conf import settings
 
 from aiagents.lib import headers as http_headers
+from aiagents.lib import hosts
 from aiagents.lib.errors import InvalidRequest, NotFound, PayloadTooLarge
 from aiagents.lib.idempotency import Claim
 from aiagents.lib.jsonio import dumps, loads
@@ -127,8 +128,9 @@ class Request:
         await asyncio.shield(self.watch())
 
     def authority(self) -> None:
-        """Refuse what could be read in two ways."""
+        """Refuse what could be read in two ways, and a host name that is not ours."""
         http_headers.check(self.scope["headers"])
+        hosts.check(self.headers, self.path)
         http_headers.check_target(self.scope.get("raw_path") or self.path.encode("utf-8", "surrogatepass"), self.scope["query_string"])
 
 

@@ -11,7 +11,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from aiagents.lib import context, headers, limits, ratelimit
+from aiagents.lib import context, headers, hosts, limits, ratelimit
 from aiagents.lib.access import log_access
 from aiagents.lib.error_views import error_of_status, is_api, render
 from aiagents.lib.errors import AppError, InvalidRequest, PayloadTooLarge, RateLimited
@@ -79,6 +79,10 @@ def _check(request: HttpRequest) -> None:
         raise InvalidRequest("The path may not contain NUL.", code="invalid_text", param="path")
     if scope is not None:
         headers.check(scope["headers"])
+        hosts.check(headers.read(scope["headers"]), request.path)
+        if request.path in hosts.PROBES:
+            # An address is enough here; Django's own middleware would ask for a name once more.
+            request.get_host = lambda: request.META["HTTP_HOST"]  # type: ignore[method-assign]
     length = request.META.get("CONTENT_LENGTH") or "0"
     if not length.isdigit():
         raise InvalidRequest("Content-Length is not a number.", param="content-length")

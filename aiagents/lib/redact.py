@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from aiagents.lib import url_secrets
+
 HIDDEN = "[hidden]"
 _NAMES = re.compile(
     r"(?:^|[_\-.])(?:authorization|cookie|set-cookie|password\d?|passwd|secret|secret_key|token|access|refresh|api[_-]?keys?|x-api-key|ticket|sessionid|csrf\w*|"
@@ -31,7 +33,7 @@ _PATTERNS = (
     (
         re.compile(
             r"(\b[\w-]{0,40}(?:api[_-]?key|password|passwd|secret|token|secret[_-]key|session(?:id)?|csrftoken|ticket)\d?)"
-            r"(\\*[\"']?\s{0,9}[=:]\s{0,9})"
+            r"(\\*[\"']?\s{0,9}(?:[=:]|%3[Dd])\s{0,9})"
             r"(?:\\+\"[^\"]*+\"?|\"(?:[^\"\\]++|\\[\s\S])*+\"?|\\*'(?:[^'\\]++|\\[\s\S])*+'?|[^\s,;&)\]}\"']+)",
             re.IGNORECASE,
         ),
@@ -40,6 +42,8 @@ _PATTERNS = (
     # user:password@ in addresses
     (re.compile(r"(://[^/@:\s]*:)[^/@\s]+@"), r"\1" + HIDDEN + "@"),
 )
+# A query parameter whose name is percent-encoded in part: `t%6fken=…`. Whether it is a credential's, its decoded name says.
+_ENCODED = re.compile(r"(?<![\w.%\[\]-])((?:[\w.\[\]-]|%[0-9A-Fa-f]{2}){1,120})(=|%3[Dd])([^\s&;#\"'<>]{1,4096})")
 # The middle of a longer value is cut: nobody reads it, and the patterns shall not either.
 MAX_TEXT = 16_000
 
@@ -48,11 +52,22 @@ def text(value: str) -> str:
     """The text without what looks like a secret."""
     if len(value) > MAX_TEXT:
         value = f"{value[: MAX_TEXT // 2]}… ({len(value)} characters) …{value[-MAX_TEXT // 2 :]}"
+    if "%" in value:
+        value = _ENCODED.sub(_without_encoded, value)
     if not _QUICK.search(value):
         return value
     for pattern, replacement in _PATTERNS:
         value = pattern.sub(replacement, value)
     return value
+
+
+def _without_encoded(match: re.Match[str]) -> str:
+    name, sign, inner = match.groups()
+    hidden = "%" in name and url_secrets.is_secret_name(name)
+    if not hidden and "%" in inner:  # a whole query may stand inside, encoded once more
+        plain = url_secrets.decoded(inner)
+        hidden = text(plain) != plain
+    return f"{name}{sign}{HIDDEN}" if hidden else match[0]
 
 
 def value(item: Any, name: str = "", depth: int = 0) -> Any:

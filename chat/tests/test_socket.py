@@ -18,6 +18,12 @@ from chat.tests.conftest import quiet
 from chat.tests.socket import Refused, Socket
 
 ASK = {"type": "send", "content": "Name three rivers", "model": "gpt-4o-mini"}
+# One credential in a URL, as many ways as frameworks would read it.
+IN_A_URL = [
+    "token", "t%6fken", "%74%6f%6b%65%6e", "%2574oken", "TOKEN", "To%4ben", "access_token", "access%5Ftoken", "x=1&t%6Fken", "x=1;token",
+    "api_key", "api%5fkey", "API-KEY", "apikey", "x-api-key", "authorization", "bearer", "jwt", "password", "secret", "ticket",
+    "auth[token]", "anything",
+]  # fmt: skip
 SLOW = {"type": "send", "content": "[[sim:chunks=300,pace=10]] Go", "model": "gpt-4o-mini"}
 
 
@@ -167,6 +173,12 @@ async def test_a_wrong_header_or_a_token_in_the_url_closes_with_4401(db, key):
     async with Socket(key="aia_wrong") as socket:
         assert await socket.closed() == 4401
     async with Socket(query=f"token={key}".encode()) as socket:
+        assert await socket.closed() == 4401
+
+
+@pytest.mark.parametrize("spelling", IN_A_URL)
+async def test_a_credential_in_the_url_closes_however_its_name_is_spelt_and_beside_a_good_header(db, key, spelling: str):
+    async with Socket(key=key, query=f"{spelling}={key}".encode()) as socket:
         assert await socket.closed() == 4401
 
 

@@ -79,6 +79,12 @@ SECRETS = [
     ("abcdefgh", "Sec-WebSocket-Protocol: aiagents.v1, ticket.abcdefgh"),
     ("xyz789", "x-api-key: xyz789"),
     ("xyz789", "refresh_token=xyz789"),
+    ("xyz789", "GET /x?t%6fken=xyz789&y=1"),
+    ("xyz789", "GET /x?%74%6f%6b%65%6e=xyz789"),
+    ("xyz789", "GET /x?%2574oken=xyz789"),
+    ("xyz789", "GET /x?y=1;api%5Fkey=xyz789"),
+    ("xyz789", "Referer: https://a.example/?next=%2Fx%3Ftoken%3Dxyz789"),
+    ("xyz789", "next=%2Fx%3Ft%6fken%3Dxyz789"),
 ]
 
 

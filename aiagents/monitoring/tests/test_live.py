@@ -224,7 +224,9 @@ async def test_a_loud_client_is_closed(root):
 
 
 async def test_a_token_in_the_address_is_refused(root):
-    assert await code_of(watch(query=b"token=abc")) == 4401
+    key = await in_db(token, root)
+    for query in ("token=abc", "t%6fken=abc", "%2574oken=abc", "api%5fkey=abc", f"anything={key}"):
+        assert await code_of(watch(query=query.encode(), key=key)) == 4401, query
 
 
 async def test_nothing_is_left_behind_by_a_watcher_that_goes(root):
