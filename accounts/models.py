@@ -103,6 +103,11 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.email
 
     @property
+    def display_name(self) -> str:
+        """What other users see of this one; never empty, and never the whole e-mail address."""
+        return self.name.strip() or self.email.partition("@")[0]
+
+    @property
     def is_admin(self) -> bool:
         return self.is_active and self.role == self.Role.ADMIN
 

@@ -14,6 +14,7 @@ from django.utils.text import slugify
 
 from accounts import audit
 from accounts.models import User
+from agents import sharing
 from agents.models import Agent, AgentVersion
 from aiagents.lib.errors import Conflict, InvalidRequest, NotFound, PermissionDenied
 
@@ -24,7 +25,12 @@ _SLUG_LENGTH = 60
 
 
 def create(user: User, fields: Mapping[str, Any], *, ip: str = "") -> Agent:
-    """A new agent with its version 1. Without a slug it gets one from its name."""
+    """A new agent with its version 1. Without a slug it gets one from its name.
+
+    PermissionDenied where it is to be shared and the user may not share agents.
+    """
+    if fields.get("visibility") == Agent.Visibility.SHARED:
+        sharing.require(user)
     if Agent.objects.filter(user=user, deleted_at=None).count() >= settings.MAX_AGENTS_PER_USER:
         raise Conflict(f"You have {settings.MAX_AGENTS_PER_USER} agents already; delete one first.", code="too_many_agents")
     wanted = fields.get("slug")
@@ -51,6 +57,8 @@ def change(user: User, agent_id: UUID, fields: Mapping[str, Any], *, ip: str = "
         with transaction.atomic():
             agent = _locked(user, agent_id)
             before = agent.visibility
+            if fields.get("visibility") == Agent.Visibility.SHARED != before:
+                sharing.require(user)
             face = {name: fields[name] for name in FACE if name in fields and fields[name] != getattr(agent, name)}
             for name, value in face.items():
                 setattr(agent, name, value)

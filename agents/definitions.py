@@ -25,7 +25,11 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """`agent_id` and `version_id` None: a bare prompt."""
+    """`agent_id` and `version_id` None: a bare prompt.
+
+    `shared`: somebody else's agent. Every tool of it that reaches out waits for the person who runs it, whatever its grants
+    say, because its owner could otherwise have it send their data away.
+    """
 
     agent_id: UUID | None
     version_id: UUID | None
@@ -39,6 +43,7 @@ class Definition:
     max_steps: int = 1
     max_cost_usd: Decimal | None = None
     max_seconds: int = 300
+    shared: bool = False
 
 
 class AgentNotFound(NotFound):
@@ -54,17 +59,10 @@ def visible(user: Any, *, agent_id: UUID | None = None, slug: str | None = None)
         raise AgentNotFound(param="agent_id" if agent_id is not None else "model")
     if not agent.enabled:  # its owner's, or nobody would see it
         raise AgentNotFound("This agent was switched off by an administrator.", code="agent_disabled")
-    return definition(agent)
+    return of_version(agent, agent.version, shared=agent.user_id != user.pk)
 
 
-def definition(agent: Agent) -> Definition:
-    """The agent as its current version has it."""
-    if agent.version is None:
-        raise AgentNotFound
-    return of_version(agent, agent.version)
-
-
-def of_version(agent: Agent, version: AgentVersion) -> Definition:
+def of_version(agent: Agent, version: AgentVersion, *, shared: bool) -> Definition:
     """The agent as it was in one of its versions, within today's limits."""
     return Definition(
         agent_id=agent.pk,
@@ -79,6 +77,7 @@ def of_version(agent: Agent, version: AgentVersion) -> Definition:
         max_steps=min(version.max_steps, settings.AGENT_MAX_STEPS),
         max_cost_usd=version.max_cost_usd,
         max_seconds=min(version.max_seconds, settings.AGENT_MAX_SECONDS),
+        shared=shared,
     )
 
 

@@ -82,6 +82,7 @@ class Agent(models.Model):
 
     class Meta:
         ordering = ["-created_at"]
+        permissions = [("share_agent", "Can share agents with everybody")]
         constraints = [models.UniqueConstraint(fields=["slug"], condition=Q(deleted_at=None), name="one_agent_per_slug")]
         indexes = [models.Index(fields=["user", "-created_at"])]
 

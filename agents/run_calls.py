@@ -46,15 +46,15 @@ class Wanted:
     result: ToolOutput | None = None
 
 
-def wanted(use: ToolUse, step: AgentStep, tools: Mapping[str, Tool], asks: frozenset[str]) -> Wanted:
-    """The call judged by the agent's rules, whatever the text around it says."""
+def wanted(use: ToolUse, step: AgentStep, tools: Mapping[str, Tool], asks: frozenset[str], *, shared: bool) -> Wanted:
+    """The call judged by the agent's rules, whatever the text around it says. `shared`: the agent is somebody else's."""
     tool = tools.get(use.name)
     if tool is None:
         known = ", ".join(sorted(tools)) or "none"
         return Wanted(use, step, None, False, f"There is no tool {use.name[:_MOST_NAME]!r} here. Tools: {known}.")
     if why := _wrong(tool, use.arguments):  # nobody is asked about a call that cannot be made
         return Wanted(use, step, tool, False, why)
-    return Wanted(use, step, tool, use.name in asks or tool.needs_approval)
+    return Wanted(use, step, tool, use.name in asks or tool.needs_approval or (shared and tool.reaches_out))
 
 
 def new_step(run_id: UUID, number: int, use: ToolUse) -> AgentStep:

@@ -195,7 +195,7 @@ class Loop:
         for use in uses:
             self.number += 1
             step = run_calls.new_step(self.id, self.number, use)
-            self.wanted.append(run_calls.wanted(use, step, self.tools, self.asks))
+            self.wanted.append(self._judged(use, step))
         for call in self.wanted:
             call.step.status = Step.WAITING if call.asks else Step.RUNNING
             if call.refusal:
@@ -206,6 +206,9 @@ class Loop:
         for call in self.wanted:
             use = call.use
             yield ToolCall(use.call_id, use.name, use.arguments, needs_approval=call.asks, run_id=str(self.id) if call.asks else "")
+
+    def _judged(self, use: ToolUse, step: AgentStep) -> Wanted:
+        return run_calls.wanted(use, step, self.tools, self.asks, shared=self.definition.shared)
 
     def _call_context(self) -> CallContext:
         """For the next call: what is left of the money, and the model that has answered so far, whose thinking is in the history."""
@@ -252,7 +255,7 @@ class Loop:
         """The calls of the step in which the run was parked: told by their rows, those approved meanwhile run now."""
         uses = [part for part in self.request.messages[-1].parts if isinstance(part, ToolUse)]
         steps = await persist(_last_steps, self.id, self.number, len(uses))
-        self.wanted = [run_calls.wanted(use, step, self.tools, self.asks) for use, step in zip(uses, steps, strict=True)]
+        self.wanted = [self._judged(use, step) for use, step in zip(uses, steps, strict=True)]
         asked = []
         for call in self.wanted:
             call.asks = call.step.status in (Step.WAITING, Step.DENIED)

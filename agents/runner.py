@@ -117,14 +117,15 @@ async def resume(run_id: UUID, receipts: list[Settled] | None = None) -> AsyncGe
         raise Conflict("This run does not wait to be resumed.", code="not_resumable")
     parked = run_state.parked(row.state)
     try:
-        principal = await in_db(_principal, row, parked.definition)
-        tools = await registry.tools_for([grant.name for grant in parked.definition.tools])
+        principal, shared = await in_db(_standing, row, parked.definition)
+        definition = replace(parked.definition, shared=shared)
+        tools = await registry.tools_for([grant.name for grant in definition.tools])
     except AppError as exc:
         await in_db(run_store.end, run_id, AgentRun.Status.FAILED, error=error_json(exc, row.request_id), finish_reason="error")
         raise
     context = run_state.context_in(parked.context, principal=principal, group_id=run_id)
-    request = replace(parked.request, tools=_specs(parked.definition, tools))  # as they are today
-    loop = Loop(row, parked.definition, request, context, tools, [] if receipts is None else receipts, pause=True)
+    request = replace(parked.request, tools=_specs(definition, tools))  # as they are today
+    loop = Loop(row, definition, request, context, tools, [] if receipts is None else receipts, pause=True)
     loop.go_on(parked)
     async with aclosing(loop.events()) as events:
         async for event in events:
@@ -178,14 +179,17 @@ async def _drained(run_id: UUID, source: AsyncGenerator[Event, None], on_event: 
     return row
 
 
-def _principal(run: AgentRun, definition: Definition) -> Principal:
-    """The run's user as the database has them now, with the key it was started with; they must still be allowed to run the agent."""
+def _standing(run: AgentRun, definition: Definition) -> tuple[Principal, bool]:
+    """The run's user as the database has them now, with the key it was started with, and whether the agent is somebody else's.
+
+    An AppError where the user may not run the agent any more.
+    """
     principal = principals.renew(Standing(run.user_id, run.user.auth_epoch, run.api_key_id))
     if principal is None:
         raise NotAuthenticated("The account or key that started this run is not active any more.")
-    if definition.agent_id is not None:
-        definitions.visible(principal.user, agent_id=definition.agent_id)
-    return principal
+    if definition.agent_id is None:
+        return principal, False
+    return principal, definitions.visible(principal.user, agent_id=definition.agent_id).shared
 
 
 async def as_asked(request: CompletionRequest, definition: Definition) -> CompletionRequest:

@@ -142,11 +142,15 @@ class AgentSerializer(StrictFieldsMixin, DefinitionSerializer):
     )
     name = serializers.CharField(max_length=100)
     description = serializers.CharField(max_length=2000, allow_blank=True, default="")
-    visibility = serializers.ChoiceField(Agent.Visibility.choices, required=False, help_text="`shared`: every user may see and run it")
+    visibility = serializers.ChoiceField(
+        Agent.Visibility.choices,
+        required=False,
+        help_text="`shared`: every user may see and run it; 403 `sharing_not_allowed` without the permission to share",
+    )
     enabled = serializers.BooleanField(read_only=True, help_text="false: an administrator switched it off")
     version = serializers.IntegerField(read_only=True, help_text="number of the current version")
     mine = serializers.BooleanField(read_only=True)
-    owner = serializers.CharField(read_only=True, help_text="the owner's name")
+    owner = serializers.CharField(read_only=True, help_text="the owner's name, else the first part of their e-mail address")
     created_at = serializers.DateTimeField(read_only=True)
     updated_at = serializers.DateTimeField(read_only=True)
 
@@ -171,7 +175,7 @@ class AgentSerializer(StrictFieldsMixin, DefinitionSerializer):
             "version": agent.version.number,
             **definition_of(agent.version),
             "mine": agent.user_id == self.context["request"].user.pk,
-            "owner": agent.user.name,
+            "owner": agent.user.display_name,
             "created_at": agent.created_at,
             "updated_at": agent.updated_at,
         }

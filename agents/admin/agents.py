@@ -38,7 +38,7 @@ class AgentAdmin(ReadOnly):
         ("created_at", "updated_at", "deleted_at"),
     ]  # fmt: skip
     readonly_fields = [fields[4]]
-    actions = ["switch_on", "switch_off"]
+    actions = ["switch_on", "switch_off", "stop_sharing"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Agent]:
         return super().get_queryset(request).annotate(run_count=Count("runs"))
@@ -50,6 +50,14 @@ class AgentAdmin(ReadOnly):
     @admin.action(description="Switch off", permissions=["act"])
     def switch_off(self, request: HttpRequest, queryset: QuerySet[Agent]) -> None:
         self._switch(request, queryset, False)
+
+    @admin.action(description="Stop sharing", permissions=["act"])
+    def stop_sharing(self, request: HttpRequest, queryset: QuerySet[Agent]) -> None:
+        def act(agent: Agent) -> None:
+            Agent.objects.filter(pk=agent.pk).update(visibility=Agent.Visibility.PRIVATE)
+            self.note(request, "agent.unshared", agent, {"slug": agent.slug})
+
+        self.each(request, queryset.filter(visibility=Agent.Visibility.SHARED), act, "{} are private now.")
 
     def _switch(self, request: HttpRequest, queryset: QuerySet[Agent], enabled: bool) -> None:
         def act(agent: Agent) -> None:

@@ -16,7 +16,7 @@ from rest_framework.test import APIClient
 
 from accounts import keys
 from accounts.models import AuditEvent, User
-from agents import authoring, definitions
+from agents import authoring, definitions, sharing
 from agents.definitions import AgentNotFound, Grant
 from agents.models import Agent, AgentVersion, HttpTool
 from agents.tools import http
@@ -101,7 +101,8 @@ def test_an_agent_is_made_read_changed_and_deleted(mine, ada):
     assert make(mine, name="Travel planner")["slug"] == "travel-planner", "a deleted agent's slug is free"
 
 
-def test_only_a_changed_definition_is_a_new_version(mine):
+def test_only_a_changed_definition_is_a_new_version(mine, ada):
+    sharing.allow(ada)
     made = make(mine, **WHOLE)
     path = API + made["id"]
     for same in ({"name": "Other"}, {"description": "d"}, {"visibility": "shared"}, {"slug": "other"}, {"model": "gpt-4o"},
@@ -217,6 +218,7 @@ def test_a_private_agent_is_nobody_elses(mine, hers, eve):
 
 
 def test_a_shared_agent_is_seen_and_run_by_others_and_changed_by_its_owner(mine, hers, ada, eve):
+    sharing.allow(ada)
     made = make(mine, name="For all", visibility="shared")
     path = API + made["id"]
     seen = hers.get(path).json()
@@ -237,6 +239,7 @@ def test_a_shared_agent_is_seen_and_run_by_others_and_changed_by_its_owner(mine,
 
 
 def test_staff_can_stop_an_agent(mine, hers, ada, eve):
+    sharing.allow(ada)
     made = make(mine, name="Stopped", visibility="shared")
     Agent.objects.update(enabled=False)
     assert mine.get(API + made["id"]).json()["enabled"] is False and hers.get(API + made["id"]).status_code == 404
@@ -264,7 +267,9 @@ def test_slugs_are_made_kept_apart_and_changed(mine, hers):
     assert mine.patch(API + first["id"], {"slug": "one-of-two"}, format="json").status_code == 200
 
 
-def test_the_list_is_searched_filtered_ordered_and_paged(mine, hers):
+def test_the_list_is_searched_filtered_ordered_and_paged(mine, hers, ada, eve):
+    sharing.allow(ada)
+    sharing.allow(eve)
     rivers, lakes = make(mine, name="Rivers", description="about water"), make(mine, name="Lakes", model="gpt-4o", visibility="shared")
     theirs = make(hers, name="Annas", visibility="shared")
     make(hers, name="Hidden")
@@ -365,6 +370,7 @@ def test_the_tools_are_listed_without_what_staff_keep_secret(mine):
 def test_changes_at_the_same_time_are_each_a_version_and_none_is_lost(models):
     """Twelve people's tabs at once, each with another field: all of it is in the last version."""
     user = User.objects.create_user("ada@example.com", "correct horse battery staple")
+    sharing.allow(user)
     agent = authoring.create(user, {"name": "Busy", "parameters": {}, "tools": []})
     changes: list[dict[str, Any]] = [
         {"system_prompt": "new"}, {"model": "gpt-4o"}, {"goal": "best"}, {"max_steps": 3}, {"max_seconds": 30},

@@ -39,3 +39,8 @@ class Tool:
     run: Callable[[JSON, ToolContext], Awaitable[str]]
     kind: Literal["builtin", "http"] = "builtin"
     outside: bool = False
+
+    @property
+    def reaches_out(self) -> bool:
+        """Whether a call sends something to another machine: all tools but the built-in ones that only compute."""
+        return self.kind != "builtin" or self.outside

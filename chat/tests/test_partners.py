@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from accounts import keys
-from agents import approvals
+from agents import approvals, sharing
 from agents.authoring import change, create
 from agents.models import Agent, AgentRun
 from agents.tests.runs import adds_up
@@ -159,6 +159,7 @@ async def test_an_agent_that_one_may_not_see_is_not_there(key, foreign, sums, us
 
 @pytest.fixture
 def foreign(stranger, models) -> tuple[Agent, Agent]:
+    sharing.allow(stranger)
     return (
         create(stranger, {"name": "Theirs", "model": "gpt-4o-mini"}),
         create(stranger, {"name": "Shared", "model": "gpt-4o-mini", "visibility": "shared"}),

@@ -69,14 +69,15 @@ async def complete(request: CompletionRequest, context: CallContext) -> Completi
     raise AssertionError("stream ends with Settled or raises")
 
 
-async def listed(principal: Principal) -> list[tuple[str, str]]:
-    """(id, name) of the agents that the caller may use as models."""
+async def listed(principal: Principal) -> list[tuple[str, str, str]]:
+    """(id, name, owner's name) of the agents that the caller may use as models."""
     return await in_db(_listed, principal)
 
 
-def _listed(principal: Principal) -> list[tuple[str, str]]:
+def _listed(principal: Principal) -> list[tuple[str, str, str]]:
     agents = Agent.objects.visible_to(principal.user).filter(enabled=True).exclude(version=None).order_by("slug")
-    return [(PREFIX + slug, name) for slug, name in agents.values_list("slug", "name")[:_MOST_LISTED]]
+    shown = agents.select_related("user").only("slug", "name", "user__name", "user__email")[:_MOST_LISTED]
+    return [(PREFIX + agent.slug, agent.name, agent.user.display_name) for agent in shown]
 
 
 def _definition(context: CallContext) -> Definition:

@@ -218,7 +218,7 @@ async def _models(request: Request) -> list[dict[str, Any]]:
         for card in (await catalogue.current()).usable()
         if card.slug in configured
     ]
-    return rows + [_row(slug, name, "agent") for slug, name in await agent_source.listed(request.principal)]
+    return rows + [_row(slug, name, owner) for slug, name, owner in await agent_source.listed(request.principal)]
 
 
 def _row(slug: str, name: str, owner: str, kind: str = "chat") -> dict[str, Any]:

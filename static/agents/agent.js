@@ -157,6 +157,6 @@ async function limitOf(id) {
 
 /** Somebody else's agent: to be read, run and chatted with. */
 function readOnly(agent) {
-  const by = agent.owner ? `${agent.owner} shares this agent` : "Somebody else shares this agent";
-  return h("section", { class: "panel", "aria-label": "Definition" }, h("div", { class: "panel-head" }, h("h2", {}, "Definition"), h("small", {}, `${by}; only they can change it.`)), definitionList(agent));
+  const by = `${agent.owner} shares this agent`;
+  return h("section", { class: "panel", "aria-label": "Definition" }, h("div", { class: "panel-head" }, h("h2", {}, "Definition"), h("small", {}, `${by}; only they can change it. Tools that reach other services ask you before each call.`)), definitionList(agent));
 }

@@ -36,7 +36,7 @@ export function placeOf(run) {
 export function badges(agent) {
   return [
     agent.visibility === "shared" && h("span", { class: "badge" }, "shared"),
-    !agent.mine && h("span", { class: "badge" }, `by ${agent.owner || "somebody else"}`),
+    !agent.mine && h("span", { class: "badge" }, `by ${agent.owner}`),
     !agent.enabled && h("span", { class: "badge bad", title: "An administrator switched it off; nobody can run it." }, "switched off"),
     h("span", { class: "badge" }, `version ${agent.version}`),
   ];

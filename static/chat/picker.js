@@ -135,7 +135,7 @@ function agentRow(one, chosen, pick) {
     "button",
     { type: "button", class: "model-row", "aria-pressed": String(chosen.agent === one.id), onclick: () => pick({ agent: one.id }) },
     h("span", { class: "model-what" }, h("strong", {}, one.name), one.description && h("small", { class: "one-line" }, one.description)),
-    h("span", { class: "model-price" }, one.mine ? "yours" : `by ${one.owner || "somebody else"}`),
+    h("span", { class: "model-price" }, one.mine ? "yours" : `by ${one.owner}`),
     chosen.agent === one.id && icon("check", 16),
   );
 }

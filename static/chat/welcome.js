@@ -28,6 +28,6 @@ function draw() {
 
 const PROMISE = "Each question goes to the model that suits it; every answer shows what it cost and why that model was chosen.";
 
-const meet = (agent) => [h("span", { class: "mark" }, icon("robot", 26)), h("h2", {}, agent.name), h("p", {}, agent.description || "This agent answers in this conversation."), !agent.mine && h("small", {}, `Shared by ${agent.owner || "somebody else"}`)];
+const meet = (agent) => [h("span", { class: "mark" }, icon("robot", 26)), h("h2", {}, agent.name), h("p", {}, agent.description || "This agent answers in this conversation."), !agent.mine && h("small", {}, `Shared by ${agent.owner}. Tools that reach other services ask you before each call.`)];
 
 const ideas = () => h("div", { class: "ideas" }, IDEAS.map(([kind, text]) => h("button", { type: "button", class: "idea", onclick: () => emit("suggest", text) }, h("strong", {}, kind), h("span", {}, text))));

@@ -120,7 +120,7 @@ function asker(task, agents) {
   const goals = [["auto", "Automatic, as you prefer"], ...Object.entries(GOALS).map(([id, [name]]) => [`auto:${id}`, `Automatic: ${name.toLowerCase()}`])];
   const group = (label, options) => options.length > 0 && h("optgroup", { label }, options.map(([id, name]) => h("option", { value: id, selected: id === now }, name)));
   const known = new Set([...goals.map(([id]) => id), ...all().map((one) => one.id), ...agents.map((one) => `agent ${one.id}`)]);
-  const el = h("select", { class: "field" }, !known.has(now) && h("option", { value: now, selected: true }, task.agent_id ? "An agent that is gone" : now), group("Automatic", goals), group("Agents", agents.map((one) => [`agent ${one.id}`, one.name])), group("Models", all().map((one) => [one.id, one.name])));
+  const el = h("select", { class: "field" }, !known.has(now) && h("option", { value: now, selected: true }, task.agent_id ? "An agent that is gone" : now), group("Automatic", goals), group("Agents", agents.map((one) => [`agent ${one.id}`, one.mine ? one.name : `${one.name}, by ${one.owner}`])), group("Models", all().map((one) => [one.id, one.name])));
   return {
     el,
     agent: () => (el.value.startsWith("agent ") ? el.value.slice(6) : null),

@@ -20,7 +20,7 @@ from agents.tests.runs import Probe
 from agents.tools.declaring import BUILTINS
 from aiagents.lib import alive
 from aiagents.lib.db import in_db
-from aiagents.lib.errors import Unavailable
+from aiagents.lib.errors import NotFound, Unavailable
 from billing import budgets
 from billing.models import UsageLog
 from tasks import beat, planning, runs, sweeping
@@ -358,6 +358,23 @@ def test_a_run_that_needs_a_person_lets_its_worker_go_and_goes_on_when_decided(m
     run = fresh(run)
     assert (run.status, run.attempt, probe.calls) == (Status.SUCCEEDED, 1, ["now"])
     assert run.cost_usd == costs(run) > 0
+
+
+def test_a_task_with_a_strangers_agent_waits_for_the_tasks_owner_before_a_tool_reaches_out(make, owner, vendors):
+    other = User.objects.create_user("bob@example.com", "correct horse battery")
+    with Probe("mailer") as probe:
+        BUILTINS["mailer"] = replace(probe.tool, outside=True)
+        agent = agent_of(other, "mailer", visibility="shared")
+        with vendors():
+            run = done(make(agent_id=agent.id, input='[[call mailer {"word": "now"}]]'), owner)
+            assert (run.status, probe.calls) == (Status.WAITING_APPROVAL, [])
+            attempt = run.attempts.get()
+            with pytest.raises(NotFound):
+                approvals.decide(other, attempt.agent_run_id, approve=True)
+            approvals.decide(owner.user, attempt.agent_run_id, approve=True)
+            sweeping.sweep()
+            again(run)
+    assert (fresh(run).status, probe.calls) == (Status.SUCCEEDED, ["now"])
 
 
 def test_the_hook_takes_a_tasks_run_and_no_others(make, owner, vendors):
