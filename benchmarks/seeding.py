@@ -44,7 +44,7 @@ def people(count: int) -> list[str]:
         for user, raw in zip(made, raws, strict=True)
     ]
     budgets = [
-        Budget(scope=Budget.Scope.USER, scope_id=user.id, limit_usd=settings.DEFAULT_USER_MONTHLY_LIMIT, time_zone=zone) for user in made
+        Budget(scope=Budget.Scope.USER, scope_id=user.id, limit_usd=settings.NEW_USER_MONTHLY_LIMIT, time_zone=zone) for user in made
     ]
     starts_at, ends_at = month(zone, now)
     windows = [BudgetWindow(budget=budget, starts_at=starts_at, ends_at=ends_at) for budget in budgets]

@@ -71,7 +71,7 @@ def create(scope: str, scope_id: UUID | None, limit: Decimal | None) -> Budget:
 def ensure(call: Call) -> None:
     """Make what a hold needs and did not find: the system's and the user's budget, and this month's windows."""
     _ensure_budget(Scope.SYSTEM, None, settings.MONTHLY_COST_LIMIT)
-    _ensure_budget(Scope.USER, call.user_id, settings.DEFAULT_USER_MONTHLY_LIMIT)
+    _ensure_budget(Scope.USER, call.user_id, settings.NEW_USER_MONTHLY_LIMIT)
     now = database_now()
     for budget in Budget.objects.filter(of_call(call)):
         open_window(budget, now)
@@ -111,7 +111,7 @@ def month_of_scope(scope: str, scope_id: UUID | None) -> dict[str, Any]:
     """The same of any scope; without a budget yet, the limit that it will begin with."""
     now = database_now()
     budget = Budget.objects.filter(scope=scope, scope_id=scope_id).first()
-    first_limit = {Scope.USER: settings.DEFAULT_USER_MONTHLY_LIMIT, Scope.SYSTEM: settings.MONTHLY_COST_LIMIT}
+    first_limit = {Scope.USER: settings.NEW_USER_MONTHLY_LIMIT, Scope.SYSTEM: settings.MONTHLY_COST_LIMIT}
     zone = budget.time_zone if budget else settings.BUDGET_TIME_ZONE
     limit = budget.limit_usd if budget else first_limit.get(Scope(scope))
     window = budget.windows.filter(starts_at__lte=now, ends_at__gt=now).first() if budget else None
@@ -130,7 +130,7 @@ def month_of_scope(scope: str, scope_id: UUID | None) -> dict[str, Any]:
 
 def user_created(user: User) -> None:
     """A new user's budget; nothing can be spent yet, so nothing is taken over."""
-    values = {"limit_usd": settings.DEFAULT_USER_MONTHLY_LIMIT, "time_zone": settings.BUDGET_TIME_ZONE}
+    values = {"limit_usd": settings.NEW_USER_MONTHLY_LIMIT, "time_zone": settings.BUDGET_TIME_ZONE}
     Budget.objects.get_or_create(scope=Scope.USER, scope_id=user.pk, defaults=values)
 
 

@@ -32,7 +32,7 @@ def with_month(users: QuerySet[User]) -> QuerySet[User]:
         # An empty limit is no limit; no budget at all is the default's.
         month_limit=Case(
             When(Exists(budget), then=Subquery(budget.values("limit_usd")[:1])),
-            default=Value(settings.DEFAULT_USER_MONTHLY_LIMIT, output_field=limit),
+            default=Value(settings.NEW_USER_MONTHLY_LIMIT, output_field=limit),
             output_field=limit,
         ),
         # Money is text on SQLite, which sorts 10 before 9.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from aiagents.settings import names
 from aiagents.settings.env import Env
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,7 +53,7 @@ def test_the_values_shown_are_the_defaults():
 
 
 def test_the_example_file_changes_nothing(tmp_path, monkeypatch):
-    for name in Env.model_fields:
+    for name in [*Env.model_fields, *names.RENAMED]:
         monkeypatch.delenv(name.upper(), raising=False)
     filled = tmp_path / ".env"
     filled.write_text(

@@ -63,7 +63,7 @@ async def test_a_token_gives_the_user_in_person(user: User, access: str):
     principal = await authenticate(bearer(access))
     assert principal.user == user and principal.auth_epoch == 0 and principal.scopes is None and principal.key_id is None
     assert principal.family_id == (await TokenFamily.objects.aget()).id
-    assert principal.expires_at == pytest.approx(time.time() + 900, abs=5)
+    assert principal.expires_at == pytest.approx(time.time() + 1800, abs=5)
 
 
 def test_a_second_request_costs_no_query(access: str, hearing, django_assert_num_queries):

@@ -12,27 +12,38 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aiagents.settings")
 
 
 def main() -> int:
-    from django.conf import settings  # after the default above
-
     parser = argparse.ArgumentParser(prog="python -m aiagents.server", description=__doc__)
-    parser.add_argument("--host", default=settings.HOST)
-    parser.add_argument("--port", type=int, default=settings.PORT)
+    parser.add_argument("--host", help="instead of HOST")
+    parser.add_argument("--port", type=int, help="instead of PORT")
     parser.add_argument("--fd", type=int, help="a listening socket that was inherited, instead of host and port")
-    parser.add_argument("--processes", type=int, default=settings.WEB_PROCESSES)
+    parser.add_argument("--processes", type=int, help="instead of WEB_PROCESSES")
     parser.add_argument("--application", default="aiagents.asgi:application", help="module:attribute")
     options = parser.parse_args()
+    # Before the settings are read: what they allow (open registration, for one) depends on who can reach this address.
+    for name, value in (("HOST", options.host), ("PORT", options.port)):
+        if value is not None:
+            os.environ[name] = str(value)
+
+    from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
+
+    try:
+        wanted = options.processes or settings.WEB_PROCESSES
+    except ImproperlyConfigured as exc:
+        print(f"aiagents does not start. {exc}", file=sys.stderr)
+        return 1
 
     from aiagents.server import processes
 
     try:
-        listener = processes.adopt(options.fd) if options.fd is not None else processes.listen(options.host, options.port)
+        listener = processes.adopt(options.fd) if options.fd is not None else processes.listen(settings.HOST, settings.PORT)
     except processes.PortTaken as exc:
         print(exc, file=sys.stderr)
         return 1
-    if options.processes > 1:
+    if wanted > 1:
         _refuse_if_unsafe()
         command = [*processes.own_command(), "--application", options.application]
-        return processes.Supervisor(command, listener, options.processes, settings.DRAIN_SECONDS + 15).run()
+        return processes.Supervisor(command, listener, wanted, settings.DRAIN_SECONDS + 15).run()
 
     from aiagents.server.core import Server  # installs the reactor: before Django's apps, of which Daphne is one
 

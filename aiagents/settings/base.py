@@ -14,11 +14,12 @@ from csp.constants import NONCE
 from django.core.exceptions import ImproperlyConfigured
 from kombu import Queue
 
+from aiagents.settings import exposure
 from aiagents.settings.env import ROOT, env
 
 BASE_DIR = ROOT
 DATA_DIR = env.data_dir.resolve()
-ENVIRONMENT = env.environment
+ENVIRONMENT: str = env.environment
 DEBUG = env.debug
 HOST, PORT, WEB_PROCESSES = env.host, env.port, env.web_processes
 SITE_URL = env.site_url or f"http://{'localhost' if HOST in {'0.0.0.0', '127.0.0.1'} else HOST}:{PORT}"
@@ -249,12 +250,13 @@ AUTH_PASSWORD_VALIDATORS = [
         "OPTIONS": {"user_attributes": ["email", "name"]},
     },
     {"NAME": "accounts.passwords.NoEmailInsideValidator"},
+    {"NAME": "accounts.published.NotPublishedValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
 SIMPLE_JWT = {
-    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=env.access_token_minutes),
+    "ACCESS_TOKEN_LIFETIME": timedelta(minutes=env.access_token_expire_minutes),
     "REFRESH_TOKEN_LIFETIME": timedelta(days=env.refresh_token_days),
     "USER_ID_CLAIM": "sub",
     "TOKEN_TYPE_CLAIM": "typ",
@@ -271,6 +273,10 @@ LOGIN_LIMIT_IP, LOGIN_LIMIT_ACCOUNT = env.login_limit_ip, env.login_limit_accoun
 # Attempts on one account from all addresses that never signed in to it: a password guessed by many machines.
 LOGIN_LIMIT_STRANGERS = "100/h"
 REGISTER_LIMIT_IP = "20/h"
+# Who may make an account: open, invite, domains (of REGISTRATION_DOMAINS) or closed.
+_LOCAL = not exposure.why_reachable(ENVIRONMENT, HOST, SITE_URL, ALLOWED_HOSTS, TRUSTED_PROXIES)
+REGISTRATION = env.registration or ("open" if _LOCAL else "invite")
+REGISTRATION_DOMAINS = env.registration_domains
 # Django's backend behind the same limits: the admin's login page.
 AUTHENTICATION_BACKENDS = ["accounts.signin.LimitedBackend"]
 
@@ -292,7 +298,7 @@ CACHE_ENABLED = env.cache_enabled
 # --- Money --------------------------------------------------------------------------------------
 BUDGET_TIME_ZONE = env.budget_time_zone
 MONTHLY_COST_LIMIT = env.monthly_cost_limit
-DEFAULT_USER_MONTHLY_LIMIT = env.default_user_monthly_limit
+NEW_USER_MONTHLY_LIMIT = env.new_user_monthly_limit
 # Seconds after which a process asks whether the catalogue changed, and after which it reads it anew in any case.
 CATALOGUE_CHECK_SECONDS, CATALOGUE_RELOAD_SECONDS = 1.0, 5.0
 # Closed holds are kept this long (seconds): long enough to answer a late settlement with the first charge.

@@ -94,14 +94,14 @@ class TestBudgets:
         assert budgets.month_to_date(user)["left_usd"] == 0
 
     def test_month_to_date_of_a_user_without_a_budget_tells_the_default(self, settings):
-        settings.DEFAULT_USER_MONTHLY_LIMIT = D(7)
+        settings.NEW_USER_MONTHLY_LIMIT = D(7)
         user = User.objects.create_user("a@example.com", "correct horse battery")
         Budget.objects.all().delete()
         found = budgets.month_to_date(user)
         assert (found["spent_usd"], found["limit_usd"], found["left_usd"]) == (0, 7, 7)
 
     def test_accounts_reaches_us_through_its_hooks(self, settings):
-        settings.DEFAULT_USER_MONTHLY_LIMIT = D(9)
+        settings.NEW_USER_MONTHLY_LIMIT = D(9)
         user = User.objects.create_user("a@example.com", "correct horse battery")
         Budget.objects.all().delete()
         hooks.user_created(user)

@@ -426,7 +426,7 @@ def test_a_month_that_ends_meanwhile_is_charged_where_it_was_held(user):
 
 
 def test_the_first_hold_makes_the_budgets_from_the_settings(settings, db):
-    settings.MONTHLY_COST_LIMIT, settings.DEFAULT_USER_MONTHLY_LIMIT = D(100), D(7)
+    settings.MONTHLY_COST_LIMIT, settings.NEW_USER_MONTHLY_LIMIT = D(100), D(7)
     user = User.objects.create_user("new@example.com", "correct horse battery")
     Budget.objects.all().delete()
     held_for(user)
