@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Critical, Tags, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 
-from aiagents import demo
+from accounts import published
 
 SHORTEST_SECRET = 50
 FEWEST_CHARACTERS = 10
@@ -46,13 +45,11 @@ def refusals() -> list[tuple[str, str]]:
     return found
 
 
-def demo_logins() -> list[tuple[str, str]]:
-    """The demo accounts that still have their published password. An empty or absent database has none."""
+def demo_logins(*, privileged_too: bool = False) -> list[tuple[str, str]]:
+    """The accounts that still have a published password. An empty or absent database has none."""
     try:
-        users = list(get_user_model().objects.filter(email__in=[demo.ADMIN[0], demo.USER[0]], is_active=True))
+        users = published.holders(privileged_too=privileged_too)
     except DatabaseError:
         return []
-    passwords = dict([demo.ADMIN, demo.USER])
-    weak = [user.email for user in users if user.check_password(passwords[user.email])]
-    hint = "Change it or disable the account: manage.py changepassword EMAIL."
-    return [(f"{email} still has its published demo password.", hint) for email in weak]
+    hint = "Change it (manage.py changepassword EMAIL) or disable the account."
+    return [(f"{user.email} still has its published demo password.", hint) for user in users]

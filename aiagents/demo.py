@@ -1,54 +1,81 @@
-"""The demo accounts of `make run`: an admin, a user, the user's API key, and what they find. Never in production (aiagents/checks.py)."""
+"""The demo accounts of `make run`: an admin, a user, the user's API key, and what they find. Only where one person can reach them."""
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
+from django.db import transaction
 
-from accounts import keys
+from accounts import audit, keys
 from accounts.models import ApiKey, User
 from aiagents import demo_work
+from aiagents.settings import exposure
 from billing.models import AIModel
 
-ADMIN = ("admin@example.com", "demo-keys-to-the-house")
-USER = ("user@example.com", "demo-welcome-aboard")
-PASSWORDS = (ADMIN[1], USER[1])
+ADMIN, USER = "admin@example.com", "user@example.com"
+# Shown instead of a password that was made before. Only its hash is kept.
+HOW_TO_RESET = "(password shown when it was made; a new one: manage.py seed --new-passwords)"
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """`password` is None when somebody changed it since."""
+    """`password` is the new one, or None where the account was there already."""
 
     email: str
     password: str | None
     role: str
 
+    @property
+    def shown(self) -> str:
+        return self.password or HOW_TO_RESET
 
-def seed() -> tuple[list[Login], str]:
-    """Make what is missing; the logins and the API key to show. Safe to repeat: what people changed stays changed."""
-    if settings.ENVIRONMENT == "production":
-        raise ImproperlyConfigured("Demo accounts are not for production; make an admin with `manage.py createsuperuser`.")
+
+def refusal() -> str:
+    """Why there are no demo accounts here, as a sentence; empty where there may be."""
+    reason = exposure.why_reachable(
+        settings.ENVIRONMENT, settings.HOST, settings.SITE_URL, settings.ALLOWED_HOSTS, settings.TRUSTED_PROXIES
+    )
+    return f"Demo accounts are for your own machine only, and {reason}; make an admin with manage.py createsuperuser." if reason else ""
+
+
+def seed(*, new_passwords: bool = False) -> tuple[list[Login], str]:
+    """Make what is missing, and give the logins and the user's API key (empty while the user is disabled).
+
+    Safe to repeat: what people changed stays as it is. `new_passwords` gives both accounts a new password and enables them.
+    Raises `ImproperlyConfigured` where others than this machine's user are served.
+    """
+    if refused := refusal():
+        raise ImproperlyConfigured(refused)
     if not AIModel.objects.exists():
         call_command("catalogue", "load", verbosity=0)
-    logins = [_account(*ADMIN, admin=True), _account(*USER, admin=False)]
-    admin, user = User.objects.get(email=ADMIN[0]), User.objects.get(email=USER[0])
+    logins = [_account(ADMIN, admin=True, new_password=new_passwords), _account(USER, admin=False, new_password=new_passwords)]
+    admin, user = User.objects.get(email=ADMIN), User.objects.get(email=USER)
     demo_work.seed(admin, user)
-    return logins, _key(user)
+    return logins, _key(user) if user.is_active else ""
 
 
-def _account(email: str, password: str, *, admin: bool) -> Login:
+def _account(email: str, *, admin: bool, new_password: bool) -> Login:
+    role = "admin" if admin else "user"
+    # 96 random bits, made for this installation; only the hash is kept.
+    password = secrets.token_urlsafe(12)
     user = User.objects.filter(email=email).first()
     if user is None:
         make = User.objects.create_superuser if admin else User.objects.create_user
-        user = make(email, password, name="Demo admin" if admin else "Demo user")
-        known = True
-    else:
-        known = user.is_active and user.check_password(password)
-    return Login(email, password if known else None, "admin" if admin else "user")
+        make(email, password, name="Demo admin" if admin else "Demo user")
+        return Login(email, password, role)
+    if not new_password:
+        return Login(email, None, role)
+    with transaction.atomic():
+        user.set_password(password)
+        user.is_active = True
+        user.save(update_fields=["password", "is_active"])
+        audit.record("user.password_set", target=user, details={"by": "manage.py seed"})
+    return Login(email, password, role)
 
 
 def _key(user: User) -> str:

@@ -10,9 +10,8 @@ from io import StringIO
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
-from django.core.management.base import CommandError
 
-from aiagents import checks, demo
+from aiagents import checks
 from aiagents.management.commands import doctor
 from aiagents.monitoring import health
 from tests.server_process import ROOT, free_port
@@ -56,22 +55,6 @@ def test_each_unsafe_setting_is_refused_in_production_only(production, name, val
     checks.refuse_if_unsafe()
 
 
-@pytest.mark.django_db
-def test_a_demo_password_is_refused_until_it_is_changed(production):
-    production.ENVIRONMENT = "development"
-    demo.seed()
-    production.ENVIRONMENT = "production"
-    with pytest.raises(ImproperlyConfigured, match="demo password") as refused:
-        checks.refuse_if_unsafe()
-    assert demo.ADMIN[0] in str(refused.value) and demo.USER[0] in str(refused.value)
-    from accounts.models import User
-
-    for user in User.objects.all():
-        user.set_password("something-of-ones-own")
-        user.save()
-    checks.refuse_if_unsafe()
-
-
 def test_the_server_itself_does_not_start_unsafe(tmp_path):
     env = os.environ | {
         "DJANGO_SETTINGS_MODULE": "aiagents.settings", "ENVIRONMENT": "production", "DEBUG": "true", "SECRET_KEY": SAFE_KEY,
@@ -82,29 +65,6 @@ def test_the_server_itself_does_not_start_unsafe(tmp_path):
         done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=30)
         assert done.returncode == 1
         assert "does not start in production" in done.stderr and "DEBUG is on" in done.stderr
-
-
-@pytest.mark.django_db
-def test_seeding_repeats_safely_and_refuses_in_production(production, tmp_path):
-    production.DATA_DIR = tmp_path
-    with pytest.raises(CommandError, match="createsuperuser"):
-        call_command("seed")
-    production.ENVIRONMENT = "development"
-    first, second = StringIO(), StringIO()
-    call_command("seed", stdout=first)
-    call_command("seed", stdout=second)
-    assert first.getvalue() == second.getvalue()
-    assert demo.ADMIN[1] in first.getvalue() and "aia_" in first.getvalue()
-    from accounts.models import User
-
-    admin = User.objects.get(email=demo.ADMIN[0])
-    assert admin.is_admin and admin.is_staff
-    assert not User.objects.get(email=demo.USER[0]).is_staff
-    admin.set_password("something-of-ones-own")
-    admin.save()
-    third = StringIO()
-    call_command("seed", stdout=third)
-    assert demo.ADMIN[1] not in third.getvalue() and "password changed" in third.getvalue()
 
 
 # --- the doctor ---------------------------------------------------------------------------------

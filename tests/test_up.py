@@ -24,7 +24,17 @@ from tests.server_process import ROOT, free_port, wait_for
 
 # One installation for the whole file: `--dist loadfile` keeps its tests together when the suite runs in parallel.
 pytestmark = pytest.mark.slow
-INHERITED = ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "DJANGO_SETTINGS_MODULE", "SIMULATOR", "PROMETHEUS_MULTIPROC_DIR")
+INHERITED = (
+    "ENVIRONMENT",
+    "HOST",
+    "SITE_URL",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "SECRET_KEY",
+    "DJANGO_SETTINGS_MODULE",
+    "SIMULATOR",
+    "PROMETHEUS_MULTIPROC_DIR",
+)
 
 
 class Installation:
@@ -87,6 +97,15 @@ class Installation:
     def login(self, email: str, password: str) -> int:
         return self.call("/api/v1/auth/login", {"email": email, "password": password})[0]
 
+    def manage(self, *arguments: str) -> str:
+        done = subprocess.run([sys.executable, "manage.py", *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def password_of(self, email: str) -> str:
+        """What the banner shows behind this e-mail."""
+        return next(line.partition(email)[2].strip() for line in list(self.lines) if email in line)
+
 
 @pytest.fixture(scope="module")
 def installation():
@@ -106,10 +125,11 @@ def gone(processes: list[psutil.Process]) -> bool:
 
 def test_from_nothing_to_a_login(installation: Installation):
     installation.start(120)
-    for text in (f"http://localhost:{installation.port}/", demo.ADMIN[0], demo.ADMIN[1], demo.USER[1], "SIMULATED", "aia_"):
+    for text in (f"http://localhost:{installation.port}/", "SIMULATED", "aia_"):
         assert installation.said(re.escape(text)), text
-    assert installation.login(*demo.ADMIN) == 200
-    assert installation.login(*demo.USER) == 200
+    for email in (demo.ADMIN, demo.USER):
+        assert installation.login(email, installation.password_of(email)) == 200
+    assert installation.password_of(demo.ADMIN) != installation.password_of(demo.USER)
     # The worker took beat's heartbeat from the queue: everything is connected with everything.
     assert wait_for(lambda: installation.call("/health/ready")[1]["status"] == "ok", 30), installation.call("/health/ready")
 
@@ -168,7 +188,11 @@ def test_ctrl_c_ends_everything_and_the_next_start_finds_all_data_within_15_seco
     order = [line for line in installation.lines if "drained" in line or "Warm shutdown" in line]
     assert "drained" in order[0]  # the web server first: what it started may still need the others
 
+    shown_once = {email: installation.password_of(email) for email in (demo.ADMIN, demo.USER)}
     assert installation.start() < 15
+    for email, password in shown_once.items():
+        assert installation.password_of(email) == demo.HOW_TO_RESET and not installation.said(re.escape(password))
+        assert installation.login(email, password) == 200
     assert installation.login("kept@example.com", "a-long-enough-secret") == 200
     assert next(line for line in installation.lines if "API key" in line).split()[-1] == shown
 
@@ -178,6 +202,10 @@ def test_after_kill_9_nothing_is_left_but_the_databases_and_the_next_start_recov
     children = [installation.child(name) for name in names]
     servers = [process for process in installation.everyone() if process.name() in {"valkey-server", "postgres"}]
     assert len(servers) > 2
+    stored = "bcrypt_sha256$$2b$04$BYAXkt.CHtgwZTRAvIoip.uiVVmu6hbohbcEhSnSxCsFZ9zLZ5oRi"  # of a password that was published once
+    installation.manage(
+        "shell", "-v0", "-c", f"from accounts.models import User; User.objects.filter(email={demo.ADMIN!r}).update(password={stored!r})"
+    )
     installation.stop(signal.SIGKILL)
     assert wait_for(lambda: gone(children), 15), [child for child in children if child.is_running()]
     for server in servers:  # the power goes
@@ -187,6 +215,10 @@ def test_after_kill_9_nothing_is_left_but_the_databases_and_the_next_start_recov
             continue
     installation.start()
     assert installation.login("kept@example.com", "a-long-enough-secret") == 200
+    assert installation.said(f"disabled {demo.ADMIN}: its password stands in a public repository")
+    assert "was disabled" in installation.manage("doctor")
+    renewed = installation.manage("seed", "--new-passwords")
+    assert installation.login(demo.ADMIN, re.search(rf"{demo.ADMIN}\s+(\S+)", renewed)[1]) == 200
     family = installation.everyone()
     assert installation.stop(signal.SIGTERM) == 0
     assert wait_for(lambda: gone(family), 2)

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from accounts import published
 from aiagents import checks, embedded
 from aiagents.lib.valkey import sync_client
 from aiagents.monitoring import health
@@ -86,8 +87,11 @@ def _tables() -> Iterator[Line]:
         yield "ok", "catalogue", f"{models} models enabled"
     else:
         yield "error", "catalogue", "empty: no model can be called; run manage.py catalogue load."
-    for text, hint in checks.demo_logins():
-        yield "error" if settings.ENVIRONMENT == "production" else "ok", "accounts", f"{text} {hint}"
+    for text, hint in checks.demo_logins(privileged_too=True):
+        yield "error", "accounts", f"{text} {hint}"
+    for email in published.still_disabled():
+        hint = "enable the account and run manage.py changepassword, or delete it; for the demo accounts, manage.py seed --new-passwords."
+        yield "warning", "accounts", f"{email} was disabled: {published.REASON}. To use it again {hint}"
 
 
 def _store() -> Iterator[Line]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from argparse import ArgumentParser
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -9,13 +10,20 @@ from aiagents import demo
 
 
 class Command(BaseCommand):
-    help = "Make the demo accounts (an admin and a user with an API key) and print how to sign in. Refuses in production."
+    help = (
+        "Make the demo accounts (an admin and a user with an API key) and print their passwords, once."
+        " Refuses in production and where other machines are served."
+    )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--new-passwords", action="store_true", help="give both a new password, enable them, and print it")
+
+    def handle(self, *args: Any, new_passwords: bool = False, **options: Any) -> None:
         try:
-            logins, key = demo.seed()
+            logins, key = demo.seed(new_passwords=new_passwords)
         except ImproperlyConfigured as exc:
             raise CommandError(str(exc)) from exc
         for login in logins:
-            self.stdout.write(f"{login.role:<6} {login.email}  {login.password or '(password changed)'}")
-        self.stdout.write(f"key    {key}")
+            self.stdout.write(f"{login.role:<6} {login.email}  {login.shown}")
+        if key:
+            self.stdout.write(f"key    {key}")

@@ -18,6 +18,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
+from accounts import published
 from aiagents import checks, demo, ground
 from aiagents.children import Child, Family, say
 from aiagents.lib.logging import configure
@@ -93,6 +94,8 @@ class Command(BaseCommand):
         if migrated:
             say("up", f"applied {migrated} migrations")
         models = ground.load_catalogue(migrated)
+        for user in published.disable_holders():
+            say("up", f"disabled {user.email}: {published.REASON}")
         checks.refuse_if_unsafe()
         if self.stopping:
             return
@@ -106,7 +109,8 @@ class Command(BaseCommand):
         # Beat keeps nothing in memory that matters, and was seen to hang on SIGTERM once its output had no reader.
         family.add(Child("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile="], BEAT_GRACE, orphaned=signal.SIGKILL))
         self.models = models
-        self.logins, self.key = demo.seed() if settings.ENVIRONMENT != "production" else ([], "")
+        self.no_demo = demo.refusal()
+        self.logins, self.key = ([], "") if self.no_demo else demo.seed()
         connections.close_all()
 
     def _banner(self, found: dict[str, Any]) -> None:
@@ -114,7 +118,8 @@ class Command(BaseCommand):
         vendors = [name for name, has in settings.VENDORS.items() if not has["api_key"]] if _simulates() else []
         lines = [f"aiagents {settings.VERSION} is up after {time.monotonic() - self.begun:.1f} s", ""]
         lines += [f"chat      {url}/", f"API       {url}/docs", f"admin     {url}/admin/", f"health    {url}/health/ready", ""]
-        lines += [f"{login.role:<9} {login.email}   {login.password or '(its password was changed)'}" for login in self.logins]
+        lines += [f"{login.role:<9} {login.email}   {login.shown}" for login in self.logins]
+        lines += [self.no_demo, ""] if self.no_demo and settings.ENVIRONMENT != "production" else []
         if self.key:
             lines += [f"API key   {self.key}", f"          curl {url}/v1/models -H 'Authorization: Bearer {self.key}'", ""]
         database = "embedded PostgreSQL" if settings.EMBEDDED_POSTGRES else connections["default"].display_name
