@@ -161,6 +161,7 @@ async def _rank(request: CompletionRequest | EmbeddingRequest, context: CallCont
         wanted = router_embeddings.Wanted(request, context.requested_model, context.fallbacks, context.max_cost_usd, input_tokens)
         return router_embeddings.rank(wanted, cards.cards, await connections.configured()), input_tokens
     input_tokens = tokens.estimate_input(request)
+    chosen = router.weighs(context.requested_model, context.fallbacks)
     facts = router.Facts(
         requested=context.requested_model,
         goal=context.goal or context.principal.user.goal,
@@ -170,7 +171,7 @@ async def _rank(request: CompletionRequest | EmbeddingRequest, context: CallCont
         fallbacks=context.fallbacks,
         max_cost_usd=context.max_cost_usd,
         sticky=context.sticky,
-        difficulty=difficulty(request),
+        difficulty=difficulty(request) if chosen else 0.5,
     )
     return router.rank(facts, cards.cards, health.snapshot(), await connections.configured()), input_tokens
 

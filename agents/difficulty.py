@@ -11,7 +11,10 @@ import re
 from agents.messages import CompletionRequest, Image
 
 _MOST_READ = 20_000
-_CODE = re.compile(r"```|\bdef \w+\(|\bclass \w+|\bfunction\b|=>|#include|\bSELECT\b.+\bFROM\b|</\w+>|Traceback \(", re.IGNORECASE)
+# SELECT looks for its FROM only up to the next SELECT. Without that stop every SELECT of a text reads on to its end.
+_CODE = re.compile(
+    r"```|\bdef \w+\(|\bclass \w+|\bfunction\b|=>|#include|\bSELECT\b(?:(?!\bSELECT\b).)+?\bFROM\b|</\w+>|Traceback \(", re.IGNORECASE
+)
 _THINKING = re.compile(
     r"\b(prove|proof|derive|theorem|integral|derivative|equation|complexity|algorithm|optimi[sz]\w*|refactor\w*|debug\w*|architect\w*|"
     r"analy[sz]\w*|evaluat\w*|trade-?offs?|compare|critique|strateg\w*|step[ -]by[ -]step|reason\w*|design|legal|diagnos\w*|forecast\w*|"

@@ -43,6 +43,11 @@ class Route:
     goal: str
 
 
+def weighs(requested: str, fallbacks: tuple[str, ...] = ()) -> bool:
+    """Whether a request lets us choose among models: only then does its difficulty matter."""
+    return any(name.partition(":")[0] == "auto" for name in (requested, *fallbacks))
+
+
 def rank(
     facts: Facts, cards: Mapping[str, ModelCard] | Iterable[ModelCard], health: Mapping[str, ModelHealth], configured: Container[str]
 ) -> Route:
@@ -126,13 +131,14 @@ def _candidate(row: Row, facts: Facts) -> Candidate:
 
 def _explanation(facts: Facts, goal: str, rows: list[Row], chosen: tuple[Candidate, ...], reason: str) -> dict[str, Any]:
     first = chosen[0]
+    chooses = weighs(facts.requested, facts.fallbacks)
     return {
         "requested": facts.requested,
         "goal": goal,
         "chosen": first.card.slug,
         "reason": reason,
-        "difficulty": facts.difficulty,
-        "need": round(router_scores.need(facts.difficulty), 3),
+        "difficulty": facts.difficulty if chooses else None,
+        "need": round(router_scores.need(facts.difficulty), 3) if chooses else None,
         "weights": {
             "value_usd": f"{settings.ROUTING_VALUE_USD:.8f}",
             "second_usd": f"{settings.ROUTING_SECOND_USD:.8f}",

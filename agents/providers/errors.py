@@ -166,7 +166,7 @@ def _class_of(status: int, kinds: set[str], message: str) -> type[ProviderError]
 _CREDENTIAL = re.compile(
     r"(?i)\b(?:sk|pk|rk|gsk|xai|aia|key|ghp|hf)[-_][\w*.…-]{4,}|\bAIza[\w*-]{4,}|\bya29\.[\w.*-]+|\b(?:bearer|basic)\s+[\w.~+/=*-]{6,}"
 )
-_LINK = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+", re.I)
+_LINK = re.compile(r"(?<![a-z0-9+.-])[a-z0-9+.-]++://\S+", re.I)
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 

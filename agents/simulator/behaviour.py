@@ -57,7 +57,7 @@ OPTIONS = {
     "bytes": "size of huge",
 }
 USAGE = ("missing", "zero", "negative", "absurd", "twice")
-_IN_TEXT = re.compile(r"\[\[sim(?:@(?P<model>[^\]:]+))?:(?P<text>[^\]]*)\]\]")
+_IN_TEXT = re.compile(r"\[\[sim(?:@(?P<model>[^\[\]:]+))?:(?P<text>[^\[\]]*)\]\]")
 
 
 class UnknownDirective(ValueError):

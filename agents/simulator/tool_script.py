@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-_MARK = re.compile(r"\[\[(call|say)\s+(.*?)\]\](?!\])|\[\[(then|forever)\]\]", re.S)
+# A mark ends before the next one begins. Without that stop every mark that is left open reads on to the end of the text.
+_MARK = re.compile(r"\[\[(call|say)\s++((?:(?!\[\[(?:call|say)\s).)*?)\]\](?!\])|\[\[(then|forever)\]\]", re.S)
 
 
 @dataclass(slots=True)

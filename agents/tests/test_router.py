@@ -199,3 +199,24 @@ def test_hard_questions_look_harder_than_easy_ones(easy: str, hard: str):
         return difficulty(CompletionRequest((Message("user", (Text(text),)),)))
 
     assert 0 <= rated(easy) < rated(hard) <= 1
+
+
+def test_a_text_full_of_select_is_read_in_linear_time():
+    def took(text: str) -> float:
+        request = CompletionRequest((Message("user", (Text(text),)),))
+        began = time.process_time()
+        difficulty(request)
+        return time.process_time() - began
+
+    assert min(took("SELECT " * 3000) for _ in range(3)) < 0.05  # 0.5 s when each SELECT read on to the end
+    assert difficulty(CompletionRequest((Message("user", (Text("SELECT a SELECT b FROM c"),)),))) > difficulty(
+        CompletionRequest((Message("user", (Text("a b c"),)),))
+    )
+
+
+@pytest.mark.parametrize(("model", "fallbacks", "estimated"), [("auto", (), True), ("m1", (), False), ("m1", ("auto:best",), True)])
+def test_difficulty_is_estimated_only_where_it_chooses(model: str, fallbacks: tuple[str, ...], estimated: bool):
+    cards = [card("m1"), card("m2")]
+    assert router.weighs(model, fallbacks) is estimated
+    route = router.rank(facts(model, fallbacks=fallbacks), cards, {}, {"m1", "m2"})
+    assert (route.explanation["difficulty"] is not None) is estimated

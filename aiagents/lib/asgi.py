@@ -32,7 +32,7 @@ Authenticate = Callable[[Mapping[str, str]], Awaitable[Any]]
 # authorize(principal, scope, safe=…): raises PermissionDenied; safe: the request only reads.
 Authorize = Callable[..., None]
 _FOUND = "aiagents.door"
-_GROUP = re.compile(r"\(\?P<(\w+)>(?:[^()\\]|\\.|\[[^]]*\])*\)")
+_GROUP = re.compile(r"\(\?P<(\w+)>(?:[^()\\\[]|\\[^(]|\[[^]]*+\])*+\)")
 _SPECIAL = set("\\()[]{}.*+?^$|")
 
 

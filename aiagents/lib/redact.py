@@ -9,7 +9,7 @@ from aiagents.lib import url_secrets
 
 HIDDEN = "[hidden]"
 _NAMES = re.compile(
-    r"(?:^|[_\-.])(?:authorization|cookie|set-cookie|password\d?|passwd|secret|secret_key|token|access|refresh|api[_-]?keys?|x-api-key|ticket|sessionid|csrf\w*|"
+    r"(?:^|[_\-.])(?:authorization|cookie|set-cookie|password\d?|passwd|secret|secret_key|token|access|refresh|api[_-]?keys?|x-api-key|ticket|sessionid|csrf\w{0,40}|"
     r"private_key|encryption_keys?|credentials?)$",
     re.IGNORECASE,
 )

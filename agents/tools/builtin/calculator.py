@@ -93,7 +93,7 @@ class _Walk:
     def number(self, node: ast.Constant) -> Decimal:
         # The source, not the parsed value: 0.1 would come back as a binary float.
         text = self.source[node.col_offset : node.end_col_offset].decode().replace("_", "")
-        if not re.fullmatch(r"(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,4})?", text, re.ASCII):
+        if not re.fullmatch(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", text, re.ASCII):
             raise ToolError("Only decimal numbers are allowed.")
         return +Decimal(text)
 
