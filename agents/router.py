@@ -131,14 +131,14 @@ def _candidate(row: Row, facts: Facts) -> Candidate:
 
 def _explanation(facts: Facts, goal: str, rows: list[Row], chosen: tuple[Candidate, ...], reason: str) -> dict[str, Any]:
     first = chosen[0]
-    chooses = weighs(facts.requested, facts.fallbacks)
+    estimated = weighs(facts.requested, facts.fallbacks)
     return {
         "requested": facts.requested,
         "goal": goal,
         "chosen": first.card.slug,
         "reason": reason,
-        "difficulty": facts.difficulty if chooses else None,
-        "need": round(router_scores.need(facts.difficulty), 3) if chooses else None,
+        "difficulty": facts.difficulty if estimated else None,
+        "need": round(router_scores.need(facts.difficulty), 3),
         "weights": {
             "value_usd": f"{settings.ROUTING_VALUE_USD:.8f}",
             "second_usd": f"{settings.ROUTING_SECOND_USD:.8f}",

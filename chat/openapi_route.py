@@ -44,8 +44,11 @@ ROUTE: JSON = {
         "goal": _string("balanced, cheapest, fastest or best; empty for embeddings"),
         "chosen": _string("id of the first candidate"),
         "reason": _string("why it is the first, made from its numbers"),
-        "difficulty": _number("of the request, estimated from its text", minimum=0, maximum=1),
-        "need": _number("quality that the request needs: 35 + 65 x difficulty"),
+        "difficulty": {
+            **_number("of the request, estimated from its text; null where a model was named", minimum=0, maximum=1),
+            "type": ["number", "null"],
+        },
+        "need": _number("quality that the request needs: 35 + 65 x difficulty, 0.5 where none was estimated"),
         "weights": {
             "type": "object",
             "description": "the settings of the rule",
