@@ -51,6 +51,7 @@ class Attempt:
     async def events(self, request: CompletionRequest | EmbeddingRequest, *, whole: bool) -> AsyncGenerator[Event, None]:
         """The vendor's events that a caller may see; usage and the end are noted here."""
         running, most = self.running, self.candidate.output_tokens * _MOST_BYTES_PER_TOKEN + _SLACK_BYTES
+        cut = False
         async with aclosing(self._asked(request, whole)) as upstream:
             async for event in upstream:
                 if isinstance(event, TextDelta | ReasoningDelta):
@@ -61,7 +62,7 @@ class Attempt:
                     self.usage = event.usage
                     continue
                 elif isinstance(event, Completed):
-                    self.completed = event
+                    self.completed = replace(event, finish_reason="length") if cut else event
                     self.usage = event.usage if event.usage is not None else self.usage
                     if self.first_at is None:
                         event = TextDelta("")  # an empty answer is an answer: the caller is told that it started
@@ -70,8 +71,10 @@ class Attempt:
                 if self.first_at is None:
                     self.first_at = time.monotonic()
                 yield event
-                if running.seen_bytes > most:
-                    self.completed = Completed("length", self.usage)
+                cut = running.seen_bytes > most
+                if cut and not whole:
+                    # The vendor is hung up on. What it counted so far is not its last count.
+                    self.completed = Completed("length", None)
                     return
 
     def _asked(self, request: CompletionRequest | EmbeddingRequest, whole: bool) -> AsyncGenerator[Event, None]:
@@ -107,7 +110,8 @@ class Attempt:
     def measured(self, error: ProviderError | None) -> None:
         """Tell the router's health how this candidate did."""
         seconds = time.monotonic() - (self.first_at or self.began)
-        output = self.usage.output_tokens if self.usage else self.running.output_tokens
+        counted = self.usage is not None and "output_tokens" not in self.usage.missing
+        output = self.usage.output_tokens if self.usage and counted else self.running.output_tokens
         card = self.candidate.card
         connection = health.connection_key(card)
         health.record(card.slug, connection, ok=error is None, ttft_ms=self.ttft_ms, output_tokens=output, seconds=seconds, error=error)

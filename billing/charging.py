@@ -128,15 +128,25 @@ def charge(held: Held, outcome: Outcome) -> Charge:
         if _absurd(held, usage, cost):
             usage, cost, estimated = _estimate(held, outcome), held.amount, True
             flags.append("usage_absurd")
-        elif outcome.partial:
-            # What the vendor had not counted yet is estimated, so it alone takes the cost no higher than the hold.
-            usage, estimated = replace(usage, output_tokens=max(usage.output_tokens, _seen(outcome))), True
+        elif outcome.partial or usage.missing:
+            # What the vendor did not count is estimated, and an estimate alone takes the cost no higher than the hold.
+            usage, estimated = _completed(usage, held, outcome), True
             cost = max(cost, min(pricing.cost(held.rates, usage), held.amount))
     return Charge(usage, cost, estimated, ",".join(flags), max(Decimal(0), cost - held.amount))
 
 
 def _estimate(held: Held, outcome: Outcome) -> Usage:
     return Usage(input_tokens=max(1, held.input_tokens), output_tokens=_seen(outcome))
+
+
+def _completed(usage: Usage, held: Held, outcome: Outcome) -> Usage:
+    """The reported counts, with an estimate for each that is missing or was not the last one."""
+    guess = _estimate(held, outcome)
+    if outcome.partial or "output_tokens" in usage.missing:
+        usage = replace(usage, output_tokens=max(usage.output_tokens, guess.output_tokens))
+    if "input_tokens" in usage.missing:
+        usage = replace(usage, input_tokens=max(usage.input_tokens, guess.input_tokens))
+    return replace(usage, missing=frozenset())
 
 
 def _seen(outcome: Outcome) -> int:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 class Usage:
     """Tokens, in inclusive buckets: cached and written input ⊂ input, reasoning ⊂ output.
 
-    `None` in `reported` sense does not exist here: an adapter that saw no usage yields no Usage at all,
-    so 0 always means that the vendor said 0.
+    `missing` names the counts (`input_tokens`, `output_tokens`) that the vendor did not report: there the 0 means nothing, and
+    settlement puts an estimate in its place. Everywhere else 0 means that the vendor reported 0. Without any report there is no Usage.
     """
 
     input_tokens: int = 0
@@ -18,6 +18,7 @@ class Usage:
     cache_write_tokens: int = 0
     output_tokens: int = 0
     reasoning_tokens: int = 0
+    missing: frozenset[str] = frozenset()
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(
@@ -26,6 +27,7 @@ class Usage:
             self.cache_write_tokens + other.cache_write_tokens,
             self.output_tokens + other.output_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
+            self.missing | other.missing,
         )
 
     def clean(self) -> Usage:

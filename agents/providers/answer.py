@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from abc import ABC, abstractmethod
+from math import inf
 from typing import Any
 
 import orjson
@@ -29,6 +31,8 @@ class Answer(ABC):
         self.usage: Usage | None = None
         self.calls = 0
         self._reported = True
+        # False once something was written after the last report: then that report does not count it.
+        self._fresh = False
         self._size = 0
         self._kind: type[TextDelta] | type[ReasoningDelta] = TextDelta
         self._parts: list[str] = []
@@ -76,7 +80,9 @@ class Answer(ABC):
         if self.finish is None:
             raise ProviderTruncated
         reason = "tool_calls" if self.calls and self.finish == "stop" else self.finish
-        return [*self.drain(), Completed(reason, self.usage)]
+        last = self.drain()
+        whole = self.usage is not None and self._fresh and not self.usage.missing
+        return [*last, Completed(reason, self.usage if whole else None)]
 
     def drain(self) -> list[Event]:
         self._flush()
@@ -96,6 +102,7 @@ class Answer(ABC):
         if self._kind is not TextDelta:
             self._flush()
             self._kind = TextDelta
+        self._fresh = False
         self._parts.append(piece)
 
     def reasoning(self, piece: str, signature: str = "") -> None:
@@ -103,6 +110,7 @@ class Answer(ABC):
         if self._kind is not ReasoningDelta:
             self._flush()
             self._kind = ReasoningDelta
+        self._fresh = False
         self._parts.append(piece)
         if signature:
             self._flush()
@@ -110,19 +118,20 @@ class Answer(ABC):
 
     def call(self, call_id: str, name: str, arguments: str, signature: str = "") -> None:
         self._flush()
+        self._fresh = False
         self.calls += 1
         self.grow(len(arguments))
         self._out.append(ToolCall(call_id, clean_text(name), clean_text(arguments), signature))
 
     def report(self, usage: Usage | None) -> None:
-        """The vendor's count so far. Negative numbers are no count: then none was reported."""
-        if usage is None or usage == self.usage:
+        """The vendor's count so far. None: this event reports nothing that can be read, so an earlier count is not the last one."""
+        if usage is None:
+            self._fresh = False
             return
-        if usage.input_tokens < 0 or usage.output_tokens < 0:
-            self.usage = None
-            return
-        self.usage = usage
-        self._reported = False
+        self._fresh = True
+        if usage != self.usage:
+            self.usage = usage
+            self._reported = False
 
     def grow(self, characters: int) -> None:
         """Memory is bounded whatever the vendor sends."""
@@ -139,8 +148,42 @@ class Answer(ABC):
                 self._out.append(self._kind(joined))
 
 
-def whole_number(value: Any) -> int:
-    """A token count as vendors send it; what is no number counts 0, what no column holds is clamped."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+_NUMBER = re.compile(r"\s*([0-9]{1,40})(?:\.0{1,10})?\s*", re.ASCII)
+_MOST = 2**62
+
+
+def whole_number(value: Any) -> int | None:
+    """A token count as vendors send it, a number or a number in a string; None for anything that is no count.
+
+    None is not 0: it means that nothing was reported, so an estimate is charged. What no column holds is clamped; the ledger flags it.
+    """
+    if isinstance(value, str) and (found := _NUMBER.fullmatch(value)):
+        value = int(found[1])
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < inf:
+        return None
+    return int(min(value, _MOST))
+
+
+def counted(input_tokens: int | None, output_tokens: int | None, **parts: int | None) -> Usage | None:
+    """The usage of these counts, None for one that was not reported; None where the vendor reported neither input nor output.
+
+    A part (cached input, reasoning) that cannot be read makes its whole unreadable: it may be charged at another rate.
+    """
+    missing = {name for name, value in (("input_tokens", input_tokens), ("output_tokens", output_tokens)) if value is None}
+    for name, value in parts.items():
+        if value is None:
+            missing.add("output_tokens" if name == "reasoning_tokens" else "input_tokens")
+    if len(missing) == 2:
+        return None
+    known = {name: value for name, value in parts.items() if value is not None}
+    return Usage(input_tokens=input_tokens or 0, output_tokens=output_tokens or 0, missing=frozenset(missing), **known)
+
+
+def part_of(counts: Any, name: str) -> int | None:
+    """A part of a count that vendors leave out or send as null where it is nothing: 0 then; None for what is no number."""
+    if counts is None:
         return 0
-    return int(max(-(2**62), min(value, 2**62)))
+    if not isinstance(counts, dict):
+        return None
+    value = counts.get(name)
+    return 0 if value is None else whole_number(value)

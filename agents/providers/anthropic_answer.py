@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from agents.events import FinishReason
-from agents.providers.answer import Answer, whole_number
+from agents.providers.answer import Answer, counted, part_of, whole_number
 from agents.providers.errors import ProviderError, error_from_status
 from billing.usage import Usage
 
@@ -78,13 +78,16 @@ class MessageAnswer(Answer):
         self.call(block["id"], block["name"], arguments)
 
     def _count(self, usage: Any, *, final: bool = False) -> None:
-        """Cumulative: what a later event names replaces what an earlier one said."""
-        if not isinstance(usage, dict):
-            if final:
-                self.usage = None  # the first count knows nothing of the output
-            return
-        self._counts |= {name: usage[name] for name in _COUNTS if usage.get(name) is not None}
-        self.report(usage_of(self._counts))
+        """Cumulative: what a later event names replaces what an earlier one named.
+
+        Only the final count knows the output. Where it has none that can be read, the opening one is not taken for it.
+        """
+        if isinstance(usage, dict):
+            self._counts |= {name: usage[name] for name in _COUNTS if usage.get(name) is not None}
+        if final and (not isinstance(usage, dict) or usage.get("output_tokens") is None):
+            self.report(None)
+        else:
+            self.report(usage_of(self._counts))
 
     def take_whole(self, answer: Any) -> None:
         if answer.get("type") == "error":
@@ -95,7 +98,9 @@ class MessageAnswer(Answer):
                 self.reasoning("", block.get("signature") or "")
             elif block["type"] == "tool_use":
                 self._called(index)
-        self._count(answer.get("usage"))
+        self._count(answer.get("usage"), final=True)
+        if self.usage is None and self._counts:
+            self.report(usage_of(self._counts))  # the input alone was reported
         if (stop := answer.get("stop_reason")) is not None:
             self.finish = _FINISH.get(stop, "stop")
 
@@ -109,16 +114,18 @@ def _stream_error(error: dict[str, Any]) -> ProviderError:
 
 
 def usage_of(counts: dict[str, Any]) -> Usage | None:
-    """Anthropic's input leaves out what was read from and written to its cache; ours includes both."""
-    if "input_tokens" not in counts and "output_tokens" not in counts:
-        return None
-    fresh, written, read, output = (whole_number(counts.get(name)) for name in _COUNTS[:4])
-    details = counts.get("output_tokens_details") or {}
-    thinking = details.get("thinking_tokens", details.get("reasoning_tokens"))
-    return Usage(
-        input_tokens=fresh + written + read,
+    """Anthropic's input leaves out what was read from and written to its cache; ours includes both.
+
+    None where neither input nor output was reported.
+    """
+    fresh, output = whole_number(counts.get("input_tokens")), whole_number(counts.get("output_tokens"))
+    written, read = part_of(counts, "cache_creation_input_tokens"), part_of(counts, "cache_read_input_tokens")
+    details = counts.get("output_tokens_details")
+    thinking = part_of(details, "thinking_tokens")
+    return counted(
+        None if fresh is None or written is None or read is None else fresh + written + read,
+        output,
         cached_input_tokens=read,
         cache_write_tokens=written,
-        output_tokens=output,
-        reasoning_tokens=whole_number(thinking),
+        reasoning_tokens=part_of(details, "reasoning_tokens") if thinking == 0 else thinking,
     )

@@ -63,7 +63,7 @@ class EmbeddingProvider(HttpProvider):
                     raise ProviderBadResponse("The model's vendor sent embeddings that cannot be read.") from exc
                 _check(vectors, found, batch)
                 found += vectors
-                if reported is None or reported.input_tokens < 0:
+                if reported is None:
                     reported, counted = Usage(input_tokens=_estimate(batch)), False
                 usage += reported
                 yield UsageReport(usage)

@@ -9,7 +9,7 @@ import orjson
 
 from agents.events import FinishReason
 from agents.providers import vectors
-from agents.providers.answer import Answer, whole_number
+from agents.providers.answer import Answer, counted, part_of, whole_number
 from agents.providers.base import Target
 from agents.providers.errors import ProviderError, error_from_status, retry_after
 from billing.usage import Usage
@@ -27,13 +27,14 @@ class GeminiAnswer(Answer):
 
     def __init__(self) -> None:
         super().__init__()
-        self._metadata: Any = None
+        self._wrote = False
 
     def take(self, event: Any) -> None:
         if "error" in event:
             raise refusal(event, 200, None, None)
         for candidate in (event.get("candidates") or ())[:1]:
             for part in (candidate.get("content") or {}).get("parts") or ():
+                self._wrote = self._wrote or not part.get("thought")
                 if (call := part.get("functionCall")) is not None:
                     arguments = orjson.dumps(call.get("args") or {}).decode()
                     self.call(call.get("id") or OUR_ID + uuid4().hex[:16], call["name"], arguments, part.get("thoughtSignature") or "")
@@ -41,9 +42,8 @@ class GeminiAnswer(Answer):
                     self.reasoning(text) if part.get("thought") else self.text(text)
             if (finish := candidate.get("finishReason")) is not None:
                 self.finish = "content_filter" if finish in _FILTERED else _FINISH.get(finish, "stop")
-        if (metadata := event.get("usageMetadata")) is not None and metadata != self._metadata:
-            self._metadata = metadata
-            self.report(usage_of(metadata))
+        if "usageMetadata" in event:
+            self.report(usage_of(event["usageMetadata"], wrote=self._wrote))
         if self.finish is None and (event.get("promptFeedback") or {}).get("blockReason"):
             self.finish = "content_filter"
 
@@ -71,15 +71,24 @@ def refusal(details: Any, code: int, target: Target | None, wait: float | None) 
     )  # fmt: skip
 
 
-def usage_of(metadata: Any) -> Usage | None:
-    """Gemini counts thoughts beside the answer, and a tool's own prompt beside the prompt; ours includes both."""
-    if not isinstance(metadata, dict) or "promptTokenCount" not in metadata:
+def usage_of(metadata: Any, *, wrote: bool = False) -> Usage | None:
+    """Gemini counts thoughts beside the answer, and a tool's own prompt beside the prompt; ours includes both.
+
+    Its JSON leaves out counts that are 0, so a missing output count is 0 unless the model `wrote` something. None where neither
+    input nor output was reported.
+    """
+    if not isinstance(metadata, dict) or not metadata:
         return None
-    thoughts = whole_number(metadata.get("thoughtsTokenCount"))
-    return Usage(
-        input_tokens=whole_number(metadata["promptTokenCount"]) + whole_number(metadata.get("toolUsePromptTokenCount")),
-        cached_input_tokens=whole_number(metadata.get("cachedContentTokenCount")),
-        output_tokens=whole_number(metadata.get("candidatesTokenCount")) + thoughts,
+    prompt, tools = whole_number(metadata.get("promptTokenCount")), part_of(metadata, "toolUsePromptTokenCount")
+    thoughts = part_of(metadata, "thoughtsTokenCount")
+    absent = "candidatesTokenCount" not in metadata
+    answer = 0 if absent and not wrote else whole_number(metadata.get("candidatesTokenCount"))
+    if absent and prompt is None:
+        return None
+    return counted(
+        None if prompt is None or tools is None else prompt + tools,
+        None if answer is None or thoughts is None else answer + thoughts,
+        cached_input_tokens=part_of(metadata, "cachedContentTokenCount"),
         reasoning_tokens=thoughts,
     )
 
@@ -90,4 +99,9 @@ def read_embeddings(body: bytes) -> tuple[list[bytes], Usage | None]:
     Shortened vectors come as cut off: made as long as one again, as all others are.
     """
     data = orjson.loads(body)
-    return [vectors.unit(vectors.read(one["values"])) for one in data["embeddings"]], usage_of(data.get("usageMetadata"))
+    return [vectors.unit(vectors.read(one["values"])) for one in data["embeddings"]], _embedding_usage(data.get("usageMetadata"))
+
+
+def _embedding_usage(metadata: Any) -> Usage | None:
+    tokens = whole_number(metadata.get("promptTokenCount")) if isinstance(metadata, dict) else None
+    return None if tokens is None else Usage(input_tokens=tokens)

@@ -10,7 +10,7 @@ import orjson
 
 from agents.events import FinishReason
 from agents.providers import vectors
-from agents.providers.answer import MAX_TOOL_CALLS, Answer, whole_number
+from agents.providers.answer import MAX_TOOL_CALLS, Answer, counted, part_of, whole_number
 from agents.providers.errors import ProviderBadResponse, ProviderError, error_from_status
 from billing.usage import Usage
 
@@ -71,6 +71,7 @@ class ChatAnswer(Answer):
             function = call.get("function") or {}
             slot.call_id = call.get("id") or slot.call_id
             slot.name = function.get("name") or slot.name
+            self._fresh = False
             if arguments := function.get("arguments"):
                 slot.arguments.append(arguments)
                 self.grow(len(arguments) + 64)  # many tiny fragments fill memory, too
@@ -78,10 +79,12 @@ class ChatAnswer(Answer):
                 raise ProviderBadResponse("The model's vendor sent far more tool calls than anyone can run.")
 
     def _finished(self, finish: str) -> None:
+        fresh = self._fresh  # the calls were written before, only their end is known now
         for index in sorted(self._slots):
             slot = self._slots[index]
             self.call(slot.call_id or f"call_{uuid4().hex[:12]}", slot.name, "".join(slot.arguments) or "{}")
         self._slots.clear()
+        self._fresh = fresh
         self.finish = "content_filter" if self._refused and finish == "stop" else _FINISH.get(finish, "stop")
 
     def end(self) -> list[Any]:
@@ -117,16 +120,16 @@ def stream_error(error: Any) -> ProviderError:
 
 
 def usage_of(usage: Any) -> Usage | None:
-    """OpenAI's counts are inclusive as ours are."""
-    if not isinstance(usage, dict) or "prompt_tokens" not in usage:
+    """OpenAI's counts are inclusive as ours are. None where neither input nor output was reported."""
+    if not isinstance(usage, dict):
         return None
-    read, written = usage.get("prompt_tokens_details") or {}, usage.get("completion_tokens_details") or {}
-    return Usage(
-        input_tokens=whole_number(usage["prompt_tokens"]),
-        cached_input_tokens=whole_number(read.get("cached_tokens")),
-        cache_write_tokens=whole_number(read.get("cache_write_tokens")),
-        output_tokens=whole_number(usage.get("completion_tokens")),
-        reasoning_tokens=whole_number(written.get("reasoning_tokens")),
+    read, written = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
+    return counted(
+        whole_number(usage.get("prompt_tokens")),
+        whole_number(usage.get("completion_tokens")),
+        cached_input_tokens=part_of(read, "cached_tokens"),
+        cache_write_tokens=part_of(read, "cache_write_tokens"),
+        reasoning_tokens=part_of(written, "reasoning_tokens"),
     )
 
 
@@ -136,4 +139,6 @@ def read_embeddings(body: bytes) -> tuple[list[bytes], Usage | None]:
     rows = sorted(data["data"], key=lambda one: one["index"])
     if [one["index"] for one in rows] != list(range(len(rows))):
         raise ValueError("the indexes are not those of the inputs")
-    return [vectors.read(one["embedding"]) for one in rows], usage_of(data.get("usage"))
+    usage = data.get("usage")
+    tokens = whole_number(usage.get("prompt_tokens")) if isinstance(usage, dict) else None
+    return [vectors.read(one["embedding"]) for one in rows], None if tokens is None else Usage(input_tokens=tokens)

@@ -31,7 +31,7 @@ FLAGS = {
     "huge": "one event of several megabytes",
     "gzip": "a compressed body that nobody asked for",
     "redirect": "307 to another host",
-    "overrun": "ignore the limit on output tokens",
+    "overrun": "ignore the limit on output tokens; with size, in pieces of so many bytes",
     "future": "fields, events and blocks that do not exist yet",
     "filter": "stopped by the vendor's content filter",
     "blank": "a complete answer without a single token",

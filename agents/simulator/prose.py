@@ -42,7 +42,8 @@ def answer(prompt: Prompt) -> Answer:
         pieces, finish, stopped_by = _cut(pieces, hits[0][0]), "stop_sequence", hits[0][1]
     room = None if prompt.max_tokens is None else max(0, prompt.max_tokens - spent) * 4
     if "overrun" in behaviour and prompt.max_tokens is not None:
-        pieces, finish, stopped_by = _counted(prompt.max_tokens * 3 // 2, 4), "stop", None
+        size = behaviour.count("size") or 4
+        pieces, finish, stopped_by = _counted(prompt.max_tokens * 3 // 2, size), "stop", None
     elif room is not None and len("".join(pieces).encode()) > room:
         pieces, finish, stopped_by = _within(pieces, room), "length", None
     return Answer(pieces, reasoning, [], finish, _count(prompt, spent + tokens("".join(pieces)), spent), stopped_by)

@@ -70,7 +70,7 @@ def read(body: Obj, path: str) -> Prompt:
 def _usage(count: Count) -> Obj:
     """Gemini counts thoughts beside the candidates."""
     found = {"promptTokenCount": count.input, "totalTokenCount": count.input + count.output}
-    if count.output:
+    if count.output or not count.input:  # the real one leaves out a 0; without any count it would be no report at all
         found["candidatesTokenCount"] = count.output - count.reasoning
     if count.reasoning:
         found["thoughtsTokenCount"] = count.reasoning
