@@ -17,6 +17,7 @@ from django.utils import timezone
 from accounts import audit, keys, lockout, passwords, throttle, tokens
 from accounts.models import ApiKey, User, normal_email
 from accounts.origin import Origin
+from aiagents.lib import registration
 from aiagents.lib.errors import InvalidRequest, NotAuthenticated, RateLimited
 
 log = logging.getLogger(__name__)
@@ -53,10 +54,14 @@ def check(email: str, password: str) -> User | None:
 
 
 def register(email: str, password: str, name: str, origin: Origin) -> SignedIn:
-    """A new user, never an admin, signed in. An e-mail that is taken is refused without saying so (docs/adr/0011)."""
+    """A new user, never an admin, signed in. An e-mail that is taken is refused without saying so (docs/adr/0011).
+
+    Raises `RegistrationClosed` where REGISTRATION does not admit the address, whether or not it is taken.
+    """
     refuse_long(password, "password")
     throttle.count_registration(origin.ip)
     user = User(email=normal_email(email), name=name)
+    registration.refuse_unless_admitted(user.email)
     refuse_weak(password, user, "password")
     # Hashed before the database is asked: taken or free, the answer takes the same time.
     user.set_password(password)

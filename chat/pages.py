@@ -9,6 +9,8 @@ from django.urls import register_converter
 from django.urls.converters import StringConverter
 from django.views.decorators.http import require_safe
 
+from aiagents.lib import registration
+
 # Named in the page, so that the browser asks for all of them at once instead of import by import.
 _LIBRARIES = ("vendor/markdown-it/markdown-it.js", "vendor/dompurify/purify.js", "vendor/highlight/highlight.js")
 _OWN = tuple(f"chat/{path.name}" for path in sorted((settings.BASE_DIR / "static" / "chat").glob("*.js")) if path.name != "early.js")
@@ -34,6 +36,6 @@ def index(request: HttpRequest, room: str = "") -> HttpResponse:
 
     It holds nothing of anybody's, so it is the same for everyone; `no-cache` lets a deploy reach open tabs.
     """
-    response = render(request, "chat.html", {"modules": MODULES, "rooms": ROOM_STYLES})
+    response = render(request, "chat.html", {"modules": MODULES, "rooms": ROOM_STYLES, "registration": registration.policy()})
     response["Cache-Control"] = "no-cache"
     return response

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import status
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -25,7 +25,10 @@ from accounts.serializers import (
     UserSerializer,
 )
 from accounts.views.base import AuthView
+from aiagents.lib import registration
 from aiagents.lib.errors import InvalidRequest
+
+_NOT_ADMITTED = OpenApiResponse(None, description="Registration is closed, or not open to this address: `registration_closed`.")
 
 
 class OpenDoor(AuthView):
@@ -42,9 +45,13 @@ class OpenDoor(AuthView):
 class Register(OpenDoor):
     serializer_class = RegisterSerializer
 
-    @extend_schema(tags=["auth"], auth=[], responses={201: SignedInSerializer})
+    @extend_schema(tags=["auth"], auth=[], responses={201: SignedInSerializer, 403: _NOT_ADMITTED})
     def post(self, request: Request) -> Response:
-        """Make a user and sign them in. A taken e-mail is refused without saying so."""
+        """Make a user and sign them in. A taken e-mail is refused without saying so.
+
+        403 `registration_closed` where this installation does not let the caller register; `GET /api/v1/system/info` says so before.
+        """
+        registration.refuse_if_closed()
         data = self.valid()
         done = signin.register(data["email"], data["password"], data["name"], Origin.of(request))
         return self.signed_in(done, status.HTTP_201_CREATED)

@@ -15,6 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from aiagents.lib import registration
 from aiagents.lib.error_views import render
 from aiagents.lib.errors import NotAuthenticated
 from aiagents.monitoring import health, insiders, metrics, system
@@ -67,7 +68,9 @@ class InfoView(APIView):
     permission_classes = [AllowAny]
     authentication_classes: list = []
 
-    @extend_schema(responses=OpenApiTypes.OBJECT, auth=[], tags=["system"], summary="Name, version, limits, simulated vendors")
+    @extend_schema(
+        responses=OpenApiTypes.OBJECT, auth=[], tags=["system"], summary="Name, version, limits, simulated vendors, who may register"
+    )
     def get(self, request: Request) -> Response:
         simulated = [vendor for vendor, has in settings.VENDORS.items() if settings.SIMULATOR and not has["api_key"]]
         return Response(
@@ -78,6 +81,7 @@ class InfoView(APIView):
                 "time": timezone.now(),
                 "default_model": settings.DEFAULT_MODEL,
                 "simulated_vendors": simulated,
+                "registration": registration.policy(),
                 "limits": {
                     "max_body_bytes": settings.MAX_BODY_BYTES,
                     "max_frame_bytes": settings.MAX_FRAME_BYTES,

@@ -1,12 +1,14 @@
-// The form for those who are not signed in: sign in or create an account.
+// The form for those who are not signed in: sign in or, where registration is open, create an account.
 
 import { fill, h, icon } from "./dom.js";
 import { fieldErrors, words } from "./problems.js";
 import { logIn, register } from "./session.js";
 
-/** A view; `entered()` is called once the person is signed in. */
+/** A view; `entered()` is called once the person is signed in. Who may register stands in the page (chat/pages.py). */
 export function loginView(entered) {
   const el = h("main", { class: "login" });
+  const { registrationOpen, registrationMessage, registrationLimited } = document.getElementById("app").dataset;
+  const open = registrationOpen === "true";
   let creating = false;
 
   function draw(email = "") {
@@ -51,6 +53,7 @@ export function loginView(entered) {
     }
 
     const turn = h("button", { type: "button", class: "link", onclick: () => ((creating = !creating), draw(mail.input.value)) }, creating ? "Sign in instead" : "Create an account");
+    const ways = open ? [creating ? "You have an account? " : "New here? ", turn] : [registrationMessage];
     fill(
       el,
       h(
@@ -58,13 +61,13 @@ export function loginView(entered) {
         { class: "login-card", onsubmit: submit, novalidate: false },
         h("span", { class: "mark" }, icon("spark", 26)),
         h("h1", {}, creating ? "Create your account" : "Sign in to aiagents"),
-        h("p", { class: "lead" }, "Every model in one place, with exact costs."),
+        h("p", { class: "lead" }, creating && registrationLimited !== undefined ? registrationMessage : "Every model in one place, with exact costs."),
         creating && name.el,
         mail.el,
         secret.el,
         trouble,
         submitButton,
-        h("p", { class: "turn" }, creating ? "You have an account? " : "New here? ", turn),
+        h("p", { class: "turn" }, ways),
       ),
     );
     (email ? secret : creating ? name : mail).input.focus();

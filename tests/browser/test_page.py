@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable
@@ -41,6 +42,24 @@ def test_an_account_is_made_kept_over_a_reload_and_left(visit: Open) -> None:
     page.get_by_label("Password").fill("not the password at all")
     page.get_by_role("button", name="Sign in", exact=True).click()
     page.get_by_text("The email or the password is not right.").wait_for()
+
+
+@pytest.mark.parametrize("message", ["This site takes no new accounts.", "Ask <b>Ann</b> & Bob."])
+def test_where_registration_is_closed_the_page_says_so_and_has_no_form_for_it(visit: Open, message: str) -> None:
+    one = visit(signed_in=False)
+
+    def closed(route) -> None:
+        answer = route.fetch()
+        text = answer.text().replace('data-registration-open="true"', 'data-registration-open="false"')
+        text = re.sub('data-registration-message="[^"]*"', f'data-registration-message="{html.escape(message)}"', text)
+        route.fulfill(response=answer, body=text)
+
+    one.page.route(one.url + "/", closed)
+    one.page.goto(one.url)
+    one.page.get_by_role("button", name="Sign in", exact=True).wait_for()
+    one.page.locator(".turn", has_text=message).wait_for()
+    assert one.page.get_by_role("button", name="Create an account").count() == 0
+    assert one.page.get_by_text("New here?").count() == 0
 
 
 def test_requests_whose_token_ended_share_one_renewal(visit: Open) -> None:
