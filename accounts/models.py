@@ -307,7 +307,12 @@ class AuditEvent(models.Model):
 
     class Meta:
         ordering = ["-at", "-id"]
-        indexes = [models.Index(fields=["-at"]), models.Index(fields=["actor", "-at"]), models.Index(fields=["action", "-at"])]
+        indexes = [
+            models.Index(fields=["-at"]),
+            models.Index(fields=["actor", "-at"]),
+            models.Index(fields=["action", "-at"]),
+            models.Index(fields=["request_id"], name="audit_request", condition=~Q(request_id="")),
+        ]
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.action}"

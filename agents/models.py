@@ -221,6 +221,7 @@ class AgentRun(models.Model):
             models.Index(fields=["agent", "-created_at"]),
             models.Index(fields=["heartbeat_at"], name="agent_run_running", condition=Q(status="running")),
             models.Index(fields=["message_id"], name="agent_run_message", condition=~Q(message_id=None)),
+            models.Index(fields=["request_id"], name="agent_run_request", condition=~Q(request_id="")),
         ]
 
     def __str__(self) -> str:

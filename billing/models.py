@@ -299,6 +299,7 @@ class UsageLog(models.Model):
             models.Index(fields=["model", "-created_at"]),
             models.Index(fields=["api_key_id", "-created_at"], name="usage_key", condition=~Q(api_key_id=None)),
             models.Index(fields=["message_id"], name="usage_message", condition=~Q(message_id=None)),
+            models.Index(fields=["request_id"], name="usage_request", condition=~Q(request_id="")),
         ]
 
     def __str__(self) -> str:

@@ -52,6 +52,7 @@ class MessageAdmin(WithContent):
         columns.money("cost_usd", "cost"), columns.number("output_tokens", "output"), columns.millis("latency_ms", "time"), "created_at",
     ]  # fmt: skip
     list_filter = ["status", "role", filters.one_of("provider", AIModel.Provider.choices), "simulated", "feedback", "created_at"]
+    search_requests = ("request_id",)
     search_ids = ("conversation",)
     search_exact = ("model",)
     search_people = ("conversation__user",)
@@ -61,10 +62,11 @@ class MessageAdmin(WithContent):
         "id", "owner", "conversation", "parent", "role", "status", "model", "provider", "finish_reason", columns.json("error"),
         columns.json("route"), columns.number("input_tokens"), columns.number("cached_input_tokens"), columns.number("output_tokens"),
         columns.number("reasoning_tokens"), columns.money("cost_usd"), columns.millis("latency_ms"), columns.millis("ttft_ms"), "simulated",
-        "feedback", columns.json("feedback_comment"), columns.json("content"), columns.json("parts"), columns.json("reasoning"),
+        "feedback", "request_id",
+        columns.json("feedback_comment"), columns.json("content"), columns.json("parts"), columns.json("reasoning"),
         columns.json("steps"), columns.json("options"), columns.json("metadata"), "last_seq", "heartbeat_at", "created_at", "ended_at",
     ]  # fmt: skip
-    content_fields = tuple(fields[20:27])
+    content_fields = tuple(fields[21:28])
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
         # What is long stays where it is until somebody opens one.

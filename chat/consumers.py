@@ -18,7 +18,7 @@ from accounts.authentication import Principal, authenticate, authenticate_ticket
 from accounts.permissions import require_scope
 from aiagents.lib import jsonio, url_secrets
 from aiagents.lib.close_codes import AUTH_TIMED_OUT, NOT_AUTHENTICATED, SHUTTING_DOWN, TOO_LARGE, TOO_MANY, UNAVAILABLE
-from aiagents.lib.context import accept_request_id, user_id
+from aiagents.lib.context import accept_request_id, request_id, user_id
 from aiagents.lib.errors import AppError, InvalidRequest, NotAuthenticated, RateLimited
 from chat import asks, origins, rights, turns
 from chat.limits import count_request
@@ -217,7 +217,7 @@ class ChatConsumer(AsyncConsumer):
         ask = asks.read(frame, allowed=asks.SEND)
         await count_request(self.principal)
         leave = Leave()
-        turn = await turns.start(self.principal, ask, surface="ws", request_id=accept_request_id(None))
+        turn = await turns.start(self.principal, ask, surface="ws", request_id=request_id.get())
         ids = {"message_id": str(turn.message_id), "conversation_id": str(turn.conversation_id)}
         await self._send({"type": "ack", "ref": ref, **ids, "user_message_id": str(turn.opened.question.id)})
         await self._show(turn.message_id, turn.view(-1, leave), leave, ref)
@@ -261,7 +261,7 @@ class ChatConsumer(AsyncConsumer):
     async def _say_error(self, error: AppError, ref: str | None = None, message_id: str | None = None) -> None:
         ids = {name: value for name, value in (("ref", ref), ("message_id", message_id)) if value is not None}
         retry = {} if error.retry_after is None else {"retry_after": error.retry_after}
-        await self._send({"type": "error", **ids, **retry, **error.body(self.request_id)})
+        await self._send({"type": "error", **ids, **retry, **error.body(request_id.get() or self.request_id)})
 
     async def _close(self, code: int) -> None:
         if not self.closed:

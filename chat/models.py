@@ -89,6 +89,8 @@ class Message(models.Model):
     feedback = models.SmallIntegerField(null=True, blank=True, choices=[(1, "up"), (-1, "down")])
     feedback_comment = models.TextField(blank=True)
     metadata = models.JSONField(default=dict, blank=True)
+    # The request that asked for it, or for the answer to it.
+    request_id = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
     # Last event written to the row (partial text included) and when its process last said that it lives.
     last_seq = models.PositiveIntegerField(default=0)
     # Whose turn writes it: for counting the running ones without looking through a person's conversations.
@@ -105,6 +107,7 @@ class Message(models.Model):
             models.Index(fields=["heartbeat_at"], name="message_running", condition=Q(status__in=["pending", "streaming"])),
             models.Index(fields=["writer_for"], name="message_running_for", condition=Q(status__in=["pending", "streaming"])),
             models.Index(fields=["created_at"], name="message_rated", condition=Q(feedback__isnull=False)),
+            models.Index(fields=["request_id"], name="message_request", condition=~Q(request_id="")),
         ]
 
     def __str__(self) -> str:

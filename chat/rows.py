@@ -16,6 +16,7 @@ from django.db.models.functions import Now
 
 from accounts.models import User
 from agents.definitions import Definition
+from aiagents.lib import context
 from aiagents.lib.errors import Conflict, RateLimited
 from billing.models import UsageLog
 from chat import partners, spoken
@@ -90,9 +91,10 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | Non
         if question is None:
             question = Message(conversation=conversation, parent=above, role=Message.Role.USER, content=ask.content)
             question.parts, question.metadata = list(ask.parts), ask.metadata
+            question.request_id = context.request_id.get()
             new.append(question)
         answer = Message(conversation=conversation, parent=question, role=Message.Role.ASSISTANT, status=Message.Status.PENDING)
-        answer.writer_for = user.id
+        answer.writer_for, answer.request_id = user.id, context.request_id.get()
         answer.options, answer.heartbeat_at = partners.options(wish if agent else ask, agent), Now()
         Message.objects.bulk_create([*new, answer])
         answer.heartbeat_at = None  # the database knows it

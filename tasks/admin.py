@@ -111,7 +111,8 @@ class TaskRunAdmin(WithContent):
     ]  # fmt: skip
     list_filter = ["status", "trigger", "simulated", "created_at"]
     search_ids = ("task",)
-    search_exact = ("request_id", "worker")
+    search_requests = ("request_id",)
+    search_exact = ("worker",)
     search_contains = ("task__name",)
     search_people = ("user",)
     list_select_related = ["task", "user"]
@@ -162,6 +163,7 @@ class WebhookDeliveryAdmin(WithContent):
         "attempts", "response_status", columns.text("error"), "next_attempt_at", "delivered_at", "created_at",
     ]  # fmt: skip
     list_filter = ["state", "created_at"]
+    search_requests = ("run__request_id",)
     search_ids = ("task", "run")
     search_contains = ("task__name", "url")
     search_people = ("task__user",)

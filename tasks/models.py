@@ -186,6 +186,7 @@ class TaskRun(models.Model):
         indexes = [
             models.Index(fields=["user", "-created_at"]),
             models.Index(fields=["user"], name="task_run_running_of_user", condition=Q(status="running")),
+            models.Index(fields=["request_id"], name="task_run_request", condition=~Q(request_id="")),
             models.Index(
                 fields=["status", "queued_at"],
                 name="task_run_open",

@@ -31,7 +31,8 @@ class AuditEventAdmin(ReadOnly):
         columns.text("request_id"),
     ]
     list_filter = [filters.cases("about", "about", [(name, title, Q(action__startswith=name)) for name, title in AUDITED]), "at"]
-    search_exact = ("action", "target_id", "request_id")
+    search_requests = ("request_id",)
+    search_exact = ("action", "target_id")
     search_ids = ("target_id",)
     search_people = ("actor",)
     list_select_related = ["actor"]

@@ -119,7 +119,8 @@ class AgentRunAdmin(WithContent):
     ]  # fmt: skip
     list_filter = ["status", filters.one_of("surface", [(name, name) for name in billing_admin.SURFACES]), "simulated", "created_at"]
     search_ids = ("agent", "task_id", "conversation_id", "message_id")
-    search_exact = ("request_id", "agent__slug")
+    search_requests = ("request_id",)
+    search_exact = ("agent__slug",)
     search_people = ("user",)
     list_select_related = ["user", "agent"]
     ordering = ["-created_at"]

@@ -42,7 +42,8 @@ class UsageLogAdmin(ReadOnly):
         "created_at",
     ]
     search_ids = ("call_id", "group_id", "message_id", "conversation_id", "api_key_id", "agent_id", "task_id")
-    search_exact = ("model", "request_id", "error_code")
+    search_requests = ("request_id",)
+    search_exact = ("model", "error_code")
     search_people = ("user",)
     list_select_related = ["user"]
     ordering = ["-created_at"]
@@ -75,6 +76,7 @@ class HoldAdmin(ReadOnly):
         columns.number("output_tokens_seen", "output seen"), "created_at", "heartbeat_at", "closed_at",
     ]  # fmt: skip
     list_filter = ["status", "created_at"]
+    search_requests = ("call__request_id",)
     ordering = ["-id"]
     fields = [
         "id", "status", "amount_usd", "input_tokens_estimate", "output_tokens_seen", "created_at", "heartbeat_at", "closed_at", "windows",

@@ -6,10 +6,15 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
+from accounts import keys
 from accounts.models import AuditEvent, User
+from agents.models import AgentRun
+from billing.models import UsageLog
 from chat import rows
 from chat.asks import Ask
 from chat.models import Conversation, Message
+from chat.tests.caller import whole
+from chat.tests.socket import Socket
 
 SECRET = "the-secret-plan"
 
@@ -65,3 +70,42 @@ def test_nothing_can_be_changed_or_deleted(message):
         assert client.get(path).status_code == 403
     assert client.post(f"/admin/chat/message/{message.id}/change/", {"content": "x"}).status_code == 403
     assert Message.objects.get(id=message.id).content == SECRET and Conversation.objects.count() == 1
+
+
+BROKEN = {"content": "[[sim:status=500]] Hello", "model": "gpt-4o-mini"}
+
+
+@pytest.fixture
+def key(user, models) -> str:
+    return keys.create(user, name="t", scopes=["chat"])[1]
+
+
+async def asked_for_by(request_id: str) -> set[str]:
+    """What the id finds: the roles of messages, and `call` for the usage log."""
+    roles = {role async for role in Message.objects.filter(request_id=request_id).values_list("role", flat=True)}
+    return roles | ({"call"} if await UsageLog.objects.filter(request_id=request_id).aexists() else set())
+
+
+async def test_the_request_id_of_a_failed_answer_finds_its_messages_and_calls(key, vendors):
+    async with vendors():
+        for path in ("send", "stream"):
+            answer = await whole("POST", f"/api/v1/chat/{path}", BROKEN, key=key, headers={"x-request-id": f"my-own.{path}:1"})
+            assert f"my-own.{path}:1" in answer.body.decode()
+            assert await asked_for_by(f"my-own.{path}:1") == {"user", "assistant", "call"}
+        answer = await whole("POST", "/api/v1/chat/send", BROKEN, key=key)
+        assert await asked_for_by(answer.headers["x-request-id"]) == {"user", "assistant", "call"}
+
+
+async def test_each_turn_of_a_socket_has_an_id_of_its_own_which_its_error_shows(key, vendors):
+    async with vendors(), Socket(key=key) as socket:
+        shown = []
+        for ref in ("1", "2"):
+            socket.send({"type": "send", "ref": ref, **BROKEN})
+            frames = await socket.until("error", "message.end")
+            shown.append(frames[-1]["error"]["request_id"])
+        socket.send({"type": "send", "ref": "3", "content": ""})
+        refused = (await socket.until("error"))[-1]["error"]["request_id"]
+    assert len({*shown, refused}) == 3
+    for one in shown:
+        assert await asked_for_by(one) == {"user", "assistant", "call"}
+    assert not await AgentRun.objects.aexists()

@@ -51,7 +51,8 @@ class Rows(ModelAdmin):
     empty_value_display = "–"
     warn_unsaved_form = True
     change_list_template = "admin/office_list.html"
-    # Columns that hold ids; that are compared as they stand; that may contain the words; that name a user.
+    # Columns that hold request ids; other ids; that are compared as they stand; that may contain the words; that name a user.
+    search_requests: tuple[str, ...] = ()
     search_ids: tuple[str, ...] = ()
     search_exact: tuple[str, ...] = ()
     search_contains: tuple[str, ...] = ()
@@ -63,7 +64,7 @@ class Rows(ModelAdmin):
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
         """What the search looks at: for the search box to appear; the search itself is `get_search_results`."""
-        return [*self.search_ids, *self.search_exact, *self.search_contains, *self.search_people]
+        return [*self.search_requests, *self.search_ids, *self.search_exact, *self.search_contains, *self.search_people]
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         found = searching.search(
@@ -73,6 +74,7 @@ class Rows(ModelAdmin):
             exact=self.search_exact,
             contains=self.search_contains,
             people=self.search_people,
+            requests=self.search_requests,
         )
         return found, False
 

@@ -22,12 +22,27 @@ def as_uuid(text: str) -> UUID | None:
 
 
 def search(
-    rows: QuerySet, text: str, *, ids: Iterable[str], exact: Iterable[str], contains: Iterable[str], people: Iterable[str]
+    rows: QuerySet,
+    text: str,
+    *,
+    ids: Iterable[str],
+    exact: Iterable[str],
+    contains: Iterable[str],
+    people: Iterable[str],
+    requests: Iterable[str] = (),
 ) -> QuerySet:
-    """The rows that `text` means: one of these ids, exactly this, containing it, or of people whose address or name contains it."""
+    """The rows that `text` means: of this request, with one of these ids, exactly this, containing it, or of such people.
+
+    `requests` are columns that hold request ids. They are asked first and by themselves, each by its index: such an id may
+    look like a UUID (32 hexadecimal digits) or like any word (a client may bring its own).
+    """
     text = text.replace("\x00", "").strip()[:LONGEST]
     if not text:
         return rows
+    for field in requests:
+        of_it = rows.filter(**{f"{field}__in": request_ids(text)})
+        if of_it.order_by().values_list("pk")[:1]:
+            return of_it
     if (id := as_uuid(text)) is not None:
         return _by_id(rows, id, ids, people)
     found = Q()
@@ -42,6 +57,14 @@ def search(
         for field in people:
             found |= Q(**{f"{field}__in": known}) if known else Q()
     return rows.filter(found) if found else rows.none()
+
+
+def request_ids(text: str) -> list[str]:
+    """How the request id that somebody typed may be stored: as it is, and a UUID with and without hyphens."""
+    found = [text]
+    if (id := as_uuid(text)) is not None:
+        found += [id.hex, str(id)]
+    return list(dict.fromkeys(found))
 
 
 def _by_id(rows: QuerySet[Model], id: UUID, ids: Iterable[str], people: Iterable[str]) -> QuerySet:
