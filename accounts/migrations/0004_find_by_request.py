@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0002_account_mail'),
+        ('accounts', '0003_disable_published_passwords'),
     ]
 
     operations = [
