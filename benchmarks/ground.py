@@ -27,7 +27,11 @@ MODEL = "gpt-4o-mini"
 PER_USER = 16
 # Accounting, budgets, limits, storage and logs are on; limits so high that load from a few callers is not refused.
 # Titles are off: a title is one more (short) model call after the first turn of a conversation, and is not the turn's cost.
-SETTINGS = {"RATE_LIMIT_REQUESTS": "1000000000", "NEW_USER_MONTHLY_LIMIT": "1000000", "LOG_LEVEL": "INFO", "CHAT_TITLES": "false"}
+# The system's budget is named although it has a default: older checkouts have none, and a second budget per call has its price.
+SETTINGS = {
+    "RATE_LIMIT_REQUESTS": "1000000000", "NEW_USER_MONTHLY_LIMIT": "1000000", "MONTHLY_COST_LIMIT": "1000000", "LOG_LEVEL": "INFO",
+    "CHAT_TITLES": "false",
+}  # fmt: skip
 
 
 @dataclass
