@@ -23,7 +23,7 @@ from agents.events import Settled
 from agents.models import AgentRun, AgentStep
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import AppError, Conflict, NotFound, Unavailable
-from billing.models import UsageLog
+from billing.models import Hold, UsageLog
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -192,7 +192,15 @@ def totals(receipts: Sequence[Settled]) -> dict[str, Any]:
 def booked(run: AgentRun) -> list[UsageLog]:
     """The vendor calls of a run as they were charged."""
     rows = UsageLog.objects.filter(user_id=run.user_id, created_at__gte=run.created_at - SKEW, group_id=run.id)
+    if run.ended_at is not None:  # a row bears the time at which its call was admitted
+        rows = rows.filter(created_at__lte=run.ended_at + SKEW)
     return list(rows.order_by("created_at"))
+
+
+def differs_from_books(run: AgentRun) -> bool:
+    """True where the run, or the sum of its steps, costs something else than its calls do by the usage log."""
+    cost = sum((row.cost_usd for row in booked(run)), Decimal(0))
+    return cost != run.cost_usd or not _steps_add_up(run)
 
 
 def count_from_books(run_id: UUID) -> bool:
@@ -205,8 +213,10 @@ def count_from_books(run_id: UUID) -> bool:
         rows = booked(run)
         told = {name: sum(getattr(row, name) for row in rows) for name in ("input_tokens", "output_tokens")}
         cost = sum((row.cost_usd for row in rows), Decimal(0))
-        if not rows or (cost <= run.cost_usd and told["output_tokens"] <= run.output_tokens and _steps_add_up(run)):
+        if not rows or (cost == run.cost_usd and told["output_tokens"] <= run.output_tokens and _steps_add_up(run)):
             return False
+        if cost < run.cost_usd and Hold.objects.filter(status=Hold.Status.OPEN, call__group_id=str(run_id)).exists():
+            return False  # the cost of a call that is being settled may stand on the run before it stands in the log
         models = list(AgentStep.objects.filter(run_id=run_id, kind=AgentStep.Kind.MODEL).order_by("number"))
         AgentRun.objects.filter(id=run_id).update(
             cost_usd=cost, model=run.model or rows[-1].model, simulated=any(row.simulated for row in rows), **told

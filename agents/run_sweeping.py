@@ -14,13 +14,15 @@ from agents.models import AgentRun, AgentStep
 from agents.run_loop import error_json
 from aiagents.lib import alive
 from aiagents.lib.errors import Unavailable
-from billing.models import UsageLog
+from aiagents.lib.rotation import Rotation
 
 logger = logging.getLogger(__name__)
 Status = AgentRun.Status
 _MOST = 500
-# A decided run that nobody took up is sent again after so many seconds; a broken-off run's late charges are looked for so long.
-_SENT_AGAIN, _LATE = 15, 180
+# A decided run that nobody took up is sent again after so many seconds.
+_SENT_AGAIN = 15
+# Runs whose late charges one sweep looks for: those that ended within so many seconds, and all others.
+_LATE, _RECENT_MOST, _OLDER_MOST = 3600, 300, 50
 _GONE = "The process that ran this is gone. What it did stands in the steps; a tool call with an unknown outcome was not repeated."
 _FORGOTTEN = "Nobody decided about the waiting tool calls in time."
 
@@ -70,13 +72,17 @@ def _send_again() -> None:
 
 
 def _count_late() -> None:
-    """Calls that were settled or swept after their run had ended badly: its totals follow the books."""
+    """Make ended runs cost what their calls cost: a call may be settled or swept after its run has ended badly.
+
+    Runs that ended in the last hour come first; older ones are gone through as well, a few at a time.
+    """
     broken = AgentRun.objects.filter(status__in=(Status.INTERRUPTED, Status.CANCELLED, Status.FAILED))
-    runs = list(broken.filter(ended_at__gt=Now() - timedelta(seconds=_LATE)).order_by("-ended_at")[:_MOST])
-    if not runs:
-        return
-    since = min(run.created_at for run in runs) - run_store.SKEW
-    ids, users = [run.id for run in runs], {run.user_id for run in runs}
-    booked = UsageLog.objects.filter(created_at__gte=since, group_id__in=ids, user_id__in=users)
-    for run_id in set(booked.values_list("group_id", flat=True)):
-        run_store.count_from_books(run_id)
+    since = Now() - timedelta(seconds=_LATE)
+    runs = _recent.page(broken.filter(ended_at__gt=since), _RECENT_MOST) + _older.page(broken.exclude(ended_at__gt=since), _OLDER_MOST)
+    for run in runs:
+        if run_store.differs_from_books(run):
+            run_store.count_from_books(run.id)
+
+
+_recent: Rotation[AgentRun] = Rotation()
+_older: Rotation[AgentRun] = Rotation()

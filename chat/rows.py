@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +19,8 @@ from accounts.models import User
 from agents.definitions import Definition
 from aiagents.lib import context
 from aiagents.lib.errors import Conflict, RateLimited
-from billing.models import UsageLog
+from aiagents.lib.rotation import Rotation
+from billing.models import Hold, UsageLog
 from chat import partners, spoken
 from chat.asks import Ask
 from chat.models import Conversation, Message
@@ -168,10 +170,7 @@ def fill_from_books(answer: Message) -> None:
     """What the calls of this turn used and cost, by the usage log; left alone where the log says less."""
     calls = list(UsageLog.objects.filter(message_id=answer.id).order_by("created_at"))
     if calls and sum((call.cost_usd for call in calls), Decimal(0)) >= answer.cost_usd:
-        for name in _COUNTS:
-            setattr(answer, name, sum(getattr(call, name) for call in calls))
-        answer.model, answer.provider = answer.model or calls[-1].model, answer.provider or calls[-1].provider
-        answer.simulated = answer.simulated or any(call.simulated for call in calls)
+        _write_booked(answer, calls)
 
 
 def booked_calls(message_id: UUID) -> set[UUID]:
@@ -192,17 +191,42 @@ def interrupt(answer: Message) -> bool:
 
 
 def settle_late_costs() -> int:
-    """Write the cost of calls that were settled after their turn had ended (swept holds) to the message."""
+    """Make ended answers cost what their calls cost by the usage log; how many were changed.
+
+    A call may be settled after its turn has ended: the hold of a killed process is swept later. The answers of the last hour come
+    first; older ones, of outages and of earlier versions, are gone through as well, a few at a time.
+    """
     recent = UUID(int=int((time.time() - _LATE_SECONDS) * 1000) << 80)  # ids begin with their time
+    ended = Message.objects.filter(status__in=_ENDED_BADLY)
+    answers = _recent.page(ended.filter(id__gte=recent), _RECENT_MOST) + _older.page(ended.filter(id__lt=recent), _OLDER_MOST)
+    booked: dict[UUID | None, list[UsageLog]] = defaultdict(list)
+    for call in UsageLog.objects.filter(message_id__in=[answer.id for answer in answers]).order_by("created_at"):
+        booked[call.message_id].append(call)
+    wrong = [one for one in answers if sum((call.cost_usd for call in booked[one.id]), Decimal(0)) != one.cost_usd]
+    if not wrong:
+        return 0
+    # The cost of a call that is being settled may stand on the answer before it stands in the log.
+    settling = set(Hold.objects.filter(status=Hold.Status.OPEN).values_list("call__message_id", flat=True))
     late = 0
-    for answer in Message.objects.filter(id__gte=recent, status__in=_ENDED_BADLY)[:1000]:
-        if not answer.cost_usd:
-            fill_from_books(answer)
-            if answer.cost_usd:
-                answer.save(update_fields=[*_COUNTS, "model", "provider", "simulated"])
-                late += 1
+    for answer in wrong:
+        if str(answer.id) not in settling:
+            _write_booked(answer, booked[answer.id])
+            fields = {name: getattr(answer, name) for name in (*_COUNTS, "model", "provider", "simulated")}
+            late += Message.objects.filter(id=answer.id).update(**fields)
     return late
+
+
+def _write_booked(answer: Message, calls: list[UsageLog]) -> None:
+    for name in _COUNTS:
+        setattr(answer, name, sum((getattr(call, name) for call in calls), Decimal(0) if name == "cost_usd" else 0))
+    if calls:
+        answer.model, answer.provider = answer.model or calls[-1].model, answer.provider or calls[-1].provider
+        answer.simulated = answer.simulated or any(call.simulated for call in calls)
 
 
 _ENDED_BADLY = [Message.Status.INTERRUPTED, Message.Status.CANCELLED, Message.Status.FAILED]
 _LATE_SECONDS = 3600
+# Answers that one sweep looks at: of the last hour, and of all others.
+_RECENT_MOST, _OLDER_MOST = 1000, 200
+_recent: Rotation[Message] = Rotation()
+_older: Rotation[Message] = Rotation()

@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 from agents import run_store
 from agents.models import AgentRun, AgentStep
 from aiagents.lib import alive
+from aiagents.lib.rotation import Rotation
 from aiagents.lib.valkey import AWAY
 from aiagents.monitoring import metrics
 from chat import turn_log
@@ -98,12 +99,19 @@ def _never_decided() -> int:
 
 
 def _late_costs() -> int:
-    """Write the cost of calls that were settled after their run had ended (holds of dead processes) to the run."""
+    """Write the cost of calls that were settled after their run had ended (holds of dead processes) to the run; how many changed."""
     recent = UUID(int=int((time.time() - _LATE_SECONDS) * 1000) << 80)  # ids begin with their time
     late = 0
-    ended = TaskRun.objects.filter(attempts__pk__gte=recent, status__in=ENDED).exclude(status=Status.SUCCEEDED, attempt=1).distinct()
-    for run in ended[:_MOST]:
+    ended = TaskRun.objects.filter(status__in=ENDED).exclude(status=Status.SUCCEEDED, attempt=1)
+    lately = Exists(TaskAttempt.objects.filter(run=OuterRef("pk"), pk__gte=recent))
+    for run in _recent.page(ended.filter(lately), _RECENT_MOST) + _older.page(ended.filter(~lately), _OLDER_MOST):
         found = runs.sums(run)
         if any(getattr(run, name) != value for name, value in found.items()):
             late += TaskRun.objects.filter(pk=run.pk).update(**found)
     return late
+
+
+# Runs that one sweep looks at: with an attempt of the last hour, and all others.
+_RECENT_MOST, _OLDER_MOST = 300, 30
+_recent: Rotation[TaskRun] = Rotation()
+_older: Rotation[TaskRun] = Rotation()

@@ -73,6 +73,17 @@ class Live:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def invariants_hold(self, seconds: float = 60) -> None:
+        """Assert that `manage.py invariants` ends with 0, once what a dead process left was swept."""
+        deadline = time.monotonic() + seconds
+        while True:
+            command = [self.python, "manage.py", "invariants"]
+            done = subprocess.run(command, cwd=self.root, env=self.env, capture_output=True, text=True, timeout=120)
+            if done.returncode == 0:
+                return
+            assert time.monotonic() < deadline, done.stdout + done.stderr
+            time.sleep(1)
+
     def spawn(self, name: str, *arguments: str) -> None:
         log = (self.folder / f"{name}.log").open("ab")
         self.processes[name] = subprocess.Popen(
