@@ -2,7 +2,8 @@
 
 Adapters yield TextDelta, ReasoningDelta, ToolCall, UsageReport and end with Completed, or raise a ProviderError; asked for
 embeddings, Vectors in place of deltas.
-The door (calls.py) adds Started, RouteFallback and Settled; the runner ToolResult and Stopped; the turn TurnStarted, TurnEnded, Failed.
+The door (calls.py) adds Started, RouteFallback and Settled; the runner ToolResult and Stopped; the turn TurnStarted, TurnEnded, Failed;
+a viewer that re-attaches may get Rewound.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from uuid import UUID
 
 from billing.usage import Usage
 
+REWIND = "message.rewind"
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error", "cancelled", "max_steps", "max_cost", "max_seconds"]
 
 
@@ -129,6 +131,20 @@ class TurnStarted:
     route: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Rewound:
+    """Fewer events stand than the viewer has seen: the process that wrote them died before they were stored.
+
+    `seq` is the last event that stands, -1 for none. What the events up to it add up to: `length` and `reasoning_length`
+    in characters (Unicode code points), `steps` as the number of tool calls and tool results.
+    """
+
+    seq: int
+    length: int
+    reasoning_length: int = 0
+    steps: int = 0
+
+
 @dataclass(slots=True)
 class TurnEnded:
     """`message` is the whole assistant message as `send` answers it."""
@@ -144,7 +160,7 @@ class Failed:
 
 
 Event = TextDelta | ReasoningDelta | ToolCall | Vectors | UsageReport | Completed | Started | RouteFallback | Settled | ToolResult | Stopped
-TurnEvent = TurnStarted | RouteFallback | TextDelta | ReasoningDelta | ToolCall | ToolResult | TurnEnded | Failed
+TurnEvent = TurnStarted | Rewound | RouteFallback | TextDelta | ReasoningDelta | ToolCall | ToolResult | TurnEnded | Failed
 
 
 def encode(event: TurnEvent) -> tuple[str, dict[str, Any]]:
@@ -169,6 +185,8 @@ def encode(event: TurnEvent) -> tuple[str, dict[str, Any]]:
                 "conversation_id": event.conversation_id, "user_message_id": event.user_message_id,
                 "message_id": event.message_id, "model": event.model, "provider": event.provider, "route": event.route,
             }  # fmt: skip
+        case Rewound():
+            return REWIND, {"seq": event.seq, "length": event.length, "reasoning_length": event.reasoning_length, "steps": event.steps}
         case TurnEnded():
             return "message.end", event.message
         case Failed():

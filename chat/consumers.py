@@ -16,6 +16,7 @@ from django.conf import settings
 
 from accounts.authentication import Principal, authenticate, authenticate_ticket
 from accounts.permissions import require_scope
+from agents.events import REWIND
 from aiagents.lib import jsonio, url_secrets
 from aiagents.lib.close_codes import AUTH_TIMED_OUT, NOT_AUTHENTICATED, SHUTTING_DOWN, TOO_LARGE, TOO_MANY, UNAVAILABLE
 from aiagents.lib.context import accept_request_id, request_id, user_id
@@ -244,7 +245,8 @@ class ChatConsumer(AsyncConsumer):
                 async for seq, kind, data in lines:
                     # The data is an object with at least one member; `message.start` names its message itself.
                     more = head if kind == "message.start" else named
-                    await self._send_raw(b'{"type":"%b","seq":%d%b,%b' % (kind.encode(), seq, more, data[1:]))
+                    place = b"" if kind == REWIND else b',"seq":%d' % seq  # a rewind's data says its seq itself
+                    await self._send_raw(b'{"type":"%b"%b%b,%b' % (kind.encode(), place, more, data[1:]))
         finally:
             self.leaves.discard(leave)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
+
 from aiagents.lib.sse import SCHEMA as EVENT
 from chat.asks import GOALS
 from chat.openapi_route import ROUTE
@@ -68,8 +70,20 @@ _MESSAGE: JSON = {"$ref": "#/components/schemas/Message"}
 _ANSWER: JSON = {"type": "object", "properties": {"conversation_id": _UUID, "user_message": _MESSAGE, "message": _MESSAGE}}
 _ERROR: JSON = {"description": "the error object", "content": {"application/json": {"schema": _OBJECT}}}
 _ERRORS = {str(status): _ERROR for status in (400, 401, 402, 403, 404, 409, 413, 429, 502, 503)}
+REWIND = (
+    "Each event is stored in the event log within about 30 ms, plus the time of the write. A reader is never more than "
+    f"{settings.TURN_LOG_MOST_AHEAD} events ahead of that log while it can be written; while it cannot, the text is stored every "
+    f"{settings.PROGRESS_INTERVAL_SECONDS:g} s. If the server process dies, no more than that is lost of what a reader has seen. "
+    "A client that re-attaches after an event that was lost gets `message.rewind` before anything else: `seq` is the last event that "
+    "stands (-1: none), `length` the number of characters (Unicode code points) of all `content.delta` texts up to it, "
+    "`reasoning_length` the same of `reasoning.delta`, `steps` the number of `tool.call` and `tool.result` events. The client cuts what "
+    "it shows to that; the events after `seq` follow."
+)
 _EVENTS: JSON = {
-    "description": "message.start, route.fallback, content.delta, reasoning.delta, tool.call, tool.result; ends with message.end or error",
+    "description": (
+        "message.start, route.fallback, content.delta, reasoning.delta, tool.call, tool.result; ends with message.end or error. "
+        f"On re-attaching message.rewind may come first. {REWIND}"
+    ),
     "content": {"text/event-stream": {"schema": EVENT}},
 }
 _KEY: JSON = {"name": "Idempotency-Key", "in": "header", "schema": _string(maxLength=255)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Coroutine
@@ -40,6 +41,8 @@ class Registry:
         self.starting: Counter[UUID] = Counter()
         self._unlogged: set[Turn] = set()
         self._news = asyncio.Event()
+        # Set by viewers that wait for the log; and whether the last write of it failed.
+        self._ahead, self._log_away = asyncio.Event(), False
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.loose: set[asyncio.Task[Any]] = set()
 
@@ -72,6 +75,11 @@ class Registry:
     def on_news(self, turn: Turn) -> None:
         self._unlogged.add(turn)
         self._news.set()
+
+    def on_ahead(self) -> bool:
+        """Write the log at once: a viewer waits for it. False where Valkey is away."""
+        self._ahead.set()
+        return not self._log_away
 
     def on_end(self, turn: Turn) -> None:
         self.spawn(self._retire(turn))
@@ -125,10 +133,14 @@ class Registry:
             except TimeoutError:
                 continue
             self._news.clear()
-            await asyncio.sleep(settings.TURN_LOG_BATCH_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ahead.wait(), settings.TURN_LOG_BATCH_SECONDS)
+            self._ahead.clear()
             try:
                 await self._write()
+                self._log_away = False
             except AWAY:
+                self._log_away = True
                 await asyncio.sleep(_PATIENCE)
             if self._unlogged:
                 self._news.set()
@@ -142,7 +154,7 @@ class Registry:
         if batches:
             for id, end in (await turn_log.write(batches)).items():
                 if written := self.turns.get(id):
-                    written.logged = min(end + 1, len(written.lines))
+                    written.log_reaches(min(end + 1, len(written.lines)))
         self._unlogged = {turn for turn in self._unlogged if turn.logged < len(turn.lines)}
 
     # --- control --------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 
 from agents import events
 from aiagents.lib import jsonio
-from chat import wording
+from chat import rewind, wording
 from chat.models import Message
 from chat.turn_log import TurnLine
 
@@ -25,10 +25,12 @@ def ending(answer: Message) -> tuple[str, bytes]:
 
 
 def lines(answer: Message, after: int) -> list[TurnLine]:
-    """The events of an ended turn after `after`, always with its end."""
+    """The events of an ended turn after `after`, always with its end. Where some that were seen are lost, a rewind comes first."""
     kind, data = ending(answer)
     last = max(answer.last_seq, 1)
     end = (last, kind, data)
+    if (rewound := rewind.by_row(answer, after)) is not None:
+        return [rewind.line(rewound), end]
     if after >= 0:
         return [end]
     middle: list[tuple[str, dict[str, Any]]] = []

@@ -11,7 +11,7 @@ import orjson
 from django.utils import timezone
 
 from agents import events
-from agents.events import ReasoningDelta, RouteFallback, Settled, Started, Stopped, TextDelta, ToolCall, ToolResult
+from agents.events import ReasoningDelta, Rewound, RouteFallback, Settled, Started, Stopped, TextDelta, ToolCall, ToolResult
 from aiagents.lib import jsonio
 from aiagents.lib.errors import AppError
 from billing.usage import Usage
@@ -63,6 +63,10 @@ class Telling:
         if len(self._reasoning) > 1:
             self._reasoning = ["".join(self._reasoning)]
         return self._reasoning[0] if self._reasoning else ""
+
+    def standing(self, last: int) -> Rewound:
+        """What the events up to seq `last`, which are all but the terminal one, add up to."""
+        return Rewound(last, len(self.text), len(self.reasoning), len(self._steps))
 
     def take(self, event: events.Event) -> None:
         match event:

@@ -13,10 +13,12 @@ from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
+
 from accounts.authentication import Principal
 from agents import events
 from agents.calls import CallContext
-from agents.events import Settled
+from agents.events import Rewound, Settled
 from agents.messages import CompletionRequest
 from agents.runner import RunCancelled
 from aiagents.lib.db import in_db
@@ -52,12 +54,23 @@ class Leave:
             self.waiter.set_result(None)
 
 
+def _wake(waiters: list[asyncio.Future[None]]) -> list[asyncio.Future[None]]:
+    """Wake them; the empty list of those that still wait."""
+    for waiter in waiters:
+        if not waiter.done():
+            waiter.set_result(None)
+    return []
+
+
 class Turn:
-    """See the module. `on_news` is called with every new line, `on_end` once when all is said and stored."""
+    """See the module. `on_news` is called with every new line, `on_end` once when all is said and stored.
+
+    `on_ahead` asks for the log to be written at once and returns whether it can be.
+    """
 
     def __init__(
         self, opened: Opened, principal: Principal, *, surface: str, request_id: str, source: Source,
-        on_news: Callable[[Turn], None], on_end: Callable[[Turn], None],
+        on_news: Callable[[Turn], None], on_end: Callable[[Turn], None], on_ahead: Callable[[], bool],
     ) -> None:  # fmt: skip
         self.opened, self.principal, self.surface, self.request_id = opened, principal, surface, request_id
         self.message = opened.answer
@@ -72,18 +85,27 @@ class Turn:
         # The end could not be written yet: the database is away.
         self.unstored = False
         self.task: asyncio.Task[None] | None = None
-        self._source, self._on_news, self._on_end = source, on_news, on_end
+        self._source, self._on_news, self._on_end, self._on_ahead = source, on_news, on_end, on_ahead
         self._waiters: list[asyncio.Future[None]] = []
+        # Viewers that wait for the log, and whether it has kept one waiting in vain since it was last written.
+        self._held: list[asyncio.Future[None]] = []
+        self._log_stalls = False
         self._begun = self._ending = False
         self._why = ""
 
     # --- for viewers ----------------------------------------------------------------------------
 
     async def view(self, after: int = -1, leave: Leave | None = None) -> AsyncGenerator[TurnLine, None]:
-        """The events after seq `after`, at once when they happen; always ends with the terminal one."""
+        """The events after seq `after`, at once when they happen; always ends with the terminal one.
+
+        A viewer is at most TURN_LOG_MOST_AHEAD events ahead of the log, so that no more can be lost if this process dies.
+        """
         position = after + 1
+        most_ahead = settings.TURN_LOG_MOST_AHEAD
         while True:
             while position < len(self.lines):
+                if position - self.logged >= most_ahead and not self.ended:
+                    await self._log_follows(position, leave)
                 if leave is not None and leave.gone:
                     return
                 yield self.lines[position]
@@ -99,6 +121,32 @@ class Turn:
             await waiter
             if leave is not None and leave.gone:
                 return
+
+    async def _log_follows(self, position: int, leave: Leave | None) -> None:
+        """Wait until the log has come near `position`. Not where the log is away or stalls: the row follows every second."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + settings.PROGRESS_INTERVAL_SECONDS
+        while position - self.logged >= settings.TURN_LOG_MOST_AHEAD and not self.ended and not (leave is not None and leave.gone):
+            if self._log_stalls or not self._on_ahead():
+                return
+            waiter = loop.create_future()
+            self._held.append(waiter)
+            if leave is not None:
+                leave.waiter = waiter
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await waiter
+            except TimeoutError:
+                self._log_stalls = True
+
+    def standing(self) -> Rewound:
+        """What there is of the running turn by now."""
+        return self.told.standing(len(self.lines) - 1)
+
+    def log_reaches(self, count: int) -> None:
+        """The log in Valkey holds the first `count` lines."""
+        self.logged, self._log_stalls = count, False
+        self._held = _wake(self._held)
 
     async def finished(self) -> dict[str, Any]:
         """The assistant message as `send` answers it, once the turn has ended."""
@@ -122,10 +170,7 @@ class Turn:
     def _heard(self) -> None:
         self._on_news(self)
         if self._waiters:
-            waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+            self._waiters = _wake(self._waiters)
 
     # --- the run --------------------------------------------------------------------------------
 
@@ -183,6 +228,7 @@ class Turn:
             metrics.INTERRUPTED.inc()
         self.ended = True
         self.told.add(*replay.ending(self.message))
+        self._held = _wake(self._held)
         self._on_end(self)
 
     async def _await_receipts(self) -> None:

@@ -6,6 +6,7 @@ So a reader finds its place by the id alone, and the server itself refuses a bat
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Any
@@ -81,6 +82,8 @@ async def read(message_id: UUID, after: int) -> AsyncGenerator[list[TurnLine], N
             # The first look must not wait: a log that is not there is an answer, too.
             found = await client.xread({name: position}, count=500, block=None if first else int(BLOCK_SECONDS * 1000))
             first = False
+            if valkey.leaving():  # the client lost a cancellation: without this the read would go on for ever
+                raise asyncio.CancelledError
             entries = found[0][1] if found else []
             lines = [line for _, entry in entries for line in parse(entry) if line[0] > after]
             if not lines and not await client.exists(name):
@@ -108,6 +111,7 @@ class Told:
     route: dict[str, Any] = field(default_factory=dict)
     last: int = -1
     end: TurnLine | None = None
+    attempt: int = 0
 
 
 def text_so_far(message_id: UUID) -> Told:
@@ -129,6 +133,9 @@ def text_so_far(message_id: UUID) -> Told:
                     told.reasoning += value["text"]
                 case "tool.call" | "tool.result":
                     told.steps.append({"type": kind, **value})
+                case "run.status" if value["attempt"] != told.attempt:  # a task's further attempt begins its text anew
+                    told.attempt = value["attempt"]
+                    told.content, told.reasoning, told.steps = "", "", []
                 case "message.start":
                     told.model, told.provider, told.route = value["model"], value["provider"], value["route"]
     return told

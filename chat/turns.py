@@ -12,11 +12,12 @@ from uuid import UUID
 
 from accounts.authentication import Principal
 from agents import calls, runner
+from agents.events import Rewound
 from aiagents.lib import draining, valkey
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import Unavailable
 from aiagents.lib.valkey import AWAY
-from chat import history, replay, rows, titles, tree, turn_log, wording
+from chat import history, replay, rewind, rows, titles, tree, turn_log, wording
 from chat.asks import Ask
 from chat.models import Message
 from chat.registry import CONTROL, cancel_key, here
@@ -54,7 +55,16 @@ async def _start(
         opened = await in_db(rows.open_turn, principal.user, ask, with_answer)
         if opened.agent is not None:  # its run has the id of the message that it writes
             source = partial(runner.stream, definition=opened.agent, run_id=opened.answer.id)
-        turn = Turn(opened, principal, surface=surface, request_id=request_id, source=source, on_news=registry.on_news, on_end=_on_end)
+        turn = Turn(
+            opened,
+            principal,
+            surface=surface,
+            request_id=request_id,
+            source=source,
+            on_news=registry.on_news,
+            on_end=_on_end,
+            on_ahead=registry.on_ahead,
+        )
         registry.add(turn)
     finally:
         registry.unreserve(principal.user_id)
@@ -72,13 +82,38 @@ async def attach(principal: Principal, message_id: UUID, after: int = -1, leave:
     """The turn's events after seq `after`, from wherever they are; NotFound before anything is shown.
 
     While the turn runs and TURN_LOG_TTL_SECONDS after, every event once and in order. Later, told from the row
-    (replay.py). Always ends with the terminal event, also for a viewer that has seen it.
+    (replay.py). Always ends with the terminal event, also for a viewer that has seen it. A viewer whose `after` is beyond
+    what stands gets `message.rewind` first.
     """
     turn = here().turns.get(message_id)
     if turn is not None and turn.user_id == principal.user_id:
-        return turn.view(after, leave)
+        if after < len(turn.lines) or turn.ended:
+            return turn.view(after, leave)
+        return _rewound(turn.standing(), partial(turn.view, leave=leave))
     answer = await in_db(tree.own_message, principal.user_id, message_id, Message.Role.ASSISTANT)
-    return _follow(answer, after, leave)
+    if answer.status not in Message.RUNNING and (rewound := rewind.by_row(answer, after)) is not None:
+        return _rewound(rewound, partial(_follow, answer, leave=leave))
+    return _follow_log(answer, after, leave) if after >= 0 and answer.status in Message.RUNNING else _follow(answer, after, leave)
+
+
+async def _rewound(rewound: Rewound, lines: Callable[[int], AsyncGenerator[TurnLine, None]]) -> AsyncGenerator[TurnLine, None]:
+    """The rewind, then the events after it."""
+    yield rewind.line(rewound)
+    async with aclosing(lines(rewound.seq)) as rest:
+        async for line in rest:
+            yield line
+
+
+async def _follow_log(answer: Message, after: int, leave: Leave | None) -> AsyncGenerator[TurnLine, None]:
+    """A turn that another process writes or wrote, for a viewer that may have seen more of it than the log holds."""
+    follow = partial(_follow, answer, leave=leave)
+    try:
+        rewound = await rewind.by_log(answer.id, after)
+    except AWAY:
+        rewound = None
+    async with aclosing(follow(after) if rewound is None else _rewound(rewound, follow)) as lines:
+        async for line in lines:
+            yield line
 
 
 async def _follow(answer: Message, after: int, leave: Leave | None) -> AsyncGenerator[TurnLine, None]:

@@ -14,19 +14,21 @@ from contextlib import aclosing
 from uuid import UUID
 
 from accounts.authentication import Principal
+from agents.events import Rewound
 from aiagents.lib import sse
 from aiagents.lib.asgi import EventStream, Request
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import InvalidRequest, NotAuthenticated, NotFound
 from aiagents.lib.jsonio import dumps
-from chat import rights
+from chat import rewind, rights
 from chat.doors import application
 from chat.turn import Leave
+from chat.turn_log import TurnLine
 from tasks import live, wording
 from tasks.models import ENDED, Task, TaskRun
 
 __all__ = ["application"]
-PER_RUN = 1_000_000
+PER_RUN = live.PER_RUN
 # Seconds between two looks for a run that has not begun yet.
 _LOOK_EVERY = 1.0
 _EVENTS = {
@@ -39,7 +41,9 @@ _EVENTS = {
     "description": (
         "`task.status` (without id) says where the task stands. Then the newest run: `run.status` for each attempt and each wait, "
         "`message.start`, `route.fallback`, `content.delta`, `reasoning.delta`, `tool.call`, `tool.result`, and at its end `message.end` "
-        "or `error`, with the run. With no run yet, or with the end of the last one already seen, the stream waits for the next."
+        "or `error`, with the run. With no run yet, or with the end of the last one already seen, the stream waits for the next. "
+        "Where what stands of a run is shorter than what `Last-Event-ID` names, `message.rewind` comes right after `task.status`: `seq` is "
+        "the id of the last event that stands, `length` the number of characters (Unicode code points) of the attempt's text up to it."
     ),
     "responses": {"200": {"description": "events", "content": {"text/event-stream": {"schema": sse.SCHEMA}}}},
 }
@@ -65,12 +69,21 @@ async def _told(principal: Principal, task: Task, run: TaskRun | None, after: in
             await asyncio.sleep(_LOOK_EVERY)
             run = await in_db(_run, task, after, None)
         if run is not None and not leave.gone:
-            seen = after % PER_RUN if run.number == after // PER_RUN else -1
+            number, seen = divmod(after, PER_RUN)
+            if number != run.number:
+                seen = -1
+            if after >= 0 and number > run.number:  # a run that this task never had
+                yield _as_event(live.numbered(run, rewind.line(Rewound(-1, 0))))
             async with aclosing(live.follow(run, seen, leave)) as lines:
-                async for seq, kind, data in lines:
-                    yield sse.event(kind, data, run.number * PER_RUN + min(seq, PER_RUN - 1))
+                async for line in lines:
+                    yield _as_event(live.numbered(run, line))
         if leave.gone:
             raise NotAuthenticated("Your credential has ended; sign in and re-attach.")
+
+
+def _as_event(line: TurnLine) -> bytes:
+    seq, kind, data = line
+    return sse.event(kind, data, seq)
 
 
 def _task(principal: Principal, task_id: UUID) -> Task:
@@ -87,7 +100,7 @@ def _run(task: Task, after: int, run_id: UUID | None) -> TaskRun | None:
         return runs.filter(pk=run_id).first()
     number, seq = divmod(after, PER_RUN)
     if after >= 0 and (last := runs.filter(number=number).first()) is not None:
-        if last.status not in ENDED or seq < last.last_seq:
+        if last.status not in ENDED or seq != last.last_seq:
             return last
         newer = runs.filter(number__gt=number).order_by("number").first()
         fresh = Task.objects.filter(pk=task.pk, deleted_at=None, paused_at=None, next_run_at__isnull=False)

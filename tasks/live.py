@@ -15,16 +15,19 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
+from agents.events import REWIND, Rewound
 from aiagents.lib import jsonio
 from aiagents.lib.db import in_db
 from aiagents.lib.valkey import AWAY
-from chat import turn_log
+from chat import rewind, turn_log
 from chat.turn import Leave
 from chat.turn_log import TERMINAL, TurnLine
 from tasks import wording
 from tasks.models import ENDED, TaskRun
 
 logger = logging.getLogger(__name__)
+# Event ids of a task: the run's number times this, plus the event's place in the run.
+PER_RUN = 1_000_000
 # Seconds: between two tries to reach a Valkey that is away, and how long the events of an ended attempt wait for it.
 _PATIENCE, _LINGER = 1.0, 10.0
 _MOST_LINES = 2000
@@ -119,9 +122,16 @@ def close(run: TaskRun) -> None:
 
 
 async def follow(run: TaskRun, after: int, leave: Leave) -> AsyncGenerator[TurnLine, None]:
-    """The run's events after `after`, as they happen, always ending with its end. Told from the row where the log is gone."""
+    """The run's events after `after`, as they happen, always ending with its end. Told from the row where the log is gone.
+
+    A viewer whose `after` is beyond what stands (a log that Valkey lost the end of) gets `message.rewind` first.
+    """
     while not leave.gone:
         try:
+            rewound = by_row(run, after) if run.status in ENDED else await rewind.by_log(run.id, after)
+            if rewound is not None:
+                after = rewound.seq
+                yield rewind.line(rewound)
             async with aclosing(turn_log.read(run.id, after)) as batches:
                 async for lines in batches:
                     for line in lines:
@@ -146,10 +156,24 @@ async def follow(run: TaskRun, after: int, leave: Leave) -> AsyncGenerator[TurnL
 def from_row(run: TaskRun, after: int) -> list[TurnLine]:
     """An ended run without its log: told from the start its text in one piece, told from the middle its end alone."""
     kind, data = wording.event(run)
-    end = (max(run.last_seq, after, 0), kind, data)
+    end = (max(run.last_seq, 0), kind, data)
+    if (rewound := by_row(run, after)) is not None:
+        return [rewind.line(rewound), end]
     if after >= 0 or not run.output:
         return [end]
     return [(0, "content.delta", jsonio.dumps({"text": run.output})), (max(run.last_seq, 1), kind, data)]
+
+
+def by_row(run: TaskRun, after: int) -> Rewound | None:
+    """What stands of an ended run, for a viewer that says it has seen event `after`; None where that event stands."""
+    return Rewound(run.last_seq - 1, len(run.output)) if 0 <= run.last_seq < after else None
+
+
+def numbered(run: TaskRun, line: TurnLine) -> TurnLine:
+    """The event with its id in the stream of all the task's runs."""
+    seq, kind, data = line
+    place = run.number * PER_RUN + min(seq, PER_RUN - 1)
+    return place, kind, jsonio.dumps(jsonio.loads(data) | {"seq": place}) if kind == REWIND else data
 
 
 def _row(run_id: UUID) -> TaskRun:

@@ -60,6 +60,8 @@ HOLD_SILENCE_SECONDS = 20
 PROGRESS_INTERVAL_SECONDS = 1.0
 # The turn's log in Valkey: batches this often (seconds), kept this long after its last event.
 TURN_LOG_BATCH_SECONDS = 0.03
+# A viewer is at most this many events ahead of that log while it can be written: what kill -9 may take back from what was seen.
+TURN_LOG_MOST_AHEAD = 64
 TURN_LOG_TTL_SECONDS = 3600
 MAX_CONCURRENT_TURNS_PER_USER = 20
 CHAT_TITLES = env.chat_titles

@@ -4,6 +4,7 @@ import { emit, on } from "../chat/bus.js";
 import { idempotencyKey } from "../chat/api.js";
 import { network } from "../chat/problems.js";
 import { events } from "../chat/events.js";
+import { cut } from "../chat/rewind.js";
 
 const runs = new Map(); // run id -> record
 
@@ -46,7 +47,8 @@ function take(record, type, data) {
     const first = record.steps.at(-1)?.type === "tool.result" && record.spoken !== record.steps.length;
     record.spoken = record.steps.length;
     record.text = first ? data.text.trimStart() : record.text + data.text;
-  } else if (type === "message.end") record.run = data;
+  } else if (type === "message.rewind") Object.assign(record, { text: cut(record.text, data.length), steps: record.steps.slice(0, data.steps ?? 0) });
+  else if (type === "message.end") record.run = data;
   else if (type === "error") Object.assign(record, { run: data.run ?? null, error: data.error });
 }
 

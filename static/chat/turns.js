@@ -3,6 +3,7 @@
 import { post } from "./api.js";
 import { emit, on } from "./bus.js";
 import { normalMessage } from "./records.js";
+import { standing } from "./rewind.js";
 import { ask, connect, tell } from "./socket.js";
 
 const live = new Map(); // message id -> message record
@@ -63,7 +64,8 @@ function apply(frame) {
   if (!message) return;
   if (frame.type === "error" && frame.seq === undefined) return refused(message, frame);
   if (frame.seq !== undefined && frame.seq !== null) {
-    if (frame.seq <= message.seq) return;
+    // A rewind goes back, and an end is told again to a page that has seen it.
+    if (frame.seq <= message.seq && !["message.rewind", "message.end", "error"].includes(frame.type)) return;
     message.seq = frame.seq;
   }
   if (message.replay) {
@@ -85,6 +87,10 @@ const RETRYABLE = new Set(["rate_limited", "unavailable", "internal_error"]);
 
 const APPLY = {
   "message.start": (message, data) => Object.assign(message, { status: "streaming", model: data.model, provider: data.provider, route: data.route ?? message.route }),
+  "message.rewind": (message, data) => {
+    const { text, reasoning, steps } = standing({ ...message, text: message.content }, data);
+    Object.assign(message, { content: text, reasoning, steps });
+  },
   "route.fallback": (message, data) => message.fallbacks.push({ from: data.from, to: data.to, reason: data.reason }),
   "content.delta": (message, data) => {
     message.status = "streaming";

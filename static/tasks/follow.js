@@ -1,6 +1,7 @@
 // The events of a run while it goes on; taken up again after a broken connection.
 
 import { events } from "../chat/events.js";
+import { cut } from "../chat/rewind.js";
 
 const FIRST_PAUSE = 700;
 const LONGEST_PAUSE = 15000;
@@ -17,6 +18,7 @@ export function follow(task, run, { text, changed }) {
     if (id) last = id;
     pause = FIRST_PAUSE;
     if (type === "content.delta") text((written += data.text));
+    else if (type === "message.rewind") text((written = cut(written, data.length)));
     else if (type === "run.status" && data.attempt !== attempt) {
       // A new attempt begins its text anew.
       attempt = data.attempt;

@@ -210,3 +210,25 @@ async def test_tool_calls_and_a_wait_for_approval_are_told(make, owner, vendors,
     assert asked["needs_approval"] and asked["run_id"] == str(attempt.agent_run_id)
     assert ("run.status", "waiting_approval") in [(kind, data.get("status")) for _, kind, data in seen]
     assert json.dumps(seen[kinds.index("tool.result")][2]).find("probed x") > 0 and kinds[-1] == "message.end"
+
+
+async def test_a_later_id_than_what_stands_of_a_run_is_rewound_first(make, owner, vendors, key):
+    task = await in_db(lambda: make(input="[[sim:chunks=5]] story"))
+    run = await in_db(begin, owner, task)
+    async with aboard(vendors):
+        await again_here(run)
+    everything = numbered(await told(task, key))
+    end = everything[-1][0]
+    for log in ("there", "lost"):
+        if log == "lost":
+            sync_client().delete(turn_log.key(run.pk))
+        for ahead in (1, 400):
+            events = await told(task, key, end + ahead, f"?run_id={run.pk}")
+            assert events[0][1] == "task.status"
+            seq, kind, data = events[1]
+            assert (seq, kind) == (end - 1, "message.rewind")
+            assert data == {"seq": end - 1, "length": len(everything[-1][2]["content"]), "reasoning_length": 0, "steps": 0}
+            assert [(seq, kind) for seq, kind, _ in events[2:]] == [(end, "message.end")], log
+    beyond = await told(task, key, 9 * doors.PER_RUN, f"?run_id={run.pk}")
+    assert beyond[1][:2] == (doors.PER_RUN - 1, "message.rewind") and beyond[1][2]["length"] == 0
+    assert beyond[2][0] == doors.PER_RUN
