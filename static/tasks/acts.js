@@ -1,12 +1,13 @@
 // What may be done with a task: run, cancel, pause, resume, delete.
 
-import { idempotencyKey, post, remove } from "../chat/api.js";
+import { get, idempotencyKey, post, remove } from "../chat/api.js";
 import { emit } from "../chat/bus.js";
 import { h, icon } from "../chat/dom.js";
 import { say } from "../chat/notices.js";
 import { confirm } from "../chat/overlay.js";
 import { isOpen } from "./words.js";
 
+const RUNS = { run: true, cancel: true };
 const DONE = { run: "It will run in a moment", cancel: "Cancelled", pause: "Paused", resume: "It runs again by its schedule" };
 
 /** The buttons of a task; `changed(task)` after each, with null once it is deleted. */
@@ -15,9 +16,10 @@ export function taskButtons(task, changed) {
     const button = event.currentTarget;
     button.disabled = true;
     try {
-      const next = await post(`tasks/${task.id}/${name}`, {}, name === "run" ? { headers: { "Idempotency-Key": idempotencyKey() } } : {});
+      const answer = await post(`tasks/${task.id}/${name}`, {}, name === "run" ? { headers: { "Idempotency-Key": idempotencyKey() } } : {});
       say(DONE[name]);
-      changed(next);
+      // `run` and `cancel` answer with the run, `pause` and `resume` with the task.
+      changed(name in RUNS ? await get(`tasks/${task.id}`) : answer);
     } catch (problem) {
       emit("problem", problem);
     } finally {

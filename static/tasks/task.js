@@ -24,7 +24,12 @@ export function taskView({ go, title }) {
   function draw(task) {
     title(task.name);
     fill(crumbs, h("a", { href: "/tasks" }, "Tasks"), " / ", task.name);
-    const changed = (next) => (next ? (draw(next), loadRuns()) : go("/tasks"));
+    const changed = (next) => {
+      if (task.id !== id) return; // the person has gone on meanwhile
+      if (!next) return go("/tasks");
+      draw(next);
+      loadRuns();
+    };
     const shape = JSON.stringify(task.last_run);
     if (seen && seen !== shape) loadRuns();
     seen = shape;
