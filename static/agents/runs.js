@@ -2,7 +2,7 @@
 
 import { get } from "../chat/api.js";
 import { on } from "../chat/bus.js";
-import { fill, h, icon } from "../chat/dom.js";
+import { fill, h, icon, isEnter } from "../chat/dom.js";
 import { duration, moment, usd } from "../chat/format.js";
 import { fieldSet } from "../chat/fields.js";
 import { begin } from "./live.js";
@@ -50,7 +50,7 @@ function runBox(agent, go) {
   const input = h("textarea", { class: "field", rows: 4, maxlength: 1000000, placeholder: "What is it to do?", oninput: () => drafts.set(agent.id, input.value) });
   const cost = h("input", { class: "field", inputmode: "decimal", autocomplete: "off", placeholder: agent.max_cost_usd === null ? "no limit" : "the agent's own limit" });
   const button = h("button", { class: "button primary", disabled: !agent.enabled }, icon("play", 15), "Run");
-  input.addEventListener("keydown", (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && submit(event));
+  input.addEventListener("keydown", (event) => isEnter(event) && (event.ctrlKey || event.metaKey) && submit(event));
   input.value = drafts.get(agent.id) ?? "";
 
   async function submit(event) {

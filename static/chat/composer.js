@@ -2,7 +2,7 @@
 
 import { attachments } from "./attachments.js";
 import { on } from "./bus.js";
-import { h, iconButton } from "./dom.js";
+import { h, iconButton, isEnter } from "./dom.js";
 import * as threads from "./threads.js";
 import { cancel, running } from "./turns.js";
 
@@ -66,7 +66,7 @@ export function composer(requestOptions, extras) {
 
   field.addEventListener("input", refresh);
   field.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    if (!isEnter(event) || event.shiftKey) return;
     event.preventDefault();
     submit();
   });

@@ -48,6 +48,9 @@ export function iconButton(name, label, onclick, props = {}) {
   return h("button", { type: "button", ...props, class: `icon-button ${props.class ?? ""}`, "aria-label": label, title: label, onclick }, icon(name, props.size ?? 18));
 }
 
+/** Whether the key is an Enter of its own. The one that ends an input method's word must not send: Safari reports it after the composition, as key code 229. */
+export const isEnter = (event) => event.key === "Enter" && !event.isComposing && event.keyCode !== 229;
+
 /** Calls `work` at most once per animation frame; `now()` runs it at once if it is due. */
 export function perFrame(work) {
   let due = 0;

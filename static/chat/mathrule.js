@@ -32,14 +32,67 @@ export function mathRule(md, whenReady) {
   md.renderer.rules.math_block = (tokens, index) => `<div class="math">${draw(tokens, index)}</div>`;
 }
 
+const NONE = -1; // there is no closing mark
+const BROKEN = -2; // code or a link comes before it, so that this is no formula
+
+/** Where `close` stands in `text` between `from` and `to`, outside of code and links. `isLink(at)`: whether one begins at this bracket. */
+function closing(text, from, to, close, isLink = () => false) {
+  const first = text.indexOf(close, from);
+  if (first < 0 || first + close.length > to) return NONE;
+  let open = 0;
+  for (let at = from; at + close.length <= to; at += 1) {
+    if (text.startsWith(close, at)) return at;
+    const character = text[at];
+    if (character === "\\") at += 1;
+    else if (character === "`") {
+      const ticks = /^`+/.exec(text.slice(at, to))[0];
+      const end = codeEnd(text, at + ticks.length, to, ticks);
+      if (end > at) return BROKEN;
+      at += ticks.length - 1;
+    } else if (character === "[") {
+      if (isLink(at)) return BROKEN;
+      open += 1;
+    } else if (character === "]") {
+      // The formula would reach out of the words of a link.
+      if (!open && "([".includes(text[at + 1] ?? " ")) return BROKEN;
+      open = Math.max(0, open - 1);
+    } else if ((character === "<" && AUTOLINK.test(text.slice(at, to))) || ("hHwWmM".includes(character) && ADDRESS.test(text.slice(at, at + 8)))) return BROKEN;
+  }
+  return NONE;
+}
+
+const AUTOLINK = /^<(?:[a-z][a-z0-9+.-]{1,31}:[^\s<>]*|[^\s<>@]+@[^\s<>@]+)>/i;
+const ADDRESS = /^(?:https?:\/\/|www\.|mailto:)/i;
+
+/** Behind the run of backticks that ends a code span, -1 where none does. */
+function codeEnd(text, from, to, ticks) {
+  for (let at = text.indexOf(ticks, from); at >= 0 && at < to; at = text.indexOf(ticks, at)) {
+    let end = at;
+    while (text[end] === "`") end += 1;
+    if (end - at === ticks.length && end <= to) return end;
+    at = end;
+  }
+  return -1;
+}
+
+/** Whether a link begins at the bracket at `at`, by markdown-it's own rules. */
+function linkAt(state, at) {
+  const was = state.pos;
+  state.pos = at;
+  state.md.inline.skipToken(state);
+  const length = state.pos - at;
+  state.pos = was;
+  return length > 1;
+}
+
 function inline(state, silent) {
   const { src, pos } = state;
   const open = src.startsWith("\\(", pos) ? "\\(" : src.startsWith("\\[", pos) ? "\\[" : src[pos] === "$" ? (src[pos + 1] === "$" ? "$$" : "$") : "";
   if (!open) return false;
   const close = { "\\(": "\\)", "\\[": "\\]" }[open] ?? open;
   const start = pos + open.length;
-  const end = src.indexOf(close, start);
-  if (end <= start || end > state.posMax) return false;
+  const end = closing(src, start, state.posMax, close, (at) => linkAt(state, at));
+  if (end <= start) return false;
   const content = src.slice(start, end);
   // "$5 and $10" is money, not a formula.
   if (open === "$" && (/^\s|\s$/.test(content) || /\d/.test(src[end + 1] ?? "") || content.includes("\n"))) return false;
@@ -58,17 +111,15 @@ function block(state, first, last, silent) {
   const open = text.startsWith("$$") ? "$$" : text.startsWith("\\[") ? "\\[" : "";
   if (!open) return false;
   const close = open === "$$" ? "$$" : "\\]";
-  const rest = text.slice(2);
-  let n = first;
   const lines = [];
-  if (rest.includes(close)) {
-    if (rest.slice(rest.indexOf(close) + 2).trim()) return false;
-    lines.push(rest.slice(0, rest.indexOf(close)));
-  } else {
-    lines.push(rest);
-    for (n = first + 1; n < last && !line(n).includes(close); n += 1) lines.push(line(n));
-    if (n >= last) return false;
-    lines.push(line(n).slice(0, line(n).indexOf(close)));
+  let n = first;
+  for (let rest = text.slice(2); ; rest = line(n)) {
+    const end = closing(rest, 0, rest.length, close);
+    if (end === BROKEN || (end >= 0 && rest.slice(end + 2).trim())) return false;
+    lines.push(end < 0 ? rest : rest.slice(0, end));
+    if (end >= 0) break;
+    n += 1;
+    if (n >= last || isCode(state, n, line(n))) return false;
   }
   if (silent) return true;
   const token = state.push("math_block", "math", 0);
@@ -78,3 +129,6 @@ function block(state, first, last, silent) {
   state.line = n + 1;
   return true;
 }
+
+/** Whether a code block begins in this line: fenced, or indented after an empty line. */
+const isCode = (state, n, text) => /^(?:`{3,}|~{3,})/.test(text) || (text && state.isEmpty(n - 1) && state.sCount[n] - state.blkIndent >= 4);

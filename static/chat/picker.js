@@ -2,7 +2,7 @@
 
 import { emit, on } from "./bus.js";
 import { GOALS, grouped, model, modelName, providerName } from "./catalogue.js";
-import { debounce, fill, h, icon } from "./dom.js";
+import { debounce, fill, h, icon, isEnter } from "./dom.js";
 import { count, usd } from "./format.js";
 import { dialog } from "./overlay.js";
 import { findPartners, partner } from "./partners.js";
@@ -62,11 +62,12 @@ function openPicker({ chosen, agents = false, anyGoal = false, pick }) {
   const draw = () => fill(list, grouped(search.value).map(([provider, models]) => group(provider, models, chosen, done)));
   search.addEventListener("input", draw);
   search.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" && event.key !== "ArrowDown") return;
+    const enter = isEnter(event);
+    if (!enter && event.key !== "ArrowDown") return;
     // Else the key would also press the button that gets the focus back.
     event.preventDefault();
     const first = results.querySelector("button");
-    if (event.key === "Enter") first?.click();
+    if (enter) first?.click();
     else first?.focus();
   });
   results.addEventListener("keydown", (event) => {

@@ -2,7 +2,7 @@
 
 import { branchSwitch, imagesOf } from "./parts.js";
 import { copy } from "./clipboard.js";
-import { fill, h, iconButton } from "./dom.js";
+import { fill, h, iconButton, isEnter } from "./dom.js";
 import { ask } from "./threads.js";
 
 export function questionView(message, options) {
@@ -28,7 +28,7 @@ export function questionView(message, options) {
     };
     field.addEventListener("keydown", (event) => {
       if (event.key === "Escape") show();
-      if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+      if (isEnter(event) && !event.shiftKey) {
         event.preventDefault();
         submit();
       }

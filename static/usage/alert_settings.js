@@ -1,7 +1,7 @@
 // The form that says at which shares of a limit a person is told.
 
 import { api } from "../chat/api.js";
-import { fill, h, icon, iconButton } from "../chat/dom.js";
+import { fill, h, icon, iconButton, isEnter } from "../chat/dom.js";
 import { fieldErrors, words } from "../chat/problems.js";
 
 export function settingsForm(settings) {
@@ -51,7 +51,7 @@ export function settingsForm(settings) {
       save.disabled = false;
     }
   }
-  next.addEventListener("keydown", (event) => event.key === "Enter" && next.value !== "" && (event.preventDefault(), changed(), include()));
+  next.addEventListener("keydown", (event) => isEnter(event) && next.value !== "" && (event.preventDefault(), changed(), include()));
   draw();
   const adder = h("div", { class: "adder" }, h("label", { for: "alert-share", class: "off-screen" }, "Another share in percent"), next, h("button", { type: "button", class: "button", onclick: () => (changed(), include()) }, "Add"));
   return h("form", { class: "form", novalidate: true, onsubmit: submit, onchange: changed }, enabled.el, mail.el, h("div", {}, h("p", { class: "label" }, "Shares of a limit", h("small", {}, "Each is said once a month.")), chips, adder, trouble), h("footer", {}, saved, save));
