@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterator
+from html.parser import HTMLParser
 
 import pytest
 from django.apps import apps
@@ -24,7 +25,7 @@ from agents.tools import http
 from aiagents import roles
 from aiagents.dashboards import ranges
 from billing import analytics
-from billing.models import AIModel
+from billing.models import AIModel, Budget
 from tasks.models import Task, TaskRun, WebhookDelivery
 from tests import office_rows
 from tests.office_rows import CONTENT, SECRET, name_of
@@ -86,7 +87,61 @@ def test_the_list_and_the_page_open_and_escape(root: Client, rows: dict[type[Mod
         assert answer.status_code == 200, page
         text = text_of(answer)
         assert not scripts_left(text), page
+        assert not nested(text), page
         assert SECRET not in text
+    row_links = re.findall(rf'href="{reverse(f"admin:{name}_changelist")}[^"/?]+/change/', text_of(root.get(list_page)))
+    assert row_links, "no row of the list can be opened"
+
+
+class Nesting(HTMLParser):
+    """Controls inside of controls. A browser closes the outer link at the inner one; the row behind it cannot be opened then."""
+
+    CONTROLS = frozenset({"a", "button", "label", "select", "textarea", "summary"})
+    VOID = frozenset({"input", "br", "img", "link", "meta", "hr"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        outer = next((one for one in reversed(self.open) if one in self.CONTROLS), None)
+        hidden = tag == "input" and dict(attrs).get("type") == "hidden"
+        allowed = hidden or (outer == "label" and tag in ("input", "select", "textarea"))
+        if outer and tag in self.CONTROLS | {"input"} and not allowed:
+            self.found.append(f"<{tag} {dict(attrs)}> in <{outer}>")
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.open:
+            del self.open[len(self.open) - 1 - self.open[::-1].index(tag) :]
+
+
+def nested(page: str) -> list[str]:
+    reader = Nesting()
+    reader.feed(page)
+    return reader.found
+
+
+def test_an_action_that_asks_changes_nothing_without_an_answer(root: Client, rows: dict[type[Model], Model]) -> None:
+    asking = []
+    for model in MODELS:
+        page = reverse(f"admin:{name_of(model)}_changelist")
+        for action in re.findall(r'<option value="(\w+)"[^>]*>[^<]*…</option>', text_of(root.get(page))):
+            asking.append(action)
+            data = {"action": action, "_selected_action": [str(rows[model].pk)]}
+            fields = re.findall(r'<input[^>]*\bname="(\w+)"', text_of(root.post(page, data)))
+            assert "apply" in fields
+            before = [list(one.objects.order_by("pk").values()) for one in (model, Budget)]
+            for nothing in (
+                {},
+                dict.fromkeys(set(fields) - {"apply", "action", "_selected_action", "no_limit", "csrfmiddlewaretoken"}, ""),
+            ):
+                answer = root.post(page, data | {"apply": "1"} | nothing)
+                assert answer.status_code == 200 and answer.context["form"].errors, f"{action}: an empty form is refused with an error"
+            assert [list(one.objects.order_by("pk").values()) for one in (model, Budget)] == before
+    assert "set_budget" in asking
 
 
 @pytest.mark.parametrize("model", MODELS, ids=IDS)

@@ -16,7 +16,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
-from unfold.widgets import UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
 from accounts import administration, hooks, throttle
 from accounts.admin.acting import staff, within_reach
@@ -56,13 +56,28 @@ class InvitedUserForm(forms.ModelForm):
 class MonthlyBudgetForm(forms.Form):
     monthly_budget_usd = forms.DecimalField(
         label="Monthly budget, USD",
-        required=False,
+        required=False,  # see clean()
         min_value=Decimal(0),
         max_digits=12,
         decimal_places=6,
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal", "autofocus": True}),
-        help_text="Empty: no limit. It holds from the next call on; what is spent this month counts.",
+        help_text="It holds from the next call on; what is spent this month counts.",
     )
+    no_limit = forms.BooleanField(
+        label="No limit",
+        required=False,
+        widget=UnfoldBooleanSwitchWidget,
+        help_text="Removes the monthly budget of everybody listed above.",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """An amount or the explicit choice of none: a field that was left empty must not remove anything."""
+        data = super().clean() or {}
+        amount, no_limit = data.get("monthly_budget_usd"), data.get("no_limit", False)
+        if "monthly_budget_usd" not in self.errors and (amount is None) != no_limit:
+            wrong = "Enter an amount or choose “No limit”, not both." if no_limit else "Enter an amount, or choose “No limit”."
+            self.add_error("monthly_budget_usd", wrong)
+        return data
 
 
 @admin.register(User)

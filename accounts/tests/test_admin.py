@@ -147,12 +147,19 @@ def test_budgets_are_set_for_many_by_those_who_may(staff: User, root: User, user
     assert asked.status_code == 200 and user.email in asked.content.decode()
     assert client.post("/admin/accounts/user/", data | {"apply": "1", "monthly_budget_usd": "-1"}).status_code == 200
     assert client.post("/admin/accounts/user/", data | {"apply": "1", "monthly_budget_usd": "12.5"}).status_code == 302
+    both = {"apply": "1", "monthly_budget_usd": "5", "no_limit": "on"}
+    for nothing in ({"apply": "1"}, {"apply": "1", "monthly_budget_usd": ""}, {"apply": "1", "monthly_budget_usd": " "}, both):
+        refused = client.post("/admin/accounts/user/", data | nothing)
+        assert refused.status_code == 200 and refused.context["form"].errors, nothing
     found = hooks.with_month(User.objects.filter(pk__in=[user.pk, staff.pk]))
     assert {str(one.month_limit.normalize()) for one in found} == {"12.5"}
     said = AuditEvent.objects.filter(action="user.update", actor=root).values_list("details", flat=True)
     assert list(said) == [{"changes": {"monthly_budget_usd": "12.50000000"}}] * 2
     browser(staff).post("/admin/accounts/user/", data | {"apply": "1", "monthly_budget_usd": "99"})
-    assert hooks.with_month(User.objects.filter(pk=user.pk)).get().month_limit != 99
+    browser(staff).post("/admin/accounts/user/", data | {"apply": "1", "no_limit": "on"})
+    assert str(hooks.with_month(User.objects.filter(pk=user.pk)).get().month_limit.normalize()) == "12.5"
+    assert client.post("/admin/accounts/user/", data | {"apply": "1", "no_limit": "on"}).status_code == 302
+    assert {one.month_limit for one in hooks.with_month(User.objects.filter(pk__in=[user.pk, staff.pk]))} == {None}
 
 
 def test_signing_out_everywhere_ends_sessions_only(root: User, user: User, ann: Caller):

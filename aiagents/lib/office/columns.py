@@ -116,6 +116,7 @@ def link(path: str, title: str = "", *, show: str = "", order: bool = True) -> C
     column = _column(path, title, lambda value: value, order=order)
     shown.__name__, shown.short_description = column.__name__, column.short_description  # type: ignore[attr-defined]
     shown.raw = lambda row: value_of(row, show) if show else value_of(row, path)  # type: ignore[attr-defined]
+    shown.is_link = True  # type: ignore[attr-defined]
     if order:
         shown.admin_order_field = show or path  # type: ignore[attr-defined]
     return shown

@@ -6,7 +6,7 @@ lookups through the URL but those of the filters, no bulk deletion, and every ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.contrib import admin, messages
@@ -87,6 +87,12 @@ class Rows(ModelAdmin):
         rest = lookup.removeprefix(first)
         links = {field.name for field in self.opts.fields if isinstance(field, ForeignKey)} | {"pk", "id"}
         return first in links and rest in ("", "__exact", "__id", "__id__exact", "__pk", "__pk__exact", "__in")
+
+    def get_list_display_links(self, request: HttpRequest, list_display: Sequence[Any]) -> list[Any]:
+        """The first column that is no link itself leads to the row: browsers close a link in which another one begins."""
+        if self.list_display_links:
+            return list(self.list_display_links)
+        return [next((name for name in list_display if not getattr(name, "is_link", False)), list_display[0])]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[CappedChangeList]:
         return CappedChangeList
