@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from importlib import import_module
@@ -40,27 +41,33 @@ def main() -> int:
     except processes.PortTaken as exc:
         print(exc, file=sys.stderr)
         return 1
+    # With an inherited socket, whoever opened it has named them.
+    name_unknown_settings = options.fd is None
     if wanted > 1:
-        _refuse_if_unsafe()
+        _refuse_if_unsafe(name_unknown_settings)
         command = [*processes.own_command(), "--application", options.application]
         return processes.Supervisor(command, listener, wanted, settings.DRAIN_SECONDS + 15).run()
 
     from aiagents.server.core import Server  # installs the reactor: before Django's apps, of which Daphne is one
 
-    _refuse_if_unsafe()
+    _refuse_if_unsafe(name_unknown_settings)
     module, _, attribute = options.application.partition(":")
     application = getattr(import_module(module), attribute)
     Server(application, listener).run()
     return 0
 
 
-def _refuse_if_unsafe() -> None:
-    """Ends the process with the reasons, before it takes a request."""
+def _refuse_if_unsafe(name_unknown_settings: bool) -> None:
+    """End the process with the reasons, before it takes a request. Log a warning for each name that looks like a setting and is none."""
     import django
     from django.conf import settings
     from django.core.exceptions import ImproperlyConfigured
 
     django.setup()
+    from aiagents.settings.env import misnomers
+
+    for misnomer in misnomers() if name_unknown_settings else ():
+        logging.getLogger("aiagents.settings").warning("%s", misnomer)
     if settings.ENVIRONMENT != "production":
         return
     from aiagents import checks  # needs the apps

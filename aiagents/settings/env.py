@@ -198,4 +198,9 @@ def _said(error: Any) -> str:
     return f"{name} {reason}." if error["type"] == "value_error" else f"{name}: {reason}."
 
 
+def misnomers() -> list[names.Misnomer]:
+    """The names in the environment and in .env that look like a setting and are none."""
+    return names.misnomers({name.upper() for name in Env.model_fields}, ROOT / ".env")
+
+
 env = read()

@@ -17,6 +17,9 @@ from accounts import published
 from aiagents import checks, embedded
 from aiagents.lib.valkey import sync_client
 from aiagents.monitoring import health
+from aiagents.settings.env import misnomers
+from billing import budgets
+from billing.models import Budget
 
 Level = Literal["ok", "warning", "error"]
 Line = tuple[Level, str, str]
@@ -87,6 +90,11 @@ def _tables() -> Iterator[Line]:
         yield "ok", "catalogue", f"{models} models enabled"
     else:
         yield "error", "catalogue", "empty: no model can be called; run manage.py catalogue load."
+    limit = budgets.month_of_scope(Budget.Scope.SYSTEM, None)["limit_usd"]
+    if limit is None:
+        yield "warning", "budget", "The system has no monthly limit; set one in the admin, under Budgets."
+    else:
+        yield "ok", "budget", f"the system may spend {limit:,.2f} USD a month"
     for text, hint in checks.demo_logins(privileged_too=True):
         yield "error", "accounts", f"{text} {hint}"
     for email in published.still_disabled():
@@ -144,6 +152,8 @@ def _settings() -> Iterator[Line]:
         yield "error" if production else "warning", "settings", f"{text} {hint}"
     if not found:
         yield "ok", "settings", "safe for production"
+    for misnomer in misnomers():
+        yield "warning", "settings", str(misnomer)
     if not settings.ENCRYPTION_KEYS:
         hint = "stored provider keys are encrypted with a key derived from SECRET_KEY, which then must not change."
         yield "warning" if production else "ok", "encryption", f"ENCRYPTION_KEYS is not set: {hint}"

@@ -23,7 +23,7 @@ from aiagents import checks, demo, ground
 from aiagents.children import Child, Family, say
 from aiagents.lib.logging import configure
 from aiagents.server import processes
-from aiagents.settings.env import env
+from aiagents.settings.env import env, misnomers
 
 # Seconds that each kind of process gets to end what it is doing.
 WORKER_GRACE, BEAT_GRACE = 30.0, 5.0
@@ -96,6 +96,8 @@ class Command(BaseCommand):
         models = ground.load_catalogue(migrated)
         for user in published.disable_holders():
             say("up", f"disabled {user.email}: {published.REASON}")
+        for misnomer in misnomers():
+            say("up", str(misnomer))
         checks.refuse_if_unsafe()
         if self.stopping:
             return
