@@ -17,6 +17,8 @@ if "pool" in DATABASES["default"]["OPTIONS"]:  # noqa: F405
     DATABASES["default"]["OPTIONS"].pop("pool")  # noqa: F405
 SIMULATOR = False
 RATE_LIMIT_REQUESTS = 10_000
+# Tests spend made-up fortunes; those of the system's budget set one.
+MONTHLY_COST_LIMIT = None
 # Each test has a catalogue of its own.
 CATALOGUE_CHECK_SECONDS = 0
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405
