@@ -42,8 +42,9 @@ class SharedFileHandler(RotatingFileHandler):
         except FileNotFoundError:
             named = None
         if named is None or (named.st_dev, named.st_ino) != (ours.st_dev, ours.st_ino):
-            self.stream.close()
-            self.stream = None  # type: ignore[assignment]
+            # Let go first: closing writes what is left, and fails on a full disk. A closed stream that is kept would fail for ever.
+            left, self.stream = self.stream, None  # type: ignore[assignment]
+            left.close()
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Nothing: the console has the line."""
