@@ -195,6 +195,8 @@ class AgentRun(models.Model):
     conversation_id = models.UUIDField(null=True, blank=True)
     message_id = models.UUIDField(null=True, blank=True)
     task_id = models.UUIDField(null=True, blank=True)
+    # Its conversation was deleted: nobody sees it any more, and it goes with the conversation.
+    hidden_at = models.DateTimeField(null=True, blank=True, editable=False)
     surface = models.CharField(max_length=10)
     request_id = models.CharField(max_length=64, blank=True)
     status = models.CharField(max_length=16, choices=Status, default=Status.RUNNING)
@@ -222,6 +224,7 @@ class AgentRun(models.Model):
             models.Index(fields=["heartbeat_at"], name="agent_run_running", condition=Q(status="running")),
             models.Index(fields=["message_id"], name="agent_run_message", condition=~Q(message_id=None)),
             models.Index(fields=["request_id"], name="agent_run_request", condition=~Q(request_id="")),
+            models.Index(fields=["conversation_id"], name="agent_run_conversation", condition=~Q(conversation_id=None)),
         ]
 
     def __str__(self) -> str:

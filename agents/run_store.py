@@ -249,8 +249,24 @@ def beat(run_ids: Sequence[UUID], said: Mapping[UUID, str]) -> dict[UUID, str]:
 
 
 def own(user_id: UUID) -> QuerySet[AgentRun]:
-    """The user's own runs."""
-    return AgentRun.objects.filter(user_id=user_id)
+    """The user's own runs, without those of deleted conversations."""
+    return AgentRun.objects.filter(user_id=user_id, hidden_at=None)
+
+
+def hide(conversation_id: UUID) -> None:
+    """Take the runs of a deleted conversation out of sight."""
+    AgentRun.objects.filter(conversation_id=conversation_id, hidden_at=None).update(hidden_at=Now())
+
+
+def running_in(conversation_id: UUID) -> bool:
+    """Whether a run of the conversation has not ended yet."""
+    return AgentRun.objects.filter(conversation_id=conversation_id, status__in=AgentRun.OPEN).exists()
+
+
+def erase(conversation_id: UUID) -> int:
+    """Delete the runs of a conversation with their steps; costs stay in the usage log. How many runs."""
+    AgentStep.objects.filter(run__conversation_id=conversation_id).delete()
+    return AgentRun.objects.filter(conversation_id=conversation_id).delete()[0]
 
 
 def told(run_id: UUID) -> AgentRun | None:

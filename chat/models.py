@@ -32,12 +32,17 @@ class Conversation(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Its owner wants it erased before the time that deleted conversations are kept.
+    erase_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = ConversationQuerySet.as_manager()
 
     class Meta:
         ordering = ["-pinned", "-updated_at"]
-        indexes = [models.Index(fields=["user", "-pinned", "-updated_at"])]
+        indexes = [
+            models.Index(fields=["user", "-pinned", "-updated_at"]),
+            models.Index(fields=["deleted_at"], name="conversation_deleted", condition=~Q(deleted_at=None)),
+        ]
 
     def __str__(self) -> str:
         return str(self.id)  # not the title: it is content, and this stands in the admin and in logs

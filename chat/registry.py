@@ -17,11 +17,13 @@ from aiagents.lib import alive, valkey
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import RateLimited, Unavailable
 from aiagents.lib.valkey import AWAY
-from chat import rows, turn_log
+from chat import rows, spoken, turn_log
 from chat.turn import Turn
 
 logger = logging.getLogger(__name__)
 CONTROL = "chat:control"
+# On the same channel, before ids of messages that were deleted.
+FORGET = "forget:"
 # Seconds: all running rows say at least this often that they live, however quiet their vendor is.
 _HEARTBEAT = 5.0
 # Seconds between two tries to reach a Valkey that is away, and how long an ended turn waits for it.
@@ -40,6 +42,8 @@ class Registry:
         self.turns: dict[UUID, Turn] = {}
         self.starting: Counter[UUID] = Counter()
         self._unlogged: set[Turn] = set()
+        # Ended turns of this process whose messages were deleted.
+        self._forgotten: set[UUID] = set()
         self._news = asyncio.Event()
         # Set by viewers that wait for the log; and whether the last write of it failed.
         self._ahead, self._log_away = asyncio.Event(), False
@@ -73,6 +77,8 @@ class Registry:
                 self._tasks[name] = asyncio.create_task(work(), name=f"chat {name}")
 
     def on_news(self, turn: Turn) -> None:
+        if turn.message_id in self._forgotten:
+            return
         self._unlogged.add(turn)
         self._news.set()
 
@@ -95,11 +101,12 @@ class Registry:
         """Forget an ended turn once its row and its log can tell of it."""
         await turn.store_at_last()
         for _ in range(int(_LINGER / 0.05)):
-            if turn.logged >= len(turn.lines):
+            if turn.logged >= len(turn.lines) or turn.message_id in self._forgotten:
                 break
             await asyncio.sleep(0.05)
         self._unlogged.discard(turn)
         self.turns.pop(turn.message_id, None)
+        self._forgotten.discard(turn.message_id)
         turn.told.hush()
 
     # --- the row: partial text and heartbeat ----------------------------------------------------
@@ -155,6 +162,8 @@ class Registry:
             for id, end in (await turn_log.write(batches)).items():
                 if written := self.turns.get(id):
                     written.log_reaches(min(end + 1, len(written.lines)))
+            if gone := [id for id in batches if id in self._forgotten]:
+                await self._delete_logs(gone)
         self._unlogged = {turn for turn in self._unlogged if turn.logged < len(turn.lines)}
 
     # --- control --------------------------------------------------------------------------------
@@ -171,7 +180,7 @@ class Registry:
                         return
                     async for message in channel.listen():
                         if message["type"] == "message":
-                            self.cancel(UUID(message["data"].decode()))
+                            self._control(message["data"].decode())
             except (*AWAY, ValueError):
                 await asyncio.sleep(_PATIENCE)
             finally:
@@ -184,6 +193,31 @@ class Registry:
             for turn, flag in zip(turns, stopped, strict=True):
                 if flag:
                     turn.cancel()
+
+    def _control(self, text: str) -> None:
+        if text.startswith(FORGET):
+            self.forget([UUID(id) for id in text.removeprefix(FORGET).split()])
+        else:
+            self.cancel(UUID(text))
+
+    def forget(self, message_ids: list[UUID]) -> None:
+        """Keep nothing of deleted messages, and write their logs no more."""
+        spoken.forget_here(message_ids)
+        ours = [id for id in message_ids if id in self.turns]
+        for id in ours:
+            turn = self.turns[id]
+            self._forgotten.add(id)
+            self._unlogged.discard(turn)
+            turn.log_reaches(len(turn.lines))
+        if ours:
+            # A batch may have been on its way while they were deleted.
+            self.spawn(self._delete_logs(ours))
+
+    async def _delete_logs(self, message_ids: list[UUID]) -> None:
+        try:
+            await valkey.client().delete(*map(turn_log.key, message_ids))
+        except AWAY:
+            logger.warning("logs_not_deleted")
 
     def cancel(self, message_id: UUID) -> None:
         if turn := self.turns.get(message_id):

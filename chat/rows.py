@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from accounts.models import User
 from agents.definitions import Definition
 from aiagents.lib import context
-from aiagents.lib.errors import Conflict, RateLimited
+from aiagents.lib.errors import Conflict, NotFound, RateLimited
 from aiagents.lib.rotation import Rotation
 from billing.models import Hold, UsageLog
 from chat import partners, spoken
@@ -98,9 +98,12 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | Non
         answer = Message(conversation=conversation, parent=question, role=Message.Role.ASSISTANT, status=Message.Status.PENDING)
         answer.writer_for, answer.request_id = user.id, context.request_id.get()
         answer.options, answer.heartbeat_at = partners.options(wish if agent else ask, agent), Now()
+        # Before its messages, which the database checks at commit: the row's lock keeps a deletion from coming between.
+        there = Conversation.objects.filter(id=conversation.id, deleted_at=None)
+        if not there.update(leaf=answer, updated_at=answer.created_at):
+            raise NotFound
         Message.objects.bulk_create([*new, answer])
         answer.heartbeat_at = None  # the database knows it
-        Conversation.objects.filter(id=conversation.id).update(leaf=answer, updated_at=answer.created_at)
         if with_answer is not None:
             with_answer(answer)
         above_it = [] if fresh or question.parent_id is None else spoken.branch(Tree(conversation).branch(question.parent_id))

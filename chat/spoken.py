@@ -43,3 +43,13 @@ def branch(ids: list[UUID]) -> list[Message]:
 
 def _read(ids: list[UUID]) -> dict[UUID, Message]:
     return {message.id: message for message in Message.objects.filter(id__in=ids).only(*FIELDS)}
+
+
+def forget(ids: list[UUID]) -> None:
+    """Drop deleted messages here and in Valkey, whose errors are raised."""
+    _cache.drop(ids)
+
+
+def forget_here(ids: list[UUID]) -> None:
+    """Drop deleted messages in this process."""
+    _cache.drop_here(ids)

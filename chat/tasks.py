@@ -2,13 +2,19 @@
 
 from celery import shared_task
 
-from chat import feedback, turns
+from chat import deleting, feedback, turns
 
 
 @shared_task
 def sweep_turns() -> int:
     """End the turns whose web process died. Safe to run twice and anywhere."""
     return turns.sweep()
+
+
+@shared_task
+def sweep_deleted() -> int:
+    """Erase the conversations that were deleted long enough ago. Safe to run twice and anywhere."""
+    return deleting.sweep()
 
 
 @shared_task

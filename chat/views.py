@@ -7,10 +7,9 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import HttpResponse
-from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
-from rest_framework import viewsets
+from rest_framework import status, viewsets
 from rest_framework.decorators import action
 from rest_framework.filters import SearchFilter
 from rest_framework.generics import GenericAPIView
@@ -21,12 +20,12 @@ from rest_framework.settings import api_settings
 from accounts.authentication import principal_of
 from accounts.permissions import HasScope
 from aiagents.lib.api import IdempotentMixin
-from aiagents.lib.errors import InvalidRequest
-from chat import export, tree, wording
+from aiagents.lib.errors import InvalidRequest, NotFound
+from chat import deleting, export, tree, wording
 from chat.branches import BranchPage
 from chat.filters import ConversationFilter, ConversationSearch
 from chat.models import Conversation, Message
-from chat.serializers import ConversationSerializer, FeedbackSerializer, MessagePageSerializer, MessageSerializer
+from chat.serializers import ConversationSerializer, ErasingSerializer, FeedbackSerializer, MessagePageSerializer, MessageSerializer
 
 _DEFAULTS: list[Any] = list(api_settings.DEFAULT_FILTER_BACKENDS)
 _BACKENDS: Any = [ConversationSearch if backend is SearchFilter else backend for backend in _DEFAULTS]
@@ -37,7 +36,6 @@ _BACKENDS: Any = [ConversationSearch if backend is SearchFilter else backend for
     list=extend_schema(description="The user's conversations, newest first."),
     create=extend_schema(description="An empty conversation; `chat/send` without `conversation_id` makes one, too."),
     partial_update=extend_schema(description="Rename, pin, archive, change settings, or choose a branch by `leaf`."),
-    destroy=extend_schema(description="Delete the conversation. Its costs stay in the books."),
 )
 class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]  # DRF's stubs want wider signatures
     serializer_class = ConversationSerializer
@@ -55,11 +53,33 @@ class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: igno
         return Conversation.objects.visible_to(self.request.user)
 
     def perform_create(self, serializer: ConversationSerializer) -> None:  # type: ignore[override]
-        serializer.save(user=self.request.user)
+        made = serializer.save(user=self.request.user)
+        if (claim := self.request.claim) is not None:  # type: ignore[attr-defined]  # set by IdempotentMixin
+            claim.reference = {"conversation_id": str(made.pk)}  # the stored answer holds its title
 
-    def perform_destroy(self, instance: Conversation) -> None:
-        """Out of sight at once; the row stays for the books."""
-        Conversation.objects.filter(id=instance.id).update(deleted_at=timezone.now(), leaf=None)
+    @extend_schema(
+        responses={204: None, 202: ErasingSerializer},
+        parameters=[OpenApiParameter("now", bool, description="true: erase it at once; also for a conversation that was deleted before")],
+    )
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Delete the conversation: out of sight at once, answers that are being written in it stop.
+
+        It is erased from the database after `DELETED_RETENTION_DAYS`, with its messages, files, agent runs, event logs and
+        stored answers; `?now=true` does that at once. 202: an answer did not stop within seconds; it is erased within
+        minutes. Costs stay, without content.
+        """
+        now = request.query_params.get("now", "false")
+        if now not in ("true", "false"):
+            raise InvalidRequest("now is true or false.", param="now")
+        if now == "false":
+            deleting.hide(self.get_object())
+            return Response(status=status.HTTP_204_NO_CONTENT)
+        conversation = Conversation.objects.filter(user=principal_of(request).user, pk=self.kwargs["pk"]).first()
+        if conversation is None:
+            raise NotFound
+        if deleting.erase_now(conversation):
+            return Response(status=status.HTTP_204_NO_CONTENT)
+        return Response({"erasing": True}, status.HTTP_202_ACCEPTED)
 
     @extend_schema(
         responses=MessagePageSerializer,

@@ -71,6 +71,20 @@ class Layered(Generic[K, V]):
             found |= fresh
         return found
 
+    def drop(self, keys: Iterable[K]) -> None:
+        """Drop the values of these keys here and in Valkey, whose errors are raised. Other processes keep theirs."""
+        gone = list(keys)
+        self.drop_here(gone)
+        if gone:
+            valkey.sync_client().delete(*[self._key(key) for key in gone])
+
+    def drop_here(self, keys: Iterable[K]) -> None:
+        """Drop the values of these keys in this process only."""
+        with self._lock:
+            for key in keys:
+                if (entry := self._here.pop(key, None)) is not None:
+                    self._bytes -= entry[1]
+
     def forget(self) -> None:
         """Drop what this process keeps (tests)."""
         with self._lock:

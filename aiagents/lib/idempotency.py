@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -159,6 +160,14 @@ def abandon_sync(claim: Claim) -> None:
 def forget(principal_id: str) -> None:
     """Delete all that is kept for a principal, when the user goes."""
     IdempotentAnswer.objects.filter(principal=principal_id).delete()
+
+
+def forget_references(principal_id: str, references: Iterable[Mapping[str, Any]]) -> None:
+    """Delete what is kept for a principal about things that were deleted, named as in `Claim.reference`."""
+    gone = [dict(one) for one in references]
+    mine = IdempotentAnswer.objects.filter(principal=principal_id).exclude(reference={})
+    found = [pk for pk, reference in mine.values_list("pk", "reference") if any(one.items() <= reference.items() for one in gone)]
+    IdempotentAnswer.objects.filter(pk__in=found).delete()
 
 
 def sweep() -> int:

@@ -65,6 +65,7 @@ TURN_LOG_MOST_AHEAD = 64
 TURN_LOG_TTL_SECONDS = 3600
 MAX_CONCURRENT_TURNS_PER_USER = 20
 CHAT_TITLES = env.chat_titles
+DELETED_RETENTION_DAYS = env.deleted_retention_days
 # A viewer that is this many bytes behind is let go; it can re-attach.
 VIEWER_MAX_PENDING_BYTES = 1024 * 1024
 # A client that takes nothing at all for so many seconds, with bytes waiting for it, is hung up on.

@@ -110,6 +110,6 @@ export async function rename(one) {
 }
 
 async function removeOne(one) {
-  const sure = await confirm("Delete conversation", `“${one.title || "New conversation"}” and its messages will be gone. What it cost stays in the books.`, "Delete");
+  const sure = await confirm("Delete conversation", `“${one.title || "New conversation"}” disappears at once, answers that are being written in it stop, and after some days it is erased with its messages and files. What it cost stays in your usage, without the text.`, "Delete");
   if (sure) await guarded(erase(one.id));
 }
