@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from django.http import HttpRequest
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
@@ -22,7 +23,9 @@ __all__ = [
     "authenticate",
     "authenticate_sync",
     "authenticate_ticket",
+    "credential_of",
     "principal_of",
+    "still_standing",
     "still_valid",
     "still_valid_ones",
 ]
@@ -78,15 +81,30 @@ async def still_valid(principal: Principal) -> bool:
 
 async def still_valid_ones(asked: Iterable[Principal]) -> set[Standing]:
     """The standings of those principals whose credentials still work; a query or three for all of them together."""
-    return await in_db(principals.still_stand, [Standing.of(one) for one in asked])
+    return await still_standing([one.standing for one in asked])
+
+
+async def still_standing(standings: list[Standing]) -> set[Standing]:
+    """Those that still work: what the watch over streams and sockets asks (aiagents/lib/credentials.py)."""
+    return await in_db(principals.still_stand, standings)
+
+
+def credential_of(request: HttpRequest) -> Principal | None:
+    """The principal by which a Django request was served, found without a query; None for a request of nobody."""
+    known = request.__dict__
+    auth, user = known.get("auth"), known.get("_cached_user") or known.get("_acached_user")
+    if isinstance(auth, Principal):
+        return auth
+    session_key = getattr(getattr(request, "session", None), "session_key", None)
+    return principals.of_session(user, session_key) if isinstance(user, User) and session_key else None
 
 
 def principal_of(request: Request) -> Principal:
-    """The principal of an authenticated DRF request; a user without one (a test's `force_authenticate`) stands in person."""
+    """The principal of an authenticated DRF request; a user without one (a test's `force_authenticate`) is the account's own."""
     if isinstance(request.auth, Principal):
         return request.auth
     assert isinstance(request.user, User)
-    return Principal(request.user, request.user.auth_epoch)
+    return principals.of_account(request.user)
 
 
 class BearerAuthentication(BaseAuthentication):
@@ -112,7 +130,9 @@ class BrowsableSessionAuthentication(SessionAuthentication):
 
     def authenticate(self, request: Request) -> tuple[User, Principal] | None:
         found = super().authenticate(request)
-        return (found[0], Principal(found[0], found[0].auth_epoch)) if found else None
+        if found is None or not request.session.session_key:
+            return None
+        return found[0], principals.of_session(found[0], request.session.session_key)
 
 
 class _BearerScheme(OpenApiAuthenticationExtension):

@@ -20,7 +20,7 @@ import redis
 from django.conf import settings
 from django.db import transaction
 
-from aiagents.lib import valkey
+from aiagents.lib import credentials, valkey
 from aiagents.monitoring import counting
 
 log = logging.getLogger(__name__)
@@ -93,6 +93,7 @@ def forget(user_id: UUID | None = None) -> None:
     for digest, entry in list(_entries.items()):
         if user_id is None or entry.principal.user_id == user_id:
             _entries.pop(digest, None)
+    credentials.look_at(user_id)
 
 
 def announce(user_id: UUID) -> None:

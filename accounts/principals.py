@@ -13,7 +13,7 @@ import orjson
 from django.db.models import F
 from django.utils import timezone
 
-from accounts import keys, tokens
+from accounts import browser_sessions, keys, tokens
 from accounts.models import ApiKey, TokenFamily, User
 from aiagents.lib import limits
 from aiagents.lib.errors import NotAuthenticated
@@ -23,6 +23,8 @@ from aiagents.lib.errors import NotAuthenticated
 class Principal:
     """An authenticated caller. Rights come from the database at authentication, never from the token.
 
+    Every caller from outside has an anchor that can be revoked: an API key, a session of tokens (`family_id`) or a browser session.
+    Without one it is the account itself, for work that nobody from outside watches: it ends with the account and its epoch.
     `auth_epoch` and `key_id` go with every hold, where the database checks them once more in the same statement.
     `user` may be shared with other requests of the next seconds: read it, never write it.
     """
@@ -37,10 +39,16 @@ class Principal:
     # Unix time at which the credential ends; None: never.
     expires_at: float | None = None
     family_id: UUID | None = None
+    # Of a browser session: where Django keeps it.
+    session_key: str | None = field(default=None, repr=False)
 
     @property
     def user_id(self) -> UUID:
         return self.user.id
+
+    @property
+    def standing(self) -> Standing:
+        return Standing.of(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +125,15 @@ class Standing:
     key_id: UUID | None = None
     family_id: UUID | None = None
     expires_at: float | None = None
+    session_key: str | None = field(default=None, repr=False)
+    # What its user must still have, in person, beside a working credential: the admin role or, in a browser session of staff, this
+    # permission of Django's. Empty: nothing.
+    right: str = ""
 
     @classmethod
-    def of(cls, principal: Principal) -> Standing:
-        return cls(principal.user_id, principal.auth_epoch, principal.key_id, principal.family_id, principal.expires_at)
+    def of(cls, principal: Principal, right: str = "") -> Standing:
+        one = principal
+        return cls(one.user_id, one.auth_epoch, one.key_id, one.family_id, one.expires_at, one.session_key, right)
 
 
 def renew(standing: Standing) -> Principal | None:
@@ -133,23 +146,56 @@ def renew(standing: Standing) -> Principal | None:
     if standing.family_id:
         family = _live_family(standing.family_id, standing.user_id, standing.auth_epoch)
         return Principal(family.user, standing.auth_epoch, expires_at=standing.expires_at, family_id=family.id) if family else None
+    if standing.session_key:
+        user = browser_sessions.user_of(standing.session_key)
+        same = user is not None and (user.pk, user.auth_epoch) == (standing.user_id, standing.auth_epoch)
+        return of_session(user, standing.session_key) if user is not None and same else None
     user = User.objects.filter(pk=standing.user_id, is_active=True, auth_epoch=standing.auth_epoch).first()
     return Principal(user, standing.auth_epoch, expires_at=standing.expires_at) if user else None
 
 
 def still_stand(standings: Iterable[Standing]) -> set[Standing]:
-    """Those that work now. However many are asked about, it is one query for each kind of credential."""
+    """Those that work now. However many are asked about, it is one query for each kind of credential, browser sessions apart."""
     now = timezone.now().timestamp()
     asked = {one for one in standings if one.expires_at is None or one.expires_at > now}
-    live: set[tuple[UUID, UUID, int]] = set()  # credential, user, the epoch that both are in
+    live: set[tuple[object, UUID, int]] = set()  # credential, user, the epoch that both are in
     if ids := {one.key_id for one in asked if one.key_id}:
         live |= set(ApiKey.objects.live().filter(pk__in=ids).values_list("pk", "user_id", "user__auth_epoch"))
     if ids := {one.family_id for one in asked if one.family_id and not one.key_id}:
         families = TokenFamily.objects.live().filter(pk__in=ids, user__is_active=True, user__auth_epoch=F("auth_epoch"))
         live |= set(families.values_list("pk", "user_id", "auth_epoch"))
-    if ids := {one.user_id for one in asked if not (one.key_id or one.family_id)}:
+    for session_key in {one.session_key for one in asked if one.session_key}:
+        if user := browser_sessions.user_of(session_key):
+            live.add((session_key, user.pk, user.auth_epoch))
+    if ids := {one.user_id for one in asked if _anchor(one) == one.user_id}:
         live |= {(pk, pk, epoch) for pk, epoch in User.objects.filter(pk__in=ids, is_active=True).values_list("pk", "auth_epoch")}
-    return {one for one in asked if (one.key_id or one.family_id or one.user_id, one.user_id, one.auth_epoch) in live}
+    return _with_right({one for one in asked if (_anchor(one), one.user_id, one.auth_epoch) in live})
+
+
+def _anchor(standing: Standing) -> object:
+    return standing.key_id or standing.family_id or standing.session_key or standing.user_id
+
+
+def _with_right(standings: set[Standing]) -> set[Standing]:
+    users = User.objects.in_bulk({one.user_id for one in standings if one.right})
+    return {one for one in standings if not one.right or (one.user_id in users and has_right(users[one.user_id], one))}
+
+
+def has_right(user: User, standing: Standing) -> bool:
+    """Whether this user has the right that the standing needs, by the kind of credential it stands on."""
+    if standing.key_id or not user.is_active:
+        return False
+    return user.is_admin or (standing.session_key is not None and user.is_staff and user.has_perm(standing.right))
+
+
+def of_session(user: User, session_key: str) -> Principal:
+    """The principal of a member of staff in a browser session."""
+    return Principal(user, user.auth_epoch, session_key=session_key)
+
+
+def of_account(user: User, *, key_id: UUID | None = None, scopes: frozenset[str] | None = None) -> Principal:
+    """The principal of work that runs for a user without a caller: tasks, and what staff start for them. `key_id`: on whose account."""
+    return Principal(user, user.auth_epoch, key_id=key_id, scopes=scopes)
 
 
 def _of_key(key: ApiKey) -> Principal:

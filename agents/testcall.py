@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asgiref.sync import async_to_sync
 
-from accounts.authentication import Principal
+from accounts import principals
 from accounts.models import User
 from agents import calls
 from agents.events import Settled
@@ -23,7 +23,7 @@ def call(user: User, model: str) -> tuple[str, Settled]:
     """What the model said and what it cost. AppError when it did not answer."""
     request = CompletionRequest((Message("user", (Text(_QUESTION),)),), max_output_tokens=_MOST_TOKENS)
     context = calls.CallContext(
-        Principal(user, user.auth_epoch), "test", "admin", request_id.get(), uuid7(), requested_model=model, fallbacks=()
+        principals.of_account(user), "test", "admin", request_id.get(), uuid7(), requested_model=model, fallbacks=()
     )
     done = async_to_sync(calls.complete)(request, context)
     return done.text, done.settled

@@ -11,7 +11,7 @@ from decimal import Decimal
 from django.conf import settings
 from django.utils import timezone
 
-from accounts.authentication import Principal
+from accounts import principals
 from accounts.models import User
 from agents import authoring
 from agents.models import Agent
@@ -70,4 +70,4 @@ def seed(admin: User, user: User) -> None:
         "monthly_budget_usd": Decimal("1.00"),
     }
     plan = Plan(Kind.INTERVAL, at=timezone.now() + FIRST_RUN, every_seconds=3600)
-    planning.create(Principal(user, user.auth_epoch), values, plan, paused=not simulated, request_id="")
+    planning.create(principals.of_account(user), values, plan, paused=not simulated, request_id="")

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from importlib import import_module
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user
-from django.http import HttpRequest
 
-from accounts import principals
+from accounts import browser_sessions, principals
 from accounts.authentication import Principal, authenticate, authenticate_ticket
-from accounts.models import User
 from accounts.principals import Standing
 from aiagents.lib import url_secrets
 from aiagents.lib.db import in_db
-from aiagents.lib.errors import NotAuthenticated, PermissionDenied, Unavailable
+from aiagents.lib.errors import NotAuthenticated, PermissionDenied
 from aiagents.monitoring.live import LiveSocket, Viewer
 from chat import origins, routing
 
@@ -28,38 +23,18 @@ RIGHT = "monitoring.view_systemmetric"
 
 
 @dataclass(frozen=True, slots=True)
-class _ByCredential:
+class _Viewer:
+    """An admin in person, or staff with the right in a browser session; for as long as the credential and the right last."""
+
     principal: Principal
 
     @property
     def name(self) -> str:
         return str(self.principal.user_id)
 
-    async def may_stay(self) -> bool:
-        """By the database. While it is away nobody can have taken the right there, but a token still ends."""
-        if self.principal.expires_at is not None and self.principal.expires_at <= time.time():
-            return False
-        try:
-            found = await in_db(principals.renew, Standing.of(self.principal))
-        except Unavailable:
-            return True
-        return found is not None and found.user.is_admin
-
-
-@dataclass(frozen=True, slots=True)
-class _BySession:
-    session_key: str
-    user_id: Any
-
     @property
-    def name(self) -> str:
-        return str(self.user_id)
-
-    async def may_stay(self) -> bool:
-        try:
-            return await in_db(_staff_of, self.session_key) is not None
-        except Unavailable:
-            return True
+    def standing(self) -> Standing:
+        return Standing.of(self.principal, RIGHT)
 
 
 async def admit(scope: dict[str, Any], headers: dict[str, str]) -> Viewer | None:
@@ -81,16 +56,16 @@ async def admit(scope: dict[str, Any], headers: dict[str, str]) -> Viewer | None
     session_key = _session_key(headers.get("cookie", ""))
     if session_key is None or origin is None:
         raise NotAuthenticated
-    user = await in_db(_staff_of, session_key)
-    if user is None:
+    viewer = await in_db(_staff_of, session_key)
+    if viewer is None:
         raise NotAuthenticated
-    return _BySession(session_key, user.pk)
+    return viewer
 
 
 def _admin(principal: Principal) -> Viewer:
     if principal.scopes is not None or not principal.user.is_admin:
         raise PermissionDenied("This needs the admin role, in person.")
-    return _ByCredential(principal)
+    return _Viewer(principal)
 
 
 def _session_key(header: str) -> str | None:
@@ -101,14 +76,13 @@ def _session_key(header: str) -> str | None:
     return found.value if found is not None and found.value.isalnum() and len(found.value) <= 64 else None
 
 
-def _staff_of(session_key: str) -> User | None:
-    """The member of staff whose session this is, if they may watch; Django's own check, password and epoch included."""
-    request = HttpRequest()
-    request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
-    user = get_user(request)
-    if not isinstance(user, User) or not user.is_active or not user.is_staff:
+def _staff_of(session_key: str) -> _Viewer | None:
+    """The member of staff whose session this is, if they may watch."""
+    user = browser_sessions.user_of(session_key)
+    if user is None or not user.is_staff:
         return None
-    return user if user.is_admin or user.has_perm(RIGHT) else None
+    viewer = _Viewer(principals.of_session(user, session_key))
+    return viewer if principals.has_right(user, viewer.standing) else None
 
 
 def register() -> None:

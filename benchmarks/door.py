@@ -13,9 +13,17 @@ import os
 import sys
 import time
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
+
+
+@dataclass(frozen=True)
+class Standing:
+    user_id: UUID = field(default_factory=uuid4)
+    expires_at: float | None = None
+
 
 CHUNK = b'id: 7\nevent: content.delta\ndata: {"text":" word"}\n\n'
 
@@ -23,11 +31,17 @@ CHUNK = b'id: 7\nevent: content.delta\ndata: {"text":" word"}\n\n'
 async def main() -> None:
     import logging
 
+    from aiagents.lib import credentials
     from aiagents.lib.asgi import Door, EventStream, Request, Response, json_response
 
     for handler in logging.getLogger().handlers:
         handler.setStream(open(os.devnull, "w"))  # type: ignore[attr-defined]  # noqa: ASYNC230, SIM115
-    principal = SimpleNamespace(user_id=uuid4(), key_id=None, rate_limit=None)
+    principal = SimpleNamespace(user_id=uuid4(), key_id=None, rate_limit=None, standing=Standing())
+
+    async def all_stand(standings: list[Any]) -> set[Any]:
+        return set(standings)
+
+    credentials.register(all_stand)
 
     async def authenticate(headers: Any) -> Any:
         return principal

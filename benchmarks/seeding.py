@@ -23,8 +23,7 @@ from django.contrib.auth.hashers import check_password, make_password  # noqa: E
 from django.db import connection  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from accounts import keys  # noqa: E402
-from accounts.authentication import Principal  # noqa: E402
+from accounts import keys, principals  # noqa: E402
 from accounts.models import ApiKey, User  # noqa: E402
 from aiagents.lib.ids import uuid7  # noqa: E402
 from billing.budgets import month  # noqa: E402
@@ -101,7 +100,7 @@ def tasks(count: int) -> dict[str, Any]:
     for number in range(count):
         user = users[number % len(users)]
         values = {"name": f"Bench {number}", "input": "Say something short about rivers.", "model": "gpt-4o-mini"}
-        planning.create(Principal(user, user.auth_epoch), values, Plan(Kind.NOW), paused=False, request_id=f"bench-{number:010d}")
+        planning.create(principals.of_account(user), values, Plan(Kind.NOW), paused=False, request_id=f"bench-{number:010d}")
     return {"per_second": count / (time.perf_counter() - began)}
 
 

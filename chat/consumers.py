@@ -7,7 +7,7 @@ import logging
 import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 from uuid import UUID
 
@@ -17,11 +17,11 @@ from django.conf import settings
 from accounts.authentication import Principal, authenticate, authenticate_ticket
 from accounts.permissions import require_scope
 from agents.events import REWIND
-from aiagents.lib import jsonio, url_secrets
+from aiagents.lib import credentials, jsonio, url_secrets
 from aiagents.lib.close_codes import AUTH_TIMED_OUT, NOT_AUTHENTICATED, SHUTTING_DOWN, TOO_LARGE, TOO_MANY, UNAVAILABLE
 from aiagents.lib.context import accept_request_id, request_id, user_id
 from aiagents.lib.errors import AppError, InvalidRequest, NotAuthenticated, RateLimited
-from chat import asks, origins, rights, turns
+from chat import asks, origins, turns
 from chat.limits import count_request
 from chat.turn_log import TurnLine
 from chat.turns import Leave
@@ -34,6 +34,8 @@ FRAMES_PER_SECOND, FRAMES_WINDOW = 20, 5
 MOST_SOCKETS_PER_USER = 20
 MOST_VIEWS = 64
 _MOST_REF = 200
+# Seconds in which a client may take the last word before its socket is closed.
+_GOODBYE_SECONDS = 1.0
 _sockets: Counter[UUID] = Counter()
 
 
@@ -90,7 +92,7 @@ class ChatConsumer(AsyncConsumer):
             raise Closing(TOO_MANY)
         self.counted = principal.user_id
         _sockets[principal.user_id] += 1
-        async with rights.watched(principal, self._revoked):
+        with credentials.watched(principal, self._revoked):
             while (frame := await self._frame()) is not None:
                 await self._handle(frame)
 
@@ -136,7 +138,9 @@ class ChatConsumer(AsyncConsumer):
         self._spawn(self._say_goodbye())
 
     async def _say_goodbye(self) -> None:
-        await self._say_error(NotAuthenticated("Your credential has ended; sign in and resume."))
+        with suppress(TimeoutError):  # a client that reads nothing is closed all the same
+            async with asyncio.timeout(_GOODBYE_SECONDS):
+                await self._say_error(credentials.CredentialEnded("Your credential has ended; sign in and resume."))
         await self._close(NOT_AUTHENTICATED)
 
     # --- frames in ------------------------------------------------------------------------------

@@ -19,14 +19,13 @@ from agents.calls import CallContext
 from aiagents.lib import draining, idempotency, sse
 from aiagents.lib.asgi import Door, EventStream, Request, Response, json_response
 from aiagents.lib.db import in_db
-from aiagents.lib.errors import AppError, Conflict, InvalidRequest, NotAuthenticated
+from aiagents.lib.errors import AppError, Conflict, InvalidRequest
 from aiagents.lib.ids import uuid7
-from chat import asks, history, openapi, partners, rights, rows, turns, wording
+from chat import asks, history, openapi, partners, rows, turns, wording
 from chat.asks import Ask
 from chat.models import Message
 from chat.registry import here
 from chat.turn_log import TurnLine
-from chat.turns import Leave
 from chat.wires import routes as foreign_wires
 
 application = Door(authenticate=authenticate, authorize=require_scope)
@@ -79,12 +78,10 @@ async def edit(request: Request) -> Response | EventStream:
 
 async def reattach(request: Request) -> EventStream:
     """A turn's events from `Last-Event-ID` (or `?after=`) on; from the first without it."""
-    principal, leave = _principal(request), Leave()
     given = request.headers.get("last-event-id") or request.query.get("after") or "-1"
     if not given.removeprefix("-").isdecimal() or not given.isascii() or len(given) > 10 or int(given) < -1:
         raise InvalidRequest("Last-Event-ID is the id of an event of this turn.", param="Last-Event-ID")
-    lines = await turns.attach(principal, request.id, int(given), leave)
-    return EventStream(_as_events(principal, lines, leave))
+    return EventStream(_as_events(await turns.attach(_principal(request), request.id, int(given))))
 
 
 async def cancel(request: Request) -> Response:
@@ -142,22 +139,19 @@ async def _question(found: turns.Turn | UUID, question_id: UUID) -> Message:
 
 
 async def _streamed(request: Request, ask: Ask) -> EventStream:
-    principal, leave = _principal(request), Leave()
     found = await _begin(request, ask, "sse")
     if isinstance(found, turns.Turn):
         headers = {"X-Message-ID": str(found.message_id), "X-Conversation-ID": str(found.conversation_id)}
-        return EventStream(_as_events(principal, found.view(-1, leave), leave), headers)
+        return EventStream(_as_events(found.view()), headers)
     headers = {"X-Message-ID": str(found), "Idempotent-Replayed": "true"}
-    return EventStream(_as_events(principal, await turns.attach(principal, found, -1, leave), leave), headers)
+    return EventStream(_as_events(await turns.attach(_principal(request), found)), headers)
 
 
-async def _as_events(principal: Principal, lines: AsyncGenerator[TurnLine, None], leave: Leave) -> AsyncGenerator[bytes, None]:
-    """SSE bytes of a view that ends when the viewer's credential does. The turn itself goes on."""
-    async with rights.watched(principal, leave.now), aclosing(lines):
+async def _as_events(lines: AsyncGenerator[TurnLine, None]) -> AsyncGenerator[bytes, None]:
+    """SSE bytes of a view. The turn itself goes on when the view ends early, by its client or by its client's credential."""
+    async with aclosing(lines):
         async for seq, kind, data in lines:
             yield sse.event(kind, data, seq)
-        if leave.gone:
-            raise NotAuthenticated("Your credential has ended; sign in and re-attach.")
 
 
 async def _begin(request: Request, ask: Ask, surface: str) -> turns.Turn | UUID:

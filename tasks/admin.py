@@ -10,6 +10,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.http import HttpRequest
 
+from accounts import principals
 from accounts.authentication import Principal
 from aiagents.lib.errors import Conflict
 from aiagents.lib.office import columns, filters
@@ -85,7 +86,7 @@ class TaskAdmin(WithContent):
 
 def owner(task: Task) -> Principal:
     """The task's user with the key it was saved with, as its own schedule acts for them."""
-    return Principal(task.user, task.user.auth_epoch, key_id=task.api_key_id)
+    return principals.of_account(task.user, key_id=task.api_key_id)
 
 
 class AttemptInline(ReadOnlyInline):

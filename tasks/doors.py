@@ -18,11 +18,10 @@ from agents.events import Rewound
 from aiagents.lib import sse
 from aiagents.lib.asgi import EventStream, Request
 from aiagents.lib.db import in_db
-from aiagents.lib.errors import InvalidRequest, NotAuthenticated, NotFound
+from aiagents.lib.errors import InvalidRequest, NotFound
 from aiagents.lib.jsonio import dumps
-from chat import rewind, rights
+from chat import rewind
 from chat.doors import application
-from chat.turn import Leave
 from chat.turn_log import TurnLine
 from tasks import live, wording
 from tasks.models import ENDED, Task, TaskRun
@@ -58,27 +57,22 @@ async def events(request: Request) -> EventStream:
     run = await in_db(_run, task, after, run_id)
     if run_id is not None and run is None:
         raise NotFound
-    return EventStream(_told(request.principal, task, run, after, single=run_id is not None))
+    return EventStream(_told(task, run, after))
 
 
-async def _told(principal: Principal, task: Task, run: TaskRun | None, after: int, *, single: bool) -> AsyncGenerator[bytes, None]:
-    leave = Leave()
-    async with rights.watched(principal, leave.now):
-        yield sse.event("task.status", dumps(wording.snapshot(task)))
-        while run is None and not leave.gone:
-            await asyncio.sleep(_LOOK_EVERY)
-            run = await in_db(_run, task, after, None)
-        if run is not None and not leave.gone:
-            number, seen = divmod(after, PER_RUN)
-            if number != run.number:
-                seen = -1
-            if after >= 0 and number > run.number:  # a run that this task never had
-                yield _as_event(live.numbered(run, rewind.line(Rewound(-1, 0))))
-            async with aclosing(live.follow(run, seen, leave)) as lines:
-                async for line in lines:
-                    yield _as_event(live.numbered(run, line))
-        if leave.gone:
-            raise NotAuthenticated("Your credential has ended; sign in and re-attach.")
+async def _told(task: Task, run: TaskRun | None, after: int) -> AsyncGenerator[bytes, None]:
+    yield sse.event("task.status", dumps(wording.snapshot(task)))
+    while run is None:
+        await asyncio.sleep(_LOOK_EVERY)
+        run = await in_db(_run, task, after, None)
+    number, seen = divmod(after, PER_RUN)
+    if number != run.number:
+        seen = -1
+    if after >= 0 and number > run.number:  # a run that this task never had
+        yield _as_event(live.numbered(run, rewind.line(Rewound(-1, 0))))
+    async with aclosing(live.follow(run, seen)) as lines:
+        async for line in lines:
+            yield _as_event(live.numbered(run, line))
 
 
 def _as_event(line: TurnLine) -> bytes:

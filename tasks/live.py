@@ -20,7 +20,6 @@ from aiagents.lib import jsonio
 from aiagents.lib.db import in_db
 from aiagents.lib.valkey import AWAY
 from chat import rewind, turn_log
-from chat.turn import Leave
 from chat.turn_log import TERMINAL, TurnLine
 from tasks import wording
 from tasks.models import ENDED, TaskRun
@@ -121,12 +120,12 @@ def close(run: TaskRun) -> None:
 # --- for viewers --------------------------------------------------------------------------------
 
 
-async def follow(run: TaskRun, after: int, leave: Leave) -> AsyncGenerator[TurnLine, None]:
+async def follow(run: TaskRun, after: int) -> AsyncGenerator[TurnLine, None]:
     """The run's events after `after`, as they happen, always ending with its end. Told from the row where the log is gone.
 
     A viewer whose `after` is beyond what stands (a log that Valkey lost the end of) gets `message.rewind` first.
     """
-    while not leave.gone:
+    while True:
         try:
             rewound = by_row(run, after) if run.status in ENDED else await rewind.by_log(run.id, after)
             if rewound is not None:
@@ -135,13 +134,11 @@ async def follow(run: TaskRun, after: int, leave: Leave) -> AsyncGenerator[TurnL
             async with aclosing(turn_log.read(run.id, after)) as batches:
                 async for lines in batches:
                     for line in lines:
-                        if leave.gone:
-                            return
                         after = line[0]
                         yield line
                         if line[1] in TERMINAL:
                             return
-                    if leave.gone or (not lines and await in_db(_status, run.id) in ENDED):
+                    if not lines and await in_db(_status, run.id) in ENDED:
                         break
         except AWAY:
             logger.warning("run_log_away", extra={"run_id": str(run.id)})

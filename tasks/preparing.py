@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from uuid import UUID
 
+from accounts import principals
 from accounts.authentication import Principal
 from accounts.models import ApiKey, User
 from agents import definitions
@@ -84,11 +85,11 @@ def _principal(user_id: UUID, key_id: UUID | None) -> Principal:
     if user is None:
         raise OwnerGone
     if key_id is None:
-        return Principal(user, user.auth_epoch)
+        return principals.of_account(user)
     key = ApiKey.objects.live().filter(pk=key_id, user=user).first()
     if key is None:
         raise KeyGone
-    return Principal(user, user.auth_epoch, key_id=key.id, scopes=frozenset(key.scopes))
+    return principals.of_account(user, key_id=key.id, scopes=frozenset(key.scopes))
 
 
 def standing(claimed: Claimed) -> AppError | None:

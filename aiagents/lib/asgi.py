@@ -12,12 +12,13 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from typing import Any
 
 from django.conf import settings
 
-from aiagents.lib import draining
+from aiagents.lib import credentials, draining
 from aiagents.lib import headers as http_headers
 from aiagents.lib.asgi_answer import ErrorRenderer, Exchange, render_error
 from aiagents.lib.asgi_idempotency import Answer, Replayer, run_once
@@ -183,7 +184,8 @@ class Door:
             self._authorize(request.principal, route.scope, safe=request.method == "GET")
         if request.method != "GET":
             await request.body()
-        return await self._handle(request, route)
+        # A whole answer may take minutes: it ends with its credential as a stream does.
+        return await credentials.while_valid(request.principal, partial(self._handle, request, route))
 
     async def _handle(self, request: Request, route: Route) -> Answer:
         handler = route.handler

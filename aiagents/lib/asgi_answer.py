@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from aiagents.lib import cors, headers, limits, ratelimit
+from aiagents.lib import cors, headers, limits, ratelimit, sse
 from aiagents.lib.access import log_access
 from aiagents.lib.asgi_request import EventStream, Request, Response, Send
 from aiagents.lib.asgi_stream import FAILED, send_stream
@@ -64,6 +64,9 @@ class Exchange:
         rendered = self.error(exc, self._request.request_id)
         return rendered if isinstance(rendered, tuple) else (exc.status, rendered, {})
 
+    def _failure(self, exc: AppError) -> bytes:
+        return sse.event("error", self._render(exc)[1])
+
     def preflight(self, methods: Iterable[str]) -> Response:
         asked = self._request.headers.get("access-control-request-headers", "")
         self.extra += cors.preflight(self._request.headers.get("origin"), asked, methods)
@@ -74,7 +77,7 @@ class Exchange:
         if isinstance(answer, EventStream):
             start = self._start(200, b"text/event-stream; charset=utf-8", answer.headers)
             try:
-                ended, size = await send_stream(self._request, answer.chunks, self._send, start, lambda exc: self._render(exc)[1])
+                ended, size = await send_stream(self._request, answer.chunks, self._send, start, answer.failure or self._failure)
             except BaseException:
                 self.log(200, "cut")
                 raise

@@ -13,7 +13,7 @@ from django.conf import settings
 
 from aiagents.lib import headers as http_headers
 from aiagents.lib import hosts
-from aiagents.lib.errors import InvalidRequest, NotFound, PayloadTooLarge
+from aiagents.lib.errors import AppError, InvalidRequest, NotFound, PayloadTooLarge
 from aiagents.lib.idempotency import Claim
 from aiagents.lib.jsonio import dumps, loads
 from aiagents.lib.netaddr import client_ip
@@ -146,10 +146,15 @@ class Response:
 
 @dataclass(slots=True)
 class EventStream:
-    """A `text/event-stream` answer. `chunks` yields whole events as bytes and is closed by the door in every case."""
+    """A `text/event-stream` answer. `chunks` yields whole events as bytes and is closed by the door in every case.
+
+    It ends when the credential of its request does, whatever `chunks` waits for. `failure` makes the event that says why a stream
+    ended early, where the wire has a shape of its own; else that is an `error` event with the route's error body.
+    """
 
     chunks: AsyncGenerator[bytes, None]
     headers: dict[str, str] = field(default_factory=dict)
+    failure: Callable[[AppError], bytes] | None = None
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -2,7 +2,8 @@
 
 The generator runs in the request's own task (its first steps did already, in the handler: time-outs and context
 variables belong to a task) and a second task sends. So a slow reader holds up the generator only when
-`VIEWER_MAX_PENDING_BYTES` wait, and a reader that left or stalls ends it by cancelling the request's task.
+`VIEWER_MAX_PENDING_BYTES` wait, and a reader that left or stalls ends it by cancelling the request's task. So does the end of the
+credential that the request came with: no stream is made without that watch.
 """
 
 from __future__ import annotations
@@ -14,13 +15,15 @@ from typing import Any
 
 from django.conf import settings
 
-from aiagents.lib import sse
+from aiagents.lib import credentials, sse
 from aiagents.lib.asgi_request import Request, Send
 from aiagents.lib.errors import AppError
 
 log = logging.getLogger(__name__)
 # How a stream ended, for the access log.
-COMPLETE, CLIENT_GONE, STALLED, FAILED = "complete", "client_gone", "stalled", "failed"
+COMPLETE, CLIENT_GONE, STALLED, FAILED, UNAUTHENTICATED = "complete", "client_gone", "stalled", "failed", "credential_ended"
+# Seconds that a reader has to take the last event of a stream whose credential ended, before its connection is cut.
+GOODBYE_SECONDS = 1.0
 
 
 class Writer:
@@ -63,6 +66,14 @@ class Writer:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
         await asyncio.wait([self.task])
+
+    def replace(self, part: bytes) -> None:
+        """Send `part` as the last one, instead of what was not sent yet. A reader that does not take it is lost."""
+        self._parts, self._pending, self._ended = [part], len(part), True
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+        self._timer.cancel()
+        self._timer = self._loop.call_later(GOODBYE_SECONDS, lambda: self._lost(STALLED))
 
     def stop(self) -> None:
         self._timer.cancel()
@@ -112,21 +123,34 @@ def _nobody(reason: str) -> None:
 
 
 async def send_stream(
-    request: Request, chunks: AsyncGenerator[bytes, None], send: Send, start: dict[str, Any], error: Callable[[AppError], bytes]
+    request: Request, chunks: AsyncGenerator[bytes, None], send: Send, start: dict[str, Any], failure: Callable[[AppError], bytes]
 ) -> tuple[str, int]:
-    """Send the whole stream. How it ended, and how many bytes were sent. `error` makes the data of an `error` event."""
+    """Send the whole stream. How it ended, and how many bytes were sent. `failure` makes the event that says why it ended early."""
     me = asyncio.current_task()
     assert me is not None
     lost_by: str | None = None
-    pumping = True
+    pumping, unauthenticated, cancelled = True, False, False
+
+    def cancel() -> None:
+        nonlocal cancelled
+        if pumping and not cancelled:
+            cancelled = True
+            me.cancel()
 
     def lost(reason: str) -> None:
         nonlocal lost_by
         if lost_by is None:
             lost_by = reason
             writer.stop()
-            if pumping:
-                me.cancel()
+            cancel()
+
+    def credential_ended() -> None:
+        nonlocal unauthenticated
+        if lost_by is None and pumping:
+            unauthenticated = True
+            # Said before the generator is closed: what it has to close, a vendor call for one, may take seconds.
+            writer.replace(failure(credentials.CredentialEnded()))
+            cancel()
 
     writer = Writer(send, start, lost)
     gone = request.watch()
@@ -134,33 +158,38 @@ async def send_stream(
     outcome = COMPLETE
     try:
         try:
-            async for chunk in chunks:
-                if lost_by is not None:
-                    break  # the generator swallowed our cancellation
-                if chunk and writer.put(chunk):
-                    await writer.room()
+            with credentials.watched(request.principal, credential_ended):
+                async for chunk in chunks:
+                    if cancelled:
+                        break  # the generator swallowed our cancellation
+                    if chunk and writer.put(chunk):
+                        await writer.room()
         except asyncio.CancelledError:
-            if lost_by is None and me.cancelling():
+            if not cancelled and me.cancelling():
                 raise  # the server ends us
             outcome = FAILED
-            if lost_by is None:
+            if not cancelled:
                 log.error("a stream's generator was cancelled from inside", exc_info=True)
-                writer.put(sse.event("error", error(AppError())))
+                writer.put(failure(AppError()))
         except AppError as exc:
             outcome = FAILED
-            writer.put(sse.event("error", error(exc)))
+            if not unauthenticated:
+                writer.put(failure(exc))
         except Exception:
             outcome = FAILED
             log.exception("a stream failed")
-            writer.put(sse.event("error", error(AppError())))
+            if not unauthenticated:
+                writer.put(failure(AppError()))
         finally:
             pumping = False
-            if lost_by is not None and me.cancelling():
+            if cancelled and me.cancelling():
                 me.uncancel()
             await _close(chunks)
+        if unauthenticated:
+            outcome = UNAUTHENTICATED
         if lost_by is None:
             await writer.end()
-        return lost_by or outcome, writer.bytes
+        return outcome if unauthenticated else lost_by or outcome, writer.bytes
     finally:
         writer.stop()
         request.unwatch()

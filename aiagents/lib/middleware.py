@@ -11,7 +11,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from aiagents.lib import context, headers, hosts, limits, ratelimit
+from aiagents.lib import context, credentials, headers, hosts, limits, ratelimit
 from aiagents.lib.access import log_access
 from aiagents.lib.error_views import error_of_status, is_api, render
 from aiagents.lib.errors import AppError, InvalidRequest, PayloadTooLarge, RateLimited
@@ -113,6 +113,7 @@ def _end(request: HttpRequest, response: HttpResponseBase, begun: float) -> Http
         elif api and not html:
             response["Content-Security-Policy"] = value.decode()
     response.setdefault("Cache-Control", "no-store")
+    credentials.watch_response(request, response)
     size = 0 if response.streaming else len(response.content)  # type: ignore[attr-defined]
     seconds = time.perf_counter() - begun
     log_access(request.method or "", request.path, response.status_code, seconds, size, request.client_ip)  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -16,16 +17,16 @@ from weakref import WeakKeyDictionary
 
 import redis
 
-from aiagents.lib import jsonio, valkey
+from aiagents.lib import credentials, jsonio, valkey
 from aiagents.lib.close_codes import NOT_AUTHENTICATED, TOO_LARGE, TOO_MANY, UNAVAILABLE
 from aiagents.lib.context import accept_request_id, user_id
-from aiagents.lib.errors import AppError, NotAuthenticated
+from aiagents.lib.errors import AppError
 from aiagents.monitoring import sharing, system
 
 log = logging.getLogger(__name__)
 PROTOCOL = "aiagents.v1"
-# Seconds between two frames, between two looks at the viewer's rights, and for which a frame may wait for a slow reader.
-EVERY, CHECK_EVERY, SLOW = 1.0, 3.0, 8.0
+# Seconds between two frames, for which a frame may wait for a slow reader, and for which the last one may.
+EVERY, SLOW, GOODBYE = 1.0, 8.0, 1.0
 # One reading serves all who watch on this loop.
 FRESH = 0.9
 MOST_SOCKETS, MOST_FRAMES, MOST_FRAME_BYTES = 50, 30, 1024
@@ -112,14 +113,13 @@ def forget() -> None:
 
 
 class Viewer(Protocol):
-    """Somebody who was let in."""
+    """Somebody who was let in. `standing` is what the watch over credentials asks about: the credential, and the right to watch."""
 
     @property
     def name(self) -> str: ...
 
-    async def may_stay(self) -> bool:
-        """Whether the credential still works and still gives the right."""
-        ...
+    @property
+    def standing(self) -> Any: ...
 
 
 # admit(scope, headers): a viewer, None for an origin that is refused in the handshake, or NotAuthenticated / PermissionDenied.
@@ -165,16 +165,23 @@ class LiveSocket:
             here.discard(mark)
 
     async def _show(self, viewer: Viewer, receive: Any, send: Any, request_id: str) -> None:
-        """Until the first of the two ends: the client's leaving, or ours."""
-        listening = asyncio.create_task(_listen(receive))
-        telling = asyncio.create_task(_tell(viewer, send, request_id))
-        try:
-            await asyncio.wait({listening, telling}, return_when=asyncio.FIRST_COMPLETED)
-            code = telling.result() if telling.done() else listening.result()
-        finally:
-            for task in (listening, telling):
-                task.cancel()
-            await asyncio.gather(listening, telling, return_exceptions=True)
+        """Until the first of these: the client leaves, the server ends it, or the viewer's credential or right ends."""
+        ended = asyncio.Event()
+        with credentials.watched(viewer, ended.set):
+            listening, telling = asyncio.create_task(_listen(receive)), asyncio.create_task(_tell(send))
+            expiring = asyncio.create_task(ended.wait())
+            tasks = (expiring, telling, listening)
+            try:
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                code = NOT_AUTHENTICATED if ended.is_set() else telling.result() if telling.done() else listening.result()
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+        if code == NOT_AUTHENTICATED:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GOODBYE):
+                    await _say(send, {"type": "error", **credentials.CredentialEnded().body(request_id)})
         if code is not None:
             await send({"type": "websocket.close", "code": code})
 
@@ -191,15 +198,9 @@ async def _listen(receive: Any) -> int | None:
     return None
 
 
-async def _tell(viewer: Viewer, send: Any, request_id: str) -> int:
-    """The figures, again and again; the close code once that is over."""
-    checked = time.monotonic()
+async def _tell(send: Any) -> int:
+    """The figures, again and again; the close code for a reader that does not take them."""
     while True:
-        if time.monotonic() - checked >= CHECK_EVERY:
-            if not await viewer.may_stay():
-                await _say(send, {"type": "error", **NotAuthenticated("Your credential has ended; sign in again.").body(request_id)})
-                return NOT_AUTHENTICATED
-            checked = time.monotonic()
         begun = time.monotonic()
         try:
             async with asyncio.timeout(SLOW):

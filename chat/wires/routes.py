@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 from agents import calls, connections, tokens
@@ -74,7 +75,7 @@ async def chat_completions(request: Request) -> Response | EventStream:
     if asked.n == 1:
         events = door.stream(asked.request, context)
         started = await _first(events)
-        return EventStream(_openai_stream(request.request_id, events, started, asked.include_usage))
+        return EventStream(_openai_stream(request.request_id, events, started, asked.include_usage), failure=_openai_failure(request))
     return await _openai_many(door, request, asked, context)
 
 
@@ -115,7 +116,12 @@ async def _openai_many(door: Any, request: Request, asked: openai_request.ChatCo
     if failed:
         await asyncio.gather(*(events.aclose() for events in streams), return_exceptions=True)
         raise failed[0]
-    return EventStream(_interleaved(request.request_id, streams, results[0], asked.include_usage))  # type: ignore[arg-type]
+    chunks = _interleaved(request.request_id, streams, results[0], asked.include_usage)  # type: ignore[arg-type]
+    return EventStream(chunks, failure=_openai_failure(request))
+
+
+def _openai_failure(request: Request) -> Callable[[AppError], bytes]:
+    return partial(openai_answer.error_event, request_id=request.request_id)
 
 
 async def _interleaved(
@@ -162,7 +168,11 @@ async def responses(request: Request) -> Response | EventStream:
         return Response(body=responses_answer.whole(answer, asked.body), headers=_cost_headers([answer.settled]))
     events = door.stream(asked.request, context)
     started = await _first(events)
-    return EventStream(_written(request.request_id, events, responses_answer.Events(started, asked.body)))
+    return _event_stream(request, events, responses_answer.Events(started, asked.body))
+
+
+def _event_stream(request: Request, events: AsyncGenerator[Event, None], writer: EventWriter) -> EventStream:
+    return EventStream(_written(request.request_id, events, writer), failure=partial(writer.failure, request_id=request.request_id))
 
 
 async def _written(request_id: str, events: AsyncGenerator[Event, None], writer: EventWriter) -> AsyncGenerator[bytes, None]:
@@ -198,7 +208,7 @@ async def messages(request: Request) -> Response | EventStream:
         return Response(body=anthropic_answer.whole(answer), headers=_cost_headers([answer.settled]))
     events = door.stream(asked.request, context)
     started = await _first(events)
-    return EventStream(_written(request.request_id, events, anthropic_answer.Events(started, tokens.estimate_input(asked.request))))
+    return _event_stream(request, events, anthropic_answer.Events(started, tokens.estimate_input(asked.request)))
 
 
 async def count_tokens(request: Request) -> Response:

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
-from aiagents.lib import ratelimit
+from aiagents.lib import credentials, ratelimit
 from aiagents.lib.asgi import Door
 from aiagents.lib.errors import NotAuthenticated, PermissionDenied
 
 
+@dataclass(frozen=True)
+class Standing:
+    user_id: UUID = field(default_factory=uuid4)
+    expires_at: float | None = None
+
+
+# Standings that the check below finds revoked.
+revoked: set[Any] = set()
+
+
+@pytest.fixture(autouse=True)
+def _check_of_credentials(monkeypatch: pytest.MonkeyPatch):
+    async def check(standings: list[Any]) -> set[Any]:
+        return {one for one in standings if one not in revoked}
+
+    revoked.clear()
+    monkeypatch.setattr(credentials, "_check", check)
+    yield
+
+
 @pytest.fixture
 def principal() -> Any:
-    return SimpleNamespace(user_id=uuid4(), user=SimpleNamespace(role="user"), key_id=None, rate_limit=None, scopes=None)
+    return SimpleNamespace(
+        user_id=uuid4(), user=SimpleNamespace(role="user"), key_id=None, rate_limit=None, scopes=None, standing=Standing()
+    )
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from accounts import keys, tickets, tokens
 from accounts.authentication import Principal
 from accounts.models import User
 from aiagents import sockets
+from aiagents.lib import credentials
 from aiagents.lib.db import in_db
 from aiagents.monitoring import live, sharing
 from billing import catalogue
@@ -30,7 +31,7 @@ def _sockets(monkeypatch: pytest.MonkeyPatch):
     live.forget()
     monkeypatch.setattr(live, "EVERY", 0.05)
     monkeypatch.setattr(live, "FRESH", 0.01)
-    monkeypatch.setattr(live, "CHECK_EVERY", 0.1)
+    monkeypatch.setattr(credentials, "CHECK_EVERY", 0.1)
     yield
     live.forget()
 
