@@ -57,10 +57,11 @@ def create(
         raise PermissionDenied("A key cannot make a stronger key.")
     if rate_limit is not None and not 1 <= rate_limit <= (most := limits.of_role(user.role)):
         raise InvalidRequest(f"A key's rate limit is 1 to {most} requests per window.", param="rate_limit")
-    if ApiKey.objects.filter(user=user, revoked_at=None).count() >= MAX_PER_USER:
-        raise Conflict(f"There are {MAX_PER_USER} keys already; revoke one first.", code="too_many_keys")
     raw = PREFIX + secrets.token_urlsafe(32)
     with transaction.atomic():
+        User.objects.hold(user.pk)
+        if ApiKey.objects.filter(user=user, revoked_at=None).count() >= MAX_PER_USER:
+            raise Conflict(f"There are {MAX_PER_USER} keys already; revoke one first.", code="too_many_keys")
         key = ApiKey.objects.create(
             user=user, name=name, prefix=raw[:12], digest=digest(raw), scopes=wanted, expires_at=expires_at, rate_limit=rate_limit
         )

@@ -53,6 +53,13 @@ class UserManager(BaseUserManager["User"]):
     def create_superuser(self, email: str, password: str | None = None, **extra: Any) -> User:
         return self.create_user(email, password, **{"role": User.Role.ADMIN, "is_staff": True, "is_superuser": True} | extra)
 
+    def hold(self, user_id: UUID) -> None:
+        """Hold the user's row until the transaction ends, so that what is counted for them next stays true until it is written.
+
+        Inserts that refer to the user do not wait for it. On SQLite a transaction that writes is alone anyway.
+        """
+        list(self.select_for_update(no_key=True).filter(pk=user_id).values_list("pk"))
+
     def get_by_natural_key(self, username: str | None) -> User:
         return self.get(email=normal_email(username or ""))
 

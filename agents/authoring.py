@@ -31,12 +31,13 @@ def create(user: User, fields: Mapping[str, Any], *, ip: str = "") -> Agent:
     """
     if fields.get("visibility") == Agent.Visibility.SHARED:
         sharing.require(user)
-    if Agent.objects.filter(user=user, deleted_at=None).count() >= settings.MAX_AGENTS_PER_USER:
-        raise Conflict(f"You have {settings.MAX_AGENTS_PER_USER} agents already; delete one first.", code="too_many_agents")
     wanted = fields.get("slug")
     for slug in [wanted] if wanted else _slugs(fields["name"]):
         try:
             with transaction.atomic():
+                User.objects.hold(user.pk)
+                if Agent.objects.filter(user=user, deleted_at=None).count() >= settings.MAX_AGENTS_PER_USER:
+                    raise Conflict(f"You have {settings.MAX_AGENTS_PER_USER} agents already; delete one first.", code="too_many_agents")
                 agent = Agent.objects.create(user=user, **{name: fields[name] for name in FACE if name in fields} | {"slug": slug})
                 version = {name: fields[name] for name in DEFINITION if name in fields}
                 agent.version = AgentVersion.objects.create(agent=agent, number=1, created_by=user, **version)

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.conf import settings
 
 from accounts.authentication import Principal
+from accounts.models import User
 from agents import definitions, live_runs, run_openapi, run_store, run_wording, runner
 from agents.calls import CallContext
 from agents.definitions import Definition
@@ -80,7 +81,7 @@ def _read(body: dict[str, Any]) -> tuple[str, bool, Decimal | None]:
 async def _begin(request: Request, text: str, max_cost: Decimal | None, surface: str) -> LiveRun | UUID:
     """The run that this request starts, or the id of the one that an earlier request with its Idempotency-Key made."""
     principal = _principal(request)
-    definition = await in_db(_may_run, principal, request.id)
+    definition = await in_db(definitions.visible, principal.user, agent_id=request.id)
     key = request.headers.get("idempotency-key")
     if not key:
         return await _start(principal, definition, text, max_cost, surface, request.request_id, None)
@@ -100,7 +101,10 @@ async def _start(
     claim: idempotency.Claim | None,
 ) -> LiveRun:  # fmt: skip
     def keep(row: AgentRun) -> None:
-        """In the transaction that opens the run: the key leads to it from the first moment, or there is neither."""
+        """In the transaction that opens the run: it is not one too many, and the key leads to it from the first moment."""
+        User.objects.hold(principal.user_id)
+        if run_store.running(principal.user_id) > settings.MAX_CONCURRENT_RUNS_PER_USER:  # this one included
+            raise RateLimited("Too many of your runs are going on; wait for one to end.", code="too_many_runs", retry_after=2)
         if claim is not None:
             idempotency.finish_sync(claim, 200, b"", reference={"run_id": str(row.id)})
 
@@ -110,13 +114,6 @@ async def _start(
     )
     loop = await runner.begin(runner.question(text), context, definition=definition, pause=True, run_id=run_id, with_row=keep)
     return live_runs.start(run_id, loop.events(), request_id)
-
-
-def _may_run(principal: Principal, agent_id: UUID) -> Definition:
-    found = definitions.visible(principal.user, agent_id=agent_id)
-    if run_store.running(principal.user_id) >= settings.MAX_CONCURRENT_RUNS_PER_USER:
-        raise RateLimited("Too many of your runs are going on; wait for one to end.", code="too_many_runs", retry_after=2)
-    return found
 
 
 async def _as_whole(found: LiveRun | UUID, headers: dict[str, str]) -> Response:

@@ -70,6 +70,7 @@ class Written:
 def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | None = None) -> Opened:
     """Save the question and the empty answer and move the conversation to them, all or nothing (`with_answer` too)."""
     with transaction.atomic():
+        User.objects.hold(user.id)
         running = Message.objects.filter(status__in=Message.RUNNING, writer_for=user.id).count()
         if running >= settings.MAX_CONCURRENT_TURNS_PER_USER:
             raise RateLimited("Too many answers are being written for you; wait for one to end.", code="too_many_turns", retry_after=2)

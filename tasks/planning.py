@@ -29,8 +29,7 @@ class TooMany(Conflict):
 def create(principal: Principal, values: Mapping[str, Any], plan: Plan, *, paused: bool, request_id: str) -> tuple[Task, str]:
     """The saved task, and its webhook's secret if one was made here: shown now and never again."""
     with transaction.atomic():
-        # One at a time for each user: the count is exact.
-        list(User.objects.select_for_update(no_key=True).filter(pk=principal.user_id).values_list("pk"))
+        User.objects.hold(principal.user_id)
         if Task.objects.filter(user_id=principal.user_id, deleted_at=None).count() >= settings.TASKS_PER_USER:
             raise TooMany
         task = Task(user_id=principal.user_id)

@@ -111,8 +111,7 @@ def claim(run_id: UUID, worker: str) -> Claimed | None:
         found = TaskRun.objects.select_related("task").filter(pk=run_id, status=Status.QUEUED).first()
         if found is None:
             return None
-        # One claim at a time for each user: the count below is exact.
-        list(User.objects.select_for_update(no_key=True).filter(pk=found.user_id).values_list("pk"))
+        User.objects.hold(found.user_id)
         if TaskRun.objects.filter(user_id=found.user_id, status=Status.RUNNING).count() >= settings.TASK_RUNS_PER_USER:
             return None
         parked = TaskAttempt.objects.filter(run=found, number=found.attempt, status=Status.WAITING_APPROVAL).first()
