@@ -230,6 +230,8 @@ class ApiKey(models.Model):
         TASKS = "tasks"
         BILLING = "billing", "read usage and costs"
         READ = "read", "read only, everywhere the user may read"
+        # A person's word, given to a program: in no default, and implied by no other scope.
+        APPROVE = "approve", "approve or reject tool calls that wait for a person"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(User, models.CASCADE, related_name="api_keys")

@@ -13,12 +13,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import principal_of
+from accounts.models import ApiKey
 from accounts.permissions import HasScope
 from agents import approvals, run_store, run_wording
 from agents.models import AgentRun, AgentStep
 from aiagents.lib.api import StrictFieldsMixin, StrictFilterSet
 from aiagents.lib.errors import NotFound
 
+DECISIONS = ("approve", "reject")
 _DECISION = OpenApiExample("one call", {"call_id": "call_1", "reason": "Not on a Friday."}, request_only=True)
 
 
@@ -118,7 +120,6 @@ class DecisionSerializer(StrictFieldsMixin, serializers.Serializer):
 )
 class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
     permission_classes = [HasScope]
-    required_scope = "agents"
     serializer_class = RunListSerializer
     queryset = AgentRun.objects.none()
     filterset_class = RunFilter
@@ -127,22 +128,31 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
     ordering = ["-created_at", "-id"]
     lookup_value_converter = "uuid"
 
+    @property
+    def required_scope(self) -> str:
+        """Decisions are a person's: a key needs a scope of its own for them, and no other scope includes it."""
+        return ApiKey.Scope.APPROVE if self.action in DECISIONS else ApiKey.Scope.AGENTS
+
     def get_queryset(self) -> QuerySet[AgentRun]:
         return run_store.own(principal_of(self.request).user_id).select_related("agent", "version").defer("state")
 
     def get_serializer_class(self) -> Any:
-        if self.action in ("approve", "reject"):
+        if self.action in DECISIONS:
             return DecisionSerializer
         return RunListSerializer if self.action == "list" else AgentRunSerializer
 
     @extend_schema(operation_id="agents_runs_approve", request=DecisionSerializer, responses=AgentRunSerializer, examples=[_DECISION])
     def approve(self, request: Request, pk: UUID | None = None) -> Response:
-        """Let the waiting tool calls (or the one named) run. With the last decision the run goes on. Saying it twice changes nothing."""
+        """Let the waiting tool calls (or the one named) run. With the last decision the run goes on. Saying it twice changes nothing.
+
+        In person, or by an API key with the scope `approve`."""
         return self._decide(request, pk, approve=True)
 
     @extend_schema(operation_id="agents_runs_reject", request=DecisionSerializer, responses=AgentRunSerializer, examples=[_DECISION])
     def reject(self, request: Request, pk: UUID | None = None) -> Response:
-        """Refuse the waiting tool calls (or the one named). The model is told so and goes on without them."""
+        """Refuse the waiting tool calls (or the one named). The model is told so and goes on without them.
+
+        In person, or by an API key with the scope `approve`."""
         return self._decide(request, pk, approve=False)
 
     @extend_schema(operation_id="agents_runs_cancel", request=None, responses=AgentRunSerializer)

@@ -83,7 +83,7 @@ def _key(user: User) -> str:
     path = Path(settings.DATA_DIR) / "demo-api-key"
     if path.exists() and keys.find(raw := path.read_text().strip()):
         return raw
-    _, raw = keys.create(user, name="demo", scopes=ApiKey.Scope.values)
+    _, raw = keys.create(user, name="demo", scopes=set(ApiKey.Scope.values) - {ApiKey.Scope.APPROVE})
     path.touch(0o600)
     path.write_text(raw)
     return raw

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from accounts.models import ApiKey
 from aiagents.lib.db import in_db
 from tests import cast
 from tests.access_matrix import TABLE, Row
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.django_db
 ENDPOINTS = [endpoint for endpoint in every() if str(endpoint) in TABLE]
 OWNED = [endpoint for endpoint in ENDPOINTS if TABLE[str(endpoint)].owned]
 DENIED = (401, 403)
-SCOPES = ("chat", "agents", "tasks", "billing", "read")
+SCOPES = tuple(ApiKey.Scope.values)
 
 
 def test_every_endpoint_has_its_row_and_every_row_its_endpoint():

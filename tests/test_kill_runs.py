@@ -32,7 +32,7 @@ HttpTool.objects.create(
 def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     """An installation of its own, with its worker; its key may use agents. After each test its invariants hold."""
     installation = launch(tmp_path_factory.mktemp("mortal-runs"), os.environ.get("PYTEST_XDIST_WORKER", "") + "r")
-    _, installation.key = installation.new_user("runs@example.com", scopes=["chat", "agents", "read"])
+    installation.access, installation.key = installation.new_user("runs@example.com", scopes=["chat", "agents", "read"])
     try:
         yield installation
         installation.invariants_hold()
@@ -156,7 +156,7 @@ def test_killed_while_a_person_is_asked_in_a_chat_nothing_waits_for_ever(mortal:
     mortal.start()
     run = run_until(mortal, run_id, "interrupted")
     assert run["status"] == "interrupted" and [step["status"] for step in run["steps"]] == ["ok", "cancelled"]
-    assert mortal.call("POST", f"/api/v1/agents/runs/{run_id}/approve", {}).status == 409
+    assert mortal.call("POST", f"/api/v1/agents/runs/{run_id}/approve", {}, key=mortal.access).status == 409
     books_are_right(mortal, run_id)
 
 
@@ -191,7 +191,7 @@ def test_a_parked_run_outlives_its_process_and_a_worker_goes_on_with_it(mortal: 
     mortal.kill()
     mortal.start()
     mortal.spawn("worker", "-m", "celery", "-A", "aiagents", "worker", "-Q", "celery", "-P", "solo", "--loglevel", "WARNING")
-    assert mortal.call("POST", f"/api/v1/agents/runs/{run['id']}/approve", {}).status == 200
+    assert mortal.call("POST", f"/api/v1/agents/runs/{run['id']}/approve", {}, key=mortal.access).status == 200
     ended = run_until(mortal, run["id"], "succeeded", "failed")
     assert ended["status"] == "succeeded" and ended["steps"][1]["status"] == "ok" and ended["steps"][1]["decision"] == "approved"
     assert books_are_right(mortal, run["id"]) > 0

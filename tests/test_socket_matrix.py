@@ -25,7 +25,7 @@ from tests.live import Live, launch
 
 pytestmark = pytest.mark.slow
 CHAT, LIVE = "/api/v1/chat/ws", sockets.LIVE
-SCOPES = ["chat", "agents", "tasks", "billing", "read"]
+SCOPES = ["chat", "agents", "tasks", "billing", "read", "approve"]
 MODEL = "gpt-4o-mini"
 # Who may open which socket; an address without a row fails the suite.
 DOORS = {

@@ -128,6 +128,16 @@ def test_what_a_key_may_not_be_is_400(ann: Caller, changes: dict):
     assert not ApiKey.objects.exists()
 
 
+def test_no_key_may_approve_unless_it_was_asked_for(ann: Caller, user: User):
+    """Approvals are a person's: the scope comes with no default, and with no other scope."""
+    assert "approve" not in make(ann).json()["scopes"]
+    assert "approve" in make(ann, scopes=["approve"]).json()["scopes"]
+    for one in ApiKey.Scope.values:
+        caller = with_key(make(ann, scopes=[one]).json()["key"])
+        status = caller.post("/api/v1/agents/runs/01a206b6-c5f9-738c-9092-25c7c242dcf4/approve", {}, format="json").status_code
+        assert status == (404 if one == "approve" else 403), one
+
+
 def test_a_key_cannot_make_a_stronger_key(user: User):
     with pytest.raises(PermissionDenied):
         keys.create(user, name="k", scopes=["chat", "tasks"], creator_scopes=frozenset({"chat"}))

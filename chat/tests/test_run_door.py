@@ -8,7 +8,8 @@ import json
 import pytest
 from django.test import Client
 
-from accounts import keys
+from accounts import keys, tokens
+from accounts.models import ApiKey
 from agents import approvals, live_runs, run_sweeping, runner
 from agents.authoring import create
 from agents.models import Agent, AgentRun
@@ -22,6 +23,12 @@ CALC = '[[call calculator {"expression": "2+3"}]]'
 @pytest.fixture
 def key(user) -> str:
     return keys.create(user, name="runs", scopes=["agents"])[1]
+
+
+@pytest.fixture
+def person(user) -> str:
+    """The same user in person."""
+    return tokens.sign_in(user).access
 
 
 @pytest.fixture
@@ -130,7 +137,7 @@ async def test_a_second_request_with_the_key_joins_the_run_that_goes_on(key, sum
     assert await AgentRun.objects.acount() == 1
 
 
-async def test_a_run_that_must_ask_is_parked_and_goes_on_after_the_word(key, sums, vendors, sent):
+async def test_a_run_that_must_ask_is_parked_and_goes_on_after_the_word(key, person, sums, vendors, sent):
     async with vendors():
         answer = await whole("POST", path(sums), {"input": "[[call current_time {}]]", "stream": True}, key=key)
         (asked,) = [value for _, kind, value in answer.events if kind == "tool.call"]
@@ -138,10 +145,12 @@ async def test_a_run_that_must_ask_is_parked_and_goes_on_after_the_word(key, sum
         assert answer.events[-1][1] == "message.end" and run["status"] == "waiting_approval" and run["waits_for"] == [asked["call_id"]]
         assert asked["needs_approval"] is True and asked["run_id"] == run["id"]
         where = f"/api/v1/agents/runs/{run['id']}/"
-        assert (await rest("POST", where + "approve", key, {"call_id": "nobody"}))[0] == 404
-        status, told = await rest("POST", where + "approve", key, {"call_id": asked["call_id"]})
+        assert (await rest("POST", where + "approve", person, {"call_id": "nobody"}))[0] == 404
+        status, told = await rest("POST", where + "approve", person, {"call_id": asked["call_id"]})
         assert status == 200 and told["steps"][1]["decision"] == "approved" and told["waits_for"] == []
-        assert (await rest("POST", where + "approve", key, {}))[0] == 200 and (await rest("POST", where + "reject", key, {}))[0] == 409
+        assert (await rest("POST", where + "approve", person, {}))[0] == 200 and (await rest("POST", where + "reject", person, {}))[
+            0
+        ] == 409
         assert sent == [run["id"]]
         ended = await runner.resume_to_end(AgentRun(id=run["id"]).pk)
     assert ended.status == "succeeded"
@@ -150,15 +159,39 @@ async def test_a_run_that_must_ask_is_parked_and_goes_on_after_the_word(key, sum
     await in_db(adds_up)
 
 
-async def test_answered_whole_a_parked_run_is_202(key, sums, vendors, sent):
+async def test_answered_whole_a_parked_run_is_202(key, person, sums, vendors, sent):
     async with vendors():
         answer = await whole("POST", path(sums), {"input": "[[call current_time {}]]"}, key=key)
         assert answer.status == 202 and answer.json["status"] == "waiting_approval"
-        status, told = await rest("POST", f"/api/v1/agents/runs/{answer.json['id']}/reject", key, {"reason": "No."})
+        status, told = await rest("POST", f"/api/v1/agents/runs/{answer.json['id']}/reject", person, {"reason": "No."})
         assert status == 200 and told["steps"][1]["decision"] == "rejected" and told["steps"][1]["reason"] == "No."
         status, told = await rest("POST", f"/api/v1/agents/runs/{answer.json['id']}/cancel", key)
         assert status == 200 and told["status"] == "cancelled"
         assert (await rest("POST", f"/api/v1/agents/runs/{answer.json['id']}/cancel", key))[1]["status"] == "cancelled"
+
+
+@pytest.mark.parametrize("word", ["approve", "reject"])
+async def test_a_key_does_not_decide_about_its_own_tool_call(user, models, sums, vendors, sent, word):
+    """Every scope together but `approve` is not enough; `approve` alone is, and a person always."""
+    usual = set(ApiKey.Scope.values) - {"approve"}
+    runner_key = (await in_db(keys.create, user, name="all", scopes=usual))[1]
+    approver = (await in_db(keys.create, user, name="a", scopes=["approve"]))[1]
+    # A row of the version before, and one that a hand has written.
+    old = (await in_db(keys.create, user, name="old", scopes=["agents"]))[1]
+    await in_db(lambda: ApiKey.objects.filter(name="old").update(scopes=["chat", "agents", "tasks", "billing", "read", "*", "all", "full"]))
+    person = await in_db(lambda: tokens.sign_in(user).access)
+    async with vendors():
+        for decider, status in ((person, 200), (approver, 200)):
+            answer = await whole("POST", path(sums), {"input": "[[call current_time {}]]"}, key=runner_key)
+            where = f"/api/v1/agents/runs/{answer.json['id']}/{word}"
+            for key in (runner_key, old):
+                refused = await rest("POST", where, key, {})
+                assert refused[0] == 403 and refused[1]["error"]["code"] == "scope_missing", refused
+                assert refused[1]["error"]["details"] == {"scope": "approve"}
+            assert (await rest("GET", f"/api/v1/agents/runs/{answer.json['id']}", runner_key))[1]["waits_for"], "it still waits"
+            assert (await rest("POST", where, decider, {}))[0] == status
+        assert (await rest("GET", "/api/v1/agents/runs/", approver))[0] == 403, "approve is no other scope"
+        assert (await call("POST", path(sums), {"input": "x"}, key=approver)).status == 403
 
 
 async def test_cancel_stops_a_run_that_goes_on(key, sums, vendors, settings):

@@ -12,6 +12,7 @@ const SCOPES = {
   tasks: "Make, change and run tasks",
   billing: "Read usage and costs",
   read: "Read everything you may read, change nothing",
+  approve: "Approve or reject tool calls in your place. A program with this and agents allows its own calls",
 };
 const DAYS = { "": "Never", 7: "In 7 days", 30: "In 30 days", 90: "In 90 days", 365: "In a year" };
 
