@@ -1,0 +1,493 @@
+"""Every stream, whole answer, socket and download × every way in which a credential ends: none outlives it.
+
+The endpoints come from the registry of the hot endpoints (all that declare `text/event-stream`, all that start work) and from the table
+of sockets. A new one without a case fails the suite. aiagents/lib/tests/test_credentials.py holds the figures that add up to five seconds.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.test import AsyncClient, Client
+from django.utils import timezone
+
+from accounts import keys, principals, tickets, tokens
+from accounts.authentication import authenticate
+from accounts.models import ApiKey, TokenFamily, User
+from accounts.principals import of_session
+from agents import inflight, live_runs
+from agents.authoring import create
+from agents.simulator import Simulator
+from aiagents import sockets
+from aiagents.lib import asgi, credentials
+from aiagents.lib.db import in_db
+from billing import catalogue
+from billing.models import Hold, UsageLog
+from chat import registry
+from chat.models import Conversation, Message
+from chat.routing import routes
+from chat.tests.caller import Answer, call
+from chat.tests.socket import Socket
+from tasks import planning
+from tasks.schedule import Kind, Plan
+
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
+ROOT = Path(__file__).resolve().parents[1]
+PASSWORD, MODEL, ORIGIN = "correct horse battery", "gpt-4o-mini", "http://testserver"
+# Text that is written for longer than any of these tests may take to see its end.
+LONG = "[[sim:chunks=400,pace=50]] Go"
+SSE = {"accept": "text/event-stream"}
+SECONDS = 5.0
+
+
+@dataclass
+class Viewer:
+    """Somebody signed in in three ways at once, and what their paths name."""
+
+    user: User
+    token: str
+    key: str
+    client: Client
+    things: dict[str, str]
+
+    @property
+    def session_key(self) -> str:
+        return self.client.cookies["session"].value
+
+
+@pytest.fixture
+def ann(db: None, settings: Any) -> Viewer:
+    settings.CHAT_TITLES = False
+    call_command("catalogue", "load", stdout=StringIO())
+    catalogue.invalidate()
+    user = User.objects.create_superuser("ann@example.com", PASSWORD)
+    access = tokens.sign_in(user).access
+    key = keys.create(user, name="k", scopes=["chat", "agents", "tasks", "billing"], expires_at=timezone.now() + timedelta(minutes=10))[1]
+    client = Client()
+    client.force_login(user)
+    agent = create(user, {"name": "Writer", "model": MODEL})
+    conversation = Conversation.objects.create(user=user, title="t")
+    question = Message.objects.create(conversation=conversation, role="user", content=LONG, status="complete")
+    answer = Message.objects.create(
+        conversation=conversation, parent=question, role="assistant", content="x", status="complete", options={"model": MODEL}
+    )
+    principal = of_session(user, "unused")
+    task = planning.create(principal, {"name": "t", "input": "x", "model": MODEL}, Plan(Kind.MANUAL), paused=False, request_id="r" * 8)[0]
+    things = {"agent": agent.pk, "question": question.pk, "answer": answer.pk, "task": task.pk}
+    return Viewer(user, access, key, client, {name: str(value) for name, value in things.items()})
+
+
+@pytest.fixture(autouse=True)
+def _often(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(credentials, "CHECK_EVERY", 0.1)
+    monkeypatch.setattr(credentials, "PAUSE", 0.01)
+
+
+@pytest.fixture
+def vendors(settings: Any) -> Callable[[], Any]:
+    @asynccontextmanager
+    async def running() -> AsyncIterator[Simulator]:
+        async with Simulator() as sim:
+            settings.SIMULATOR, settings.SIMULATOR_URL = True, sim.url
+            try:
+                yield sim
+            finally:
+                for turn in list(registry.here().turns.values()):
+                    turn.cancel()
+                await live_runs.drain(0.1)
+                async with asyncio.timeout(20):
+                    while registry.here().turns or live_runs.count():
+                        await asyncio.sleep(0.02)
+                    await inflight.finish_settlements()
+
+    return running
+
+
+# --- how a credential ends ------------------------------------------------------------------------
+
+
+def _family() -> TokenFamily:
+    return TokenFamily.objects.get()
+
+
+def _change(**fields: Any) -> Callable[[Viewer], object]:
+    def change(ann: Viewer) -> None:
+        user = User.objects.get(pk=ann.user.pk)
+        for name, value in fields.items():
+            setattr(user, name, value)
+        user.save()
+
+    return change
+
+
+def _new_password(ann: Viewer) -> None:
+    user = User.objects.get(pk=ann.user.pk)
+    user.set_password("another horse battery")
+    user.save()
+
+
+def _deleted(ann: Viewer) -> None:
+    # Rows that hold an account are taken away as an administrator would have to.
+    User.objects.filter(pk=ann.user.pk)._raw_delete("default")
+
+
+def _everywhere(ann: Viewer) -> None:
+    User.objects.get(pk=ann.user.pk).end_sessions(reason="logout_all")
+
+
+def _late(ann: Viewer) -> None:
+    """An hour goes by."""
+    real = time.time
+    credentials.time = SimpleNamespace(time=lambda: real() + 3600, monotonic=time.monotonic)  # type: ignore[assignment]
+
+
+ACCOUNT = {"disabled": _change(is_active=False), "password changed": _new_password, "signed out everywhere": _everywhere}
+ENDS: dict[str, dict[str, Callable[[Viewer], object]]] = {
+    "key": {
+        "revoked": lambda ann: keys.revoke(ApiKey.objects.get(), actor=ann.user),
+        "expired by staff": lambda ann: ApiKey.objects.update(expires_at=timezone.now()),
+        "expires": _late,
+        "disabled": ACCOUNT["disabled"],
+    },
+    "token": {
+        "signed out": lambda ann: tokens.revoke(_family(), "logout"),
+        "family revoked by replay": lambda ann: tokens.revoke(_family(), "reuse"),
+        "role changed": _change(role="user"),
+        "expires": _late,
+        **ACCOUNT,
+    },
+    "session": {
+        "signed out": lambda ann: ann.client.post("/admin/logout/"),
+        "flushed": lambda ann: ann.client.session.flush(),
+        "staff no more": _change(is_staff=False, is_superuser=False, role="user"),
+        **ACCOUNT,
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def _clock():
+    yield
+    credentials.time = time  # type: ignore[assignment]
+
+
+# --- what is open meanwhile -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Case:
+    """A call that streams with `stream=True` and else answers whole. `upstream`: it is cancelled at the vendor."""
+
+    path: Callable[[dict[str, str]], str]
+    body: Callable[[bool], Any] | None
+    ended: Callable[[bytes], bool]
+    headers: dict[str, str] | None = None
+    upstream: bool = False
+
+
+def _chat_ended(body: bytes) -> bool:
+    last = body.decode().strip().split("\n\n")[-1].split("\n")
+    return last[-2] == "event: error" and json.loads(last[-1][6:])["error"]["type"] == "not_authenticated"
+
+
+def _openai_ended(body: bytes) -> bool:
+    last = body.decode().strip().split("\n\n")[-1]
+    return json.loads(last.split("data: ")[-1])["error"]["code"] == "invalid_api_key"
+
+
+def _responses_ended(body: bytes) -> bool:
+    last = body.decode().strip().split("\n\n")[-1].split("\n")
+    data = json.loads(last[-1][6:])
+    return data["type"] == "response.failed" and "has ended" in data["response"]["error"]["message"] and data["sequence_number"] > 0
+
+
+def _anthropic_ended(body: bytes) -> bool:
+    last = body.decode().strip().split("\n\n")[-1].split("\n")
+    return last[-2] == "event: error" and json.loads(last[-1][6:])["error"]["type"] == "authentication_error"
+
+
+def _messages(stream: bool) -> dict[str, Any]:
+    return {"model": MODEL, "messages": [{"role": "user", "content": LONG}], "stream": stream}
+
+
+_CHAT = {"content": LONG, "model": MODEL}
+CASES: dict[str, Case] = {
+    "POST /api/v1/chat/stream": Case(lambda at: "/api/v1/chat/stream", lambda stream: _CHAT, _chat_ended),
+    "POST /api/v1/chat/send": Case(lambda at: "/api/v1/chat/send", lambda stream: _CHAT, _chat_ended),
+    "GET /api/v1/chat/stream/{id}": Case(lambda at: f"/api/v1/chat/stream/{at['running']}", None, _chat_ended),
+    "POST /api/v1/chat/messages/{id}/regenerate": Case(
+        lambda at: f"/api/v1/chat/messages/{at['answer']}/regenerate", lambda stream: {}, _chat_ended, SSE
+    ),
+    "POST /api/v1/chat/messages/{id}/edit": Case(
+        lambda at: f"/api/v1/chat/messages/{at['question']}/edit", lambda stream: _CHAT, _chat_ended, SSE
+    ),
+    "POST /api/v1/agents/{id}/run": Case(
+        lambda at: f"/api/v1/agents/{at['agent']}/run", lambda stream: {"input": LONG, "stream": stream}, _chat_ended
+    ),
+    "GET /api/v1/tasks/{id}/events": Case(lambda at: f"/api/v1/tasks/{at['task']}/events", None, _chat_ended),
+    "POST /v1/chat/completions": Case(lambda at: "/v1/chat/completions", _messages, _openai_ended, upstream=True),
+    "POST /v1/responses": Case(
+        lambda at: "/v1/responses", lambda stream: {"model": MODEL, "input": LONG, "stream": stream}, _responses_ended, upstream=True
+    ),
+    "POST /v1/messages": Case(
+        lambda at: "/v1/messages", lambda stream: _messages(stream) | {"max_tokens": 4000}, _anthropic_ended, upstream=True
+    ),
+    "POST /v1/embeddings": Case(
+        lambda at: "/v1/embeddings", lambda stream: {"model": "text-embedding-3-small", "input": "x"}, _openai_ended, upstream=True
+    ),
+}
+
+
+def _routes() -> list[asgi.Route]:
+    return [route for door in asgi.doors() for route in door.routes()]
+
+
+def _streams(route: asgi.Route) -> bool:
+    return "text/event-stream" in json.dumps(route.openapi)
+
+
+STREAMING = sorted(f"{route.method} {route.template}" for route in _routes() if _streams(route))
+# Those that answer whole: all that start work, but those that always stream.
+WHOLE = sorted({f"{route.method} {route.template}" for route in _routes() if route.starts_work} - {"POST /api/v1/chat/stream"})
+
+
+def test_every_endpoint_that_streams_or_works_for_long_has_its_case():
+    assert set(STREAMING) | set(WHOLE) == set(CASES), "an endpoint without a case: add one to CASES"
+    assert len(STREAMING) >= 9 and len(WHOLE) >= 8
+
+
+async def _opened(ann: Viewer, name: str, credential: str, *, stream: bool) -> Answer:
+    case, method = CASES[name], name.split()[0]
+    headers = (case.headers or {}) if stream else {}
+    return await call(method, case.path(ann.things), case.body(stream) if case.body else None, key=credential, headers=headers)
+
+
+async def _with_running(ann: Viewer, name: str, credential: str) -> None:
+    """The turn that is re-attached to."""
+    if name == "GET /api/v1/chat/stream/{id}":
+        turn = await call("POST", "/api/v1/chat/stream", _CHAT, key=credential)
+        ann.things["running"] = turn.headers["x-message-id"]
+        await turn.read_events(2)
+        await turn.hang_up()
+
+
+async def _ends(end: Callable[[Viewer], object], ann: Viewer) -> float:
+    await in_db(end, ann)
+    return time.monotonic()
+
+
+@pytest.mark.parametrize("name", STREAMING)
+@pytest.mark.parametrize(("by", "how"), [(by, how) for by in ("key", "token") for how in ENDS[by]])
+async def test_a_stream_ends_with_its_credential(ann: Viewer, vendors: Any, name: str, by: str, how: str):
+    credential = ann.key if by == "key" else ann.token
+    async with vendors() as sim:
+        await _with_running(ann, name, credential)
+        stream = await _opened(ann, name, credential, stream=True)
+        assert stream.status == 200 and stream.headers["content-type"].startswith("text/event-stream")
+        await stream.more()
+        begun = await _ends(ENDS[by][how], ann)
+        async with asyncio.timeout(SECONDS):
+            while await stream.more():
+                pass
+        assert CASES[name].ended(stream.body), stream.body[-500:]
+        assert b"[DONE]" not in stream.body and time.monotonic() - begun < SECONDS
+        await asyncio.wait_for(stream.task, SECONDS)
+        await _vendor_was(sim, cancelled=CASES[name].upstream)
+
+
+async def _vendor_was(sim: Simulator, *, cancelled: bool) -> None:
+    """A call of a wire is cancelled upstream and settled; a turn or run goes on for its owner."""
+    if not cancelled:
+        assert not any(seen.client_gone for seen in sim.requests), "what was begun for the owner was given up"
+        return
+    async with asyncio.timeout(SECONDS):
+        while not sim.requests[0].client_gone:
+            await asyncio.sleep(0.01)
+    await inflight.finish_settlements()
+    assert not await Hold.objects.filter(status="open").aexists()
+    assert await UsageLog.objects.acount() == 1 and (await UsageLog.objects.aget()).status == "cancelled"
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@pytest.mark.parametrize(("by", "how"), [("key", "revoked"), ("token", "signed out"), ("token", "expires"), ("key", "disabled")])
+async def test_an_answer_that_is_not_whole_yet_becomes_401(ann: Viewer, vendors: Any, name: str, by: str, how: str):
+    async with vendors() as sim:
+        if "embeddings" in name:
+            sim.always("*", "hang")
+        asking = asyncio.create_task(_opened(ann, name, ann.key if by == "key" else ann.token, stream=False))
+        async with asyncio.timeout(20):
+            while not sim.requests:
+                assert not asking.done(), (await asking.result().read()).body
+                await asyncio.sleep(0.01)
+        begun = await _ends(ENDS[by][how], ann)
+        answer = await asyncio.wait_for(asking, SECONDS)
+        await answer.read()
+        assert answer.status == 401 and time.monotonic() - begun < SECONDS
+        assert answer.error.get("type") in ("not_authenticated", "authentication_error", "invalid_request_error"), answer.body
+        await _vendor_was(sim, cancelled=CASES[name].upstream)
+
+
+# --- sockets --------------------------------------------------------------------------------------
+
+CHAT, LIVE = "/api/v1/chat/ws", sockets.LIVE
+# How each socket may be opened, and by which kind of credential.
+SOCKETS: dict[str, dict[str, str]] = {
+    CHAT: {
+        "header": "key token", "first frame": "key token", "ticket of a key": "key", "ticket of a token": "token",
+        "ticket of a browser session": "session",
+    },
+    LIVE: {"header": "token", "ticket of a token": "token", "ticket of a browser session": "session", "cookie": "session"},
+}  # fmt: skip
+
+
+def test_every_socket_has_its_case():
+    sockets.register()
+    assert set(routes) == set(SOCKETS), "a socket without a case: say how it may be opened"
+
+
+async def _ticket(ann: Viewer, by: str) -> str:
+    """As a page gets it: over the API."""
+    if by == "session":
+        client = AsyncClient()
+        client.cookies = ann.client.cookies
+        made = await client.post("/api/v1/auth/ws-ticket", content_type="application/json", headers={"accept": "application/json"})
+    else:
+        bearer = {"authorization": f"Bearer {ann.key if by == 'key' else ann.token}"}
+        made = await AsyncClient().post("/api/v1/auth/ws-ticket", content_type="application/json", headers=bearer)
+    assert made.status_code == 201, made.content
+    return made.json()["ticket"]
+
+
+async def _socket(ann: Viewer, path: str, how: str, by: str) -> Socket:
+    if how == "header":
+        return Socket(path=path, key=ann.key if by == "key" else ann.token)
+    if how.startswith("ticket"):
+        return Socket(path=path, origin=ORIGIN, protocols=("aiagents.v1", f"ticket.{await _ticket(ann, by)}"))
+    socket = Socket(path=path, origin=ORIGIN)
+    if how == "cookie":
+        socket.scope["headers"].append((b"cookie", f"session={ann.session_key}".encode()))
+    return socket
+
+
+WAYS = [(path, way, by) for path, ways in SOCKETS.items() for way, kinds in ways.items() for by in kinds.split()]
+
+
+@pytest.mark.parametrize(("path", "way", "by", "how"), [(path, way, by, how) for path, way, by in WAYS for how in ENDS[by]])
+async def test_a_socket_ends_with_its_credential(ann: Viewer, vendors: Any, path: str, way: str, by: str, how: str):
+    sockets.register()
+    if path == LIVE:
+        assert ann.user.is_admin
+    async with vendors() as sim, await _socket(ann, path, way, by) as socket:
+        if way == "first frame":
+            socket.send({"type": "auth", "token": ann.key if by == "key" else ann.token})
+        if path == CHAT:
+            socket.send({"type": "send", **_CHAT})
+            await socket.until("content.delta")
+        else:
+            assert (await socket.frame())["type"] == "figures"
+        begun = await _ends(ENDS[by][how], ann)
+        async with asyncio.timeout(SECONDS):
+            frames = await socket.until("nothing")
+        assert socket.code == 4401 and time.monotonic() - begun < SECONDS
+        assert frames[-2]["type"] == "error" and frames[-2]["error"]["type"] == "not_authenticated"
+        if path == CHAT:
+            socket.send({"type": "send", **_CHAT})  # it buys nothing more
+            await asyncio.sleep(0.1)
+            assert len(sim.requests) == 1 and await Message.objects.filter(role="assistant").acount() == 2
+
+
+async def test_a_ticket_of_a_browser_session_is_worth_nothing_after_log_out(ann: Viewer):
+    ticket = await _ticket(ann, "session")
+    await in_db(lambda: ann.client.post("/admin/logout/"))
+    async with Socket(origin=ORIGIN, protocols=("aiagents.v1", f"ticket.{ticket}")) as socket:
+        assert await socket.closed() == 4401
+
+
+async def test_what_a_ticket_stands_for_is_not_readable_where_it_is_stored(ann: Viewer):
+    from aiagents.lib.valkey import sync_client
+
+    ticket = await _ticket(ann, "session")
+    stored = sync_client().get(tickets._key(ticket))
+    assert stored and ann.session_key.encode() not in stored and str(ann.user.pk).encode() not in stored
+    assert (await tickets.redeem(ticket)).session_key == ann.session_key
+
+
+# --- downloads ------------------------------------------------------------------------------------
+
+DOWNLOADS = {
+    "/api/v1/billing/usage/export?format=csv": ("key", "token", "session"),
+    "/admin/billing/usagelog/export/": ("session",),
+}
+
+
+@pytest.mark.parametrize(("path", "by"), [(path, by) for path, kinds in DOWNLOADS.items() for by in kinds])
+async def test_a_download_is_cut_when_its_credential_ends(ann: Viewer, monkeypatch: pytest.MonkeyPatch, path: str, by: str):
+    """The credential by which Django served it is found and watched."""
+    watched: list[Any] = []
+    real = credentials._chunks
+    monkeypatch.setattr(credentials, "_chunks", lambda credential, chunks: watched.append(credential) or real(credential, chunks))
+    client = AsyncClient()
+    headers = {"accept": "text/csv"}
+    if by == "session":
+        client.cookies = ann.client.cookies
+    else:
+        headers["authorization"] = f"Bearer {ann.key if by == 'key' else ann.token}"
+    answer = await client.get(path, headers=headers)
+    assert answer.status_code == 200, answer
+    assert b"".join([chunk async for chunk in answer.streaming_content])
+    (principal,) = watched
+    known = {"key": principal.key_id, "token": principal.family_id, "session": principal.session_key}
+    assert principal.user_id == ann.user.pk and known[by] is not None
+
+
+# --- principals -----------------------------------------------------------------------------------
+
+
+async def test_every_way_in_makes_a_principal_with_an_anchor_that_can_be_revoked(ann: Viewer):
+    by_key = await authenticate({"x-api-key": ann.key})
+    by_token = await authenticate({"authorization": f"Bearer {ann.token}"})
+    by_ticket = {by: await in_db(principals.renew, await tickets.redeem(await _ticket(ann, by))) for by in ("key", "token", "session")}
+    for principal, anchor in (
+        (by_key, "key_id"), (by_token, "family_id"),
+        (by_ticket["key"], "key_id"), (by_ticket["token"], "family_id"), (by_ticket["session"], "session_key"),
+    ):  # fmt: skip
+        assert getattr(principal, anchor) is not None
+        assert await credentials.valid([principal.standing]) == {principal.standing}
+    standings = [by_key.standing, by_token.standing, *(one.standing for one in by_ticket.values())]
+    await in_db(lambda: keys.revoke(ApiKey.objects.get(), actor=ann.user))
+    await in_db(lambda: tokens.revoke(_family(), "logout"))
+    await in_db(lambda: ann.client.post("/admin/logout/"))
+    assert await credentials.valid(standings) == set()
+
+
+# Who may make a principal without a caller from outside, whose only anchor is the account; each makes model calls, whose holds check it.
+WITHOUT_CALLER = {
+    "accounts/authentication.py", "agents/testcall.py", "aiagents/demo_work.py", "tasks/admin.py", "tasks/preparing.py",
+}  # fmt: skip
+
+
+def test_principals_are_made_in_one_module_and_without_an_anchor_only_where_nobody_calls():
+    makers, without = set(), set()
+    for app in ("accounts", "agents", "aiagents", "billing", "chat", "tasks"):
+        for path in (ROOT / app).rglob("*.py"):
+            if "tests" in path.parts:
+                continue
+            for node in ast.walk(ast.parse(path.read_text())):
+                name = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
+                if name in ("Principal", "of_account"):
+                    (makers if name == "Principal" else without).add(str(path.relative_to(ROOT)))
+    assert makers == {"accounts/principals.py"}, "a principal made elsewhere may have no anchor that can be revoked"
+    assert without == WITHOUT_CALLER, "work for a user without a caller: name it here, and never show its stream to anybody"
