@@ -13,9 +13,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import principal_of
-from accounts.models import User
+from accounts.models import ApiKey, User
 from accounts.origin import Origin
-from accounts.permissions import HasScope
+from accounts.permissions import HasScope, may
 from agents import authoring, examples
 from agents.filters import AgentFilter
 from agents.models import Agent, AgentVersion
@@ -86,7 +86,7 @@ class AgentViewSet(IdempotentMixin, viewsets.GenericViewSet):  # type: ignore[mi
         return serializer.validated_data
 
     def _changed(self, request: Request, pk: UUID, fields: dict[str, Any]) -> Response:
-        authoring.change(self.me, pk, fields, ip=Origin.of(request).ip)
+        authoring.change(self.me, pk, fields, ip=Origin.of(request).ip, may_approve=may(principal_of(request), ApiKey.Scope.APPROVE))
         return Response(self.get_serializer(authoring.own(self.me, pk)).data)
 
 

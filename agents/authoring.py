@@ -49,8 +49,11 @@ def create(user: User, fields: Mapping[str, Any], *, ip: str = "") -> Agent:
     raise _taken()
 
 
-def change(user: User, agent_id: UUID, fields: Mapping[str, Any], *, ip: str = "") -> Agent:
+def change(user: User, agent_id: UUID, fields: Mapping[str, Any], *, ip: str = "", may_approve: bool = True) -> Agent:
     """The agent with the given fields changed. A version is made only if its definition became another one.
+
+    PermissionDenied where a tool of which a version of this agent asks a person would ask no more, unless the caller `may_approve`:
+    to switch the question off is to answer it for ever.
 
     The row is locked from reading to writing: of two changes at once the second goes on from what the first one made.
     """
@@ -60,6 +63,11 @@ def change(user: User, agent_id: UUID, fields: Mapping[str, Any], *, ip: str = "
             before = agent.visibility
             if fields.get("visibility") == Agent.Visibility.SHARED != before:
                 sharing.require(user)
+            if not may_approve and (unasked := _asks_no_more(agent, fields)):
+                raise PermissionDenied(
+                    f"A person decides about {unasked[0]!r} here; an API key needs the scope approve to change that.",
+                    code="scope_missing", param="tools", details={"scope": "approve", "tools": unasked},
+                )  # fmt: skip
             face = {name: fields[name] for name in FACE if name in fields and fields[name] != getattr(agent, name)}
             for name, value in face.items():
                 setattr(agent, name, value)
@@ -115,6 +123,16 @@ def _next_version(agent: Agent, user: User, fields: Mapping[str, Any]) -> bool:
         return False
     agent.version = AgentVersion.objects.create(agent=agent, number=now.number + 1, created_by=user, **wanted)
     return True
+
+
+def _asks_no_more(agent: Agent, fields: Mapping[str, Any]) -> list[str]:
+    """Tools that would run without a person although some version of the agent asks one: also one that was taken away in between."""
+    free = {row["name"] for row in fields.get("tools", []) if row["approval"] != "always"}
+    versions = AgentVersion.objects.filter(agent=agent).values_list("tools", flat=True) if free else []
+    now = agent.version.tools if agent.version else []
+    known = {row["name"] for row in now if row["approval"] != "always"}
+    asked = {row["name"] for tools in versions for row in tools if row["approval"] == "always"}
+    return sorted((free & asked) - known)
 
 
 def _slugs(name: str) -> Iterator[str]:

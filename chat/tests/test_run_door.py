@@ -194,6 +194,28 @@ async def test_a_key_does_not_decide_about_its_own_tool_call(user, models, sums,
         assert (await call("POST", path(sums), {"input": "x"}, key=approver)).status == 403
 
 
+@pytest.mark.parametrize("method", ["PATCH", "PUT"])
+async def test_a_key_does_not_switch_the_question_off(user, key, person, sums, method):
+    """`current_time` asks a person in the first version of this agent. A key may add questions, and not take one away."""
+
+    async def change(credential, *tools):
+        grants = [{"name": name, "approval": approval} for name, approval in tools]
+        body = {"tools": grants} if method == "PATCH" else {"name": "Sums", "model": "gpt-4o-mini", "tools": grants}
+        return await rest(method, f"/api/v1/agents/{sums.pk}", credential, body)
+
+    free = ("current_time", "never")
+    for before in (None, [], [("calculator", "always")]):
+        if before is not None:
+            assert (await change(key, *before))[0] == 200
+        status, told = await change(key, free, ("calculator", "always"))
+        assert status == 403 and told["error"]["code"] == "scope_missing" and told["error"]["details"]["tools"] == ["current_time"], told
+    assert (await change(key, ("current_time", "always")))[0] == 200
+    approver = (await in_db(keys.create, user, name="a", scopes=["agents", "approve"]))[1]
+    assert (await change(approver, free))[0] == 200
+    assert (await change(key, free))[0] == 200, "as it is already"
+    assert (await change(person, ("current_time", "always")))[0] == 200 and (await change(person, free))[0] == 200
+
+
 async def test_cancel_stops_a_run_that_goes_on(key, sums, vendors, settings):
     settings.PROGRESS_INTERVAL_SECONDS = 0.05
     async with vendors():
