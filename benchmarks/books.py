@@ -20,7 +20,7 @@ from tests.live import ROOT
 def take(ground: Ground, rows: int, users: int = 200) -> dict[str, Any]:
     """Every report over `rows` rows of a year: the first time and warm."""
     began = time.monotonic()
-    command = [sys.executable, "manage.py", "demo_usage", "--rows", str(rows), "--days", "365", "--users", str(users)]
+    command = [sys.executable, "manage.py", "demo_usage", "--rows", str(rows), "--days", "365", "--users", str(users), "--force"]
     done = subprocess.run(command, cwd=ROOT, env=ground.live.env, capture_output=True, text=True, timeout=7200)
     if done.returncode:
         raise RuntimeError(done.stdout[-1000:] + done.stderr[-3000:])
