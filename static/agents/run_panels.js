@@ -89,6 +89,6 @@ function troubleOf(run) {
     const { title, text, hint, requestId } = words(run.error);
     return h("div", { class: "note-box bad", role: "alert" }, icon("alert", 17), h("div", {}, h("strong", {}, title), h("p", {}, `${text} ${hint}`), requestId && h("p", { class: "request-id" }, `Request ${requestId}`)));
   }
-  const ends = run.status === "succeeded" ? ENDS[run.finish_reason] : run.status === "cancelled" ? "It was cancelled; what was said is kept." : run.status === "interrupted" ? "Its process ended; what was said is kept." : null;
+  const ends = run.status === "succeeded" ? (ENDS[run.finish_reason] ?? (run.output.trim() ? null : "The model returned an empty answer.")) : run.status === "cancelled" ? "It was cancelled; what was said is kept." : run.status === "interrupted" ? "Its process ended; what was said is kept." : null;
   return ends ? h("div", { class: "note-box", role: "status" }, ends) : null;
 }

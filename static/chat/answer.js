@@ -96,9 +96,11 @@ function troubleOf(message, options) {
   const note = { cancelled: "You stopped this answer.", interrupted: "The answer was interrupted; what was written is kept." }[message.status];
   const cut = message.status === "complete" && message.finish_reason === "length" && "The answer reached its length limit.";
   const limit = message.status === "complete" && LIMITS[message.finish_reason];
+  const empty = message.status === "complete" && !message.content.trim() && "The model returned an empty answer.";
   const filtered = message.status === "complete" && message.finish_reason === "content_filter" && "The vendor's filter ended this answer.";
-  if (!note && !cut && !filtered && !limit) return null;
-  return add(h("div", { class: "note" }), [h("span", {}, note || cut || filtered || limit), ...buttons]);
+  const said = note || cut || filtered || limit || empty;
+  if (!said) return null;
+  return add(h("div", { class: "note" }), [h("span", {}, said), ...buttons]);
 }
 
 const LIMITS = {

@@ -22,6 +22,8 @@ export function composer(requestOptions, extras) {
   );
   let shown = null;
   let sending = false;
+  let entered = false; // the person's preferences, which say who answers, are known
+  let waiting = null; // the thread whose question waits for them
 
   const answer = () => threads.current.messages.findLast(running);
 
@@ -38,6 +40,8 @@ export function composer(requestOptions, extras) {
   async function submit() {
     const text = field.value.trim();
     if ((!text && !files.count()) || sending || answer()) return;
+    if (!entered) return void (waiting = threads.current);
+    waiting = null;
     const items = files.items();
     const content = items.length ? [...files.parts(), ...(text ? [{ type: "text", text }] : [])] : text;
     const thread = threads.current;
@@ -96,12 +100,18 @@ export function composer(requestOptions, extras) {
     refresh();
     field.focus();
   });
+  on("entered", () => {
+    entered = true;
+    if (waiting && waiting === threads.current) submit();
+  });
   on("signed-out", () => {
+    [entered, waiting] = [false, null];
     drafts.clear();
     field.value = "";
     files.set([]);
   });
   window.addEventListener("resize", refresh);
+  refresh();
   return { el, focus: () => field.focus() };
 }
 

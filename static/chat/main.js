@@ -12,7 +12,7 @@ import { bannerElement } from "./notices.js";
 import { partnerNote } from "./partner_note.js";
 import { choice, choose, pickerButton } from "./picker.js";
 import { place, roomPane } from "./rooms.js";
-import { resume } from "./session.js";
+import { resume, signedIn } from "./session.js";
 import { keepSettings, showSettings } from "./settings.js";
 import { actions, sidebar } from "./sidebar.js";
 import { connect } from "./socket.js";
@@ -23,6 +23,8 @@ import { bell } from "../usage/bell.js";
 const root = document.getElementById("app");
 let workbench = null;
 let show = () => {};
+let prepare = () => {};
+let ready = () => {};
 
 const chatAddress = (id) => (id ? `/?c=${encodeURIComponent(id)}` : "/");
 
@@ -62,7 +64,9 @@ function buildWorkbench() {
   });
   const main = h("main", { class: "main" }, header, bannerElement, pane.el, threadView(requestOptions).el, h("div", { class: "dock" }, partnerNote(() => picker.click()), pen.el, h("p", { class: "fine" }, "Models can be wrong. Check what matters.")));
   fill(shell, sidebar(open, go, () => drawer(false)).el, h("div", { class: "scrim", onclick: () => drawer(false) }), main);
-  drawer(matchMedia("(min-width: 801px)").matches);
+  const wide = matchMedia("(min-width: 801px)");
+  wide.addEventListener("change", () => drawer(wide.matches)); // also when the page is zoomed
+  drawer(wide.matches);
 
   show = () => {
     const next = place();
@@ -76,6 +80,21 @@ function buildWorkbench() {
     head(threads.current);
   };
   on("signed-out", pane.forget);
+  prepare = async (loads) => {
+    // A section needs the profile; who goes elsewhere meanwhile is shown that.
+    main.classList.add("in-room");
+    pane.wait(place().room);
+    const wanted = location.href;
+    await loads;
+    if (location.href === wanted) show();
+    ready();
+  };
+  ready = () => {
+    if (!signedIn()) return;
+    const thread = threads.current;
+    if (!thread.id || !thread.loading) choose(choiceOf(thread));
+    emit("entered");
+  };
 
   const head = (thread) => {
     if (main.classList.contains("in-room")) return;
@@ -96,7 +115,8 @@ function buildWorkbench() {
   on("conversation-shown", () => head(threads.current));
   on("settings", () => head(threads.current));
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && shell.classList.contains("side-open") && matchMedia("(max-width: 800px)").matches) drawer(false);
+    // A menu or dialog that lies above takes its Escape itself.
+    if (event.key === "Escape" && !event.defaultPrevented && !document.querySelector("dialog[open]") && shell.classList.contains("side-open") && matchMedia("(max-width: 800px)").matches) drawer(false);
     if ((event.ctrlKey || event.metaKey) && event.shiftKey && event.key.toLowerCase() === "o") {
       event.preventDefault();
       open(null);
@@ -132,13 +152,20 @@ function choiceOf(thread) {
   return { model: settings.model || preferences.default_model || "auto", goal: settings.goal || preferences.goal || preferences.optimization_goal || "balanced", agent: settings.agent_id ?? null };
 }
 
+/** Shows what the address names at once; a question asked before the person's preferences are known waits for them (composer). */
 async function enter() {
   workbench ??= buildWorkbench();
   fill(root, workbench);
   connect();
   const problems = (problem) => emit("problem", problem);
-  await Promise.all([loadProfile().catch(problems), loadModels().catch(problems), reload()]);
+  const loads = Promise.all([loadProfile().catch(problems), loadModels().catch(problems), reload()]);
+  if (place().room) {
+    await prepare(loads);
+    return;
+  }
   show();
+  await loads;
+  ready();
 }
 
 const leave = () => fill(root, loginView(enter).el);

@@ -102,5 +102,5 @@ export function place(el, anchor) {
   const { offsetWidth: width, offsetHeight: height } = el;
   const below = at.bottom + 6 + height <= innerHeight || at.top < height;
   el.style.setProperty("left", `${Math.max(8, Math.min(at.left, innerWidth - width - 8))}px`);
-  el.style.setProperty("top", `${below ? Math.min(at.bottom + 6, innerHeight - height - 8) : at.top - height - 6}px`);
+  el.style.setProperty("top", `${below ? Math.max(8, Math.min(at.bottom + 6, innerHeight - height - 8)) : at.top - height - 6}px`);
 }

@@ -42,12 +42,17 @@ export function roomPane(go, heading) {
     return one;
   }
 
+  /** What stands there until the room may be shown. */
+  function wait(name) {
+    heading(ROOMS[name].label);
+    fill(el, h("p", { class: "empty", role: "status" }, "Loading"));
+  }
+
   async function show(next) {
     if (current !== next.room) {
       leave();
       current = next.room;
-      heading(ROOMS[current].label);
-      fill(el, h("p", { class: "empty", role: "status" }, "Loading"));
+      wait(current);
     }
     asked = next;
     try {
@@ -79,5 +84,5 @@ export function roomPane(go, heading) {
     fill(el);
   }
 
-  return { el, show, leave, forget };
+  return { el, wait, show, leave, forget };
 }

@@ -88,6 +88,7 @@ function figures(run) {
 function trouble(run) {
   if (run.next_attempt_at) return h("div", { class: "note-box warn", role: "status" }, icon("clock", 17), h("p", {}, `It is tried again ${moment(run.next_attempt_at)}. ${run.error?.message ?? ""}`));
   if (run.status === "waiting_approval") return h("div", { class: "note-box warn", role: "status" }, icon("alert", 17), h("p", {}, "It asks before it uses a tool: allow or deny it below."));
+  if (run.status === "succeeded" && !run.output.trim()) return h("div", { class: "note-box", role: "status" }, "The model returned an empty answer.");
   if (!run.error) return null;
   const { title, text, hint } = words(run.error);
   return h("div", { class: "note-box bad", role: "alert" }, icon("alert", 17), h("div", {}, h("strong", {}, title), h("p", {}, `${text} ${hint}`)));

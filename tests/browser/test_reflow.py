@@ -1,0 +1,75 @@
+"""A page of 1280 x 720 at 200 % and 400 %, and small phones: all of it can be reached, by pointer and by keyboard (WCAG 1.4.10)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from tests.browser.test_agents import api
+from tests.browser.visit import Visit
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+Open = Callable[..., Visit]
+_LOADED = "() => ![...document.querySelectorAll('.main [role=status]')].some((el) => el.textContent === 'Loading')"
+SIZES = [(640, 360), (320, 180), (320, 568), (390, 844)]
+PATHS = ("/", "/agents", "/agents/new", "/tasks", "/tasks/new", "/usage", "/usage/calls", "/usage/alerts", "/account", "/account/keys")
+
+# Controls that are shown but cannot be brought to a place where a pointer meets them.
+_UNREACHABLE = """(where) => {
+  const found = [];
+  for (const el of document.querySelectorAll(`${where} :is(a[href], button, input, select, textarea, summary)`)) {
+    if (!el.checkVisibility({ visibilityProperty: true }) || el.disabled || el.type === "file") continue;
+    el.scrollIntoView({ block: "center", inline: "center", behavior: "instant" });
+    const box = el.getBoundingClientRect();
+    const [x, y] = [box.x + box.width / 2, box.y + Math.min(box.height / 2, innerHeight / 3)];
+    const hit = document.elementFromPoint(x, y);
+    const reached = hit && (el.contains(hit) || hit.contains(el) || hit.closest("label")?.control === el);
+    if (!reached) found.push(`${el.outerHTML.slice(0, 120)} at ${x},${y}: ${hit?.className}`);
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("size", SIZES, ids=str)
+def test_everything_can_be_reached(visit: Open, size: tuple[int, int]) -> None:
+    one = visit(viewport={"width": size[0], "height": size[1]})
+    page = one.page
+    for number in range(12):
+        api(one, "POST", "chat/conversations", {"title": f"Conversation {number} with a title that is long"})
+    for path in PATHS:
+        page.goto(one.url + path)
+        page.locator(".welcome" if path == "/" else ".room-inner").wait_for()
+        page.wait_for_function(_LOADED)
+        assert page.evaluate("document.documentElement.scrollWidth") <= size[0], path
+        assert page.evaluate(_UNREACHABLE, ".main") == [], path
+
+    page.goto(one.url)
+    page.locator(".welcome").wait_for()
+    page.get_by_role("button", name="Conversations", exact=True).click()
+    page.wait_for_function("() => document.querySelector('.sidebar').getBoundingClientRect().x === 0")
+    page.locator(".conversation").nth(11).wait_for()
+    assert page.locator(".side-scroll").bounding_box()["height"] >= 150, "several conversations are seen at once"
+    assert page.evaluate(_UNREACHABLE, ".sidebar") == []
+    account = page.get_by_role("button", name=re.compile("Account of"))
+    account.click()
+    page.get_by_role("menu").wait_for()
+    assert page.evaluate(_UNREACHABLE, ".menu") == []
+    page.keyboard.press("Escape")
+    page.get_by_label("Search conversations").focus()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if account.evaluate("button => button === document.activeElement"):
+            break
+    box = account.bounding_box()
+    assert account.evaluate("button => button === document.activeElement"), "by keyboard, too"
+    assert box["y"] >= 0 and box["y"] + box["height"] <= size[1] + 1, "what has the focus is seen"
+
+
+def test_the_side_follows_the_width_when_the_page_is_zoomed(visit: Open) -> None:
+    one = visit(viewport={"width": 1280, "height": 720})
+    one.page.set_viewport_size({"width": 640, "height": 360})
+    one.page.wait_for_function("() => document.querySelector('.sidebar').getBoundingClientRect().right <= 0")
+    one.page.set_viewport_size({"width": 1280, "height": 720})
+    one.page.wait_for_function("() => document.querySelector('.sidebar').getBoundingClientRect().x === 0")
