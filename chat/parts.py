@@ -24,9 +24,9 @@ class PartError(ValueError):
 
 def check(part: Any) -> dict[str, Any]:
     """The part as it is stored: known keys only, base64 that is really what its media type says."""
-    if not isinstance(part, dict) or part.get("type") not in _ALLOWED:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if not isinstance(kind, str) or kind not in _ALLOWED:
         raise PartError("A part is an object whose type is text, image or file.")
-    kind = part["type"]
     if unknown := set(part) - _ALLOWED[kind]:
         raise PartError(f"Unknown field {sorted(unknown)[0]!r} in a part of type {kind}.")
     return {"text": _text, "image": _image, "file": _file}[kind](part)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 # Whole bodies that are no JSON object to be taken: each is 400 at every door.
 BODIES: dict[str, bytes] = {
     "empty object cut": b'{"name":',
@@ -48,7 +51,9 @@ VALUES: dict[str, bytes] = {
     "fraction": b"0.1",
     "beyond 32 bits": b"2147483648",
     "beyond 64 bits": b"9223372036854775808",
-    "20 digits": b"1" + b"0" * 19,
+    "20 digits": b"9" * 20,
+    "400 digits": b"9" * 400,
+    "4,000 digits": b"9" * 4000,
     "1e308": b"1e308",
     "tiny": b"1e-400",
     "empty string": b'""',
@@ -79,6 +84,45 @@ VALUES: dict[str, bytes] = {
     "special keys": b'{"__proto__":1,"constructor":{},"$ne":1}',
     "60 deep": b"[" * 60 + b"]" * 60,
 }
+# Values for each node of a valid body, whole subtrees included.
+NODES: dict[str, Any] = {
+    "null": None,
+    "true": True,
+    "minus one": -1,
+    "fraction": 0.1,
+    "1e308": 1e308,
+    "beyond 64 bits": 2**64,
+    "400 digits": 10**400,
+    "empty text": "",
+    "text": "x",
+    "long text": "x" * 3000,
+    "nul-like": "\x01\u2028",
+    "empty list": [],
+    "list in a list": [[]],
+    "mixed list": [1, "a", None, {}, []],
+    "empty object": {},
+    "object": {"type": {}, "role": [], "a": {"b": [1]}},
+}
+
+
+def nested(body: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The body with one of its nodes replaced, removed, renamed or doubled, each with what was done to it."""
+    for what, value in NODES.items():
+        yield f"{path or '/'}: {what}", value
+    if isinstance(body, dict):
+        for name, inner in body.items():
+            rest = {key: value for key, value in body.items() if key != name}
+            yield f"{path}/{name}: removed", rest
+            yield f"{path}/{name}: renamed", {**rest, name + "\u00e9": inner}
+            for what, changed in nested(inner, f"{path}/{name}"):
+                yield what, {**body, name: changed}
+    elif isinstance(body, list):
+        for index, inner in enumerate(body):
+            yield f"{path}/{index}: doubled", [*body, inner]
+            for what, changed in nested(inner, f"{path}/{index}"):
+                yield what, [*body[:index], changed, *body[index + 1 :]]
+
+
 # Query strings, as they stand on the wire.
 QUERIES: dict[str, str] = {
     "nul": "search=%00",

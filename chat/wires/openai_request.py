@@ -102,7 +102,7 @@ def _messages(items: list[JSON]) -> tuple[str, tuple[Message, ...]]:
     for number, item in enumerate(items):
         at = f"messages[{number}]."
         role = item.get("role")
-        if role not in _ROLES:
+        if not isinstance(role, str) or role not in _ROLES:
             raise wrong(at + "role", f"must be one of {', '.join(sorted(_ROLES - {'function'}))}")
         if role in ("system", "developer"):
             system.append("".join(part.text for part in _parts(item, at) if isinstance(part, Text)))
