@@ -21,6 +21,7 @@ from agents.filters import AgentFilter
 from agents.models import Agent, AgentVersion
 from agents.serializers import AgentSerializer, ToolSerializer, VersionSerializer
 from agents.tools import registry
+from aiagents.lib import body_limits
 from aiagents.lib.api import CursorPagination, IdempotentMixin
 from aiagents.lib.errors import InvalidRequest
 
@@ -34,6 +35,7 @@ from aiagents.lib.errors import InvalidRequest
 )
 class AgentViewSet(IdempotentMixin, viewsets.GenericViewSet):  # type: ignore[misc]  # DRF's stubs want wider signatures
     serializer_class = AgentSerializer
+    max_body_bytes = body_limits.TEXT
     permission_classes = [HasScope]
     required_scope = "agents"
     filterset_class = AgentFilter

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import orjson
 from django.conf import settings
 from django.utils import timezone
 
@@ -24,6 +23,7 @@ from agents.run_store import OUTCOME_UNKNOWN, Closing, persist
 from agents.run_watch import Watched
 from agents.tools import registry
 from agents.tools.registry import Tool, ToolContext
+from aiagents.lib import jsonio
 from aiagents.lib.jsonio import clean_text
 
 logger = logging.getLogger(__name__)
@@ -66,8 +66,8 @@ def new_step(run_id: UUID, number: int, use: ToolUse) -> AgentStep:
 
 def _wrong(tool: Tool, arguments: str) -> str:
     try:
-        found = orjson.loads(arguments) if arguments.strip() else {}
-    except (orjson.JSONDecodeError, RecursionError):
+        found = jsonio.exact(arguments) if arguments.strip() else {}
+    except ValueError:
         found = None
     if not isinstance(found, dict):
         return "The arguments are not a JSON object. Call the tool again with valid JSON."

@@ -18,7 +18,7 @@ from agents.calls import CallContext
 from agents.definitions import Definition
 from agents.live_runs import Line, LiveRun
 from agents.models import AgentRun
-from aiagents.lib import draining, idempotency, sse
+from aiagents.lib import body_limits, draining, idempotency, sse
 from aiagents.lib.asgi import Door, EventStream, Request, Response, json_response
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import AppError, Conflict, InvalidRequest, NotFound, RateLimited
@@ -26,6 +26,8 @@ from aiagents.lib.ids import uuid7
 
 MOST_INPUT = 1_000_000
 _MOST_COST = Decimal(10_000)
+# Characters of an amount of money.
+_MOST_AMOUNT = 40
 _KNOWN = {"input", "stream", "max_cost_usd"}
 _loose: set[asyncio.Task[Any]] = set()
 
@@ -45,7 +47,7 @@ class RunFailed(AppError):
 
 async def run(request: Request) -> Response | EventStream:
     """Run an agent: answered whole, or with `"stream": true` as events. The run goes on when the client leaves."""
-    text, streamed, max_cost = _read(await request.json())
+    text, streamed, max_cost = await request.read(_read)
     streamed = streamed or "text/event-stream" in request.headers.get("accept", "")
     found = await _shielded(_begin(request, text, max_cost, "sse" if streamed else "rest"))
     replayed = {} if isinstance(found, LiveRun) else {"Idempotent-Replayed": "true"}
@@ -66,7 +68,8 @@ def _read(body: dict[str, Any]) -> tuple[str, bool, Decimal | None]:
     amount = None
     if cost is not None:
         try:
-            amount = Decimal(str(cost)) if isinstance(cost, str | int | float) and not isinstance(cost, bool) else Decimal("NaN")
+            number = isinstance(cost, str | int | float) and not isinstance(cost, bool) and len(str(cost)) <= _MOST_AMOUNT
+            amount = Decimal(str(cost)) if number else Decimal("NaN")
         except InvalidOperation:
             amount = Decimal("NaN")
         if not amount.is_finite() or not 0 < amount <= _MOST_COST:
@@ -85,7 +88,7 @@ async def _begin(request: Request, text: str, max_cost: Decimal | None, surface:
     key = request.headers.get("idempotency-key")
     if not key:
         return await _start(principal, definition, text, max_cost, surface, request.request_id, None)
-    same = idempotency.fingerprint(request.method, request.path, await request.body())
+    same = await request.fingerprint()
     claim = await idempotency.begin(str(principal.user_id), idempotency.valid_key(key), same)
     if isinstance(claim, idempotency.Replay):
         return UUID(claim.reference["run_id"])
@@ -167,5 +170,5 @@ def register(door: Door) -> None:
     draining.on_drain(live_runs.drain)
     door.add(
         "POST", r"/api/v1/agents/(?P<id>[0-9a-fA-F-]{36})/run", run, scope="agents", starts_work=True, tags=("agents",),
-        openapi=run_openapi.RUN,
+        openapi=run_openapi.RUN, max_body_bytes=body_limits.CONTENT,
     )  # fmt: skip

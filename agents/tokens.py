@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 
-import orjson
-
 from agents.messages import CompletionRequest, EmbeddingRequest, File, Image, Part, Reasoning, Text, ToolOutput, ToolUse
+from aiagents.lib import jsonio
 
 BYTES_PER_TOKEN = 4
 _HELD_BYTES_PER_TOKEN = 2
@@ -46,9 +45,9 @@ def estimate_input(request: CompletionRequest) -> int:
             else:
                 tokens += _estimate_part(part)
     for tool in request.tools:
-        total += size(tool.name) + size(tool.description) + len(orjson.dumps(tool.parameters))
+        total += size(tool.name) + size(tool.description) + len(jsonio.dumps(tool.parameters))
     if request.response_format:
-        total += len(orjson.dumps(request.response_format))
+        total += len(jsonio.dumps(request.response_format))
     return tokens + -(-total // _HELD_BYTES_PER_TOKEN)
 
 

@@ -13,6 +13,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aiagents.settings")
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import unquote
 
 from django.conf import settings
 from django.core.asgi import get_asgi_application
@@ -21,7 +22,7 @@ django: Any = get_asgi_application()  # loads the apps, which the imports below 
 
 from agents import providers  # noqa: E402
 from aiagents import sockets  # noqa: E402
-from aiagents.lib import draining, hosts  # noqa: E402
+from aiagents.lib import body_limits, draining, hosts  # noqa: E402
 from aiagents.lib.access import log_socket  # noqa: E402
 from aiagents.lib.close_codes import SHUTTING_DOWN  # noqa: E402
 from aiagents.lib.context import accept_request_id  # noqa: E402
@@ -49,7 +50,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] == "/health" and scope["method"] in {"GET", "HEAD"}:
             await _health(scope, send)
         elif not door.matches(scope):
-            await django(scope, receive, send)
+            await django(scope, body_limits.counted(scope, receive), send)
         else:
             await door(scope, receive, send)
     elif kind == "websocket":
@@ -61,6 +62,17 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
             await _socket(scope, receive, send)
     elif kind == "lifespan":
         await _lifespan(receive, send)
+
+
+def _body_limit(method: str, target: str) -> int:
+    """The most bytes that a request's body may have, by its method and its target as it stands on the wire."""
+    path = unquote(target.partition("?")[0])
+    limit = door.body_limit(method, path)
+    return body_limits.of_view(path) if limit is None else limit
+
+
+# Our server asks this while a body arrives.
+application.body_limit = _body_limit  # type: ignore[attr-defined]
 
 
 def _as_forwarded(scope: Scope) -> Scope:

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import books, gateway, idle, jobs, linear, login, shared, targets, unit_costs
+from benchmarks import books, gateway, hostile, idle, jobs, linear, login, shared, targets, unit_costs
 from benchmarks.ground import installation
 from benchmarks.meter import machine
 
-PARTS = ("gateway", "idle", "login", "jobs", "linear", "shared", "costs", "analytics")
+PARTS = ("gateway", "idle", "login", "jobs", "linear", "shared", "costs", "analytics", "hostile")
 
 
 def main() -> None:
@@ -40,6 +40,7 @@ def main() -> None:
         "shared": (shared.take, shared.table),
         "costs": (unit_costs.take, unit_costs.table),
         "analytics": (lambda ground: books.take(ground, 100_000 if asked.quick else asked.analytics_rows), books.table),
+        "hostile": (hostile.take, hostile.table),
     }
     found: dict[str, Any] = {"machine": machine()}
     print(f"{found['machine']}\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
@@ -125,7 +124,7 @@ def _goal(value: Any) -> str:
 
 
 def _temperature(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or not 0 <= value <= 2:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 2:
         raise ValueError("A number from 0 to 2.")
     return float(value)
 
@@ -152,13 +151,9 @@ def _fallbacks(value: Any) -> tuple[str, ...]:
 
 
 def _metadata(value: Any) -> dict[str, Any]:
-    wrong = ValueError(f"An object of at most {_MOST_METADATA_BYTES} bytes, whole numbers within 64 bits.")
-    try:
-        if isinstance(value, dict) and len(jsonio.dumps(value)) <= _MOST_METADATA_BYTES:
-            return value
-    except TypeError as exc:
-        raise wrong from exc
-    raise wrong
+    if isinstance(value, dict) and len(jsonio.dumps(value)) <= _MOST_METADATA_BYTES:
+        return value
+    raise ValueError(f"An object of at most {_MOST_METADATA_BYTES} bytes.")
 
 
 def _flag(value: Any) -> bool:

@@ -20,7 +20,7 @@ from agents.events import REWIND
 from aiagents.lib import credentials, jsonio, url_secrets
 from aiagents.lib.close_codes import AUTH_TIMED_OUT, NOT_AUTHENTICATED, SHUTTING_DOWN, TOO_LARGE, TOO_MANY, UNAVAILABLE
 from aiagents.lib.context import accept_request_id, request_id, user_id
-from aiagents.lib.errors import AppError, InvalidRequest, NotAuthenticated, RateLimited
+from aiagents.lib.errors import AppError, InvalidRequest, NotAuthenticated, PayloadTooLarge, RateLimited
 from chat import asks, origins, turns
 from chat.limits import count_request
 from chat.turn_log import TurnLine
@@ -32,6 +32,8 @@ AUTH_SECONDS = 10.0
 # Frames of one socket per second, over a few seconds; above it the client is out of control.
 FRAMES_PER_SECOND, FRAMES_WINDOW = 20, 5
 MOST_SOCKETS_PER_USER = 20
+# Bytes of a frame from a client that has not signed in yet: a token.
+MOST_AUTH_BYTES = 16 * 1024
 MOST_VIEWS = 64
 _MOST_REF = 200
 # Seconds in which a client may take the last word before its socket is closed.
@@ -154,18 +156,19 @@ class ChatConsumer(AsyncConsumer):
             self._count_frame()
             text = message.get("text")
             raw = (message.get("bytes") or b"") if text is None else text.encode("utf-8", "surrogatepass")
-            if len(raw) > settings.MAX_FRAME_BYTES:
+            if len(raw) > (settings.MAX_FRAME_BYTES if self.principal is not None else MOST_AUTH_BYTES):
                 raise Closing(TOO_LARGE)
             try:
                 if text is None:
                     raise InvalidRequest("Frames are text: one JSON object each.", code="binary_frame")
-                frame = jsonio.loads(raw)
+                await asyncio.sleep(0)  # frames that wait already are read one by one, and others get their turn in between
+                frame = jsonio.loads(raw, most_values=settings.MAX_FRAME_VALUES)
                 if not isinstance(frame, dict):
                     raise InvalidRequest("A frame is one JSON object.", code="invalid_json")
                 return frame
-            except InvalidRequest as exc:
+            except (InvalidRequest, PayloadTooLarge) as exc:
                 if self.principal is None:
-                    raise
+                    raise InvalidRequest(exc.message) from exc
                 await self._say_error(exc)
         return None
 

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from accounts.authentication import Principal, authenticate
 from accounts.permissions import require_scope
 from agents import calls, run_doors, runner
 from agents.calls import CallContext
-from aiagents.lib import draining, idempotency, sse
+from aiagents.lib import body_limits, draining, idempotency, sse
 from aiagents.lib.asgi import Door, EventStream, Request, Response, json_response
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import AppError, Conflict, InvalidRequest
@@ -54,25 +55,25 @@ class TurnFailed(AppError):
 
 async def send(request: Request) -> Response:
     """One turn, answered whole."""
-    ask = asks.read(await request.json(), allowed=asks.SEND)
+    ask = await request.read(partial(asks.read, allowed=asks.SEND))
     return await _whole(request, ask)
 
 
 async def stream(request: Request) -> EventStream:
     """The same turn as Server-Sent Events."""
-    ask = asks.read(await request.json(), allowed=asks.SEND)
+    ask = await request.read(partial(asks.read, allowed=asks.SEND))
     return await _streamed(request, ask)
 
 
 async def regenerate(request: Request) -> Response | EventStream:
     """Another answer to the same question, beside the first; `continue` takes up its text."""
-    ask = asks.read(await request.json(), content=False, allowed=asks.REGENERATE)
+    ask = await request.read(partial(asks.read, content=False, allowed=asks.REGENERATE))
     return await _either(request, replace(ask, regenerate_of=request.id))
 
 
 async def edit(request: Request) -> Response | EventStream:
     """Another question beside the first, with its own answer."""
-    ask = asks.read(await request.json(), allowed=asks.EDIT)
+    ask = await request.read(partial(asks.read, allowed=asks.EDIT))
     return await _either(request, replace(ask, edit_of=request.id))
 
 
@@ -92,7 +93,7 @@ async def cancel(request: Request) -> Response:
 
 async def route(request: Request) -> Response:
     """Which model would answer and why; nothing is called or saved."""
-    ask = asks.read(await request.json(), allowed=asks.SEND)
+    ask = await request.read(partial(asks.read, allowed=asks.SEND))
     principal = _principal(request)
     await history.check_models(ask)
     ask, branch, agent = await in_db(rows.plan, principal.user, ask)
@@ -167,7 +168,7 @@ async def _begin_whole(request: Request, ask: Ask, surface: str) -> turns.Turn |
     key = request.headers.get("idempotency-key")
     if not key:
         return await turns.start(principal, ask, surface=surface, request_id=request.request_id)
-    same = idempotency.fingerprint(request.method, request.path, await request.body())
+    same = await request.fingerprint()
     claim = await idempotency.begin(str(principal.user_id), idempotency.valid_key(key), same)
     if isinstance(claim, idempotency.Replay):
         return UUID(claim.reference["message_id"])
@@ -188,19 +189,20 @@ def _principal(request: Request) -> Principal:
     return request.principal
 
 
-def _add(method: str, path: str, handler: Any, *, starts_work: bool = True) -> None:
+def _add(method: str, path: str, handler: Any, *, starts_work: bool = True, max_body_bytes: int = body_limits.SMALL) -> None:
     application.add(
-        method, _BASE + path, handler, scope="chat", starts_work=starts_work, tags=("chat",), openapi=openapi.OPERATIONS[handler.__name__]
-    )
+        method, _BASE + path, handler, scope="chat", starts_work=starts_work, tags=("chat",), openapi=openapi.OPERATIONS[handler.__name__],
+        max_body_bytes=max_body_bytes,
+    )  # fmt: skip
 
 
-_add("POST", "send", send)
-_add("POST", "stream", stream)
+_add("POST", "send", send, max_body_bytes=body_limits.CONTENT)
+_add("POST", "stream", stream, max_body_bytes=body_limits.CONTENT)
 _add("GET", f"stream/{_ID}", reattach, starts_work=False)
 _add("POST", f"messages/{_ID}/cancel", cancel, starts_work=False)
-_add("POST", f"messages/{_ID}/regenerate", regenerate)
-_add("POST", f"messages/{_ID}/edit", edit)
-_add("POST", "route", route, starts_work=False)
+_add("POST", f"messages/{_ID}/regenerate", regenerate, max_body_bytes=body_limits.TEXT)
+_add("POST", f"messages/{_ID}/edit", edit, max_body_bytes=body_limits.CONTENT)
+_add("POST", "route", route, starts_work=False, max_body_bytes=body_limits.CONTENT)
 
 foreign_wires.register(application)
 run_doors.register(application)

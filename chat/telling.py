@@ -160,4 +160,4 @@ def _nobody() -> None:
 
 def _as_json(value: Any) -> Any:
     """As JSON has it: what is stored and what was sent are equal then."""
-    return orjson.loads(jsonio.dumps(value))
+    return jsonio.exact(jsonio.dumps(value))

@@ -19,6 +19,7 @@ from rest_framework.settings import api_settings
 
 from accounts.authentication import principal_of
 from accounts.permissions import HasScope
+from aiagents.lib import body_limits
 from aiagents.lib.api import IdempotentMixin
 from aiagents.lib.errors import InvalidRequest, NotFound
 from chat import deleting, export, tree, wording
@@ -39,6 +40,7 @@ _BACKENDS: Any = [ConversationSearch if backend is SearchFilter else backend for
 )
 class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]  # DRF's stubs want wider signatures
     serializer_class = ConversationSerializer
+    max_body_bytes = body_limits.TEXT
     permission_classes = [HasScope]
     required_scope = "chat"
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
@@ -121,6 +123,7 @@ class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: igno
 
 
 class FeedbackView(GenericAPIView):
+    max_body_bytes = body_limits.COMMENT
     serializer_class = FeedbackSerializer
     permission_classes = [HasScope]
     required_scope = "chat"

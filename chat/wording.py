@@ -69,7 +69,16 @@ def listed(message: Message) -> dict[str, Any]:
 
 def _in_order(value: Any) -> Any:
     """Keys sorted: the database keeps an order of its own, and a replay is to be equal to the byte."""
-    return orjson.loads(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)) if value else value
+    try:
+        return orjson.loads(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)) if value else value
+    except TypeError:  # an integer beyond 64 bits
+        return _sorted(value)
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _sorted(value[name]) for name in sorted(value)}
+    return [_sorted(one) for one in value] if isinstance(value, list) else value
 
 
 def _id(value: UUID | None) -> str | None:

@@ -16,7 +16,7 @@ from rest_framework.response import Response
 from accounts.authentication import Principal, principal_of
 from accounts.models import ApiKey
 from accounts.permissions import HasScope
-from aiagents.lib import context
+from aiagents.lib import body_limits, context
 from aiagents.lib.api import IdempotentMixin
 from aiagents.lib.errors import InvalidRequest, NotFound
 from tasks import planning
@@ -65,6 +65,7 @@ _PAGE = [OpenApiParameter("cursor", str), OpenApiParameter("page_size", int), Op
 )
 class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]  # DRF's stubs want wider signatures
     serializer_class = TaskSerializer
+    max_body_bytes = body_limits.TEXT
     permission_classes = [HasScope]
     required_scope = ApiKey.Scope.TASKS
     http_method_names = ["get", "post", "put", "patch", "delete", "head", "options"]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-import orjson
-
 from agents.messages import File
 from agents.providers.errors import ProviderBadRequest
+from aiagents.lib import jsonio
 
 _TEXTUAL = frozenset({"application/json", "application/xml", "application/yaml", "application/x-yaml", "application/javascript"})
 
@@ -26,7 +25,7 @@ def decoded_text(part: File) -> str:
 def arguments_object(text: str) -> dict[str, Any]:
     """A tool call's arguments for wires that want the object; what is none is kept under a name."""
     try:
-        value = orjson.loads(text or "{}")
-    except orjson.JSONDecodeError:
+        value = jsonio.exact(text or "{}")
+    except ValueError:
         value = text
     return value if isinstance(value, dict) else {"arguments": value}

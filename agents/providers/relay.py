@@ -11,7 +11,6 @@ from typing import Any
 
 import aiohttp
 import httpx2
-import orjson
 from django.conf import settings
 
 from agents.events import Event
@@ -30,6 +29,7 @@ from agents.providers.errors import (
 )
 from agents.providers.sse_lines import EventSplitter
 from agents.providers.transport import Reply
+from aiagents.lib import jsonio
 
 # After the terminal mark only usage and the end of the body are awaited.
 _AFTER_THE_END = 2.0
@@ -90,7 +90,7 @@ class HttpProvider(ABC):
         answer, loop = self.answer(target), asyncio.get_running_loop()
         with self.errors(target):
             address = await self.address(target, stream=True)
-            content = orjson.dumps(self.payload(request, target, stream=True))
+            content = jsonio.dumps(self.payload(request, target, stream=True))
             began = loop.time()
             async with limit(settings.LLM_FIRST_TOKEN_TIMEOUT, "first_token"):
                 reply = await self.post(address, content)
@@ -121,7 +121,7 @@ class HttpProvider(ABC):
         allowed = settings.LLM_FIRST_TOKEN_TIMEOUT + settings.LLM_WHOLE_SECONDS_PER_TOKEN * output_limit(request, target)
         with self.errors(target):
             address = await self.address(target, stream=False)
-            content = orjson.dumps(self.payload(request, target, stream=False))
+            content = jsonio.dumps(self.payload(request, target, stream=False))
             async with limit(min(allowed, settings.LLM_TOTAL_TIMEOUT), "total"):
                 body = await (await self.post(address, content)).read()
             for event in answer.feed_whole(body):

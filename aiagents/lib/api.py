@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.conf import settings
 from rest_framework.parsers import JSONParser
 
-from aiagents.lib import jsonio
+from aiagents.lib import body_limits, jsonio
 from aiagents.lib.api_errors import exception_handler
 from aiagents.lib.api_fields import StrictFieldsMixin
 from aiagents.lib.api_idempotency import IdempotentMixin
 from aiagents.lib.api_lists import SafeOrderingFilter, StrictFilterSet
 from aiagents.lib.api_pages import CursorPagination
 from aiagents.lib.api_renderers import BodyRenderer, BrowsableAPIRenderer, JSONRenderer
-from aiagents.lib.errors import InvalidRequest, PayloadTooLarge
+from aiagents.lib.errors import InvalidRequest
 
 __all__ = [
     "BrowsableAPIRenderer",
@@ -35,15 +34,17 @@ __all__ = [
 
 
 class StrictJSONParser(JSONParser):
-    """A JSON object read strictly (`jsonio.loads`); too large a body is 413."""
+    """A JSON object read strictly (`jsonio.loads`); a body larger than its view's `max_body_bytes` is 413."""
 
     # What the browsable API fills its box with.
     renderer_class = BodyRenderer
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        raw = stream.read(settings.MAX_BODY_BYTES + 1)
-        if len(raw) > settings.MAX_BODY_BYTES:
-            raise PayloadTooLarge(details={"max_bytes": settings.MAX_BODY_BYTES})
+        declared = getattr((parser_context or {}).get("view"), "max_body_bytes", body_limits.SMALL)
+        limit = body_limits.bounded(declared)
+        raw = stream.read(limit + 1)
+        if len(raw) > limit:
+            raise body_limits.too_large(limit)
         value = jsonio.loads(raw)
         if not isinstance(value, dict):
             raise InvalidRequest("The body must be a JSON object.", code="invalid_json")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from rest_framework.fields import Field, empty
 from rest_framework.renderers import BrowsableAPIRenderer as DRFBrowsableAPIRenderer
 from rest_framework.renderers import JSONRenderer as DRFJSONRenderer
@@ -14,7 +13,6 @@ from rest_framework.utils.encoders import JSONEncoder
 
 from aiagents.lib import jsonio
 
-_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 _encoder = JSONEncoder()
 
 
@@ -26,7 +24,7 @@ class JSONRenderer(DRFJSONRenderer):
             return b""
         # The browsable API asks for an indent.
         pretty = bool((renderer_context or {}).get("indent"))
-        return orjson.dumps(data, default=_default, option=_OPTIONS | (orjson.OPT_INDENT_2 if pretty else 0))
+        return jsonio.dumps(data, default=_default, indent=pretty)
 
 
 class BodyRenderer(JSONRenderer):

@@ -18,7 +18,7 @@ from typing import Any
 
 from django.conf import settings
 
-from aiagents.lib import credentials, draining
+from aiagents.lib import body_limits, credentials, draining
 from aiagents.lib import headers as http_headers
 from aiagents.lib.asgi_answer import ErrorRenderer, Exchange, render_error
 from aiagents.lib.asgi_idempotency import Answer, Replayer, run_once
@@ -51,6 +51,7 @@ class Route:
     idempotent: bool
     replay: Replayer | None
     starts_work: bool
+    max_body_bytes: int
     openapi: dict[str, Any]
 
 
@@ -97,6 +98,7 @@ class Door:
         idempotent: bool = False,
         replay: Replayer | None = None,
         starts_work: bool = False,
+        max_body_bytes: int = body_limits.SMALL,
         openapi: dict[str, Any] | None = None,
         tags: Sequence[str] = (),
     ) -> None:
@@ -104,13 +106,15 @@ class Door:
 
         `scope`: what a principal needs, None for nothing in particular. `cancel_on_disconnect`: the handler is cancelled
         when its client leaves. `idempotent`: Idempotency-Key is heard. `starts_work`: refused while the process leaves.
+        `max_body_bytes`: a longer body is refused while it is read.
         """
         pattern = pattern.removeprefix("^").removesuffix("$")
         operation = {"operationId": getattr(handler, "__name__", "operation"), **({"tags": list(tags)} if tags else {}), **(openapi or {})}
         template = _GROUP.sub(r"{\1}", pattern).replace("/?", "").replace("\\", "")
         route = Route(
-            method.upper(), template, handler, scope, authenticated, error, cancel_on_disconnect, idempotent, replay, starts_work, operation
-        )
+            method.upper(), template, handler, scope, authenticated, error, cancel_on_disconnect, idempotent, replay, starts_work,
+            max_body_bytes, operation,
+        )  # fmt: skip
         known = [path for path in (*self._exact.values(), *self._patterns) if path.pattern.pattern == pattern]
         path = known[0] if known else Path(re.compile(pattern))
         path.routes[route.method] = route
@@ -121,6 +125,14 @@ class Door:
 
     def routes(self) -> list[Route]:
         return [route for path in (*self._exact.values(), *self._patterns) for route in path.routes.values()]
+
+    def body_limit(self, method: str, path: str) -> int | None:
+        """The most bytes that this request's body may have; None where the path is not served here."""
+        found = self._look_up(path)
+        if found is None:
+            return None
+        route = found[0].routes.get(method)
+        return body_limits.bounded(body_limits.SMALL if route is None else route.max_body_bytes)
 
     def matches(self, scope: Scope) -> bool:
         """Whether the request's path is served here, by whatever method."""
@@ -173,6 +185,7 @@ class Door:
             exchange.extra.append((b"allow", ", ".join(sorted({*path.routes, "OPTIONS"})).encode()))
             raise MethodNotAllowed(f"{request.method[:20]} is not allowed here.")
         exchange.error = route.error
+        request.max_body_bytes = body_limits.bounded(route.max_body_bytes)
         if route.starts_work and draining.active():
             exchange.extra.append((b"connection", b"close"))
             raise Unavailable("The server is shutting down; try again in a moment.", code="shutting_down", retry_after=draining.RETRY_AFTER)

@@ -27,7 +27,7 @@ async def run_once(request: Request, key: str, handler: Callable[[Request], Awai
     without it the stored bytes are sent.
     """
     principal = str(request.principal.user_id)
-    fingerprint = idempotency.fingerprint(request.method, request.path, await request.body())
+    fingerprint = await request.fingerprint()
     begun = await idempotency.begin(principal, idempotency.valid_key(key), fingerprint)
     if isinstance(begun, Replay):
         if replay is not None and begun.reference:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from django.conf import settings
-
+from aiagents.lib import body_limits, hosts, idempotency
 from aiagents.lib import headers as http_headers
-from aiagents.lib import hosts
-from aiagents.lib.errors import AppError, InvalidRequest, NotFound, PayloadTooLarge
+from aiagents.lib.errors import AppError, InvalidRequest, NotFound
 from aiagents.lib.idempotency import Claim
 from aiagents.lib.jsonio import dumps, loads
 from aiagents.lib.netaddr import client_ip
@@ -21,6 +19,9 @@ from aiagents.lib.netaddr import client_ip
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+T = TypeVar("T")
+# Larger bodies are read in a thread: in each of its steps it holds up the event loop for less than all of them together.
+LARGE_BYTES = 128 * 1024
 
 
 class ClientGone(Exception):
@@ -32,7 +33,7 @@ class Request:
 
     __slots__ = (
         "_body", "_gone", "_query", "_receive", "_watch",
-        "claim", "client_ip", "headers", "method", "path", "path_args", "principal", "request_id", "scope",
+        "claim", "client_ip", "headers", "max_body_bytes", "method", "path", "path_args", "principal", "request_id", "scope",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, headers: dict[str, str], request_id: str) -> None:
@@ -44,6 +45,7 @@ class Request:
         self.path_args: dict[str, str] = {}
         self.principal: Any = None
         self.claim: Claim | None = None
+        self.max_body_bytes = body_limits.bounded(body_limits.SMALL)
         peer = scope.get("client")
         self.client_ip = client_ip(peer[0] if peer else "", headers)
         self._receive = receive
@@ -72,16 +74,16 @@ class Request:
         return self._query
 
     async def body(self) -> bytes:
-        """The whole body; `PayloadTooLarge` beyond MAX_BODY_BYTES, whatever its Content-Length says."""
+        """The whole body; `PayloadTooLarge` beyond `max_body_bytes`, whatever its Content-Length says."""
         if self._body is None:
             self._body = await self._read()
         return self._body
 
     async def _read(self) -> bytes:
-        limit = settings.MAX_BODY_BYTES
+        limit = self.max_body_bytes
         announced = self.headers.get("content-length", "0")
-        if announced.isdigit() and (len(announced) > 18 or int(announced) > limit):
-            raise PayloadTooLarge(details={"max_bytes": limit})
+        if announced.isdigit():
+            body_limits.check_announced(announced, limit)
         parts, size = [], 0
         while True:
             message = await self._receive()
@@ -90,17 +92,34 @@ class Request:
             part = message.get("body", b"")
             size += len(part)
             if size > limit:
-                raise PayloadTooLarge(details={"max_bytes": limit})
+                raise body_limits.too_large(limit)
             parts.append(part)
             if not message.get("more_body"):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    async def json(self) -> dict[str, Any]:
+    async def json(self, *, most_values: int | None = None) -> dict[str, Any]:
         """The body as a JSON object, read strictly."""
-        value = loads(await self.body())
-        if not isinstance(value, dict):
-            raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
-        return value
+        return await self.read(lambda value: value, most_values=most_values)
+
+    async def read(self, reader: Callable[[dict[str, Any]], T], *, most_values: int | None = None) -> T:
+        """What `reader` makes of the body's JSON object, which is read strictly. Of a large body all of this happens in a thread."""
+        raw = await self.body()
+
+        def whole() -> T:
+            value = loads(raw, most_values=most_values)
+            if not isinstance(value, dict):
+                raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+            return reader(value)
+
+        return await asyncio.to_thread(whole) if len(raw) > LARGE_BYTES else whole()
+
+    async def fingerprint(self) -> str:
+        """What an Idempotency-Key is compared by: equal for the same request."""
+        raw = await self.body()
+        arguments = (self.method, self.path, raw)
+        if len(raw) > LARGE_BYTES:
+            return await asyncio.to_thread(idempotency.fingerprint, *arguments)
+        return idempotency.fingerprint(*arguments)
 
     def watch(self) -> asyncio.Future[None]:
         """A future that is done once the client hung up. Only after the body was read: both read the same channel."""

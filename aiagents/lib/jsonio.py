@@ -3,18 +3,58 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any, NoReturn
 
 import orjson
 from django.conf import settings
 
+from aiagents.lib import json_structure
 from aiagents.lib.errors import InvalidRequest
 
+_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
+# Digits of the longest integer that is read. Python itself turns no more than 4,300 into a number.
+MOST_DIGITS = 4000
+# Characters of the longest number with a fraction or an exponent; a double needs 767 digits at most.
+_MOST_FLOAT = 1000
+_LONG_NUMBER, _LONG_NUMBER_BYTES = re.compile(r"[0-9]{18}"), re.compile(rb"[0-9]{18}")
 
-def dumps(value: Any) -> bytes:
-    """Compact JSON; Decimal becomes a plain decimal string, datetimes RFC 3339 in UTC, UUIDs strings."""
-    return orjson.dumps(value, default=_default, option=orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS)
+
+def dumps(value: Any, *, default: Callable[[Any], Any] | None = None, indent: bool = False) -> bytes:
+    """Compact JSON; Decimal becomes a plain decimal string, datetimes RFC 3339 in UTC, UUIDs strings, integers of any size digits."""
+    default = default or _default
+    try:
+        return orjson.dumps(value, default=default, option=_OPTIONS | (orjson.OPT_INDENT_2 if indent else 0))
+    except TypeError:
+        # orjson takes integers of 64 bits; what clients gave us to pass on may hold larger ones.
+        if not _holds_large_integer(value):
+            raise
+        separators = (",", ": ") if indent else (",", ":")
+        return json.dumps(
+            value, default=partial(_plain, default), ensure_ascii=False, indent=2 if indent else None, separators=separators
+        ).encode()
+
+
+def _holds_large_integer(value: Any) -> bool:
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, int):
+            if not -(2**63) <= item < 2**64:
+                return True
+        elif isinstance(item, dict):
+            stack.extend(item.values())
+        elif isinstance(item, list | tuple):
+            stack.extend(item)
+    return False
+
+
+def _plain(default: Callable[[Any], Any], value: Any) -> Any:
+    """A value that the standard encoder does not know, as orjson writes it."""
+    return orjson.loads(orjson.dumps(value, default=default, option=_OPTIONS))
 
 
 def _default(value: Any) -> Any:
@@ -30,44 +70,42 @@ def money(value: Decimal) -> str:
     return f"{whole}.{places.rstrip('0').ljust(8, '0')}"
 
 
-def loads(raw: bytes) -> Any:
-    """The value of a client's JSON body; `InvalidRequest` (400) for anything two parsers might read differently.
+def loads(raw: bytes, *, most_values: int | None = None) -> Any:
+    """The value of a client's JSON text; `InvalidRequest` (400) for anything two parsers might read differently.
 
-    Refused: bytes that are not UTF-8, NaN and infinities, numbers beyond a double, duplicate keys, NUL and lone
-    surrogates in strings, nesting deeper than `MAX_JSON_DEPTH`.
+    Refused: more values than `most_values` (`MAX_JSON_VALUES`; `PayloadTooLarge`, 413), nesting deeper than `MAX_JSON_DEPTH`, bytes
+    that are not UTF-8, NaN and infinities, numbers beyond a double, integers of more than MOST_DIGITS digits, duplicate keys, NUL and
+    lone surrogates in strings. Size is the caller's to bound: `aiagents.lib.body_limits`.
     """
+    json_structure.check(raw, settings.MAX_JSON_VALUES if most_values is None else most_values, settings.MAX_JSON_DEPTH)
     try:
-        check_depth(raw)
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse, parse_float=_float, parse_int=_int)
     except InvalidRequest:
         raise
     except (ValueError, RecursionError) as exc:
         raise InvalidRequest("The body is not valid JSON.", code="invalid_json") from exc
-    check_strings(value)
+    # Strict UTF-8 holds no surrogates and the parser refuses bare control characters: only an escape can bring them in.
+    if b"\\u" in raw:
+        check_strings(value)
     return value
 
 
-def check_depth(raw: bytes) -> None:
-    """Refuse nesting beyond the limit, counted on the bytes, before any parser recurses."""
-    if raw.count(b"[") + raw.count(b"{") <= settings.MAX_JSON_DEPTH:
-        return
-    depth, in_string, skip = 0, False, False
-    for byte in raw:
-        if skip:
-            skip = False
-        elif in_string:
-            if byte == 0x5C:
-                skip = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in (0x5B, 0x7B):
-            depth += 1
-            if depth > settings.MAX_JSON_DEPTH:
-                raise InvalidRequest(f"The JSON is nested deeper than {settings.MAX_JSON_DEPTH} levels.", code="json_too_deep")
-        elif byte in (0x5D, 0x7D):
-            depth -= 1
+def exact(text: str | bytes) -> Any:
+    """The value of JSON that a model or a vendor wrote, integers of any size exact; ValueError where it is not JSON."""
+    value = orjson.loads(text)
+    # orjson makes a float of an integer beyond 64 bits.
+    if not (_LONG_NUMBER if isinstance(text, str) else _LONG_NUMBER_BYTES).search(text):  # type: ignore[arg-type]
+        return value
+    try:
+        return json.loads(text, parse_int=_int_or_error)
+    except RecursionError as exc:
+        raise ValueError("nested too deep") from exc
+
+
+def _int_or_error(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise ValueError("a number is too long")
+    return int(text)
 
 
 def check_strings(value: Any) -> None:
@@ -114,13 +152,13 @@ def _refuse(constant: str) -> NoReturn:
 
 
 def _float(text: str) -> float:
-    value = float(text)
+    value = float(text) if len(text) <= _MOST_FLOAT else float("inf")
     if value in (float("inf"), float("-inf")):
         raise InvalidRequest("A number is too large.", code="invalid_number")
     return value
 
 
 def _int(text: str) -> int:
-    if len(text) > 20:
+    if len(text) > MOST_DIGITS:
         raise InvalidRequest("A number is too large.", code="invalid_number")
     return int(text)

@@ -7,14 +7,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from aiagents.lib import context, credentials, headers, hosts, limits, ratelimit
+from aiagents.lib import body_limits, context, credentials, headers, hosts, limits, ratelimit
 from aiagents.lib.access import log_access
 from aiagents.lib.error_views import error_of_status, is_api, render
-from aiagents.lib.errors import AppError, InvalidRequest, PayloadTooLarge, RateLimited
+from aiagents.lib.errors import AppError, InvalidRequest, RateLimited
 from aiagents.lib.netaddr import client_ip
 from aiagents.lib.ratelimit import Verdict
 from aiagents.monitoring.metrics import DENIED
@@ -86,8 +85,10 @@ def _check(request: HttpRequest) -> None:
     length = request.META.get("CONTENT_LENGTH") or "0"
     if not length.isdigit():
         raise InvalidRequest("Content-Length is not a number.", param="content-length")
-    if len(length) > 18 or int(length) > settings.MAX_BODY_BYTES:
-        raise PayloadTooLarge(details={"max_bytes": settings.MAX_BODY_BYTES})
+    if len(length) > 18 or int(length) > body_limits.small():
+        body_limits.check_announced(length, body_limits.of_view(request.path_info))
+    if scope is not None and scope.get(body_limits.CUT):
+        raise body_limits.too_large(scope[body_limits.CUT])
 
 
 def _end(request: HttpRequest, response: HttpResponseBase, begun: float) -> HttpResponseBase:

@@ -12,7 +12,8 @@ from daphne.http_protocol import WebRequest as DaphneWebRequest
 from django.conf import settings
 from twisted.web import http
 
-from aiagents.lib.errors import AppError, InvalidRequest, PayloadTooLarge
+from aiagents.lib import body_limits
+from aiagents.lib.errors import AppError, InvalidRequest
 from aiagents.lib.ids import uuid7
 from aiagents.lib.jsonio import dumps
 from aiagents.server.flow import Flow
@@ -57,8 +58,8 @@ class WebRequest(DaphneWebRequest):
 
     def handleContentChunk(self, data: bytes) -> None:
         self._received += len(data)
-        if self._received > settings.MAX_BODY_BYTES:
-            self.channel.refuse(PayloadTooLarge(details={"max_bytes": settings.MAX_BODY_BYTES}))
+        if self._received > body_limits.small() and self._received > self.channel.body_limit():
+            self.channel.refuse(body_limits.too_large(self.channel.body_limit()))
         else:
             super().handleContentChunk(data)
 
@@ -121,6 +122,7 @@ class Channel(http.HTTPChannel):
     timeOut = IDLE_SECONDS
     _refused = False
     _unheard = 0
+    _limit: tuple[Any, int] | None = None
     _deadline: Any = None
 
     def dataReceived(self, data: bytes) -> None:
@@ -148,10 +150,19 @@ class Channel(http.HTTPChannel):
         self.refuse(HeadersTooLarge())
 
     def allHeadersReceived(self) -> None:
-        if self.length is not None and self.length > settings.MAX_BODY_BYTES:
-            self.refuse(PayloadTooLarge(details={"max_bytes": settings.MAX_BODY_BYTES}))
+        if self.length is not None and self.length > body_limits.small() and self.length > self.body_limit():
+            self.refuse(body_limits.too_large(self.body_limit()))
         elif not self._refused:
             super().allHeadersReceived()
+
+    def body_limit(self) -> int:
+        """The most bytes that the body of the request now arriving may have, as the application declares it for its endpoint."""
+        request = self.requests[-1] if self.requests else None
+        if self._limit is None or self._limit[0] is not request:
+            asked = getattr(self.factory.server.application, "body_limit", None)
+            limit = settings.MAX_BODY_BYTES if asked is None else asked(self._command.decode("latin-1"), self._path.decode("latin-1"))
+            self._limit = (request, limit)
+        return self._limit[1]
 
     def allContentReceived(self) -> None:
         if not self._refused:

@@ -290,7 +290,10 @@ RATE_LIMIT_ROLES = {
 RATE_LIMIT_IP_REQUESTS = env.rate_limit_ip_requests
 MAX_BODY_BYTES = env.max_body_bytes
 MAX_FRAME_BYTES = 256 * 1024
-MAX_JSON_DEPTH = 64
+MAX_JSON_DEPTH = 100
+# Values in one JSON body, counted before it is parsed; in one WebSocket frame, of which 20 may come in a second.
+MAX_JSON_VALUES = 20_000
+MAX_FRAME_VALUES = 4_000
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 DRAIN_SECONDS = env.drain_seconds
 # Off: principals, models, connections and messages are read from the database each time.

@@ -8,6 +8,7 @@ import orjson
 
 from agents.calls import Completion
 from agents.events import ReasoningDelta, Settled, Started, TextDelta, ToolCall
+from aiagents.lib import jsonio
 from aiagents.lib.errors import AppError
 from aiagents.lib.jsonio import dumps, money
 from billing.usage import Usage
@@ -53,8 +54,8 @@ def _paid(settled: Settled) -> JSON:
 def _input(call: ToolCall) -> Any:
     """The tool's arguments as an object; this wire has no place for text that is not JSON."""
     try:
-        return orjson.loads(call.arguments or "{}")
-    except orjson.JSONDecodeError:
+        return jsonio.exact(call.arguments or "{}")
+    except ValueError:
         return {"_unparsed": call.arguments}
 
 

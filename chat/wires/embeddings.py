@@ -18,6 +18,8 @@ from chat.wires import reading
 from chat.wires.reading import JSON, wrong
 
 MOST_INPUTS = 2048
+# Values in a body: clients send texts as their tokens, each of them a number. OpenAI takes 300,000 tokens in one request.
+MOST_VALUES = 310_000
 _KNOWN = {"model", "input", "encoding_format", "dimensions", "user", "fallbacks", "max_cost_usd"}
 _MOST_TOKEN = 2**31 - 1
 _MOST_CHARACTERS = 10_000_000

@@ -15,6 +15,8 @@ from aiagents.lib.errors import InvalidRequest
 
 JSON = dict[str, Any]
 MAX_MESSAGES, MAX_PARTS, MAX_TOOLS = 2000, 200, 256
+# Characters of an amount of money.
+_MOST_AMOUNT = 40
 _IMAGES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 
 
@@ -111,7 +113,8 @@ def dollars(body: JSON, name: str) -> Decimal | None:
     if value is None:
         return None
     try:
-        amount = Decimal(str(value)) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+        short = isinstance(value, str | int | float) and not isinstance(value, bool) and len(str(value)) <= _MOST_AMOUNT
+        amount = Decimal(str(value)) if short else None
     except InvalidOperation:
         amount = None
     if amount is None or not amount.is_finite() or not 0 < amount <= 1_000_000:

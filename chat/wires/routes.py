@@ -13,6 +13,7 @@ from agents import calls, connections, tokens
 from agents.calls import CallContext, Completion
 from agents.events import Event, Settled, Started
 from agents.messages import CompletionRequest
+from aiagents.lib import body_limits
 from aiagents.lib.asgi import Door, EventStream, Request, Response
 from aiagents.lib.asgi_answer import ErrorRenderer
 from aiagents.lib.errors import AppError, ModelNotFound
@@ -66,7 +67,7 @@ async def _first(events: AsyncGenerator[Event, None]) -> Started:
 
 async def chat_completions(request: Request) -> Response | EventStream:
     """`POST /v1/chat/completions`."""
-    asked = openai_request.read(await request.json())
+    asked = await request.read(openai_request.read)
     context = _context(request, "openai", asked.model, asked.fallbacks, asked.max_cost_usd)
     door = _door(asked.model)
     if not asked.stream:
@@ -161,7 +162,7 @@ async def _interleaved(
 
 async def responses(request: Request) -> Response | EventStream:
     """`POST /v1/responses`."""
-    asked = responses_request.read(await request.json())
+    asked = await request.read(responses_request.read)
     context, door = _context(request, "openai", asked.model), _door(asked.model)
     if not asked.stream:
         answer = await door.complete(asked.request, context)
@@ -191,7 +192,7 @@ async def _written(request_id: str, events: AsyncGenerator[Event, None], writer:
 
 async def embeddings(request: Request) -> Response:
     """`POST /v1/embeddings`."""
-    asked = embeddings_wire.read(await request.json())
+    asked = await request.read(embeddings_wire.read, most_values=embeddings_wire.MOST_VALUES)
     made = await calls.embed(asked.request, _context(request, "openai", asked.model, asked.fallbacks, asked.max_cost_usd))
     return Response(body=await embeddings_wire.whole(made, asked.encoding), headers=_cost_headers([made.settled]))
 
@@ -201,7 +202,7 @@ async def embeddings(request: Request) -> Response:
 
 async def messages(request: Request) -> Response | EventStream:
     """`POST /v1/messages`."""
-    asked = anthropic_request.read(await request.json())
+    asked = await request.read(anthropic_request.read)
     context, door = _context(request, "anthropic", asked.model), _door(asked.model)
     if not asked.stream:
         answer = await door.complete(asked.request, context)
@@ -213,7 +214,7 @@ async def messages(request: Request) -> Response | EventStream:
 
 async def count_tokens(request: Request) -> Response:
     """`POST /v1/messages/count_tokens`: our estimate; no vendor is asked and nothing is charged."""
-    asked = anthropic_request.read(await request.json(), counting=True)
+    asked = await request.read(partial(anthropic_request.read, counting=True))
     return Response(body=dumps({"input_tokens": tokens.estimate_input(asked.request)}))
 
 
@@ -261,7 +262,7 @@ def register(door: Door) -> None:
     def add(method: str, path: str, handler: Handler, error: ErrorRenderer, *, starts_work: bool = False) -> None:
         door.add(
             method, path, handler, scope="chat", error=error, starts_work=starts_work, cancel_on_disconnect=starts_work,
-            idempotent=starts_work, tags=("foreign wires",), openapi=OPERATIONS[handler.__name__],
+            idempotent=starts_work, tags=("foreign wires",), openapi=OPERATIONS[handler.__name__], max_body_bytes=body_limits.CONTENT,
         )  # fmt: skip
 
     add("POST", "/v1/chat/completions", chat_completions, openai_answer.error, starts_work=True)

@@ -1,0 +1,95 @@
+"""What a second client notices of a hostile one: `/health` beside the dearest bodies and frames that the server reads.
+
+python -m benchmarks --parts hostile
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from benchmarks.ground import Ground
+from benchmarks.meter import Span
+from benchmarks.tables import markdown, number
+from tests.endpoints import every
+from tests.hostile_shapes import SHAPES
+from tests.second_client import SecondClient, flooding, post
+from tests.valid_bodies import BODIES
+
+BODY, FRAME = 12 * 1024 * 1024, 255 * 1024
+SOCKETS = 5
+
+
+def take(ground: Ground, seconds: float = 10) -> dict[str, Any]:
+    """The second client alone, beside each kind of attack, and the single shape that costs most."""
+    live = ground.live
+    rows = [_row("nobody else", ground, lambda: time.sleep(seconds), 0)]
+    for path, token in (("/v1/chat/completions", live.key), ("/api/v1/chat/send", live.key), ("/api/v1/auth/login", "")):
+        bodies = [shape(BODY) for shape in SHAPES.values()]
+
+        def attack(path: str = path, token: str = token, bodies: list[bytes] = bodies) -> None:
+            for body in bodies:
+                post(live.port, "POST", path, body, token)
+
+        rows.append(_row(f"{path}, 12 MiB of each of {len(bodies)} shapes", ground, attack, len(bodies)))
+    rows.append(_endpoints(ground))
+    frames = [frame for shape in SHAPES.values() if (frame := shape(FRAME)).isascii() and b"\x00" not in frame]
+    with SecondClient(live.port) as client, Span(web=ground.web) as span, flooding(live.port, live.key, frames, SOCKETS) as sent:
+        time.sleep(seconds)
+    rows.append(_figures(f"{SOCKETS} sockets, 255 KiB in each frame", client, span, sent[0]))
+    return {"rows": rows, "shapes": _shapes(ground)}
+
+
+def _endpoints(ground: Ground) -> dict[str, Any]:
+    """1 MiB of three shapes to every endpoint that reads a body: most of them read 16 KiB of it."""
+    names = ("empty lists in a list", "text of brackets and quotes", "one key again and again")
+    asked = [(one, SHAPES[name](1024 * 1024)) for one in every() if str(one) in BODIES for name in names]
+
+    def attack() -> None:
+        for endpoint, body in asked:
+            post(ground.live.port, endpoint.method, endpoint.path(), body, ground.live.access)
+
+    return _row("every endpoint, 1 MiB of 3 shapes", ground, attack, len(asked))
+
+
+def _shapes(ground: Ground) -> list[dict[str, Any]]:
+    """Each shape by itself, at the endpoint that reads all of it."""
+    rows = []
+    for name, shape in SHAPES.items():
+        body = shape(BODY)
+        rows.append(_row(name, ground, lambda body=body: post(ground.live.port, "POST", "/v1/chat/completions", body, ground.live.key), 1))
+    return sorted(rows, key=lambda row: -row["cpu_ms"])[:5]
+
+
+def _row(what: str, ground: Ground, attack: Any, count: int) -> dict[str, Any]:
+    with SecondClient(ground.live.port) as client, Span(web=ground.web) as span:
+        attack()
+    return _figures(what, client, span, count)
+
+
+def _figures(what: str, client: SecondClient, span: Span, count: int) -> dict[str, Any]:
+    return {
+        "what": what,
+        "answers": len(client.seconds),
+        "p50_ms": client.percentile(0.5) * 1000,
+        "p99_ms": client.percentile(0.99) * 1000,
+        "max_ms": max(client.seconds) * 1000,
+        "cpu_ms": span.cpu["web"] * 1000 / count if count else float("nan"),
+    }
+
+
+def table(found: dict[str, Any]) -> str:
+    heads = ("beside", "answers to /health", "p50 ms", "p99 ms", "longest ms", "web CPU ms of one request or frame")
+    return "\n\n".join(
+        [
+            markdown(heads, map(_cells, found["rows"])),
+            "The five shapes that cost most, 12 MiB of each, one request:",
+            markdown(heads, map(_cells, found["shapes"])),
+        ]
+    )
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        row["what"], f"{row['answers']:,}", number(row["p50_ms"]), number(row["p99_ms"]), number(row["max_ms"]), number(row["cpu_ms"]),
+    )  # fmt: skip
