@@ -14,15 +14,13 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from tests.endpoints import every
 from tests.hostile_shapes import SHAPES
 from tests.live import Live, launch
 from tests.second_client import SecondClient, flooding, post
-from tests.valid_bodies import BODIES
+from tests.valid_bodies import asked
 
 pytestmark = pytest.mark.slow
 BODY, FRAME = 12 * 1024 * 1024, 255 * 1024
-READING = [endpoint for endpoint in every() if str(endpoint) in BODIES]
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +65,10 @@ def test_the_largest_bodies_of_every_shape(product: Live):
 def test_every_endpoint_that_reads_a_body(product: Live):
     before = usual(product)
     with SecondClient(product.port) as client:
-        for endpoint in READING:
+        for method, path in asked():
             for name in ("empty lists in a list", "text of brackets and quotes", "one key again and again"):
-                status = post(product.port, endpoint.method, endpoint.path(), SHAPES[name](1024 * 1024), product.access)
-                assert 400 <= status < 500, f"{endpoint} answered {status} to {name}"
+                status = post(product.port, method, path, SHAPES[name](1024 * 1024), product.access)
+                assert 400 <= status < 500, f"{method} {path} answered {status} to {name}"
     holds(client, before)
 
 
