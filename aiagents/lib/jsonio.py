@@ -92,20 +92,15 @@ def loads(raw: bytes, *, most_values: int | None = None) -> Any:
 
 def exact(text: str | bytes) -> Any:
     """The value of JSON that a model or a vendor wrote, integers of any size exact; ValueError where it is not JSON."""
-    value = orjson.loads(text)
     # orjson makes a float of an integer beyond 64 bits.
     if not (_LONG_NUMBER if isinstance(text, str) else _LONG_NUMBER_BYTES).search(text):  # type: ignore[arg-type]
-        return value
+        return orjson.loads(text)
     try:
-        return json.loads(text, parse_int=_int_or_error)
-    except RecursionError as exc:
-        raise ValueError("nested too deep") from exc
-
-
-def _int_or_error(text: str) -> int:
-    if len(text) > MOST_DIGITS:
-        raise ValueError("a number is too long")
-    return int(text)
+        value = json.loads(text, parse_constant=_refuse, parse_float=_float, parse_int=_int)
+        check_strings(value)
+    except (InvalidRequest, RecursionError) as exc:
+        raise ValueError("This JSON cannot be read.") from exc
+    return value
 
 
 def check_strings(value: Any) -> None:
@@ -159,6 +154,6 @@ def _float(text: str) -> float:
 
 
 def _int(text: str) -> int:
-    if len(text) > MOST_DIGITS:
+    if len(text) - text.startswith("-") > MOST_DIGITS:
         raise InvalidRequest("A number is too large.", code="invalid_number")
     return int(text)
