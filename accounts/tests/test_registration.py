@@ -21,6 +21,7 @@ from accounts.tests.conftest import PASSWORD
 from accounts.tests.hashers import CountingHasher
 from aiagents.lib import registration
 from aiagents.lib.registration import RegistrationClosed
+from aiagents.management.commands import doctor
 from aiagents.settings.values import Registration
 from billing.models import Budget
 
@@ -151,3 +152,13 @@ def test_without_a_word_only_ones_own_machine_registers(tmp_path: Path, given: d
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [mode, "1000"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("environment", "mode", "level"), [("production", "open", "warning"), ("production", "invite", "ok"), ("development", "open", "ok")]
+)
+def test_the_doctor_says_who_may_register(settings, environment: str, mode: str, level: str):
+    settings.ENVIRONMENT, settings.REGISTRATION = environment, mode
+    found = [(one, text) for one, subject, text in doctor.diagnose() if subject == "registration"]
+    assert found == [(level, f"REGISTRATION={mode}: {registration.policy()['message']}")]

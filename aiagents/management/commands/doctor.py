@@ -15,6 +15,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from accounts import published
 from aiagents import checks, embedded
+from aiagents.lib import registration
 from aiagents.lib.valkey import sync_client
 from aiagents.monitoring import health
 from aiagents.settings.env import misnomers
@@ -154,6 +155,9 @@ def _settings() -> Iterator[Line]:
         yield "ok", "settings", "safe for production"
     for misnomer in misnomers():
         yield "warning", "settings", str(misnomer)
+    policy = registration.policy()
+    careless = production and policy["mode"] == "open"
+    yield "warning" if careless else "ok", "registration", f"REGISTRATION={policy['mode']}: {policy['message']}"
     if not settings.ENCRYPTION_KEYS:
         hint = "stored provider keys are encrypted with a key derived from SECRET_KEY, which then must not change."
         yield "warning" if production else "ok", "encryption", f"ENCRYPTION_KEYS is not set: {hint}"

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,7 +34,11 @@ class Command(BaseCommand):
     help = "Run everything in this terminal: the embedded servers, the web server, the worker, beat and the vendor simulator."
     requires_system_checks: list[str] = []
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--no-demo", action="store_true", help="make no demo accounts, also where only this machine is served")
+
+    def handle(self, *args: Any, no_demo: bool = False, **options: Any) -> None:
+        self.no_demo = "No demo accounts, as asked." if no_demo else demo.refusal()
         self.begun = time.monotonic()
         self.stopping = 0
         for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -111,7 +116,6 @@ class Command(BaseCommand):
         # Beat keeps nothing in memory that matters, and was seen to hang on SIGTERM once its output had no reader.
         family.add(Child("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile="], BEAT_GRACE, orphaned=signal.SIGKILL))
         self.models = models
-        self.no_demo = demo.refusal()
         self.logins, self.key = ([], "") if self.no_demo else demo.seed()
         connections.close_all()
 
