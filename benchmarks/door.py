@@ -36,7 +36,7 @@ async def main() -> None:
 
     for handler in logging.getLogger().handlers:
         handler.setStream(open(os.devnull, "w"))  # type: ignore[attr-defined]  # noqa: ASYNC230, SIM115
-    principal = SimpleNamespace(user_id=uuid4(), key_id=None, rate_limit=None, standing=Standing())
+    principal = SimpleNamespace(user_id=uuid4(), user=SimpleNamespace(role="user"), key_id=None, rate_limit=None, standing=Standing())
 
     async def all_stand(standings: list[Any]) -> set[Any]:
         return set(standings)
