@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zoneinfo
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from django.utils import timezone
 from rest_framework import serializers
@@ -55,6 +55,9 @@ class UserSerializer(serializers.ModelSerializer):
 class ProfileSerializer(StrictFieldsMixin, UserSerializer):
     """The user with the month's spend and budget; name and preferences may be changed."""
 
+    refusals: ClassVar[dict[str, str]] = {
+        "preferences": "there is no such time zone",
+    }
     preferences = PreferencesSerializer(source="*")
     budget = serializers.SerializerMethodField(help_text="this month: spent, held and limit in USD")
 
@@ -78,12 +81,19 @@ class EmailField(serializers.EmailField):
 
 
 class RegisterSerializer(StrictFieldsMixin, serializers.Serializer):
+    refusals: ClassVar[dict[str, str]] = {
+        "password": "it is too weak, has more than 4096 bytes, or resembles the name or e-mail",
+        "email": "the address is taken, or nobody may register with it (`registration_refused`)",
+    }
     email = EmailField(max_length=254)
     password = password_field()
     name = serializers.CharField(max_length=150, required=False, allow_blank=True, default="")
 
 
 class LoginSerializer(StrictFieldsMixin, serializers.Serializer):
+    refusals: ClassVar[dict[str, str]] = {
+        "password": "it has more than 4096 bytes",
+    }
     email = EmailField(max_length=254)
     password = password_field()
 
@@ -97,12 +107,20 @@ class LogoutSerializer(StrictFieldsMixin, serializers.Serializer):
 
 
 class PasswordSerializer(StrictFieldsMixin, serializers.Serializer):
+    refusals: ClassVar[dict[str, str]] = {
+        "current_password": "it is wrong",
+        "new_password": "it is too weak, has more than 4096 bytes, or resembles the name or e-mail",
+    }
     current_password = password_field()
     new_password = password_field()
     revoke_api_keys = serializers.BooleanField(default=False, help_text="end the API keys too")
 
 
 class PasswordLinkSerializer(StrictFieldsMixin, serializers.Serializer):
+    refusals: ClassVar[dict[str, str]] = {
+        "token": "it is unknown, used, expired, or its account is disabled (`link_invalid`)",
+        "new_password": "it is too weak, has more than 4096 bytes, or resembles the name or e-mail",
+    }
     token = serializers.CharField(max_length=200, write_only=True, help_text="what stands after `#` in the link")
     new_password = password_field()
     revoke_api_keys = serializers.BooleanField(default=False, help_text="end the API keys too")
@@ -133,6 +151,10 @@ class TicketSerializer(serializers.Serializer):
 class ApiKeySerializer(StrictFieldsMixin, serializers.ModelSerializer):
     """A key without its secret."""
 
+    refusals: ClassVar[dict[str, str]] = {
+        "expires_at": "it is past",
+        "monthly_budget_usd": "it is more than can be kept",
+    }
     # Without a word a key may chat: what nearly every key is for, and nothing of the account.
     scopes = serializers.MultipleChoiceField(choices=ApiKey.Scope.choices, allow_empty=False, required=False, default={"chat"})
     monthly_budget_usd = serializers.DecimalField(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aiagents.lib.schema import MONEY, REFUSALS
 from aiagents.lib.sse import SCHEMA as EVENT
 
 JSON = dict[str, Any]
@@ -14,10 +15,10 @@ _BODY: JSON = {
     "required": ["input"],
     "additionalProperties": False,
     "properties": {
-        "input": {"type": "string", "minLength": 1, "maxLength": 1_000_000, "description": "what the agent is to do"},
+        "input": {"type": "string", "minLength": 1, "maxLength": 1_000_000, "pattern": r"\S", "description": "what the agent is to do"},
         "stream": {"type": "boolean", "default": False, "description": "answer with Server-Sent Events"},
         "max_cost_usd": {
-            "type": "string",
+            **MONEY,
             "description": "US dollars; the agent's own limit holds where it is lower",
             "examples": ["0.05"],
         },
@@ -41,9 +42,10 @@ RUN: JSON = {
     ),
     "parameters": [
         {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
-        {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 255}},
+        {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}},
     ],
     "requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}},
+    REFUSALS: {"max_cost_usd": "it is more than may be asked for", "input": "the agent's model cannot read so much"},
     "responses": {
         "200": {
             "description": "The run, ended.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
@@ -133,6 +133,15 @@ def _at_most(value: int, most: int) -> int:
 class AgentSerializer(StrictFieldsMixin, DefinitionSerializer):
     """An agent as it is now: how it is called, who sees it, and the definition of its current version."""
 
+    refusals: ClassVar[dict[str, str]] = {
+        "model": "there is no such model, it cannot be used any more, makes embeddings, or cannot use the tools",
+        "tools": "a tool is unknown or stands twice",
+        "slug": "another agent has it (`slug_taken`)",
+        "max_steps": "this installation allows fewer",
+        "max_seconds": "this installation allows fewer",
+        "parameters": "a number is not finite",
+        "max_cost_usd": "it is 0 or more than may be asked for",
+    }
     id = serializers.UUIDField(read_only=True)
     slug = serializers.RegexField(
         r"^[a-z0-9]+(-[a-z0-9]+)*\Z",

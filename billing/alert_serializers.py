@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zoneinfo
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from rest_framework import serializers
@@ -40,6 +40,9 @@ class AlertSerializer(serializers.ModelSerializer):
 class AlertSettingsSerializer(StrictFieldsMixin, serializers.ModelSerializer):
     """When to be told. `thresholds`: percent of a limit."""
 
+    refusals: ClassVar[dict[str, str]] = {
+        "thresholds": "one stands twice or is out of range",
+    }
     thresholds = BoundedListField(child=serializers.IntegerField(min_value=1, max_value=100), min_length=1, max_length=10)
 
     class Meta:
@@ -106,6 +109,9 @@ class BudgetSerializer(serializers.Serializer):
 class OwnBudgetInputSerializer(StrictFieldsMixin, serializers.Serializer):
     """A limit for a key, agent or task of one's own."""
 
+    refusals: ClassVar[dict[str, str]] = {
+        "limit_usd": "it is more than can be kept",
+    }
     scope = serializers.ChoiceField([Budget.Scope.KEY, Budget.Scope.AGENT, Budget.Scope.TASK])
     scope_id = serializers.UUIDField()
     limit_usd = serializers.DecimalField(**_AMOUNT, help_text="per month; null: no limit")
@@ -114,6 +120,10 @@ class OwnBudgetInputSerializer(StrictFieldsMixin, serializers.Serializer):
 class BudgetInputSerializer(StrictFieldsMixin, serializers.Serializer):
     """Any budget; the system's has no `scope_id`."""
 
+    refusals: ClassVar[dict[str, str]] = {
+        "scope_id": "the scope `system` has none, every other one needs it",
+        "limit_usd": "it is more than can be kept",
+    }
     scope = serializers.ChoiceField(Budget.Scope.choices)
     scope_id = serializers.UUIDField(allow_null=True, required=False, default=None)
     limit_usd = serializers.DecimalField(**_AMOUNT, help_text="per month; null: no limit")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
@@ -75,7 +75,13 @@ class InputMixin:
         return self.input_serializer_class(*args, **kwargs)
 
 
-@extend_schema(tags=["billing"])
+@extend_schema(
+    tags=["billing"],
+    parameters=[
+        OpenApiParameter("min_context", {"type": "number", "minimum": 0, "maximum": 2**31 - 1}),
+        OpenApiParameter("min_quality", {"type": "number", "minimum": 0, "maximum": 100}),
+    ],
+)
 class Models(BillingView, ListAPIView):
     """The catalogue: what may be asked for, what it can do, and what it costs now."""
 
@@ -93,6 +99,11 @@ class Models(BillingView, ListAPIView):
 class UsageBase(BillingView):
     """One's own rows, filtered."""
 
+    refusals: ClassVar[dict[str, str]] = {
+        "from": "it is no time that can be compared",
+        "to": "it is no time that can be compared",
+        "bucket": "it needs a `group_by` of model, agent or key",
+    }
     serializer_class = UsageSerializer
     filterset_class = UsageFilter
     search_fields: list[str] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db.models import QuerySet
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
@@ -30,6 +30,11 @@ _LIMIT = OpenApiExample("The whole system", value={"scope": "system", "limit_usd
 class AdminView(BillingView):
     """For the admin role in person; never cached."""
 
+    refusals: ClassVar[dict[str, str]] = {
+        "from": "it is no day or time that lies before `to`",
+        "to": "it is no day or time from 2000 to 9000",
+        "bucket": "the range would have more than 1500 points",
+    }
     permission_classes = [IsAdmin]
     pagination_class: Any = None
     filter_backends: list[Any] = []

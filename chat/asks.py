@@ -13,10 +13,10 @@ from aiagents.lib.errors import InvalidRequest
 from chat import parts
 
 GOALS = ("balanced", "cheapest", "fastest", "best")
-_MOST_METADATA_BYTES = 8 * 1024
-_MOST_SYSTEM_PROMPT = 100_000
-_MOST_OUTPUT_TOKENS = 1_000_000
-_MOST_FALLBACKS = 10
+MOST_METADATA_BYTES = 8 * 1024
+MOST_SYSTEM_PROMPT = 100_000
+MOST_OUTPUT_TOKENS = 1_000_000
+MOST_FALLBACKS = 10
 _MOST_COST = Decimal(10_000)
 
 
@@ -130,8 +130,10 @@ def _temperature(value: Any) -> float:
 
 
 def _output_tokens(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST_OUTPUT_TOKENS:
-        raise ValueError(f"A whole number from 1 to {_MOST_OUTPUT_TOKENS}.")
+    if isinstance(value, float) and value.is_integer():  # to JSON Schema 5.0 is a whole number
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_OUTPUT_TOKENS:
+        raise ValueError(f"A whole number from 1 to {MOST_OUTPUT_TOKENS}.")
     return value
 
 
@@ -145,15 +147,15 @@ def _cost(value: Any) -> Decimal:
 
 
 def _fallbacks(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or len(value) > _MOST_FALLBACKS:
-        raise ValueError(f"A list of at most {_MOST_FALLBACKS} model ids.")
+    if not isinstance(value, list) or len(value) > MOST_FALLBACKS:
+        raise ValueError(f"A list of at most {MOST_FALLBACKS} model ids.")
     return tuple(_MODEL(item) for item in value)
 
 
 def _metadata(value: Any) -> dict[str, Any]:
-    if isinstance(value, dict) and len(jsonio.dumps(value)) <= _MOST_METADATA_BYTES:
+    if isinstance(value, dict) and len(jsonio.dumps(value)) <= MOST_METADATA_BYTES:
         return value
-    raise ValueError(f"An object of at most {_MOST_METADATA_BYTES} bytes.")
+    raise ValueError(f"An object of at most {MOST_METADATA_BYTES} bytes.")
 
 
 def _flag(value: Any) -> bool:
@@ -170,7 +172,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "model": _MODEL,
     "goal": _goal,
     "agent_id": _uuid,
-    "system_prompt": _text(_MOST_SYSTEM_PROMPT),
+    "system_prompt": _text(MOST_SYSTEM_PROMPT),
     "temperature": _temperature,
     "max_output_tokens": _output_tokens,
     "max_cost_usd": _cost,

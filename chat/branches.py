@@ -21,7 +21,9 @@ class BranchPage:
         self.request = request
         self.tree = Tree(conversation)
         self.branch = self.tree.branch(conversation.leaf_id)
-        self.size = min(max(1, self._number("page_size", _PAGE_SIZE)), _MOST)
+        self.size = self._number("page_size", _PAGE_SIZE)
+        if not 1 <= self.size <= _MOST:
+            raise InvalidRequest(f"page_size is a number from 1 to {_MOST}.", param="page_size")
         self.start = self._number("cursor", 0)
 
     def answer(self) -> dict[str, Any]:

@@ -6,7 +6,9 @@ from typing import Any
 
 from django.conf import settings
 
+from aiagents.lib.schema import MONEY, REFUSALS
 from aiagents.lib.sse import SCHEMA as EVENT
+from chat import asks, parts
 from chat.asks import GOALS
 from chat.openapi_route import ROUTE
 
@@ -19,24 +21,29 @@ def _string(**more: Any) -> JSON:
 
 _UUID = _string(format="uuid")
 _OBJECT: JSON = {"type": "object", "additionalProperties": True}
+_DATA = _string(minLength=1, contentEncoding="base64")
+
+
+def _part(kind: str, required: list[str], **properties: JSON) -> JSON:
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["type", *required],
+        "properties": {"type": _string(enum=[kind]), **properties},
+    }
+
+
 _PART: JSON = {
     "oneOf": [
-        {"type": "object", "required": ["type", "text"], "properties": {"type": _string(enum=["text"]), "text": _string()}},
-        {
-            "type": "object",
-            "required": ["type"],
-            "description": "either `url` (https) or `data` (base64) with `media_type`",
-            "properties": {"type": _string(enum=["image"]), "url": _string(), "data": _string(), "media_type": _string()},
-        },
-        {
-            "type": "object",
-            "required": ["type", "data", "media_type"],
-            "properties": {"type": _string(enum=["file"]), "data": _string(), "media_type": _string(), "name": _string()},
-        },
+        _part("text", ["text"], text=_string(maxLength=parts.MOST_TEXT)),
+        _part("image", ["url"], url=_string(format="uri")),
+        _part("image", ["data", "media_type"], data=_DATA, media_type=_string(enum=["image/png", "image/jpeg", "image/gif", "image/webp"])),
+        _part("file", ["data", "media_type"], data=_DATA, media_type=_string(), name=_string(minLength=1, maxLength=255)),
     ]
 }
+_MODEL: JSON = _string(minLength=1, maxLength=100, pattern=r"\S")
 _OPTIONS: JSON = {
-    "model": _string(description="`auto`, `auto:goal` or a model id"),
+    "model": {**_MODEL, "description": "`auto`, `auto:goal` or a model id"},
     "goal": _string(enum=list(GOALS)),
     "agent_id": _string(
         format="uuid",
@@ -46,25 +53,44 @@ _OPTIONS: JSON = {
             "`max_cost_usd` the smaller holds."
         ),
     ),
-    "system_prompt": _string(),
+    "system_prompt": _string(maxLength=asks.MOST_SYSTEM_PROMPT),
     "temperature": {"type": "number", "minimum": 0, "maximum": 2},
-    "max_output_tokens": {"type": "integer", "minimum": 1},
-    "max_cost_usd": _string(description="US dollars"),
-    "fallbacks": {"type": "array", "items": _string()},
-    "metadata": _OBJECT,
+    "max_output_tokens": {"type": "integer", "minimum": 1, "maximum": asks.MOST_OUTPUT_TOKENS},
+    "max_cost_usd": {**MONEY, "description": "US dollars"},
+    "fallbacks": {"type": "array", "maxItems": asks.MOST_FALLBACKS, "items": _MODEL},
+    "metadata": {**_OBJECT, "description": f"at most {asks.MOST_METADATA_BYTES} bytes as JSON"},
 }
-_CONTENT: JSON = {"oneOf": [_string(), {"type": "array", "items": _PART}]}
+# null is as if the field were not there.
+_OPTIONS = {name: {"anyOf": [schema, {"type": "null"}]} for name, schema in _OPTIONS.items()}
+_ID_OR_NULL: JSON = {"anyOf": [_UUID, {"type": "null"}]}
+_CONTENT: JSON = {
+    "oneOf": [
+        _string(minLength=1, maxLength=parts.MOST_TEXT, pattern=r"\S"),
+        {"type": "array", "minItems": 1, "maxItems": parts.MOST_PARTS, "items": _PART},
+    ]
+}
+_REFUSALS = {
+    "content": "an image's or file's bytes are not what `media_type` says or not base64, a url is not allowed, or all texts are blank",
+    "metadata": "it is larger than it may be",
+    "max_cost_usd": "it is more than may be asked for",
+    "model": "the model cannot be used any more, or cannot do what is asked",
+    "fallbacks": "a model is unknown or cannot be used any more",
+    "parent_id": "the message above is not an answer, or belongs to another conversation",
+}
 _SEND: JSON = {
     "type": "object",
     "required": ["content"],
     "additionalProperties": False,
-    "properties": {"content": _CONTENT, "conversation_id": _UUID, "parent_id": _UUID, **_OPTIONS},
+    "properties": {"content": _CONTENT, "conversation_id": _ID_OR_NULL, "parent_id": _ID_OR_NULL, **_OPTIONS},
 }
 _EDIT: JSON = {**_SEND, "properties": {"content": _CONTENT, **_OPTIONS}}
 _REGENERATE: JSON = {
     "type": "object",
     "additionalProperties": False,
-    "properties": {**_OPTIONS, "continue": {"type": "boolean", "description": "begin with the text that is there and go on from it"}},
+    "properties": {
+        **_OPTIONS,
+        "continue": {"type": ["boolean", "null"], "description": "begin with the text that is there and go on from it"},
+    },
 }
 _MESSAGE: JSON = {"$ref": "#/components/schemas/Message"}
 _ANSWER: JSON = {"type": "object", "properties": {"conversation_id": _UUID, "user_message": _MESSAGE, "message": _MESSAGE}}
@@ -86,7 +112,7 @@ _EVENTS: JSON = {
     ),
     "content": {"text/event-stream": {"schema": EVENT}},
 }
-_KEY: JSON = {"name": "Idempotency-Key", "in": "header", "schema": _string(maxLength=255)}
+_KEY: JSON = {"name": "Idempotency-Key", "in": "header", "schema": _string(minLength=1, maxLength=255, pattern="^[!-~]+$")}
 _ID: JSON = {"name": "id", "in": "path", "required": True, "schema": _UUID}
 
 
@@ -99,6 +125,7 @@ def _operation(name: str, summary: str, *, body: JSON | None, ok: JSON, paramete
     if parameters:
         found["parameters"] = parameters
     if body is not None:
+        found[REFUSALS] = _REFUSALS
         found["requestBody"] = {"required": True, **_json(body)}
     return found
 
@@ -108,8 +135,9 @@ _EITHER: JSON = {
     "description": "the turn, whole or (Accept: text/event-stream) as events",
     "content": {**_WHOLE["content"], **_EVENTS["content"]},
 }
-_LAST: JSON = {"name": "Last-Event-ID", "in": "header", "schema": {"type": "integer"}, "description": "resume after this event"}
-_AFTER: JSON = {"name": "after", "in": "query", "schema": {"type": "integer"}, "description": "the same, where headers cannot be set"}
+_SEQ: JSON = {"type": "integer", "minimum": -1, "maximum": 999_999_999}
+_LAST: JSON = {"name": "Last-Event-ID", "in": "header", "schema": _SEQ, "description": "resume after this event"}
+_AFTER: JSON = {"name": "after", "in": "query", "schema": _SEQ, "description": "the same, where headers cannot be set"}
 _CANCELLED: JSON = {"description": "the message as it ended", **_json({"type": "object", "properties": {"message": _MESSAGE}})}
 _ROUTE: JSON = {"description": "every candidate with its probability, cost, time and value, and the reason", **_json(ROUTE)}
 

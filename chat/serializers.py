@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
@@ -29,6 +29,10 @@ class SettingsField(serializers.JSONField):
 class ConversationSerializer(StrictFieldsMixin, serializers.ModelSerializer):
     """A conversation. Settings are merged into what is there; `leaf` chooses the branch that runs through that message."""
 
+    refusals: ClassVar[dict[str, str]] = {
+        "settings": "a setting is unknown or has a value that a turn would refuse",
+        "leaf": "there is no such message in this conversation",
+    }
     title = serializers.CharField(max_length=200, required=False, allow_blank=True)
     settings = SettingsField(required=False)
     leaf = serializers.UUIDField(source="leaf_id", required=False, allow_null=True)

@@ -86,7 +86,10 @@ class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: igno
     @extend_schema(
         responses=MessagePageSerializer,
         filters=False,
-        parameters=[OpenApiParameter("cursor", str), OpenApiParameter("page_size", int)],
+        parameters=[
+            OpenApiParameter("cursor", {"type": "integer", "minimum": 0, "maximum": 999_999_999}),
+            OpenApiParameter("page_size", {"type": "integer", "minimum": 1, "maximum": 100, "default": 100}),
+        ],
     )
     @action(detail=True, methods=["get"], filter_backends=[], pagination_class=None)
     def messages(self, request: Request, pk: UUID | None = None) -> Response:

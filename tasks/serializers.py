@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
@@ -57,6 +57,19 @@ class LastRunSerializer(serializers.Serializer):
 class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
     """A prompt, or an agent (`agent_id`) and what it is told; when it runs; what it may take; who is told."""
 
+    refusals: ClassVar[dict[str, str]] = {
+        "agent_id": "there is no such agent, or the task brings what only an agent may bring",
+        "model": "there is no such model, or it cannot be used any more",
+        "input": "a placeholder in it is unknown, or it is too long once filled in",
+        "variables": "a name or value is not what a placeholder may have",
+        "schedule": "its kind lacks a field, has one too many, or names a time, cron line or zone that cannot be",
+        "parameters": "a parameter is unknown or out of its range",
+        "webhook_url": "it is no address that may be reached",
+        "goal": "an agent brings its own",
+        "system_prompt": "an agent brings its own",
+        "max_cost_usd": "it is 0 or more than may be asked for",
+        "monthly_budget_usd": "it is more than can be kept",
+    }
     name = serializers.CharField(max_length=100)
     description = serializers.CharField(max_length=2000, allow_blank=True, default="")
     agent_id = serializers.UUIDField(allow_null=True, default=None, help_text="your own agent or a shared one; null: `input` is a prompt")
@@ -161,6 +174,9 @@ class NewTaskSerializer(TaskSerializer):
 class RunRequestSerializer(StrictFieldsMixin, serializers.Serializer):
     """Variables of this run, over the task's own."""
 
+    refusals: ClassVar[dict[str, str]] = {
+        "variables": "a name or value is not what a placeholder may have",
+    }
     variables = VariablesField(default=dict)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +14,11 @@ import schemathesis
 from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 from schemathesis.core.failures import FailureGroup
+from schemathesis.core.parameters import ParameterLocation
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
+from aiagents.lib.schema import EVERYWHERE, REFUSALS
 from tests.live import PASSWORD, Live
 
 ID = "01890000-0000-7000-8000-000000000000"
@@ -106,30 +110,31 @@ def probe(operation: Any, caller: Caller, examples: int) -> list[str]:
     """What is wrong with the answers to `examples` valid and as many invalid requests; the same ones in every run."""
     name = f"{operation.method.upper()} {operation.path}"
     examples = 1 if name in ENDS_SESSION else examples
+    return [line for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE) for line in _probe(name, operation, caller, examples, mode)]
+
+
+def _probe(name: str, operation: Any, caller: Caller, examples: int, mode: GenerationMode) -> list[str]:
     wrong: list[str] = []
-    for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
 
-        @hypothesis.seed(20261123)
-        @hypothesis.settings(
-            max_examples=examples, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck),
-            report_multiple_bugs=False, print_blob=False,
-        )  # fmt: skip
-        @hypothesis.given(case=operation.as_strategy(generation_mode=mode), own=st.booleans())
-        def ask(case: Any, own: bool) -> None:
-            if own and name not in ENDLESS:
-                ids = caller.ids(operation.path, fresh=operation.method.upper() == "DELETE")
-                case.path_parameters = {
-                    **(case.path_parameters or {}),
-                    **{key: ids[key] for key in case.path_parameters or {} if key in ids},
-                }
-            wrong.extend(_wrong(name, case, caller))
-            if name in ENDS_SESSION:
-                caller.sign_in()
+    @hypothesis.seed(20261123)
+    @hypothesis.settings(
+        max_examples=examples, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False, print_blob=False,
+    )  # fmt: skip
+    @hypothesis.given(case=operation.as_strategy(generation_mode=mode), own=st.booleans())
+    def ask(case: Any, own: bool) -> None:
+        if own and name not in ENDLESS:
+            ids = caller.ids(operation.path, fresh=operation.method.upper() == "DELETE")
+            case.path_parameters = {
+                **(case.path_parameters or {}),
+                **{key: ids[key] for key in case.path_parameters or {} if key in ids},
+            }
+        wrong.extend(_wrong(name, case, caller, mode))
+        if name in ENDS_SESSION:
+            caller.sign_in()
 
-        try:
-            ask()
-        except hypothesis.errors.Unsatisfiable:
-            continue  # nothing can be wrong about a request that has no parameter
+    with contextlib.suppress(hypothesis.errors.Unsatisfiable):  # nothing can be wrong about a request that has no parameter
+        ask()
     return wrong
 
 
@@ -145,7 +150,26 @@ def _as(case: Any, caller: Caller) -> None:
         }
 
 
-def _wrong(name: str, case: Any, caller: Caller) -> Iterator[str]:
+def _refused_unsaid(case: Any, status: int, answer: Any) -> bool:
+    """Whether a request that fits the document was refused for a reason that the document does not name."""
+    if status not in (400, 413, 415, 422):
+        return False
+    try:
+        error = answer.json()["error"]
+    except (ValueError, KeyError, TypeError):
+        return True
+    code, param = str(error.get("code")), str(error.get("param"))
+    reasons = case.operation.definition.raw.get(REFUSALS, {})
+    return not ({code, param, re.split(r"[.\[]", param)[0], "*"} & {*reasons, *EVERYWHERE})
+
+
+def _wrong_body(case: Any) -> bool:
+    """Whether it is the JSON body that does not fit. (Forms write every value as a text.)"""
+    part = case.meta.components.get(ParameterLocation.BODY) if case.meta else None
+    return part is not None and part.mode is GenerationMode.NEGATIVE and case.media_type == "application/json"
+
+
+def _wrong(name: str, case: Any, caller: Caller, mode: GenerationMode) -> Iterator[str]:
     _as(case, caller)
     try:
         answer = case.call(base_url=caller.live.url, headers=caller.headers(), timeout=30, allow_redirects=False)
@@ -156,6 +180,10 @@ def _wrong(name: str, case: Any, caller: Caller) -> Iterator[str]:
     told = f"{name} -> {status} {answer.text[:300]!r}\n    {case.as_curl_command()[:600]}"
     if status >= 500 and status not in (502, 503):
         yield f"broke: {told}"
+    if mode is GenerationMode.POSITIVE and caller.credential and _refused_unsaid(case, status, answer):
+        yield f"refused although it fits the document: {told}"
+    if mode is GenerationMode.NEGATIVE and status < 300 and _wrong_body(case):
+        yield f"accepted although its body does not fit the document: {told}"
     listed = {str(code) for code in case.operation.definition.raw["responses"]}
     if status < 400 and str(status) not in listed:
         yield f"undocumented success: {told}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -114,6 +114,11 @@ class AuditLog(AdminView, ListAPIView):
 class Metrics(AdminView):
     """The system over time."""
 
+    refusals: ClassVar[dict[str, str]] = {
+        "from": "it is no day or time that lies before `to`",
+        "to": "it is no day or time from 2000 to 9000",
+        "bucket": "the range would have more than 1500 points",
+    }
     serializer_class = MetricsSerializer
 
     @extend_schema(

@@ -112,7 +112,7 @@ def error_of(exc: Exception) -> AppError | None:
             return Unavailable("The database is away or overloaded; try again shortly.")
         case DataError():
             log.warning("the database refused a value", exc_info=exc)
-            return InvalidRequest("A value is out of range.")
+            return InvalidRequest("A value is out of range.", code="out_of_range")
     return None
 
 

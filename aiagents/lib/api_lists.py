@@ -31,7 +31,15 @@ class SafeOrderingFilter(filters.OrderingFilter):
         return names
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
-        return super().get_schema_operation_parameters(view) if getattr(view, "ordering_fields", None) else []
+        allowed = [item if isinstance(item, str) else item[0] for item in getattr(view, "ordering_fields", None) or ()]
+        if not allowed:
+            return []
+        found = super().get_schema_operation_parameters(view)
+        one = f"-?({'|'.join(allowed)})"
+        for parameter in found:
+            parameter["schema"] = {"type": "string", "pattern": f"^({one}(,{one}){{0,{len(allowed) - 1}}})?$"}
+            parameter["description"] = f"By {', '.join(allowed)}; `-` before a name turns its order round, commas separate several."
+        return found
 
 
 class StrictFilterSet(django_filters.FilterSet):

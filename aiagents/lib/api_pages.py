@@ -75,6 +75,15 @@ class CursorPagination(pagination.CursorPagination):
     _next: str | None = None
     _previous: str | None = None
 
+    def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:
+        found = super().get_schema_operation_parameters(view)
+        for parameter in found:
+            if parameter["name"] == self.page_size_query_param:
+                parameter["schema"] = {"type": "integer", "minimum": 1, "maximum": self.max_page_size, "default": self.page_size}
+            else:
+                parameter["schema"] = {"type": "string", "maxLength": 4000}
+        return found
+
     def get_page_size(self, request: Request) -> int:
         asked = request.query_params.get(self.page_size_query_param)
         if asked is None:

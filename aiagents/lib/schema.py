@@ -6,9 +6,12 @@ import re
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema as SpectacularAutoSchema
+from drf_spectacular.plumbing import get_doc
 from drf_spectacular.utils import OpenApiParameter
+from rest_framework import serializers
 
 from aiagents.lib import asgi
+from aiagents.lib.api_fields import StrictFieldsMixin
 from aiagents.lib.api_idempotency import IdempotentMixin
 
 JSON = dict[str, Any]
@@ -33,9 +36,25 @@ ERROR: JSON = {
 _IDEMPOTENCY: JSON = {
     "name": "Idempotency-Key",
     "in": "header",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     "description": "The same key with the same body gets the first answer again (`Idempotent-Replayed: true`); with another body 409.",
 }
+# US dollars above 0 as a decimal string.
+MONEY: JSON = {"type": "string", "maxLength": 40, "pattern": r"^(?=[0-9.]*[1-9])[0-9]{1,12}(\.[0-9]{1,12})?$"}
+# Codes of 400 and 413 that any request may get, whatever its schema says.
+EVERYWHERE = {
+    "invalid_text": "a text or a name in it holds NUL or a lone surrogate",
+    "invalid_number": "a number is too large",
+    "invalid_json": "the body is no JSON object",
+    "duplicate_key": "a key stands twice in one JSON object",
+    "json_too_deep": "the body is nested too deeply",
+    "too_many_values": "the body holds too many values (413)",
+    "payload_too_large": "the body has more bytes than this endpoint takes (413)",
+    "invalid_cursor": "`cursor` was not made by this list with the same ordering",
+    "out_of_range": "a value is beyond what the database can hold or compare",
+}
+# On an operation: why a request that fits the schema may still be refused, by the name of its field or parameter (`*`: any).
+REFUSALS = "x-refusals"
 _SENTENCES = {
     "400": "The request is not valid.",
     "401": "No valid access token or API key.",
@@ -63,14 +82,56 @@ class AutoSchema(SpectacularAutoSchema):
             return name
         return kind.__module__.partition(".")[0].capitalize() + name
 
+    def get_operation(self, *args: Any, **kwargs: Any) -> JSON | None:
+        """With the `refusals` that the view and the request's serializer declare, as `x-refusals`."""
+        operation = super().get_operation(*args, **kwargs)
+        if operation is not None:
+            asked = self.get_request_serializer() if "requestBody" in operation else None
+            found = {**getattr(self.view, "refusals", {}), **getattr(asked, "refusals", {})}
+            if found:
+                operation[REFUSALS] = found
+        return operation
+
+    def _map_basic_serializer(self, serializer: Any, direction: Any) -> JSON:
+        """With what our strict serializers refuse: fields that they do not have, texts of blanks alone, empty decimals."""
+        schema = super()._map_basic_serializer(serializer, direction)
+        if direction != "request":
+            return schema
+        if isinstance(serializer, StrictFieldsMixin):
+            schema["additionalProperties"] = False
+            if schema.get("description") == get_doc(StrictFieldsMixin):  # not about this serializer
+                del schema["description"]
+        for name, field in serializer.fields.items():
+            if (found := schema.get("properties", {}).get(name)) is not None:
+                found |= _narrowed(field, found)
+        return schema
+
+    def map_parsers(self) -> list[Any]:
+        """JSON alone: forms are read for the browsable API's pages, and cannot carry what is nested."""
+        return ["application/json"]
+
     def get_override_parameters(self) -> list[Any]:
         found = super().get_override_parameters()
         if isinstance(self.view, IdempotentMixin) and self.method in self.view.idempotent_methods:
             found = [
                 *found,
-                OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description=_IDEMPOTENCY["description"]),
+                OpenApiParameter(
+                    "Idempotency-Key", _IDEMPOTENCY["schema"], OpenApiParameter.HEADER, description=_IDEMPOTENCY["description"]
+                ),
             ]
         return found
+
+
+def _narrowed(field: Any, schema: JSON) -> JSON:
+    """What DRF's field refuses beyond what drf-spectacular tells of it."""
+    if isinstance(field, serializers.DecimalField) and "pattern" in schema and field.max_digits and field.decimal_places is not None:
+        sign = "" if field.min_value is not None and field.min_value >= 0 else "-?"
+        whole = field.max_digits - field.decimal_places
+        return {"pattern": rf"^{sign}[0-9]{{1,{whole}}}(\.[0-9]{{1,{field.decimal_places}}})?$"}
+    if isinstance(field, serializers.MultipleChoiceField) and not field.allow_empty:
+        return {"minItems": 1}
+    trims = type(field) is serializers.CharField and field.trim_whitespace and not field.allow_blank
+    return {"pattern": r"\S"} if trims and not {"pattern", "format", "enum", "$ref"} & schema.keys() else {}
 
 
 def add_hot_doors(result: JSON, generator: Any, request: Any, public: bool) -> JSON:
@@ -128,8 +189,17 @@ def _add_errors(operation: JSON) -> None:
     for status in wanted:
         found = responses.setdefault(status, {"description": _SENTENCES[status]})
         found.setdefault("content", content)
+    if "400" in responses:
+        responses["400"] = responses["400"] | {"description": _reasons(responses["400"]["description"], operation)}
     responses.setdefault("default", {"description": "Any other error.", "content": content})
     operation["responses"] = dict(sorted(responses.items()))
+
+
+def _reasons(sentence: str, operation: JSON) -> str:
+    """The description of 400: what may be wrong with a request that fits the schema."""
+    general = "; ".join(f"`{code}`: {text}" for code, text in EVERYWHERE.items())
+    named = "".join(f"\n- {'any field' if name == '*' else f'`{name}`'}: {text}" for name, text in operation.get(REFUSALS, {}).items())
+    return f"{sentence.rstrip('.')}. Beyond the schema, by code: {general}.{named}"
 
 
 def _operations(result: JSON) -> list[JSON]:

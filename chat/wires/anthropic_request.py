@@ -14,6 +14,8 @@ _KNOWN = {
     "model", "messages", "max_tokens", "system", "stream", "temperature", "top_p", "top_k", "stop_sequences", "tools", "tool_choice",
     "metadata", "thinking", "output_config", "service_tier", "cache_control",
 }  # fmt: skip
+# Every field that a body may have.
+FIELDS = frozenset(_KNOWN)
 _EFFORTS = {"low", "medium", "high", "xhigh", "max"}
 
 

@@ -21,6 +21,7 @@ MOST_INPUTS = 2048
 # Values in a body: clients send texts as their tokens, each of them a number. OpenAI takes 300,000 tokens in one request.
 MOST_VALUES = 310_000
 _KNOWN = {"model", "input", "encoding_format", "dimensions", "user", "fallbacks", "max_cost_usd"}
+FIELDS = frozenset(_KNOWN)
 _MOST_TOKEN = 2**31 - 1
 _MOST_CHARACTERS = 10_000_000
 # Numbers written without leaving the event loop: more would be felt by those who stream beside us.

@@ -24,6 +24,8 @@ _KNOWN = {
     "fallbacks", "max_cost_usd", *_PASSED, *_IGNORED,
 }  # fmt: skip
 _UNSUPPORTED = {"logprobs", "top_logprobs", "audio", "prediction", "web_search_options", "functions", "function_call"}
+# Every field that a body may have, those included that are refused unless they ask for nothing.
+FIELDS = frozenset(_KNOWN | _UNSUPPORTED | {"modalities"})
 
 
 @dataclass(frozen=True, slots=True)

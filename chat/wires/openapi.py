@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from aiagents.lib.schema import REFUSALS
 from aiagents.lib.sse import SCHEMA as EVENT
+from chat.wires import anthropic_request, embeddings, openai_request, responses_request
 
 JSON = dict[str, Any]
 
 
-def _body(required: list[str], properties: JSON) -> JSON:
-    return {
-        "required": True,
-        "content": {"application/json": {"schema": {"type": "object", "required": required, "properties": properties}}},
+# Why a body that fits is refused: only its main lines stand here.
+_REFUSALS: JSON = {
+    "*": "the vendor's own API describes its fields in full; a value that it would refuse, and a field that cannot be honoured, is refused"
+}
+
+
+def _body(required: list[str], properties: JSON, known: Iterable[str]) -> JSON:
+    """`known`: the fields that are read; every other one is refused."""
+    schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": required,
+        "properties": {name: {} for name in sorted(known)} | properties,
     }
+    return {"required": True, "content": {"application/json": {"schema": schema}}}
 
 
 def _answers(description: str, *, streamed: bool = False) -> JSON:
@@ -42,6 +55,7 @@ def _answers(description: str, *, streamed: bool = False) -> JSON:
 
 _MODEL = {"type": "string", "description": "a model id, `auto`, or `auto:cheapest|fastest|best|balanced`"}
 _LIST = {"type": "array", "items": {"type": "object", "additionalProperties": True}}
+_MESSAGES = {**_LIST, "minItems": 1}
 _STREAM = {"type": "boolean", "default": False}
 
 OPERATIONS: dict[str, JSON] = {
@@ -54,11 +68,12 @@ OPERATIONS: dict[str, JSON] = {
         "requestBody": _body(
             ["model", "messages"],
             {
-                "model": _MODEL, "messages": _LIST, "stream": _STREAM, "tools": _LIST,
+                "model": _MODEL, "messages": _MESSAGES, "stream": _STREAM, "tools": _LIST,
                 "max_completion_tokens": {"type": "integer", "minimum": 1}, "temperature": {"type": "number", "minimum": 0, "maximum": 2},
                 "n": {"type": "integer", "minimum": 1, "maximum": 8},
                 "fallbacks": {"type": "array", "items": {"type": "string"}}, "max_cost_usd": {"type": "string"},
             },
+            openai_request.FIELDS,
         ),
         "responses": _answers("A chat completion, or its chunks", streamed=True),
     },
@@ -74,11 +89,12 @@ OPERATIONS: dict[str, JSON] = {
             ["model", "input"],
             {
                 "model": {"type": "string", "description": "an embedding model's id", "examples": ["text-embedding-3-small"]},
-                "input": {"oneOf": [{"type": "string"}, {"type": "array", "items": {}, "minItems": 1, "maxItems": 2048}]},
+                "input": {"oneOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {}, "minItems": 1, "maxItems": 2048}]},
                 "encoding_format": {"enum": ["float", "base64"], "default": "float"},
                 "dimensions": {"type": "integer", "minimum": 1, "maximum": 65536}, "user": {"type": "string"},
                 "fallbacks": {"type": "array", "items": {"type": "string"}}, "max_cost_usd": {"type": "string"},
             },
+            embeddings.FIELDS,
         ),
         "responses": _answers("A list of embeddings in the order of the inputs, and the tokens they took"),
     },
@@ -90,7 +106,11 @@ OPERATIONS: dict[str, JSON] = {
             "store is refused with what to do instead: `previous_response_id`, `conversation`, `background`, `prompt`, and items of the "
             "type `item_reference`. Clients that send such references by themselves send whole items with `store: false`."
         ),
-        "requestBody": _body(["model", "input"], {"model": _MODEL, "input": {"oneOf": [{"type": "string"}, _LIST]}, "stream": _STREAM}),
+        "requestBody": _body(
+            ["model", "input"],
+            {"model": _MODEL, "input": {"oneOf": [{"type": "string", "minLength": 1}, _MESSAGES]}, "stream": _STREAM},
+            responses_request.FIELDS,
+        ),
         "responses": _answers("A response, or its events", streamed=True),
     },
     "messages": {
@@ -99,14 +119,15 @@ OPERATIONS: dict[str, JSON] = {
         "description": "Any Anthropic client works with its base URL set to this server.",
         "requestBody": _body(
             ["model", "max_tokens", "messages"],
-            {"model": _MODEL, "max_tokens": {"type": "integer", "minimum": 1}, "messages": _LIST, "stream": _STREAM, "tools": _LIST},
+            {"model": _MODEL, "max_tokens": {"type": "integer", "minimum": 1}, "messages": _MESSAGES, "stream": _STREAM, "tools": _LIST},
+            anthropic_request.FIELDS,
         ),
         "responses": _answers("A message, or its events", streamed=True) | {"402": {"description": "The budget is spent (billing_error)"}},
     },
     "count_tokens": {
         "operationId": "v1_messages_count_tokens",
         "summary": "About how many input tokens a message would have",
-        "requestBody": _body(["model", "messages"], {"model": _MODEL, "messages": _LIST}),
+        "requestBody": _body(["model", "messages"], {"model": _MODEL, "messages": _MESSAGES}, anthropic_request.FIELDS),
         "responses": _answers("The estimate"),
     },
     "model_list": {"operationId": "v1_models", "summary": "The models that may be asked for", "responses": _answers("The list")},
@@ -117,3 +138,6 @@ OPERATIONS: dict[str, JSON] = {
         "responses": _answers("The model"),
     },
 }  # fmt: skip
+for _operation in OPERATIONS.values():
+    if "requestBody" in _operation:
+        _operation[REFUSALS] = _REFUSALS

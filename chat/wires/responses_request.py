@@ -45,6 +45,8 @@ _UNSUPPORTED = {
     "top_logprobs": "no log probabilities are given.",
     "context_management": "the whole input is sent as it is given. Shorten it before.",
 }
+# Every field that a body may have, those included that are refused unless they ask for nothing.
+FIELDS = frozenset(_KNOWN | _UNSUPPORTED.keys())
 
 
 @dataclass(frozen=True, slots=True)
