@@ -73,8 +73,10 @@ def counted(scope: dict[str, Any], receive: Receive) -> Receive:
     async def limited() -> dict[str, Any]:
         nonlocal limit, size
         message = await receive()
+        while CUT in scope and message["type"] == "http.request":  # nobody waits for the rest of it
+            message = await receive()
         size += len(message.get("body", b""))
-        if size <= small():
+        if size <= small() or message["type"] != "http.request":
             return message
         limit = limit or of_view(scope["path"])
         if size <= limit:
