@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from aiagents.lib import expansion
+
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _PLACEHOLDER = re.compile(r"\{(" + NAME.pattern + r")\}")
 # Given by us, in the task's time zone; a variable of the same name wins.
@@ -15,16 +17,18 @@ BUILT_IN = ("date", "time", "now", "weekday")
 
 
 def filled(text: str, variables: Mapping[str, Any], moment: datetime, zone: str) -> str:
-    """The text with every known name replaced; what is not known (and JSON) is left alone."""
+    """The text with every known name replaced; what is not known (and JSON) is left alone.
+
+    Raises expansion.TooLong (400) before it makes more than MAX_EXPANDED_CHARACTERS of it.
+    """
     local = moment.astimezone(ZoneInfo(zone))
     values = {
         "date": f"{local:%Y-%m-%d}",
         "time": f"{local:%H:%M}",
         "now": local.isoformat(timespec="seconds"),
         "weekday": f"{local:%A}",
-        **{name: _words(value) for name, value in variables.items()},
     }
-    return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), text)
+    return expansion.filled(_PLACEHOLDER, text, lambda name: _words(variables[name]) if name in variables else values.get(name))
 
 
 def _words(value: Any) -> str:

@@ -16,7 +16,7 @@ from accounts.models import User
 from aiagents.lib.errors import Conflict
 from billing import budgets
 from billing.models import Budget
-from tasks import runs, schedule, webhooks
+from tasks import placeholders, runs, schedule, webhooks
 from tasks.models import OPEN, Task, TaskRun
 from tasks.schedule import Kind, Plan
 
@@ -65,7 +65,8 @@ def update(principal: Principal, task_id: UUID, values: Mapping[str, Any], plan:
 
 
 def run(principal: Principal, task: Task, variables: dict[str, Any], *, request_id: str) -> TaskRun:
-    """A run by hand, also of a paused task; Busy while one is open."""
+    """A run by hand, also of a paused task; Busy while one is open, TooLong where these variables make too long an input."""
+    placeholders.filled(task.input, task.variables | variables, timezone.now(), task.time_zone)
     return runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=principal.key_id, request_id=request_id, variables=variables)
 
 

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from django.conf import settings
+from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -14,9 +15,10 @@ from agents import definitions
 from aiagents.lib import outbound
 from aiagents.lib.api import StrictFieldsMixin
 from aiagents.lib.errors import InvalidRequest, ModelNotFound, NotFound
+from aiagents.lib.expansion import TooLong
 from aiagents.lib.jsonio import money
 from billing import catalogue
-from tasks import webhooks, wording
+from tasks import placeholders, webhooks, wording
 from tasks.fields import ParametersSerializer, ScheduleField, VariablesField
 from tasks.models import Status, Task, TaskRun
 
@@ -144,9 +146,19 @@ class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
                 definitions.visible(self.context["request"].user, agent_id=agent_id)
             except NotFound as exc:
                 raise serializers.ValidationError({"agent_id": [exc.message]}) from exc
+        self._fits(attrs)
         if self.instance is not None and "paused" in self.initial_data and attrs["paused"] != (self.instance.paused_at is not None):
             raise serializers.ValidationError({"paused": ["Use `pause` and `resume`."]})
         return attrs
+
+    def _fits(self, attrs: dict[str, Any]) -> None:
+        """Refuse an input that is too long once it is filled; each run is judged again, with its own variables and moment."""
+        text = attrs.get("input", self.instance.input if self.instance else "")
+        variables = attrs.get("variables", self.instance.variables if self.instance else {})
+        try:
+            placeholders.filled(text, variables, timezone.now(), "UTC")
+        except TooLong as exc:
+            raise serializers.ValidationError({"input": [exc.message]}) from exc
 
     def to_representation(self, instance: Task) -> dict[str, Any]:
         found = super().to_representation(instance)

@@ -7,8 +7,10 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from agents.tools.base import JSON, ToolError
-from aiagents.lib import jsonio, outbound
+from aiagents.lib import expansion, jsonio, outbound
+from aiagents.lib.destinations import MOST_URL
 
+_TOO_LONG = f"These values make a URL of more than {MOST_URL} characters; give shorter ones."
 _PLACE = re.compile(r"{([A-Za-z_][A-Za-z0-9_]*)}")
 
 
@@ -40,7 +42,10 @@ def fill(url: str, arguments: JSON) -> tuple[str, JSON]:
     names = places(url)
     if missing := [name for name in names if arguments.get(name) in (None, "")]:
         raise ToolError(f"{missing[0]} is needed.")
-    filled = _PLACE.sub(lambda match: _segment(match[1], arguments[match[1]]), url)
+    try:
+        filled = expansion.filled(_PLACE, url, lambda name: _segment(name, arguments[name]), MOST_URL)
+    except expansion.TooLong:
+        raise ToolError(_TOO_LONG) from None
     path = urlsplit(filled).path
     # Two harmless values side by side may make one that is not.
     if any(segment in (".", "..") for segment in path.split("/")):
@@ -49,18 +54,23 @@ def fill(url: str, arguments: JSON) -> tuple[str, JSON]:
 
 
 def with_query(url: str, arguments: JSON) -> str:
-    """The URL with the arguments as its query; lists repeat the name, objects are JSON."""
+    """The URL with the arguments as its query; lists repeat the name, objects are JSON. ToolError where no URL is so long."""
     pairs: list[tuple[str, str]] = []
     for name, value in arguments.items():
         pairs += [(name, _word(one)) for one in (value if isinstance(value, list) else [value]) if one is not None]
     if not pairs:
         return url
+    # Encoding makes a text longer, never shorter.
+    if len(url) + sum(len(name) + len(word) + 2 for name, word in pairs) > MOST_URL:
+        raise ToolError(_TOO_LONG)
     address, _, _ = url.partition("#")
     return f"{address}{'&' if '?' in address else '?'}{urlencode(pairs, quote_via=quote)}"
 
 
 def _segment(name: str, value: Any) -> str:
     text = _word(value)
+    if len(text) > MOST_URL:  # before it is encoded
+        raise ToolError(_TOO_LONG)
     # Escaped it stays one segment here; servers that unescape first would still climb.
     if any(part in (".", "..") for part in re.split(r"[/\\]", text)) or any(ord(char) < 32 or ord(char) == 127 for char in text):
         raise ToolError(f"{name} may not be a path.")

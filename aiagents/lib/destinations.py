@@ -12,7 +12,7 @@ from yarl import URL
 from aiagents.lib.addresses import may_reach
 from aiagents.lib.errors import InvalidRequest
 
-_MOST_URL = 8000
+MOST_URL = 8000
 # A resolver that hangs may hold these threads, never those of anybody else.
 _dns = ThreadPoolExecutor(32, thread_name_prefix="dns")
 
@@ -47,8 +47,8 @@ def check_spelling(url: str, *, allow_private: bool = False) -> None:
 
 def parse(url: str, allow_private: bool) -> URL:
     """One parser for judging and for connecting: two could disagree about where the host ends."""
-    if len(url) > _MOST_URL:
-        raise BlockedUrl(f"A URL has at most {_MOST_URL} characters.")
+    if len(url) > MOST_URL:
+        raise BlockedUrl(f"A URL has at most {MOST_URL} characters.")
     if any(ord(char) <= 32 or char == "\\" or ord(char) == 127 for char in url):
         raise BlockedUrl("A URL may not contain spaces, backslashes or control characters.")
     try:
@@ -81,7 +81,7 @@ def literal(host: str) -> str | None:
 
 def joined(base: URL, location: str, allow_private: bool) -> URL:
     wrong = BlockedUrl("The other side redirects to something that is not a URL.")
-    if any(ord(char) <= 32 or char == "\\" or ord(char) == 127 for char in location) or len(location) > _MOST_URL:
+    if any(ord(char) <= 32 or char == "\\" or ord(char) == 127 for char in location) or len(location) > MOST_URL:
         raise wrong
     try:
         joined = str(base.join(URL(location)))

@@ -315,3 +315,18 @@ def test_by_the_rules_of_the_status_each_task_has_exactly_one(api, make, owner):
     for task in Task.objects.select_related("last_run"):
         by_sql = [status for status in Status.values if Task.objects.with_status(status).filter(pk=task.pk).exists()]
         assert by_sql == [task.status], task.name
+
+
+# --- how much it may become ----------------------------------------------------------------------
+
+
+def test_an_input_that_would_be_huge_once_filled_is_refused_wherever_it_is_given(api: Api, monkeypatch):
+    seventy_kilobytes = {"input": "{a}" * 7000, "variables": {"a": "x" * 49_000}}
+    refused(api("POST", "", HELLO | seventy_kilobytes), "input")
+    task = made(api, input="{a}" * 7000)
+    for method in ("PATCH", "PUT"):
+        body = {"variables": seventy_kilobytes["variables"]} if method == "PATCH" else HELLO | seventy_kilobytes
+        refused(api(method, task["id"], body), "input")
+    answer = api("POST", f"{task['id']}/run", {"variables": seventy_kilobytes["variables"]})
+    assert answer.status_code == 400 and answer.json()["error"]["code"] == "expansion_too_long"
+    assert not TaskRun.objects.exists() and row(task).variables == {}

@@ -60,6 +60,19 @@ def test_a_prompt_is_answered_stored_and_paid_exactly(make, owner, vendors):
     assert task.status == Status.SUCCEEDED and run.started_at <= run.ended_at
 
 
+def test_an_input_that_became_too_long_ends_its_run_with_that_word_and_costs_nothing(make, owner, vendors):
+    """Saved before there was the limit, or under a higher one."""
+    with vendors():
+        task = make(input="{a}" * 7000)
+        Task.objects.filter(pk=task.pk).update(variables={"a": "x" * 49_000})
+        run = begin(owner, make())
+        TaskRun.objects.filter(pk=run.pk).update(task=task, variables={"a": "x" * 49_000})
+        again(run)
+    run = fresh(run)
+    assert run.status == Status.FAILED and run.error["code"] == "expansion_too_long", run.error
+    assert run.attempt == 1 and not run.input and not UsageLog.objects.exists()
+
+
 def test_variables_of_a_run_win_over_the_tasks_own(make, owner, vendors):
     with vendors():
         run = done(make(input="{a} and {b}", variables={"a": 1, "b": 2}), owner, b="two")
