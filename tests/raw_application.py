@@ -9,7 +9,7 @@ import time
 
 from aiagents.lib import draining
 
-state = {"sent": 0, "received": 0, "gone_after": None, "cancelled": 0, "drained": 0, "pid": os.getpid()}
+state = {"sent": 0, "received": 0, "gone_after": None, "cancelled": 0, "held": 0, "left": 0, "drained": 0, "pid": os.getpid()}
 CHUNK = b"x" * 65536
 
 
@@ -80,6 +80,14 @@ async def http_waiting(scope, receive, send):
     message = await receive()
     state["gone_after"] = time.time()
     assert message["type"] == "http.disconnect"
+
+
+async def http_held(scope, receive, send):
+    """Answers nothing until its client leaves; counts both."""
+    state["held"] += 1
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    state["left"] += 1
 
 
 async def http_slow(scope, receive, send):

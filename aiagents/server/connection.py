@@ -1,5 +1,8 @@
 """One client's TCP connection: writes at the end of the loop's turn, and asks the kernel for room only when there was none.
 
+A reset that arrives together with data is heard. libuv gives up a descriptor whose first event says "readable" and "error" at
+once: it calls the reader one last time, which finds the data, and nothing would ever tell of the error.
+
 Twisted registers every write with the poller and unregisters it after the one `send` that mostly takes all of it: two
 system calls more, and a turn of the loop later. What is written in one turn (head and body, several events) goes out as one.
 """
@@ -7,7 +10,10 @@ system calls more, and a turn of the loop later. What is written in one turn (he
 from __future__ import annotations
 
 import asyncio
+from socket import SO_ERROR, SOL_SOCKET
+from typing import Any
 
+from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.tcp import Server
 
 
@@ -15,6 +21,12 @@ class Connection(Server):
     """Twisted's, with another way to start writing. `reactor` is the asyncio reactor."""
 
     _due = False
+
+    def doRead(self) -> Any:
+        why = super().doRead()
+        if why is None and self.connected and self.fileno() != -1 and self.socket.getsockopt(SOL_SOCKET, SO_ERROR):
+            return CONNECTION_LOST
+        return why
 
     def startWriting(self) -> None:
         if not self._due and self not in self.reactor._writers:
