@@ -1,42 +1,114 @@
-"""A conversation to take away."""
+"""A conversation to take away: whole where it is small, else message by message, so that memory does not grow with it."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
+from uuid import UUID
+
+from django.db.models import Sum, TextField
+from django.db.models.functions import Cast, Length
 
 from aiagents.lib import jsonio
+from aiagents.lib.db import in_db
 from chat import wording
 from chat.models import Conversation, Message
-from chat.tree import Tree, rows_of
+from chat.tree import Tree
+
+# Characters of a conversation's messages up to which its export is made as one piece.
+SMALL = 1_000_000
+_LONG = ("content", "reasoning", "parts", "steps", "options", "metadata", "route", "error")
+
+
+def size(conversation: Conversation) -> int:
+    """Characters of all that its messages hold, added up by the database: none of it is read here."""
+    lengths = {name: Sum(Length(Cast(name, TextField()))) for name in _LONG}
+    return sum(found or 0 for found in Message.objects.filter(conversation=conversation).aggregate(**lengths).values())
 
 
 def as_json(conversation: Conversation) -> bytes:
     """The whole tree, every branch."""
-    messages = Message.objects.filter(conversation=conversation).order_by("id")
-    whole: dict[str, Any] = {
+    return b"".join(_joined(_json(conversation)))
+
+
+def as_markdown(conversation: Conversation) -> bytes:
+    """The chosen branch, to read."""
+    return b"".join(_joined(_markdown(conversation)))
+
+
+async def stream_json(conversation: Conversation) -> AsyncGenerator[bytes, None]:
+    """`as_json` in pieces, of which each holds one message."""
+    async for piece in _streamed(await in_db(_json, conversation)):
+        yield piece
+
+
+async def stream_markdown(conversation: Conversation) -> AsyncGenerator[bytes, None]:
+    """`as_markdown` in pieces, of which each holds one message."""
+    async for piece in _streamed(await in_db(_markdown, conversation)):
+        yield piece
+
+
+# What stands before, the ids of the messages, what makes a piece of each (told whether it is the first), what stands behind.
+_Plan = tuple[bytes, list[UUID], Callable[[Message, bool], bytes], bytes]
+
+
+def _joined(plan: _Plan) -> Iterator[bytes]:
+    before, ids, piece, behind = plan
+    yield before
+    first = True
+    for id in ids:
+        found = _piece(id, piece, first)
+        first = first and not found
+        yield found
+    yield behind
+
+
+async def _streamed(plan: _Plan) -> AsyncGenerator[bytes, None]:
+    before, ids, piece, behind = plan
+    yield before
+    first = True
+    for id in ids:
+        found = await in_db(_piece, id, piece, first)
+        first = first and not found
+        yield found
+    yield behind
+
+
+def _piece(id: UUID, piece: Callable[[Message, bool], bytes], first: bool) -> bytes:
+    message = Message.objects.filter(pk=id).first()
+    return b"" if message is None else piece(message, first)  # deleted meanwhile
+
+
+def _json(conversation: Conversation) -> _Plan:
+    head: dict[str, Any] = {
         "id": str(conversation.id),
         "title": conversation.title,
         "settings": conversation.settings,
         "leaf": str(conversation.leaf_id) if conversation.leaf_id else None,
         "created_at": conversation.created_at,
         "updated_at": conversation.updated_at,
-        "messages": [wording.listed(message) for message in messages.iterator(500)],
     }
-    return jsonio.dumps(whole)
+    ids = list(Message.objects.filter(conversation=conversation).order_by("id").values_list("id", flat=True))
+
+    def piece(message: Message, first: bool) -> bytes:
+        return (b"" if first else b",") + jsonio.dumps(wording.listed(message))
+
+    return jsonio.dumps(head)[:-1] + b',"messages":[', ids, piece, b"]}"
 
 
-def as_markdown(conversation: Conversation) -> bytes:
-    """The chosen branch, to read."""
-    lines = [f"# {_line(conversation.title) or 'Conversation'}", ""]
-    for message in rows_of(Tree(conversation).branch(conversation.leaf_id)):
+def _markdown(conversation: Conversation) -> _Plan:
+    def piece(message: Message, first: bool) -> bytes:
         if message.role == Message.Role.USER:
-            lines += ["## You", "", message.content, ""]
+            lines = ["## You", "", message.content, ""]
             attached = [part.get("name") or part.get("url") or part["type"] for part in message.parts if part["type"] != "text"]
             lines += [f"*Attached: {_line(name)}*\n" for name in attached]
         else:
             note = "" if message.status == Message.Status.COMPLETE else f" ({message.status})"
-            lines += [f"## {_line(message.model) or 'Assistant'}{note}", "", message.content, ""]
-    return "\n".join(lines).encode()
+            lines = [f"## {_line(message.model) or 'Assistant'}{note}", "", message.content, ""]
+        return "".join(f"\n{line}" for line in lines).encode()
+
+    title = f"# {_line(conversation.title) or 'Conversation'}\n"
+    return title.encode(), Tree(conversation).branch(conversation.leaf_id), piece, b""
 
 
 def file_name(conversation: Conversation, suffix: str) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
-from django.http import HttpResponse
+from django.http import HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import status, viewsets
@@ -102,17 +103,21 @@ class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: igno
         filters=False,
     )
     @action(detail=True, methods=["get"], filter_backends=[], pagination_class=None)
-    def export(self, request: Request, pk: UUID | None = None) -> HttpResponse:
+    def export(self, request: Request, pk: UUID | None = None) -> HttpResponseBase:
         """The whole conversation: every branch as JSON, or the chosen one as Markdown."""
         conversation = self.get_object()
         wanted = request.query_params.get("format", "json")
         if wanted not in ("json", "markdown"):
             raise InvalidRequest("format is json or markdown.", param="format")
-        if wanted == "markdown":
-            body, kind, suffix = export.as_markdown(conversation), "text/markdown; charset=utf-8", "md"
+        kind, suffix = ("text/markdown; charset=utf-8", "md") if wanted == "markdown" else ("application/json", "json")
+        small = export.size(conversation) <= export.SMALL
+        response: HttpResponseBase
+        if small:
+            make = export.as_markdown if wanted == "markdown" else export.as_json
+            response = HttpResponse(make(conversation), content_type=kind)
         else:
-            body, kind, suffix = export.as_json(conversation), "application/json", "json"
-        response = HttpResponse(body, content_type=kind)
+            stream = export.stream_markdown if wanted == "markdown" else export.stream_json
+            response = StreamingHttpResponse(stream(conversation), content_type=kind)
         response["Content-Disposition"] = f'attachment; filename="{export.file_name(conversation, suffix)}"'
         response["X-Content-Type-Options"] = "nosniff"
         response["Cache-Control"] = "no-store"
