@@ -53,6 +53,7 @@ class MessageAdmin(WithContent):
     ]  # fmt: skip
     list_filter = ["status", "role", filters.one_of("provider", AIModel.Provider.choices), "simulated", "feedback", "created_at"]
     search_requests = ("request_id",)
+    list_defer = ("content", "parts", "reasoning", "steps", "options", "metadata", "route", "error")
     search_ids = ("conversation",)
     search_exact = ("model",)
     search_people = ("conversation__user",)

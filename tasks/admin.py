@@ -31,6 +31,10 @@ def run_again(task: Task, request_id: str) -> TaskRun:
     return runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=task.api_key_id, request_id=request_id)
 
 
+# What of a task may be long.
+_LONG = ("input", "system_prompt", "variables")
+
+
 @admin.register(Task)
 class TaskAdmin(WithContent):
     list_display = [
@@ -41,6 +45,7 @@ class TaskAdmin(WithContent):
         "kind", "schedule", filters.empty("paused_at", "paused", "goes on", "paused"),
         filters.empty("deleted_at", "deleted", "there", "deleted"), "created_at",
     ]  # fmt: skip
+    list_defer = (*_LONG, *(f"last_run__{name}" for name in ("input", "output", "variables", "error")))
     search_ids = ("agent",)
     search_contains = ("name",)
     search_people = ("user",)
@@ -113,6 +118,7 @@ class TaskRunAdmin(WithContent):
     list_filter = ["status", "trigger", "simulated", "created_at"]
     search_ids = ("task",)
     search_requests = ("request_id",)
+    list_defer = ("input", "output", "variables", "error", *(f"task__{name}" for name in _LONG))
     search_exact = ("worker",)
     search_contains = ("task__name",)
     search_people = ("user",)
@@ -165,6 +171,7 @@ class WebhookDeliveryAdmin(WithContent):
     ]  # fmt: skip
     list_filter = ["state", "created_at"]
     search_requests = ("run__request_id",)
+    list_defer = ("body", *(f"run__{name}" for name in ("input", "output", "variables", "error")), *(f"task__{name}" for name in _LONG))
     search_ids = ("task", "run")
     search_contains = ("task__name", "url")
     search_people = ("task__user",)

@@ -120,6 +120,7 @@ class AgentRunAdmin(WithContent):
     list_filter = ["status", filters.one_of("surface", [(name, name) for name in billing_admin.SURFACES]), "simulated", "created_at"]
     search_ids = ("agent", "task_id", "conversation_id", "message_id")
     search_requests = ("request_id",)
+    list_defer = ("input", "output", "state", "error")
     search_exact = ("agent__slug",)
     search_people = ("user",)
     list_select_related = ["user", "agent"]

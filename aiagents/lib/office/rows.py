@@ -10,13 +10,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.options import IS_POPUP_VAR, ShowFacets
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IS_POPUP_VAR, IncorrectLookupParameters, ShowFacets
 from django.contrib.admin.utils import label_for_field, lookup_field
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin.views.main import ERROR_FLAG
+from django.core.exceptions import FieldError, PermissionDenied, ValidationError
+from django.db import DataError, NotSupportedError, ProgrammingError, transaction
 from django.db.models import ForeignKey, Model, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
@@ -27,10 +30,38 @@ from aiagents.lib.office.paging import CappedPaginator
 PER_PAGE = 50
 
 
+# What a look-up raises whose value its column cannot hold, in Python or in the database. A lost server is none of them.
+WRONG_VALUE = (
+    DataError,
+    ProgrammingError,
+    NotSupportedError,
+    ArithmeticError,
+    LookupError,
+    ValueError,
+    TypeError,
+    ValidationError,
+    FieldError,
+)
+
+
 class CappedChangeList(ChangeList):
-    """How many rows there are in all is never asked; the footer says what is known."""
+    """How many rows there are in all is never asked; the footer says what is known.
+
+    A look-up whose value is out of range is found out here, not while the page is rendered: IncorrectLookupParameters.
+    """
 
     queryset: QuerySet
+
+    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        try:
+            with transaction.atomic():  # what the database refuses must not spoil what is asked after it
+                super().__init__(request, *args, **kwargs)
+                len(self.result_list)  # asked now; the page shows the same rows
+        except WRONG_VALUE as exc:
+            raise IncorrectLookupParameters from exc
+
+    def get_queryset(self, *args: Any, **kwargs: Any) -> QuerySet:
+        return super().get_queryset(*args, **kwargs).defer(*self.model_admin.list_defer)
 
     def get_results(self, request: HttpRequest) -> None:
         if self.query or self.has_active_filters:
@@ -57,6 +88,8 @@ class Rows(ModelAdmin):
     search_exact: tuple[str, ...] = ()
     search_contains: tuple[str, ...] = ()
     search_people: tuple[str, ...] = ()
+    # Columns that lists and CSV files do not read: each may hold megabytes, and a page has many rows.
+    list_defer: tuple[str, ...] = ()
     # Further columns of the CSV file, beside those of the list.
     export_also: tuple[str, ...] = ()
 
@@ -106,11 +139,38 @@ class Rows(ModelAdmin):
         name = f"{self.opts.app_label}_{self.opts.model_name}_export"
         return [path("export/", self.admin_site.admin_view(self.export_view), name=name), *super().get_urls()]
 
-    def export_view(self, request: HttpRequest) -> StreamingHttpResponse:
+    def export_view(self, request: HttpRequest) -> StreamingHttpResponse | HttpResponseRedirect:
         """All rows that the list shows under these filters, over all its pages."""
         if not self.has_view_or_change_permission(request):
             raise PermissionDenied
-        return self._export(request, self.get_changelist_instance(request).get_queryset(request))
+        try:
+            rows = self.get_changelist_instance(request).get_queryset(request)
+        except IncorrectLookupParameters:
+            return self._mistaken()
+        return self._export(request, rows)
+
+    def _mistaken(self) -> HttpResponseRedirect:
+        """As Django answers look-ups that are none: the whole list, with a word about it."""
+        return HttpResponseRedirect(f"{reverse(f'admin:{self.opts.app_label}_{self.opts.model_name}_changelist')}?{ERROR_FLAG}=1")
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """The row; None also for an id that its column cannot hold."""
+        try:
+            with transaction.atomic():
+                return super().get_object(request, object_id, from_field)
+        except WRONG_VALUE:
+            return None
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        """The list, or what an action on chosen rows answers. A choice of ids that are none is a mistaken look-up."""
+        chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if chosen:
+            try:
+                with transaction.atomic():
+                    self.get_queryset(request).filter(pk__in=chosen).order_by().values_list("pk")[:1].exists()
+            except WRONG_VALUE:
+                return self._mistaken()
+        return super().changelist_view(request, extra_context)
 
     @admin.action(description="Download as CSV", permissions=["view"])
     def export_selected(self, request: HttpRequest, queryset: QuerySet) -> StreamingHttpResponse:
