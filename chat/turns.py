@@ -13,7 +13,7 @@ from uuid import UUID
 from accounts.authentication import Principal
 from agents import calls, runner
 from agents.events import Rewound
-from aiagents.lib import draining, valkey
+from aiagents.lib import draining, storage, valkey
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import Unavailable
 from aiagents.lib.valkey import AWAY
@@ -42,6 +42,7 @@ async def start(
     """
     if draining.active():
         raise Unavailable("The server is shutting down; try again in a moment.", code="shutting_down", retry_after=draining.RETRY_AFTER)
+    storage.refuse_if_low()
     await history.check_models(ask)
     return await asyncio.shield(here().spawn(_start(principal, ask, surface, request_id, source, with_answer)))
 

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
+from aiagents.lib import storage
 from aiagents.lib.errors import AppError
 from aiagents.lib.ids import uuid7
 from billing.budgets import database_now
@@ -30,9 +31,9 @@ class Missed(AppError):
 
 
 def tick() -> int:
-    """How many runs were started, tried again, or sent once more."""
+    """How many runs were started, tried again, or sent once more. While the disk is full, what is due waits as if beat were away."""
     now = database_now()
-    return _start_due(now) + _try_again() + _send_again() + _deliver_again()
+    return (0 if storage.low() else _start_due(now)) + _try_again() + _send_again() + _deliver_again()
 
 
 def _start_due(now: datetime) -> int:

@@ -20,6 +20,7 @@ from django.db.models.functions import Coalesce, Now
 from accounts.models import User
 from agents import run_store
 from agents.models import AgentRun
+from aiagents.lib import storage
 from aiagents.lib.errors import AppError, Conflict
 from aiagents.lib.ids import uuid7
 from billing.models import UsageLog
@@ -73,7 +74,12 @@ def open_run(
     task: Task, trigger: str, *, key_id: UUID | None = None, request_id: str = "", scheduled_for: datetime | None = None,
     variables: dict[str, Any] | None = None, refused: AppError | None = None,
 ) -> TaskRun:  # fmt: skip
-    """A queued run of the task, sent to the workers at commit; Busy while another is open. `refused`: it fails at once with that."""
+    """A queued run of the task, sent to the workers at commit. `refused`: it fails at once with that.
+
+    Raises Busy while another is open, StorageFull while the disk is full.
+    """
+    if trigger != TaskRun.Trigger.SCHEDULE:
+        storage.refuse_if_low()
     with transaction.atomic():
         # The task's row is the lock under which runs are numbered and counted as open.
         Task.objects.filter(pk=task.pk).update(runs_count=F("runs_count") + 1)
@@ -106,7 +112,11 @@ def requeue(run_id: UUID, *, was: str) -> bool:
 
 
 def claim(run_id: UUID, worker: str) -> Claimed | None:
-    """The queued run, now this worker's; None if somebody else has it, or its user has as many running as allowed."""
+    """The queued run, now this worker's; None if somebody else has it, or its user has as many running as allowed.
+
+    While the disk is full the run stays queued: beat sends it again."""
+    if storage.low():
+        return None
     with transaction.atomic():
         found = TaskRun.objects.select_related("task").filter(pk=run_id, status=Status.QUEUED).first()
         if found is None:

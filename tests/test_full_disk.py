@@ -5,16 +5,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.server_process import ROOT
+from aiagents import embedded
+from tests.outage import parse_events
+from tests.server_process import ROOT, wait_for
 from tests.small_disk import fill, small_disk
+from tests.test_up import Installation
 
 _COUNTING = """
 from aiagents.monitoring import counting, metric_files, metrics
@@ -60,3 +68,86 @@ def test_dead_processes_sums_are_kept_when_there_is_no_room_to_merge_them(metric
     shown = subprocess.run([sys.executable, "-c", show], check=True, env=env, cwd=ROOT, capture_output=True, text=True).stdout
     assert "aiagents_replays_total 3.0" in shown
     assert (metrics_disk / "counter_gone.db").exists()
+
+
+# --- a whole installation, its databases on the full disk -----------------------------------------
+
+CHILDREN = ("web", "worker", "keeper", "beat", "simulator")
+# Seconds that the disk stays full: briefly in the suite, FULL_SECONDS=40 for the whole proof.
+FULL_SECONDS = float(os.environ.get("FULL_SECONDS") or 12)
+
+
+@pytest.fixture(scope="module")
+def installation() -> Iterator[Installation]:
+    with small_disk("400m") as folder:
+        made = Installation(folder)
+        try:
+            made.start(120)
+            yield made
+        finally:
+            if made.process is not None and made.process.poll() is None:
+                made.stop()
+            embedded.remove(made.data)
+
+
+def stream(installation: Installation, key: str, content: str) -> list[tuple[int, str, Any]]:
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", installation.port, timeout=90)
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", "Accept": "text/event-stream"}
+    connection.request("POST", "/api/v1/chat/stream", json.dumps({"content": content, "model": "gpt-4o-mini"}), headers)
+    answer = connection.getresponse()
+    assert answer.status == 200, answer.read()
+    return parse_events(answer.read().decode())
+
+
+@pytest.mark.slow
+def test_a_full_disk_kills_nothing_and_sign_in_and_reading_go_on(installation: Installation):
+    assert wait_for(lambda: installation.status() in ("ok", "degraded"), 60), installation.call("/health/ready")
+    key = next(line for line in installation.lines if "API key" in line).split()[-1]
+    person = ("full@example.com", "a-long-enough-secret")
+    assert installation.call("/api/v1/auth/register", dict(zip(("email", "password"), person, strict=True)))[0] == 201
+    assert installation.call("/api/v1/chat/send", {"content": "Hello", "model": "gpt-4o-mini"}, key)[0] == 200
+    pids = {name: installation.child(name).pid for name in CHILDREN}
+    events: list[tuple[int, str, Any]] = []
+    running = threading.Thread(
+        target=lambda: events.extend(stream(installation, key, f"[[sim:chunks={round((FULL_SECONDS + 4) * 10)},pace=100]] A story"))
+    )
+    running.start()
+    time.sleep(1.5)
+
+    filler = fill(installation.data)
+    full_since, lines_before = time.monotonic(), len(installation.lines)
+    assert wait_for(lambda: installation.said("the disk is full"), 10), installation.lines[-20:]
+    seen: dict[str, Counter[int]] = {"sign-in": Counter(), "reading": Counter(), "new turn": Counter(), "wire": Counter()}
+    while time.monotonic() - full_since < FULL_SECONDS:
+        seen["sign-in"][installation.login(*person)] += 1
+        seen["reading"][installation.call("/api/v1/chat/conversations", key=key)[0]] += 1
+        status, body = installation.call("/api/v1/chat/send", {"content": "Hello", "model": "gpt-4o-mini"}, key)
+        seen["new turn"][status] += 1
+        assert status != 503 or body["error"]["code"] in ("storage_full", "unavailable"), body
+        wire = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}
+        seen["wire"][installation.call("/v1/chat/completions", wire, key)[0]] += 1
+        time.sleep(0.3)
+    lines = installation.lines[lines_before:]
+    checks = installation.call("/health/ready")[1]["checks"]
+    print({name: dict(counts) for name, counts in seen.items()}, f"{len(lines)} lines in {FULL_SECONDS:.0f} s", checks["disk"])
+    assert {name: installation.child(name).pid for name in CHILDREN} == pids, "a process died:\n" + "\n".join(lines[-50:])
+    assert set(seen["sign-in"]) == set(seen["reading"]) == {200}, seen
+    assert set(seen["new turn"]) == set(seen["wire"]) == {503}, seen
+    assert checks["disk"]["status"] == "down"
+    events_only = [line for line in lines if "logger=aiagents.access" not in line]
+    assert len(events_only) < 30, "\n".join(events_only)
+
+    running.join(60)
+    assert events[-1][1] == "message.end", events[-1]
+    assert [seq for seq, _, _ in events] == list(range(len(events)))
+    filler.unlink()
+    assert wait_for(lambda: installation.said("there is room on the disk again"), 15)
+    assert wait_for(lambda: installation.call("/api/v1/chat/send", {"content": "Hi", "model": "gpt-4o-mini"}, key)[0] == 200, 30)
+    assert installation.login(*person) == 200
+    text = "".join(data["text"] for _, kind, data in events if kind == "content.delta")
+    start = events[0][2]
+    kept = installation.call(f"/api/v1/chat/conversations/{start['conversation_id']}/messages", key=key)[1]["results"]
+    assert [message["content"] for message in kept if message["id"] == start["message_id"]] == [text]
+    installation.manage("invariants")

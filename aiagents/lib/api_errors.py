@@ -17,7 +17,7 @@ from rest_framework import exceptions
 from rest_framework.renderers import JSONRenderer
 from rest_framework.response import Response
 
-from aiagents.lib import context
+from aiagents.lib import context, storage
 from aiagents.lib.errors import (
     AppError,
     Conflict,
@@ -109,7 +109,7 @@ def error_of(exc: Exception) -> AppError | None:
         case OperationalError() | InterfaceError():
             # No traceback: a server that is away fails every request, and each would say the same.
             log.error("the database failed a request: %s: %s", type(exc).__name__, str(exc).partition("\n")[0])
-            return Unavailable("The database is away or overloaded; try again shortly.")
+            return storage.StorageFull() if storage.is_full(exc) else Unavailable("The database is away or overloaded; try again shortly.")
         case DataError():
             log.warning("the database refused a value", exc_info=exc)
             return InvalidRequest("A value is out of range.", code="out_of_range")

@@ -18,7 +18,7 @@ from typing import Any
 
 from django.conf import settings
 
-from aiagents.lib import body_limits, credentials, draining
+from aiagents.lib import body_limits, credentials, draining, storage
 from aiagents.lib import headers as http_headers
 from aiagents.lib.asgi_answer import ErrorRenderer, Exchange, render_error
 from aiagents.lib.asgi_idempotency import Answer, Replayer, run_once
@@ -189,6 +189,8 @@ class Door:
         if route.starts_work and draining.active():
             exchange.extra.append((b"connection", b"close"))
             raise Unavailable("The server is shutting down; try again in a moment.", code="shutting_down", retry_after=draining.RETRY_AFTER)
+        if route.starts_work:
+            storage.refuse_if_low()
         if route.authenticated:
             request.principal = await self._authenticate(request.headers)
             user_id.set(str(request.principal.user_id))

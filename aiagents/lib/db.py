@@ -15,6 +15,7 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connection, connections
 
+from aiagents.lib import storage
 from aiagents.lib.errors import Unavailable
 from aiagents.lib.threads import Threads
 
@@ -37,7 +38,7 @@ def on_postgres() -> bool:
 
 
 async def in_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The result of a short, blocking database function. A lost server is `Unavailable` (503).
+    """The result of a short, blocking database function. A lost server is `Unavailable` (503), a full disk `StorageFull`.
 
     The function must be whole in itself: its transaction may not outlive it.
     """
@@ -53,4 +54,6 @@ def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return function(*args, **kwargs)
     except (OperationalError, InterfaceError) as exc:
         connection.close()
+        if storage.is_full(exc):
+            raise storage.StorageFull from exc
         raise Unavailable("The database is away or overloaded; try again shortly.") from exc

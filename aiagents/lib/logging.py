@@ -13,11 +13,15 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+import kombu.exceptions
 import orjson
+import redis
 import structlog
+from django.db import InterfaceError, OperationalError
 
-from aiagents.lib import context, redact
+from aiagents.lib import context, redact, storage
 from aiagents.lib.logfile import KEPT, MAX_BYTES, SharedFileHandler
+from aiagents.lib.repeats import Repeats
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "message",
@@ -54,10 +58,22 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
         elif name not in _STANDARD and not name.startswith("_"):
             found[name] = redact.value(item, name)
     if record.exc_info and record.exc_info[0] is not None:
-        found["exception"] = redact.text(logging.Formatter().formatException(record.exc_info))
+        found["exception"] = redact.text(_exception(record.exc_info))
     elif record.exc_text:
         found["exception"] = redact.text(record.exc_text)
     return found
+
+
+# A server that is away fails whoever asks it: where each of them stood says nothing, and fills the log.
+_AWAY = (OperationalError, InterfaceError, redis.ConnectionError, redis.TimeoutError, kombu.exceptions.OperationalError)
+
+
+def _exception(exc_info: Any) -> str:
+    """The traceback; of a server that is away, or of a full disk, one line."""
+    exc = exc_info[1]
+    if isinstance(exc, _AWAY) or storage.is_full(exc):
+        return f"{type(exc).__name__}: {(str(exc).splitlines() or [''])[0]}"
+    return logging.Formatter().formatException(exc_info)
 
 
 class JSONFormatter(logging.Formatter):
@@ -119,7 +135,9 @@ def configure(options: dict[str, Any]) -> None:
     root = logging.getLogger()
     for old in [handler for handler in root.handlers if isinstance(handler, QuietStreamHandler | SharedFileHandler)]:
         root.removeHandler(old)
+    repeats = Repeats(storage.is_full)
     for handler in handlers:
+        handler.addFilter(repeats)
         handler.setFormatter(formatter if isinstance(handler, QuietStreamHandler) else JSONFormatter())
         root.addHandler(handler)
     root.setLevel(options.get("level", "INFO").upper())
