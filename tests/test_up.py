@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -45,6 +47,7 @@ class Installation:
         vendors = ("OPENAI_", "ANTHROPIC_", "GOOGLE_", "PYTEST_")
         self.env = {name: value for name, value in os.environ.items() if name not in INHERITED and not name.startswith(vendors)}
         self.env |= {"DATA_DIR": str(self.data), "PORT": str(self.port), "DRAIN_SECONDS": "3"}
+        self.env["LOG_FILE"] = str(self.data / "logs" / "aiagents.log")
         self.process: subprocess.Popen | None = None
         self.lines: list[str] = []
 
@@ -54,10 +57,10 @@ class Installation:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
 
-    def start(self, seconds: float = 60) -> float:
-        """Start it and wait for its banner; how long that took."""
+    def start(self, seconds: float = 60, process: subprocess.Popen | None = None) -> float:
+        """Start it (or take `process`, which does) and wait for its banner; how long that took."""
         begun = time.monotonic()
-        self.lines, self.process = [], self.command()
+        self.lines, self.process = [], process or self.command()
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
         if not wait_for(lambda: self.said("Ctrl-C stops everything") or self.process.poll() is not None, seconds) or self.process.poll():
             raise AssertionError("it did not come up:\n" + "\n".join(self.lines))
@@ -72,7 +75,7 @@ class Installation:
 
     def everyone(self) -> list[psutil.Process]:
         """Itself, its children, theirs, and the embedded servers with theirs."""
-        found = [psutil.Process(self.process.pid)]
+        found = [psutil.Process(self.process.pid)]  # make's or our own: its children are among them
         for name, line in (("valkey/valkey.pid", 0), ("postgres/postmaster.pid", 0)):
             found.append(psutil.Process(int((self.data / name).read_text().splitlines()[line])))
         return [member for process in found for member in [process, *process.children(recursive=True)]]
@@ -85,9 +88,22 @@ class Installation:
         self.process.send_signal(sign)
         return self.process.wait(60)
 
-    def call(self, path: str, body: dict | None = None) -> tuple[int, dict]:
+    def server(self, name: str) -> psutil.Process:
+        """The embedded server's first process."""
+        file = {"PostgreSQL": "postgres/postmaster.pid", "Valkey": "valkey/valkey.pid"}[name]
+        return psutil.Process(int((self.data / file).read_text().split()[0]))
+
+    def status(self) -> str:
+        """What /health/ready says in one word."""
+        try:
+            return self.call("/health/ready")[1]["status"]
+        except OSError:
+            return "away"
+
+    def call(self, path: str, body: dict | None = None, key: str = "") -> tuple[int, dict]:
         data = json.dumps(body).encode() if body is not None else None
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, {"Content-Type": "application/json"})
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", data, headers)
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 return answer.status, json.load(answer)
@@ -117,6 +133,18 @@ def installation():
         made.stop(signal.SIGKILL)
     embedded.remove(made.data)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_run(installation: Installation, folder: Path) -> subprocess.Popen:
+    """`make run` as an operator without a terminal starts it, on this installation's data, with what is installed here."""
+    venv = folder / "venv"
+    venv.mkdir(exist_ok=True)
+    (venv / ".base").touch()  # nothing is to be installed
+    return subprocess.Popen(
+        ["make", "run", f"VENV={venv}", f"PY={sys.executable}"], cwd=ROOT, env=installation.env, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
 
 
 def gone(processes: list[psutil.Process]) -> bool:
@@ -164,6 +192,34 @@ def test_a_child_that_dies_is_said_and_replaced(installation: Installation, name
         assert wait_for(lambda: _answers(installation), 15)
 
 
+@pytest.mark.parametrize("name", ["PostgreSQL", "Valkey"])
+def test_an_embedded_server_that_is_killed_is_started_again_and_nobody_else_has_to_be(installation: Installation, name: str):
+    # Beat's first heartbeats have come through the queues: everything works before it is broken.
+    assert wait_for(lambda: installation.status() == "ok", 40), installation.call("/health/ready")
+    kept = f"{name.lower()}@example.com"
+    assert installation.call("/api/v1/auth/register", {"email": kept, "password": "a-long-enough-secret"})[0] == 201
+    children = {child: installation.child(child).pid for child in ("web", "worker", "keeper", "beat")}
+    victim = installation.server(name)
+    victim.kill()
+    check = {"PostgreSQL": "database", "Valkey": "valkey"}[name]
+
+    def noted() -> bool:
+        return installation.call("/health/ready")[1]["checks"][check].get("server", {}).get("state") in ("restarting", "running")
+
+    assert wait_for(lambda: installation.said(f"{name} died after"), 5)
+    assert wait_for(noted, 10), installation.call("/health/ready")
+    assert wait_for(lambda: installation.said(f"{name} runs again"), 40), installation.lines[-20:]
+    assert installation.server(name).pid != victim.pid
+    assert wait_for(lambda: installation.login(kept, "a-long-enough-secret") == 200, 20)
+    assert wait_for(lambda: installation.status() == "ok", 60), installation.call("/health/ready")
+    assert installation.call("/health/ready")[1]["checks"][check]["server"]["restarts"] >= 1
+    key = next(line for line in installation.lines if "API key" in line).split()[-1]
+    answer = installation.call("/api/v1/chat/send", {"content": "Hello", "model": "gpt-4o-mini"}, key)
+    assert answer[0] == 200, answer
+    assert {child: installation.child(child).pid for child in children} == children, [line for line in installation.lines if "died" in line]
+    installation.manage("invariants")
+
+
 def _lives(installation: Installation, name: str) -> bool:
     try:
         return installation.child(name).is_running()
@@ -178,6 +234,39 @@ def _answers(installation: Installation) -> bool:
         return False
 
 
+def test_the_demos_first_task_succeeds(installation: Installation):
+    key = next(line for line in installation.lines if "API key" in line).split()[-1]
+
+    def first_run() -> str:
+        task = installation.call("/api/v1/tasks/", key=key)[1]["results"][0]
+        return (installation.call(f"/api/v1/tasks/{task['id']}/runs", key=key)[1]["results"] or [{"status": "none"}])[-1]["status"]
+
+    assert wait_for(lambda: first_run() in ("succeeded", "failed", "cancelled"), 120)
+    assert first_run() == "succeeded"
+
+
+def open_to_others(folder: Path) -> list[str]:
+    """What other users of the machine may touch. The folder itself: PostgreSQL's group may pass, when root started it."""
+    allowed = 0o010 if os.geteuid() == 0 else 0
+    found = [f"{folder} {oct(folder.stat().st_mode)}"] if folder.stat().st_mode & 0o077 & ~allowed else []
+    for parent, folders, files in os.walk(folder):
+        for path in (Path(parent, name) for name in [*folders, *files]):
+            with contextlib.suppress(FileNotFoundError):
+                mode = path.lstat().st_mode
+                if mode & 0o077 and not stat.S_ISLNK(mode):
+                    found.append(f"{path.relative_to(folder)} {oct(mode)}")
+    return found
+
+
+def test_no_other_user_of_the_machine_can_read_a_file_of_the_installation(installation: Installation):
+    (installation.data / "backups").mkdir(mode=0o700)
+    installation.manage("backup", str(installation.data / "backups" / "now.dump"))
+    installation.manage("collectstatic", "--noinput", "-v0")
+    aof = list((installation.data / "valkey" / "appendonlydir").glob("*.aof"))
+    assert aof and (installation.data / "logs" / "aiagents.log").exists() and list((installation.data / "metrics").glob("*.db"))
+    assert open_to_others(installation.data) == []
+
+
 def test_ctrl_c_ends_everything_and_the_next_start_finds_all_data_within_15_seconds(installation: Installation):
     status, _ = installation.call("/api/v1/auth/register", {"email": "kept@example.com", "password": "a-long-enough-secret"})
     assert status == 201
@@ -188,11 +277,14 @@ def test_ctrl_c_ends_everything_and_the_next_start_finds_all_data_within_15_seco
     order = [line for line in installation.lines if "drained" in line or "Warm shutdown" in line]
     assert "drained" in order[0]  # the web server first: what it started may still need the others
 
+    for path in installation.data.rglob("*"):  # as an earlier version left it
+        path.chmod(path.lstat().st_mode | (0o055 if path.is_dir() else 0o044))
     shown_once = {email: installation.password_of(email) for email in (demo.ADMIN, demo.USER)}
     assert installation.start() < 15
     for email, password in shown_once.items():
         assert installation.password_of(email) == demo.HOW_TO_RESET and not installation.said(re.escape(password))
         assert installation.login(email, password) == 200
+    assert open_to_others(installation.data) == []
     assert installation.login("kept@example.com", "a-long-enough-secret") == 200
     assert next(line for line in installation.lines if "API key" in line).split()[-1] == shown
 
@@ -222,3 +314,32 @@ def test_after_kill_9_nothing_is_left_but_the_databases_and_the_next_start_recov
     family = installation.everyone()
     assert installation.stop(signal.SIGTERM) == 0
     assert wait_for(lambda: gone(family), 2)
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL], ids=lambda sign: sign.name)
+def test_a_signal_to_make_alone_ends_everything(installation: Installation, tmp_path: Path, sign: signal.Signals):
+    installation.start(process=make_run(installation, tmp_path))
+    family = installation.everyone()
+    os.kill(installation.process.pid, sign)  # make's own pid, not its group
+    assert wait_for(lambda: gone(family), 60), [process for process in family if process.is_running()]
+    installation.process.wait(5)
+    assert installation.said("stopped")
+
+
+def test_until_their_first_heartbeat_workers_are_starting_and_never_down(installation: Installation):
+    seen = set()
+
+    def look() -> bool:
+        try:
+            checks = installation.call("/health/ready")[1]["checks"]
+        except (OSError, ValueError):
+            return False
+        seen.update((name, checks[name]["status"]) for name in ("worker", "beat"))
+        return checks["worker"]["status"] == checks["beat"]["status"] == "ok"
+
+    installation.process = installation.command()
+    threading.Thread(target=installation._read, args=(installation.process,), daemon=True).start()
+    assert wait_for(look, 60), seen
+    assert ("worker", "starting") in seen
+    assert not {status for _, status in seen} - {"starting", "ok"}
+    assert installation.stop() == 0

@@ -17,16 +17,20 @@ import psutil
 from django.conf import settings
 from django.db import connection
 
-from aiagents.lib import draining, valkey
+from aiagents.lib import draining, storage, valkey
 from aiagents.lib.db import in_db
+from aiagents.monitoring import supervised
 
 log = logging.getLogger(__name__)
-Status = Literal["ok", "degraded", "down"]
+Status = Literal["ok", "starting", "degraded", "down"]
 # Seconds a probe may take; and for which one report is given to all who ask, so that asking costs nothing.
 PROBE_SECONDS = 3.0
 KEEP_SECONDS = 1.0
 # A heartbeat older than this many seconds: three of its beats were missed.
 STALE_SECONDS = 35
+# Workers and beat start beside the web server. Before it has run so long (seconds), their silence means that they are starting.
+STARTING_SECONDS = 35
+_began: float | None = None
 HEARTBEATS = {"worker": "health:worker", "beat": "health:beat"}
 LOW_DISK_BYTES = 500 * 1024 * 1024
 LOW_MEMORY_SHARE = 0.05
@@ -76,9 +80,20 @@ async def heartbeat(name: str) -> Finding:
     """A canary's age, not a ping: a worker that answers pings may still take no work."""
     raw = await valkey.client().get(HEARTBEATS[name])
     if raw is None:
-        return Finding("down", {"last_seen_seconds": None})
+        return Finding(_silent(), {"last_seen_seconds": None})
     age = max(0.0, time.time() - float(raw))
-    return Finding("ok" if age < STALE_SECONDS else "down", {"last_seen_seconds": round(age, 1)})
+    return Finding("ok" if age < STALE_SECONDS else _silent(), {"last_seen_seconds": round(age, 1)})
+
+
+def _silent() -> Status:
+    """What the silence of a worker or of beat means now."""
+    return "starting" if _began is not None and time.monotonic() - _began < STARTING_SECONDS else "down"
+
+
+def begin() -> None:
+    """The web server of this process starts now."""
+    global _began
+    _began = time.monotonic()
 
 
 def queue_heartbeat(queue: str = "") -> str:
@@ -88,18 +103,22 @@ def queue_heartbeat(queue: str = "") -> str:
 
 
 async def workers() -> Finding:
-    """Down when nobody takes work from the default queue, degraded when nobody does from another."""
+    """Down when no worker serves the default queue, degraded when none serves another; `starting` in the first seconds."""
     names = [queue.name for queue in settings.CELERY_TASK_QUEUES]
     seen = await valkey.client().mget([queue_heartbeat(name) for name in names])
     ages = {name: None if raw is None else round(max(0.0, time.time() - float(raw)), 1) for name, raw in zip(names, seen, strict=True)}
     lively = {name for name, age in ages.items() if age is not None and age < STALE_SECONDS}
     main = settings.CELERY_TASK_DEFAULT_QUEUE
-    status: Status = "down" if main not in lively else "ok" if lively == set(names) else "degraded"
+    status: Status = "ok" if lively == set(names) else _silent()
+    if status == "down" and main in lively:
+        status = "degraded"
     return Finding(status, {"last_seen_seconds": ages.get(main), "queues": ages})
 
 
 async def disk() -> Finding:
     free = shutil.disk_usage(settings.DATA_DIR).free
+    if storage.low():
+        return Finding("down", {"free_bytes": free, "reason": "new work is refused"})
     return Finding("ok" if free > LOW_DISK_BYTES else "degraded", {"free_bytes": free})
 
 
@@ -138,12 +157,21 @@ async def report() -> Report:
     names = list(_probes)
     results = await asyncio.gather(*(_run(_probes[name]) for name in names))
     checks = dict(zip(names, results, strict=True))
+    for name, server in supervised.read(settings.DATA_DIR).items():
+        if name in checks:
+            checks[name]["server"] = server
     needed_up = all(checks[name]["status"] != "down" for name in NEEDED)
-    well = all(check["status"] == "ok" for check in checks.values())
-    status = "draining" if draining.active() else "ok" if well else "degraded" if needed_up else "down"
+    found = {check["status"] for check in checks.values()}
+    status = "draining" if draining.active() else _overall(found) if needed_up else "down"
     made = Report(needed_up and not draining.active(), {"status": status, "checks": checks})
     _last = (time.monotonic(), made)
     return made
+
+
+def _overall(found: set[Status]) -> Status:
+    if found <= {"ok"}:
+        return "ok"
+    return "starting" if found <= {"ok", "starting"} else "degraded"
 
 
 async def _run(probe: Probe) -> dict[str, Any]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,13 @@ from csp.constants import NONCE
 from django.core.exceptions import ImproperlyConfigured
 from kombu import Queue
 
+from aiagents.lib import private
 from aiagents.settings import exposure
 from aiagents.settings.env import ROOT, env
 
+# Whatever knows DATA_DIR writes files that only its own system user may read. Migrations belong to the source.
+if sys.argv[1:2] != ["makemigrations"]:
+    os.umask(private.UMASK)
 BASE_DIR = ROOT
 DATA_DIR = env.data_dir.resolve()
 ENVIRONMENT: str = env.environment
@@ -35,8 +41,8 @@ def _secret_key() -> str:
     path = DATA_DIR / "secret-key"
     if not path.exists():
         DATA_DIR.mkdir(parents=True, exist_ok=True)
-        path.write_text(secrets.token_urlsafe(64))
-        path.chmod(0o600)
+        with contextlib.suppress(FileExistsError):  # another process was quicker
+            private.write_new(path, secrets.token_urlsafe(64))
     return path.read_text().strip()
 
 
@@ -194,12 +200,14 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# A Valkey whose disk is full refuses writes (MISCONF); a worker waits for it as for one that is away, instead of ending.
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 # Seconds. Without the time-outs a broker that hangs holds whoever sends to it, and workers notice nothing; messages only wake somebody.
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 900, "unacked_restore_interval": 10, "socket_timeout": 2.0, "socket_connect_timeout": 1.0, "socket_keepalive": True,
 }  # fmt: skip
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "aiagents.beat:Scheduler"
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # Queues of their own, so that sweeps and schedules never wait behind long work; a worker without -Q serves all.
@@ -428,6 +436,8 @@ UNFOLD = {
     "SIDEBAR": {"show_search": True, "show_all_applications": False, "navigation": "aiagents.dashboards.navigation.groups"},
 }
 STATIC_URL, STATIC_ROOT = "static/", DATA_DIR / "static"
+# Django's own default lets every user of the machine read what it stores.
+FILE_UPLOAD_PERMISSIONS, FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o600, 0o700
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG

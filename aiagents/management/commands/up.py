@@ -22,7 +22,11 @@ from django.db import connections
 from accounts import published
 from aiagents import checks, demo, ground
 from aiagents.children import Child, Family, say
+from aiagents.keeping import Keeper
+from aiagents.launcher import Launcher
+from aiagents.lib import private, storage
 from aiagents.lib.logging import configure
+from aiagents.reserve import Reserve
 from aiagents.server import processes
 from aiagents.settings.env import env, misnomers
 
@@ -36,6 +40,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--no-demo", action="store_true", help="make no demo accounts, also where only this machine is served")
+        parser.add_argument("--launcher", type=int, metavar="PID", help="end when this make process is told to end")
 
     def handle(self, *args: Any, no_demo: bool = False, **options: Any) -> None:
         self.no_demo = "No demo accounts, as asked." if no_demo else demo.refusal()
@@ -44,11 +49,15 @@ class Command(BaseCommand):
         for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(sign, self._signalled)
         lock = _lock(Path(settings.DATA_DIR))
+        if taken := private.tighten(Path(settings.DATA_DIR)):
+            say("up", f"{taken} files and folders in {settings.DATA_DIR} were open to other users of this machine; no longer")
         try:
             listener = processes.listen(settings.HOST, settings.PORT)
         except processes.PortTaken as exc:
             raise CommandError(str(exc)) from exc
         family = Family(Path(settings.DATA_DIR))
+        launcher = Launcher(options["launcher"]) if options["launcher"] else None
+        keeper: Keeper | None = None
         if found := family.end_leftovers():
             say("up", f"ended {found} processes of a run that was killed")
         try:
@@ -56,10 +65,17 @@ class Command(BaseCommand):
                 self._start(family, listener.fileno())
             except ImproperlyConfigured as exc:
                 raise CommandError(str(exc)) from exc
+            keeper = Keeper(Path(settings.DATA_DIR), postgres=settings.EMBEDDED_POSTGRES, valkey=settings.EMBEDDED_VALKEY)
+            reserve = Reserve(Path(settings.DATA_DIR)) if storage.guarded() else None
             announced = False
 
             def tick() -> None:
                 nonlocal announced
+                keeper.tick()
+                if reserve is not None:
+                    reserve.tick()
+                if launcher is not None and launcher.has_ended():
+                    self._signalled()
                 if not announced and (found := _ready()):
                     announced = True
                     self._banner(found)
@@ -70,6 +86,8 @@ class Command(BaseCommand):
             say("up", "stopping")
             family.end(lambda: self.stopping > 1)
             connections.close_all()
+            if keeper is not None:
+                keeper.end()
             ground.stop_servers()
             lock.close()
             say("up", "stopped")

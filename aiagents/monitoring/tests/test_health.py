@@ -13,7 +13,7 @@ import pytest
 
 from aiagents.lib import draining
 from aiagents.lib.valkey import sync_client
-from aiagents.monitoring import health, metrics, system
+from aiagents.monitoring import health, metrics, supervised, system
 from aiagents.monitoring.tasks import HEARTBEAT, heartbeat
 
 pytestmark = pytest.mark.django_db
@@ -47,6 +47,27 @@ def test_without_worker_and_beat_it_is_degraded_but_ready(client):
     code, body = ready(client)
     assert (code, body["status"]) == (200, "degraded")
     assert body["checks"]["worker"]["status"] == body["checks"]["beat"]["status"] == "down"
+
+
+def test_in_the_first_seconds_of_the_server_workers_are_starting_and_then_down(client, monkeypatch):
+    monkeypatch.setattr(health, "_began", None)
+    health.begin()
+    sync_client().set(health.HEARTBEATS["worker"], time.time() - health.STALE_SECONDS - 1)  # of the run before
+    code, body = ready(client)
+    assert (code, body["status"]) == (200, "starting"), body
+    assert body["checks"]["worker"]["status"] == body["checks"]["beat"]["status"] == "starting"
+    monkeypatch.setattr(health, "_began", time.monotonic() - health.STARTING_SECONDS)
+    code, body = ready(client)
+    assert (code, body["status"]) == (200, "degraded")
+    assert body["checks"]["worker"]["status"] == body["checks"]["beat"]["status"] == "down"
+
+
+def test_what_is_done_about_an_embedded_server_stands_beside_its_check(client, settings, tmp_path):
+    settings.DATA_DIR = tmp_path
+    supervised.write(tmp_path, "valkey", "restarting", 2)
+    assert ready(client)[1]["checks"]["valkey"]["server"] | {"since": ""} == {"state": "restarting", "since": "", "restarts": 2}
+    supervised.clear(tmp_path)
+    assert "server" not in ready(client)[1]["checks"]["valkey"]
 
 
 def test_an_old_heartbeat_counts_as_down(client):

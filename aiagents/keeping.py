@@ -1,0 +1,108 @@
+"""The embedded PostgreSQL and Valkey under watch: `manage.py up` starts one again that was killed, with growing delays.
+
+What happens stands in a file of DATA_DIR, which `/health/ready` reads (aiagents/monitoring/health.py).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiagents import embedded
+from aiagents.children import say
+from aiagents.monitoring import supervised
+from aiagents.server.processes import BACKOFF_MAX, STEADY_SECONDS
+
+# Seconds between two looks at the servers' processes.
+EVERY = 0.5
+
+
+@dataclass
+class Server:
+    """One embedded server. `check` is the name of its check in `/health/ready`."""
+
+    name: str
+    check: str
+    runs: Callable[[Path], bool]
+    start: Callable[[Path], object]
+    started: float
+    delay: float = 0.5
+    not_before: float = 0.0
+    missing: bool = False
+    restarts: int = 0
+    thread: threading.Thread | None = None
+
+
+class Keeper:
+    """Watches the servers that this installation runs itself. Call `tick` often, from one thread."""
+
+    def __init__(self, data_dir: Path, *, postgres: bool, valkey: bool) -> None:
+        self._folder = data_dir
+        self._looked = 0.0
+        now = time.monotonic()
+        self.servers = []
+        if postgres:
+            self.servers.append(Server("PostgreSQL", "database", embedded.postgres_runs, embedded.start_postgres, now))
+        if valkey:
+            self.servers.append(Server("Valkey", "valkey", embedded.valkey_runs, embedded.start_valkey, now))
+        supervised.clear(data_dir)
+
+    def tick(self) -> None:
+        """Look at each server, and start one that is gone. Never blocks: a start runs in a thread."""
+        now = time.monotonic()
+        if now - self._looked < EVERY:
+            return
+        self._looked = now
+        for server in self.servers:
+            if server.thread is not None:
+                if server.thread.is_alive():
+                    continue
+                server.thread = None
+            if server.runs(self._folder):
+                server.missing = False
+            elif not server.missing:
+                self._noticed(server, now)
+            elif now >= server.not_before:
+                server.thread = threading.Thread(target=self._restart, args=(server,), daemon=True)
+                server.thread.start()
+
+    def _noticed(self, server: Server, now: float) -> None:
+        lived = now - server.started
+        server.delay = 0.5 if lived > STEADY_SECONDS else min(server.delay * 2, BACKOFF_MAX)
+        server.missing, server.not_before = True, now + server.delay
+        say("up", f"{server.name} died after {lived:.0f} s; starting it again in {server.delay:.1f} s")
+        self._note(server, "restarting")
+
+    def _restart(self, server: Server) -> None:
+        begun = time.monotonic()
+        try:
+            server.start(self._folder)
+        except Exception as exc:  # whatever went wrong: the next attempt may find it better
+            server.delay = min(server.delay * 2, BACKOFF_MAX)
+            server.not_before = time.monotonic() + server.delay
+            say("up", f"{server.name} did not start ({_first_line(exc)}); trying again in {server.delay:.1f} s")
+            self._note(server, "restarting")
+            return
+        server.started = time.monotonic()
+        server.restarts += 1
+        say("up", f"{server.name} runs again after {server.started - begun:.1f} s")
+        self._note(server, "running")
+
+    def _note(self, server: Server, state: str) -> None:
+        with contextlib.suppress(OSError):  # a full disk: the check still says that the server is down
+            supervised.write(self._folder, server.check, state, server.restarts)
+
+    def end(self) -> None:
+        """Wait for a start that is under way, so that what it starts can be stopped."""
+        for server in self.servers:
+            if server.thread is not None:
+                server.thread.join()
+        supervised.clear(self._folder)
+
+
+def _first_line(exc: Exception) -> str:
+    return (str(exc).strip().splitlines() or [type(exc).__name__])[0][:200]
