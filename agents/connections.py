@@ -37,6 +37,11 @@ _loading = threading.Lock()
 _counts = counting.cache("connections")
 
 
+def kinds() -> set[str]:
+    """The kinds of the saved connections that are switched on (for sync code)."""
+    return set(ProviderConnection.objects.filter(enabled=True).values_list("kind", flat=True))
+
+
 def invalidate() -> None:
     """A connection changed: this process reads it anew at once, the others within two seconds."""
     global _snapshot

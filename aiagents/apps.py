@@ -9,8 +9,9 @@ class AiagentsConfig(AppConfig):
 
     def ready(self) -> None:
         # Not before: both need the apps' models.
-        from aiagents import checks, probes, roles
+        from aiagents import checks, probes, roles, warming
 
+        assert warming.vendors  # imported for its signal
         assert checks.production_is_safe  # imported for its registration
         probes.register()
         roles.register()

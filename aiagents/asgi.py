@@ -20,8 +20,7 @@ from django.core.asgi import get_asgi_application
 
 django: Any = get_asgi_application()  # loads the apps, which the imports below need
 
-from agents import providers  # noqa: E402
-from aiagents import sockets  # noqa: E402
+from aiagents import sockets, warming  # noqa: E402
 from aiagents.lib import body_limits, draining, hosts  # noqa: E402
 from aiagents.lib.access import log_socket  # noqa: E402
 from aiagents.lib.close_codes import SHUTTING_DOWN  # noqa: E402
@@ -30,7 +29,7 @@ from aiagents.lib.errors import AppError  # noqa: E402
 from aiagents.lib.headers import read  # noqa: E402
 from aiagents.lib.jsonio import dumps  # noqa: E402
 from aiagents.lib.netaddr import client_ip, scheme  # noqa: E402
-from aiagents.monitoring import counting, sharing  # noqa: E402
+from aiagents.monitoring import counting, health, sharing  # noqa: E402
 from chat import house  # noqa: E402
 from chat.routing import websocket_application  # noqa: E402
 from tasks.doors import application as door  # noqa: E402
@@ -123,9 +122,11 @@ async def _lifespan(receive: Receive, send: Send) -> None:
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            health.begin()
             house.keep()
             sharing.keep("web")
-            asyncio.get_running_loop().run_in_executor(None, providers.warm)
+            # Our own server has done it before it took a connection (server/__main__.py); others wait for the next message.
+            await asyncio.get_running_loop().run_in_executor(None, warming.web)
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             draining.begin()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+from collections.abc import Iterable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from django.conf import settings
-
+from agents.providers.base import Target
 from agents.providers.errors import NotConfigured
 
 if TYPE_CHECKING:
     from agents.providers.base import Provider
+    from agents.providers.relay import HttpProvider
 
 _ADAPTERS = {
     "openai": ("agents.providers.openai", "OpenAI"),
@@ -31,11 +33,16 @@ def provider(kind: str) -> Provider:
     return getattr(importlib.import_module(module), name)()
 
 
-def warm() -> None:
-    """Import the adapters of vendors that have a key now, in a thread at start-up: else their first caller waits for the SDK.
+def warm(kinds: Iterable[str]) -> None:
+    """Import the adapters of these kinds and have each SDK address a call that is not sent: its first one builds schemas.
 
-    Not the others': the three SDKs together take 60 MB of every process.
+    Else the first caller of each waits for seconds, and the event loop with it. Not to be called on an event loop.
     """
-    for kind, vendor in settings.VENDORS.items():
-        if vendor["api_key"]:
-            provider(kind)
+    asyncio.run(_address_once([cast("HttpProvider", provider(kind)) for kind in sorted(kinds)]))
+
+
+async def _address_once(adapters: Iterable[HttpProvider]) -> None:
+    target = Target(provider="", model="none", base_url="http://127.0.0.1", api_key="none", max_output_tokens=1)
+    for adapter in adapters:
+        for stream in (False, True):
+            await adapter.address(target, stream=stream)

@@ -34,8 +34,10 @@ def main() -> int:
         print(f"aiagents does not start. {exc}", file=sys.stderr)
         return 1
 
+    from aiagents.lib import private
     from aiagents.server import processes
 
+    private.tighten(settings.DATA_DIR)
     try:
         listener = processes.adopt(options.fd) if options.fd is not None else processes.listen(settings.HOST, settings.PORT)
     except processes.PortTaken as exc:
@@ -53,6 +55,10 @@ def main() -> int:
     _refuse_if_unsafe(name_unknown_settings)
     module, _, attribute = options.application.partition(":")
     application = getattr(import_module(module), attribute)
+    if module == "aiagents.asgi":
+        from aiagents import warming  # needs the apps
+
+        warming.web()
     Server(application, listener).run()
     return 0
 

@@ -1,0 +1,52 @@
+"""What first requests would otherwise load while everybody waits: done before a web server answers or a worker takes work.
+
+The vendors' SDKs alone take seconds, on a busy machine ten, and an import inside a request holds the event loop: other
+requests stand still, and a worker's runs look dead.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from functools import cache
+from typing import Any
+
+from celery.signals import worker_init
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connections
+from django.urls import get_resolver
+
+from agents import connections as saved
+from agents import providers
+from aiagents.lib.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+
+@cache
+def web() -> None:
+    """Load what the requests of a web server need. Blocks for seconds, once in a process. Never raises."""
+    begun = time.perf_counter()
+    _ = get_resolver().url_patterns
+    vendors()
+    log.debug("loaded what first requests need", extra={"seconds": round(time.perf_counter() - begun, 1)})
+
+
+def vendors() -> None:
+    """Import the SDKs of the vendors that this installation can reach, and of no others: together they take 60 MB."""
+    kinds = {kind for kind, vendor in settings.VENDORS.items() if vendor["api_key"] or settings.SIMULATOR}
+    try:
+        kinds |= saved.kinds()
+    except (DatabaseError, InterfaceError, Unavailable) as exc:
+        log.warning("connections_not_read", extra={"reason": type(exc).__name__})
+    finally:
+        connections.close_all()
+    providers.warm(kinds)
+
+
+@worker_init.connect
+def _worker(sender: Any = None, **_: Any) -> None:
+    """In the parent of the worker's processes, before it forks: they share the memory."""
+    served = set(sender.app.amqp.queues.consume_from) if sender is not None else set()
+    if served != {"housekeeping"}:  # no sweep calls a vendor
+        vendors()
