@@ -11,7 +11,7 @@ class AiagentsConfig(AppConfig):
         # Not before: both need the apps' models.
         from aiagents import checks, probes, roles, warming
 
-        assert warming.vendors  # imported for its signal
+        assert warming.web  # imported for its signal
         assert checks.production_is_safe  # imported for its registration
         probes.register()
         roles.register()
