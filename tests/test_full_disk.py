@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 from aiagents import embedded
+from aiagents.lib import storage
+from aiagents.reserve import SETTLED_SECONDS, Reserve
 from tests.outage import parse_events
 from tests.server_process import ROOT, wait_for
 from tests.small_disk import fill, small_disk
@@ -151,3 +153,26 @@ def test_a_full_disk_kills_nothing_and_sign_in_and_reading_go_on(installation: I
     kept = installation.call(f"/api/v1/chat/conversations/{start['conversation_id']}/messages", key=key)[1]["results"]
     assert [message["content"] for message in kept if message["id"] == start["message_id"]] == [text]
     installation.manage("invariants")
+
+
+def test_the_reserve_is_given_back_piece_by_piece_and_taken_again():
+    with small_disk("300m") as folder:
+        reserve = Reserve(folder)
+        reserve.tick()
+        wanted = storage.room(folder).wanted
+        assert storage.room(folder).held == pytest.approx(wanted, rel=0.01) and not storage.room(folder).low
+        fill(folder, "first")
+        for piece in (1, 2, 3):
+            before = storage.room(folder).held
+            reserve.tick()
+            assert storage.room(folder).held == before, "whatever fills the disk meets its end first"
+            time.sleep(SETTLED_SECONDS + 0.05)
+            reserve.tick()
+            assert storage.room(folder).held < before or before == 0
+            assert storage.room(folder).low
+            fill(folder, f"more-{piece}")
+        assert storage.room(folder).held == 0 and not (folder / storage.RESERVE).exists()
+        for path in [*folder.glob("more-*"), folder / "first"]:
+            path.unlink()
+        reserve.tick()
+        assert storage.room(folder).held == pytest.approx(wanted, rel=0.01) and not storage.room(folder).low
