@@ -36,6 +36,17 @@ def by_row(answer: Message, after: int) -> Rewound | None:
     return Rewound(end - 1, len(answer.content), len(answer.reasoning), len(answer.steps))
 
 
+def by_row_or_log(answer: Message, logged: Rewound, after: int) -> Rewound | None:
+    """What stands of a turn whose row may hold more than its log: the row follows every second, the log may have stalled."""
+    if answer.status not in Message.RUNNING:
+        return by_row(answer, after)
+    if answer.last_seq >= after:
+        return None
+    if answer.last_seq <= logged.seq:
+        return logged
+    return Rewound(answer.last_seq, len(answer.content), len(answer.reasoning), max(len(answer.steps), logged.steps))
+
+
 async def by_log(id: UUID, after: int) -> Rewound | None:
     """What the log holds of a turn or task run that goes on elsewhere, for a viewer that has seen event `after`.
 

@@ -68,6 +68,7 @@ def _interrupted(answer: Message, told: Told) -> None:
     answer.error = {**error.body("")["error"], "status": error.status, "retryable": True, "retry_after": None}
     if told.last > answer.last_seq or len(told.content) > len(answer.content):
         answer.content, answer.reasoning, answer.steps = told.content, told.reasoning, told.steps
+    answer.steps = answer.steps or told.steps  # the row gets its steps with its end only
     answer.model, answer.provider, answer.route = told.model or answer.model, told.provider or answer.provider, told.route or answer.route
     answer.last_seq = max(told.last, answer.last_seq) + 1
 

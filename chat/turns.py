@@ -107,11 +107,14 @@ async def _rewound(rewound: Rewound, lines: Callable[[int], AsyncGenerator[TurnL
 
 async def _follow_log(answer: Message, after: int, leave: Leave | None) -> AsyncGenerator[TurnLine, None]:
     """A turn that another process writes or wrote, for a viewer that may have seen more of it than the log holds."""
-    follow = partial(_follow, answer, leave=leave)
     try:
         rewound = await rewind.by_log(answer.id, after)
+        if rewound is not None:
+            answer = await in_db(Message.objects.get, id=answer.id)
+            rewound = rewind.by_row_or_log(answer, rewound, after)
     except AWAY:
         rewound = None
+    follow = partial(_follow, answer, leave=leave)
     async with aclosing(follow(after) if rewound is None else _rewound(rewound, follow)) as lines:
         async for line in lines:
             yield line

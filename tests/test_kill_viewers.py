@@ -101,5 +101,7 @@ def test_kill_nine_takes_back_no_more_than_the_bound_and_every_viewer_is_rewound
             kept = kept[: data["length"]]
         assert "message.rewind" not in [kind for _, kind, _ in events[1:]]
         assert events[-1][1] == "error" and events[-1][2]["error"]["code"] == "interrupted"
-        assert stored == ("interrupted", kept + text_of(events)) and kept
+        # The row may have followed further than the log had; the end brings the whole then.
+        assert stored[0] == "interrupted" and stored[1].startswith(kept + text_of(events)) and kept
+        assert events[-1][2]["message"]["content"] == stored[1]
     assert rewound, "nobody was ahead of the log: the test saw nothing"

@@ -8,6 +8,7 @@ import json
 import pytest
 
 from accounts import keys
+from accounts.authentication import authenticate
 from accounts.models import ApiKey
 from aiagents.lib import db, valkey
 from chat import registry, rewind, turn_log, turns
@@ -176,3 +177,27 @@ async def test_a_log_that_is_away_or_stalls_holds_a_viewer_up_once(principal, ve
         assert seen[-1][1] == "message.end" and [line[0] for line in seen] == list(range(len(seen)))
     for task in registry.here()._tasks.values():
         task.cancel()
+
+
+async def test_a_row_that_followed_further_than_the_log_is_what_stands(user, key):
+    answer, last = await dead_turn(user)
+    text = "".join(WORDS) + "and more 🌍"
+    await Message.objects.filter(id=answer.id).aupdate(content=text, reasoning=THOUGHT, last_seq=last + 4)
+    for after, expected in ((last + 3, None), (last + 4, None), (last + 9, {"seq": last + 4, "length": len(text)})):
+        lines = await turns.attach(await _principal(key), answer.id, after)
+        asking = asyncio.create_task(collect(lines))
+        await asyncio.sleep(0.3)
+        if after == last + 3:
+            await db.in_db(turns.sweep)
+        found = await asyncio.wait_for(asking, 20)
+        kinds = [kind for _, kind, _ in found]
+        if expected is None and after < last + 5:
+            assert kinds[-1] == "error" and "message.rewind" not in kinds
+        else:
+            assert kinds == ["message.rewind", "error"] and json.loads(found[0][2]).items() >= expected.items()
+        end = json.loads(found[-1][2])["message"]
+        assert end["content"] == text and len(end["steps"]) == 1
+
+
+async def _principal(key: str):
+    return await authenticate({"authorization": f"Bearer {key}"})
