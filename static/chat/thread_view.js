@@ -39,6 +39,8 @@ export function threadView(requestOptions) {
     { passive: true },
   );
   list.addEventListener("drawn", () => follow());
+  // Also when the window becomes smaller or is zoomed.
+  new ResizeObserver(() => follow()).observe(scroller);
 
   function draw(thread) {
     const fresh = thread !== shown;

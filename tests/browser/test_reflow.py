@@ -73,3 +73,14 @@ def test_the_side_follows_the_width_when_the_page_is_zoomed(visit: Open) -> None
     one.page.wait_for_function("() => document.querySelector('.sidebar').getBoundingClientRect().right <= 0")
     one.page.set_viewport_size({"width": 1280, "height": 720})
     one.page.wait_for_function("() => document.querySelector('.sidebar').getBoundingClientRect().x === 0")
+
+
+def test_who_reads_the_end_stays_there_when_the_page_is_zoomed(visit: Open) -> None:
+    one = visit(viewport={"width": 1280, "height": 720})
+    one.ask("[[sim:chunks=300]] A long answer")
+    one.answer()
+    for width, height in ((640, 360), (320, 568)):
+        one.page.set_viewport_size({"width": width, "height": height})
+        one.page.wait_for_function(
+            "() => { const box = document.querySelector('.scroller'); return box.scrollHeight - box.scrollTop - box.clientHeight < 60; }"
+        )
