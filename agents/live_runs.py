@@ -22,8 +22,21 @@ from aiagents.lib.errors import AppError
 
 logger = logging.getLogger(__name__)
 Line = tuple[int, str, bytes]
-# Bytes of one run's events that are kept for its viewers; a run that says more goes on, its stream ends with an error.
+# Bytes of one run's events that are kept for its viewers. A run with more goes on; its stream ends with StreamTooLong.
 MOST_BYTES = 8 * 1024 * 1024
+
+
+class StreamTooLong(AppError):
+    """Ends the stream of a run that goes on; `details.read` is where the whole run is read."""
+
+    code, status = "stream_too_long", 503
+
+    def __init__(self, run_id: UUID) -> None:
+        read = f"/api/v1/agents/runs/{run_id}"
+        super().__init__(
+            f"This stream ends after {MOST_BYTES} bytes of events. The run goes on and is stored: read it with GET {read}.",
+            details={"run_id": str(run_id), "read": read},
+        )
 
 
 class LiveRun:
@@ -39,19 +52,23 @@ class LiveRun:
         self._source = source
         self._bytes = 0
         self._started = False
+        self._cut = False
         self._held_back: list[RouteFallback] = []
         self._waiters: list[asyncio.Future[None]] = []
         self._why = ""
         self.task = asyncio.create_task(self._run(), name=f"run {run_id}")
 
     async def view(self) -> AsyncGenerator[Line, None]:
-        """The events from the first on, each when it happens; the last is `message.end` or `error`."""
+        """The events from the first on, each when it happens; the last is `message.end` or `error`.
+
+        A stream that became too long ends with an `error` although the run goes on.
+        """
         position = 0
         while True:
             while position < len(self.lines):
                 yield self.lines[position]
                 position += 1
-            if self.ended.is_set():
+            if self._cut or self.ended.is_set():
                 return
             waiter = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
@@ -121,11 +138,15 @@ class LiveRun:
         self._say(kind, data)
 
     def _say(self, kind: str, data: dict[str, Any]) -> None:
+        if self._cut:
+            return
         raw = jsonio.dumps(_clean(data))
         if kind not in ("message.start", "message.end", "error"):
             self._bytes += len(raw)
             if self._bytes > MOST_BYTES:
-                return  # all of it stands in the run's steps
+                self._cut = True
+                error = error_json(StreamTooLong(self.id), self.request_id)
+                kind, raw = "error", jsonio.dumps({"error": error, "run": None})
         self.lines.append((len(self.lines), kind, raw))
         self._wake()
 

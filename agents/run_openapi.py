@@ -29,7 +29,8 @@ _EVENTS: JSON = {
     **EVENT,
     "description": (
         "message.start (run_id, model, provider, route), content.delta, reasoning.delta, tool.call (needs_approval and run_id where a "
-        "person is asked), tool.result, route.fallback; ends with message.end (the run) or error"
+        "person is asked), tool.result, route.fallback; ends with message.end (the run) or error; "
+        "a stream of more than 8 MiB ends with the error `stream_too_long`, its run goes on and is read at `details.read`"
     ),
 }
 RUN: JSON = {

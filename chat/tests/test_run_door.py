@@ -282,3 +282,18 @@ async def test_silent_runs_are_ended_and_living_ones_are_not(key, sums, vendors,
         assert await in_db(run_sweeping.sweep) == 0
         await answer.read()
     assert (await AgentRun.objects.aget()).status == "succeeded"
+
+
+async def test_a_stream_that_is_too_long_ends_with_an_error_and_the_run_goes_on(key, sums, vendors, monkeypatch):
+    monkeypatch.setattr(live_runs, "MOST_BYTES", 2_000)
+    async with vendors():
+        answer = await whole("POST", path(sums), {"input": "[[sim:chunks=300,size=20,pace=1]] on", "stream": True}, key=key)
+        blocks = [block for block in answer.body.decode().split("\n\n") if block.strip()]
+        kinds = [block.split("event: ", 1)[1].split("\n", 1)[0] for block in blocks]
+        assert kinds[0] == "message.start" and kinds.count("error") == 1 and kinds[-1] == "error"
+        error = json.loads(blocks[-1].split("data: ", 1)[1])["error"]
+        assert error["code"] == "stream_too_long" and "goes on" in error["message"]
+        await quiet()
+        status, run = await rest("GET", error["details"]["read"], key)
+    assert status == 200 and run["id"] == error["details"]["run_id"] and run["status"] == "succeeded"
+    assert len(run["output"]) > 2_000
