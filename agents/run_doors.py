@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -23,11 +23,9 @@ from aiagents.lib.asgi import Door, EventStream, Request, Response, json_respons
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import AppError, Conflict, InvalidRequest, NotFound, RateLimited
 from aiagents.lib.ids import uuid7
+from billing.amounts import read_cost
 
 MOST_INPUT = 1_000_000
-_MOST_COST = Decimal(10_000)
-# Characters of an amount of money.
-_MOST_AMOUNT = 40
 _KNOWN = {"input", "stream", "max_cost_usd"}
 _loose: set[asyncio.Task[Any]] = set()
 
@@ -68,12 +66,9 @@ def _read(body: dict[str, Any]) -> tuple[str, bool, Decimal | None]:
     amount = None
     if cost is not None:
         try:
-            number = isinstance(cost, str | int | float) and not isinstance(cost, bool) and len(str(cost)) <= _MOST_AMOUNT
-            amount = Decimal(str(cost)) if number else Decimal("NaN")
-        except InvalidOperation:
-            amount = Decimal("NaN")
-        if not amount.is_finite() or not 0 < amount <= _MOST_COST:
-            wrong["max_cost_usd"] = [f"US dollars above 0 and up to {_MOST_COST}, as a decimal string."]
+            amount = read_cost(cost)
+        except ValueError as exc:
+            wrong["max_cost_usd"] = [str(exc)]
     if wrong:
         first = next(iter(wrong))
         raise InvalidRequest(f"{first}: {wrong[first][0]}", param=first, details=wrong)

@@ -12,15 +12,15 @@ from rest_framework import serializers
 
 from accounts.models import User
 from agents.models import Agent, AgentVersion
+from agents.router_rows import GOALS
 from agents.tools import registry
 from aiagents.lib.api import StrictFieldsMixin
 from aiagents.lib.jsonio import money
 from billing import catalogue
+from billing.amounts import CostField
 
-GOALS = [goal for goal, _ in User.Goal.choices]
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _MOST_PROMPT = 100_000
-_MOST_COST = Decimal(10_000)
 
 
 def _finite(value: float) -> None:
@@ -65,16 +65,8 @@ class GrantSerializer(StrictFieldsMixin, serializers.Serializer):
 
 
 @extend_schema_field({"type": "string", "format": "decimal", "examples": ["0.25000000"]})
-class CostField(serializers.DecimalField):
-    """USD above 0, as a decimal string."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(max_digits=24, decimal_places=12, max_value=_MOST_COST, **options)
-
-    def run_validators(self, value: Any) -> None:
-        super().run_validators(value)
-        if value is not None and value <= 0:
-            raise serializers.ValidationError("Above 0.")
+class CostText(CostField):
+    """The same, written as a decimal string."""
 
     def to_representation(self, value: Decimal) -> str:
         return money(value)
@@ -89,7 +81,7 @@ class DefinitionSerializer(serializers.Serializer):
     parameters = ParametersSerializer(default=dict)
     tools = GrantSerializer(many=True, default=list, max_length=settings.AGENT_MAX_TOOLS)  # type: ignore[call-arg]  # the list takes it
     max_steps = serializers.IntegerField(min_value=1, default=10, help_text="model calls of one run")
-    max_cost_usd = CostField(allow_null=True, default=None, help_text="of one run, in US dollars")
+    max_cost_usd = CostText(allow_null=True, default=None, help_text="of one run, in US dollars")
     max_seconds = serializers.IntegerField(min_value=1, default=300, help_text="of one run, waiting for approval not counted")
 
     def validate_model(self, value: str) -> str:

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from agents.router_rows import GOALS
 from aiagents.lib import jsonio
 from aiagents.lib.errors import InvalidRequest
+from billing.amounts import read_cost
 from chat import parts
 
-GOALS = ("balanced", "cheapest", "fastest", "best")
 MOST_METADATA_BYTES = 8 * 1024
 MOST_SYSTEM_PROMPT = 100_000
 MOST_OUTPUT_TOKENS = 1_000_000
 MOST_FALLBACKS = 10
-_MOST_COST = Decimal(10_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def read(body: dict[str, Any], *, content: bool = True, allowed: frozenset[str] 
         elif value is not None:
             try:
                 found |= _content(value) if name == "content" else {_RENAMED.get(name, name): reader(value)}
-            except (ValueError, InvalidOperation) as exc:
+            except ValueError as exc:
                 wrong[name] = [str(exc) or "Not valid."]
     if content and "content" not in found and "content" not in wrong:
         wrong["content"] = ["This field is required."]
@@ -137,15 +137,6 @@ def _output_tokens(value: Any) -> int:
     return value
 
 
-def _cost(value: Any) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, str | int | float) or len(str(value)) > 40:
-        raise ValueError("US dollars as a decimal string.")
-    amount = Decimal(str(value))
-    if not amount.is_finite() or not 0 < amount <= _MOST_COST:
-        raise ValueError(f"US dollars above 0 and up to {_MOST_COST}, as a decimal string.")
-    return amount
-
-
 def _fallbacks(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or len(value) > MOST_FALLBACKS:
         raise ValueError(f"A list of at most {MOST_FALLBACKS} model ids.")
@@ -175,7 +166,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "system_prompt": _text(MOST_SYSTEM_PROMPT),
     "temperature": _temperature,
     "max_output_tokens": _output_tokens,
-    "max_cost_usd": _cost,
+    "max_cost_usd": read_cost,
     "fallbacks": _fallbacks,
     "metadata": _metadata,
     "continue": _flag,

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.conf import settings
 
+from agents.router_rows import GOALS
 from aiagents.lib.schema import MONEY, REFUSALS
 from aiagents.lib.sse import SCHEMA as EVENT
 from chat import asks, parts
-from chat.asks import GOALS
 from chat.openapi_route import ROUTE
 
 JSON = dict[str, Any]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from agents.router_rows import GOALS
+
 JSON = dict[str, Any]
 
 
@@ -41,7 +43,7 @@ ROUTE: JSON = {
     "required": ["requested", "goal", "chosen", "reason", "candidates", "baseline"],
     "properties": {
         "requested": _string("the model that was asked for, `auto` included"),
-        "goal": _string("balanced, cheapest, fastest or best; empty for embeddings"),
+        "goal": _string(f"{', '.join(GOALS)}; empty for embeddings"),
         "chosen": _string("id of the first candidate"),
         "reason": _string("why it is the first, made from its numbers"),
         "difficulty": {

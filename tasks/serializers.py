@@ -18,6 +18,7 @@ from aiagents.lib.errors import InvalidRequest, ModelNotFound, NotFound
 from aiagents.lib.expansion import TooLong
 from aiagents.lib.jsonio import money
 from billing import catalogue
+from billing.amounts import MOST_COST_USD
 from tasks import placeholders, webhooks, wording
 from tasks.fields import ParametersSerializer, ScheduleField, VariablesField
 from tasks.models import Status, Task, TaskRun
@@ -31,7 +32,7 @@ class MoneyText(serializers.DecimalField):
     """USD as a decimal string, in and out."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(max_digits=18, decimal_places=12, min_value=Decimal(0), max_value=Decimal(1_000_000), **options)
+        super().__init__(max_digits=18, decimal_places=12, min_value=Decimal(0), max_value=MOST_COST_USD, **options)
 
     def to_representation(self, value: Any) -> str:
         return money(Decimal(value))

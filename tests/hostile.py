@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -123,6 +124,8 @@ def nested(body: Any, path: str = "") -> Iterator[tuple[str, Any]]:
                 yield what, [*body[:index], changed, *body[index + 1 :]]
 
 
+# What no answer to a client may hold: the words of Python's own errors.
+LEAKS = re.compile(rb"<class|ConversionSyntax|InvalidOperation|Traceback|(?:Value|Type|Key|Attribute)Error\b|pydantic|decimal\.[A-Z]")
 # Query strings, as they stand on the wire.
 QUERIES: dict[str, str] = {
     "nul": "search=%00",

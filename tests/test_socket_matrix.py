@@ -20,7 +20,7 @@ from websockets.sync.client import ClientConnection, connect
 from aiagents import sockets
 from chat.routing import routes
 from tests.endpoints import RANDOM_ID
-from tests.hostile import BODIES, VALUES
+from tests.hostile import BODIES, LEAKS, VALUES
 from tests.live import Live, launch
 
 pytestmark = pytest.mark.slow
@@ -278,6 +278,7 @@ def test_a_frame_with_a_hostile_value_is_answered_and_breaks_nothing(product: Li
                 socket, f'{{"{field}":{value.decode()}' + "".join(f',"{key}":{json.dumps(known)}' for key, known in rest.items()) + "}"
             )
             assert (said.get("error") or {}).get("type") not in ("internal_error", "provider_error"), f"{field}: {name}: {said}"
+            assert not LEAKS.search(json.dumps(said.get("error")).encode()), f"{field}: {name}: {said}"
         assert ask(socket, {"type": "ping"})["type"] == "pong"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from agents.router_rows import GOALS
 from aiagents.lib.schema import REFUSALS
 from aiagents.lib.sse import SCHEMA as EVENT
 from chat.wires import anthropic_request, embeddings, openai_request, responses_request
@@ -53,7 +54,7 @@ def _answers(description: str, *, streamed: bool = False) -> JSON:
     }
 
 
-_MODEL = {"type": "string", "description": "a model id, `auto`, or `auto:cheapest|fastest|best|balanced`"}
+_MODEL = {"type": "string", "description": f"a model id, `auto`, or `auto:{'|'.join(GOALS)}`"}
 _LIST = {"type": "array", "items": {"type": "object", "additionalProperties": True}}
 _MESSAGES = {**_LIST, "minItems": 1}
 _STREAM = {"type": "boolean", "default": False}

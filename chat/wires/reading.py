@@ -5,18 +5,17 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Collection, Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from agents.messages import Image
 from aiagents.lib import handed_urls
 from aiagents.lib.destinations import BlockedUrl
 from aiagents.lib.errors import InvalidRequest
+from billing.amounts import read_cost
 
 JSON = dict[str, Any]
 MAX_MESSAGES, MAX_PARTS, MAX_TOOLS = 2000, 200, 256
-# Characters of an amount of money.
-_MOST_AMOUNT = 40
 _IMAGES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 
 
@@ -113,13 +112,9 @@ def dollars(body: JSON, name: str) -> Decimal | None:
     if value is None:
         return None
     try:
-        short = isinstance(value, str | int | float) and not isinstance(value, bool) and len(str(value)) <= _MOST_AMOUNT
-        amount = Decimal(str(value)) if short else None
-    except InvalidOperation:
-        amount = None
-    if amount is None or not amount.is_finite() or not 0 < amount <= 1_000_000:
-        raise wrong(name, 'must be an amount of USD above 0, as in "0.05"')
-    return amount
+        return read_cost(value)
+    except ValueError as exc:
+        raise wrong(name, str(exc)) from None
 
 
 def base64_image(media_type: str, data: str, param: str) -> Image:

@@ -13,6 +13,7 @@ from agents import calls, connections, tokens
 from agents.calls import CallContext, Completion
 from agents.events import Event, Settled, Started
 from agents.messages import CompletionRequest
+from agents.router_rows import GOALS
 from aiagents.lib import body_limits
 from aiagents.lib.asgi import Door, EventStream, Request, Response
 from aiagents.lib.asgi_answer import ErrorRenderer
@@ -26,7 +27,6 @@ from chat.wires.openapi import OPERATIONS
 
 Handler = Callable[[Request], Awaitable[Response | EventStream]]
 EventWriter = anthropic_answer.Events | responses_answer.Events
-GOALS = ("balanced", "cheapest", "fastest", "best")
 
 
 def _context(
