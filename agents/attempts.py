@@ -11,6 +11,7 @@ from typing import Literal
 from agents import health, inflight, providers, tokens
 from agents.events import Completed, Event, ReasoningDelta, TextDelta, ToolCall, UsageReport
 from agents.messages import CompletionRequest, EmbeddingRequest
+from agents.providers import transport
 from agents.providers.base import Target
 from agents.providers.errors import ProviderError
 from agents.router import Candidate
@@ -27,7 +28,9 @@ _SLACK_BYTES = 1024
 class Attempt:
     """One candidate being called: its clock, its hold, what came so far. Ends in exactly one settlement."""
 
-    __slots__ = ("began", "candidate", "closed", "completed", "first_at", "held", "running", "target", "unheard", "usage")
+    __slots__ = (
+        "began", "candidate", "closed", "completed", "first_at", "held", "running", "sent", "target", "unheard", "usage", "written",
+    )  # fmt: skip
 
     def __init__(self, candidate: Candidate, target: Target, held: ledger.Held) -> None:
         self.candidate, self.target, self.held = candidate, target, held
@@ -38,6 +41,9 @@ class Attempt:
         self.completed: Completed | None = None
         self.closed = False
         self.unheard = False
+        # A whole answer was written, and broke off on its way to us.
+        self.written = False
+        self.sent = transport.Sent()
 
     @property
     def started(self) -> bool:
@@ -52,6 +58,7 @@ class Attempt:
         """The vendor's events that a caller may see; usage and the end are noted here."""
         running, most = self.running, self.candidate.output_tokens * _MOST_BYTES_PER_TOKEN + _SLACK_BYTES
         cut = False
+        transport.sent.set(self.sent)
         async with aclosing(self._asked(request, whole)) as upstream:
             async for event in upstream:
                 if isinstance(event, TextDelta | ReasoningDelta):
@@ -82,6 +89,7 @@ class Attempt:
         if isinstance(request, EmbeddingRequest):
             self.unheard = True
             return provider.embed(request, self.target)
+        self.unheard = whole
         asked = replace(request, max_output_tokens=self.candidate.output_tokens)
         return provider.whole(asked, self.target) if whole else provider.stream(asked, self.target)
 
@@ -96,11 +104,22 @@ class Attempt:
             error_code=error.code if error else "",
             latency_ms=round((time.monotonic() - self.began) * 1000),
             ttft_ms=self.ttft_ms,
-            # Vectors come all at once: who hangs up before cannot know that nothing was made, and pays the estimate.
-            started=self.started or self.usage is not None or (self.unheard and status in ("cancelled", "interrupted")),
+            # Vectors and whole answers come all at once: who hangs up before cannot know that nothing was made, and pays the estimate.
+            started=self.started
+            or self.usage is not None
+            or self.written
+            or (self.unheard and self.sent.done and status in ("cancelled", "interrupted")),
+            asked=self.sent.done or self.started or self.usage is not None,
             # Some vendors count the input first and the output as it grows: such a count is final only with the end.
             partial=self.usage is not None and (self.completed is None or self.completed.usage is None),
         )
+
+    def broken_off(self, error: ProviderError) -> None:
+        """A whole answer was written and did not arrive whole: what came of it is the least that was written."""
+        self.written = True
+        received = error.details.get("received_bytes")
+        if isinstance(received, int) and self.candidate.output_tokens:  # an embedding model writes no tokens
+            self.running.seen_bytes = max(self.running.seen_bytes, received)
 
     async def settle(self, outcome: ledger.Outcome) -> ledger.Charge:
         """Pay for what was used. Cannot be interrupted; with the database away the charge is what it will be."""

@@ -24,7 +24,7 @@ from agents.difficulty import difficulty
 from agents.events import Event, ReasoningDelta, RouteFallback, Settled, Started, TextDelta, ToolCall, Vectors
 from agents.messages import CompletionRequest, EmbeddingRequest
 from agents.providers.base import Target
-from agents.providers.errors import ContextTooLong, ProviderBadRequest, ProviderError, ProviderTimeout, ProviderTruncated
+from agents.providers.errors import ContextTooLong, ProviderBadRequest, ProviderError, ProviderTimeout, ProviderTruncated, passed_on
 from aiagents.lib.errors import AppError, BudgetExceeded, NoModelAvailable
 from aiagents.lib.ids import uuid7
 from aiagents.monitoring import metrics
@@ -215,15 +215,19 @@ class _Walk:
         assert self.attempt
         failed, self.failure = self.candidates[self.index].card.slug, error
         self.tried.append({"model": failed, "code": error.code, "reason": error.message})
-        if self.attempt.started:  # text is out: no other model may speak now
+        if error.answered:
+            self.attempt.broken_off(error)
+        if self.attempt.started or error.answered:  # text is out, or was written and lost: no other model may be asked now
             cut = isinstance(error, ProviderTruncated | ProviderTimeout)
             await self.settle("interrupted" if cut else "failed", error)
+            error.retry_after = passed_on(error.retry_after)
             raise error
         if not self._advance(error):
             await self.settle("failed", error)
             if isinstance(error, ProviderBadRequest | ContextTooLong):
+                error.retry_after = passed_on(error.retry_after)
                 raise error
-            raise NoModelAvailable(details={"tried": self.tried}, retry_after=error.retry_after) from error
+            raise NoModelAvailable(details={"tried": self.tried}, retry_after=passed_on(error.retry_after)) from error
         return RouteFallback(failed, self.candidates[self.index].card.slug, error.code)
 
     async def settle(self, status: Status, error: AppError | None = None) -> Settled:

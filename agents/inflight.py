@@ -117,7 +117,7 @@ async def _give_back(here: _Loop, opening: asyncio.Task[ledger.Held]) -> ledger.
         held = await opening
     except AppError:
         return None  # it was refused: nothing is held
-    return await _settle(here, held, ledger.Outcome(status="cancelled", usage=None, finish_reason="cancelled", started=False))
+    return await _settle(here, held, ledger.Outcome(status="cancelled", usage=None, finish_reason="cancelled", started=False, asked=False))
 
 
 async def _settle(here: _Loop, held: ledger.Held, outcome: ledger.Outcome) -> ledger.Charge:

@@ -97,6 +97,8 @@ class Outcome:
     ttft_ms: int | None = None
     started: bool = True
     partial: bool = False
+    # Whether the request went out to the vendor; None: not known, as for a call whose process died.
+    asked: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ def charge(held: Held, outcome: Outcome) -> Charge:
     """
     flags = ["price_unknown"] if held.rates.unknown else []
     estimated = False
-    if outcome.usage is None and not outcome.started:
+    if outcome.usage is None and (not outcome.started or outcome.asked is False):
         usage, cost = Usage(), Decimal(0)
     elif outcome.usage is None:
         usage, estimated = _estimate(held, outcome), True
@@ -174,7 +176,7 @@ def log_row(held: Held, outcome: Outcome, charged: Charge, baseline: Rates | Non
     call = held.call.as_json()
     usage = charged.usage
     baseline_cost = None
-    if baseline is not None and (outcome.started or outcome.usage is not None):
+    if baseline is not None and outcome.asked is not False and (outcome.started or outcome.usage is not None):
         baseline_cost = pricing.cost(baseline, usage)
     return {
         **{name: value for name, value in call.items() if name not in _WIDTHS and name != "auth_epoch"},
@@ -192,4 +194,5 @@ def log_row(held: Held, outcome: Outcome, charged: Charge, baseline: Rates | Non
         "overrun_usd": charged.overrun_usd,
         "latency_ms": whole(outcome.latency_ms),
         "ttft_ms": whole(outcome.ttft_ms),
+        "vendor_asked": outcome.asked,
     }

@@ -93,7 +93,7 @@ def sweep() -> int:
         silence = round((row.heartbeat_at - row.created_at).total_seconds() * 1000)
         outcome = Outcome(
             status="interrupted", usage=None, output_tokens_seen=row.output_tokens_seen,
-            finish_reason="error", error_code="interrupted", latency_ms=silence,
+            finish_reason="error", error_code="interrupted", latency_ms=silence, asked=True if row.output_tokens_seen else None,
         )  # fmt: skip
         charged = charge(held, outcome)
         swept += _store().settle(

@@ -285,6 +285,9 @@ class UsageLog(models.Model):
     latency_ms = models.PositiveIntegerField(default=0)
     ttft_ms = models.PositiveIntegerField(null=True, blank=True)
     simulated = models.BooleanField(default=False)
+    vendor_asked = models.BooleanField(
+        null=True, default=None, help_text="false: the request never went out, and costs nothing; empty: not known, as after a crash"
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = UsageLogQuerySet.as_manager()

@@ -35,7 +35,7 @@ BUCKETS = ("day", "hour")
 COLUMNS = (
     "created_at", "call_id", "group_id", "status", "model", "provider", "requested_model", "goal", "purpose", "surface", "attempt",
     *TOKENS, "cost_usd", "baseline_cost_usd", "overrun_usd", "estimated", "flagged", "simulated", "finish_reason", "error_code",
-    "latency_ms", "ttft_ms", "api_key_id", "agent_id", "task_id", "conversation_id", "message_id", "request_id",
+    "latency_ms", "ttft_ms", "api_key_id", "agent_id", "task_id", "conversation_id", "message_id", "request_id", "vendor_asked",
 )  # fmt: skip
 
 

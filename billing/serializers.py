@@ -92,7 +92,7 @@ class UsageSerializer(serializers.ModelSerializer):
             "id", "call_id", "group_id", "created_at", "status", "model", "provider", "requested_model", "goal", "purpose", "surface",
             "attempt", "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens", "cost_usd",
             "baseline_cost_usd", "overrun_usd", "price", "estimated", "flagged", "simulated", "finish_reason", "error_code",
-            "latency_ms", "ttft_ms", "api_key_id", "agent_id", "task_id", "conversation_id", "message_id", "request_id",
+            "latency_ms", "ttft_ms", "vendor_asked", "api_key_id", "agent_id", "task_id", "conversation_id", "message_id", "request_id",
         ]  # fmt: skip
         read_only_fields = fields
 

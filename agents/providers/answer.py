@@ -56,11 +56,7 @@ class Answer(ABC):
                 if payload == b"[DONE]":
                     self.closed = True
                     continue
-                try:
-                    event = orjson.loads(payload)
-                except orjson.JSONDecodeError:
-                    event = json.loads(payload)  # half a surrogate pair is legal JSON, though orjson refuses it
-                self.take(event)
+                self.take(parsed(payload))
             return self.drain()
         except ProviderError as exc:
             self.error = exc
@@ -70,10 +66,14 @@ class Answer(ABC):
 
     def feed_whole(self, body: bytes) -> list[Event]:
         try:
-            self.take_whole(orjson.loads(body))
+            self.take_whole(parsed(body))
         except NOT_THE_WIRE as exc:
-            raise ProviderBadResponse("The model's vendor sent an answer that cannot be read.") from exc
-        return [*self.drain(), *self.end()]
+            raise unreadable("The model's vendor sent an answer that cannot be read.", body) from exc
+        try:
+            return [*self.drain(), *self.end()]
+        except ProviderError as exc:
+            exc.answered = True
+            raise
 
     def end(self) -> list[Event]:
         """The last events, once the vendor has ended; `ProviderTruncated` when its terminal mark never came."""
@@ -114,14 +114,14 @@ class Answer(ABC):
         self._parts.append(piece)
         if signature:
             self._flush()
-            self._out.append(ReasoningDelta("", signature))
+            self._out.append(ReasoningDelta("", clean_text(signature)))
 
     def call(self, call_id: str, name: str, arguments: str, signature: str = "") -> None:
         self._flush()
         self._fresh = False
         self.calls += 1
         self.grow(len(arguments))
-        self._out.append(ToolCall(call_id, clean_text(name), clean_text(arguments), signature))
+        self._out.append(ToolCall(clean_text(call_id), clean_text(name), clean_text(arguments), clean_text(signature)))
 
     def report(self, usage: Usage | None) -> None:
         """The vendor's count so far. None: this event reports nothing that can be read, so an earlier count is not the last one."""
@@ -146,6 +146,33 @@ class Answer(ABC):
             if joined:
                 self.grow(len(joined))
                 self._out.append(self._kind(joined))
+
+
+def parsed(payload: bytes) -> Any:
+    """The JSON of an event or of a whole answer; ValueError for what is none.
+
+    Half a surrogate pair is legal JSON, though orjson refuses it; the texts are cleaned later.
+    """
+    try:
+        return orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return json.loads(payload)
+
+
+def dumped(value: Any) -> str:
+    """JSON text of what was parsed, half surrogate pairs replaced."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        return clean_text(json.dumps(value, ensure_ascii=False))
+
+
+def unreadable(message: str, body: bytes) -> ProviderBadResponse:
+    """The error for a body that is not the wire. What begins as an answer was written by a model; a proxy's page was not."""
+    error = ProviderBadResponse(message)
+    if body.lstrip()[:1] == b"{":
+        error.answered, error.details["received_bytes"] = True, len(body)
+    return error
 
 
 _NUMBER = re.compile(r"\s*([0-9]{1,40})(?:\.0{1,10})?\s*", re.ASCII)

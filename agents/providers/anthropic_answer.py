@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from agents.events import FinishReason
-from agents.providers.answer import Answer, counted, part_of, whole_number
+from agents.providers.answer import Answer, counted, dumped, part_of, whole_number
 from agents.providers.errors import ProviderError, error_from_status
 from billing.usage import Usage
 
@@ -74,7 +72,7 @@ class MessageAnswer(Answer):
 
     def _called(self, index: int) -> None:
         block, fragments = self._tools.pop(index)
-        arguments = "".join(fragments) or orjson.dumps(block.get("input") or {}).decode()
+        arguments = "".join(fragments) or dumped(block.get("input") or {})
         self.call(block["id"], block["name"], arguments)
 
     def _count(self, usage: Any, *, final: bool = False) -> None:

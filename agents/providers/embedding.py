@@ -16,10 +16,10 @@ from agents import tokens
 from agents.events import Completed, Event, UsageReport, Vectors
 from agents.messages import EmbeddingRequest
 from agents.providers.addresses import Address
-from agents.providers.answer import NOT_THE_WIRE
+from agents.providers.answer import NOT_THE_WIRE, unreadable
 from agents.providers.base import Target
 from agents.providers.errors import ProviderBadResponse
-from agents.providers.relay import HttpProvider, limit
+from agents.providers.relay import HttpProvider
 from billing.usage import Usage
 
 # OpenAI takes 300,000 tokens in one request; a token is two bytes or more.
@@ -55,12 +55,11 @@ class EmbeddingProvider(HttpProvider):
             for batch in self._batches(request):
                 content = orjson.dumps(self.embedding_payload(batch, target))
                 left = deadline - asyncio.get_running_loop().time()
-                async with limit(min(settings.LLM_FIRST_TOKEN_TIMEOUT, max(0.0, left)), "total"):
-                    body = await (await self.post(address, content)).read()
+                body = await self.read_whole(address, content, min(settings.LLM_FIRST_TOKEN_TIMEOUT, max(0.0, left)))
                 try:
                     vectors, reported = self.read_embeddings(body)
                 except NOT_THE_WIRE as exc:
-                    raise ProviderBadResponse("The model's vendor sent embeddings that cannot be read.") from exc
+                    raise unreadable("The model's vendor sent embeddings that cannot be read.", body) from exc
                 _check(vectors, found, batch)
                 found += vectors
                 if reported is None:

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from django.conf import settings
+
 from aiagents.lib.errors import AppError
 
 
@@ -21,6 +23,8 @@ class ProviderError(AppError):
     retryable = False
     opens_breaker = True
     message = "The model's vendor could not answer."
+    # True: the vendor had begun its answer and may charge for it, so no other call takes its place.
+    answered = False
 
 
 class NotConfigured(ProviderError):
@@ -194,10 +198,15 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return seconds
     try:
         when = parsedate_to_datetime(given)
-    except (TypeError, ValueError):
+        ahead = ((when if when.tzinfo else when.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
+    except (TypeError, ValueError, OverflowError, IndexError):
         return None
-    ahead = ((when if when.tzinfo else when.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
     return ahead if ahead > 0 else None
+
+
+def passed_on(seconds: float | None) -> float | None:
+    """The vendor's wish as a client is told it: at most PROVIDER_RETRY_AFTER_MOST seconds, for no vendor's mistake lasts for years."""
+    return None if seconds is None else min(seconds, settings.PROVIDER_RETRY_AFTER_MOST)
 
 
 def _number(text: str) -> float | None:

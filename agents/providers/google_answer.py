@@ -9,7 +9,7 @@ import orjson
 
 from agents.events import FinishReason
 from agents.providers import vectors
-from agents.providers.answer import Answer, counted, part_of, whole_number
+from agents.providers.answer import Answer, counted, dumped, part_of, whole_number
 from agents.providers.base import Target
 from agents.providers.errors import ProviderError, error_from_status, retry_after
 from billing.usage import Usage
@@ -36,7 +36,7 @@ class GeminiAnswer(Answer):
             for part in (candidate.get("content") or {}).get("parts") or ():
                 self._wrote = self._wrote or not part.get("thought")
                 if (call := part.get("functionCall")) is not None:
-                    arguments = orjson.dumps(call.get("args") or {}).decode()
+                    arguments = dumped(call.get("args") or {})
                     self.call(call.get("id") or OUR_ID + uuid4().hex[:16], call["name"], arguments, part.get("thoughtSignature") or "")
                 elif text := part.get("text"):
                     self.reasoning(text) if part.get("thought") else self.text(text)

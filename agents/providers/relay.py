@@ -78,6 +78,25 @@ class HttpProvider(ABC):
             raise await self.refused(address.client, await reply.for_sdk())
         return reply
 
+    async def read_whole(self, address: Address, content: bytes, seconds: float) -> bytes:
+        """The body of one JSON answer.
+
+        An answer that breaks off after the vendor's 200 raises an error with `answered`: it was written, and may be charged for.
+        """
+        reply: Reply | None = None
+        try:
+            async with limit(seconds, "total"):
+                reply = await self.post(address, content)
+                try:
+                    return await reply.read()
+                except (aiohttp.ClientError, OSError) as exc:
+                    raise ProviderTruncated(details={"cause": type(exc).__name__}) from exc
+        except ProviderError as exc:
+            if reply is not None:
+                exc.answered = True
+                exc.details["received_bytes"] = reply.received
+            raise
+
     @abstractmethod
     def answer(self, target: Target) -> Answer:
         """A fresh parser."""
@@ -122,8 +141,7 @@ class HttpProvider(ABC):
         with self.errors(target):
             address = await self.address(target, stream=False)
             content = jsonio.dumps(self.payload(request, target, stream=False))
-            async with limit(min(allowed, settings.LLM_TOTAL_TIMEOUT), "total"):
-                body = await (await self.post(address, content)).read()
+            body = await self.read_whole(address, content, min(allowed, settings.LLM_TOTAL_TIMEOUT))
             for event in answer.feed_whole(body):
                 yield event
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncGenerator
+from contextvars import ContextVar
+from types import SimpleNamespace
 
 import aiohttp
 import httpx2
@@ -26,23 +28,43 @@ _KEEPALIVE_SECONDS = 15.0
 _NO_LIMIT = aiohttp.ClientTimeout(total=None)
 
 
+class Sent:
+    """Whether a vendor request went out: `done` once its headers were written to the connection."""
+
+    __slots__ = ("done",)
+
+    def __init__(self) -> None:
+        self.done = False
+
+
+# Of the vendor call that this task makes next; whoever makes calls sets it before each.
+sent: ContextVar[Sent | None] = ContextVar("sent", default=None)
+
+
+async def _headers_sent(session: aiohttp.ClientSession, context: SimpleNamespace, params: aiohttp.TraceRequestHeadersSentParams) -> None:
+    mark = context.trace_request_ctx
+    if mark is not None:
+        mark.done = True
+
+
 class Reply:
     """A vendor's answer, its body unread. `content` is aiohttp's reader."""
 
-    __slots__ = ("_response", "content", "status")
+    __slots__ = ("_response", "content", "received", "status")
 
     def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
         self.status = response.status
         self.content = response.content
+        self.received = 0
 
     async def read(self) -> bytes:
-        """The whole body, bounded."""
-        parts, size = [], 0
+        """The whole body, bounded. `received` counts its bytes as they come."""
+        parts = []
         try:
             while data := await self.content.readany():
-                size += len(data)
-                if size > MAX_BODY_BYTES:
+                self.received += len(data)
+                if self.received > MAX_BODY_BYTES:
                     raise ProviderBadResponse("The model's vendor sent an answer that is too large.")
                 parts.append(data)
         except BaseException:
@@ -62,7 +84,10 @@ class Reply:
 
 async def post(url: URL, headers: CIMultiDict[str], content: bytes) -> Reply:
     """Raises aiohttp's errors; redirects are answers."""
-    response = await (await pool()).session.post(url, headers=headers, data=content, allow_redirects=False, timeout=_timeout())
+    session = (await pool()).session
+    response = await session.post(
+        url, headers=headers, data=content, allow_redirects=False, timeout=_timeout(), trace_request_ctx=sent.get()
+    )
     reply = Reply(response)
     if response.headers.get("content-encoding", "identity") != "identity":
         reply.close()  # we asked for none: a bomb, or a proxy that must not be there
@@ -96,9 +121,12 @@ class _Pool:
     def __init__(self) -> None:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=60)
         connector._factory = functools.partial(_Handler, loop=asyncio.get_running_loop())  # type: ignore[assignment]
+        trace = aiohttp.TraceConfig()
+        trace.on_request_headers_sent.append(_headers_sent)
         self.session = aiohttp.ClientSession(
-            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False, timeout=_NO_LIMIT
-        )
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False, timeout=_NO_LIMIT,
+            trace_configs=[trace],
+        )  # fmt: skip
         self.keeper = self._close_with_loop()
 
     async def _close_with_loop(self) -> AsyncGenerator[None, None]:

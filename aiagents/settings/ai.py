@@ -30,6 +30,8 @@ LLM_TOTAL_TIMEOUT = env.llm_total_timeout
 LLM_WHOLE_SECONDS_PER_TOKEN = 0.04
 # A vendor's Retry-After is honoured up to this many seconds; longer means: another candidate.
 LLM_RETRY_AFTER_CAP = 5.0
+# Clients are told to wait at most so many seconds, whatever a vendor asks for.
+PROVIDER_RETRY_AFTER_MOST = 3600
 
 LLM_MAX_ATTEMPTS = env.llm_max_attempts
 LLM_DEFAULT_MAX_OUTPUT_TOKENS = env.llm_default_max_output_tokens

@@ -51,7 +51,7 @@ class UsageLogAdmin(ReadOnly):
         "call_id", "group_id", "provider", "requested_model", "goal", "attempt", "cached_input_tokens", "cache_write_tokens",
         "reasoning_tokens",
         "baseline_cost_usd", "overrun_usd", "estimated", "finish_reason", "error_code", "ttft_ms", "api_key_id", "agent_id", "task_id",
-        "conversation_id", "request_id",
+        "conversation_id", "request_id", "vendor_asked",
     )  # fmt: skip
     fieldsets = [
         (None, {"fields": ["created_at", "user", ("purpose", "surface"), ("status", "finish_reason", "error_code")]}),
@@ -60,7 +60,7 @@ class UsageLogAdmin(ReadOnly):
             ("input_tokens", "cached_input_tokens", "cache_write_tokens"), ("output_tokens", "reasoning_tokens"), ("latency_ms", "ttft_ms"),
         ]}),
         ("Cost", {"fields": [
-            ("cost_usd", "baseline_cost_usd", "overrun_usd"), PRICE, ("estimated", "flagged"),
+            ("cost_usd", "baseline_cost_usd", "overrun_usd"), PRICE, ("estimated", "flagged", "vendor_asked"),
         ]}),
         ("Belongs to", {"fields": [
             "call_id", "group_id", "request_id", "api_key_id", "agent_id", "task_id", ("conversation_id", "message_id"),

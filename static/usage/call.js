@@ -19,6 +19,7 @@ export function showCall(call) {
     ["Vendor", `${providerName(call.provider)}${call.simulated ? " (simulated)" : ""}`],
     ["Status", [statusBadge(call), call.error_code && ` ${call.error_code}`, call.finish_reason && ` ended by ${call.finish_reason}`, call.attempt > 1 && `, attempt ${call.attempt}`]],
     ["Cost", `$${call.cost_usd}${call.estimated ? ", estimated: the vendor reported no use" : ""}`],
+    call.vendor_asked === false && ["Request", "never sent to the vendor, so it cost nothing"],
     call.baseline_cost_usd !== null && ["Baseline", `$${call.baseline_cost_usd}`],
     rates.input && ["Rates", `${usd(rates.input)} in, ${usd(rates.output)} out, per million tokens`],
     ["Tokens in", `${whole(call.input_tokens)}${call.cached_input_tokens ? `, ${whole(call.cached_input_tokens)} of them from the cache` : ""}`],
