@@ -438,14 +438,19 @@ async def test_a_download_is_cut_when_its_credential_ends(ann: Viewer, monkeypat
     """The credential by which Django served it is found and watched."""
     watched: list[Any] = []
     real = credentials._chunks
-    monkeypatch.setattr(credentials, "_chunks", lambda credential, chunks: watched.append(credential) or real(credential, chunks))
+
+    def noted(credential: Any, chunks: Any) -> Any:
+        watched.append(credential)
+        return real(credential, chunks)
+
+    monkeypatch.setattr(credentials, "_chunks", noted)
     client = AsyncClient()
     headers = {"accept": "text/csv"}
     if by == "session":
         client.cookies = ann.client.cookies
     else:
         headers["authorization"] = f"Bearer {ann.key if by == 'key' else ann.token}"
-    answer = await client.get(path, headers=headers)
+    answer: Any = await client.get(path, headers=headers)
     assert answer.status_code == 200, answer
     assert b"".join([chunk async for chunk in answer.streaming_content])
     (principal,) = watched
@@ -459,7 +464,9 @@ async def test_a_download_is_cut_when_its_credential_ends(ann: Viewer, monkeypat
 async def test_every_way_in_makes_a_principal_with_an_anchor_that_can_be_revoked(ann: Viewer):
     by_key = await authenticate({"x-api-key": ann.key})
     by_token = await authenticate({"authorization": f"Bearer {ann.token}"})
-    by_ticket = {by: await in_db(principals.renew, await tickets.redeem(await _ticket(ann, by))) for by in ("key", "token", "session")}
+    by_ticket: dict[str, Any] = {
+        by: await in_db(principals.renew, await tickets.redeem(await _ticket(ann, by))) for by in ("key", "token", "session")
+    }
     for principal, anchor in (
         (by_key, "key_id"), (by_token, "family_id"),
         (by_ticket["key"], "key_id"), (by_ticket["token"], "family_id"), (by_ticket["session"], "session_key"),
@@ -480,7 +487,8 @@ WITHOUT_CALLER = {
 
 
 def test_principals_are_made_in_one_module_and_without_an_anchor_only_where_nobody_calls():
-    makers, without = set(), set()
+    makers: set[str] = set()
+    without: set[str] = set()
     for app in ("accounts", "agents", "aiagents", "billing", "chat", "tasks"):
         for path in (ROOT / app).rglob("*.py"):
             if "tests" in path.parts:

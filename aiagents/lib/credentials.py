@@ -23,8 +23,9 @@ from aiagents.lib.errors import NotAuthenticated, Unavailable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-# Seconds between two looks, and that one may take. Together they stay below the five in which every stream has to end.
-CHECK_EVERY, CHECK_SECONDS = 2.0, 2.0
+# Seconds between two looks, and between two looks at the clock while one waits for the database. Together they stay below the five in
+# which every stream has to end.
+CHECK_EVERY, CHECK_SECONDS = 2.0, 1.0
 # Seconds between two looks that announcements cause.
 PAUSE = 0.1
 # Credentials asked about in one call of the check.
@@ -105,17 +106,29 @@ class _Watch:
         return max(0.01, min([looked_at + CHECK_EVERY - PAUSE - time.monotonic(), *ends]))
 
     async def look(self, standings: list[Any]) -> None:
-        now = time.time()
-        for one in standings:
-            if _expired(one, now):
-                self.end(one)
-        asked = [one for one in standings if not _expired(one, now)]
+        self.end_expired()
+        asked = [one for one in standings if one in self.viewers]
         for first in range(0, len(asked), _AT_ONCE):
             some = asked[first : first + _AT_ONCE]
-            good = await valid(some)
+            good = await self._good(some)
             for one in some:
                 if one not in good:
                     self.end(one)
+
+    async def _good(self, some: list[Any]) -> set[Any]:
+        """Those that still work. A database that hangs is waited for, with one question open; what expires meanwhile ends in time."""
+        asking = asyncio.create_task(valid(some))
+        try:
+            while not (await asyncio.wait({asking}, timeout=CHECK_SECONDS))[0]:
+                self.end_expired()
+            return asking.result()
+        finally:
+            asking.cancel()
+
+    def end_expired(self) -> None:
+        now = time.time()
+        for one in [one for one in self.viewers if _expired(one, now)]:
+            self.end(one)
 
     def end(self, standing: Any) -> None:
         for end in (self.viewers.pop(standing, None) or {}).values():
@@ -136,9 +149,8 @@ async def valid(standings: Iterable[Any]) -> set[Any]:
     """Those that still work. With the database away all that have not expired do: nobody can have revoked one there."""
     asked, now = list(standings), time.time()
     try:
-        async with asyncio.timeout(CHECK_SECONDS):
-            return await _check(asked)
-    except (Unavailable, TimeoutError):
+        return await _check(asked)
+    except Unavailable:
         pass
     except Exception:
         log.exception("the check of credentials failed")

@@ -300,7 +300,7 @@ async def test_what_is_nobodys_or_no_stream_is_left_alone(principal: Any, monkey
     async def page() -> AsyncGenerator[bytes, None]:
         yield b"public"
 
-    response = StreamingHttpResponse(page())
+    response: Any = StreamingHttpResponse(page())
     before = response._iterator
     monkeypatch.setattr(credentials, "_of_request", lambda request: None)
     credentials.watch_response(HttpRequest(), response)
