@@ -83,6 +83,7 @@ FULL_SECONDS = float(os.environ.get("FULL_SECONDS") or 12)
 def installation() -> Iterator[Installation]:
     with small_disk("400m") as folder:
         made = Installation(folder)
+        made.env |= {"LOGIN_LIMIT_IP": "1000/m", "LOGIN_LIMIT_ACCOUNT": "1000/m", "RATE_LIMIT_REQUESTS": "100000"}
         try:
             made.start(120)
             yield made
@@ -132,6 +133,7 @@ def test_a_full_disk_kills_nothing_and_sign_in_and_reading_go_on(installation: I
         seen["wire"][installation.call("/v1/chat/completions", wire, key)[0]] += 1
         time.sleep(0.3)
     lines = installation.lines[lines_before:]
+    assert wait_for(lambda: installation.call("/health/ready")[1]["checks"]["disk"]["status"] == "down", 5)
     checks = installation.call("/health/ready")[1]["checks"]
     print({name: dict(counts) for name, counts in seen.items()}, f"{len(lines)} lines in {FULL_SECONDS:.0f} s", checks["disk"])
     assert {name: installation.child(name).pid for name in CHILDREN} == pids, "a process died:\n" + "\n".join(lines[-50:])
