@@ -9,7 +9,7 @@ from typing import Any
 from rest_framework import serializers
 
 # No request, run or task may be given a larger limit on its cost.
-MOST_COST_USD = Decimal(1_000_000)
+MOST_COST_USD = Decimal(10_000)
 # Narrower than Decimal(), which also reads underscores, NaN and the digits of every script.
 _AMOUNT = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?(e-?[0-9]{1,2})?", re.ASCII | re.IGNORECASE)
 _PLACES = 12

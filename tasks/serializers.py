@@ -32,7 +32,8 @@ class MoneyText(serializers.DecimalField):
     """USD as a decimal string, in and out."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(max_digits=18, decimal_places=12, min_value=Decimal(0), max_value=MOST_COST_USD, **options)
+        bounds = {"min_value": Decimal(0), "max_value": Decimal(1_000_000)} | options
+        super().__init__(max_digits=18, decimal_places=12, **bounds)
 
     def to_representation(self, value: Any) -> str:
         return money(Decimal(value))
@@ -86,7 +87,7 @@ class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
     max_retries = serializers.IntegerField(min_value=0, max_value=10, default=2)
     retry_seconds = serializers.IntegerField(min_value=1, max_value=3600, default=30)
     max_seconds = serializers.IntegerField(min_value=1, max_value=settings.TASK_MAX_SECONDS, default=300)
-    max_cost_usd = MoneyText(allow_null=True, default=None, help_text="of one run, all its attempts together")
+    max_cost_usd = MoneyText(max_value=MOST_COST_USD, allow_null=True, default=None, help_text="of one run, all its attempts together")
     monthly_budget_usd = MoneyText(allow_null=True, default=None, write_only=True, help_text="of all runs of the task in a month")
     webhook_url = serializers.CharField(max_length=500, allow_blank=True, default="", help_text="is told of every end of a run, signed")
     webhook_secret = serializers.CharField(

@@ -84,7 +84,7 @@ def test_a_wrong_amount_is_refused_in_words(value):
     assert answered.value.param == "max_cost_usd" and not hostile.LEAKS.search(answered.value.message.encode())
 
 
-@pytest.mark.parametrize("value", ["0.05", 1, 0.5, "1000000", str(MOST_COST_USD), "1e-3"])
+@pytest.mark.parametrize("value", ["0.05", 1, 0.5, "10000", str(MOST_COST_USD), "1e-3"])
 def test_an_amount_is_read(value):
     assert 0 < read_cost(value) <= MOST_COST_USD
 
