@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from csp.decorators import csp_replace, csp_update
+from django.core.paginator import InvalidPage
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern
 from unfold.sites import UnfoldAdminSite
 
@@ -45,6 +46,13 @@ class OfficeSite(UnfoldAdminSite):
     def plain_index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Django's own: the lists."""
         return super().index(request, extra_context)
+
+    def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The theme's search; a page that is none is 404, where the theme would end in a 500."""
+        try:
+            return super().search(request, extra_context)
+        except InvalidPage as exc:
+            raise Http404 from exc
 
     def extra_urls(self) -> list[URLPattern]:
         return pages.urls(self)
