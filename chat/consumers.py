@@ -36,6 +36,15 @@ MOST_SOCKETS_PER_USER = 20
 MOST_AUTH_BYTES = 16 * 1024
 MOST_VIEWS = 64
 _MOST_REF = 200
+# The fields of each frame that a client may send, beside `type` and `ref`. Any other type or field is refused.
+FIELDS: dict[str, frozenset[str]] = {
+    "send": asks.SEND,
+    "cancel": frozenset({"message_id"}),
+    "resume": frozenset({"message_id", "after"}),
+    "ping": frozenset(),
+}
+# The first frame of a client that has not signed in: it has no `ref`.
+AUTH_FIELDS = frozenset({"type", "token"})
 # Seconds in which a client may take the last word before its socket is closed.
 _GOODBYE_SECONDS = 1.0
 _sockets: Counter[UUID] = Counter()
@@ -129,7 +138,7 @@ class ChatConsumer(AsyncConsumer):
         if frame is None:
             raise Closing(1000)
         token = frame.get("token")
-        if frame.get("type") != "auth" or not isinstance(token, str) or not token.isascii():
+        if set(frame) != AUTH_FIELDS or frame["type"] != "auth" or not isinstance(token, str) or not token.isascii():
             raise NotAuthenticated("The first frame is {type: auth, token}.")
         return await authenticate({"authorization": f"Bearer {token}"})
 
@@ -183,20 +192,22 @@ class ChatConsumer(AsyncConsumer):
     async def _handle(self, frame: dict[str, Any]) -> None:
         """Start what the frame asks for; never wait for it: the next frame may be its cancellation."""
         kind, ref = frame.pop("type", None), frame.pop("ref", None)
-        if kind == "ping":
-            await self._send({"type": "pong"} if ref is None else {"type": "pong", "ref": str(ref)[:_MOST_REF]})
-            return
-        work = {"send": self._turn, "cancel": self._cancel, "resume": self._resume}.get(kind) if isinstance(kind, str) else None
         wrong: AppError | None = None
-        if work is None:
-            wrong = InvalidRequest("A frame's type is send, cancel, resume or ping.", param="type", code="unknown_frame")
-        elif ref is not None and (not isinstance(ref, str) or len(ref) > _MOST_REF):
+        if ref is not None and (not isinstance(ref, str) or len(ref) > _MOST_REF):
             wrong, ref = InvalidRequest(f"ref is a text of at most {_MOST_REF} characters.", param="ref"), None
+        elif not isinstance(kind, str) or kind not in FIELDS:
+            wrong = InvalidRequest("A frame's type is send, cancel, resume or ping.", param="type", code="unknown_frame")
+        elif kind == "ping":
+            wrong = _unknown_field(frame, FIELDS["ping"])
+            if wrong is None:
+                await self._send({"type": "pong"} if ref is None else {"type": "pong", "ref": ref})
+                return
         elif len(self.tasks) >= MOST_VIEWS:
             wrong = RateLimited("Too much is going on on this socket.", retry_after=1)
-        if wrong is not None or work is None:
-            await self._say_error(wrong or AppError(), ref)
+        if wrong is not None:
+            await self._say_error(wrong, ref)
         else:
+            work = {"send": self._turn, "cancel": self._cancel, "resume": self._resume}[kind]
             self._spawn(self._guarded(work, frame, ref))
 
     def _spawn(self, work: Any) -> None:
@@ -222,7 +233,7 @@ class ChatConsumer(AsyncConsumer):
 
     async def _turn(self, frame: dict[str, Any], ref: str | None) -> None:
         assert self.principal
-        ask = asks.read(frame, allowed=asks.SEND)
+        ask = asks.read(frame, allowed=FIELDS["send"])
         await count_request(self.principal)
         leave = Leave()
         turn = await turns.start(self.principal, ask, surface="ws", request_id=request_id.get())
@@ -232,13 +243,13 @@ class ChatConsumer(AsyncConsumer):
 
     async def _cancel(self, frame: dict[str, Any], ref: str | None) -> None:
         assert self.principal
-        message_id, _ = _target(frame, {"message_id"})
+        message_id, _ = _target(frame, FIELDS["cancel"])
         answer = await turns.cancel(self.principal, message_id)
         await self._send({"type": "ack", "ref": ref, "message_id": str(message_id), "status": answer["status"]})
 
     async def _resume(self, frame: dict[str, Any], ref: str | None) -> None:
         assert self.principal
-        message_id, after = _target(frame, {"message_id", "after"})
+        message_id, after = _target(frame, FIELDS["resume"])
         leave = Leave()
         await self._show(message_id, await turns.attach(self.principal, message_id, after, leave), leave, ref)
 
@@ -278,9 +289,15 @@ class ChatConsumer(AsyncConsumer):
             await self.base_send({"type": "websocket.close", "code": code})
 
 
-def _target(frame: dict[str, Any], allowed: set[str]) -> tuple[UUID, int]:
-    if unknown := set(frame) - allowed:
-        raise InvalidRequest(f"Unknown field {sorted(unknown)[0][:50]!r}.", param=sorted(unknown)[0][:50])
+def _unknown_field(frame: dict[str, Any], allowed: frozenset[str]) -> InvalidRequest | None:
+    """The refusal of a field that this frame does not have; None when it has them all."""
+    unknown = min(set(frame) - allowed, default=None)
+    return None if unknown is None else InvalidRequest(f"Unknown field {unknown[:50]!r}.", param=unknown[:50])
+
+
+def _target(frame: dict[str, Any], allowed: frozenset[str]) -> tuple[UUID, int]:
+    if (wrong := _unknown_field(frame, allowed)) is not None:
+        raise wrong
     try:
         message_id = UUID(frame["message_id"]) if isinstance(frame.get("message_id"), str) else None
     except ValueError:

@@ -135,12 +135,18 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/messages/count_tokens": _MESSAGE,
     "POST /v1/responses": _RESPONSE,
 }  # fmt: skip
-FRAMES: dict[str, dict[str, Any]] = {
-    "auth": {"type": "auth", "token": "x"},
-    "send": {"type": "send", "ref": "r", **TURN},
-    "cancel": {"type": "cancel", "ref": "r", "message_id": RANDOM_ID},
-    "resume": {"type": "resume", "ref": "r", "message_id": RANDOM_ID, "after": 1},
-    "ping": {"type": "ping", "ref": "r"},
+# Valid frames of each socket, by its path; a name begins with the frame's type. `auth` is the first frame of a client without a credential.
+FRAMES: dict[str, dict[str, dict[str, Any]]] = {
+    "/api/v1/chat/ws": {
+        "auth": {"type": "auth", "token": "x"},
+        "send": {"type": "send", "ref": "r", "conversation_id": RANDOM_ID, "parent_id": RANDOM_ID, **TURN},
+        "send to an agent": {"type": "send", "ref": "r", "content": "Hello", "agent_id": RANDOM_ID},
+        "cancel": {"type": "cancel", "ref": "r", "message_id": RANDOM_ID},
+        "resume": {"type": "resume", "ref": "r", "message_id": RANDOM_ID, "after": 1},
+        "ping": {"type": "ping", "ref": "r"},
+    },
+    # It looks at no frame: any object is as good as another.
+    "/api/v1/admin/live": {"any": {"type": "ping", "ref": "r", "of": [RANDOM_ID]}},
 }
 # These read no body; what is sent is not looked at.
 WITHOUT_BODY = {
