@@ -195,7 +195,7 @@ class AgentRun(models.Model):
     conversation_id = models.UUIDField(null=True, blank=True)
     message_id = models.UUIDField(null=True, blank=True)
     task_id = models.UUIDField(null=True, blank=True)
-    # Its conversation was deleted: nobody sees it any more, and it goes with the conversation.
+    # Its conversation, its task or its agent was deleted: nobody sees it any more, and it is erased later.
     hidden_at = models.DateTimeField(null=True, blank=True, editable=False)
     surface = models.CharField(max_length=10)
     request_id = models.CharField(max_length=64, blank=True)
@@ -225,6 +225,8 @@ class AgentRun(models.Model):
             models.Index(fields=["message_id"], name="agent_run_message", condition=~Q(message_id=None)),
             models.Index(fields=["request_id"], name="agent_run_request", condition=~Q(request_id="")),
             models.Index(fields=["conversation_id"], name="agent_run_conversation", condition=~Q(conversation_id=None)),
+            models.Index(fields=["task_id"], name="agent_run_task", condition=~Q(task_id=None)),
+            models.Index(fields=["hidden_at"], name="agent_run_hidden", condition=~Q(hidden_at=None)),
         ]
 
     def __str__(self) -> str:

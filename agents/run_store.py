@@ -249,7 +249,7 @@ def beat(run_ids: Sequence[UUID], said: Mapping[UUID, str]) -> dict[UUID, str]:
 
 
 def own(user_id: UUID) -> QuerySet[AgentRun]:
-    """The user's own runs, without those of deleted conversations."""
+    """The user's own runs, without those of deleted conversations, tasks and agents."""
     return AgentRun.objects.filter(user_id=user_id, hidden_at=None)
 
 

@@ -125,9 +125,3 @@ class MessagePageSerializer(serializers.Serializer):
     next = serializers.URLField(allow_null=True)
     previous = serializers.URLField(allow_null=True)
     results = MessageSerializer(many=True)
-
-
-class ErasingSerializer(serializers.Serializer):
-    """A conversation that is out of sight and not erased yet."""
-
-    erasing = serializers.BooleanField()

@@ -10,7 +10,7 @@ from django.http import HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
-from rest_framework import status, viewsets
+from rest_framework import viewsets
 from rest_framework.decorators import action
 from rest_framework.filters import SearchFilter
 from rest_framework.generics import GenericAPIView
@@ -20,14 +20,14 @@ from rest_framework.settings import api_settings
 
 from accounts.authentication import principal_of
 from accounts.permissions import HasScope
-from aiagents.lib import body_limits
+from aiagents.lib import api_deleting, body_limits
 from aiagents.lib.api import IdempotentMixin
 from aiagents.lib.errors import InvalidRequest, NotFound
 from chat import deleting, export, tree, wording
 from chat.branches import BranchPage
 from chat.filters import ConversationFilter, ConversationSearch
 from chat.models import Conversation, Message
-from chat.serializers import ConversationSerializer, ErasingSerializer, FeedbackSerializer, MessagePageSerializer, MessageSerializer
+from chat.serializers import ConversationSerializer, FeedbackSerializer, MessagePageSerializer, MessageSerializer
 
 _DEFAULTS: list[Any] = list(api_settings.DEFAULT_FILTER_BACKENDS)
 _BACKENDS: Any = [ConversationSearch if backend is SearchFilter else backend for backend in _DEFAULTS]
@@ -60,10 +60,7 @@ class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: igno
         if (claim := self.request.claim) is not None:  # type: ignore[attr-defined]  # set by IdempotentMixin
             claim.reference = {"conversation_id": str(made.pk)}  # the stored answer holds its title
 
-    @extend_schema(
-        responses={204: None, 202: ErasingSerializer},
-        parameters=[OpenApiParameter("now", bool, description="true: erase it at once; also for a conversation that was deleted before")],
-    )
+    @extend_schema(responses=api_deleting.RESPONSES, parameters=[api_deleting.NOW])
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Delete the conversation: out of sight at once, answers that are being written in it stop.
 
@@ -71,18 +68,15 @@ class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: igno
         stored answers; `?now=true` does that at once. 202: an answer did not stop within seconds; it is erased within
         minutes. Costs stay, without content.
         """
-        now = request.query_params.get("now", "false")
-        if now not in ("true", "false"):
-            raise InvalidRequest("now is true or false.", param="now")
-        if now == "false":
-            deleting.hide(self.get_object())
-            return Response(status=status.HTTP_204_NO_CONTENT)
-        conversation = Conversation.objects.filter(user=principal_of(request).user, pk=self.kwargs["pk"]).first()
+        now, user = api_deleting.wants_now(request), principal_of(request).user
+        mine = Conversation.objects.filter(user=user) if now else Conversation.objects.visible_to(user)
+        conversation = mine.filter(pk=self.kwargs["pk"]).first()
         if conversation is None:
             raise NotFound
-        if deleting.erase_now(conversation):
-            return Response(status=status.HTTP_204_NO_CONTENT)
-        return Response({"erasing": True}, status.HTTP_202_ACCEPTED)
+        if now:
+            return api_deleting.answer(deleting.erase_now(conversation))
+        deleting.hide(conversation)
+        return api_deleting.answer(True)
 
     @extend_schema(
         responses=MessagePageSerializer,

@@ -7,6 +7,7 @@ class TasksConfig(AppConfig):
 
     def ready(self) -> None:
         from agents import approvals  # models are loaded only now
+        from aiagents.lib import soft_deletion
         from billing import subjects
         from billing.invariants import register
         from tasks import decisions, invariants
@@ -15,3 +16,4 @@ class TasksConfig(AppConfig):
         register("tasks", invariants.check)
         subjects.register("task", Task, deleted_at=None)
         approvals.on_decision(decisions.on_decision)
+        soft_deletion.register(Task, "tasks.tasks.sweep_deleted")

@@ -65,6 +65,9 @@ async def _told(task: Task, run: TaskRun | None, after: int) -> AsyncGenerator[b
     while run is None:
         await asyncio.sleep(_LOOK_EVERY)
         run = await in_db(_run, task, after, None)
+        if run is None and not await in_db(_is_there, task.pk):
+            yield _as_event(live.deleted(max(after, 0) + 1))
+            return
     number, seen = divmod(after, PER_RUN)
     if number != run.number:
         seen = -1
@@ -85,6 +88,10 @@ def _task(principal: Principal, task_id: UUID) -> Task:
     if found is None:
         raise NotFound
     return found
+
+
+def _is_there(task_id: UUID) -> bool:
+    return Task.objects.filter(pk=task_id, deleted_at=None).exists()
 
 
 def _run(task: Task, after: int, run_id: UUID | None) -> TaskRun | None:

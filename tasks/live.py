@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from uuid import UUID
 
@@ -16,8 +16,9 @@ from django.conf import settings
 from django.db import transaction
 
 from agents.events import REWIND, Rewound
-from aiagents.lib import jsonio
+from aiagents.lib import context, jsonio, valkey
 from aiagents.lib.db import in_db
+from aiagents.lib.errors import NotFound, Unavailable
 from aiagents.lib.valkey import AWAY
 from chat import rewind, turn_log
 from chat.turn_log import TERMINAL, TurnLine
@@ -100,7 +101,20 @@ class Feeds:
                 feed.begins = end < 0 and not begun
                 if not feed.begins:
                     del feed.waiting[: len(lines)]
+            await self._forget_erased([id for id, (_, begun) in batches.items() if begun])
         self._unwritten = {id: feed for id, feed in self._unwritten.items() if feed.waiting}
+
+    async def _forget_erased(self, begun: list[UUID]) -> None:
+        """Delete logs that were begun just now although their task is erased. The rows go before the erasure deletes logs last."""
+        if not begun:
+            return
+        try:
+            gone = await in_db(_without_row, begun)
+        except Unavailable:
+            return
+        for id in gone:
+            self._unwritten[id].waiting.clear()
+            await valkey.client().delete(turn_log.key(id))
 
 
 def close(run: TaskRun) -> None:
@@ -138,11 +152,15 @@ async def follow(run: TaskRun, after: int) -> AsyncGenerator[TurnLine, None]:
                         yield line
                         if line[1] in TERMINAL:
                             return
-                    if not lines and await in_db(_status, run.id) in ENDED:
+                    if not lines and await in_db(_status, run.id) in (None, *ENDED):
                         break
         except AWAY:
             logger.warning("run_log_away", extra={"run_id": str(run.id)})
-        run = await in_db(_row, run.id)
+        found = await in_db(_row, run.id)
+        if found is None:
+            yield deleted(after + 1)
+            return
+        run = found
         if run.status in ENDED:
             for line in from_row(run, after):
                 yield line
@@ -173,9 +191,21 @@ def numbered(run: TaskRun, line: TurnLine) -> TurnLine:
     return place, kind, jsonio.dumps(jsonio.loads(data) | {"seq": place}) if kind == REWIND else data
 
 
-def _row(run_id: UUID) -> TaskRun:
-    return TaskRun.objects.select_related("task").get(pk=run_id)
+def deleted(seq: int) -> TurnLine:
+    """The end of a stream whose task was deleted while somebody followed it."""
+    gone = NotFound("This task was deleted.").body(context.request_id.get())
+    return seq, "error", jsonio.dumps({**gone, "message": None})
 
 
-def _status(run_id: UUID) -> str:
-    return TaskRun.objects.values_list("status", flat=True).get(pk=run_id)
+def _row(run_id: UUID) -> TaskRun | None:
+    return TaskRun.objects.select_related("task").filter(pk=run_id, task__deleted_at=None).first()
+
+
+def _status(run_id: UUID) -> str | None:
+    return TaskRun.objects.values_list("status", flat=True).filter(pk=run_id).first()
+
+
+def _without_row(run_ids: Iterable[UUID]) -> list[UUID]:
+    ids = list(run_ids)
+    known = set(TaskRun.objects.filter(pk__in=ids).values_list("pk", flat=True))
+    return [pk for pk in ids if pk not in known]

@@ -105,6 +105,8 @@ class Task(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Its owner wants it erased before the time that deleted tasks are kept.
+    erase_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = TaskQuerySet.as_manager()
 
@@ -112,6 +114,7 @@ class Task(models.Model):
         ordering = ["-created_at"]
         indexes = [
             models.Index(fields=["user", "-created_at"]),
+            models.Index(fields=["deleted_at"], name="task_deleted", condition=~Q(deleted_at=None)),
             models.Index(fields=["next_run_at"], name="task_due", condition=Q(next_run_at__isnull=False, paused_at=None, deleted_at=None)),
         ]
 

@@ -13,10 +13,10 @@ from django.utils import timezone
 
 from accounts.authentication import Principal
 from accounts.models import User
-from aiagents.lib.errors import Conflict
+from aiagents.lib.errors import Conflict, NotFound
 from billing import budgets
 from billing.models import Budget
-from tasks import placeholders, runs, schedule, webhooks
+from tasks import deleting, placeholders, runs, schedule, webhooks
 from tasks.models import OPEN, Task, TaskRun
 from tasks.schedule import Kind, Plan
 
@@ -50,7 +50,9 @@ def update(principal: Principal, task_id: UUID, values: Mapping[str, Any], plan:
     A schedule that is the same as before keeps its next moment; another one begins now.
     """
     with transaction.atomic():
-        task = Task.objects.select_for_update().get(pk=task_id)
+        task = Task.objects.select_for_update().filter(pk=task_id, deleted_at=None).first()
+        if task is None:  # deleted meanwhile
+            raise NotFound
         shown = _fill(task, values)
         starts = False
         if plan is not None and plan != Plan.of(task):
@@ -92,7 +94,7 @@ def pause(task: Task) -> None:
 def resume(principal: Principal, task: Task, *, request_id: str) -> None:
     """The schedule goes on from now: what went by while it was paused is left out."""
     with transaction.atomic():
-        if not Task.objects.filter(pk=task.pk).exclude(paused_at=None).update(paused_at=None):
+        if not Task.objects.filter(pk=task.pk, deleted_at=None).exclude(paused_at=None).update(paused_at=None):
             return
         plan = Plan.of(task)
         if task.schedule in Task.RECURRING:
@@ -102,24 +104,25 @@ def resume(principal: Principal, task: Task, *, request_id: str) -> None:
 
 
 def delete(task: Task) -> None:
-    """Out of sight at once, its open run cancelled, its secret gone. The row stays for the books."""
-    with transaction.atomic():
-        now = timezone.now()
-        Task.objects.filter(pk=task.pk, deleted_at=None).update(deleted_at=now, next_run_at=None, webhook_secret_encrypted="")
-        for run_id in TaskRun.objects.filter(task=task, status__in=OPEN).values_list("pk", flat=True):
-            runs.cancel(run_id)
+    """Out of sight at once, its open run cancelled, its secret gone. The sweep of `deleting` erases it later."""
+    deleting.hide(task)
 
 
 def new_secret(task: Task) -> str:
     """Another signing secret for the task's webhook; the one before is worth nothing from now on."""
     secret = webhooks.new_secret()
     webhooks.set_secret(task, secret)
-    Task.objects.filter(pk=task.pk).update(webhook_secret_encrypted=task.webhook_secret_encrypted)
+    if not Task.objects.filter(pk=task.pk, deleted_at=None).update(webhook_secret_encrypted=task.webhook_secret_encrypted):
+        raise NotFound
     return secret
 
 
 def get(principal: Principal, task_id: UUID) -> Task:
-    return Task.objects.visible_to(principal.user).select_related("last_run").get(pk=task_id)
+    """The user's task. Raises NotFound where it is not there, or was deleted meanwhile."""
+    task = Task.objects.visible_to(principal.user).select_related("last_run").filter(pk=task_id).first()
+    if task is None:
+        raise NotFound
+    return task
 
 
 def limits(task_ids: Iterable[UUID]) -> Mapping[UUID, Decimal | None]:

@@ -21,7 +21,7 @@ from accounts.models import User
 from agents import run_store
 from agents.models import AgentRun
 from aiagents.lib import storage
-from aiagents.lib.errors import AppError, Conflict
+from aiagents.lib.errors import AppError, Conflict, NotFound
 from aiagents.lib.ids import uuid7
 from billing.models import UsageLog
 from tasks import live, queue, retries, webhooks
@@ -76,13 +76,14 @@ def open_run(
 ) -> TaskRun:  # fmt: skip
     """A queued run of the task, sent to the workers at commit. `refused`: it fails at once with that.
 
-    Raises Busy while another is open, StorageFull while the disk is full.
+    Raises Busy while another is open, NotFound for a deleted task, StorageFull while the disk is full.
     """
     if trigger != TaskRun.Trigger.SCHEDULE:
         storage.refuse_if_low()
     with transaction.atomic():
         # The task's row is the lock under which runs are numbered and counted as open.
-        Task.objects.filter(pk=task.pk).update(runs_count=F("runs_count") + 1)
+        if not Task.objects.filter(pk=task.pk, deleted_at=None).update(runs_count=F("runs_count") + 1):
+            raise NotFound("This task was deleted.")
         if TaskRun.objects.filter(task=task, status__in=OPEN).exists():
             raise Busy
         number = Task.objects.values_list("runs_count", flat=True).get(pk=task.pk)

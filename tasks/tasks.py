@@ -6,7 +6,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from tasks import beat, sweeping, webhooks, worker
+from tasks import beat, deleting, sweeping, webhooks, worker
 
 
 @shared_task
@@ -31,3 +31,9 @@ def tick_schedules() -> int:
 def sweep_runs() -> int:
     """Take up what dead workers left, and what a lost message or decision left waiting."""
     return sweeping.sweep()
+
+
+@shared_task
+def sweep_deleted() -> int:
+    """Erase the tasks that were deleted long enough ago. Safe to run twice and anywhere."""
+    return deleting.sweep()

@@ -16,10 +16,10 @@ from rest_framework.response import Response
 from accounts.authentication import Principal, principal_of
 from accounts.models import ApiKey
 from accounts.permissions import HasScope
-from aiagents.lib import body_limits, context
+from aiagents.lib import api_deleting, body_limits, context
 from aiagents.lib.api import IdempotentMixin
 from aiagents.lib.errors import InvalidRequest, NotFound
-from tasks import planning
+from tasks import deleting, planning
 from tasks.filters import TaskFilter
 from tasks.models import Status, Task, TaskRun
 from tasks.schedule import Kind, Plan
@@ -61,7 +61,6 @@ _PAGE = [OpenApiParameter("cursor", str), OpenApiParameter("page_size", int), Op
         responses=NewTaskSerializer,
     ),
     partial_update=extend_schema(description="Change what is given. An open run goes on as it was asked.", responses=NewTaskSerializer),
-    destroy=extend_schema(description="Delete the task and cancel its open run. Its costs stay in the books."),
 )
 class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]  # DRF's stubs want wider signatures
     serializer_class = TaskSerializer
@@ -78,6 +77,16 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
 
     def get_queryset(self) -> QuerySet[Task]:
         return Task.objects.visible_to(self.request.user).select_related("last_run")
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        if "pk" in kwargs:
+            self._refer_to(kwargs["pk"])
+
+    def _refer_to(self, task_id: UUID) -> None:
+        """Have the stored answer name the task: it shows the task's texts, and is withdrawn when the task is deleted."""
+        if (claim := self.request.claim) is not None:  # type: ignore[attr-defined]  # set by IdempotentMixin
+            claim.reference = {"task_id": str(task_id)}
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         response = super().finalize_response(request, response, *args, **kwargs)
@@ -108,6 +117,7 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
         task, secret = planning.create(
             self._me, values, values["schedule"] or self._manual(), paused=values["paused"], request_id=context.request_id.get()
         )
+        self._refer_to(task.pk)
         return self._told(task, status.HTTP_201_CREATED, secret)
 
     def update(self, request: Request, *args: Any, partial: bool = False, **kwargs: Any) -> Response:
@@ -119,8 +129,23 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
         changed, secret = planning.update(self._me, task.pk, values, plan, request_id=context.request_id.get())
         return self._told(changed, secret=secret)
 
-    def perform_destroy(self, instance: Task) -> None:
-        planning.delete(instance)
+    @extend_schema(responses=api_deleting.RESPONSES, parameters=[api_deleting.NOW], filters=False)
+    def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Delete the task: out of sight at once with its runs and their agent runs; its open run is cancelled.
+
+        It is erased from the database after `DELETED_RETENTION_DAYS`, with its runs, attempts, steps, event logs, webhook
+        deliveries and stored answers; `?now=true` does that at once. 202: its open run did not end within seconds; it is
+        erased within minutes. Costs stay, without content.
+        """
+        now = api_deleting.wants_now(request)
+        mine = Task.objects.filter(user=self._me.user) if now else Task.objects.visible_to(self._me.user)
+        task = mine.filter(pk=self.kwargs["pk"]).first()
+        if task is None:
+            raise NotFound
+        if now:
+            return api_deleting.answer(deleting.erase_now(task))
+        planning.delete(task)
+        return api_deleting.answer(True)
 
     def _manual(self) -> Plan:
         return Plan(Kind.MANUAL, time_zone=self._me.user.time_zone)

@@ -21,8 +21,9 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from aiagents.lib.db import in_db
-from aiagents.lib.errors import Conflict, InvalidRequest
+from aiagents.lib.errors import Conflict, InvalidRequest, NotFound
 from aiagents.lib.heartbeat import BEAT_SECONDS, Heart
+from aiagents.lib.jsonio import dumps
 from aiagents.models import IdempotentAnswer
 
 # How long an answer is kept, and how long a running request may be silent before it counts as dead.
@@ -164,10 +165,21 @@ def forget(principal_id: str) -> None:
 
 def forget_references(principal_id: str, references: Iterable[Mapping[str, Any]]) -> None:
     """Delete what is kept for a principal about things that were deleted, named as in `Claim.reference`."""
+    IdempotentAnswer.objects.filter(pk__in=_about(principal_id, references)).delete()
+
+
+def withdraw_references(principal_id: str, references: Iterable[Mapping[str, Any]]) -> None:
+    """Replace what is kept about deleted things by a 404: a replay neither shows them nor makes them a second time."""
+    body = dumps(NotFound("What this request made was deleted.").body(""))
+    for row in IdempotentAnswer.objects.filter(pk__in=_about(principal_id, references)).defer("body"):
+        sealed = _box(row.principal, row.key).encrypt(body)
+        IdempotentAnswer.objects.filter(pk=row.pk).update(status=NotFound.status, body=sealed, content_type="application/json")
+
+
+def _about(principal_id: str, references: Iterable[Mapping[str, Any]]) -> list[int]:
     gone = [dict(one) for one in references]
     mine = IdempotentAnswer.objects.filter(principal=principal_id).exclude(reference={})
-    found = [pk for pk, reference in mine.values_list("pk", "reference") if any(one.items() <= reference.items() for one in gone)]
-    IdempotentAnswer.objects.filter(pk__in=found).delete()
+    return [pk for pk, reference in mine.values_list("pk", "reference") if any(one.items() <= reference.items() for one in gone)]
 
 
 def sweep() -> int:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from django.db import connection, connections
+from django.db import connections
 from django.db.models import Sum
 from django.utils import timezone
 from rest_framework.test import APIClient
@@ -17,7 +15,6 @@ from accounts import keys
 from agents import run_store
 from agents.authoring import create
 from agents.models import AgentRun, AgentStep
-from aiagents.lib import valkey
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import NotFound
 from aiagents.models import IdempotentAnswer
@@ -28,9 +25,8 @@ from chat.models import Conversation, Message
 from chat.tests.caller import whole
 from chat.tests.conftest import begin, quiet
 from chat.tests.test_views import API, said
+from tests.planted import CANARY, ENCODED, in_tables, in_valkey
 
-CANARY = "kanarie-7f3a-planted-text"
-ENCODED = base64.b64encode(CANARY.encode()).decode()
 SEND, STREAM = "/api/v1/chat/send", "/api/v1/chat/stream"
 RUNS = "/api/v1/agents/runs/"
 
@@ -45,45 +41,6 @@ def client(key) -> APIClient:
     found = APIClient()
     found.credentials(HTTP_AUTHORIZATION=f"Bearer {key}")
     return found
-
-
-def in_tables() -> dict[str, int]:
-    """Rows with the canary, by table: every column of every table, whatever its type."""
-    found = {}
-    for table in connection.introspection.table_names():
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")  # our own names
-            hits = sum(any(_holds(value) for value in row) for row in cursor.fetchall())
-        if hits:
-            found[table] = hits
-    return found
-
-
-def _holds(value: object) -> bool:
-    text = bytes(value).decode(errors="replace") if isinstance(value, memoryview | bytes) else str(value)
-    return CANARY in text or ENCODED in text
-
-
-def in_valkey() -> list[str]:
-    """Keys whose name or value, of whatever type, holds the canary."""
-    client = valkey.sync_client()
-    return [key.decode(errors="replace") for key in client.scan_iter(count=1000) if _holds(key) or any(map(_holds, _values(client, key)))]
-
-
-def _values(client, key: bytes) -> Iterator[object]:
-    match client.type(key):
-        case b"string":
-            yield client.get(key)
-        case b"stream":
-            yield client.xrange(key)
-        case b"hash":
-            yield client.hgetall(key)
-        case b"list":
-            yield client.lrange(key, 0, -1)
-        case b"set":
-            yield client.smembers(key)
-        case b"zset":
-            yield client.zrange(key, 0, -1)
 
 
 async def planted(user, key: str, client: APIClient, vendors) -> str:

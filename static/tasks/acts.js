@@ -28,7 +28,7 @@ export function taskButtons(task, changed) {
   };
   const button = (name, label, image) => h("button", { type: "button", class: "button small", "aria-label": `${label}: ${task.name}`, onclick: act(name) }, icon(image, 13), label);
   const erase = async () => {
-    if (!(await confirm("Delete task", `“${task.name}” and its runs will be gone; an open run is cancelled. What it cost stays in the books.`, "Delete"))) return;
+    if (!(await confirm("Delete task", `“${task.name}” and its runs disappear at once, an open run is cancelled, and after some days all of it is erased. What it cost stays in your usage, without the text.`, "Delete"))) return;
     try {
       await remove(`tasks/${task.id}`);
       say("Deleted");
