@@ -8,11 +8,17 @@ from asgiref.sync import async_to_sync
 from celery import shared_task
 
 from agents import run_sweeping, runner
+from aiagents.lib import storage
 
 
 @shared_task(ignore_result=True)
 def resume_run(run_id: str) -> None:
-    """Go on with a run whose tool calls were decided. A second delivery finds nothing to take up."""
+    """Go on with a run whose tool calls were decided. A second delivery finds nothing to take up.
+
+    While the disk is full the run stays parked, with its decision: the sweeper sends it again.
+    """
+    if storage.low():
+        return
     async_to_sync(runner.resume_to_end)(UUID(run_id))
 
 
