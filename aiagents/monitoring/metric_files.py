@@ -100,8 +100,8 @@ def write() -> bool:
     if not folder:
         return True
     try:
-        if not _begun:
-            Path(folder).mkdir(parents=True, exist_ok=True)
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        if not _begun:  # once: later on the file under our pid is our own, and to bury it would count it twice
             with locked(Path(folder)):
                 bury(Path(folder), own=True)
             _begun = True
@@ -110,7 +110,7 @@ def write() -> bool:
     except OSError as exc:
         if not _failing:
             log.warning("metrics_not_written", extra={"reason": exc.strerror or type(exc).__name__})
-        _failing, _begun = True, False
+        _failing = True
         return False
     _failing = False
     return True
