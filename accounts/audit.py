@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Any
+from uuid import UUID
 
 from django.db import models
 
@@ -29,6 +30,11 @@ def record(
         request_id=request_id.get()[:64],
         details=details or {},
     )
+
+
+def forget_details(target: type[models.Model], target_id: UUID) -> None:
+    """Empty the details of the events about a thing that was erased: they name it. Who did what, and when, stays."""
+    AuditEvent.objects.filter(target_type=target._meta.label_lower, target_id=str(target_id)).update(details={})
 
 
 def storable_ip(ip: str) -> str | None:

@@ -302,7 +302,7 @@ class AccountMail(models.Model):
 
 
 class AuditEvent(models.Model):
-    """Who did what to what, append-only. `details` holds no secret and no content."""
+    """Who did what to what, append-only. `details` holds no secret and no content; it is emptied when its target is erased."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     at = models.DateTimeField(default=timezone.now, editable=False)
@@ -321,6 +321,7 @@ class AuditEvent(models.Model):
             models.Index(fields=["actor", "-at"]),
             models.Index(fields=["action", "-at"]),
             models.Index(fields=["request_id"], name="audit_request", condition=~Q(request_id="")),
+            models.Index(fields=["target_id"], name="audit_target", condition=~Q(target_id="")),
         ]
 
     def __str__(self) -> str:

@@ -16,14 +16,14 @@ from accounts.authentication import principal_of
 from accounts.models import ApiKey, User
 from accounts.origin import Origin
 from accounts.permissions import HasScope, may
-from agents import authoring, examples
+from agents import authoring, deleting, examples
 from agents.filters import AgentFilter
 from agents.models import Agent, AgentVersion
 from agents.serializers import AgentSerializer, ToolSerializer, VersionSerializer
 from agents.tools import registry
-from aiagents.lib import body_limits
+from aiagents.lib import api_deleting, body_limits
 from aiagents.lib.api import CursorPagination, IdempotentMixin
-from aiagents.lib.errors import InvalidRequest
+from aiagents.lib.errors import InvalidRequest, NotFound
 
 
 @extend_schema(tags=["agents"])
@@ -62,6 +62,8 @@ class AgentViewSet(IdempotentMixin, viewsets.GenericViewSet):  # type: ignore[mi
     def create(self, request: Request) -> Response:
         """Make an agent. Its definition becomes version 1; it is private unless `visibility` says otherwise."""
         agent = authoring.create(self.me, self._valid(request), ip=Origin.of(request).ip)
+        if (claim := request.claim) is not None:  # type: ignore[attr-defined]  # set by IdempotentMixin
+            claim.reference = {"agent_id": str(agent.pk)}  # the stored answer shows the definition
         return Response(self.get_serializer(agent).data, status.HTTP_201_CREATED)
 
     @extend_schema(operation_id="agents_update", responses=AgentSerializer, examples=examples.CREATE)
@@ -76,11 +78,22 @@ class AgentViewSet(IdempotentMixin, viewsets.GenericViewSet):  # type: ignore[mi
         agent = authoring.own(self.me, pk)
         return self._changed(request, pk, self._valid(request, agent, partial=True))
 
-    @extend_schema(operation_id="agents_destroy", responses={204: None})
+    @extend_schema(operation_id="agents_destroy", responses=api_deleting.RESPONSES, parameters=[api_deleting.NOW], filters=False)
     def destroy(self, request: Request, pk: UUID) -> Response:
-        """Delete the agent. Its runs and their costs stay; nobody can run it again."""
-        authoring.delete(self.me, pk, ip=Origin.of(request).ip)
-        return Response(status=status.HTTP_204_NO_CONTENT)
+        """Delete the agent: nobody can see it or run it again, and the runs that you started on it itself are out of sight.
+
+        Both are erased from the database after `DELETED_RETENTION_DAYS`, with every version's prompt, tools and parameters;
+        `?now=true` does that at once. 202: a run of it did not end within seconds; it is erased when that has ended. Runs in
+        conversations, in tasks and of other people stay with those, and name its slug and version. Costs stay, without
+        content.
+        """
+        now = api_deleting.wants_now(request)
+        try:
+            authoring.delete(self.me, pk, ip=Origin.of(request).ip)
+        except NotFound:
+            if not now or not deleting.deleted(self.me, pk):
+                raise
+        return api_deleting.answer(deleting.erase_now(pk) if now else True)
 
     def _valid(self, request: Request, agent: Agent | None = None, *, partial: bool = False) -> dict[str, Any]:
         serializer = self.get_serializer(agent, data=request.data, partial=partial)

@@ -7,9 +7,12 @@ class AgentsConfig(AppConfig):
 
     def ready(self) -> None:
         from agents import invariants  # models are loaded only now
-        from agents.models import Agent
+        from agents.models import Agent, AgentRun
+        from aiagents.lib import soft_deletion
         from billing import subjects
         from billing.invariants import register
 
         register("agents", invariants.check)
         subjects.register("agent", Agent, deleted_at=None)
+        for model in (Agent, AgentRun):
+            soft_deletion.register(model, "agents.tasks.sweep_deleted")

@@ -14,7 +14,7 @@ from django.utils.text import slugify
 
 from accounts import audit
 from accounts.models import User
-from agents import sharing
+from agents import deleting, sharing
 from agents.models import Agent, AgentVersion
 from aiagents.lib.errors import Conflict, InvalidRequest, NotFound, PermissionDenied
 
@@ -87,12 +87,14 @@ def change(user: User, agent_id: UUID, fields: Mapping[str, Any], *, ip: str = "
 
 
 def delete(user: User, agent_id: UUID, *, ip: str = "") -> None:
-    """Out of sight at once, its slug free again; runs and costs keep their agent."""
+    """Out of sight at once with its owner's own runs of it, its slug free again. The sweep of `deleting` erases it later."""
     with transaction.atomic():
         agent = _locked(user, agent_id)
         agent.deleted_at = timezone.now()
         agent.save(update_fields=["deleted_at", "updated_at"])
+        deleting.hide_runs(agent)
         _tell(agent, user, "agent.deleted", True, ip)
+    deleting.withdraw_answers(agent)
 
 
 def own(user: User, agent_id: UUID) -> Agent:

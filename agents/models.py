@@ -77,6 +77,10 @@ class Agent(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Its owner wants it erased before the time that deleted agents are kept.
+    erase_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Its content is gone; the row stays for the slug and the version numbers that other runs name.
+    erased_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = AgentQuerySet.as_manager()
 
@@ -84,7 +88,10 @@ class Agent(models.Model):
         ordering = ["-created_at"]
         permissions = [("share_agent", "Can share agents with everybody")]
         constraints = [models.UniqueConstraint(fields=["slug"], condition=Q(deleted_at=None), name="one_agent_per_slug")]
-        indexes = [models.Index(fields=["user", "-created_at"])]
+        indexes = [
+            models.Index(fields=["user", "-created_at"]),
+            models.Index(fields=["deleted_at"], name="agent_deleted", condition=~Q(deleted_at=None)),
+        ]
 
     def __str__(self) -> str:
         return self.slug

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -11,7 +10,9 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from agents import run_store
-from agents.models import AgentRun, AgentStep
+from agents.models import Agent, AgentRun, AgentStep
+from agents.run_loop import error_json
+from aiagents.lib.errors import AppError
 
 
 def of_task(task_id: UUID) -> QuerySet[AgentRun]:
@@ -19,16 +20,23 @@ def of_task(task_id: UUID) -> QuerySet[AgentRun]:
     return AgentRun.objects.filter(task_id=task_id)
 
 
+def of_agent(agent: Agent) -> QuerySet[AgentRun]:
+    """Runs that the agent's owner started on the agent itself. Those in a conversation or a task belong to that one."""
+    return AgentRun.objects.filter(agent_id=agent.pk, user_id=agent.user_id, conversation_id=None, task_id=None)
+
+
 def hide(runs: QuerySet[AgentRun]) -> int:
     """Take the runs out of sight. How many were in sight."""
     return runs.filter(hidden_at=None).update(hidden_at=Now())
 
 
-def stop(runs: QuerySet[AgentRun], error: dict[str, Any] | None = None) -> int:
+def stop(runs: QuerySet[AgentRun], why: AppError | None = None) -> int:
     """Cancel the open ones among the runs; their processes stop within a second or so. How many were open."""
-    values: dict[str, Any] = {"finish_reason": "cancelled"} | ({"error": error} if error else {})
-    found = list(runs.filter(status__in=AgentRun.OPEN).values_list("pk", flat=True))
-    return sum(run_store.end(pk, AgentRun.Status.CANCELLED, **values) for pk in found)
+    stopped = 0
+    for pk, request_id in list(runs.filter(status__in=AgentRun.OPEN).values_list("pk", "request_id")):
+        error = None if why is None else error_json(why, request_id)
+        stopped += run_store.end(pk, AgentRun.Status.CANCELLED, finish_reason="cancelled", error=error)
+    return stopped
 
 
 def erase(run_ids: Sequence[UUID]) -> int:

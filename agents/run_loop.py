@@ -391,4 +391,5 @@ def _last_steps(run_id: UUID, number: int, count: int) -> list[AgentStep]:
 
 
 def _status(run_id: UUID) -> str:
-    return AgentRun.objects.values_list("status", flat=True).get(id=run_id)
+    """The run's status; cancelled where its row was erased."""
+    return AgentRun.objects.values_list("status", flat=True).filter(id=run_id).first() or Status.CANCELLED

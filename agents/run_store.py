@@ -209,7 +209,9 @@ def count_from_books(run_id: UUID) -> bool:
     For runs that were broken off: their process did not live to see, or to write, the last receipt.
     """
     with transaction.atomic():
-        run = AgentRun.objects.select_for_update().get(id=run_id)
+        run = AgentRun.objects.select_for_update().filter(id=run_id).first()
+        if run is None:  # erased meanwhile
+            return False
         rows = booked(run)
         told = {name: sum(getattr(row, name) for row in rows) for name in ("input_tokens", "output_tokens")}
         cost = sum((row.cost_usd for row in rows), Decimal(0))

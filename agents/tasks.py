@@ -7,7 +7,7 @@ from uuid import UUID
 from asgiref.sync import async_to_sync
 from celery import shared_task
 
-from agents import run_sweeping, runner
+from agents import deleting, run_sweeping, runner
 from aiagents.lib import storage
 
 
@@ -26,3 +26,9 @@ def resume_run(run_id: str) -> None:
 def sweep_runs() -> int:
     """End the runs whose process died, and take up what was decided. Safe to run twice and anywhere."""
     return run_sweeping.sweep()
+
+
+@shared_task(ignore_result=True)
+def sweep_deleted() -> int:
+    """Erase the agents that were deleted long enough ago. Safe to run twice and anywhere."""
+    return deleting.sweep()

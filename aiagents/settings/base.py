@@ -232,6 +232,7 @@ CELERY_BEAT_SCHEDULE = {
     "prune-holds": {"task": "billing.tasks.prune_holds", "schedule": 3600.0},
     "sweep-turns": {"task": "chat.tasks.sweep_turns", "schedule": 10.0},
     "sweep-deleted": {"task": "chat.tasks.sweep_deleted", "schedule": 60.0, "options": {"expires": 50}},
+    "sweep-deleted-agents": {"task": "agents.tasks.sweep_deleted", "schedule": 60.0, "options": {"expires": 50}},
     "sweep-deleted-tasks": {"task": "tasks.tasks.sweep_deleted", "schedule": 60.0, "options": {"expires": 50}},
     "weigh-feedback": {"task": "chat.tasks.weigh_feedback", "schedule": 3600.0},
     "sweep-runs": {"task": "agents.tasks.sweep_runs", "schedule": 10.0},

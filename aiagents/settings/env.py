@@ -135,7 +135,7 @@ class Env(BaseSettings):
     routing_good_enough: float = Field(0.5, ge=0.5, lt=1, description="chance of a good answer that makes a model good enough for `auto`")
     routing_feedback: bool = Field(True, description="people's thumbs move a model's quality in `auto` routing, damped")
     deleted_retention_days: int = Field(
-        7, ge=0, description="days until what was deleted (conversations, tasks) is erased with all that it left"
+        7, ge=0, description="days until what was deleted (conversations, tasks, agents) is erased with all that it left"
     )
     chat_titles: bool = Field(True, description="a cheap call gives each new conversation a title, charged to its user")
 

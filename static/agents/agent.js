@@ -102,7 +102,7 @@ export function agentView({ go, title }) {
   }
 
   async function erase(agent) {
-    if (!(await confirm("Delete agent", `“${agent.name}” cannot be run any more, and conversations with it need another one. Its runs and what they cost stay.`, "Delete"))) return;
+    if (!(await confirm("Delete agent", `“${agent.name}” and the runs that you started here disappear at once, and after some days they are erased with every version. Conversations and tasks with it need another agent; their runs stay with them. What it cost stays in your usage, without the text.`, "Delete"))) return;
     try {
       await remove(`agents/${agent.id}`);
       forms.delete(agent.id);
