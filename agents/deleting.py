@@ -51,9 +51,12 @@ def hide_runs(agent: Agent) -> None:
     _stop(agent)
 
 
-def withdraw_answers(agent: Agent) -> None:
-    """Replace stored idempotent answers that show the agent by a 404."""
-    idempotency.withdraw_references(str(agent.user_id), [{"agent_id": str(agent.pk)}])
+def withdraw_answers(agent: Agent, *, later: bool = False) -> None:
+    """Replace the owner's stored idempotent answers that show the agent, or that it gave under its slug, by a 404."""
+    references = [{"agent_id": str(agent.pk)}]
+    if not later:  # its slug may be another agent's by now
+        references.append({"agent": agent.slug})
+    idempotency.withdraw_references(str(agent.user_id), references)
 
 
 def deleted(user: User, agent_id: UUID) -> bool:
@@ -120,7 +123,7 @@ def _erase_some(agent_id: UUID) -> _Left:
         run_erasing.erase(batch)
         if len(batch) == _AT_ONCE:
             return _Left.MORE
-        withdraw_answers(agent)
+        withdraw_answers(agent, later=True)
         if named.exists():
             _empty(agent)
         else:

@@ -44,7 +44,7 @@ async def run_once(request: Request, key: str, handler: Callable[[Request], Awai
         answer = await handler(request)
     except BaseException as exc:
         # Cut off from outside: what it began may live on, and a replay will find it by its reference.
-        cut = not isinstance(exc, Exception) and bool(begun.reference)
+        cut = not isinstance(exc, Exception) and replay is not None and bool(begun.reference)
         await asyncio.shield(idempotency.release(begun) if cut else idempotency.abandon(begun))
         raise
     if isinstance(answer, EventStream):

@@ -88,6 +88,9 @@ async def test_a_planted_text_is_found_nowhere_after_the_deletion(user, key, cli
         assert (await in_db(lambda gone=gone: client.get(gone))).status_code == 404, gone
     for pk in answers:
         assert (await whole("GET", f"{STREAM}/{pk}", key=key)).status == 404
+    body = {"title": CANARY, "settings": {"system_prompt": CANARY}}
+    replay = await in_db(lambda: client.post(API, body, format="json", headers={"Idempotency-Key": "made"}))
+    assert replay.status_code == 404 and CANARY not in replay.content.decode()
 
     # Kept for the days of grace, then erased.
     assert await in_db(tasks.sweep_deleted) == 0 and await in_db(in_tables) == before

@@ -136,6 +136,27 @@ async def test_now_erases_at_once(user, key, client, vendors, first):
     assert row.status == 404, "a repeated creation makes no second agent"
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_stored_answer_of_a_deleted_agent_is_not_shown_again(user, key, client, vendors, streamed):
+    agent = await in_db(lambda: made(client, user, slug="sums"))
+    asked = {"model": "agent:sums", "messages": [{"role": "user", "content": f"[[say {CANARY}]]"}], "stream": streamed}
+
+    async def ask() -> Any:
+        answer = await call("POST", "/v1/chat/completions", asked, key=key, headers={"idempotency-key": "wire"})
+        while await answer.more():
+            pass
+        await answer.task
+        return answer
+
+    async with vendors():
+        first, again = await ask(), await ask()
+        await quiet()
+    assert first.status == again.status == 200 and again.body == first.body and CANARY.encode() in first.body
+    assert (await in_db(lambda: client.delete(API + agent))).status_code == 204
+    replay = await ask()
+    assert replay.status == 404 and CANARY.encode() not in replay.body
+
+
 async def test_runs_in_conversations_and_of_others_stay_and_name_slug_and_version(user, stranger, key, client, vendors):
     """The definition goes, the two runs that belong to a conversation and to another person can be read as before."""
     agent = await in_db(lambda: made(client, user, slug="sums", visibility="shared"))

@@ -28,6 +28,11 @@ _FINISH: dict[FinishReason, FinishReason] = {"max_steps": "stop", "max_cost": "l
 _MOST_LISTED = 200
 
 
+def reference(model: str) -> dict[str, str]:
+    """What a stored idempotent answer says of the agent that gave it; empty for a model."""
+    return {"agent": model.removeprefix(PREFIX)} if model.startswith(PREFIX) else {}
+
+
 async def stream(request: CompletionRequest, context: CallContext) -> AsyncGenerator[Event, None]:
     """As `calls.stream`: Started once, the words of all steps, one Settled with the sum of all calls."""
     if request.tools:

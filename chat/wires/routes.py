@@ -33,6 +33,8 @@ def _context(
     request: Request, surface: str, model: str, fallbacks: tuple[str, ...] = (), max_cost_usd: Decimal | None = None
 ) -> CallContext:
     assert request.principal
+    if request.claim is not None and (agent := agent_source.reference(model)):
+        request.claim.reference = agent  # the stored answer is withdrawn when its owner deletes the agent
     return CallContext(
         principal=request.principal,
         purpose="api",
