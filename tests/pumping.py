@@ -17,13 +17,18 @@ MOST_TOKENS, MOST_VARIANTS = 10, 12
 
 def texts(pattern: re.Pattern) -> Iterator[Maker]:
     """Each takes a length in characters and gives a text of about that length."""
+    return (_maker(opening, piece) for opening, piece in pumps(pattern))
+
+
+def pumps(pattern: re.Pattern) -> Iterator[tuple[str, str]]:
+    """What such a text begins with, and what is repeated after it until END."""
     source = pattern.pattern.decode("latin-1") if isinstance(pattern.pattern, bytes) else pattern.pattern
     sequences = _sequences(parser.parse(source, pattern.flags & ~re.UNICODE if isinstance(pattern.pattern, bytes) else pattern.flags))
     seen: set[tuple[str, str]] = set()
     for opening, piece in _pumps(sequences[:MOST_VARIANTS]):
         if piece and (opening, piece) not in seen:
             seen.add((opening, piece))
-            yield _maker(opening, piece)
+            yield opening, piece
 
 
 def _maker(opening: str, piece: str) -> Maker:

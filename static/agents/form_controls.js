@@ -3,8 +3,9 @@
 import { h, icon } from "../chat/dom.js";
 import { chooseModel } from "../chat/picker.js";
 import { fieldSet, numberIn } from "../chat/fields.js";
+import { plainAmount } from "../chat/format.js";
 import { toolPicker } from "./form_tools.js";
-import { modelLabel, plainAmount } from "./words.js";
+import { modelLabel } from "./words.js";
 
 const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
 const OWN = "the model's own";

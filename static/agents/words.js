@@ -42,8 +42,5 @@ export function badges(agent) {
   ];
 }
 
-/** A decimal string without the zeros that say nothing. */
-export const plainAmount = (text) => (text?.includes(".") ? text.replace(/\.?0+$/, "") : (text ?? ""));
-
 /** Seconds as "300 s" or "5 min". */
 export const seconds = (value) => (value % 60 ? `${value} s` : `${value / 60} min`);

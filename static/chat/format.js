@@ -11,7 +11,16 @@ export function usd(text) {
   if (size >= 1) return `${sign}$${size.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 })}`;
   if (size < 1e-7) return `${sign}<$0.0000001`;
   const places = Math.min(9, Math.max(2, 2 - Math.floor(Math.log10(size))));
-  return `${sign}$${size.toFixed(places).replace(/(\.\d\d\d*?)0+$/, "$1")}`;
+  const [whole, part = ""] = plainAmount(size.toFixed(places)).split(".");
+  return `${sign}$${whole}.${part.padEnd(2, "0")}`;
+}
+
+/** A decimal string without the zeros at its end that add nothing to its value. */
+export function plainAmount(text) {
+  if (!text?.includes(".")) return text ?? "";
+  let end = text.length;
+  while (text[end - 1] === "0") end -= 1;
+  return text.slice(0, text[end - 1] === "." ? end - 1 : end);
 }
 
 /** USD where a glance is enough: two places, four below a cent. */

@@ -35,11 +35,32 @@ export function mathRule(md, whenReady) {
 const NONE = -1; // there is no closing mark
 const BROKEN = -2; // code or a link comes before it, so that this is no formula
 
-/** Where `close` stands in `text` between `from` and `to`, outside of code and links. `isLink(at)`: whether one begins at this bracket. */
-function closing(text, from, to, close, isLink = () => false) {
-  const first = text.indexOf(close, from);
-  if (first < 0 || first + close.length > to) return NONE;
+// What was found out about the text of one state of the parser, so that no part of it is read once for each opening mark.
+const memories = new WeakMap();
+
+function memory(state, name) {
+  if (!memories.has(state)) memories.set(state, new Map());
+  const known = memories.get(state);
+  if (!known.has(name)) known.set(name, { from: 0, until: NONE, first: 0, firstFrom: Infinity });
+  return known.get(name);
+}
+
+/** Where the first `close` stands from `from` on; a look that went past `from` already is not repeated. */
+function firstClose(text, from, close, known) {
+  if (from < known.firstFrom || (known.first >= 0 && from > known.first)) {
+    known.first = text.indexOf(close, from);
+    known.firstFrom = from;
+  }
+  return known.first;
+}
+
+/** Where `close` stands in `text` between `from` and `to`, outside of code and links. `isLink(at)`: whether one begins at this bracket; `failed(at)` hears where the look ended. */
+function closing(text, from, to, close, isLink = () => false, failed = () => {}) {
   let open = 0;
+  const broken = (at) => {
+    failed(at);
+    return BROKEN;
+  };
   for (let at = from; at + close.length <= to; at += 1) {
     if (text.startsWith(close, at)) return at;
     const character = text[at];
@@ -47,17 +68,18 @@ function closing(text, from, to, close, isLink = () => false) {
     else if (character === "`") {
       const ticks = /^`+/.exec(text.slice(at, to))[0];
       const end = codeEnd(text, at + ticks.length, to, ticks);
-      if (end > at) return BROKEN;
+      if (end > at) return broken(at);
       at += ticks.length - 1;
     } else if (character === "[") {
-      if (isLink(at)) return BROKEN;
+      if (isLink(at)) return broken(at);
       open += 1;
     } else if (character === "]") {
       // The formula would reach out of the words of a link.
-      if (!open && "([".includes(text[at + 1] ?? " ")) return BROKEN;
+      if (!open && "([".includes(text[at + 1] ?? " ")) return broken(at);
       open = Math.max(0, open - 1);
-    } else if ((character === "<" && AUTOLINK.test(text.slice(at, to))) || ("hHwWmM".includes(character) && ADDRESS.test(text.slice(at, at + 8)))) return BROKEN;
+    } else if ((character === "<" && AUTOLINK.test(text.slice(at, to))) || ("hHwWmM".includes(character) && ADDRESS.test(text.slice(at, at + 8)))) return broken(at);
   }
+  failed(to);
   return NONE;
 }
 
@@ -91,7 +113,13 @@ function inline(state, silent) {
   if (!open) return false;
   const close = { "\\(": "\\)", "\\[": "\\]" }[open] ?? open;
   const start = pos + open.length;
-  const end = closing(src, start, state.posMax, close, (at) => linkAt(state, at));
+  const known = memory(state, `${close} ${state.posMax}`);
+  const first = firstClose(src, start, close, known);
+  if (first < 0 || first + close.length > state.posMax) return false;
+  // What stopped the look from an earlier mark stops this one too: no closing mark stands between.
+  if (start >= known.from && start <= known.until) return false;
+  const fail = (at) => Object.assign(known, { from: start, until: at });
+  const end = closing(src, start, state.posMax, close, (at) => linkAt(state, at), fail);
   if (end <= start) return false;
   const content = src.slice(start, end);
   // "$5 and $10" is money, not a formula.
@@ -111,15 +139,22 @@ function block(state, first, last, silent) {
   const open = text.startsWith("$$") ? "$$" : text.startsWith("\\[") ? "\\[" : "";
   if (!open) return false;
   const close = open === "$$" ? "$$" : "\\]";
+  const known = memory(state, `${close} ${last} ${state.blkIndent}`);
+  // A block that began above and met no end before line `until` says that this one meets none either.
+  if (first >= known.from && first < known.until) return false;
   const lines = [];
   let n = first;
+  const fail = () => {
+    if (n > first) Object.assign(known, { from: first, until: n });
+    return false;
+  };
   for (let rest = text.slice(2); ; rest = line(n)) {
-    const end = closing(rest, 0, rest.length, close);
-    if (end === BROKEN || (end >= 0 && rest.slice(end + 2).trim())) return false;
+    const end = rest.includes(close) ? closing(rest, 0, rest.length, close) : NONE;
+    if (end === BROKEN || (end >= 0 && rest.slice(end + 2).trim())) return fail();
     lines.push(end < 0 ? rest : rest.slice(0, end));
     if (end >= 0) break;
     n += 1;
-    if (n >= last || isCode(state, n, line(n))) return false;
+    if (n >= last || isCode(state, n, line(n))) return fail();
   }
   if (silent) return true;
   const token = state.push("math_block", "math", 0);

@@ -6,6 +6,7 @@ import { GOALS, all } from "../chat/catalogue.js";
 import { copy } from "../chat/clipboard.js";
 import { fill, h, icon } from "../chat/dom.js";
 import { fieldSet, numberIn } from "../chat/fields.js";
+import { plainAmount } from "../chat/format.js";
 import { say } from "../chat/notices.js";
 import { dialog } from "../chat/overlay.js";
 import { section } from "../chat/section.js";
@@ -42,7 +43,7 @@ export function formView({ go, title }) {
 const text = (value, props) => Object.assign(h("input", { class: "field", autocomplete: "off", ...props }), { value: value ?? "" });
 const area = (value, props) => Object.assign(h("textarea", { class: "field", ...props }), { value: value ?? "" });
 const whole = (value, max, min = "1") => text(value, { type: "number", min, max: String(max), step: "1", required: true });
-const amount = (value) => text(value?.replace(/\.?0+$/, ""), { inputmode: "decimal", placeholder: "no limit" });
+const amount = (value) => text(plainAmount(value), { inputmode: "decimal", placeholder: "no limit" });
 const money = (field) => field.value.trim().replace(/^\$\s*/, "") || null;
 const panel = (name, ...children) => h("section", { class: "panel", "aria-label": name }, h("div", { class: "panel-head" }, h("h2", {}, name)), h("div", { class: "form" }, children));
 

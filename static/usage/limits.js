@@ -2,7 +2,7 @@
 
 import { api, get } from "../chat/api.js";
 import { add, fill, h } from "../chat/dom.js";
-import { usd } from "../chat/format.js";
+import { plainAmount, usd } from "../chat/format.js";
 import { dialog } from "../chat/overlay.js";
 import { fieldErrors, words } from "../chat/problems.js";
 import { meter } from "./month.js";
@@ -36,7 +36,7 @@ export async function askLimit(budget = {}) {
   const { scope, scope_id: id, label, limit_usd: limit } = budget;
   const subject = h("select", { class: "field", id: "limit-subject", required: true });
   const amount = h("input", { class: "field", id: "limit-amount", inputmode: "decimal", placeholder: scope ? "no limit" : "5.00", autocomplete: "off", "aria-describedby": "limit-trouble" });
-  amount.value = (limit ?? "").replace(/\.?0+$/, "");
+  amount.value = plainAmount(limit);
   amount.required = !scope;
   const trouble = h("p", { class: "form-error", role: "alert", id: "limit-trouble" });
   const save = h("button", { class: "button primary" }, "Save");
