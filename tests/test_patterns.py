@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import time
 from collections.abc import Iterator
 from functools import cache
@@ -105,9 +106,17 @@ def whole_source() -> str:
 def anchored(where: str) -> bool:
     """Whether the pattern is only ever tried at the beginning of a text."""
     if (at := re.match(r"([\w/]+\.py):(\d+)", where)) is not None:
-        return re.search(r"re\.(match|fullmatch)\(", (ROOT / at[1]).read_text().splitlines()[int(at[2]) - 1]) is not None
-    name = where.partition(": ")[0].rpartition(".")[2]
-    uses = set(re.findall(rf"\b{re.escape(name)}\.(\w+)\(", whole_source()))
+        path = ROOT / at[1]
+        line = path.read_text().splitlines()[int(at[2]) - 1]
+        if re.search(r"re\.(match|fullmatch)\(", line):
+            return True
+        name = line.partition(" = re.compile(")[0] if " = re.compile(" in line else ""
+    else:
+        module, _, name = where.partition(": ")[0].rpartition(".")
+        path = Path(getattr(sys.modules.get(module), "__file__", None) or "")
+    # A private name of another module is another pattern.
+    text = path.read_text() if name.startswith("_") else whole_source()
+    uses = set(re.findall(rf"\b{re.escape(name)}\.(\w+)\(", text)) if name.isidentifier() else set()
     return bool(uses) and uses <= ANCHORED
 
 
