@@ -16,7 +16,7 @@ PROFILE = "/api/v1/auth/profile"
 def test_the_profile_shows_the_user_their_rights_preferences_and_month(ann: Caller, user: User):
     body = ann.get(PROFILE).json()
     assert body["id"] == str(user.id) and body["email"] == user.email and body["role"] == "user"
-    assert body["permissions"] == ["agents", "billing", "chat", "read", "tasks"]
+    assert body["permissions"] == ["agents", "approve", "billing", "chat", "read", "tasks"]
     assert body["preferences"] == {"default_model": "auto", "goal": "balanced", "time_zone": "UTC"}
 
 

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts import keys
 from accounts.models import AuditEvent
-from agents import authoring
+from agents import authoring, sharing
 from aiagents.lib.ids import uuid7
 from billing import alerts, analytics, budgets, catalogue_update, demo, pricelist, rollups
 from billing.models import AlertSettings, Budget, BudgetAlert
@@ -134,6 +134,7 @@ class TestOwnBudgets:
     def test_nothing_of_others_and_no_limit_of_staffs(self, ann, user):
         stranger = make_user()
         key, _ = keys.create(stranger, name="robot", scopes=["chat"])
+        sharing.allow(stranger)
         agent = authoring.create(stranger, {"name": "helper", "visibility": "shared"})
         task = Task.objects.create(user=stranger, name="nightly", input="x")
         for scope, subject in (("key", key.pk), ("agent", agent.pk), ("task", task.pk), ("key", uuid7())):
