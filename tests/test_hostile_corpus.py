@@ -19,7 +19,7 @@ ENDPOINTS = every()
 WRITES = [endpoint for endpoint in ENDPOINTS if endpoint.method in ("POST", "PUT", "PATCH")]
 # Without a vendor there is no model to call, and a readiness probe says what is away: the only honest 5xx here.
 MAY_BE_503 = {"no_model_available", "no_model_fits", "not_configured", "unavailable", "shutting_down"}
-PAGES = ("/", "/docs", "/{room}")
+PAGES = ("/", "/docs", "/password", "/{room}")
 # Seconds, on a machine that runs other suites too.
 PATIENCE = 2.0
 

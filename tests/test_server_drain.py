@@ -167,7 +167,13 @@ def test_new_turns_get_503_while_the_product_drains(monkeypatch):
         async def send(message):
             sent.append(message)
 
-        scope = {"type": "http", "method": method, "path": path, "headers": [(b"x-request-id", b"drain-test-1")], "query_string": b""}
+        scope = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "headers": [(b"host", b"localhost"), (b"x-request-id", b"drain-test-1")],
+            "query_string": b"",
+        }
         await asgi.application(scope, None, send)
         return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
