@@ -70,10 +70,6 @@ class Written:
 def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | None = None) -> Opened:
     """Save the question and the empty answer and move the conversation to them, all or nothing (`with_answer` too)."""
     with transaction.atomic():
-        User.objects.hold(user.id)
-        running = Message.objects.filter(status__in=Message.RUNNING, writer_for=user.id).count()
-        if running >= settings.MAX_CONCURRENT_TURNS_PER_USER:
-            raise RateLimited("Too many answers are being written for you; wait for one to end.", code="too_many_turns", retry_after=2)
         conversation, above, question = place(user.id, ask)
         replaced = above if ask.regenerate_of else None
         if replaced is not None:
@@ -109,9 +105,21 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | Non
             with_answer(answer)
         above_it = [] if fresh or question.parent_id is None else spoken.branch(Tree(conversation).branch(question.parent_id))
         branch = [*above_it, question]
+        _refuse_beyond_the_maximum(user)
     carried = replaced if ask.carry_on and replaced is not None and replaced.content else None
     wants_title = not conversation.title_is_set and len(branch) == 1 and replaced is None
     return Opened(ask, answer, question, branch, carried, wants_title, agent)
+
+
+def _refuse_beyond_the_maximum(user: User) -> None:
+    """Raise RateLimited where the user has too many running answers, the new one included; the transaction then undoes it.
+
+    The last step before the commit: turns of one user that begin at the same time wait for each other only from here on.
+    """
+    User.objects.hold(user.id)
+    running = Message.objects.filter(status__in=Message.RUNNING, writer_for=user.id).count()
+    if running > settings.MAX_CONCURRENT_TURNS_PER_USER:
+        raise RateLimited("Too many answers are being written for you; wait for one to end.", code="too_many_turns", retry_after=2)
 
 
 def plan(user: User, ask: Ask) -> tuple[Ask, list[Message], Definition | None]:
