@@ -27,7 +27,7 @@ doctor: $(VENV)/.base ## what is missing or wrong, in words
 
 AGE ?= 7 days
 # One resolution for every supported Python and platform; the smaller sets take their versions from the largest.
-COMPILE = $(PY) -m uv --quiet pip compile --universal --python-version 3.11 --exclude-newer "$(AGE)" --generate-hashes --no-annotate \
+COMPILE = $(PY) -m uv --quiet pip compile --universal --python-version 3.11 --exclude-newer "$(AGE)" --generate-hashes --no-annotate --no-strip-extras \
 	--custom-compile-command "make lock"
 
 lock: $(VENV)/.dev ## the newest allowed versions, exact and with hashes, into requirements/lock (one package: ARGS="-P openai")
