@@ -60,7 +60,7 @@ class EmbeddingProvider(HttpProvider):
                     vectors, reported = self.read_embeddings(body)
                 except NOT_THE_WIRE as exc:
                     raise unreadable("The model's vendor sent embeddings that cannot be read.", body) from exc
-                _check(vectors, found, batch)
+                _check(vectors, found, batch, len(body))
                 found += vectors
                 if reported is None:
                     reported, counted = Usage(input_tokens=_estimate(batch)), False
@@ -80,13 +80,23 @@ class EmbeddingProvider(HttpProvider):
         yield replace(request, inputs=request.inputs[start:])
 
 
-def _check(vectors: list[bytes], before: list[bytes], batch: EmbeddingRequest) -> None:
-    """A vector too many, or one of another length, would end up in somebody's index."""
+def _check(vectors: list[bytes], before: list[bytes], batch: EmbeddingRequest, received_bytes: int) -> None:
+    """Raise ProviderBadResponse for a vector too many or of another length, which would spoil a caller's index.
+
+    The vendor made these vectors and may charge for them, so no other call takes its place.
+    """
+    wanted = 4 * batch.dimensions if batch.dimensions else len((before or vectors or [b""])[0])
+    wrong = ""
     if len(vectors) != len(batch.inputs):
-        raise ProviderBadResponse("The model's vendor sent another number of embeddings than was asked for.")
-    wanted = 4 * batch.dimensions if batch.dimensions else len((before or vectors)[0])
-    if any(len(one) != wanted for one in vectors):
-        raise ProviderBadResponse("The model's vendor sent embeddings of another length than was asked for.")
+        wrong = "number"
+    elif any(len(one) != wanted for one in vectors):
+        wrong = "length"
+    if wrong:
+        error = ProviderBadResponse(
+            f"The model's vendor sent embeddings of another {wrong} than was requested.", details={"received_bytes": received_bytes}
+        )
+        error.answered = True
+        raise error
 
 
 def _estimate(batch: EmbeddingRequest) -> int:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from agents import calls, inflight
+from agents.messages import EmbeddingRequest
 from agents.providers import errors
 from agents.providers.answer import Answer
 from agents.providers.anthropic_answer import MessageAnswer
@@ -88,6 +89,18 @@ async def test_what_is_no_answer_is_asked_for_again_and_costs_nothing(context, s
     assert vendor.asked == settings.LLM_MAX_ATTEMPTS
     rows = [one async for one in UsageLog.objects.all()]
     assert len(rows) == vendor.asked and all(one.cost_usd == 0 and one.vendor_asked for one in rows)
+
+
+@pytest.mark.parametrize("vectors", [[], [[1.0]], [[1.0], [1.0, 0.0]], [[1.0], [1.0], [1.0]]], ids=["none", "few", "lengths", "many"])
+async def test_vectors_that_do_not_fit_the_request_are_paid_once(context, settings, vectors):
+    data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(vectors)]
+    body = json.dumps({"object": "list", "data": data, "usage": {"prompt_tokens": 2}}).encode()
+    async with Vendor(body).serve(settings) as vendor:
+        with pytest.raises(errors.ProviderBadResponse):
+            await calls.embed(EmbeddingRequest(("one", "two")), context("text-embedding-3-small"))
+    assert vendor.asked == 1
+    paid = await row()
+    assert paid.vendor_asked and paid.estimated and paid.input_tokens > 0 and paid.cost_usd > 0
 
 
 # --- half a surrogate pair ------------------------------------------------------------------------
