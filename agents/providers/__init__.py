@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, cast
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from agents.providers.base import Provider
     from agents.providers.relay import HttpProvider
 
+log = logging.getLogger(__name__)
 _ADAPTERS = {
     "openai": ("agents.providers.openai", "OpenAI"),
     "openai_compatible": ("agents.providers.openai", "OpenAICompatible"),
@@ -37,12 +39,17 @@ def warm(kinds: Iterable[str]) -> None:
     """Import the adapters of these kinds and have each SDK address a call that is not sent: its first one builds schemas.
 
     Else the first caller of each waits for seconds, and the event loop with it. Not to be called on an event loop.
+    Never raises: an SDK that cannot be loaded fails the calls to its own vendor, and is logged here.
     """
-    asyncio.run(_address_once([cast("HttpProvider", provider(kind)) for kind in sorted(kinds)]))
+    asyncio.run(_address_once(sorted(kinds)))
 
 
-async def _address_once(adapters: Iterable[HttpProvider]) -> None:
+async def _address_once(kinds: Iterable[str]) -> None:
     target = Target(provider="", model="none", base_url="http://127.0.0.1", api_key="none", max_output_tokens=1)
-    for adapter in adapters:
-        for stream in (False, True):
-            await adapter.address(target, stream=stream)
+    for kind in kinds:
+        try:
+            adapter = cast("HttpProvider", provider(kind))
+            for stream in (False, True):
+                await adapter.address(target, stream=stream)
+        except Exception:
+            log.warning("sdk_not_loaded", exc_info=True, extra={"kind": kind})
