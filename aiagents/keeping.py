@@ -96,11 +96,14 @@ class Keeper:
         with contextlib.suppress(OSError):  # a full disk: the check still says that the server is down
             supervised.write(self._folder, server.check, state, server.restarts)
 
-    def end(self) -> None:
-        """Wait for a start that is under way, so that what it starts can be stopped."""
+    def end(self, impatient: Callable[[], bool]) -> None:
+        """Wait for a start that is under way, so that what it starts can be stopped.
+
+        A recovery may take minutes: once `impatient` says so the wait ends, and the server is stopped where it is.
+        """
         for server in self.servers:
-            if server.thread is not None:
-                server.thread.join()
+            while server.thread is not None and server.thread.is_alive() and not impatient():
+                server.thread.join(EVERY)
         supervised.clear(self._folder)
 
 

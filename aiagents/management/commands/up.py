@@ -84,10 +84,10 @@ class Command(BaseCommand):
         finally:
             listener.close()
             say("up", "stopping")
-            family.end(lambda: self.stopping > 1)
+            family.end(self._impatient)
             connections.close_all()
             if keeper is not None:
-                keeper.end()
+                keeper.end(self._impatient)
             ground.stop_servers()
             lock.close()
             say("up", "stopped")
@@ -99,6 +99,9 @@ class Command(BaseCommand):
             self.stopping, self.stopped_at = 1, now
         elif now - self.stopped_at > 1:
             self.stopping += 1
+
+    def _impatient(self) -> bool:
+        return self.stopping > 1
 
     def _start(self, family: Family, descriptor: int) -> None:
         """Everything, in an order that waits as little as possible: children import while the tables are made ready."""
