@@ -87,7 +87,7 @@ def _explicit(facts: Facts, by_slug: Mapping[str, ModelCard], health: Mapping[st
     if not kept:
         raise router_filters.refusal(rows)
     for row in rows:
-        router_scores.weigh(row, facts)
+        router_scores.weigh(row, facts, goal)
     chosen = tuple(_candidate(row, facts) for row in kept[:_MOST_CANDIDATES])
     reason = f"{chosen[0].card.slug} was asked for."
     if chosen[0].card.slug != rows[0].card.slug:
@@ -110,7 +110,7 @@ def _auto(
     if forced:
         kept = router_filters.last_resort(rows)
     for row in rows:
-        router_scores.weigh(row, facts)
+        router_scores.weigh(row, facts, goal)
     kept = router_scores.order(kept, goal)
     chosen = tuple(_candidate(row, facts) for row in kept[:_MOST_CANDIDATES])
     kept_ids = {id(row) for row in kept}
@@ -130,7 +130,7 @@ def _candidate(row: Row, facts: Facts) -> Candidate:
 
 
 def _explanation(facts: Facts, goal: str, rows: list[Row], chosen: tuple[Candidate, ...], reason: str) -> dict[str, Any]:
-    first = chosen[0]
+    first, weights = chosen[0], settings.ROUTING_WEIGHTS[goal]
     estimated = weighs(facts.requested, facts.fallbacks)
     return {
         "requested": facts.requested,
@@ -140,10 +140,10 @@ def _explanation(facts: Facts, goal: str, rows: list[Row], chosen: tuple[Candida
         "difficulty": facts.difficulty if estimated else None,
         "need": round(router_scores.need(facts.difficulty), 3),
         "weights": {
-            "value_usd": f"{settings.ROUTING_VALUE_USD:.8f}",
-            "second_usd": f"{settings.ROUTING_SECOND_USD:.8f}",
-            "spread": settings.ROUTING_SPREAD,
-            "good_enough": settings.ROUTING_GOOD_ENOUGH,
+            "value_usd": _usd(weights.value_usd),
+            "second_usd": _usd(weights.second_usd),
+            "spread": weights.spread,
+            "good_enough": weights.good_enough,
         },
         "sticky": facts.sticky,
         "candidates": [
@@ -152,8 +152,8 @@ def _explanation(facts: Facts, goal: str, rows: list[Row], chosen: tuple[Candida
                 "provider": row.card.provider,
                 "quality": row.quality,
                 "probability": round(row.chance, 6),
-                "good_enough": router_scores.good_enough(row),
-                "value_usd": f"{row.value:.8f}",
+                "good_enough": row.good_enough,
+                "value_usd": _usd(row.value),
                 "feedback": _feedback(row.card) if row.card.votes_up or row.card.votes_down else None,
                 "estimated_cost_usd": f"{row.cost:.8f}",
                 "price_known": row.card.rates is not None,
@@ -164,6 +164,10 @@ def _explanation(facts: Facts, goal: str, rows: list[Row], chosen: tuple[Candida
         ],
         "baseline": _baseline(facts, rows, first),
     }
+
+
+def _usd(amount: float | None) -> str | None:
+    return None if amount is None else f"{amount:.8f}"
 
 
 def _feedback(card: ModelCard) -> dict[str, Any]:

@@ -6,15 +6,15 @@ from django.conf import settings
 
 from accounts.models import User
 from agents.router_rows import Facts, Row
-from agents.router_scores import good_enough, need
+from agents.router_scores import need
 from billing.catalogue import ModelCard
 
 
 def reason(goal: str, kept: list[Row], facts: Facts, *, forced: bool) -> str:
     """Why the first of `kept`, which is in its order, is the first choice. `forced`: all of them had been removed before."""
     first, name = kept[0], kept[0].card.slug
-    able = [row for row in kept if good_enough(row)]
-    bar = f"a chance of {settings.ROUTING_GOOD_ENOUGH:.0%}"
+    able = [row for row in kept if row.good_enough]
+    bar = f"a chance of {settings.ROUTING_WEIGHTS[goal].good_enough:.0%}"
     if forced:
         said = f"No model is without objection now; {name} is tried all the same."
     elif goal == User.Goal.BEST:
@@ -22,11 +22,7 @@ def reason(goal: str, kept: list[Row], facts: Facts, *, forced: bool) -> str:
     elif not able:
         said = f"No model that can do it has {bar} of a good answer; {name} has the highest quality of {len(kept)}{_equals(first, kept)}."
     else:
-        most = {
-            User.Goal.CHEAPEST: "costs least",
-            User.Goal.FASTEST: "should answer soonest",
-            User.Goal.BALANCED: "is worth most after cost and time",
-        }[User.Goal(goal)]
+        most = "should answer soonest" if goal == User.Goal.FASTEST else f"is worth most by the weights of {goal}"
         said = f"{name} {most} of {_models(len(able))} with at least {bar} of a good answer."
     parts = [said, _numbers(first, facts), *unknown_price(first.card)]
     if facts.sticky == name:
@@ -44,8 +40,12 @@ def unknown_price(card: ModelCard) -> list[str]:
 def _numbers(row: Row, facts: Facts) -> str:
     return (
         f"At quality {row.quality:.4g} for a need of {need(facts.difficulty):.3g} its chance is {row.chance:.1%}; "
-        f"it should cost ${row.cost:.6f} and take {row.seconds:.1f} s, which makes it worth ${row.value:.6f}."
+        f"it should cost ${row.cost:.6f} and take {row.seconds:.1f} s{_worth(row)}."
     )
+
+
+def _worth(row: Row) -> str:
+    return "" if row.value is None else f", which makes it worth ${row.value:.6f}"
 
 
 def _equals(first: Row, kept: list[Row]) -> str:

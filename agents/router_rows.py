@@ -32,6 +32,7 @@ class Row:
     """One model under consideration. `soft`: what removed it may be overruled.
 
     `cost` and `value` are USD, `chance` is the probability of an answer that is good enough (router_scores).
+    `value` is None for a goal that orders by one number alone.
     """
 
     card: ModelCard
@@ -40,6 +41,7 @@ class Row:
     chance: float = 0.0
     cost: float = 0.0
     seconds: float = 0.0
-    value: float = 0.0
+    value: float | None = None
+    good_enough: bool = False
     removed: str | None = None
     soft: bool = False

@@ -1,8 +1,8 @@
 """What a model is worth for one request, in US dollars, and the order of the candidates for each goal. Pure.
 
 The chance that a model's answer is good enough is p = logistic((quality - need) / s), where need = 35 + 65 x difficulty.
-Its value is V x p - cost - w x seconds, in USD. V, w and s are settings (ROUTING_VALUE_USD, ROUTING_SECOND_USD,
-ROUTING_SPREAD). docs/adr/0084-routing-rule.md explains the rule and proves that the quality taken never falls as the need rises.
+Its value is V x p - cost - w x seconds, in USD. s, V and w are settings of each goal (ROUTING_WEIGHTS).
+docs/adr/0084-routing-rule.md explains the rule and proves that the quality taken never falls as the need rises.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ _CACHED_SHARE = 0.8
 _NEAR_POINTS = 15
 _EASIEST_NEED, _NEED_RANGE = 35.0, 65.0
 _BY_GOAL: dict[str, Callable[[Row], tuple[Any, ...]]] = {
-    User.Goal.BALANCED: lambda row: (-row.value, -row.quality, row.cost, row.card.slug),
-    User.Goal.CHEAPEST: lambda row: (row.cost, -row.quality, row.seconds, row.card.slug),
+    User.Goal.BALANCED: lambda row: (-(row.value or 0), -row.quality, row.cost, row.card.slug),
+    User.Goal.CHEAPEST: lambda row: (-(row.value or 0), -row.quality, row.cost, row.card.slug),
     User.Goal.FASTEST: lambda row: (row.seconds, -row.quality, row.cost, row.card.slug),
     User.Goal.BEST: lambda row: (-row.quality, row.cost, row.seconds, row.card.slug),
 }
@@ -41,21 +41,19 @@ def need(difficulty: float) -> float:
     return _EASIEST_NEED + _NEED_RANGE * difficulty
 
 
-def chance(quality: float, needed: float) -> float:
-    """The probability from 0 to 1 that a model of this quality answers well enough."""
-    return 1 / (1 + exp((needed - quality) / settings.ROUTING_SPREAD))
+def chance(quality: float, needed: float, spread: float) -> float:
+    """The probability from 0 to 1 that a model of this quality answers well enough. `spread`: points of quality."""
+    return 1 / (1 + exp((needed - quality) / spread))
 
 
-def weigh(row: Row, facts: Facts) -> None:
-    """Write quality, chance and value into the row; its cost and seconds are there already."""
+def weigh(row: Row, facts: Facts, goal: str) -> None:
+    """Write quality, chance, value and good_enough into the row, by the weights of the goal; its cost and seconds are there already."""
+    weights = settings.ROUTING_WEIGHTS[goal]
     row.quality = row.card.quality_in_use
-    row.chance = chance(row.quality, need(facts.difficulty))
-    row.value = settings.ROUTING_VALUE_USD * row.chance - row.cost - settings.ROUTING_SECOND_USD * row.seconds
-
-
-def good_enough(row: Row) -> bool:
-    """True where the chance of a good answer reaches ROUTING_GOOD_ENOUGH."""
-    return row.chance >= settings.ROUTING_GOOD_ENOUGH
+    row.chance = chance(row.quality, need(facts.difficulty), weights.spread)
+    row.good_enough = row.chance >= weights.good_enough
+    if weights.value_usd is not None:
+        row.value = weights.value_usd * row.chance - row.cost - (weights.second_usd or 0) * row.seconds
 
 
 def order(rows: list[Row], goal: str) -> list[Row]:
@@ -63,7 +61,7 @@ def order(rows: list[Row], goal: str) -> list[Row]:
 
     The second row comes from another vendor where one is near: a fallback at the vendor that just failed mostly fails, too.
     """
-    able = sorted((row for row in rows if goal == User.Goal.BEST or good_enough(row)), key=_BY_GOAL[goal])
+    able = sorted((row for row in rows if goal == User.Goal.BEST or row.good_enough), key=_BY_GOAL[goal])
     ids = {id(row) for row in able}
     ordered = able + sorted((row for row in rows if id(row) not in ids), key=_BY_GOAL[User.Goal.BEST])
     if len(ordered) < 3 or ordered[1].card.provider != ordered[0].card.provider:
@@ -71,7 +69,7 @@ def order(rows: list[Row], goal: str) -> list[Row]:
     for position in range(2, len(ordered)):
         other = ordered[position]
         if other.card.provider != ordered[0].card.provider and other.quality >= ordered[1].quality - _NEAR_POINTS:
-            if good_enough(other) or not good_enough(ordered[1]):
+            if other.good_enough or not ordered[1].good_enough:
                 ordered.insert(1, ordered.pop(position))
             break
     return ordered

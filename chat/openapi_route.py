@@ -30,7 +30,10 @@ _CANDIDATE: JSON = {
         "quality": _number("the catalogue's quality, moved by people's votes", minimum=0, maximum=100),
         "probability": _number("chance that the answer is good enough: logistic((quality - need) / spread)", minimum=0, maximum=1),
         "good_enough": {"type": "boolean", "description": "probability reaches `weights.good_enough`"},
-        "value_usd": _usd("weights.value_usd x probability - estimated_cost_usd - weights.second_usd x expected_seconds"),
+        "value_usd": {
+            **_usd("weights.value_usd x probability - estimated_cost_usd - weights.second_usd x expected_seconds; null: not weighed"),
+            "type": ["string", "null"],
+        },
         "feedback": {"type": ["object", "null"], "description": "people's votes: `up`, `down`, `adjustment` of the quality"},
         "estimated_cost_usd": {**_usd("at the price of the input's tier; at the ceiling for an unknown price"), "type": ["string", "null"]},
         "price_known": {"type": "boolean"},
@@ -53,10 +56,10 @@ ROUTE: JSON = {
         "need": _number("quality that the request needs: 35 + 65 x difficulty, 0.5 where none was estimated"),
         "weights": {
             "type": "object",
-            "description": "the settings of the rule",
+            "description": "the settings of the rule for this goal",
             "properties": {
-                "value_usd": _usd("what a good answer is worth"),
-                "second_usd": _usd("what a second of waiting costs"),
+                "value_usd": {**_usd("what a good answer is worth; null for fastest and best"), "type": ["string", "null"]},
+                "second_usd": {**_usd("what a second of waiting costs; null for fastest and best"), "type": ["string", "null"]},
                 "spread": _number("points of quality"),
                 "good_enough": _number("least probability of a model of the first choice"),
             },

@@ -165,8 +165,9 @@ def test_a_model_that_is_cheaper_and_otherwise_equal_never_ranks_lower(prices, g
     twin = card("twin", price=(prices[0][0] / 200, prices[0][0] / 50), quality=first.quality)
     asked = facts(f"auto:{goal}", difficulty=hard)
     rows = router.rank(asked, [*cards, twin], {}, {one.slug for one in [*cards, twin]}).explanation["candidates"]
-    values = {row["model"]: Decimal(row["value_usd"]) for row in rows}
-    assert values["twin"] >= values[first.slug]
+    if goal in ("balanced", "cheapest"):
+        values = {row["model"]: Decimal(row["value_usd"]) for row in rows}
+        assert values["twin"] >= values[first.slug]
     names = [row["model"] for row in rows]
     assert names.index("twin") <= names.index(first.slug)
     assert rows == router.rank(asked, [*cards, twin], {}, {one.slug for one in [*cards, twin]}).explanation["candidates"]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import re
+import subprocess
+import sys
 from decimal import Decimal
 
 import pytest
 from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
 from django.test import override_settings
-from hypothesis import given
+from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -20,6 +24,8 @@ from agents.messages import CompletionRequest, Message, Text
 from agents.router import Facts
 from agents.router_scores import expected_cost
 from agents.tests.test_router import card, facts
+from aiagents.settings.env import Env, read
+from aiagents.settings.routing import RoutingWeights
 from billing import catalogue, pricing
 from billing.catalogue import ModelCard
 from billing.pricing import Rates
@@ -51,6 +57,7 @@ def rows_of(asked: Facts, cards) -> list[dict]:
 
 def best_by_hand(cards: list[ModelCard], asked: Facts, goal: str) -> str:
     """The rule of the documentation, written down once more without the product's code."""
+    weights = django_settings.ROUTING_WEIGHTS[goal]
     needed = 35 + 65 * asked.difficulty
     tokens = max(1, asked.input_tokens // 2)
     seen = []
@@ -59,14 +66,14 @@ def best_by_hand(cards: list[ModelCard], asked: Facts, goal: str) -> str:
         output = min(400, one.max_output_tokens)
         cost = pricing.cost(one.rates, Usage(input_tokens=tokens, output_tokens=output))
         seconds = one.ttft_ms / 1000 + output / one.tokens_per_second
-        p = 1 / (1 + math.exp((needed - one.quality) / django_settings.ROUTING_SPREAD))
-        value = django_settings.ROUTING_VALUE_USD * p - float(cost) - django_settings.ROUTING_SECOND_USD * seconds
+        p = 1 / (1 + math.exp((needed - one.quality) / weights.spread))
+        value = (weights.value_usd or 0) * p - float(cost) - (weights.second_usd or 0) * seconds
         seen.append((one, float(cost), seconds, p, value))
-    able = [row for row in seen if row[3] >= django_settings.ROUTING_GOOD_ENOUGH]
+    able = [row for row in seen if row[3] >= weights.good_enough]
     if goal == "best" or not able:
         top = max(row[0].quality for row in seen)
         return min((row for row in seen if row[0].quality == top), key=lambda row: (row[1], row[2]))[0].slug
-    key = {"balanced": lambda row: -row[4], "cheapest": lambda row: row[1], "fastest": lambda row: row[2]}[goal]
+    key = {"balanced": lambda row: -row[4], "cheapest": lambda row: -row[4], "fastest": lambda row: row[2]}[goal]
     return min(able, key=lambda row: (key(row), -row[0].quality, row[1], row[2], row[0].slug))[0].slug
 
 
@@ -78,33 +85,132 @@ models = st.builds(
     st.integers(0, 10**6), st.integers(0, 3000), st.integers(0, 9000), st.integers(0, 100), st.integers(5, 400), st.integers(50, 9000),
     st.sampled_from([None, 1000, 20_000]),
 )  # fmt: skip
+# Whatever the settings allow, for each goal by itself.
+any_weights = st.fixed_dictionaries(
+    {
+        goal: st.builds(
+            RoutingWeights,
+            spread=st.floats(1, 100),
+            good_enough=st.floats(0.5, 0.99),
+            value_usd=st.floats(0.0001, 1000),
+            second_usd=st.floats(0, 1),
+        )
+        for goal in router.GOALS
+    }
+)
 
 
-@hypothesis_settings(max_examples=300, deadline=None)
+@pytest.mark.parametrize("goal", router.GOALS)
+@hypothesis_settings(max_examples=150, deadline=None)
 @given(
     cards=st.lists(models, min_size=1, max_size=9, unique_by=lambda one: one.slug),
-    goal=st.sampled_from(router.GOALS),
     hard=st.floats(0, 1),
     tokens=st.integers(1, 60_000),
 )
-def test_the_choice_is_the_maximum_that_is_found_by_trying_all(cards, goal, hard, tokens):
+def test_the_choice_is_the_maximum_that_is_found_by_trying_all(goal, cards, hard, tokens):
     asked = facts(f"auto:{goal}", difficulty=hard, input_tokens=tokens)
     assert first(asked, cards).slug == best_by_hand(cards, asked, goal)
 
 
-@hypothesis_settings(max_examples=200, deadline=None)
+@pytest.mark.parametrize("goal", router.GOALS)
+@hypothesis_settings(max_examples=150, deadline=None)
 @given(
     cards=st.lists(models, min_size=1, max_size=9, unique_by=lambda one: one.slug),
-    goal=st.sampled_from(router.GOALS),
     tokens=st.integers(1, 60_000),
-    spread=st.floats(1, 40),
-    value=st.floats(0.001, 10),
-    bar=st.floats(0.5, 0.95),
+    weights=any_weights,
 )
-def test_the_quality_taken_never_falls_as_the_need_rises(cards, goal, tokens, spread, value, bar):
-    with override_settings(ROUTING_SPREAD=spread, ROUTING_VALUE_USD=value, ROUTING_GOOD_ENOUGH=bar):
-        taken = [first(facts(f"auto:{goal}", difficulty=step / 40, input_tokens=tokens), cards).quality for step in range(41)]
+def test_under_any_allowed_settings_the_choice_is_the_maximum_and_quality_never_falls_as_the_need_rises(goal, cards, tokens, weights):
+    taken = []
+    with override_settings(ROUTING_WEIGHTS=weights):
+        for step in range(41):
+            asked = facts(f"auto:{goal}", difficulty=step / 40, input_tokens=tokens)
+            chosen = first(asked, cards)
+            assert chosen.slug == best_by_hand(cards, asked, goal)
+            taken.append(chosen.quality)
     assert taken == sorted(taken)
+
+
+# Each number of each goal, and what it must change: the first choice between a weak and a strong model at difficulty 0.2 (need 48).
+WEAK = card("weak", price=(0.1, 1), quality=60, tokens_per_second=900.0, ttft_ms=100)
+GOOD = card("good", price=(0.2, 40), quality=90, tokens_per_second=20.0, ttft_ms=3000, provider="google")
+
+
+@pytest.mark.parametrize(
+    ("goal", "before", "after"),
+    [
+        ("balanced", {"value_usd": 0.005}, {"value_usd": 1}),
+        ("balanced", {"value_usd": 1}, {"value_usd": 1, "second_usd": 0.1}),
+        ("balanced", {"value_usd": 0.1}, {"value_usd": 0.1, "spread": 20}),
+        ("balanced", {"value_usd": 0.005}, {"value_usd": 0.005, "good_enough": 0.95}),
+        ("cheapest", {"value_usd": 0.005}, {"value_usd": 1}),
+        ("cheapest", {"value_usd": 1}, {"value_usd": 1, "second_usd": 0.1}),
+        ("cheapest", {"value_usd": 0.1}, {"value_usd": 0.1, "spread": 20}),
+        ("cheapest", {"value_usd": 0.005}, {"value_usd": 0.005, "good_enough": 0.95}),
+        ("fastest", {}, {"good_enough": 0.95}),
+        ("fastest", {"good_enough": 0.8}, {"good_enough": 0.8, "spread": 20}),
+    ],
+)
+def test_each_number_of_a_goal_moves_the_choice_of_that_goal_and_of_no_other(goal, before, after):
+    def choices(given: dict[str, float]) -> dict[str, str]:
+        plain = {"spread": 5.0, "good_enough": 0.5, "value_usd": 0.01, "second_usd": 0.0}
+        weights = {one: RoutingWeights(**plain) for one in router.GOALS} | {goal: RoutingWeights(**(plain | given))}
+        with override_settings(ROUTING_WEIGHTS=weights):
+            return {one: first(facts(f"auto:{one}", difficulty=0.2, input_tokens=20), [WEAK, GOOD]).slug for one in router.GOALS}
+
+    first_choices, then = choices(before), choices(after)
+    assert {one for one in router.GOALS if first_choices[one] != then[one]} == {goal}
+
+
+@pytest.mark.parametrize(("bar", "second"), [(0.5, "far"), (0.9, "near")])
+def test_what_good_enough_means_to_best_decides_whether_the_second_choice_is_of_another_vendor(bar, second):
+    cards = [card("top", quality=98), card("near", quality=95), card("far", quality=84, provider="google")]
+    weights = RoutingWeights(spread=5, good_enough=bar)
+    with override_settings(ROUTING_WEIGHTS=django_settings.ROUTING_WEIGHTS | {"best": weights}):
+        route = router.rank(facts("auto:best", difficulty=0.7), cards, {}, {one.slug for one in cards})
+    assert [one.card.slug for one in route.candidates][:2] == ["top", second]
+
+
+def test_every_goal_has_its_weights_and_those_that_weigh_have_all_four():
+    assert set(django_settings.ROUTING_WEIGHTS) == set(router.GOALS)
+    for goal, weights in django_settings.ROUTING_WEIGHTS.items():
+        weighs = goal in ("balanced", "cheapest")
+        assert (weights.value_usd is not None) == (weights.second_usd is not None) == weighs
+
+
+def test_each_number_of_the_environment_reaches_its_goal(monkeypatch):
+    names = [name for name in Env.model_fields if name.startswith("routing_") and name != "routing_feedback"]
+    assert len(names) == 12
+    wanted = {name: 0.6 + position / 100 if "spread" not in name else 20.0 + position for position, name in enumerate(names)}
+    for name, number in wanted.items():
+        monkeypatch.setenv(name.upper(), str(number))
+    printed = "import json; from dataclasses import asdict; from aiagents.settings import ai as s; w = s.ROUTING_WEIGHTS; "
+    printed += "print(json.dumps({goal: asdict(w[goal]) for goal in w}))"
+    answer = subprocess.run([sys.executable, "-c", printed], capture_output=True, text=True, check=True)
+    found = json.loads(answer.stdout)
+    assert {f"routing_{goal}_{name}": number for goal, row in found.items() for name, number in row.items() if number is not None} == wanted
+
+
+NONSENSE = {
+    "value_usd": ["0", "-0.01", "1001", "nan", "inf", "much"],
+    "second_usd": ["-0.0001", "2", "nan", "inf", "soon"],
+    "spread": ["0", "-5", "0.5", "101", "nan", "inf", "wide"],
+    "good_enough": ["0", "0.49", "1", "1.5", "-1", "nan", "inf", "quite"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (name, value)
+        for name in Env.model_fields
+        if name.startswith("routing_") and name != "routing_feedback"
+        for value in NONSENSE[name.split("_", 2)[2]]
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused_at_start_by_its_name(name, value, monkeypatch, tmp_path):
+    monkeypatch.setenv(name.upper(), value)
+    with pytest.raises(ImproperlyConfigured, match=name.upper()):
+        read(tmp_path / ".env")
 
 
 # --- The shipped catalogue ------------------------------------------------------------------------
@@ -116,7 +222,7 @@ def shipped(models) -> list[ModelCard]:
 
 
 @pytest.mark.parametrize("goal", router.GOALS)
-@pytest.mark.parametrize("tokens", [20, 2000, 40_000, 300_000])
+@pytest.mark.parametrize("tokens", [20, 2000, 40_000, 200_000, 300_000, 900_000])
 def test_on_the_shipped_catalogue_quality_never_falls_and_best_is_the_best(shipped, goal, tokens):
     taken = []
     for step in range(101):
@@ -125,6 +231,17 @@ def test_on_the_shipped_catalogue_quality_never_falls_and_best_is_the_best(shipp
         taken.append(rows[0]["quality"])
         if goal == "best":
             assert rows[0]["quality"] == max(row["quality"] for row in rows)
+    assert taken == sorted(taken)
+
+
+@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(goal=st.sampled_from(router.GOALS), tokens=st.integers(1, 500_000), weights=any_weights)
+def test_on_the_shipped_catalogue_quality_never_falls_under_any_allowed_settings(shipped, goal, tokens, weights):
+    with override_settings(ROUTING_WEIGHTS=weights):
+        taken = [
+            next(row for row in rows_of(facts(f"auto:{goal}", difficulty=step / 50, input_tokens=tokens), shipped))["quality"]
+            for step in range(51)
+        ]
     assert taken == sorted(taken)
 
 
@@ -193,27 +310,29 @@ def test_the_reason_is_true_of_the_numbers_beside_it(cards, goal, hard):
     assert reason.count(chosen["model"]) and explanation["chosen"] == chosen["model"]
     cost, value = re.search(r"cost \$([\d.]+)", reason), re.search(r"worth \$(-?\d+\.\d+)", reason)
     seconds, chance = re.search(r"take ([\d.]+) s", reason), re.search(r"chance is ([\d.]+)%", reason)
-    assert cost and value and seconds and chance
+    assert cost and seconds and chance and bool(value) == (goal in ("balanced", "cheapest"))
     assert float(cost[1]) == pytest.approx(float(chosen["estimated_cost_usd"]), abs=1e-6)
-    assert float(value[1]) == pytest.approx(float(chosen["value_usd"]), abs=1e-6)
+    if value:
+        assert float(value[1]) == pytest.approx(float(chosen["value_usd"]), abs=1e-6)
     assert float(seconds[1]) == pytest.approx(chosen["expected_seconds"], abs=0.051)
     assert float(chance[1]) == pytest.approx(100 * chosen["probability"], abs=0.051)
-    weights = {name: float(number) for name, number in explanation["weights"].items()}
+    weights = {name: float(number) for name, number in explanation["weights"].items() if number is not None}
+    assert set(weights) == {"spread", "good_enough"} | ({"value_usd", "second_usd"} if value else set())
     for row in rows:
-        again = (
-            weights["value_usd"] * row["probability"] - float(row["estimated_cost_usd"]) - weights["second_usd"] * row["expected_seconds"]
-        )
-        assert float(row["value_usd"]) == pytest.approx(again, abs=1e-5)
+        assert value or row["value_usd"] is None
+        if value:
+            again = weights["value_usd"] * row["probability"] - float(row["estimated_cost_usd"])
+            again -= weights["second_usd"] * row["expected_seconds"]
+            assert float(row["value_usd"]) == pytest.approx(again, abs=1e-5)
         assert row["good_enough"] == (row["quality"] >= explanation["need"] - 1e-3) or abs(row["quality"] - explanation["need"]) < 1e-2
     able = [row for row in rows if row["good_enough"]]
     if "highest quality" in reason:
         assert chosen["quality"] == max(row["quality"] for row in rows)
-    elif "costs least of" in reason:
-        assert all(float(chosen["estimated_cost_usd"]) <= float(row["estimated_cost_usd"]) for row in able)
     elif "soonest" in reason:
         assert all(chosen["expected_seconds"] <= row["expected_seconds"] for row in able)
     else:
-        assert "worth most" in reason and all(float(chosen["value_usd"]) >= float(row["value_usd"]) for row in able)
+        assert f"worth most by the weights of {goal}" in reason
+        assert all(float(chosen["value_usd"]) >= float(row["value_usd"]) for row in able)
 
 
 def test_the_order_does_not_depend_on_the_order_of_the_catalogue():

@@ -1,6 +1,7 @@
 """All that a model call reads, each with its unit."""
 
 from aiagents.settings.env import env
+from aiagents.settings.routing import weights_by_goal
 
 
 def _key(secret) -> str:
@@ -42,12 +43,8 @@ UNKNOWN_PRICE_CEILING_PER_MTOK = 150
 # What `auto` is compared with when the saving is shown.
 ROUTING_BASELINE_MODEL = "gpt-4o"
 
-# How `auto` weighs quality against money and time (docs/adr/0084-routing-rule.md): USD that a good answer is worth, USD per second
-# of waiting, points of quality, and the chance of a good answer that makes a model a candidate of the first choice.
-ROUTING_VALUE_USD = env.routing_value_usd
-ROUTING_SECOND_USD = env.routing_second_usd
-ROUTING_SPREAD = env.routing_spread
-ROUTING_GOOD_ENOUGH = env.routing_good_enough
+# How `auto` weighs quality against money and time, by goal (docs/adr/0084-routing-rule.md).
+ROUTING_WEIGHTS = weights_by_goal(env)
 # Thumbs up and down on answers of so many days move a model's quality in `auto`, by so many points (of 100) at most. As many
 # votes as the prior weighs move it half of the way; one person's votes on one model count so often at most, once a day.
 ROUTING_FEEDBACK = env.routing_feedback

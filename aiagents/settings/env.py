@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from aiagents.settings import names
 from aiagents.settings.values import (
+    AnswerValue,
     Count,
     CountOrZero,
     DatabaseUrl,
@@ -22,6 +23,7 @@ from aiagents.settings.values import (
     EmailUrl,
     Environment,
     FernetKeys,
+    GoodEnough,
     List,
     LogFormat,
     LogLevel,
@@ -33,8 +35,10 @@ from aiagents.settings.values import (
     Rate,
     RedisUrl,
     Registration,
+    SecondPrice,
     Seconds,
     SiteUrl,
+    Spread,
     TimeZone,
     VendorUrl,
 )
@@ -128,11 +132,19 @@ class Env(BaseSettings):
     agent_approval_seconds: Count = Field(900, description="seconds that a chat turn waits for a person's yes to a tool call")
     agent_max_steps: Count = Field(50, description="model calls that an agent may be allowed for one run")
     agent_max_seconds: Count = Field(3600, description="seconds that an agent may be allowed for one run")
-    routing_value_usd: float = Field(0.06, gt=0, le=1000, description="USD that a good answer is worth to `auto` with the goal balanced")
-    routing_second_usd: float = Field(0.0002, ge=0, le=1, description="USD that a second of waiting costs, for the goal balanced")
-    routing_spread: float = Field(5, ge=1, le=100, description="points of quality over which an answer goes from doubtful to likely good")
-    # Below one half the proof that quality never falls as the need rises does not hold (docs/adr/0084-routing-rule.md).
-    routing_good_enough: float = Field(0.5, ge=0.5, lt=1, description="chance of a good answer that makes a model good enough for `auto`")
+    # `auto`, per goal. `fastest` and `best` order by one number, so they have neither value nor price of a second (ADR 0084).
+    routing_balanced_value_usd: AnswerValue = Field(0.06, description="USD that a good answer is worth to the goal balanced")
+    routing_balanced_second_usd: SecondPrice = Field(0.0002, description="USD that a second of waiting costs the goal balanced")
+    routing_balanced_spread: Spread = Field(5, description="points of quality over which an answer goes from doubtful to likely good")
+    routing_balanced_good_enough: GoodEnough = Field(0.5, description="chance of a good answer that makes a model good enough")
+    routing_cheapest_value_usd: AnswerValue = Field(0.002, description="USD that a good answer is worth to the goal cheapest")
+    routing_cheapest_second_usd: SecondPrice = Field(0, description="USD that a second of waiting costs the goal cheapest")
+    routing_cheapest_spread: Spread = Field(5, description="ROUTING_BALANCED_SPREAD for the goal cheapest")
+    routing_cheapest_good_enough: GoodEnough = Field(0.5, description="ROUTING_BALANCED_GOOD_ENOUGH for the goal cheapest")
+    routing_fastest_spread: Spread = Field(5, description="ROUTING_BALANCED_SPREAD for the goal fastest")
+    routing_fastest_good_enough: GoodEnough = Field(0.5, description="ROUTING_BALANCED_GOOD_ENOUGH for the goal fastest")
+    routing_best_spread: Spread = Field(5, description="ROUTING_BALANCED_SPREAD for the goal best")
+    routing_best_good_enough: GoodEnough = Field(0.5, description="chance of a good answer that a second choice of another vendor needs")
     routing_feedback: bool = Field(True, description="people's thumbs move a model's quality in `auto` routing, damped")
     deleted_retention_days: int = Field(
         7, ge=0, description="days until what was deleted (conversations, tasks, agents) is erased with all that it left"

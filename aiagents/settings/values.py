@@ -145,6 +145,12 @@ Count = Annotated[int, Field(ge=1, le=2**31)]
 CountOrZero = Annotated[int, Field(ge=0, le=2**31)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+# Of `auto` routing. A narrower spread than 1 would overflow the logistic function; below a chance of one half the proof that
+# the quality taken never falls as the need rises does not hold (docs/adr/0084-routing-rule.md).
+AnswerValue = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+SecondPrice = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Spread = Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)]
+GoodEnough = Annotated[float, Field(ge=0.5, lt=1, allow_inf_nan=False)]
 MonthlyLimit = Annotated[Annotated[Decimal, Field(ge=0, le=10**9, allow_inf_nan=False)] | None, BeforeValidator(_limit)]
 
 # Addresses.
