@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from contextvars import Context
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
@@ -77,10 +77,13 @@ def register(check: Check, of_request: OfRequest = _nobody) -> None:
 
 
 class _Watch:
-    """The credentials in use on one event loop, each with the functions that end what they opened."""
+    """The credentials in use on one event loop, each with the function that ends what it opened.
+
+    Every request enters and leaves here, so that entering is one insertion; what is alike is put together only when it is looked at.
+    """
 
     def __init__(self) -> None:
-        self.viewers: dict[Any, dict[object, Ender]] = {}
+        self.viewers: dict[object, tuple[Credential, Ender]] = {}
         self.task: asyncio.Task[None] | None = None
         self.changed: set[UUID] = set()
         self.wake = asyncio.Event()
@@ -95,25 +98,27 @@ class _Watch:
             self.wake.clear()
             if time.monotonic() - looked_at >= CHECK_EVERY - PAUSE:
                 looked_at = time.monotonic()
-                await self.look(list(self.viewers))
+                await self.look(self.standings())
             else:
                 now = time.time()
-                await self.look([one for one in self.viewers if one.user_id in changed or _expired(one, now)])
+                await self.look({one for one in self.standings() if one.user_id in changed or _expired(one, now)})
+
+    def standings(self) -> set[Any]:
+        """What the credentials in use stand on, each once."""
+        return {credential.standing for credential, _ in self.viewers.values()}
 
     def _patience(self, looked_at: float) -> float:
         """Seconds until the next look: a credential ends when it expires, not up to CHECK_EVERY later."""
-        ends = [one.expires_at - time.time() for one in self.viewers if one.expires_at is not None]
+        ends = [one.expires_at - time.time() for one in self.standings() if one.expires_at is not None]
         return max(0.01, min([looked_at + CHECK_EVERY - PAUSE - time.monotonic(), *ends]))
 
-    async def look(self, standings: list[Any]) -> None:
+    async def look(self, standings: set[Any]) -> None:
+        """Ask about these, and end what was opened by those that no longer work."""
         self.end_expired()
-        asked = [one for one in standings if one in self.viewers]
+        asked = list(standings & self.standings())
         for first in range(0, len(asked), _AT_ONCE):
             some = asked[first : first + _AT_ONCE]
-            good = await self._good(some)
-            for one in some:
-                if one not in good:
-                    self.end(one)
+            self.end(set(some) - await self._good(some))
 
     async def _good(self, some: list[Any]) -> set[Any]:
         """Those that still work. A database that hangs is waited for, with one question open; what expires meanwhile ends in time."""
@@ -127,11 +132,16 @@ class _Watch:
 
     def end_expired(self) -> None:
         now = time.time()
-        for one in [one for one in self.viewers if _expired(one, now)]:
-            self.end(one)
+        self.end({one for one in self.standings() if _expired(one, now)})
 
-    def end(self, standing: Any) -> None:
-        for end in (self.viewers.pop(standing, None) or {}).values():
+    def end(self, standings: set[Any]) -> None:
+        """End what was opened by any of these."""
+        if not standings:
+            return
+        for mark, (credential, end) in list(self.viewers.items()):
+            if credential.standing not in standings:
+                continue
+            self.viewers.pop(mark, None)
             try:
                 end()
             except Exception:
@@ -157,26 +167,28 @@ async def valid(standings: Iterable[Any]) -> set[Any]:
     return {one for one in asked if not _expired(one, now)}
 
 
-@contextmanager
-def watched(credential: Credential | None, end: Ender) -> Iterator[None]:
+class watched:  # a context manager, called as a function is
     """Call `end` on this event loop, at most once, when the credential expires or is revoked inside this block. None: nothing ends it."""
-    if credential is None:
-        yield
-        return
-    watch = _watches.setdefault(asyncio.get_running_loop(), _Watch())
-    standing, mark = credential.standing, object()
-    watch.viewers.setdefault(standing, {})[mark] = end
-    if watch.task is None or watch.task.done():
-        # Not in the context of this request, whose ids would stand on the log lines of the watch.
-        watch.task = asyncio.create_task(watch.run(), name="credentials", context=Context())
-    try:
-        yield
-    finally:
-        enders = watch.viewers.get(standing)
-        if enders is not None:
-            enders.pop(mark, None)
-            if not enders:
-                del watch.viewers[standing]
+
+    __slots__ = ("_credential", "_end", "_viewers")
+
+    def __init__(self, credential: Credential | None, end: Ender) -> None:
+        self._credential, self._end = credential, end
+
+    def __enter__(self) -> None:
+        if self._credential is None:
+            return
+        loop = asyncio.get_running_loop()
+        watch = _watches.get(loop) or _watches.setdefault(loop, _Watch())
+        self._viewers = watch.viewers
+        self._viewers[self] = self._credential, self._end
+        if watch.task is None or watch.task.done():
+            # Not in the context of this request, whose ids would stand on the log lines of the watch.
+            watch.task = asyncio.create_task(watch.run(), name="credentials", context=Context())
+
+    def __exit__(self, *raised: object) -> None:
+        if self._credential is not None:
+            self._viewers.pop(self, None)
 
 
 async def while_valid(credential: Credential | None, work: Callable[[], Awaitable[T]]) -> T:

@@ -264,7 +264,7 @@ async def test_one_that_fails_to_end_does_not_keep_the_others(principal: Any):
 async def test_nothing_is_left_behind(principal: Any):
     with credentials.watched(principal, lambda: None):
         watch = credentials._watches[asyncio.get_running_loop()]
-        assert list(watch.viewers) == [principal.standing]
+        assert watch.standings() == {principal.standing}
     assert not watch.viewers
     await asyncio.wait_for(watch.task, 3)  # type: ignore[arg-type]
 
