@@ -116,10 +116,27 @@ def _refuse_beyond_the_maximum(user: User) -> None:
 
     The last step before the commit: turns of one user that begin at the same time wait for each other only from here on.
     """
-    User.objects.hold(user.id)
-    running = Message.objects.filter(status__in=Message.RUNNING, writer_for=user.id).count()
-    if running > settings.MAX_CONCURRENT_TURNS_PER_USER:
+    if _lock_and_count(user.id) > settings.MAX_CONCURRENT_TURNS_PER_USER:
         raise RateLimited("Too many answers are being written for you; wait for one to end.", code="too_many_turns", retry_after=2)
+
+
+def _lock_and_count(user_id: UUID) -> int:
+    """How many answers are being written for the user, whose row is locked until the transaction ends.
+
+    Both statements go to PostgreSQL together, since every turn needs them. The second sees what was committed while the first waited.
+    On SQLite a transaction that writes is alone anyway.
+    """
+    if connection.vendor != "postgresql":
+        return Message.objects.filter(status__in=Message.RUNNING, writer_for=user_id).count()
+    with connection.cursor() as cursor:
+        cursor.execute(_LOCK_AND_COUNT, [user_id, user_id])
+        cursor.nextset()
+        return int(cursor.fetchone()[0])
+
+
+_LOCK_AND_COUNT = """
+    SELECT 1 FROM accounts_user WHERE id = %s FOR NO KEY UPDATE;
+    SELECT COUNT(*) FROM chat_message WHERE status IN ('pending', 'streaming') AND writer_for = %s"""
 
 
 def plan(user: User, ask: Ask) -> tuple[Ask, list[Message], Definition | None]:
