@@ -90,7 +90,7 @@ async def still_standing(standings: list[Standing]) -> set[Standing]:
 
 
 def credential_of(request: HttpRequest) -> Principal | None:
-    """The principal by which a Django request was served, found without a query; None for a request of nobody."""
+    """The principal by which a Django request was served, found without a query; None for a request without a credential."""
     known = request.__dict__
     auth, user = known.get("auth"), known.get("_cached_user") or known.get("_acached_user")
     if isinstance(auth, Principal):

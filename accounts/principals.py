@@ -24,7 +24,7 @@ class Principal:
     """An authenticated caller. Rights come from the database at authentication, never from the token.
 
     Every caller from outside has an anchor that can be revoked: an API key, a session of tokens (`family_id`) or a browser session.
-    Without one it is the account itself, for work that nobody from outside watches: it ends with the account and its epoch.
+    Without one it is the account itself, for work that no caller watches: it ends with the account and its epoch.
     `auth_epoch` and `key_id` go with every hold, where the database checks them once more in the same statement.
     `user` may be shared with other requests of the next seconds: read it, never write it.
     """

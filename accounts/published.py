@@ -1,4 +1,4 @@
-"""Passwords that earlier versions published in their repository: an account that still has one belongs to whoever reads it.
+"""Passwords that earlier versions published in their repository: every reader can sign in to an account that still has one.
 
 They stand here as SHA-256 only, which is enough: bcrypt_sha256 hashes the digest, not the password.
 """
@@ -100,7 +100,7 @@ class NotPublishedValidator:
 
     def validate(self, password: str, user: User | None = None) -> None:
         if is_published(password):
-            raise ValidationError("This password was published; anybody may know it.", code="password_published")
+            raise ValidationError("This password was published: any reader of the repository knows it.", code="password_published")
 
     def get_help_text(self) -> str:
         return "Your password can't be one that was published."

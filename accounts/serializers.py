@@ -83,7 +83,7 @@ class EmailField(serializers.EmailField):
 class RegisterSerializer(StrictFieldsMixin, serializers.Serializer):
     refusals: ClassVar[dict[str, str]] = {
         "password": "it is too weak, has more than 4096 bytes, or resembles the name or e-mail",
-        "registration_refused": "the address is taken, or nobody may register with it; no more is told, so that no account is found out",
+        "registration_refused": "the address is taken, or may not be registered; the answer is the same, so that no account is found out",
     }
     email = EmailField(max_length=254)
     password = password_field()

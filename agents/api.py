@@ -80,7 +80,7 @@ class AgentViewSet(IdempotentMixin, viewsets.GenericViewSet):  # type: ignore[mi
 
     @extend_schema(operation_id="agents_destroy", responses=api_deleting.RESPONSES, parameters=[api_deleting.NOW], filters=False)
     def destroy(self, request: Request, pk: UUID) -> Response:
-        """Delete the agent: nobody can see it or run it again, and the runs that you started on it itself are out of sight.
+        """Delete the agent: it cannot be seen or run again, and the runs that you started on it itself are out of sight.
 
         Both are erased from the database after `DELETED_RETENTION_DAYS`, with every version's prompt, tools and parameters;
         `?now=true` does that at once. 202: a run of it did not end within seconds; it is erased when that has ended. Runs in

@@ -27,7 +27,7 @@ class Grant:
 class Definition:
     """`agent_id` and `version_id` None: a bare prompt.
 
-    `shared`: somebody else's agent. Every tool of it that reaches out waits for the person who runs it, whatever its grants
+    `shared`: the agent of another user. Every tool of it that reaches out waits for the person who runs it, whatever its grants
     say, because its owner could otherwise have it send their data away.
     """
 

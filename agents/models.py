@@ -202,7 +202,7 @@ class AgentRun(models.Model):
     conversation_id = models.UUIDField(null=True, blank=True)
     message_id = models.UUIDField(null=True, blank=True)
     task_id = models.UUIDField(null=True, blank=True)
-    # Its conversation, its task or its agent was deleted: nobody sees it any more, and it is erased later.
+    # Its conversation, its task or its agent was deleted: it is out of sight, and is erased later.
     hidden_at = models.DateTimeField(null=True, blank=True, editable=False)
     surface = models.CharField(max_length=10)
     request_id = models.CharField(max_length=64, blank=True)

@@ -47,7 +47,7 @@ class Wanted:
 
 
 def wanted(use: ToolUse, step: AgentStep, tools: Mapping[str, Tool], asks: frozenset[str], *, shared: bool) -> Wanted:
-    """The call judged by the agent's rules, whatever the text around it says. `shared`: the agent is somebody else's."""
+    """The call judged by the agent's rules alone. `shared`: the agent belongs to another user."""
     tool = tools.get(use.name)
     if tool is None:
         known = ", ".join(sorted(tools)) or "none"

@@ -19,7 +19,7 @@ from aiagents.lib.rotation import Rotation
 logger = logging.getLogger(__name__)
 Status = AgentRun.Status
 _MOST = 500
-# A decided run that nobody took up is sent again after so many seconds.
+# A decided run that no worker took up is sent again after so many seconds.
 _SENT_AGAIN = 15
 # Runs whose late charges one sweep looks for: those that ended within so many seconds, and all others.
 _LATE, _RECENT_MOST, _OLDER_MOST = 3600, 300, 50

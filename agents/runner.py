@@ -180,7 +180,7 @@ async def _drained(run_id: UUID, source: AsyncGenerator[Event, None], on_event: 
 
 
 def _standing(run: AgentRun, definition: Definition) -> tuple[Principal, bool]:
-    """The run's user as the database has them now, with the key it was started with, and whether the agent is somebody else's.
+    """The run's user as the database has them now, with the key it was started with, and whether the agent is another user's.
 
     An AppError where the user may not run the agent any more.
     """

@@ -26,7 +26,7 @@ class Launcher:
             self._process = None
 
     def has_ended(self) -> bool:
-        """Whether it is gone or was told to end. Where there is no /proc (macOS) only the former can be seen."""
+        """Whether it is gone or was asked to end. Where there is no /proc (macOS) only the former can be seen."""
         try:
             if self._process is None or not self._process.is_running() or self._process.status() == psutil.STATUS_ZOMBIE:
                 return True

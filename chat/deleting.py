@@ -40,7 +40,7 @@ def hide(conversation: Conversation) -> None:
         Conversation.objects.filter(pk=conversation.pk, deleted_at=None).update(deleted_at=Now(), leaf=None)
         run_store.hide(conversation.pk)
     _stop(conversation.pk)
-    # Its stored answer shows the title; what else is stored leads to messages, which nobody can read any more.
+    # Its stored answer shows the title; what else is stored leads to messages, which cannot be read any more.
     idempotency.withdraw_references(str(conversation.user_id), [{"conversation_id": str(conversation.pk)}])
 
 

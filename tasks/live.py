@@ -192,7 +192,7 @@ def numbered(run: TaskRun, line: TurnLine) -> TurnLine:
 
 
 def deleted(seq: int) -> TurnLine:
-    """The end of a stream whose task was deleted while somebody followed it."""
+    """The end of a stream whose task was deleted while a client followed it."""
     gone = NotFound("This task was deleted.").body(context.request_id.get())
     return seq, "error", jsonio.dumps({**gone, "message": None})
 

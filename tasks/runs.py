@@ -113,7 +113,7 @@ def requeue(run_id: UUID, *, was: str) -> bool:
 
 
 def claim(run_id: UUID, worker: str) -> Claimed | None:
-    """The queued run, now this worker's; None if somebody else has it, or its user has as many running as allowed.
+    """The queued run, now this worker's; None if another worker has it, or its user has as many running as allowed.
 
     While the disk is full the run stays queued: beat sends it again."""
     if storage.low():

@@ -178,7 +178,7 @@ def test_an_account_with_a_published_password_is_disabled_with_all_it_had(known:
     assert AuditEvent.objects.filter(action=published.ACTION, target_id=str(user.pk)).count() == 1
     assert not ApiKey.objects.filter(user=user, revoked_at=None).exists()
     assert not user.token_families.filter(revoked_at=None).exists()
-    # Enabled again by a click, it is still not open to whoever knows the password.
+    # Enabled again by a click, the published password still does not open it.
     User.objects.filter(pk=user.pk).update(is_active=True)
     body = {"email": demo.ADMIN, "password": known}
     assert client.post("/api/v1/auth/login", body, content_type="application/json").status_code == 401

@@ -1,4 +1,4 @@
-"""What first requests need is loaded before a server answers and before a worker takes work: nobody waits for an import.
+"""What first requests need is loaded before a server answers and before a worker takes work: no request waits for an import.
 
 `python -m benchmarks.first` measures how long the first requests after a start hold the event loop.
 """

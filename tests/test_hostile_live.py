@@ -31,7 +31,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 
 def usual(product: Live) -> float:
-    """The 99th percentile without anybody else, in seconds."""
+    """The 99th percentile without another client, in seconds."""
     with SecondClient(product.port) as client:
         time.sleep(1)
     return client.percentile(0.99)
@@ -48,7 +48,7 @@ def holds(client: SecondClient, before: float) -> None:
 
 
 def test_the_largest_bodies_of_every_shape(product: Live):
-    """To an endpoint that takes 12 MiB, as a user; and to one that takes 16 KiB, as nobody."""
+    """To an endpoint that takes 12 MiB, as a user; and to one that takes 16 KiB, without a credential."""
     before, began = usual(product), cpu(product)
     with SecondClient(product.port) as client:
         for name, shape in SHAPES.items():

@@ -1,4 +1,4 @@
-"""The web process dies while many watch: what they had seen stands, but for a bounded number of last events, and they are told."""
+"""The web process dies while many watch: what they had seen stands, but for a bounded number of last events, and message.rewind is sent."""
 
 from __future__ import annotations
 
@@ -104,4 +104,4 @@ def test_kill_nine_takes_back_no_more_than_the_bound_and_every_viewer_is_rewound
         # The row may have followed further than the log had; the end brings the whole then.
         assert stored[0] == "interrupted" and stored[1].startswith(kept + text_of(events)) and kept
         assert events[-1][2]["message"]["content"] == stored[1]
-    assert rewound, "nobody was ahead of the log: the test saw nothing"
+    assert rewound, "no viewer was ahead of the log: the test saw nothing"

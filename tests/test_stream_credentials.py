@@ -55,7 +55,7 @@ SECONDS = 5.0
 
 @dataclass
 class Viewer:
-    """Somebody signed in in three ways at once, and what their paths name."""
+    """One user signed in in three ways at once, and what their paths name."""
 
     user: User
     token: str
@@ -498,4 +498,4 @@ def test_principals_are_made_in_one_module_and_without_an_anchor_only_where_nobo
                 if name in ("Principal", "of_account"):
                     (makers if name == "Principal" else without).add(str(path.relative_to(ROOT)))
     assert makers == {"accounts/principals.py"}, "a principal made elsewhere may have no anchor that can be revoked"
-    assert without == WITHOUT_CALLER, "work for a user without a caller: name it here, and never show its stream to anybody"
+    assert without == WITHOUT_CALLER, "work for a user without a caller: name it here, and never show its stream to a client"

@@ -28,7 +28,7 @@ from aiagents.lib.office.rows import Rows
 RIGHTS = ("role", "is_staff", "is_superuser", "groups", "user_permissions")
 
 
-# With either of these one signs in as somebody else.
+# With either of these one signs in as another user.
 IDENTITY = ("email", "password")
 _LINK_NOTE = "The person gets an e-mail with a one-time link to choose their password."
 

@@ -101,7 +101,7 @@ def test_a_group_may_send_exactly_what_its_row_lists(me: User, people: dict[str,
 
 
 def admin_posts(people: dict[str, User]) -> list[tuple[str, dict[str, Any]]]:
-    """A form for every page of accounts and groups that takes one, with each field that would raise somebody's rights."""
+    """A form for every page of accounts and groups that takes one, with each field that would raise an account's rights."""
     tampered = {
         "email": "mine@example.com", "name": "x", "password": NEW, "password1": NEW, "password2": NEW, "usable_password": "true",
         "role": "admin", "is_active": "on", "is_staff": "on", "is_superuser": "on", "auth_epoch": "0", "default_model": "auto",

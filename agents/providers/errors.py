@@ -205,7 +205,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def passed_on(seconds: float | None) -> float | None:
-    """The vendor's wish as a client is told it: at most PROVIDER_RETRY_AFTER_MOST seconds, for no vendor's mistake lasts for years."""
+    """The wait that a vendor asks for, as it goes to a client: at most PROVIDER_RETRY_AFTER_MOST seconds."""
     return None if seconds is None else min(seconds, settings.PROVIDER_RETRY_AFTER_MOST)
 
 

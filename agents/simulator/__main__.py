@@ -1,7 +1,7 @@
 """`python -m agents.simulator PORT`: the vendors of a demo without keys. SIMULATOR_PACE_MS sets the pace of its tokens.
 
 SIMULATOR_TOKEN is the bearer that may read the recorded requests (`/__sim/requests`) and plan faults. Whoever starts the process makes
-one for the run; without it nobody may.
+one for the run; without it every request for them is refused.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ async def test_half_a_surrogate_pair_in_a_whole_answer_is_paid_once(context, set
 
 
 async def test_a_request_that_never_went_out_costs_nothing_and_says_so(context, settings):
-    settings.SIMULATOR_URL = "http://127.0.0.1:1"  # nobody listens there
+    settings.SIMULATOR_URL = "http://127.0.0.1:1"  # no server listens there
     with pytest.raises(AppError):
         await calls.complete(ask("hi"), context())
     rows = [one async for one in UsageLog.objects.all()]

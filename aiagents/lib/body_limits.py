@@ -1,4 +1,4 @@
-"""How many bytes of a body each endpoint reads. The endpoint declares it; whoever reads the body asks here.
+"""How many bytes of a body each endpoint reads. The endpoint declares it, and what reads the body looks it up here.
 
 An endpoint beside Django declares it as `Door.add(max_body_bytes=…)`, a view as its attribute `max_body_bytes`. Without a
 declaration it is SMALL. `MAX_BODY_BYTES` bounds them all. The server counts while a body arrives, so that nothing larger is kept.
@@ -36,7 +36,7 @@ def bounded(declared: int) -> int:
 
 
 def small() -> int:
-    """What every endpoint reads: for a body that is no longer, nobody need ask which endpoint it is."""
+    """What every endpoint reads: a body that is no longer is taken without looking its endpoint up."""
     return bounded(SMALL)
 
 
@@ -73,7 +73,7 @@ def counted(scope: dict[str, Any], receive: Receive) -> Receive:
     async def limited() -> dict[str, Any]:
         nonlocal limit, size
         message = await receive()
-        while CUT in scope and message["type"] == "http.request":  # nobody waits for the rest of it
+        while CUT in scope and message["type"] == "http.request":  # no reader waits for the rest of it
             message = await receive()
         size += len(message.get("body", b""))
         if size <= small() or message["type"] != "http.request":

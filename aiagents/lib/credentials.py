@@ -156,7 +156,7 @@ _watches: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = WeakKeyDictiona
 
 
 async def valid(standings: Iterable[Any]) -> set[Any]:
-    """Those that still work. With the database away all that have not expired do: nobody can have revoked one there."""
+    """Those that still work. With the database away all that have not expired do: none can have been revoked there."""
     asked, now = list(standings), time.time()
     try:
         return await _check(asked)

@@ -39,7 +39,7 @@ def check_url(url: str, *, allow_private: bool = False) -> list[str]:
 
 
 def check_spelling(url: str, *, allow_private: bool = False) -> None:
-    """BlockedUrl for what no resolver could make right: scheme, user name, port, control characters, a refused address. Asks nobody."""
+    """BlockedUrl for what no resolver could make right: scheme, user name, port, control characters, a refused address. No name look-up."""
     address = literal(parse(url, allow_private).raw_host or "")
     if address is not None and not may_reach(address, allow_private):
         raise BlockedUrl

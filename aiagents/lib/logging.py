@@ -64,7 +64,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     return found
 
 
-# A server that is away fails whoever asks it: where each of them stood says nothing, and fills the log.
+# A server that is away fails every caller in the same way: their tracebacks explain nothing, and fill the log.
 _AWAY = (OperationalError, InterfaceError, redis.ConnectionError, redis.TimeoutError, kombu.exceptions.OperationalError)
 
 

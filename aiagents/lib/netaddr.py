@@ -50,7 +50,7 @@ def comes_from(peer: str, headers: Mapping[str, str], networks: Sequence[str]) -
     """Whether the client itself has an address in one of `networks` (CIDRs).
 
     A request with headers of a proxy counts only where `TRUSTED_PROXIES` names that proxy and it forwarded an address:
-    the peer of any other such request is the proxy, and its client can be anybody. Header names are lower-case.
+    the peer of any other such request is the proxy, and its client is unknown. Header names are lower-case.
     """
     client, known = _client(peer, headers)
     if any(name in _PROXY_HEADERS or name.startswith("x-forwarded") for name in headers):

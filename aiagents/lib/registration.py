@@ -31,7 +31,7 @@ def policy() -> Policy:
     """What the settings say now."""
     mode, domains = settings.REGISTRATION, list(settings.REGISTRATION_DOMAINS)
     if mode == "open":
-        return Policy(mode=mode, open=True, domains=[], message="Anybody may create an account.")
+        return Policy(mode=mode, open=True, domains=[], message="Every visitor may create an account.")
     if mode == "domains":
         named = domains[0] if len(domains) == 1 else f"{', '.join(domains[:-1])} or {domains[-1]}"
         return Policy(mode=mode, open=True, domains=domains, message=f"Accounts are for email addresses at {named}.")
@@ -43,7 +43,7 @@ def policy() -> Policy:
 
 
 def refuse_if_closed() -> None:
-    """Raise `RegistrationClosed` where nobody may register, whoever they are."""
+    """Raise `RegistrationClosed` where registration is closed for every address."""
     found = policy()
     if not found["open"]:
         raise RegistrationClosed(found["message"], details=_details(found))

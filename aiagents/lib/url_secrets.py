@@ -19,7 +19,7 @@ _NAMES = frozenset({
 # One of our keys, or a JSON web token, whatever its name is.
 _VALUE = re.compile(r"aia_[A-Za-z0-9_-]{20,}|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*=*")
 _SEPARATORS = re.compile(r"[&;]")
-# An encoded percent sign hides another layer; nobody needs more of them.
+# An encoded percent sign hides another layer; no client needs more of them.
 _MOST_LAYERS = 4
 
 

@@ -113,7 +113,7 @@ def forget() -> None:
 
 
 class Viewer(Protocol):
-    """Somebody who was let in. `standing` is what the watch over credentials asks about: the credential, and the right to watch."""
+    """An accepted viewer. `standing` is what the watch over credentials checks: the credential, and the right to watch."""
 
     @property
     def name(self) -> str: ...

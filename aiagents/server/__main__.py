@@ -43,7 +43,7 @@ def main() -> int:
     except processes.PortTaken as exc:
         print(exc, file=sys.stderr)
         return 1
-    # With an inherited socket, whoever opened it has named them.
+    # With an inherited socket, the process that opened it has named them.
     name_unknown_settings = options.fd is None
     if wanted > 1:
         _refuse_if_unsafe(name_unknown_settings)

@@ -166,7 +166,7 @@ class Env(BaseSettings):
     log_files_kept: CountOrZero = Field(5, description="rotated files that are kept")
     metrics_token: SecretStr | None = Field(None, description="bearer token for /metrics from outside METRICS_NETWORKS")
     metrics_networks: NetworksOrNone = Field(
-        ["127.0.0.0/8", "::1"], description="CIDRs that read /metrics and the details of readiness without a token; none: nobody"
+        ["127.0.0.0/8", "::1"], description="CIDRs that read /metrics and the details of readiness without a token; none: no network"
     )
 
     @field_validator(

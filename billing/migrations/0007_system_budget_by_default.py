@@ -1,4 +1,4 @@
-"""A system budget without a limit that nobody ever set gets MONTHLY_COST_LIMIT, which used to be empty by default."""
+"""A system budget without a limit that was never set by a person gets MONTHLY_COST_LIMIT, which used to be empty by default."""
 
 import logging
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""A viewer that has seen more than stands is told so before anything else: the process that wrote it died."""
+"""A viewer that has seen more than stands gets message.rewind before anything else: the process that wrote it died."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def search(
 
 
 def request_ids(text: str) -> list[str]:
-    """How the request id that somebody typed may be stored: as it is, and a UUID with and without hyphens."""
+    """How a request id that was typed may be stored: as it is, and a UUID with and without hyphens."""
     found = [text]
     if (id := as_uuid(text)) is not None:
         found += [id.hex, str(id)]

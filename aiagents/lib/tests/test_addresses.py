@@ -100,7 +100,7 @@ def test_metadata_services_are_refused_in_every_form_even_where_private_addresse
 
 def test_a_private_address_behind_a_translator_is_reached_where_staff_allowed_it():
     for name, address in embedded(int(ipaddress.IPv4Address("10.1.2.3"))).items():
-        if not name.startswith(("teredo", "isatap fe80")):  # the other end of Teredo is somebody else's address
+        if not name.startswith(("teredo", "isatap fe80")):  # the other end of Teredo is a foreign address
             assert addresses.may_reach(str(address), allow_private=True), f"{name}: {address}"
 
 

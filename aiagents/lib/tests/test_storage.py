@@ -1,4 +1,4 @@
-"""What a full disk is, whoever says so, and what it makes of an answer."""
+"""What counts as a full disk, whichever program reports it, and which answer it leads to."""
 
 from __future__ import annotations
 
