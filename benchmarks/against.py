@@ -17,7 +17,7 @@ import json
 import statistics
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import comb
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from typing import Any
 import uvloop
 
 from benchmarks import load
-from benchmarks.ground import MODEL, PER_USER, SETTINGS, people, stores
+from benchmarks.ground import MODEL, PER_USER, PROMPT, SETTINGS, people, stores
+from benchmarks.load import Target
 from benchmarks.meter import Meter, postgres_pid, valkey_pid
 from benchmarks.scenarios import Runner, measure
 from benchmarks.tables import markdown, number
@@ -33,6 +34,7 @@ from tests.live import ROOT, launch
 
 SCENARIOS = ("json 1", "json 16", "rate 30", "stream 50", "send 16", "ws 50", "sse 50")
 ROUNDS, SECONDS = 10, 3.0
+ONE_OF_EACH_VENDOR = ("gpt-4o-mini", "claude-haiku-4-5", "gemini-2.5-flash")
 # What may be lost before a change is too slow.
 ALLOWED = 1.03
 # Figure -> the kinds of scenario that it says something about.
@@ -87,6 +89,8 @@ def judge(scenario: str, here: list[dict[str, Any]], there: list[dict[str, Any]]
 
 async def run(here: Runner, there: Runner, others: dict[str, Meter], scenarios: list[str], seconds: float, rounds: int) -> list[Verdict]:
     """All rounds of all scenarios; raises where a request failed, since failed requests are quick."""
+    for runner in (here, there):
+        await _call_each_vendor(runner.target)
     found: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {scenario: ([], []) for scenario in scenarios}
     for turn in range(-1, rounds):  # the first one warms both up and does not count
         for scenario in scenarios:
@@ -100,6 +104,14 @@ async def run(here: Runner, there: Runner, others: dict[str, Meter], scenarios: 
                 await asyncio.sleep(0.3)
         print(f"round {turn + 1} of {rounds}" if turn >= 0 else "warmed up", file=sys.stderr, flush=True)
     return [verdict for scenario, sides in found.items() for verdict in judge(scenario, *sides)]
+
+
+async def _call_each_vendor(target: Target) -> None:
+    """One call to a model of each vendor, so that memory is compared with every SDK loaded, whether at start-up or by the first call."""
+    for model in ONE_OF_EACH_VENDOR:
+        answered = await load.closed_loop(replace(target, model=model), 1, 120.0, PROMPT, count=1)
+        if answered.errors:
+            raise RuntimeError(f"{model} on {target.name}: {answered.errors}")
 
 
 def table(verdicts: list[Verdict]) -> str:
