@@ -244,5 +244,5 @@ def look_at(user_id: UUID | None) -> None:
 
 
 def _note(watch: _Watch, user_id: UUID | None) -> None:
-    watch.changed.update([user_id] if user_id is not None else [one.user_id for one in watch.viewers])
+    watch.changed.update([user_id] if user_id is not None else [one.user_id for one in watch.standings()])
     watch.wake.set()
