@@ -59,7 +59,7 @@ class UserManager(BaseUserManager["User"]):
         Inserts that refer to the user do not wait for it. On SQLite a transaction that writes is alone anyway.
         """
         if connection.vendor == "postgresql":
-            # Said as SQL: the ORM needs longer to build this statement than PostgreSQL to run it, and every turn begins with it.
+            # Written as SQL: the ORM needs longer to build this statement than PostgreSQL to run it, and every turn begins with it.
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1 FROM accounts_user WHERE id = %s FOR NO KEY UPDATE", [user_id])
 

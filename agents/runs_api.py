@@ -150,7 +150,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
 
     @extend_schema(operation_id="agents_runs_reject", request=DecisionSerializer, responses=AgentRunSerializer, examples=[_DECISION])
     def reject(self, request: Request, pk: UUID | None = None) -> Response:
-        """Refuse the waiting tool calls (or the one named). The model is told so and goes on without them.
+        """Refuse the waiting tool calls (or the one named). The model learns of it and goes on without them.
 
         In person, or by an API key with the scope `approve`."""
         return self._decide(request, pk, approve=False)

@@ -37,7 +37,7 @@ ROUNDS, SECONDS = 10, 3.0
 ONE_OF_EACH_VENDOR = ("gpt-4o-mini", "claude-haiku-4-5", "gemini-2.5-flash")
 # What may be lost before a change is too slow.
 ALLOWED = 1.03
-# Figure -> the kinds of scenario that it says something about.
+# Figure -> the kinds of scenario that it describes.
 _FIGURES = {
     "rate": ("json", "send"),
     "p50_ms": ("json", "rate", "send"),

@@ -263,7 +263,7 @@ class ChatConsumer(AsyncConsumer):
                 async for seq, kind, data in lines:
                     # The data is an object with at least one member; `message.start` names its message itself.
                     more = head if kind == "message.start" else named
-                    place = b"" if kind == REWIND else b',"seq":%d' % seq  # a rewind's data says its seq itself
+                    place = b"" if kind == REWIND else b',"seq":%d' % seq  # a rewind's data holds its seq itself
                     await self._send_raw(b'{"type":"%b"%b%b,%b' % (kind.encode(), place, more, data[1:]))
         finally:
             self.leaves.discard(leave)

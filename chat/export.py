@@ -48,7 +48,7 @@ async def stream_markdown(conversation: Conversation) -> AsyncGenerator[bytes, N
         yield piece
 
 
-# What stands before, the ids of the messages, what makes a piece of each (told whether it is the first), what stands behind.
+# What stands before, the ids of the messages, what makes a piece of each (it gets whether it is the first), what stands behind.
 _Plan = tuple[bytes, list[UUID], Callable[[Message, bool], bytes], bytes]
 
 

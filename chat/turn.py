@@ -63,7 +63,7 @@ def _wake(waiters: list[asyncio.Future[None]]) -> list[asyncio.Future[None]]:
 
 
 class Turn:
-    """See the module. `on_news` is called with every new line, `on_end` once when all is said and stored.
+    """See the module. `on_news` is called with every new line, `on_end` once when all is sent and stored.
 
     `on_ahead` asks for the log to be written at once and returns whether it can be.
     """

@@ -135,7 +135,7 @@ def close(run: TaskRun) -> None:
 
 
 async def follow(run: TaskRun, after: int) -> AsyncGenerator[TurnLine, None]:
-    """The run's events after `after`, as they happen, always ending with its end. Told from the row where the log is gone.
+    """The run's events after `after`, as they happen, always ending with its end. Read from the row where the log is gone.
 
     A viewer whose `after` is beyond what stands (a log that Valkey lost the end of) gets `message.rewind` first.
     """

@@ -110,7 +110,7 @@ def test_every_socket_and_frame_is_here():
 
 @pytest.mark.parametrize("name", FRAMES[CHAT])
 async def test_the_frames_are_valid(ids: Ids, vendors: Any, name: str):
-    """What is refused as a whole says nothing of its nodes."""
+    """What is refused as a whole proves nothing about its nodes."""
     async with vendors(), Socket(key="" if name == "auth" else ids["token"]) as socket:
         socket.send(valid(CHAT, name, ids))
         if name == "auth":

@@ -46,7 +46,7 @@ async def test_every_node_of_a_valid_body(endpoint: Endpoint, target: Any):
 
 @pytest.mark.parametrize("endpoint", READING, ids=str)
 async def test_the_bodies_are_valid(endpoint: Endpoint, target: Any):
-    """What is refused as a whole says nothing of its nodes."""
+    """What is refused as a whole proves nothing about its nodes."""
     path, token = target(endpoint)
     answer = await ask(product, endpoint.method, path, BODIES[str(endpoint)], {"content-type": "application/json"}, token)
     check(endpoint, "the valid body", answer)

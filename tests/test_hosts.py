@@ -1,4 +1,4 @@
-"""Host at every endpoint: Django's, the doors beside it, the probes, static files, and the handshakes of WebSockets."""
+"""Host at every endpoint: Django's, the asynchronous ones, the probes, static files, and the handshakes of WebSockets."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from tests.product_modules import ROOT, modules, sources
 
 # Methods that try one position only; every other method tries each position of the text.
 ANCHORED = {"match", "fullmatch"}
-FLOOR = 0.004  # seconds of CPU below which the clock says nothing about growth
+FLOOR = 0.004  # seconds of CPU below which the clock shows no growth
 # The time may grow with the length to this power: 1 is linear, 2 quadratic.
 MOST_GROWTH = 1.6
 # In small steps at first: an exponential pattern must be found before it takes for ever.

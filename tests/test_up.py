@@ -94,7 +94,7 @@ class Installation:
         return psutil.Process(int((self.data / file).read_text().split()[0]))
 
     def status(self) -> str:
-        """What /health/ready says in one word."""
+        """The status in the answer of /health/ready."""
         try:
             return self.call("/health/ready")[1]["status"]
         except OSError:

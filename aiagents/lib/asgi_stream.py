@@ -148,7 +148,7 @@ async def send_stream(
         nonlocal unauthenticated
         if lost_by is None and pumping:
             unauthenticated = True
-            # Said before the generator is closed: what it has to close, a vendor call for one, may take seconds.
+            # Sent before the generator is closed: what it has to close, a vendor call for one, may take seconds.
             writer.replace(failure(credentials.CredentialEnded()))
             cancel()
 

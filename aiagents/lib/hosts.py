@@ -1,4 +1,4 @@
-"""The Host header against ALLOWED_HOSTS, for every endpoint: the doors, Django's views, WebSocket handshakes, the probes.
+"""The Host header against ALLOWED_HOSTS, for every endpoint: the asynchronous ones, Django's views, WebSocket handshakes, the probes.
 
 A page whose name was rebound to our address sends its own name as Host; without this check it could call a server that only
 listens on loopback.

@@ -18,7 +18,7 @@ CENT = Decimal("0.01")
 
 
 def answer(user, says: Decimal, *, at: float = 0, status: str = "interrupted") -> Message:
-    """An ended answer of `at` seconds ago that says that it cost so much."""
+    """An ended answer of `at` seconds ago with this cost."""
     moment = int((timezone.now() - timedelta(seconds=at)).timestamp() * 1000)
     conversation = Conversation.objects.create(user=user)
     question = Message.objects.create(conversation=conversation, role="user", content="?")

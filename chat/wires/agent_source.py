@@ -29,7 +29,7 @@ _MOST_LISTED = 200
 
 
 def reference(model: str) -> dict[str, str]:
-    """What a stored idempotent answer says of the agent that gave it; empty for a model."""
+    """The reference of a stored idempotent answer to the agent that gave it; empty for a model."""
     return {"agent": model.removeprefix(PREFIX)} if model.startswith(PREFIX) else {}
 
 

@@ -64,7 +64,7 @@ function apply(frame) {
   if (!message) return;
   if (frame.type === "error" && frame.seq === undefined) return refused(message, frame);
   if (frame.seq !== undefined && frame.seq !== null) {
-    // A rewind goes back, and an end is told again to a page that has seen it.
+    // A rewind goes back, and an end is sent again to a page that has seen it.
     if (frame.seq <= message.seq && !["message.rewind", "message.end", "error"].includes(frame.type)) return;
     message.seq = frame.seq;
   }
