@@ -232,6 +232,16 @@ async def test_an_announcement_is_heard_at_once_and_asks_about_its_user(principa
     assert asked == [principal.standing]
 
 
+async def test_an_announcement_without_a_user_asks_about_all(principal: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(credentials, "CHECK_EVERY", 60.0)
+    revoked.add(principal.standing)
+    ended = asyncio.Event()
+    with credentials.watched(principal, ended.set):
+        await asyncio.sleep(0.1)
+        credentials.look_at(None)
+        await asyncio.wait_for(ended.wait(), 3)
+
+
 async def test_viewers_with_one_credential_are_asked_about_once_and_each_is_ended(principal: Any, monkeypatch: pytest.MonkeyPatch):
     asked: list[int] = []
 
