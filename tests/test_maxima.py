@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import asyncio
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -15,7 +14,6 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.conf import settings as configured
 from django.core.management import call_command
-from django.db import connections
 
 from accounts import keys
 from accounts.models import ApiKey, User
@@ -32,6 +30,7 @@ from chat.tests.socket import Socket
 from tasks import planning, runs
 from tasks.models import Status, Task, TaskRun
 from tasks.schedule import Kind, Plan
+from tests.racing import at_once
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,30 +45,6 @@ def ann(settings: Any) -> Iterator[Principal]:
     call_command("catalogue", "load", stdout=StringIO())
     catalogue.invalidate()
     yield of_account(User.objects.create_user("ann@example.com", "correct horse battery"))
-
-
-def at_once(work: Callable[[int], object]) -> list[object]:
-    """What ASKED threads got, all let go in the same moment; an exception counts as an answer."""
-    answers: list[object] = [None] * ASKED
-    gate = threading.Barrier(ASKED)
-
-    def run(number: int) -> None:
-        try:
-            connections["default"].ensure_connection()
-            gate.wait(30)
-            answers[number] = work(number)
-        except Exception as exc:
-            answers[number] = exc
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(ASKED)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in threads)
-    return answers
 
 
 # --- the maxima -----------------------------------------------------------------------------------
@@ -162,7 +137,7 @@ def test_exactly_so_many_are_admitted(ann: Principal, settings: Any, name: str):
         work = prepare(ann)
         before = count() if name != "accounts.keys.MAX_PER_USER" else 0
         with _limited(settings, name):
-            answers = at_once(work)
+            answers = at_once(ASKED, work)
     refused = [answer for answer in answers if isinstance(answer, Exception)]
     assert all(isinstance(one, Conflict | RateLimited) for one in refused), refused
     assert (count() - before, len(refused)) == (MOST, ASKED - MOST)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from django.contrib.auth.models import Permission
 from rest_framework.test import APIClient
 
 from accounts import cache
@@ -28,6 +29,19 @@ def user(db) -> User:
 @pytest.fixture
 def other(db) -> User:
     return User.objects.create_user("bob@example.com", PASSWORD)
+
+
+@pytest.fixture
+def root(db) -> User:
+    return User.objects.create_superuser("root@example.com", "correct horse battery")
+
+
+@pytest.fixture
+def staff(db) -> User:
+    """Staff with every right on this app's tables, but no superuser."""
+    user = User.objects.create_user("staff@example.com", "correct horse battery", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(content_type__app_label="accounts"))
+    return user
 
 
 @pytest.fixture

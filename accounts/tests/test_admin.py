@@ -19,19 +19,6 @@ def browser(user: User) -> Client:
     return client
 
 
-@pytest.fixture
-def root(db) -> User:
-    return User.objects.create_superuser("root@example.com", "correct horse battery")
-
-
-@pytest.fixture
-def staff(db) -> User:
-    """Staff with every right on this app's tables, but no superuser."""
-    user = User.objects.create_user("staff@example.com", "correct horse battery", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(content_type__app_label="accounts"))
-    return user
-
-
 def form(user: User, **changes) -> dict:
     return {"email": user.email, "name": user.name, "role": user.role, "is_active": "on", "default_model": "auto", "goal": "balanced",
             "time_zone": "UTC"} | changes  # fmt: skip

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts import mails, password_links, tasks
 from accounts.models import AccountMail, AuditEvent, User
 from accounts.tests.conftest import PASSWORD, Caller
-from accounts.tests.test_admin import act, browser, form, root, staff  # noqa: F401  # fixtures
+from accounts.tests.test_admin import act, browser, form
 
 NEW = "fine new words here"
 URL = "/api/v1/auth/password-link"
@@ -46,7 +46,7 @@ def ask(user: User) -> str:
     return token_in(mailed(len(mail.outbox) + 1))
 
 
-def test_staff_send_a_link_that_sets_the_password_once_and_ends_every_session(staff: User, user: User, ann: Caller, api):  # noqa: F811
+def test_staff_send_a_link_that_sets_the_password_once_and_ends_every_session(staff: User, user: User, ann: Caller, api):
     assert act(browser(staff), "user", "send_password_link", user) == 302
     event = AuditEvent.objects.get(action="user.password_link")
     assert (event.actor, event.target_id) == (staff, str(user.pk))
@@ -61,7 +61,7 @@ def test_staff_send_a_link_that_sets_the_password_once_and_ends_every_session(st
     assert AuditEvent.objects.get(action="password.link_used").target_id == str(user.pk)
 
 
-def test_the_links_host_is_the_sites_and_never_the_requests(staff: User, user: User, settings):  # noqa: F811
+def test_the_links_host_is_the_sites_and_never_the_requests(staff: User, user: User, settings):
     settings.SITE_URL, settings.ALLOWED_HOSTS = "https://ai.example.com", ["*"]
     client = browser(staff)
     data = {"action": "send_password_link", "_selected_action": [str(user.pk)]}
@@ -176,7 +176,7 @@ def test_a_mail_that_fails_is_sent_later_and_a_disabled_account_gets_none(user: 
     assert row.state == "dropped"
 
 
-def test_an_account_made_by_staff_has_no_password_and_its_owner_gets_a_link(staff: User, api):  # noqa: F811
+def test_an_account_made_by_staff_has_no_password_and_its_owner_gets_a_link(staff: User, api):
     client = browser(staff)
     page = client.get("/admin/accounts/user/add/").content.decode()
     assert "password1" not in page and 'name="email"' in page
@@ -191,14 +191,14 @@ def test_an_account_made_by_staff_has_no_password_and_its_owner_gets_a_link(staf
     assert Caller(made.email, NEW).works()
 
 
-def test_an_account_without_a_password_made_by_a_superuser_gets_a_link_too(root: User):  # noqa: F811
+def test_an_account_without_a_password_made_by_a_superuser_gets_a_link_too(root: User):
     data = {"email": "new@example.com", "name": "", "usable_password": "false", "password1": "", "password2": ""}
     assert browser(root).post("/admin/accounts/user/add/", data).status_code == 302
     assert "made for you" in mailed()
 
 
 @pytest.mark.parametrize("way", ["admin", "code"])
-def test_a_new_e_mail_is_told_to_the_old_address_and_ends_the_sessions(root: User, user: User, ann: Caller, way: str):  # noqa: F811
+def test_a_new_e_mail_is_told_to_the_old_address_and_ends_the_sessions(root: User, user: User, ann: Caller, way: str):
     if way == "admin":
         assert browser(root).post(f"/admin/accounts/user/{user.pk}/change/", form(user, email="new@example.com")).status_code == 302
         event = AuditEvent.objects.get(action="user.update")

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from rest_framework.test import APIClient
 
+from accounts import keys
 from accounts.authentication import Principal
 from accounts.models import User
 from agents import connections, health
@@ -30,6 +32,32 @@ def models(db, settings):
     health.reset()
     yield
     health.reset()
+
+
+def client_of(user: User, scopes: tuple[str, ...] = ("agents",)) -> APIClient:
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {keys.create(user, name='t', scopes=scopes)[1]}")
+    return client
+
+
+@pytest.fixture
+def ada(models) -> User:
+    return User.objects.create_user("ada@example.com", "correct horse battery staple", name="Ada")
+
+
+@pytest.fixture
+def eve(models) -> User:
+    return User.objects.create_user("eve@example.com", "correct horse battery staple", name="Eve")
+
+
+@pytest.fixture
+def mine(ada) -> APIClient:
+    return client_of(ada)
+
+
+@pytest.fixture
+def hers(eve) -> APIClient:
+    return client_of(eve)
 
 
 @pytest.fixture

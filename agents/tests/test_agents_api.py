@@ -14,41 +14,15 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
-from accounts import keys
 from accounts.models import AuditEvent, User
 from agents import authoring, definitions, sharing
 from agents.definitions import AgentNotFound, Grant
 from agents.models import Agent, AgentVersion, HttpTool
+from agents.tests.conftest import client_of
 from agents.tools import http
 from billing.models import AIModel
 
 API = "/api/v1/agents/"
-
-
-def client_of(user: User, scopes: tuple[str, ...] = ("agents",)) -> APIClient:
-    client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Bearer {keys.create(user, name='t', scopes=scopes)[1]}")
-    return client
-
-
-@pytest.fixture
-def ada(models) -> User:
-    return User.objects.create_user("ada@example.com", "correct horse battery staple", name="Ada")
-
-
-@pytest.fixture
-def eve(models) -> User:
-    return User.objects.create_user("eve@example.com", "correct horse battery staple", name="Eve")
-
-
-@pytest.fixture
-def mine(ada) -> APIClient:
-    return client_of(ada)
-
-
-@pytest.fixture
-def hers(eve) -> APIClient:
-    return client_of(eve)
 
 
 WHOLE = {

@@ -18,7 +18,7 @@ from agents.messages import ToolUse
 from agents.models import Agent, AgentRun, AgentStep, HttpTool
 from agents.tests.conftest import ask
 from agents.tests.runs import Probe, calls_of, drain, results_of, the_run
-from agents.tests.test_agents_api import API, ada, client_of, eve, hers, mine  # noqa: F401  # fixtures
+from agents.tests.test_agents_api import API
 from agents.tools import registry
 from agents.tools.declaring import BUILTINS
 from aiagents.lib.db import in_db
@@ -31,7 +31,7 @@ CALL = '[[call mailer {"word": "secret"}]]'
 # --- who may share -------------------------------------------------------------------------------
 
 
-def test_without_the_permission_nothing_is_shared_by_any_way(mine, ada):  # noqa: F811
+def test_without_the_permission_nothing_is_shared_by_any_way(mine, ada):
     refused = mine.post(API, SHARED, format="json")
     error = refused.json()["error"]
     assert (refused.status_code, error["type"], error["code"], error["param"]) == (
@@ -47,7 +47,7 @@ def test_without_the_permission_nothing_is_shared_by_any_way(mine, ada):  # noqa
 
 
 @pytest.mark.parametrize("who", ["named", "staff", "admin role", "superuser"])
-def test_staff_and_the_people_they_name_share(mine, ada, who):  # noqa: F811
+def test_staff_and_the_people_they_name_share(mine, ada, who):
     if who == "named":
         sharing.allow(ada)
     else:
@@ -56,7 +56,7 @@ def test_staff_and_the_people_they_name_share(mine, ada, who):  # noqa: F811
     assert mine.post(API, SHARED, format="json").status_code == 201
 
 
-def test_what_was_shared_before_stays_shared_and_may_be_changed(mine, ada, hers):  # noqa: F811
+def test_what_was_shared_before_stays_shared_and_may_be_changed(mine, ada, hers):
     sharing.allow(ada)
     made = mine.post(API, SHARED, format="json").json()
     ada.user_permissions.clear()
@@ -66,7 +66,7 @@ def test_what_was_shared_before_stays_shared_and_may_be_changed(mine, ada, hers)
     assert mine.patch(API + made["id"], {"visibility": "shared"}, format="json").status_code == 403
 
 
-def test_staff_name_people_in_the_admin_and_take_the_right_back(mine, ada, hers):  # noqa: F811
+def test_staff_name_people_in_the_admin_and_take_the_right_back(mine, ada, hers):
     root = User.objects.create_superuser("root@example.com", "correct horse battery")
     client = Client()
     client.force_login(root)
@@ -80,7 +80,7 @@ def test_staff_name_people_in_the_admin_and_take_the_right_back(mine, ada, hers)
     assert not sharing.may(ada) and hers.get(API + made["id"]).status_code == 404
 
 
-def test_staff_stop_the_sharing_of_an_agent(mine, ada, hers):  # noqa: F811
+def test_staff_stop_the_sharing_of_an_agent(mine, ada, hers):
     sharing.allow(ada)
     made = mine.post(API, SHARED, format="json").json()
     root = User.objects.create_superuser("root@example.com", "correct horse battery")
@@ -95,7 +95,7 @@ def test_staff_stop_the_sharing_of_an_agent(mine, ada, hers):  # noqa: F811
 
 
 @pytest.mark.parametrize(("name", "shown"), [("Ada", "Ada"), ("", "ada"), ("  ", "ada")])
-def test_the_owners_name_stands_beside_the_agent_in_every_list(mine, ada, hers, name, shown):  # noqa: F811
+def test_the_owners_name_stands_beside_the_agent_in_every_list(mine, ada, hers, name, shown):
     User.objects.filter(pk=ada.pk).update(name=name)
     sharing.allow(ada)
     made = mine.post(API, SHARED, format="json").json()
@@ -120,7 +120,7 @@ def judged(definition: Definition, name: str) -> bool:
     return run_calls.wanted(ToolUse("call_1", name, "{}"), step, {name: some}, grants, shared=definition.shared).asks
 
 
-def test_every_tool_that_reaches_out_asks_in_a_strangers_agent_and_no_other(ada, eve):  # noqa: F811
+def test_every_tool_that_reaches_out_asks_in_a_strangers_agent_and_no_other(ada, eve):
     HttpTool.objects.create(name="mail_it", description="d", url="https://example.com/", needs_approval=False)
     HttpTool.objects.create(name="careful", description="d", url="https://example.com/", needs_approval=True)
     tools = {tool.name: tool for tool in registry.catalogue_sync()}

@@ -272,7 +272,7 @@ def test_a_hidden_run_that_nothing_took_along_is_erased_a_day_later(user, models
 
 @pytest.mark.django_db(transaction=True)
 def test_two_sweeps_at_once_erase_each_agent_once(django_user_model):
-    from tasks.tests.test_races import at_once
+    from tests.racing import at_once
 
     user = django_user_model.objects.create_user("ann@example.com", "correct horse battery")
     for number in range(8):

@@ -27,8 +27,8 @@ from tasks.tasks import sweep_deleted
 from tasks.tests.conftest import aboard, again, at_work, begin, fresh
 from tasks.tests.test_api import Api
 from tasks.tests.test_execution import SLOW, agent_of
-from tasks.tests.test_races import at_once
 from tests.planted import CANARY, in_tables, in_valkey
+from tests.racing import at_once
 
 pytestmark = pytest.mark.django_db
 RUNS = "/api/v1/agents/runs/"

@@ -2,45 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from django.db import connections
 from django.utils import timezone
 
 from tasks import beat, invariants, planning, runs, sweeping, webhooks
 from tasks.models import Status, Task, TaskRun, WebhookDelivery
 from tasks.schedule import Kind, Plan
 from tasks.tests.conftest import begin, fresh
+from tests.racing import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOURLY = Plan(Kind.INTERVAL, every_seconds=3600)
-
-
-def at_once(count: int, work: Callable[[int], Any]) -> list[Any]:
-    """What `count` threads got, all let go in the same moment; an exception counts as an answer."""
-    answers: list[Any] = [None] * count
-    gate = threading.Barrier(count)
-
-    def run(number: int) -> None:
-        try:
-            gate.wait(10)
-            answers[number] = work(number)
-        except Exception as exc:
-            answers[number] = exc
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert not any(thread.is_alive() for thread in threads)
-    return answers
 
 
 def due(task: Task, ago: timedelta = timedelta(seconds=1)) -> Task:
