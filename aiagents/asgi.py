@@ -26,7 +26,7 @@ from aiagents.lib.access import log_socket  # noqa: E402
 from aiagents.lib.close_codes import SHUTTING_DOWN  # noqa: E402
 from aiagents.lib.context import accept_request_id  # noqa: E402
 from aiagents.lib.errors import AppError  # noqa: E402
-from aiagents.lib.headers import read  # noqa: E402
+from aiagents.lib.headers import check_target, read  # noqa: E402
 from aiagents.lib.jsonio import dumps  # noqa: E402
 from aiagents.lib.netaddr import client_ip, scheme  # noqa: E402
 from aiagents.monitoring import counting, health, sharing  # noqa: E402
@@ -99,6 +99,7 @@ async def _health(scope: Scope, send: Send) -> None:
     headers, request_id = read(scope["headers"]), accept_request_id(None)
     try:
         hosts.check(headers, scope["path"])
+        check_target(b"", scope.get("query_string", b""))
     except AppError as exc:
         await _answer(send, exc.status, dumps(exc.body(request_id)), request_id)
     else:

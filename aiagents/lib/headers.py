@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
 
+from aiagents.lib import url_secrets
 from aiagents.lib.errors import InvalidRequest
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
@@ -37,11 +38,17 @@ def check(raw: RawHeaders) -> None:
 
 
 def check_target(raw_path: bytes, query: bytes) -> None:
-    """`InvalidRequest` when the path or the query holds NUL or is not UTF-8 once decoded."""
+    """`InvalidRequest` when the path or the query holds NUL or is not UTF-8 once decoded, or the query holds a credential."""
     if b"%" in raw_path or not raw_path.isascii() or b"\x00" in raw_path:
         _decode(raw_path, "path")
     if b"%" in query or not query.isascii() or b"\x00" in query:
         _decode(query, "query")
+    if query and (name := url_secrets.name_of_one(query)) is not None:
+        raise InvalidRequest(
+            "A URL may not hold a credential: it stands in every log on its way. Send it in the Authorization header.",
+            code="credential_in_url",
+            param=name[:100],
+        )
 
 
 def _decode(raw: bytes, where: str) -> None:

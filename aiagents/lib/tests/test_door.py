@@ -225,6 +225,6 @@ async def test_gone_returns_when_the_client_leaves(door: Door):
 async def test_the_access_log_is_one_line_without_the_query(door: Door, caplog: Any):
     door.add("GET", "/api/v1/me", lambda request: _ok(), scope=None)
     caplog.set_level("INFO", "aiagents.access")
-    await ask(door, "GET", "/api/v1/me?token=aia_verysecretvalue", None, GOOD)
+    await ask(door, "GET", "/api/v1/me?note=aia_verysecretvalue", None, GOOD)
     (line,) = [record for record in caplog.records if record.name == "aiagents.access"]
     assert line.fields["path"] == "/api/v1/me" and line.fields["status"] == 200 and "aia_" not in str(vars(line))
