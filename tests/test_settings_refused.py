@@ -164,11 +164,30 @@ def test_what_was_written_differently_is_read_as_meant(
     assert getattr(read(tmp_path / "none"), name.lower()) == read_as
 
 
-@pytest.mark.parametrize("command", [["manage.py", "check"], ["manage.py", "up"], ["manage.py", "seed"], ["-m", "aiagents.server"]])
-@pytest.mark.parametrize("value", ["Production", "prod", ""])
-def test_nothing_starts_with_an_unknown_environment(tmp_path: Path, command: list[str], value: str):
+COMMANDS = {
+    "manage.py check": ["manage.py", "check"],
+    "manage.py up": ["manage.py", "up"],
+    "manage.py seed": ["manage.py", "seed"],
+    "django-admin": ["-m", "django", "check"],
+    "our server": ["-m", "aiagents.server"],
+    "another ASGI server": ["-m", "daphne", "-p", "1", "aiagents.asgi:application"],
+    "the ASGI application": ["-c", "import aiagents.asgi"],
+    "worker": ["-m", "celery", "-A", "aiagents", "worker"],
+    "beat": ["-m", "celery", "-A", "aiagents", "beat"],
+    "inspect": ["-m", "celery", "-A", "aiagents", "inspect", "ping"],
+    "pytest": ["-m", "pytest", "-n", "0", "tests/test_schema.py"],
+}
+
+
+@pytest.mark.parametrize(
+    ("what", "value"), [*((what, "prod") for what in COMMANDS), *(("our server", value) for value in ("Production", ""))]
+)
+def test_nothing_starts_with_an_unknown_environment(tmp_path: Path, what: str, value: str):
     env = {"PATH": os.environ["PATH"], "ENVIRONMENT": value, "DEBUG": "true", "DATA_DIR": str(tmp_path / "data")}
-    done = subprocess.run([sys.executable, *command], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert "ENVIRONMENT is" in done.stderr and "development" in done.stderr and "Traceback" not in done.stderr
+    env["DJANGO_SETTINGS_MODULE"] = "aiagents.settings"
+    done = subprocess.run([sys.executable, *COMMANDS[what]], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1, done.stdout
+    lines = done.stderr.strip().splitlines()
+    assert lines[0].startswith("aiagents does not start.") and len(lines) <= 2, done.stderr
+    assert "ENVIRONMENT is" in lines[-1] and "development" in lines[-1]
     assert not (tmp_path / "data").exists()
