@@ -21,18 +21,23 @@ from billing.models import AIModel
 ADMIN, USER = "admin@example.com", "user@example.com"
 # Shown instead of a password that was made before. Only its hash is kept.
 HOW_TO_RESET = "(password shown when it was made; a new one: manage.py seed --new-passwords)"
+# The same for an account that may not sign in, for example because an earlier version had published its password.
+HOW_TO_ENABLE = "(disabled; a new password enables it: manage.py seed --new-passwords)"
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """`password` is the new one, or None where the account was there already."""
+    """`password` is the new one, or None where the account was there already. `enabled`: the account may sign in."""
 
     email: str
     password: str | None
     role: str
+    enabled: bool = True
 
     @property
     def shown(self) -> str:
+        if not self.enabled:
+            return HOW_TO_ENABLE
         return self.password or HOW_TO_RESET
 
 
@@ -70,7 +75,7 @@ def _account(email: str, *, admin: bool, new_password: bool) -> Login:
         make(email, password, name="Demo admin" if admin else "Demo user")
         return Login(email, password, role)
     if not new_password:
-        return Login(email, None, role)
+        return Login(email, None, role, enabled=user.is_active)
     with transaction.atomic():
         user.set_password(password)
         user.is_active = True

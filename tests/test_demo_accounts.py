@@ -114,6 +114,19 @@ def test_new_passwords_end_the_old_ones_and_enable_the_accounts(own_machine):
     assert AuditEvent.objects.filter(action="user.password_set", target_id=str(admin.pk)).exists()
 
 
+@pytest.mark.django_db
+def test_a_disabled_account_is_shown_as_disabled_until_it_gets_a_new_password(own_machine):
+    seeded()
+    User.objects.filter(email=demo.ADMIN).update(password=OLD_HASHES[0])
+    assert [user.email for user in published.disable_holders()] == [demo.ADMIN]
+    text = seeded()
+    assert shown_password(text, demo.ADMIN) == demo.HOW_TO_ENABLE and "shown when it was made" not in demo.HOW_TO_ENABLE
+    assert shown_password(text, demo.USER) == demo.HOW_TO_RESET
+    new = shown_password(seeded("--new-passwords"), demo.ADMIN)
+    assert User.objects.get(email=demo.ADMIN, is_active=True).check_password(new)
+    assert shown_password(seeded(), demo.ADMIN) == demo.HOW_TO_RESET
+
+
 # --- published passwords -------------------------------------------------------------------------
 
 

@@ -51,9 +51,9 @@ class Installation:
         self.process: subprocess.Popen | None = None
         self.lines: list[str] = []
 
-    def command(self) -> subprocess.Popen:
+    def command(self, *arguments: str) -> subprocess.Popen:
         return subprocess.Popen(
-            [sys.executable, "manage.py", "up"], cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL,
+            [sys.executable, "manage.py", "up", *arguments], cwd=ROOT, env=self.env, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
 
@@ -312,6 +312,7 @@ def test_after_kill_9_nothing_is_left_but_the_databases_and_the_next_start_recov
     installation.start()
     assert installation.login("kept@example.com", "a-long-enough-secret") == 200
     assert installation.said(f"disabled {demo.ADMIN}: its password stands in a public repository")
+    assert installation.password_of(demo.ADMIN) == demo.HOW_TO_ENABLE
     assert "was disabled" in installation.manage("doctor")
     renewed = installation.manage("seed", "--new-passwords")
     assert installation.login(demo.ADMIN, re.search(rf"{demo.ADMIN}\s+(\S+)", renewed)[1]) == 200
@@ -346,4 +347,24 @@ def test_until_their_first_heartbeat_workers_are_starting_and_never_down(install
     assert wait_for(look, 60), seen
     assert ("worker", "starting") in seen
     assert not {status for _, status in seen} - {"starting", "ok"}
+    assert installation.stop() == 0
+
+
+def test_without_demo_accounts_none_is_made_and_the_banner_says_so(installation: Installation):
+    installation.start()
+    installation.manage(
+        "shell", "-v0", "-c", f"from accounts.models import User; User.objects.filter(email={demo.ADMIN!r}).update(email='own@example.com')"
+    )
+    assert installation.stop() == 0
+    installation.start(process=installation.command("--no-demo"))
+    assert installation.said("No demo accounts, as asked.")
+    for shown in (demo.ADMIN, demo.USER, "aia_", demo.HOW_TO_RESET):
+        assert not installation.said(re.escape(shown)), shown
+    assert (
+        installation.manage(
+            "shell", "-v0", "-c", f"from accounts.models import User; print(User.objects.filter(email={demo.ADMIN!r}).count())"
+        ).strip()
+        == "0"
+    )
+    assert installation.call("/health/ready")[0] == 200
     assert installation.stop() == 0
