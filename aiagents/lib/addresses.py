@@ -14,7 +14,8 @@ import psutil
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 # The IANA special-purpose address registries, whole, and multicast. Some entries are globally reachable (AS112, AMT), but
-# no service that a tool, a webhook or a vendor's address means is found there.
+# no service that a tool, a webhook or a vendor's address means is found there. Compared with the registries as retrieved on
+# 2026-09-17 (26 entries for IPv4, 25 for IPv6): each entry is one of these networks or lies in one.
 # https://www.iana.org/assignments/iana-ipv4-special-registry
 # https://www.iana.org/assignments/iana-ipv6-special-registry
 SPECIAL = {

@@ -6,17 +6,17 @@ import ipaddress
 import socket
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiagents.lib import addresses, destinations
 from aiagents.lib.destinations import BlockedUrl
 
-# https://www.iana.org/assignments/iana-ipv4-special-registry and …/iana-ipv6-special-registry, entry by entry.
+# https://www.iana.org/assignments/iana-ipv4-special-registry and …/iana-ipv6-special-registry as of 2026-09-17, entry by entry.
 IPV4 = [
     "0.0.0.0/8", "0.0.0.0/32", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24",
     "192.0.0.0/29", "192.0.0.8/32", "192.0.0.9/32", "192.0.0.10/32", "192.0.0.170/32", "192.0.0.171/32", "192.0.2.0/24", "192.31.196.0/24",
-    "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15",
+    "192.52.193.0/24", "192.88.99.0/24", "192.88.99.2/32", "192.168.0.0/16", "192.175.48.0/24", "198.18.0.0/15",
     "198.51.100.0/24", "203.0.113.0/24", "240.0.0.0/4",
     "255.255.255.255/32", "224.0.0.0/4",
 ]  # fmt: skip
@@ -54,6 +54,46 @@ def test_the_edges_of_every_range_are_refused(net: str):
 def test_outside_of_global_unicast_no_ipv6_address_is_public(number: int):
     address = ipaddress.IPv6Address(number)
     assert address in ipaddress.IPv6Network("2000::/3") or not addresses.is_public(str(address))
+
+
+def _of_the_library(version: int) -> list[str]:
+    """The networks that Python's ipaddress takes from the same registries. A newer Python may know more of them."""
+    constants = ipaddress._IPv4Constants if version == 4 else ipaddress._IPv6Constants  # type: ignore[attr-defined]  # no public name
+    found: list[str] = []
+    for name, value in vars(constants).items():
+        if name.endswith(("_network", "_networks")):  # not the exceptions from them
+            found += map(str, value if isinstance(value, list | tuple) else [value])
+    return sorted(set(found))
+
+
+OF_THE_LIBRARY = [*_of_the_library(4), *_of_the_library(6)]
+
+
+def test_the_librarys_networks_are_found():
+    assert {"10.0.0.0/8", "169.254.0.0/16", "100.64.0.0/10", "fe80::/10", "2001:db8::/32", "ff00::/8"} <= set(OF_THE_LIBRARY)
+
+
+def _near_edges(net: str) -> st.SearchStrategy[str]:
+    """Addresses beside the first and the last one of a network, where a list that was written wrong is wrong."""
+    network = ipaddress.ip_network(net)
+    make, end = (ipaddress.IPv4Address, 2**32) if network.version == 4 else (ipaddress.IPv6Address, 2**128)
+    near = [int(edge) + step for edge in (network[0], network[-1]) for step in (-2, -1, 0, 1, 2)]
+    return st.sampled_from([number for number in near if 0 <= number < end]).map(lambda number: str(make(number)))
+
+
+@given(
+    st.one_of(
+        st.sampled_from(OF_THE_LIBRARY).flatmap(_address),
+        st.integers(0, 2**32 - 1).map(lambda number: str(ipaddress.IPv4Address(number))),
+        st.integers(0x2000 << 112, (0x4000 << 112) - 1).map(lambda number: str(ipaddress.IPv6Address(number))),
+        st.sampled_from([*IPV4, *IPV6, *OF_THE_LIBRARY]).flatmap(_near_edges),
+    )
+)
+@settings(max_examples=2000)
+def test_what_python_calls_not_globally_reachable_is_refused(address: str):
+    ip = ipaddress.ip_address(address)
+    if not ip.is_global or ip.is_private or ip.is_reserved or ip.is_multicast or ip.is_link_local or ip.is_loopback or ip.is_unspecified:
+        assert not addresses.is_public(address), address
 
 
 def rfc6052(prefix: int, length: int, inner: int) -> ipaddress.IPv6Address:
