@@ -21,8 +21,10 @@ def change(user_id: UUID, wanted: Mapping[str, Any], *, actor: User, ip: str = "
     """Set `role`, `is_active` and `monthly_budget_usd`, each if it is there; audited, in one transaction.
 
     `Conflict` for one's own role or state and for the last active admin: two admins who demote each other at the same
-    moment wait for each other, and the second is refused.
+    moment wait for each other, and the second is refused. `PermissionDenied` for one's own budget (see `refuse_own_budget`).
     """
+    if "monthly_budget_usd" in wanted:
+        refuse_own_budget(user_id, actor)
     with transaction.atomic():
         # Every admin's row, in one order: whoever comes second sees what the first one did.
         admins = {admin.pk: admin for admin in User.objects.select_for_update().filter(role=User.Role.ADMIN).order_by("pk")}
@@ -48,6 +50,12 @@ def change(user_id: UUID, wanted: Mapping[str, Any], *, actor: User, ip: str = "
         if said:
             audit.record("user.update", actor=actor, target=user, ip=ip, details={"changes": said})
     return user
+
+
+def refuse_own_budget(user_id: UUID | None, actor: User) -> None:
+    """Raise `PermissionDenied` where staff set the budget of their own account: another person decides on it. Superusers may."""
+    if user_id == actor.pk and not actor.is_superuser:
+        raise PermissionDenied("You cannot set your own budget; another member of staff can.", code="own_budget")
 
 
 def _refuse(user: User, changes: Mapping[str, Any], actor: User, active_admins: int) -> None:

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q, QuerySet
 
-from accounts import audit
+from accounts import administration, audit
 from aiagents.lib.errors import InvalidRequest, NotFound
 from aiagents.lib.jsonio import money
 from billing import budgets, nearing, subjects
@@ -33,11 +33,16 @@ def of_user(user: User) -> QuerySet[Budget]:
 
 
 def put(scope: str, scope_id: UUID | None, limit: Decimal | None, *, actor: User, ip: str = "", zone: str | None = None) -> Budget:
-    """Set a limit as staff; None counts without limiting. `NotFound` for what does not exist. Audited."""
+    """Set a limit as staff; None counts without limiting. Audited.
+
+    `NotFound` for what does not exist, `PermissionDenied` for one's own budget, which only superusers set themselves.
+    """
     if (scope == Budget.Scope.SYSTEM) != (scope_id is None):
         raise InvalidRequest("The system's budget has no scope_id; every other one needs it.", param="scope_id")
     if scope_id is not None and not _exists(scope, Q(pk=scope_id)):
         raise NotFound(f"There is no such {scope}.", param="scope_id")
+    if scope == Budget.Scope.USER:
+        administration.refuse_own_budget(scope_id, actor)
     return _put(scope, scope_id, limit, actor, ip, zone)
 
 

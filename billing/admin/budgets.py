@@ -17,6 +17,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from unfold.widgets import UnfoldAdminSelect2Widget
 
+from accounts import administration
+from accounts.admin.acting import staff
 from accounts.models import ApiKey, User
 from aiagents.lib.office import columns, filters
 from aiagents.lib.office.inlines import ReadOnlyInline
@@ -124,6 +126,8 @@ class BudgetAdmin(Rows):
 
     def save_model(self, request: HttpRequest, obj: Budget, form: forms.ModelForm, change: bool) -> None:
         """Through the one function that takes over what was spent already and knows when a limit was lowered."""
+        if obj.scope == Budget.Scope.USER:
+            administration.refuse_own_budget(obj.scope_id, staff(request))
         saved = budgets.set_limit(obj.scope, obj.scope_id, obj.limit_usd)
         if saved.time_zone != obj.time_zone:
             saved.time_zone = obj.time_zone

@@ -6,10 +6,13 @@ from datetime import timedelta
 from decimal import Decimal as D
 
 import pytest
+from django.contrib.auth.models import Group
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from rest_framework.test import APIClient
 
+from accounts import tokens
 from accounts.models import AuditEvent, User
 from aiagents.lib.ids import uuid7
 from billing import catalogue
@@ -193,3 +196,86 @@ def test_an_unpriced_model_is_made_free_later(staff, model):
     model.prices.all().delete()
     assert staff.post(url("aimodel_change", model.pk), form_of(model) | {"free": "on"}).status_code == 302
     assert catalogue.current_sync().get("m1").rates.output == 0
+
+
+# --- one's own budget -------------------------------------------------------------------------------
+
+
+def _clerk(**more: object) -> User:
+    """Staff who may set budgets, with a budget of one dollar."""
+    clerk = make_user(D(1))
+    User.objects.filter(pk=clerk.pk).update(is_staff=True, **more)
+    clerk.groups.add(Group.objects.get(name="Billing"))
+    return User.objects.get(pk=clerk.pk)
+
+
+def _limits(*users: User) -> list[D | None]:
+    return [Budget.objects.get(scope="user", scope_id=user.pk).limit_usd for user in users]
+
+
+def _set_by_form(client: Client, clerk: User, user: User) -> None:
+    budget = Budget.objects.get(scope="user", scope_id=user.pk)
+    assert client.post(url("budget_change", budget.pk), {"limit_usd": "500", "time_zone": "UTC"} | MONTHS).status_code == 302
+
+
+def _set_by_action(client: Client, clerk: User, user: User) -> None:
+    data = {"action": "set_budget", "_selected_action": [str(user.pk)], "apply": "1", "monthly_budget_usd": "500"}
+    assert client.post(reverse("admin:accounts_user_changelist"), data).status_code == 302
+
+
+def _set_by_api(path: str, body: dict, clerk: User) -> None:
+    api = APIClient()
+    api.credentials(HTTP_AUTHORIZATION=f"Bearer {tokens.sign_in(clerk).access}")
+    answer = (api.put if path.endswith("budgets") else api.patch)(path, body, format="json")
+    assert answer.status_code == 200 or answer.json()["error"]["code"] == "own_budget", answer.content
+
+
+WAYS = {
+    "form": _set_by_form,
+    "action on users": _set_by_action,
+    "API, users": lambda client, clerk, user: _set_by_api(f"/api/v1/admin/users/{user.pk}", {"monthly_budget_usd": "500"}, clerk),
+    "API, budgets": lambda client, clerk, user: _set_by_api(
+        "/api/v1/admin/budgets", {"scope": "user", "scope_id": str(user.pk), "limit_usd": "500"}, clerk
+    ),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_ones_own_budget_is_set_by_another_person(way: str):
+    clerk, other = _clerk(role="admin"), make_user(D(1))
+    client = Client()
+    client.force_login(clerk)
+    WAYS[way](client, clerk, clerk)
+    assert _limits(clerk) == [D(1)] and not AuditEvent.objects.filter(action__in=("budget.set", "user.update")).exists()
+    WAYS[way](client, clerk, other)
+    assert _limits(clerk, other) == [D(1), D(500)]
+
+
+def test_ones_own_budget_is_not_made_either():
+    clerk = _clerk()
+    Budget.objects.filter(scope="user", scope_id=clerk.pk).delete()
+    client = Client()
+    client.force_login(clerk)
+    data = {"scope": "user", "scope_id": str(clerk.pk), "limit_usd": "500", "time_zone": "UTC"}
+    assert client.post(url("budget_add"), data).status_code == 302
+    assert not Budget.objects.filter(scope="user", scope_id=clerk.pk).exists()
+
+
+@pytest.mark.parametrize("way", ["form", "action on users"])
+def test_the_refusal_stands_on_the_page(way: str):
+    clerk = _clerk()
+    client = Client()
+    client.force_login(clerk)
+    WAYS[way](client, clerk, clerk)
+    shown = client.get(url("budget_changelist")).content.decode()
+    assert "You cannot set your own budget" in shown and _limits(clerk) == [D(1)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_superuser_sets_their_own_and_it_is_written_down(way: str):
+    root = _clerk(role="admin", is_superuser=True)
+    client = Client()
+    client.force_login(root)
+    WAYS[way](client, root, root)
+    assert _limits(root) == [D(500)]
+    assert AuditEvent.objects.filter(actor=root, action__in=("budget.set", "user.update")).count() == 1
