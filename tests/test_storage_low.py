@@ -6,13 +6,19 @@ an entry fails the suite. tests/test_full_disk.py shows the same on a disk that 
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import pytest
 from django.apps import apps
+from django.contrib import admin
+from django.db import OperationalError, connection
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts import tokens
+from accounts.models import User
 from agents import tasks as agent_tasks
 from agents.models import AgentRun, AgentStep
 from aiagents.lib import asgi, storage
@@ -21,7 +27,7 @@ from chat import consumers
 from chat.tests.socket import Socket
 from tasks import runs
 from tasks.models import Task, TaskRun
-from tests import cast
+from tests import cast, office_rows
 from tests.access_matrix import TABLE
 from tests.endpoints import Endpoint, every
 from tests.test_hostile_corpus import check
@@ -184,3 +190,79 @@ def test_a_queued_run_waits_for_room(caller: Caller, monkeypatch: pytest.MonkeyP
     assert runs.claim(run.pk, "worker") is None and TaskRun.objects.get(pk=run.pk).status == "queued"
     monkeypatch.setattr(storage, "low", lambda: False)
     assert runs.claim(run.pk, "worker") is not None
+
+
+# --- the back office ------------------------------------------------------------------------------
+
+
+class DiskFull(OperationalError):
+    """PostgreSQL's error for a write that found no room."""
+
+    sqlstate = "53100"
+
+
+class Full:
+    """A database without room: each write is refused, and counted."""
+
+    writes = 0
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith(("INSERT", "UPDATE", "DELETE")):
+            self.writes += 1
+            raise DiskFull
+        return execute(sql, params, many, context)
+
+
+ACTIONS = sorted(
+    (model, name)
+    for model, found in ((model._meta.label_lower, found) for model, found in admin.site._registry.items())
+    for name in (getattr(action, "__name__", action) for action in found.actions or ())
+)
+
+
+def _post(browser: Client, label: str, name: str, row: Any) -> tuple[int, str]:
+    """The status of the action, and the list that is shown after it."""
+    path = reverse(f"admin:{office_rows.name_of(apps.get_model(label))}_changelist")
+    status = browser.post(path, {"action": name, "_selected_action": [str(row.pk)], "apply": "1", "monthly_budget_usd": "5"}).status_code
+    return status, html.unescape(browser.get(path).content.decode())
+
+
+@pytest.fixture
+def browser() -> Client:
+    client = Client(raise_request_exception=False)
+    client.force_login(User.objects.create_superuser("root@example.com", "correct horse battery"))
+    return client
+
+
+def test_every_action_of_the_back_office_answers_with_a_page_while_there_is_little_room(browser: Client, monkeypatch: pytest.MonkeyPatch):
+    rows = office_rows.fill(1)
+    monkeypatch.setattr(storage, "low", lambda: True)
+    for label, name in ACTIONS:
+        status, _ = _post(browser, label, name, rows[apps.get_model(label)])
+        assert status in (200, 302), f"{label} {name}: {status}"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_action_of_the_back_office_says_that_the_disk_is_full(browser: Client):
+    rows = office_rows.fill(1)
+    said = 0
+    for label, name in ACTIONS:
+        full = Full()
+        with connection.execute_wrapper(full):
+            status, page = _post(browser, label, name, rows[apps.get_model(label)])
+        assert status in (200, 302), f"{label} {name}: {status}"
+        said += storage.StorageFull.message in page
+        assert not full.writes or storage.StorageFull.message in page, f"{label} {name} failed without a word"
+    assert said >= 10
+
+
+def test_a_task_is_not_run_by_staff_while_there_is_no_room(browser: Client, monkeypatch: pytest.MonkeyPatch):
+    task = office_rows.fill(1)[Task]
+    Task.objects.filter(pk=task.pk).update(deleted_at=None)
+    TaskRun.objects.all().delete()
+    monkeypatch.setattr(storage, "low", lambda: True)
+    status, page = _post(browser, "tasks.task", "run_now", task)
+    assert status == 302 and storage.StorageFull.message in page and not TaskRun.objects.exists()
+    monkeypatch.setattr(storage, "low", lambda: False)
+    status, page = _post(browser, "tasks.task", "run_now", task)
+    assert status == 302 and "1 queued." in page and TaskRun.objects.count() == 1

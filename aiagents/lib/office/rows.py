@@ -23,9 +23,11 @@ from django.urls import URLPattern, path, reverse
 from unfold.admin import ModelAdmin
 from unfold.views import ChangeList
 
+from aiagents.lib import storage
 from aiagents.lib.errors import AppError
 from aiagents.lib.office import csv_file, searching
 from aiagents.lib.office.paging import CappedPaginator
+from aiagents.lib.storage import StorageFull
 
 PER_PAGE = 50
 
@@ -170,7 +172,17 @@ class Rows(ModelAdmin):
                     self.get_queryset(request).filter(pk__in=chosen).order_by().values_list("pk")[:1].exists()
             except WRONG_VALUE:
                 return self._mistaken()
-        return super().changelist_view(request, extra_context)
+        try:
+            return super().changelist_view(request, extra_context)
+        except Exception as exc:
+            if request.method != "POST" or not storage.is_full(exc):
+                raise
+            return self._no_room(request)
+
+    def _no_room(self, request: HttpRequest) -> HttpResponse:
+        """The same page, with a message that the disk is full."""
+        self.message_user(request, StorageFull.message, messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())
 
     @admin.action(description="Download as CSV", permissions=["view"])
     def export_selected(self, request: HttpRequest, queryset: QuerySet) -> StreamingHttpResponse:
@@ -222,6 +234,11 @@ class Rows(ModelAdmin):
                 count += act(row) is not False
             except AppError as exc:
                 self.message_user(request, f"{row}: {exc.message}", messages.ERROR)
+            except Exception as exc:
+                if not storage.is_full(exc):
+                    raise
+                self.message_user(request, f"{row}: {StorageFull.message}", messages.ERROR)
+                break  # the next one would meet the same
         if count:
             self.message_user(request, done.format(count), messages.SUCCESS)
 
@@ -236,6 +253,10 @@ class Rows(ModelAdmin):
         except AppError as exc:
             self.message_user(request, exc.message, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
+        except Exception as exc:
+            if request.method != "POST" or not storage.is_full(exc):
+                raise
+            return self._no_room(request)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         self.note(request, f"{self.opts.model_name}.delete", obj, {"what": str(obj)[:200]})
