@@ -10,7 +10,8 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import SuspiciousOperation, ValidationError
+from django.db import DataError, transaction
 from django.db.models import ForeignKey, Model
 from django.http import QueryDict
 from django.test import Client
@@ -125,14 +126,23 @@ def test_no_look_up_ends_in_an_exception(root: Client, model: type[Model]):
     assert len(refused) > 1, "nothing was refused: the corpus attacks nothing"
 
 
+def names_a_row(model: type[Model], value: str) -> bool:
+    try:
+        with transaction.atomic():
+            return "\x00" not in value and model._default_manager.filter(pk=model._meta.pk.to_python(value)).exists()
+    except (ValidationError, DataError):
+        return False
+
+
 @pytest.mark.parametrize("model", MODELS, ids=office_rows.name_of)
 def test_no_id_in_a_path_or_in_a_choice_makes_a_500(root: Client, model: type[Model]):
     office_rows.fill(1)
-    for what in ("beyond 32 bits", "40 digits", "nul", "word", "first moment", "regular expression"):
-        value = VALUES[what]
-        for page in ("change", "delete", "history"):
+    for what, value in VALUES.items():
+        for page in ("change", "delete", "history") if value else ():  # no id has no address
             answer = root.get(url(model, page, quote(value)))
-            assert answer.status_code in (302, 400, 403, 404), f"{page} of {what}: {answer.status_code}"
+            # Python reads digits of every script: what looks like no id may be that of a row.
+            expected = (200,) if names_a_row(model, value) else (302, 400, 403, 404)
+            assert answer.status_code in expected, f"{page} of {what}: {answer.status_code}"
         answer = root.post(url(model, "changelist"), {"action": "export_selected", "_selected_action": value})
         assert answer.status_code in (200, 302), f"an action on {what}: {answer.status_code}"
     assert root.get(url(model, "changelist")).status_code == 200
