@@ -2,15 +2,18 @@
 
 from django.db import migrations, models
 
+from aiagents.lib.indexes import AddIndexOnline
+
 
 class Migration(migrations.Migration):
+    atomic = False
 
     dependencies = [
         ('accounts', '0004_find_by_request'),
     ]
 
     operations = [
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name='auditevent',
             index=models.Index(condition=models.Q(('target_id', ''), _negated=True), fields=['target_id'], name='audit_target'),
         ),

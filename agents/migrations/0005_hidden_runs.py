@@ -17,8 +17,4 @@ class Migration(migrations.Migration):
             name='hidden_at',
             field=models.DateTimeField(blank=True, editable=False, null=True),
         ),
-        migrations.AddIndex(
-            model_name='agentrun',
-            index=models.Index(condition=models.Q(('conversation_id', None), _negated=True), fields=['conversation_id'], name='agent_run_conversation'),
-        ),
     ]

@@ -3,8 +3,11 @@
 from django.conf import settings
 from django.db import migrations, models
 
+from aiagents.lib.indexes import AddIndexOnline
+
 
 class Migration(migrations.Migration):
+    atomic = False
 
     dependencies = [
         ('agents', '0005_hidden_runs'),
@@ -12,11 +15,15 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddIndex(
+        AddIndexOnline(
+            model_name='agentrun',
+            index=models.Index(condition=models.Q(('conversation_id', None), _negated=True), fields=['conversation_id'], name='agent_run_conversation'),
+        ),
+        AddIndexOnline(
             model_name='agentrun',
             index=models.Index(condition=models.Q(('task_id', None), _negated=True), fields=['task_id'], name='agent_run_task'),
         ),
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name='agentrun',
             index=models.Index(condition=models.Q(('hidden_at', None), _negated=True), fields=['hidden_at'], name='agent_run_hidden'),
         ),

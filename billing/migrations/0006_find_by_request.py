@@ -3,8 +3,11 @@
 from django.conf import settings
 from django.db import migrations, models
 
+from aiagents.lib.indexes import AddIndexOnline
+
 
 class Migration(migrations.Migration):
+    atomic = False
 
     dependencies = [
         ('billing', '0005_rollups_by_range'),
@@ -12,7 +15,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name='usagelog',
             index=models.Index(condition=models.Q(('request_id', ''), _negated=True), fields=['request_id'], name='usage_request'),
         ),

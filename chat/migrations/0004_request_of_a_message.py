@@ -15,8 +15,4 @@ class Migration(migrations.Migration):
             name='request_id',
             field=models.CharField(blank=True, db_default='', default='', editable=False, max_length=64),
         ),
-        migrations.AddIndex(
-            model_name='message',
-            index=models.Index(condition=models.Q(('request_id', ''), _negated=True), fields=['request_id'], name='message_request'),
-        ),
     ]

@@ -17,8 +17,4 @@ class Migration(migrations.Migration):
             name='erase_at',
             field=models.DateTimeField(blank=True, editable=False, null=True),
         ),
-        migrations.AddIndex(
-            model_name='conversation',
-            index=models.Index(condition=models.Q(('deleted_at', None), _negated=True), fields=['deleted_at'], name='conversation_deleted'),
-        ),
     ]

@@ -3,8 +3,11 @@
 from django.conf import settings
 from django.db import migrations, models
 
+from aiagents.lib.indexes import AddIndexOnline
+
 
 class Migration(migrations.Migration):
+    atomic = False
 
     dependencies = [
         ('tasks', '0001_tasks'),
@@ -12,7 +15,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name='taskrun',
             index=models.Index(condition=models.Q(('request_id', ''), _negated=True), fields=['request_id'], name='task_run_request'),
         ),
