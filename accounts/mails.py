@@ -10,11 +10,11 @@ from uuid import UUID
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.db.models import F
-from django.template.loader import render_to_string
 from django.utils import timezone
 
 from accounts import password_links
 from accounts.models import AccountMail
+from aiagents.lib import mailing
 
 logger = getLogger(__name__)
 Kind, State = AccountMail.Kind, AccountMail.State
@@ -64,17 +64,14 @@ def send(mail_id: UUID) -> bool:
 
 def message(mail: AccountMail) -> EmailMultiAlternatives:
     """The e-mail as text and as HTML. Each call of a link's mail makes a new link."""
-    facts = {
+    facts: dict[str, str | int] = {
         "kind": mail.kind,
         "email": mail.user.email,
         "site": settings.SITE_URL,
         "link": "" if mail.kind == Kind.EMAIL_CHANGED else password_links.link(mail.user),
         "minutes": settings.PASSWORD_RESET_TIMEOUT // 60,
     }
-    subject = SUBJECTS[Kind(mail.kind)]
-    made = EmailMultiAlternatives(subject, render_to_string("accounts/mail.txt", facts), to=[mail.to or mail.user.email])
-    made.attach_alternative(render_to_string("accounts/mail.html", facts), "text/html")
-    return made
+    return mailing.compose(SUBJECTS[Kind(mail.kind)], "accounts/mail", facts, to=mail.to or mail.user.email)
 
 
 def prune() -> int:

@@ -17,10 +17,10 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.db.models import F
-from django.template.loader import render_to_string
 from django.utils import timezone
 
 from accounts.models import User
+from aiagents.lib import mailing
 from billing import nearing, subjects
 from billing.models import AlertSettings, Budget, BudgetAlert, BudgetWindow
 
@@ -96,9 +96,7 @@ def message(alert: BudgetAlert) -> EmailMultiAlternatives:
         "site": settings.SITE_URL,
     }
     title = f"{alert.threshold} % of {facts['what']} used"
-    mail = EmailMultiAlternatives(_line(title), render_to_string("billing/alert.txt", facts), to=[alert.user.email])
-    mail.attach_alternative(render_to_string("billing/alert.html", facts), "text/html")
-    return mail
+    return mailing.compose(title, "billing/alert", facts, to=alert.user.email)
 
 
 def what(budget: Budget, alert: BudgetAlert) -> str:

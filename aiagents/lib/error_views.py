@@ -10,7 +10,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
-from aiagents.lib import context
+from aiagents.lib import context, expansion
 from aiagents.lib.errors import (
     AppError,
     Conflict,
@@ -42,6 +42,10 @@ _CLASSES = {
 }
 
 
+# Characters of an error's message on a page.
+MOST_MESSAGE = 2000
+
+
 def is_api(path: str) -> bool:
     """Whether a path's answers are for programs."""
     return path.startswith(API_PATHS)
@@ -63,7 +67,9 @@ def render(request: HttpRequest, error: AppError) -> HttpResponse:
         response = HttpResponse(dumps(error.body(request_id)), status=error.status, content_type="application/json")
     else:
         title = HTTPStatus(error.status).phrase if error.status in [*HTTPStatus] else "Error"
-        page = render_to_string("error.html", {"title": title, "message": error.message, "request_id": request_id})
+        page = render_to_string(
+            "error.html", {"title": title, "message": expansion.cut(error.message, MOST_MESSAGE), "request_id": request_id}
+        )
         response = HttpResponse(page, status=error.status)
     if error.retry_after is not None:
         response["Retry-After"] = str(max(1, round(error.retry_after)))

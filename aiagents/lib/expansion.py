@@ -1,4 +1,4 @@
-"""Texts that are made of a template and values, bounded by what comes out.
+"""Texts that are made of a template and values, or of rows, bounded by what comes out.
 
 Small inputs can make a huge product: twenty thousand placeholders of one long value. So the length is added up first and
 nothing is built beyond the limit.
@@ -40,3 +40,21 @@ def filled(pattern: re.Pattern[str], text: str, value_of: Callable[[str], str | 
     if length > most:
         raise TooLong(details={"max_characters": most})
     return pattern.sub(lambda match: found if (found := values[match[1]]) is not None else match[0], text) if values else text
+
+
+def characters(value: object) -> int:
+    """About how many characters a value of JSON has when it is written, counted without writing it; escapes are not counted."""
+    if isinstance(value, str):
+        return len(value) + 4
+    if isinstance(value, dict):
+        return sum(characters(name) + characters(one) for name, one in value.items()) + 2
+    if isinstance(value, list | tuple):
+        return sum(map(characters, value)) + 2
+    if isinstance(value, int):  # a digit takes more than three bits
+        return value.bit_length() // 3 + 6
+    return 32
+
+
+def cut(text: str, most: int) -> str:
+    """The text, or its beginning and `…` in `most` characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -59,6 +59,8 @@ def _origin(value: str) -> str:
 
 
 def _site(value: str) -> str:
+    if len(value) > 300:  # it stands in every link of an e-mail
+        raise ValueError("must have at most 300 characters")
     return _origin(value) if value else ""
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.conf import settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.tools import template
-from agents.tools.base import ToolError
-from aiagents.lib import expansion
+from agents.tools import registry, template
+from agents.tools.base import Tool, ToolError
+from aiagents.lib import error_views, expansion, jsonio
 from aiagents.lib.destinations import MOST_URL
+from aiagents.lib.errors import InvalidRequest
 from tasks import placeholders
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -78,3 +82,32 @@ def test_urls_of_the_longest_length_are_still_made():
     url = template.with_query("https://example.com/", {"a": "x" * (MOST_URL - len("https://example.com/?a="))})
     assert len(url) == MOST_URL
     assert template.fill("https://example.com/{a}/{a}", {"a": "b c"})[0] == "https://example.com/b%20c/b%20c"
+
+
+def test_a_page_for_an_error_is_short_whatever_the_error_says(rf: Any):
+    request = rf.get("/", headers={"accept": "text/html"})
+    short = error_views.render(request, InvalidRequest("<"))
+    error = InvalidRequest("<" * 10_000_000)
+    tracemalloc.start()
+    try:
+        page = error_views.render(request, error)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert page.status_code == 400 and len(page.content) < len(short.content) + 6 * error_views.MOST_MESSAGE and peak < 1_000_000
+
+
+async def test_what_a_tool_sends_is_bounded_by_the_arguments_that_are_read_at_all():
+    sent: list[int] = []
+
+    async def run(arguments: dict[str, Any], context: Any) -> str:
+        sent.append(len(jsonio.dumps(arguments)))
+        return "ok"
+
+    tool = Tool("t", "", {"type": "object"}, False, True, run)
+    most = settings.TOOL_MAX_ARGUMENT_CHARS
+    context: Any = SimpleNamespace(deadline_seconds=30)
+    fits, over = json.dumps({"a": "\U0001f600" * 1000}, ensure_ascii=False), json.dumps({"a": "x" * most})
+    assert await registry.call(tool, fits, context) == ("ok", "ok")
+    text, status = await registry.call(tool, over, context)
+    assert status == "error" and str(most) in text and len(sent) == 1 and sent[0] <= 6 * most
