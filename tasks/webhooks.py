@@ -17,8 +17,10 @@ import logging
 import os
 import random
 import time
+from copy import copy
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -26,7 +28,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from agents import secrets
-from aiagents.lib import outbound
+from aiagents.lib import expansion, outbound
 from aiagents.lib.db import in_db
 from aiagents.lib.errors import AppError
 from aiagents.lib.jsonio import dumps
@@ -40,8 +42,10 @@ PREFIX = "whsec_"
 PAUSES = (5, 60, 300, 1800, 7200, 18000, 36000)
 # A sender has this long (seconds) before another may try.
 _LEASE = 60
-# Characters of a run's output that a message carries; the rest is had by the API.
-_MOST_OUTPUT = 100_000
+# Characters of a run's input, of its output, and of its variables and error together that a message carries; the API has the rest.
+# JSON writes a character in six bytes at most, so no body is larger than MOST_BODY.
+MOST_INPUT, MOST_OUTPUT, MOST_REST = 100_000, 100_000, 100_000
+MOST_BODY = 2 * 1024 * 1024
 _GONE = 410
 
 
@@ -73,15 +77,40 @@ def announce(run: TaskRun) -> None:
     if not task.webhook_url or task.deleted_at is not None:
         return
     event = f"task.run.{run.status}"
-    told = wording.whole(run)
-    told["output_truncated"] = len(run.output) > _MOST_OUTPUT
-    told["output"] = run.output[:_MOST_OUTPUT]
-    data = {"type": event, "timestamp": wording.time(run.ended_at), "data": {"task": {"id": str(task.id), "name": task.name}, "run": told}}
     delivery, made = WebhookDelivery.objects.get_or_create(
-        run=run, event=event, defaults={"task": task, "url": task.webhook_url, "body": dumps(data).decode()}
+        run=run, event=event, defaults={"task": task, "url": task.webhook_url, "body": body(run, event).decode()}
     )
     if made:
         queue.send_delivery(delivery.id)
+
+
+def body(run: TaskRun, event: str) -> bytes:
+    """The message as JSON, MOST_BODY bytes at most. What is cut or left out before it is made is marked by `…_truncated`."""
+    short = copy(run)
+    short.input, short.output = run.input[:MOST_INPUT], run.output[:MOST_OUTPUT]
+    short.error, left = _fitting(run.error or {}, MOST_REST)
+    short.variables, _ = _fitting(run.variables, left)
+    marks = {
+        "input_truncated": len(short.input) < len(run.input),
+        "output_truncated": len(short.output) < len(run.output),
+        "variables_truncated": len(short.variables) < len(run.variables),
+        "error_truncated": len(short.error) < len(run.error or {}),
+    }
+    task = {"id": str(run.task.id), "name": run.task.name}
+    data = {"task": task, "run": wording.whole(short) | marks}
+    return dumps({"type": event, "timestamp": wording.time(run.ended_at), "data": data})
+
+
+def _fitting(values: dict[str, Any], most: int) -> tuple[dict[str, Any], int]:
+    """Those of the members that hold `most` characters together, the shortest first, and how many characters are left."""
+    sizes = sorted((len(name) + expansion.characters(value), name) for name, value in values.items())
+    kept = set()
+    for size, name in sizes:
+        if size > most:
+            break
+        most -= size
+        kept.add(name)
+    return {name: value for name, value in values.items() if name in kept}, most
 
 
 @dataclass(frozen=True, slots=True)
