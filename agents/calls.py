@@ -22,10 +22,10 @@ from agents import connections, health, inflight, router, router_embeddings, tal
 from agents.attempts import Attempt, Status
 from agents.difficulty import difficulty
 from agents.events import Event, ReasoningDelta, RouteFallback, Settled, Started, TextDelta, ToolCall, Vectors
-from agents.messages import CompletionRequest, EmbeddingRequest
+from agents.messages import CompletionRequest, EmbeddingRequest, characters
 from agents.providers.base import Target
 from agents.providers.errors import ContextTooLong, ProviderBadRequest, ProviderError, ProviderTimeout, ProviderTruncated, passed_on
-from aiagents.lib.errors import AppError, BudgetExceeded, NoModelAvailable
+from aiagents.lib.errors import AppError, BudgetExceeded, NoModelAvailable, PayloadTooLarge
 from aiagents.lib.ids import uuid7
 from aiagents.monitoring import metrics
 from billing import catalogue, ledger, pricing
@@ -60,6 +60,13 @@ class Completion:
     reasoning: str
     tool_calls: tuple[ToolCall, ...]
     settled: Settled
+
+
+class PromptTooLarge(PayloadTooLarge):
+    """`details` holds the limit, in characters."""
+
+    code = "prompt_too_large"
+    message = "The text and attachments of this model call are too large together."
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +167,9 @@ async def _rank(request: CompletionRequest | EmbeddingRequest, context: CallCont
         input_tokens = tokens.estimate_embedding(request)
         wanted = router_embeddings.Wanted(request, context.requested_model, context.fallbacks, context.max_cost_usd, input_tokens)
         return router_embeddings.rank(wanted, cards.cards, await connections.configured()), input_tokens
+    # Images and files count for a few tokens each, so no model's window bounds what a vendor's body would be made of.
+    if characters(request) > settings.MAX_PROMPT_CHARACTERS:
+        raise PromptTooLarge(details={"max_characters": settings.MAX_PROMPT_CHARACTERS})
     input_tokens = tokens.estimate_input(request)
     chosen = router.weighs(context.requested_model, context.fallbacks)
     facts = router.Facts(

@@ -74,6 +74,20 @@ class Message:
         return "".join(part.text for part in self.parts if isinstance(part, Text))
 
 
+def characters(request: CompletionRequest) -> int:
+    """Characters of all text and data in the request, added up without a copy: a vendor's body is made of them."""
+    total = len(request.system)
+    for message in request.messages:
+        total += sum(part_characters(part) for part in message.parts)
+    return total
+
+
+def part_characters(part: Part) -> int:
+    """Characters of all texts of one part: what it says, its base64, its names."""
+    values = (getattr(part, name) for name in type(part).__slots__)
+    return sum(len(value) for value in values if isinstance(value, str))
+
+
 @dataclass(frozen=True, slots=True)
 class ToolSpec:
     name: str

@@ -96,8 +96,9 @@ async def route(request: Request) -> Response:
     ask = await request.read(partial(asks.read, allowed=asks.SEND))
     principal = _principal(request)
     await history.check_models(ask)
-    ask, branch, agent = await in_db(rows.plan, principal.user, ask)
-    fitted = await history.fit(ask, branch, None, *await partners.reserve(agent))
+    planned = await in_db(rows.plan, principal.user, ask)
+    ask, branch, agent = planned.ask, planned.branch, planned.agent
+    fitted = await history.fit(ask, branch, None, *await partners.reserve(agent), planned.unread)
     asked = fitted.request if agent is None else await runner.as_asked(fitted.request, agent)
     context = CallContext(
         principal=principal, purpose="chat", surface="rest", request_id=request.request_id, group_id=uuid7(),

@@ -48,18 +48,25 @@ def is_auto(name: str | None) -> bool:
     return not name or name == "auto" or name.startswith("auto:")
 
 
-async def fit(ask: Ask, branch: list[Message], carried: Message | None = None, reserved: int = 0, share: float = 1.0) -> Fitted:
-    """The newest exchanges that fit into `share` of the window beside `reserved` tokens; the system prompt and the question always stay."""
+async def fit(
+    ask: Ask, branch: list[Message], carried: Message | None = None, reserved: int = 0, share: float = 1.0, unread: int = 0
+) -> Fitted:
+    """The newest exchanges that fit into `share` of the window beside `reserved` tokens, and into MAX_PROMPT_CHARACTERS.
+
+    The system prompt and the question always stay. `unread`: older messages that are not in `branch`; they count as dropped.
+    """
     told = [message for row in branch if (message := _told(row))]
     if carried is not None:
         told += [messages.Message("assistant", (messages.Text(carried.content),)), messages.Message("user", (messages.Text(_CARRY_ON),))]
     room = int(await _room(ask) * share) - reserved
     system = CompletionRequest((), ask.system_prompt or "")
     left = room - tokens.estimate_input(system)
+    characters = settings.MAX_PROMPT_CHARACTERS - len(system.system)
     keep = 0
     for message in reversed(told):
         left -= tokens.estimate_input(CompletionRequest((message,)))
-        if left < 0 and keep:
+        characters -= sum(messages.part_characters(part) for part in message.parts)
+        if keep and (left < 0 or characters < 0):
             break
         keep += 1
     kept = told[len(told) - keep :]
@@ -68,7 +75,7 @@ async def fit(ask: Ask, branch: list[Message], carried: Message | None = None, r
     request = CompletionRequest(
         _joined(kept), ask.system_prompt or "", temperature=ask.temperature, max_output_tokens=ask.max_output_tokens
     )
-    return Fitted(request, len(kept), len(told) - len(kept))
+    return Fitted(request, len(kept), len(told) - len(kept) + unread)
 
 
 def sticky(branch: list[Message]) -> str | None:

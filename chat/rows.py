@@ -29,6 +29,8 @@ from chat.tree import Tree, place
 # A running message whose process has been silent this long is interrupted. Seconds.
 SILENCE_SECONDS = 20
 _TITLE_CHARACTERS = 60
+# Characters of a question that are looked at for it.
+_TITLE_READ = 2000
 # The database's clock, not ours: two hosts may be a minute apart.
 _PROGRESS = {
     "postgresql": """
@@ -54,6 +56,18 @@ class Opened:
     wants_title: bool
     # Who answers, where it is not a model by itself.
     agent: Definition | None = None
+    # Older messages of the branch that no call could take.
+    unread: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What `open_turn` would ask with, the branch that it would send, who would answer, and how many older messages are left out."""
+
+    ask: Ask
+    branch: list[Message]
+    agent: Definition | None
+    unread: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +117,13 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | Non
         answer.heartbeat_at = None  # the database knows it
         if with_answer is not None:
             with_answer(answer)
-        above_it = [] if fresh or question.parent_id is None else spoken.branch(Tree(conversation).branch(question.parent_id))
+        above_ids = [] if fresh or question.parent_id is None else Tree(conversation).branch(question.parent_id)
+        above_it = spoken.branch(above_ids)
         branch = [*above_it, question]
         _refuse_beyond_the_maximum(user)
     carried = replaced if ask.carry_on and replaced is not None and replaced.content else None
-    wants_title = not conversation.title_is_set and len(branch) == 1 and replaced is None
-    return Opened(ask, answer, question, branch, carried, wants_title, agent)
+    wants_title = not conversation.title_is_set and not above_ids and replaced is None
+    return Opened(ask, answer, question, branch, carried, wants_title, agent, len(above_ids) - len(above_it))
 
 
 def _refuse_beyond_the_maximum(user: User) -> None:
@@ -139,14 +154,15 @@ _LOCK_AND_COUNT = """
     SELECT COUNT(*) FROM chat_message WHERE status IN ('pending', 'streaming') AND writer_for = %s"""
 
 
-def plan(user: User, ask: Ask) -> tuple[Ask, list[Message], Definition | None]:
-    """What `open_turn` would ask with, the branch it would send and who would answer; nothing is saved."""
+def plan(user: User, ask: Ask) -> Planned:
+    """The turn as `open_turn` would begin it; nothing is saved."""
     conversation, above, _ = place(user.id, ask)
     question = Message(role=Message.Role.USER, content=ask.content, parts=list(ask.parts))
-    branch = spoken.branch(Tree(conversation).branch(above.id)) if conversation and above else []
+    above_ids = Tree(conversation).branch(above.id) if conversation and above else []
+    above_it = spoken.branch(above_ids)
     ask = ask.over(conversation.settings) if conversation else ask
     agent = partners.partner(user, ask)
-    return partners.settled(ask, user, agent), [*branch, question], agent
+    return Planned(partners.settled(ask, user, agent), [*above_it, question], agent, len(above_ids) - len(above_it))
 
 
 # What of the first ask stays with the conversation it opens.
@@ -155,7 +171,7 @@ _KEPT = ("model", "goal", "agent_id", "system_prompt", "temperature", "max_outpu
 
 def first_words(text: str) -> str:
     """A title until there is a better one."""
-    line = " ".join(text.split())
+    line = " ".join(text[:_TITLE_READ].split())
     if len(line) <= _TITLE_CHARACTERS:
         return line
     return line[:_TITLE_CHARACTERS].rsplit(" ", 1)[0].rstrip(",.;:") + "…"

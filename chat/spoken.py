@@ -5,9 +5,13 @@ Whose they are is asked of the database each time, before (tree.py): nothing her
 
 from __future__ import annotations
 
+from functools import partial
 from uuid import UUID
 
 import orjson
+from django.conf import settings
+from django.db.models import F, Sum, TextField, Window
+from django.db.models.functions import Cast, Greatest, Length
 
 from aiagents.lib.cache import Layered
 from chat.models import Message
@@ -16,6 +20,8 @@ from chat.models import Message
 FIELDS = ("id", "role", "status", "content", "parts", "model")
 # A message with pictures stays in the database.
 _MOST_BYTES = 256 * 1024
+# Messages that are looked up at once: first, and at most.
+_FIRST_READ, _MOST_READ = 32, 128
 
 
 def _dump(message: Message) -> bytes | None:
@@ -36,13 +42,34 @@ _cache: Layered[UUID, Message] = Layered(
 
 
 def branch(ids: list[UUID]) -> list[Message]:
-    """The messages in the order of `ids`, with the fields that history reads and no others. Shared: never write them."""
-    found = _cache.many(ids, _read)
-    return [found[id] for id in ids if id in found]
+    """The newest messages of a branch, oldest first, that hold MAX_PROMPT_CHARACTERS together at most; no call could take more.
+
+    They have the fields that history reads and no others. Shared: never write them. Messages beyond the limit are not read at all.
+    """
+    left, end, step = settings.MAX_PROMPT_CHARACTERS, len(ids), _FIRST_READ
+    newest: list[Message] = []
+    while end > 0:
+        some = ids[max(0, end - step) : end]
+        found = _cache.many(some, partial(_read, left))
+        for id in reversed(some):
+            message = found.get(id)
+            if message is None or (left := left - _characters(message)) < 0:
+                return newest[::-1]
+            newest.append(message)
+        end, step = end - len(some), min(2 * step, _MOST_READ)
+    return newest[::-1]
 
 
-def _read(ids: list[UUID]) -> dict[UUID, Message]:
-    return {message.id: message for message in Message.objects.filter(id__in=ids).only(*FIELDS)}
+def _characters(message: Message) -> int:
+    parts = sum(len(value) for part in message.parts for value in part.values() if isinstance(value, str))
+    return max(len(message.content), parts)
+
+
+def _read(most: int, ids: list[UUID]) -> dict[UUID, Message]:
+    """The newest of the messages, up to so many characters together, which the database adds up. Ids begin with their time."""
+    size = Greatest(Length("content"), Length(Cast("parts", TextField())))  # of parts, the content repeats the text
+    rows = Message.objects.filter(id__in=ids).annotate(size=Window(Sum(size), order_by=F("id").desc()))
+    return {message.id: message for message in rows.filter(size__lte=most).only(*FIELDS)}
 
 
 def forget(ids: list[UUID]) -> None:

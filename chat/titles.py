@@ -21,13 +21,15 @@ logger = logging.getLogger(__name__)
 _SYSTEM = "Give this conversation a title of two to six words, in its language. Answer with the title alone."
 _MOST_COST = Decimal("0.005")
 _MOST_CHARACTERS = 80
+# Characters of the question and of the answer that the prompt holds, and of what the model wrote that are looked at.
+_QUESTION, _ANSWER, _MOST_READ = 1500, 500, 2000
 
 
 async def give(principal: Principal, question: Message, answer: Message, *, surface: str, request_id: str) -> None:
     """Ask for a title, charged to the same user as `title`. Without money, model or luck the first words stay."""
     if not settings.CHAT_TITLES:
         return
-    told = f"{question.content[:1500]}\n\nThe answer to this began so:\n{answer.content[:500]}"
+    told = prompt(question.content, answer.content)
     request = CompletionRequest((messages.Message("user", (messages.Text(told),)),), _SYSTEM, max_output_tokens=24)
     context = calls.CallContext(
         principal=principal, purpose="title", surface=surface, request_id=request_id, group_id=uuid7(), requested_model="auto",
@@ -43,9 +45,14 @@ async def give(principal: Principal, question: Message, answer: Message, *, surf
         logger.exception("title_failed", extra={"conversation_id": str(answer.conversation_id)})
 
 
+def prompt(question: str, answer: str) -> str:
+    """What a title is asked by: the beginning of both."""
+    return f"{question[:_QUESTION]}\n\nThe answer to this began so:\n{answer[:_ANSWER]}"
+
+
 def tidy(text: str) -> str:
-    """One plain line of what a model answered."""
-    lines = [line for line in jsonio.clean_text(text).splitlines() if line.strip()]
+    """One plain line of what a model answered; only its beginning is looked at."""
+    lines = [line for line in jsonio.clean_text(text[:_MOST_READ]).splitlines() if line.strip()]
     title = "".join(c for c in " ".join(lines[0].split()) if c.isprintable()) if lines else ""
     return title.strip("\"'`*#_ ").rstrip(".")[:_MOST_CHARACTERS].strip()
 

@@ -204,7 +204,7 @@ class Turn:
 
     async def _follow(self) -> None:
         opened, ask, told = self.opened, self.opened.ask, self.told
-        fitted = await history.fit(ask, opened.branch, opened.carried, *await partners.reserve(opened.agent))
+        fitted = await history.fit(ask, opened.branch, opened.carried, *await partners.reserve(opened.agent), opened.unread)
         told.history = fitted.explained()
         context = CallContext(
             principal=self.principal, purpose="chat", surface=self.surface, request_id=self.request_id, group_id=self.message_id,

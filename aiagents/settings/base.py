@@ -301,6 +301,7 @@ RATE_LIMIT_IP_REQUESTS = env.rate_limit_ip_requests
 MAX_BODY_BYTES = env.max_body_bytes
 MAX_FRAME_BYTES = 256 * 1024
 MAX_EXPANDED_CHARACTERS = env.max_expanded_characters
+MAX_PROMPT_CHARACTERS = env.max_prompt_characters
 MAX_JSON_DEPTH = 100
 # Values in one JSON body, counted before it is parsed; in one WebSocket frame, of which 20 may come in a second.
 MAX_JSON_VALUES = 20_000

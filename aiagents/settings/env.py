@@ -98,6 +98,9 @@ class Env(BaseSettings):
     login_limit_account: Rate = "10/5m"
     max_body_bytes: int = Field(12 * 1024 * 1024, ge=1024, le=2**30, description="largest request body")
     max_expanded_characters: Count = Field(1_000_000, description="longest text that filling a template's placeholders may make")
+    max_prompt_characters: Count = Field(
+        32 * 1024 * 1024, description="characters of text and attachments (base64) that one model call may hold, history included"
+    )
     cache_enabled: bool = Field(True, description="remember principals, models, connections and messages between requests")
     drain_seconds: CountOrZero = Field(20, description="grace for running turns at shutdown")
 
