@@ -171,7 +171,7 @@ _KEPT = ("model", "goal", "agent_id", "system_prompt", "temperature", "max_outpu
 
 def first_words(text: str) -> str:
     """A title until there is a better one."""
-    line = " ".join(text[:_TITLE_READ].split())
+    line = " ".join(text.lstrip()[:_TITLE_READ].split())
     if len(line) <= _TITLE_CHARACTERS:
         return line
     return line[:_TITLE_CHARACTERS].rsplit(" ", 1)[0].rstrip(",.;:") + "…"
