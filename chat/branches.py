@@ -9,9 +9,11 @@ from rest_framework.request import Request
 from aiagents.lib.errors import InvalidRequest
 from chat import wording
 from chat.models import Conversation
-from chat.tree import Tree, rows_of
+from chat.tree import Tree, lengths, rows_of
 
 _PAGE_SIZE = _MOST = 100
+# Characters of the messages of one page: attachments may make a single message twelve million long. A page has one message at least.
+MOST_CHARACTERS = 16 * 1024 * 1024
 
 
 class BranchPage:
@@ -27,12 +29,24 @@ class BranchPage:
         self.start = self._number("cursor", 0)
 
     def answer(self) -> dict[str, Any]:
-        end = self.start + self.size
+        end = self._end()
         return {
             "next": self._url(end) if end < len(self.branch) else None,
             "previous": self._url(max(0, self.start - self.size)) if self.start > 0 else None,
             "results": [self._told(message) for message in rows_of(self.branch[self.start : end])],
         }
+
+    def _end(self) -> int:
+        """Where the page ends: after `page_size` messages, or before the one with which it would hold too many characters."""
+        ids = self.branch[self.start : self.start + self.size]
+        left, end = MOST_CHARACTERS, self.start
+        sizes = lengths(ids)
+        for id in ids:
+            left -= sizes.get(id, 0)
+            if left < 0 and end > self.start:
+                break
+            end += 1
+        return self.start + self.size if end - self.start == len(ids) else end
 
     def _told(self, message) -> dict[str, Any]:
         siblings = self.tree.siblings(message.id)

@@ -13,16 +13,15 @@ from aiagents.lib import jsonio
 from aiagents.lib.db import in_db
 from chat import wording
 from chat.models import Conversation, Message
-from chat.tree import Tree
+from chat.tree import LONG, Tree
 
 # Characters of a conversation's messages up to which its export is made as one piece.
 SMALL = 1_000_000
-_LONG = ("content", "reasoning", "parts", "steps", "options", "metadata", "route", "error")
 
 
 def size(conversation: Conversation) -> int:
     """Characters of all that its messages hold, added up by the database: none of it is read here."""
-    lengths = {name: Sum(Length(Cast(name, TextField()))) for name in _LONG}
+    lengths = {name: Sum(Length(Cast(name, TextField()))) for name in LONG}
     return sum(found or 0 for found in Message.objects.filter(conversation=conversation).aggregate(**lengths).values())
 
 

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.db.models import TextField
+from django.db.models.functions import Cast, Coalesce, Length
+
 from aiagents.lib.errors import Conflict, NotFound
 from chat.asks import Ask
 from chat.models import Conversation, Message
 
 # A branch longer than this is read only in its newest part; no model's window holds more.
 LONGEST_BRANCH = 5000
+# Columns of a message that may be long.
+LONG = ("content", "reasoning", "parts", "steps", "options", "metadata", "route", "error")
 
 
 class Tree:
@@ -47,6 +52,12 @@ def rows_of(branch: list[UUID]) -> list[Message]:
     """The messages of a branch, in its order."""
     found = Message.objects.in_bulk(branch)
     return [found[id] for id in branch if id in found]
+
+
+def lengths(ids: list[UUID]) -> dict[UUID, int]:
+    """Characters of all that each message holds, counted by the database: none of it is read here."""
+    sizes = [Coalesce(Length(Cast(name, TextField())), 0) for name in LONG]
+    return {id: sum(found) for id, *found in Message.objects.filter(id__in=ids).values_list("id", *sizes)}
 
 
 def own_message(user_id: UUID, message_id: UUID, role: str | None = None) -> Message:

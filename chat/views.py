@@ -88,7 +88,10 @@ class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: igno
     )
     @action(detail=True, methods=["get"], filter_backends=[], pagination_class=None)
     def messages(self, request: Request, pk: UUID | None = None) -> Response:
-        """The messages of the chosen branch, oldest first. `siblings` are the alternatives at each place."""
+        """The messages of the chosen branch, oldest first. `siblings` are the alternatives at each place.
+
+        A page holds fewer than `page_size` messages where they are long together, by attachments for instance: follow `next`.
+        """
         return Response(BranchPage(self.get_object(), request).answer())
 
     @extend_schema(

@@ -12,7 +12,7 @@ from agents import messages
 from agents.messages import CompletionRequest
 from aiagents.lib.db import in_db
 from billing.models import Hold, UsageLog
-from chat import history, rows, spoken, titles, turns
+from chat import branches, history, rows, spoken, titles, turns
 from chat.models import Conversation, Message
 from chat.tests.caller import whole
 from chat.tests.test_doors import API, key
@@ -135,3 +135,30 @@ def test_the_prompt_for_a_title_and_the_title_are_short_whatever_was_said():
     finally:
         tracemalloc.stop()
     assert len(prompt) < 2100 and title == "many words" and len(first) <= 61 and peak < 1_000_000
+
+
+@pytest.mark.parametrize("characters", [100, 1_000_000])
+def test_a_page_of_messages_is_bounded_by_what_it_holds_and_nothing_is_left_out_of_the_pages(user, client, monkeypatch, characters):
+    monkeypatch.setattr(branches, "MOST_CHARACTERS", 3_000_000)
+    conversation = talk(user, 12, characters)
+    client.force_login(user)
+    url, seen, longest = f"{API}conversations/{conversation.id}/messages", [], 0
+    client.get(url)
+    while url:
+        tracemalloc.start()
+        page = client.get(url)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert page.status_code == 200 and page.json()["results"] and peak < 25_000_000, peak
+        seen += [row["id"] for row in page.json()["results"]]
+        url, longest = page.json()["next"], max(longest, len(page.content))
+    assert seen == [str(id) for id in chain(conversation)]
+    assert longest < 3_100_000
+
+
+def test_a_message_that_is_larger_than_a_page_may_be_is_a_page_by_itself(user, client, monkeypatch):
+    monkeypatch.setattr(branches, "MOST_CHARACTERS", 1000)
+    conversation = talk(user, 2, 5000)
+    client.force_login(user)
+    first = client.get(f"{API}conversations/{conversation.id}/messages").json()
+    assert len(first["results"]) == 1 and len(client.get(first["next"]).json()["results"]) == 1
