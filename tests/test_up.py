@@ -189,7 +189,7 @@ def test_a_child_that_dies_is_said_and_replaced(installation: Installation, name
 
     assert wait_for(replaced, 10)
     if name == "web":
-        assert wait_for(lambda: _answers(installation), 15)
+        assert wait_for(lambda: _answers(installation), 60)
 
 
 @pytest.mark.parametrize("name", ["PostgreSQL", "Valkey"])
@@ -312,7 +312,7 @@ def test_after_kill_9_nothing_is_left_but_the_databases_and_the_next_start_recov
     installation.start()
     assert installation.login("kept@example.com", "a-long-enough-secret") == 200
     assert installation.said(f"disabled {demo.ADMIN}: its password stands in a public repository")
-    assert installation.password_of(demo.ADMIN) == demo.HOW_TO_ENABLE
+    assert installation.said(re.escape(f"{demo.ADMIN}   {demo.HOW_TO_ENABLE}"))
     assert "was disabled" in installation.manage("doctor")
     renewed = installation.manage("seed", "--new-passwords")
     assert installation.login(demo.ADMIN, re.search(rf"{demo.ADMIN}\s+(\S+)", renewed)[1]) == 200
