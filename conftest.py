@@ -43,7 +43,7 @@ def _fresh_valkey(request: pytest.FixtureRequest):
     """No test sees another's limits, breakers or logs."""
     from accounts import throttle
     from agents import health
-    from aiagents.lib.valkey import sync_client
+    from aiagents.core.valkey.clients import sync_client
 
     sync_client().flushdb()
     health.reset()  # what this process knows of the vendors, whichever tests came before
@@ -56,13 +56,13 @@ def db_threads(settings: Any) -> Iterator[None]:
     """Database work of async code on real threads, as in production; their connections end with the test."""
     from django.db import connections
 
-    from aiagents.lib import db
-    from aiagents.lib.threads import Threads
+    from aiagents.core.db import calls
+    from aiagents.core.db.threads import Threads
 
     settings.DB_THREADS, settings.CATALOGUE_CHECK_SECONDS = 20, 60
-    db._pool = Threads(20, "db")
+    calls._pool = Threads(20, "db")
     yield
-    pool, db._pool = db._pool, None
+    pool, calls._pool = calls._pool, None
     pool.end(connections.close_all)
 
 

@@ -11,8 +11,8 @@ from django.db import transaction
 
 from accounts import audit, hooks
 from accounts.models import User
-from aiagents.lib.errors import Conflict, NotFound, PermissionDenied
-from aiagents.lib.jsonio import money
+from aiagents.core.errors import Conflict, NotFound, PermissionDenied
+from aiagents.core.jsonio import money
 
 RIGHTS = ("role", "is_active")
 

@@ -8,8 +8,8 @@ from typing import Any
 from rest_framework import serializers
 
 from accounts.models import AuditEvent, User
-from aiagents.lib.api import StrictFieldsMixin
-from aiagents.lib.jsonio import money
+from aiagents.core.drf.base import StrictFieldsMixin
+from aiagents.core.jsonio import money
 
 
 class ManagedUserSerializer(StrictFieldsMixin, serializers.ModelSerializer):

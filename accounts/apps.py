@@ -8,6 +8,6 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         # Not before: authentication needs this app's models.
         from accounts import authentication
-        from aiagents.lib import credentials
+        from aiagents.core.live import credential_watch
 
-        credentials.register(authentication.still_standing, authentication.credential_of)
+        credential_watch.register(authentication.still_standing, authentication.credential_of)

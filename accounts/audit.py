@@ -9,7 +9,7 @@ from uuid import UUID
 from django.db import models
 
 from accounts.models import AuditEvent, User
-from aiagents.lib.context import request_id
+from aiagents.core.logs.context import request_id
 
 
 def record(

@@ -13,8 +13,8 @@ from rest_framework.request import Request
 from accounts import cache, keys, principals, tickets
 from accounts.models import User
 from accounts.principals import Principal, Standing
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import NotAuthenticated
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import NotAuthenticated
 
 __all__ = [
     "BearerAuthentication",
@@ -85,7 +85,7 @@ async def still_valid_ones(asked: Iterable[Principal]) -> set[Standing]:
 
 
 async def still_standing(standings: list[Standing]) -> set[Standing]:
-    """Those that still work: what the watch over streams and sockets asks (aiagents/lib/credentials.py)."""
+    """Those that still work: what the watch over streams and sockets asks (aiagents/core/live/credential_watch.py)."""
     return await in_db(principals.still_stand, standings)
 
 

@@ -20,8 +20,9 @@ import redis
 from django.conf import settings
 from django.db import transaction
 
-from aiagents.lib import credentials, valkey
-from aiagents.monitoring import counting
+from aiagents.core.live import credential_watch
+from aiagents.core.metrics import counting
+from aiagents.core.valkey import clients as valkey
 
 log = logging.getLogger(__name__)
 CHANNEL = "accounts:changed"
@@ -93,7 +94,7 @@ def forget(user_id: UUID | None = None) -> None:
     for digest, entry in list(_entries.items()):
         if user_id is None or entry.principal.user_id == user_id:
             _entries.pop(digest, None)
-    credentials.look_at(user_id)
+    credential_watch.look_at(user_id)
 
 
 def announce(user_id: UUID) -> None:

@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 
 from accounts.audit import storable_ip
 from accounts.models import AuditEvent, User
-from aiagents.lib.api import StrictFilterSet
+from aiagents.core.drf.base import StrictFilterSet
 
 
 class UserFilter(StrictFilterSet):

@@ -20,9 +20,9 @@ from django.db.models.functions import Now
 
 from accounts import audit, cache, hooks
 from accounts.models import ApiKey, User
-from aiagents.lib import limits
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import Conflict, InvalidRequest, PermissionDenied, Unavailable
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import Conflict, InvalidRequest, PermissionDenied, Unavailable
+from aiagents.core.ratelimit import buckets
 
 log = logging.getLogger(__name__)
 PREFIX = "aia_"
@@ -55,7 +55,7 @@ def create(
         raise InvalidRequest("A key needs scopes, each one of: " + ", ".join(ApiKey.Scope.values) + ".", param="scopes")
     if creator_scopes is not None and not set(wanted) <= creator_scopes:
         raise PermissionDenied("A key cannot make a stronger key.")
-    if rate_limit is not None and not 1 <= rate_limit <= (most := limits.of_role(user.role)):
+    if rate_limit is not None and not 1 <= rate_limit <= (most := buckets.of_role(user.role)):
         raise InvalidRequest(f"A key's rate limit is 1 to {most} requests per window.", param="rate_limit")
     raw = PREFIX + secrets.token_urlsafe(32)
     with transaction.atomic():

@@ -9,8 +9,8 @@ from typing import Any
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from aiagents.lib.error_views import render
-from aiagents.lib.errors import RateLimited
+from aiagents.core.errors import RateLimited
+from aiagents.core.http.error_views import render
 
 _LOCKED = "locked_out"
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts import password_links
 from accounts.models import AccountMail
-from aiagents.lib import mailing
+from aiagents.core import mailing
 
 logger = getLogger(__name__)
 Kind, State = AccountMail.Kind, AccountMail.State

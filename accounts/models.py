@@ -15,8 +15,8 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from accounts import cache, hooks, mail_queue
-from aiagents.lib import idempotency
-from aiagents.lib.ids import uuid7
+from aiagents.core import idempotency
+from aiagents.core.ids import uuid7
 
 
 class UserQuerySet(models.QuerySet["User"]):

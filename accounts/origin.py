@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from django.http import HttpRequest
 from rest_framework.request import Request
 
-from aiagents.lib.netaddr import client_ip
+from aiagents.core.http.client_address import client_ip
 
 
 @dataclass(frozen=True, slots=True)

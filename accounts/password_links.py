@@ -15,7 +15,7 @@ from django.db import transaction
 from accounts import audit, keys, signin, throttle
 from accounts.models import ApiKey, User
 from accounts.origin import Origin
-from aiagents.lib.errors import InvalidRequest
+from aiagents.core.errors import InvalidRequest
 
 PATH = "/password"
 

@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 from accounts.authentication import principal_of
 from accounts.models import ApiKey, User
 from accounts.principals import Principal
-from aiagents.lib.errors import PermissionDenied
+from aiagents.core.errors import PermissionDenied
 
 
 def may(principal: Principal, scope: str | None, *, safe: bool = False) -> bool:

@@ -15,8 +15,8 @@ from django.utils import timezone
 
 from accounts import browser_sessions, keys, tokens
 from accounts.models import ApiKey, TokenFamily, User
-from aiagents.lib import limits
-from aiagents.lib.errors import NotAuthenticated
+from aiagents.core.errors import NotAuthenticated
+from aiagents.core.ratelimit import buckets
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ def _of_key(key: ApiKey) -> Principal:
         key_id=key.id,
         scopes=frozenset(key.scopes) & frozenset(ApiKey.Scope.values),
         # A key made when the limit was higher does not keep it.
-        rate_limit=min(key.rate_limit, limits.of_role(key.user.role)) if key.rate_limit else None,
+        rate_limit=min(key.rate_limit, buckets.of_role(key.user.role)) if key.rate_limit else None,
         expires_at=key.expires_at.timestamp() if key.expires_at else None,
     )
 

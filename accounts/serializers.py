@@ -12,8 +12,8 @@ from rest_framework import serializers
 from accounts import hooks, permissions
 from accounts.authentication import principal_of
 from accounts.models import ApiKey, User, normal_email
-from aiagents.lib.api import StrictFieldsMixin
-from aiagents.lib.jsonio import money
+from aiagents.core.drf.base import StrictFieldsMixin
+from aiagents.core.jsonio import money
 
 ZONES = frozenset(zoneinfo.available_timezones())
 

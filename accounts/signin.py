@@ -17,8 +17,8 @@ from django.utils import timezone
 from accounts import audit, keys, lockout, passwords, throttle, tokens
 from accounts.models import ApiKey, User, normal_email
 from accounts.origin import Origin
-from aiagents.lib import registration
-from aiagents.lib.errors import InvalidRequest, NotAuthenticated, RateLimited
+from aiagents.core import registration
+from aiagents.core.errors import InvalidRequest, NotAuthenticated, RateLimited
 
 log = logging.getLogger(__name__)
 

@@ -18,8 +18,8 @@ from django.utils import timezone
 from django_ratelimit.core import _split_rate, get_usage
 
 from accounts.models import TokenFamily, normal_email
-from aiagents.lib.errors import RateLimited
-from aiagents.lib.netaddr import bucket_ip
+from aiagents.core.errors import RateLimited
+from aiagents.core.http.client_address import bucket_ip
 
 log = logging.getLogger(__name__)
 # An address that signed in to the account within this time is no stranger to it.

@@ -17,8 +17,8 @@ import redis
 from cryptography.fernet import Fernet, InvalidToken
 
 from accounts.principals import Principal, Standing
-from aiagents.lib import valkey
-from aiagents.lib.errors import NotAuthenticated, Unavailable
+from aiagents.core.errors import NotAuthenticated, Unavailable
+from aiagents.core.valkey import clients as valkey
 
 LIFE_SECONDS = 30
 _SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")

@@ -27,8 +27,8 @@ from rest_framework_simplejwt.tokens import Token
 
 from accounts import audit, cache
 from accounts.models import TokenFamily, User
-from aiagents.lib.errors import NotAuthenticated
-from aiagents.lib.jsonio import clean_text
+from aiagents.core.errors import NotAuthenticated
+from aiagents.core.jsonio import clean_text
 
 log = logging.getLogger(__name__)
 MAX_TOKEN_LENGTH = 2048

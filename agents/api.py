@@ -21,9 +21,10 @@ from agents.filters import AgentFilter
 from agents.models import Agent, AgentVersion
 from agents.serializers import AgentSerializer, ToolSerializer, VersionSerializer
 from agents.tools import registry
-from aiagents.lib import api_deleting, body_limits
-from aiagents.lib.api import CursorPagination, IdempotentMixin
-from aiagents.lib.errors import InvalidRequest, NotFound
+from aiagents.core.drf import deleting as api_deleting
+from aiagents.core.drf.base import CursorPagination, IdempotentMixin
+from aiagents.core.errors import InvalidRequest, NotFound
+from aiagents.core.http import body_limits
 
 
 @extend_schema(tags=["agents"])

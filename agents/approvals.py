@@ -14,9 +14,9 @@ from django.utils import timezone
 from accounts.models import User
 from agents import run_store
 from agents.models import AgentRun, AgentStep
-from aiagents.lib import valkey
-from aiagents.lib.errors import Conflict, NotFound
-from aiagents.lib.valkey import AWAY
+from aiagents.core.errors import Conflict, NotFound
+from aiagents.core.valkey import clients as valkey
+from aiagents.core.valkey.clients import AWAY
 
 logger = logging.getLogger(__name__)
 Step = AgentStep.Status

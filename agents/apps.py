@@ -8,7 +8,7 @@ class AgentsConfig(AppConfig):
     def ready(self) -> None:
         from agents import invariants  # models are loaded only now
         from agents.models import Agent, AgentRun
-        from aiagents.lib import soft_deletion
+        from aiagents.core.db import soft_deletion
         from billing import subjects
         from billing.invariants import register
 

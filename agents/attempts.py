@@ -15,7 +15,7 @@ from agents.providers import transport
 from agents.providers.base import Target
 from agents.providers.errors import ProviderError
 from agents.router import Candidate
-from aiagents.lib.errors import AppError
+from aiagents.core.errors import AppError
 from billing import ledger
 from billing.usage import Usage
 

@@ -16,7 +16,7 @@ from accounts import audit
 from accounts.models import User
 from agents import deleting, sharing
 from agents.models import Agent, AgentVersion
-from aiagents.lib.errors import Conflict, InvalidRequest, NotFound, PermissionDenied
+from aiagents.core.errors import Conflict, InvalidRequest, NotFound, PermissionDenied
 
 # What an agent is called and who may see it; everything else that can be set belongs to its version.
 FACE = ("slug", "name", "description", "visibility")

@@ -25,9 +25,9 @@ from agents.events import Event, ReasoningDelta, RouteFallback, Settled, Started
 from agents.messages import CompletionRequest, EmbeddingRequest, characters
 from agents.providers.base import Target
 from agents.providers.errors import ContextTooLong, ProviderBadRequest, ProviderError, ProviderTimeout, ProviderTruncated, passed_on
-from aiagents.lib.errors import AppError, BudgetExceeded, NoModelAvailable, PayloadTooLarge
-from aiagents.lib.ids import uuid7
-from aiagents.monitoring import metrics
+from aiagents.core.errors import AppError, BudgetExceeded, NoModelAvailable, PayloadTooLarge
+from aiagents.core.ids import uuid7
+from aiagents.core.metrics import counters as metrics
 from billing import catalogue, ledger, pricing
 from billing.usage import Usage
 

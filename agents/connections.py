@@ -14,9 +14,9 @@ from agents import secrets
 from agents.models import ProviderConnection
 from agents.providers.base import Target
 from agents.providers.errors import NotConfigured
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import Unavailable
-from aiagents.monitoring import counting
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import Unavailable
+from aiagents.core.metrics import counting
 from billing import catalogue
 from billing.catalogue import Catalogue, ModelCard
 

@@ -12,7 +12,7 @@ from django.conf import settings
 
 from agents.models import Agent, AgentVersion
 from agents.tools import registry
-from aiagents.lib.errors import NotFound
+from aiagents.core.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True)

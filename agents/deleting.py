@@ -21,7 +21,7 @@ from accounts.models import User
 from agents import run_erasing, run_store
 from agents.definitions import AgentNotFound
 from agents.models import Agent, AgentRun, AgentVersion
-from aiagents.lib import idempotency
+from aiagents.core import idempotency
 
 # Agents that one pass of the sweep looks at, runs that one transaction erases, and how long (seconds) a pass may take.
 _MOST, _AT_ONCE, _PASS_SECONDS = 200, 200, 40.0

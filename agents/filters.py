@@ -6,7 +6,7 @@ from django.db.models import Q, QuerySet
 from django_filters import rest_framework as filters
 
 from agents.models import Agent
-from aiagents.lib.api import StrictFilterSet
+from aiagents.core.drf.base import StrictFilterSet
 
 
 class AgentFilter(StrictFilterSet):

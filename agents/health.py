@@ -21,7 +21,7 @@ import orjson
 import redis
 
 from agents.providers.errors import ProviderAuthFailed, ProviderError, ProviderQuotaExhausted, ProviderRateLimited
-from aiagents.lib import valkey
+from aiagents.core.valkey import clients as valkey
 from billing.catalogue import ModelCard
 
 logger = logging.getLogger(__name__)

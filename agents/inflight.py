@@ -11,9 +11,9 @@ from weakref import WeakKeyDictionary
 from django.conf import settings
 
 from agents.tokens import BYTES_PER_TOKEN
-from aiagents.lib import alive
-from aiagents.lib.context import call_id as current_call
-from aiagents.lib.errors import AppError, Unavailable
+from aiagents.core.errors import AppError, Unavailable
+from aiagents.core.live import outage_heartbeat
+from aiagents.core.logs.context import call_id as current_call
 from billing import ledger
 
 logger = logging.getLogger(__name__)
@@ -144,7 +144,7 @@ async def _report(here: _Loop) -> None:
         if not moved:
             continue
         try:
-            await alive.beat(ledger.progress(moved), ledger.ALIVE, here.calls, settings.HOLD_SILENCE_SECONDS)
+            await outage_heartbeat.beat(ledger.progress(moved), ledger.ALIVE, here.calls, settings.HOLD_SILENCE_SECONDS)
         except Unavailable:
             continue
         if full:

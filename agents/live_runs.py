@@ -17,8 +17,8 @@ from agents import run_store, run_wording
 from agents.events import Event, RouteFallback, Settled, Started, Stopped, encode
 from agents.models import AgentRun
 from agents.run_loop import RunPaused, error_json, written
-from aiagents.lib import jsonio
-from aiagents.lib.errors import AppError
+from aiagents.core import jsonio
+from aiagents.core.errors import AppError
 
 logger = logging.getLogger(__name__)
 Line = tuple[int, str, bytes]

@@ -13,7 +13,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from aiagents.lib.ids import uuid7
+from aiagents.core.ids import uuid7
 from billing.fields import MoneyField
 from billing.models import MONEY
 

@@ -18,7 +18,7 @@ from agents import router_filters, router_reasons, router_scores
 from agents.health import ModelHealth
 from agents.router_filters import dearest
 from agents.router_rows import GOALS, Facts, Row
-from aiagents.lib.errors import InvalidRequest, ModelNotFound
+from aiagents.core.errors import InvalidRequest, ModelNotFound
 from billing.catalogue import EMBEDDINGS, ModelCard
 
 __all__ = ["GOALS", "Candidate", "Facts", "Route", "rank"]

@@ -15,7 +15,7 @@ from agents.messages import EmbeddingRequest
 from agents.router import Candidate, Route
 from agents.router_filters import absent
 from agents.tokens import size, typical
-from aiagents.lib.errors import BudgetExceeded, InvalidRequest, ModelNotFound
+from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound
 from billing import pricing
 from billing.catalogue import ModelCard
 

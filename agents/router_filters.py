@@ -11,7 +11,7 @@ from agents.health import HEALTHY, ModelHealth, connection_key
 from agents.router_rows import Facts, Row
 from agents.router_scores import USUAL_OUTPUT, expected_cost, expected_seconds
 from agents.tokens import typical
-from aiagents.lib.errors import BudgetExceeded, InvalidRequest, ModelNotFound, NoModelAvailable
+from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound, NoModelAvailable
 from billing import pricing
 from billing.catalogue import ModelCard
 

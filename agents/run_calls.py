@@ -23,8 +23,8 @@ from agents.run_store import OUTCOME_UNKNOWN, Closing, persist
 from agents.run_watch import Watched
 from agents.tools import registry
 from agents.tools.registry import Tool, ToolContext
-from aiagents.lib import jsonio
-from aiagents.lib.jsonio import clean_text
+from aiagents.core import jsonio
+from aiagents.core.jsonio import clean_text
 
 logger = logging.getLogger(__name__)
 Step = AgentStep.Status

@@ -18,11 +18,12 @@ from agents.calls import CallContext
 from agents.definitions import Definition
 from agents.live_runs import Line, LiveRun
 from agents.models import AgentRun
-from aiagents.lib import body_limits, draining, idempotency, sse
-from aiagents.lib.asgi import Door, EventStream, Request, Response, json_response
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import AppError, Conflict, InvalidRequest, NotFound, RateLimited
-from aiagents.lib.ids import uuid7
+from aiagents.core import draining, idempotency
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import AppError, Conflict, InvalidRequest, NotFound, RateLimited
+from aiagents.core.http import body_limits, sse
+from aiagents.core.http.endpoints import Door, EventStream, Request, Response, json_response
+from aiagents.core.ids import uuid7
 from billing.amounts import read_cost
 
 MOST_INPUT = 1_000_000

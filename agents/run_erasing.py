@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from agents import run_store
 from agents.models import Agent, AgentRun, AgentStep
 from agents.run_loop import error_json
-from aiagents.lib.errors import AppError
+from aiagents.core.errors import AppError
 
 
 def of_task(task_id: UUID) -> QuerySet[AgentRun]:

@@ -30,9 +30,9 @@ from agents.run_state import Parked
 from agents.run_store import Closing, RunEnded, persist
 from agents.run_watch import OutOfTime
 from agents.tools.registry import Tool
-from aiagents.lib import jsonio
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import AppError, BudgetExceeded, Unavailable
+from aiagents.core import jsonio
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import AppError, BudgetExceeded, Unavailable
 
 logger = logging.getLogger(__name__)
 Status, Step = AgentRun.Status, AgentStep.Status

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiagents.lib.schema import MONEY, REFUSALS
-from aiagents.lib.sse import SCHEMA as EVENT
+from aiagents.core.drf.schema import MONEY, REFUSALS
+from aiagents.core.http.sse import SCHEMA as EVENT
 
 JSON = dict[str, Any]
 _RUN: JSON = {"$ref": "#/components/schemas/AgentRun"}

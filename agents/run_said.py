@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from agents.events import ReasoningDelta, ToolCall
 from agents.messages import Part, Reasoning, Text, ToolUse
-from aiagents.lib import jsonio
+from aiagents.core import jsonio
 
 
 class Said:

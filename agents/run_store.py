@@ -21,8 +21,8 @@ from django.utils import timezone
 
 from agents.events import Settled
 from agents.models import AgentRun, AgentStep
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import AppError, Conflict, NotFound, Unavailable
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import AppError, Conflict, NotFound, Unavailable
 from billing.models import Hold, UsageLog
 
 P = ParamSpec("P")

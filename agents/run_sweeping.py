@@ -12,9 +12,9 @@ from django.db.models.functions import Now
 from agents import approvals, run_store
 from agents.models import AgentRun, AgentStep
 from agents.run_loop import error_json
-from aiagents.lib import alive
-from aiagents.lib.errors import Unavailable
-from aiagents.lib.rotation import Rotation
+from aiagents.core.db.rotation import Rotation
+from aiagents.core.errors import Unavailable
+from aiagents.core.live import outage_heartbeat
 
 logger = logging.getLogger(__name__)
 Status = AgentRun.Status
@@ -30,7 +30,7 @@ _FORGOTTEN = "Nobody decided about the waiting tool calls in time."
 def sweep() -> int:
     """End the runs whose process is gone; how many. Safe to run twice and anywhere."""
     silent = list(_silent().order_by("heartbeat_at")[:_MOST])
-    living = alive.among("agents", (run.id for run in silent))  # their processes only cannot reach the database
+    living = outage_heartbeat.among("agents", (run.id for run in silent))  # their processes only cannot reach the database
     ended = sum(_interrupt(run) for run in silent if run.id not in living)
     _give_up_forgotten()
     _send_again()

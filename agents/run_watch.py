@@ -14,9 +14,9 @@ from django.conf import settings
 from agents import run_store
 from agents.models import AgentRun
 from agents.run_store import RunCancelled, RunEnded
-from aiagents.lib import alive
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import Unavailable
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import Unavailable
+from aiagents.core.live import outage_heartbeat
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -98,7 +98,7 @@ class _Watch:
             living = list(self.runs)
             try:
                 said = {run_id: words for run_id, run in self.runs.items() if (words := run.news()) is not None}
-                ended = await alive.beat(in_db(run_store.beat, living, said), "agents", living, settings.AGENT_SILENCE_SECONDS)
+                ended = await outage_heartbeat.beat(in_db(run_store.beat, living, said), "agents", living, settings.AGENT_SILENCE_SECONDS)
             except Unavailable:
                 continue
             except Exception:

@@ -10,7 +10,7 @@ from uuid import UUID
 from agents import run_store
 from agents.models import AgentRun, AgentStep
 from agents.tools import registry
-from aiagents.lib.jsonio import money
+from aiagents.core.jsonio import money
 
 JSON = dict[str, Any]
 

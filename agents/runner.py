@@ -30,10 +30,10 @@ from agents.run_loop import Loop, RunPaused, error_json, written
 from agents.run_store import RunCancelled, RunEnded
 from agents.tools import registry
 from agents.tools.registry import Tool
-from aiagents.lib import jsonio
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import AppError, Conflict, NotAuthenticated
-from aiagents.lib.ids import uuid7
+from aiagents.core import jsonio
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import AppError, Conflict, NotAuthenticated
+from aiagents.core.ids import uuid7
 
 __all__ = [
     "RunCancelled",

@@ -17,8 +17,8 @@ from accounts.models import ApiKey
 from accounts.permissions import HasScope
 from agents import approvals, run_store, run_wording
 from agents.models import AgentRun, AgentStep
-from aiagents.lib.api import StrictFieldsMixin, StrictFilterSet
-from aiagents.lib.errors import NotFound
+from aiagents.core.drf.base import StrictFieldsMixin, StrictFilterSet
+from aiagents.core.errors import NotFound
 
 DECISIONS = ("approve", "reject")
 _DECISION = OpenApiExample("one call", {"call_id": "call_1", "reason": "Not on a Friday."}, request_only=True)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 
-from aiagents.lib.errors import AppError
+from aiagents.core.errors import AppError
 
 
 class SecretUnreadable(AppError):

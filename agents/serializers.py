@@ -14,8 +14,8 @@ from accounts.models import User
 from agents.models import Agent, AgentVersion
 from agents.router_rows import GOALS
 from agents.tools import registry
-from aiagents.lib.api import StrictFieldsMixin
-from aiagents.lib.jsonio import money
+from aiagents.core.drf.base import StrictFieldsMixin
+from aiagents.core.jsonio import money
 from billing import catalogue
 from billing.amounts import CostField
 

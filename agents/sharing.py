@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 
 from accounts.models import User
 from agents.models import Agent
-from aiagents.lib.errors import PermissionDenied
+from aiagents.core.errors import PermissionDenied
 
 CODENAME = "share_agent"
 PERMISSION = f"agents.{CODENAME}"

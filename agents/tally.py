@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from aiagents.monitoring import counting
+from aiagents.core.metrics import counting
 from billing.ledger import Call, Charge, Outcome
 
 log = logging.getLogger("aiagents.calls")

@@ -8,7 +8,7 @@ from asgiref.sync import async_to_sync
 from celery import shared_task
 
 from agents import deleting, run_sweeping, runner
-from aiagents.lib import storage
+from aiagents.core import storage
 
 
 @shared_task(ignore_result=True)

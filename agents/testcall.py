@@ -10,9 +10,9 @@ from agents import calls
 from agents.events import Settled
 from agents.messages import CompletionRequest, Message, Text
 from agents.models import ProviderConnection
-from aiagents.lib.context import request_id
-from aiagents.lib.errors import NotFound
-from aiagents.lib.ids import uuid7
+from aiagents.core.errors import NotFound
+from aiagents.core.ids import uuid7
+from aiagents.core.logs.context import request_id
 from billing.models import AIModel
 
 _QUESTION = "Answer with the one word OK."

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from agents.messages import CompletionRequest, EmbeddingRequest, File, Image, Part, Reasoning, Text, ToolOutput, ToolUse
-from aiagents.lib import jsonio
+from aiagents.core import jsonio
 
 BYTES_PER_TOKEN = 4
 _HELD_BYTES_PER_TOKEN = 2

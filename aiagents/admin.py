@@ -12,8 +12,8 @@ from django_celery_beat import admin as beat
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, PeriodicTasks, SolarSchedule
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
-from aiagents.lib.office import columns, filters
-from aiagents.lib.office.rows import ReadOnly, Rows
+from aiagents.core.admin import columns, filters
+from aiagents.core.admin.rows import ReadOnly, Rows
 from aiagents.models import IdempotentAnswer
 
 

@@ -21,15 +21,17 @@ from django.core.asgi import get_asgi_application
 django: Any = get_asgi_application()  # loads the apps, which the imports below need
 
 from aiagents import sockets, warming  # noqa: E402
-from aiagents.lib import body_limits, draining, hosts  # noqa: E402
-from aiagents.lib.access import log_socket  # noqa: E402
-from aiagents.lib.close_codes import SHUTTING_DOWN  # noqa: E402
-from aiagents.lib.context import accept_request_id  # noqa: E402
-from aiagents.lib.errors import AppError  # noqa: E402
-from aiagents.lib.headers import check_target, read  # noqa: E402
-from aiagents.lib.jsonio import dumps  # noqa: E402
-from aiagents.lib.netaddr import client_ip, scheme  # noqa: E402
-from aiagents.monitoring import counting, health, sharing  # noqa: E402
+from aiagents.core import draining  # noqa: E402
+from aiagents.core.errors import AppError  # noqa: E402
+from aiagents.core.http import body_limits, hosts
+from aiagents.core.http.client_address import client_ip, scheme  # noqa: E402
+from aiagents.core.http.close_codes import SHUTTING_DOWN  # noqa: E402
+from aiagents.core.http.headers import check_target, read  # noqa: E402
+from aiagents.core.jsonio import dumps  # noqa: E402
+from aiagents.core.logs.access import log_socket  # noqa: E402
+from aiagents.core.logs.context import accept_request_id  # noqa: E402
+from aiagents.core.metrics import counting
+from aiagents.monitoring import health, sharing  # noqa: E402
 from chat import house  # noqa: E402
 from chat.routing import websocket_application  # noqa: E402
 from tasks.doors import application as door  # noqa: E402

@@ -20,7 +20,7 @@ import redis
 from django.core.management import call_command
 from django.db import connection, connections
 
-from aiagents.lib.valkey import sync_client
+from aiagents.core.valkey.clients import sync_client
 
 # What libpq's tools read from their environment, so that no password stands on a command line.
 _VARIABLES = {"HOST": "PGHOST", "PORT": "PGPORT", "USER": "PGUSER", "PASSWORD": "PGPASSWORD", "NAME": "PGDATABASE"}

@@ -11,7 +11,7 @@ from typing import Any
 from celery import Celery, signals
 from django.conf import settings
 
-from aiagents.lib import context
+from aiagents.core.logs import context
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aiagents.settings")
 app = Celery("aiagents")

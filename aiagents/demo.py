@@ -14,7 +14,7 @@ from django.db import transaction
 from accounts import audit, keys
 from accounts.models import ApiKey, User
 from aiagents import demo_work
-from aiagents.lib import private
+from aiagents.core import private_files
 from aiagents.settings import exposure
 from billing.models import AIModel
 
@@ -91,5 +91,5 @@ def _key(user: User) -> str:
         return raw
     _, raw = keys.create(user, name="demo", scopes=set(ApiKey.Scope.values) - {ApiKey.Scope.APPROVE})
     path.unlink(missing_ok=True)
-    private.write_new(path, raw)
+    private_files.write_new(path, raw)
     return raw

@@ -13,9 +13,10 @@ from django.utils import timezone
 from agents import health as breakers
 from agents import inflight
 from aiagents import staff
-from aiagents.lib.db import in_db
-from aiagents.lib.jsonio import money
-from aiagents.monitoring import counting, health, insiders, live, sharing, system
+from aiagents.core.db.calls import in_db
+from aiagents.core.jsonio import money
+from aiagents.core.metrics import counting
+from aiagents.monitoring import health, insiders, live, sharing, system
 from billing import catalogue
 from billing.exact import exact_sum
 from billing.models import Hold, UsageLog

@@ -11,9 +11,9 @@ from django.conf import settings
 from accounts import browser_sessions, principals
 from accounts.authentication import Principal, authenticate, authenticate_ticket
 from accounts.principals import Standing
-from aiagents.lib import url_secrets
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import NotAuthenticated, PermissionDenied
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import NotAuthenticated, PermissionDenied
+from aiagents.core.http import url_secrets
 from aiagents.monitoring.live import LiveSocket, Viewer
 from chat import origins, routing
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from accounts.authentication import authenticate
 from accounts.models import User
-from aiagents.lib.db import in_db
+from aiagents.core.db.calls import in_db
 
 
 async def is_staff(request: HttpRequest) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from aiagents.lib import idempotency
+from aiagents.core import idempotency
 
 
 @shared_task(ignore_result=True)

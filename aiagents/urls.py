@@ -10,7 +10,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from accounts import lockout
-from aiagents.lib.schema_view import SchemaView
+from aiagents.core.drf.schema_view import SchemaView
 
 # Swagger UI sets styles on elements; everything else of the policy stays.
 docs = csp_update({"style-src": ["'unsafe-inline'"]})(SpectacularSwaggerSplitView.as_view(url_name="schema"))
@@ -31,7 +31,7 @@ if find_spec("chat.pages"):
     urlpatterns.append(path("", pages.index, name="index"))
     urlpatterns.append(path("<room:room>", pages.index, name="room"))
 
-handler400 = "aiagents.lib.error_views.bad_request"
-handler403 = "aiagents.lib.error_views.permission_denied"
-handler404 = "aiagents.lib.error_views.not_found"
-handler500 = "aiagents.lib.error_views.server_error"
+handler400 = "aiagents.core.http.error_views.bad_request"
+handler403 = "aiagents.core.http.error_views.permission_denied"
+handler404 = "aiagents.core.http.error_views.not_found"
+handler500 = "aiagents.core.http.error_views.server_error"

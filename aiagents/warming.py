@@ -18,7 +18,7 @@ from django.urls import get_resolver
 
 from agents import connections as saved
 from agents import providers
-from aiagents.lib.errors import Unavailable
+from aiagents.core.errors import Unavailable
 
 log = logging.getLogger(__name__)
 

@@ -31,8 +31,8 @@ CHUNK = b'id: 7\nevent: content.delta\ndata: {"text":" word"}\n\n'
 async def main() -> None:
     import logging
 
-    from aiagents.lib import credentials
-    from aiagents.lib.asgi import Door, EventStream, Request, Response, json_response
+    from aiagents.core.http.endpoints import Door, EventStream, Request, Response, json_response
+    from aiagents.core.live import credential_watch
 
     for handler in logging.getLogger().handlers:
         handler.setStream(open(os.devnull, "w"))  # type: ignore[attr-defined]  # noqa: ASYNC230, SIM115
@@ -41,7 +41,7 @@ async def main() -> None:
     async def all_stand(standings: list[Any]) -> set[Any]:
         return set(standings)
 
-    credentials.register(all_stand)
+    credential_watch.register(all_stand)
 
     async def authenticate(headers: Any) -> Any:
         return principal

@@ -30,9 +30,9 @@ from django.utils import timezone  # noqa: E402
 from accounts import keys  # noqa: E402
 from accounts.authentication import authenticate  # noqa: E402
 from accounts.models import ApiKey, User  # noqa: E402
-from aiagents.lib import valkey  # noqa: E402
-from aiagents.lib.db import in_db  # noqa: E402
-from aiagents.lib.ids import uuid7  # noqa: E402
+from aiagents.core.db.calls import in_db  # noqa: E402
+from aiagents.core.ids import uuid7  # noqa: E402
+from aiagents.core.valkey import clients as valkey  # noqa: E402
 from benchmarks.load import percentile  # noqa: E402
 from billing import analytics, catalogue, durable, ledger, ledger_postgres  # noqa: E402
 from billing import reports as reports_of_user  # noqa: E402

@@ -9,7 +9,7 @@ from django.db.models import Count
 from django.db.models.functions import TruncDay
 
 from accounts.models import User
-from aiagents.lib.errors import InvalidRequest
+from aiagents.core.errors import InvalidRequest
 from billing import figures, reading
 from billing.figures import share, time
 from billing.models import UsageRollup

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 from django.conf import settings
 from rest_framework import serializers
 
-from aiagents.lib.api import StrictFieldsMixin
-from aiagents.lib.api_fields import BoundedListField
+from aiagents.core.drf.base import StrictFieldsMixin
+from aiagents.core.drf.fields import BoundedListField
 from billing import nearing
 from billing.models import AlertSettings, Budget, BudgetAlert
 from billing.serializers import Money

@@ -20,7 +20,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from accounts.models import User
-from aiagents.lib import mailing
+from aiagents.core import mailing
 from billing import nearing, subjects
 from billing.models import AlertSettings, Budget, BudgetAlert, BudgetWindow
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from django.db.models import Q
 
-from aiagents.lib.jsonio import money
+from aiagents.core.jsonio import money
 from billing import figures, reading
 from billing.activity import user_activity
 from billing.costs import cost_optimization

@@ -20,10 +20,10 @@ from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
-from aiagents.lib import valkey
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import ModelNotFound, Unavailable
-from aiagents.monitoring import counting
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import ModelNotFound, Unavailable
+from aiagents.core.metrics import counting
+from aiagents.core.valkey import clients as valkey
 from billing.models import AIModel, ModelPrice
 from billing.pricing import Rates
 

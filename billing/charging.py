@@ -7,8 +7,8 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Any, Literal
 from uuid import UUID
 
-from aiagents.lib.ids import uuid7
-from aiagents.lib.jsonio import clean_text
+from aiagents.core.ids import uuid7
+from aiagents.core.jsonio import clean_text
 from billing import pricing
 from billing.pricing import Rates
 from billing.usage import Usage

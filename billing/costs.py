@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from aiagents.lib.jsonio import money
+from aiagents.core.jsonio import money
 from billing import budgets, catalogue, figures, reading, savings, subjects, sums
 from billing.catalogue import Catalogue
 from billing.figures import share, shown, time, together

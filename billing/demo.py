@@ -24,7 +24,7 @@ from django.db.models import F
 
 from accounts import keys
 from accounts.models import ApiKey, User
-from aiagents.lib.jsonio import dumps
+from aiagents.core.jsonio import dumps
 from billing import alerts, budgets, catalogue, rollups
 from billing.catalogue import ModelCard
 from billing.models import Budget, BudgetWindow, Hold, UsageLog

@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from django.db import connection
 
-from aiagents.lib.db import in_db, on_postgres
+from aiagents.core.db.calls import in_db, on_postgres
 
 T = TypeVar("T")
 

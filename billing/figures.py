@@ -8,8 +8,8 @@ from decimal import Decimal
 from typing import Any, cast
 from uuid import UUID
 
-from aiagents.lib.errors import InvalidRequest
-from aiagents.lib.jsonio import money
+from aiagents.core.errors import InvalidRequest
+from aiagents.core.jsonio import money
 from billing import budgets, catalogue, rollups, subjects, sums, timing
 from billing.models import UsageRollup
 

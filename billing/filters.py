@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import django_filters
 
-from aiagents.lib.api import StrictFilterSet
+from aiagents.core.drf.base import StrictFilterSet
 from billing.catalogue import CAPABILITIES
 from billing.models import AIModel, Budget, UsageLog
 

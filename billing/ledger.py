@@ -20,11 +20,11 @@ from uuid import UUID
 from django.conf import settings
 from django.db import IntegrityError, InterfaceError, OperationalError, connection
 
-from aiagents.lib import alive
-from aiagents.lib.db import in_db, on_postgres
-from aiagents.lib.errors import BudgetExceeded, Conflict, NotAuthenticated, Unavailable
-from aiagents.lib.jsonio import money
-from aiagents.monitoring.metrics import HOLDS, SWEPT
+from aiagents.core.db.calls import in_db, on_postgres
+from aiagents.core.errors import BudgetExceeded, Conflict, NotAuthenticated, Unavailable
+from aiagents.core.jsonio import money
+from aiagents.core.live import outage_heartbeat
+from aiagents.core.metrics.counters import HOLDS, SWEPT
 from billing import budgets, catalogue, durable, ledger_portable, ledger_postgres
 from billing.admission import Admission, Refusal
 from billing.charging import Call, Charge, Held, Outcome, charge, log_row, rounded_up
@@ -39,7 +39,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 # Holds that one sweep closes at most; the next one comes in seconds.
 _SWEEP_MOST = 1000
-# By this name a process says of its running calls that they live, where it cannot tell the database (aiagents/lib/alive.py).
+# By this name a process says of its running calls that they live, where it cannot tell the database (aiagents/core/live/outage_heartbeat.py).
 ALIVE = "calls"
 
 
@@ -79,7 +79,7 @@ def sweep() -> int:
     """Charge by estimate and close every hold that has been silent too long; how many there were."""
     silent_since = budgets.database_now() - timedelta(seconds=settings.HOLD_SILENCE_SECONDS)
     found = list(Hold.objects.filter(status=Hold.Status.OPEN, heartbeat_at__lt=silent_since).order_by("heartbeat_at")[:_SWEEP_MOST])
-    living = alive.among(ALIVE, (row.pk for row in found))  # their processes only cannot reach the database
+    living = outage_heartbeat.among(ALIVE, (row.pk for row in found))  # their processes only cannot reach the database
     known = catalogue.current_sync()
     swept = 0
     for row in found:

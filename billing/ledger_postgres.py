@@ -20,7 +20,7 @@ import psycopg
 from django.conf import settings
 from django.db import connection
 
-from aiagents.lib.jsonio import dumps
+from aiagents.core.jsonio import dumps
 from billing.admission import Admission, Refusal
 from billing.charging import Call, Held, whole
 

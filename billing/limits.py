@@ -11,8 +11,8 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 
 from accounts import administration, audit
-from aiagents.lib.errors import InvalidRequest, NotFound
-from aiagents.lib.jsonio import money
+from aiagents.core.errors import InvalidRequest, NotFound
+from aiagents.core.jsonio import money
 from billing import budgets, nearing, subjects
 from billing.models import Budget, BudgetWindow
 

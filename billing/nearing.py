@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import F
 
-from aiagents.lib.jsonio import money
+from aiagents.core.jsonio import money
 from billing import budgets, subjects
 from billing.models import Budget, BudgetWindow
 

@@ -11,7 +11,7 @@ from django.db.models import Count
 from django.utils import timezone
 
 from accounts.models import User
-from aiagents.lib.jsonio import money
+from aiagents.core.jsonio import money
 from billing import budgets, figures, nearing, reading, rollups
 from billing.exact import exact_sum
 from billing.figures import share, shown, time, together

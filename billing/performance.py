@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from aiagents.lib.jsonio import money
+from aiagents.core.jsonio import money
 from billing import catalogue, figures, reading, rollups, sums, timing
 from billing.figures import share, shown, time, together
 from billing.models import UsageLog, UsageRollup

@@ -8,7 +8,7 @@ from typing import Any
 from django.utils import timezone
 from rest_framework.request import Request
 
-from aiagents.lib.errors import InvalidRequest
+from aiagents.core.errors import InvalidRequest
 
 
 def read(request: Request, *also: str, days: int = 30) -> tuple[datetime, datetime]:

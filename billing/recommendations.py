@@ -16,7 +16,7 @@ from uuid import UUID
 from django.db.models import Count, F, Min, Q, QuerySet, Sum, Window
 from django.db.models.functions import Coalesce, Lag
 
-from aiagents.lib.jsonio import money
+from aiagents.core.jsonio import money
 from billing import budgets, catalogue, savings, subjects, sums
 from billing.catalogue import ModelCard
 from billing.exact import ExactSum, exact_sum

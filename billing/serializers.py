@@ -8,7 +8,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from aiagents.lib.jsonio import money
+from aiagents.core.jsonio import money
 from billing.catalogue import CAPABILITIES, Catalogue, ModelCard
 from billing.models import AIModel, UsageLog
 from billing.pricing import Rates

@@ -18,10 +18,10 @@ from rest_framework.serializers import BaseSerializer, Serializer
 
 from accounts.models import ApiKey, User
 from accounts.permissions import HasScope
-from aiagents.lib import csv_cells
-from aiagents.lib.api import JSONRenderer
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import InvalidRequest
+from aiagents.core.admin import csv_cells
+from aiagents.core.db.calls import in_db
+from aiagents.core.drf.base import JSONRenderer
+from aiagents.core.errors import InvalidRequest
 from billing import catalogue, reports
 from billing.filters import ModelFilter, UsageFilter
 from billing.models import AIModel, UsageLog

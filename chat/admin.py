@@ -8,8 +8,8 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from aiagents.lib.office import columns, filters
-from aiagents.lib.office.rows import CONTENT, WithContent
+from aiagents.core.admin import columns, filters
+from aiagents.core.admin.rows import CONTENT, WithContent
 from billing.models import AIModel
 from chat.models import Conversation, Message
 

@@ -6,7 +6,7 @@ class ChatConfig(AppConfig):
     label = "chat"
 
     def ready(self) -> None:
-        from aiagents.lib import soft_deletion
+        from aiagents.core.db import soft_deletion
         from billing.invariants import register  # models are loaded only now
         from chat import invariants
         from chat.models import Conversation

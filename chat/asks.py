@@ -9,8 +9,8 @@ from typing import Any
 from uuid import UUID
 
 from agents.router_rows import GOALS
-from aiagents.lib import jsonio
-from aiagents.lib.errors import InvalidRequest
+from aiagents.core import jsonio
+from aiagents.core.errors import InvalidRequest
 from billing.amounts import read_cost
 from chat import parts
 

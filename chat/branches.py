@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from aiagents.lib.errors import InvalidRequest
+from aiagents.core.errors import InvalidRequest
 from chat import wording
 from chat.models import Conversation
 from chat.tree import Tree, lengths, rows_of

@@ -17,10 +17,12 @@ from django.conf import settings
 from accounts.authentication import Principal, authenticate, authenticate_ticket
 from accounts.permissions import require_scope
 from agents.events import REWIND
-from aiagents.lib import credentials, jsonio, url_secrets
-from aiagents.lib.close_codes import AUTH_TIMED_OUT, NOT_AUTHENTICATED, SHUTTING_DOWN, TOO_LARGE, TOO_MANY, UNAVAILABLE
-from aiagents.lib.context import accept_request_id, request_id, user_id
-from aiagents.lib.errors import AppError, InvalidRequest, NotAuthenticated, PayloadTooLarge, RateLimited
+from aiagents.core import jsonio
+from aiagents.core.errors import AppError, InvalidRequest, NotAuthenticated, PayloadTooLarge, RateLimited
+from aiagents.core.http import url_secrets
+from aiagents.core.http.close_codes import AUTH_TIMED_OUT, NOT_AUTHENTICATED, SHUTTING_DOWN, TOO_LARGE, TOO_MANY, UNAVAILABLE
+from aiagents.core.live import credential_watch
+from aiagents.core.logs.context import accept_request_id, request_id, user_id
 from chat import asks, origins, turns
 from chat.limits import count_request
 from chat.turn_log import TurnLine
@@ -103,7 +105,7 @@ class ChatConsumer(AsyncConsumer):
             raise Closing(TOO_MANY)
         self.counted = principal.user_id
         _sockets[principal.user_id] += 1
-        with credentials.watched(principal, self._revoked):
+        with credential_watch.watched(principal, self._revoked):
             while (frame := await self._frame()) is not None:
                 await self._handle(frame)
 
@@ -151,7 +153,7 @@ class ChatConsumer(AsyncConsumer):
     async def _say_goodbye(self) -> None:
         with suppress(TimeoutError):  # a client that reads nothing is closed all the same
             async with asyncio.timeout(_GOODBYE_SECONDS):
-                await self._say_error(credentials.CredentialEnded("Your credential has ended; sign in and resume."))
+                await self._say_error(credential_watch.CredentialEnded("Your credential has ended; sign in and resume."))
         await self._close(NOT_AUTHENTICATED)
 
     # --- frames in ------------------------------------------------------------------------------

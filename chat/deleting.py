@@ -19,8 +19,9 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from agents import run_store
-from aiagents.lib import idempotency, valkey
-from aiagents.lib.valkey import AWAY
+from aiagents.core import idempotency
+from aiagents.core.valkey import clients as valkey
+from aiagents.core.valkey.clients import AWAY
 from chat import spoken, turn_log
 from chat.models import Conversation, Message
 from chat.registry import CONTROL, FORGET, cancel_key

@@ -17,11 +17,12 @@ from accounts.authentication import Principal, authenticate
 from accounts.permissions import require_scope
 from agents import calls, run_doors, runner
 from agents.calls import CallContext
-from aiagents.lib import body_limits, draining, idempotency, sse
-from aiagents.lib.asgi import Door, EventStream, Request, Response, json_response
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import AppError, Conflict, InvalidRequest
-from aiagents.lib.ids import uuid7
+from aiagents.core import draining, idempotency
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import AppError, Conflict, InvalidRequest
+from aiagents.core.http import body_limits, sse
+from aiagents.core.http.endpoints import Door, EventStream, Request, Response, json_response
+from aiagents.core.ids import uuid7
 from chat import asks, history, openapi, partners, rows, turns, wording
 from chat.asks import Ask
 from chat.models import Message

@@ -9,8 +9,8 @@ from uuid import UUID
 from django.db.models import Sum, TextField
 from django.db.models.functions import Cast, Length
 
-from aiagents.lib import jsonio
-from aiagents.lib.db import in_db
+from aiagents.core import jsonio
+from aiagents.core.db.calls import in_db
 from chat import wording
 from chat.models import Conversation, Message
 from chat.tree import LONG, Tree

@@ -9,7 +9,7 @@ from django_filters import rest_framework as filters
 from rest_framework.filters import SearchFilter
 from rest_framework.request import Request
 
-from aiagents.lib.api import StrictFilterSet
+from aiagents.core.drf.base import StrictFilterSet
 from chat.models import Conversation, Message
 
 _MOST_WORDS = 8

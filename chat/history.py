@@ -10,7 +10,7 @@ from django.conf import settings
 from agents import connections, messages, tokens
 from agents.messages import CompletionRequest
 from agents.router_filters import NO_CHAT
-from aiagents.lib.errors import InvalidRequest, ModelNotFound
+from aiagents.core.errors import InvalidRequest, ModelNotFound
 from billing import catalogue
 from billing.catalogue import ModelCard
 from chat import parts

@@ -10,8 +10,8 @@ import logging
 from weakref import WeakKeyDictionary
 
 from agents import run_sweeping
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import Unavailable
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import Unavailable
 from billing import ledger
 from chat import turns
 

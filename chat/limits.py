@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from accounts.authentication import Principal
-from aiagents.lib import limits, ratelimit
-from aiagents.lib.errors import RateLimited
+from aiagents.core.errors import RateLimited
+from aiagents.core.ratelimit import buckets
+from aiagents.core.ratelimit import sliding_window as ratelimit
 
 
 async def count_request(principal: Principal) -> None:
     """`RateLimited` when the caller has had all its requests of this window."""
-    verdict = await ratelimit.hit_all(limits.rules(principal, ""))
+    verdict = await ratelimit.hit_all(buckets.rules(principal, ""))
     if verdict.retry_after is not None:
         raise RateLimited(retry_after=verdict.retry_after)

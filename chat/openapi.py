@@ -7,8 +7,8 @@ from typing import Any
 from django.conf import settings
 
 from agents.router_rows import GOALS
-from aiagents.lib.schema import MONEY, REFUSALS
-from aiagents.lib.sse import SCHEMA as EVENT
+from aiagents.core.drf.schema import MONEY, REFUSALS
+from aiagents.core.http.sse import SCHEMA as EVENT
 from chat import asks, parts
 from chat.openapi_route import ROUTE
 

@@ -9,7 +9,7 @@ from django.urls import register_converter
 from django.urls.converters import StringConverter
 from django.views.decorators.http import require_safe
 
-from aiagents.lib import registration
+from aiagents.core import registration
 
 # Named in the page, so that the browser asks for all of them at once instead of import by import.
 _LIBRARIES = ("vendor/markdown-it/markdown-it.js", "vendor/dompurify/purify.js", "vendor/highlight/highlight.js")

@@ -13,7 +13,7 @@ from typing import Any
 from accounts.models import User
 from agents import definitions, runner, tokens
 from agents.definitions import AgentNotFound, Definition
-from aiagents.lib.errors import NotFound
+from aiagents.core.errors import NotFound
 from chat.asks import Ask
 
 # Of the window, what the history may take where the tools' results have to fit in beside it.

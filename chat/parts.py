@@ -7,8 +7,8 @@ import binascii
 from typing import Any
 
 from agents import messages
-from aiagents.lib import handed_urls
-from aiagents.lib.destinations import BlockedUrl
+from aiagents.core.outbound import media_urls
+from aiagents.core.outbound.destinations import BlockedUrl
 
 MOST_PARTS = 64
 MOST_TEXT = 1_000_000  # characters of text in one message
@@ -56,9 +56,9 @@ def _image(part: dict[str, Any]) -> dict[str, Any]:
         if "media_type" in part:
             raise PartError("An image part by url has no media_type.")
         try:
-            return {"type": "image", "url": handed_urls.check(part["url"])}
+            return {"type": "image", "url": media_urls.check(part["url"])}
         except BlockedUrl as exc:
-            raise PartError(f"An image's url is {handed_urls.RULE}.") from exc
+            raise PartError(f"An image's url is {media_urls.RULE}.") from exc
     data, raw = _decode(part.get("data"), MOST_IMAGE_BYTES)
     found = _image_type(raw)
     if found is None or found != part.get("media_type"):

@@ -13,10 +13,11 @@ from weakref import WeakKeyDictionary
 
 from django.conf import settings
 
-from aiagents.lib import alive, valkey
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import RateLimited, Unavailable
-from aiagents.lib.valkey import AWAY
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import RateLimited, Unavailable
+from aiagents.core.live import outage_heartbeat
+from aiagents.core.valkey import clients as valkey
+from aiagents.core.valkey.clients import AWAY
 from chat import rows, spoken, turn_log
 from chat.turn import Turn
 
@@ -119,7 +120,7 @@ class Registry:
             if moved:
                 written = [turn.written() for turn in moved]
                 try:
-                    await alive.beat(in_db(rows.progress, written), "chat", self.turns, rows.SILENCE_SECONDS)
+                    await outage_heartbeat.beat(in_db(rows.progress, written), "chat", self.turns, rows.SILENCE_SECONDS)
                 except Unavailable:
                     continue
                 except Exception:
@@ -128,7 +129,7 @@ class Registry:
                 for turn, row in zip(moved, written, strict=True):
                     turn.saved, turn.saved_at = row.last_seq, now
             elif any(turn.unstored for turn in self.turns.values()):
-                await alive.say("chat", self.turns, rows.SILENCE_SECONDS)
+                await outage_heartbeat.say("chat", self.turns, rows.SILENCE_SECONDS)
 
     # --- the log --------------------------------------------------------------------------------
 

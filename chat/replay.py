@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents import events
-from aiagents.lib import jsonio
+from aiagents.core import jsonio
 from chat import rewind, wording
 from chat.models import Message
 from chat.turn_log import TurnLine

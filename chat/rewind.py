@@ -9,7 +9,7 @@ from django.conf import settings
 
 from agents import events
 from agents.events import Rewound
-from aiagents.lib import jsonio
+from aiagents.core import jsonio
 from chat import turn_log
 from chat.models import Message
 from chat.turn_log import TurnLine

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from aiagents.lib import hosts
-from aiagents.lib.headers import read
+from aiagents.core.http import hosts
+from aiagents.core.http.headers import read
 from chat.consumers import ChatConsumer
 
 routes: dict[str, Callable[..., Awaitable[None]]] = {"/api/v1/chat/ws": ChatConsumer.as_asgi()}

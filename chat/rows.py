@@ -17,9 +17,9 @@ from django.db.models.functions import Now
 
 from accounts.models import User
 from agents.definitions import Definition
-from aiagents.lib import context
-from aiagents.lib.errors import Conflict, NotFound, RateLimited
-from aiagents.lib.rotation import Rotation
+from aiagents.core.db.rotation import Rotation
+from aiagents.core.errors import Conflict, NotFound, RateLimited
+from aiagents.core.logs import context
 from billing.models import Hold, UsageLog
 from chat import partners, spoken
 from chat.asks import Ask

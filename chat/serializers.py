@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 from rest_framework import serializers
 
-from aiagents.lib.api import StrictFieldsMixin
-from aiagents.lib.errors import InvalidRequest
+from aiagents.core.drf.base import StrictFieldsMixin
+from aiagents.core.errors import InvalidRequest
 from chat import asks, tree
 from chat.models import Conversation, Message
 

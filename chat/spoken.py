@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db.models import F, Sum, TextField, Window
 from django.db.models.functions import Cast, Greatest, Length
 
-from aiagents.lib.cache import Layered
+from aiagents.core.valkey.cache import Layered
 from chat.models import Message
 
 # What history.py reads of a message.

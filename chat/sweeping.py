@@ -7,10 +7,10 @@ from typing import Any
 import orjson
 from django.utils import timezone
 
-from aiagents.lib import alive
-from aiagents.lib.errors import Unavailable
-from aiagents.lib.valkey import AWAY
-from aiagents.monitoring import metrics
+from aiagents.core.errors import Unavailable
+from aiagents.core.live import outage_heartbeat
+from aiagents.core.metrics import counters as metrics
+from aiagents.core.valkey.clients import AWAY
 from chat import replay, rows, turn_log
 from chat.models import Message
 from chat.turn_log import Told
@@ -25,7 +25,7 @@ def sweep() -> int:
     """End the turns whose process is gone; how many. Their text is kept: the row's or the log's, whichever has more."""
     ended = 0
     silent = list(rows.silent().order_by("id")[:500])
-    living = alive.among("chat", (answer.id for answer in silent))
+    living = outage_heartbeat.among("chat", (answer.id for answer in silent))
     for answer in silent:
         if answer.id in living:  # its process only cannot reach the database
             continue

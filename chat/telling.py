@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from agents import events
 from agents.events import ReasoningDelta, Rewound, RouteFallback, Settled, Started, Stopped, TextDelta, ToolCall, ToolResult
-from aiagents.lib import jsonio
-from aiagents.lib.errors import AppError
+from aiagents.core import jsonio
+from aiagents.core.errors import AppError
 from billing.usage import Usage
 from chat.models import Message
 from chat.rows import Opened

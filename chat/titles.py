@@ -11,10 +11,10 @@ from django.conf import settings
 from accounts.authentication import Principal
 from agents import calls, messages
 from agents.messages import CompletionRequest
-from aiagents.lib import jsonio
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import AppError
-from aiagents.lib.ids import uuid7
+from aiagents.core import jsonio
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import AppError
+from aiagents.core.ids import uuid7
 from chat.models import Conversation, Message
 
 logger = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from uuid import UUID
 from django.db.models import TextField
 from django.db.models.functions import Cast, Coalesce, Length
 
-from aiagents.lib.errors import Conflict, NotFound
+from aiagents.core.errors import Conflict, NotFound
 from chat.asks import Ask
 from chat.models import Conversation, Message
 

@@ -21,9 +21,9 @@ from agents.calls import CallContext
 from agents.events import Rewound, Settled
 from agents.messages import CompletionRequest
 from agents.runner import RunCancelled
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import AppError, Unavailable
-from aiagents.monitoring import metrics
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import AppError, Unavailable
+from aiagents.core.metrics import counters as metrics
 from chat import history, partners, replay, rows, wording
 from chat.models import Message
 from chat.rows import Opened, Written

@@ -16,7 +16,7 @@ import orjson
 from django.conf import settings
 from redis.exceptions import RedisError, ResponseError
 
-from aiagents.lib import valkey
+from aiagents.core.valkey import clients as valkey
 
 TurnLine = tuple[int, str, bytes]
 TERMINAL = ("message.end", "error")

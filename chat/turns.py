@@ -13,10 +13,11 @@ from uuid import UUID
 from accounts.authentication import Principal
 from agents import calls, runner
 from agents.events import Rewound
-from aiagents.lib import draining, storage, valkey
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import Unavailable
-from aiagents.lib.valkey import AWAY
+from aiagents.core import draining, storage
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import Unavailable
+from aiagents.core.valkey import clients as valkey
+from aiagents.core.valkey.clients import AWAY
 from chat import history, replay, rewind, rows, titles, tree, turn_log, wording
 from chat.asks import Ask
 from chat.models import Message

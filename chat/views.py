@@ -20,9 +20,10 @@ from rest_framework.settings import api_settings
 
 from accounts.authentication import principal_of
 from accounts.permissions import HasScope
-from aiagents.lib import api_deleting, body_limits
-from aiagents.lib.api import IdempotentMixin
-from aiagents.lib.errors import InvalidRequest, NotFound
+from aiagents.core.drf import deleting as api_deleting
+from aiagents.core.drf.base import IdempotentMixin
+from aiagents.core.errors import InvalidRequest, NotFound
+from aiagents.core.http import body_limits
 from chat import deleting, export, tree, wording
 from chat.branches import BranchPage
 from chat.filters import ConversationFilter, ConversationSearch

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import orjson
 
-from aiagents.lib.jsonio import money
+from aiagents.core.jsonio import money
 from chat.models import Message
 
 

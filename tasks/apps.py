@@ -7,7 +7,7 @@ class TasksConfig(AppConfig):
 
     def ready(self) -> None:
         from agents import approvals  # models are loaded only now
-        from aiagents.lib import soft_deletion
+        from aiagents.core.db import soft_deletion
         from billing import subjects
         from billing.invariants import register
         from tasks import decisions, invariants

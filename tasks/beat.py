@@ -12,9 +12,9 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models.functions import Now
 
-from aiagents.lib import storage
-from aiagents.lib.errors import AppError
-from aiagents.lib.ids import uuid7
+from aiagents.core import storage
+from aiagents.core.errors import AppError
+from aiagents.core.ids import uuid7
 from billing.budgets import database_now
 from tasks import queue, runs, schedule
 from tasks.models import Status, Task, TaskRun, WebhookDelivery

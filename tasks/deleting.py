@@ -19,8 +19,9 @@ from django.db.models.functions import Now
 
 from agents import run_erasing
 from agents.models import AgentRun
-from aiagents.lib import idempotency, valkey
-from aiagents.lib.valkey import AWAY
+from aiagents.core import idempotency
+from aiagents.core.valkey import clients as valkey
+from aiagents.core.valkey.clients import AWAY
 from chat import turn_log
 from tasks import runs
 from tasks.models import OPEN, Task, TaskAttempt, TaskRun, WebhookDelivery

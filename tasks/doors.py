@@ -15,11 +15,11 @@ from uuid import UUID
 
 from accounts.authentication import Principal
 from agents.events import Rewound
-from aiagents.lib import sse
-from aiagents.lib.asgi import EventStream, Request
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import InvalidRequest, NotFound
-from aiagents.lib.jsonio import dumps
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import InvalidRequest, NotFound
+from aiagents.core.http import sse
+from aiagents.core.http.endpoints import EventStream, Request
+from aiagents.core.jsonio import dumps
 from chat import rewind
 from chat.doors import application
 from chat.turn_log import TurnLine

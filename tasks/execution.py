@@ -20,10 +20,11 @@ from django.conf import settings
 from agents import runner
 from agents.events import Event, ReasoningDelta, RouteFallback, Started, TextDelta, ToolCall, ToolResult, encode
 from agents.models import AgentRun
-from aiagents.lib import alive, context
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import AppError, NotAuthenticated, Unavailable
-from aiagents.lib.jsonio import dumps
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import AppError, NotAuthenticated, Unavailable
+from aiagents.core.jsonio import dumps
+from aiagents.core.live import outage_heartbeat
+from aiagents.core.logs import context
 from tasks import preparing, runs, wording
 from tasks.live import Feed, Feeds
 from tasks.models import ENDED, Status, TaskRun
@@ -174,7 +175,7 @@ class Crew:
             living = {run_id: running.claimed.token for run_id, running in self.running.items()}
             try:
                 work = in_db(runs.beat, self.name, list(living.values()))
-                words = await alive.beat(work, "tasks", living, settings.TASK_SILENCE_SECONDS)
+                words = await outage_heartbeat.beat(work, "tasks", living, settings.TASK_SILENCE_SECONDS)
             except Unavailable:
                 continue
             except Exception:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from aiagents.lib.api import StrictFieldsMixin
+from aiagents.core.drf.base import StrictFieldsMixin
 from tasks import placeholders, schedule, wording
 from tasks.models import Task
 from tasks.schedule import BadSchedule, Kind, Plan

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django_filters import rest_framework as filters
 
-from aiagents.lib.api import StrictFilterSet
+from aiagents.core.drf.base import StrictFilterSet
 from tasks.models import Status, Task, TaskQuerySet
 
 

@@ -16,10 +16,12 @@ from django.conf import settings
 from django.db import transaction
 
 from agents.events import REWIND, Rewound
-from aiagents.lib import context, jsonio, valkey
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import NotFound, Unavailable
-from aiagents.lib.valkey import AWAY
+from aiagents.core import jsonio
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import NotFound, Unavailable
+from aiagents.core.logs import context
+from aiagents.core.valkey import clients as valkey
+from aiagents.core.valkey.clients import AWAY
 from chat import rewind, turn_log
 from chat.turn_log import TERMINAL, TurnLine
 from tasks import wording

@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from agents.models import Agent, AgentRun
-from aiagents.lib.ids import uuid7
+from aiagents.core.ids import uuid7
 from billing.fields import MoneyField
 from billing.models import MONEY
 

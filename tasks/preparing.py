@@ -13,7 +13,7 @@ from agents import definitions
 from agents.definitions import Definition
 from agents.models import AgentRun, AgentStep
 from agents.tools import registry
-from aiagents.lib.errors import AppError, BudgetExceeded, NotFound, PermissionDenied
+from aiagents.core.errors import AppError, BudgetExceeded, NotFound, PermissionDenied
 from tasks import placeholders, runs
 from tasks.models import Task
 from tasks.runs import Claimed

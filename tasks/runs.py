@@ -20,9 +20,9 @@ from django.db.models.functions import Coalesce, Now
 from accounts.models import User
 from agents import run_store
 from agents.models import AgentRun
-from aiagents.lib import storage
-from aiagents.lib.errors import AppError, Conflict, NotFound
-from aiagents.lib.ids import uuid7
+from aiagents.core import storage
+from aiagents.core.errors import AppError, Conflict, NotFound
+from aiagents.core.ids import uuid7
 from billing.models import UsageLog
 from tasks import live, queue, retries, webhooks
 from tasks.models import ENDED, OPEN, Status, Task, TaskAttempt, TaskRun

@@ -12,11 +12,11 @@ from rest_framework import serializers
 
 from accounts.models import User
 from agents import definitions
-from aiagents.lib import outbound
-from aiagents.lib.api import StrictFieldsMixin
-from aiagents.lib.errors import InvalidRequest, ModelNotFound, NotFound
-from aiagents.lib.expansion import TooLong
-from aiagents.lib.jsonio import money
+from aiagents.core.drf.base import StrictFieldsMixin
+from aiagents.core.errors import InvalidRequest, ModelNotFound, NotFound
+from aiagents.core.expansion import TooLong
+from aiagents.core.jsonio import money
+from aiagents.core.outbound import guard as outbound
 from billing import catalogue
 from billing.amounts import MOST_COST_USD
 from tasks import placeholders, webhooks, wording

@@ -13,10 +13,10 @@ from django.db.models.functions import Now
 
 from agents import run_store
 from agents.models import AgentRun, AgentStep
-from aiagents.lib import alive
-from aiagents.lib.rotation import Rotation
-from aiagents.lib.valkey import AWAY
-from aiagents.monitoring import metrics
+from aiagents.core.db.rotation import Rotation
+from aiagents.core.live import outage_heartbeat
+from aiagents.core.metrics import counters as metrics
+from aiagents.core.valkey.clients import AWAY
 from chat import turn_log
 from tasks import live, preparing, runs
 from tasks.execution import Interrupted
@@ -41,7 +41,7 @@ def silent() -> QuerySet[TaskRun]:
 
 def _dead_workers() -> int:
     found = list(silent().order_by("heartbeat_at")[:_MOST])
-    living = alive.among("tasks", (run.id for run in found))  # their workers only cannot reach the database
+    living = outage_heartbeat.among("tasks", (run.id for run in found))  # their workers only cannot reach the database
     return sum(_take_from(run) for run in found if run.id not in living)
 
 

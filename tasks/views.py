@@ -16,9 +16,11 @@ from rest_framework.response import Response
 from accounts.authentication import Principal, principal_of
 from accounts.models import ApiKey
 from accounts.permissions import HasScope
-from aiagents.lib import api_deleting, body_limits, context
-from aiagents.lib.api import IdempotentMixin
-from aiagents.lib.errors import InvalidRequest, NotFound
+from aiagents.core.drf import deleting as api_deleting
+from aiagents.core.drf.base import IdempotentMixin
+from aiagents.core.errors import InvalidRequest, NotFound
+from aiagents.core.http import body_limits
+from aiagents.core.logs import context
 from tasks import deleting, planning
 from tasks.filters import TaskFilter
 from tasks.models import Status, Task, TaskRun

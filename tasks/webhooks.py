@@ -28,10 +28,11 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from agents import secrets
-from aiagents.lib import expansion, outbound
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import AppError
-from aiagents.lib.jsonio import dumps
+from aiagents.core import expansion
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import AppError
+from aiagents.core.jsonio import dumps
+from aiagents.core.outbound import guard as outbound
 from tasks import queue, wording
 from tasks.models import Task, TaskRun, WebhookDelivery
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from agents import run_wording
 from agents.models import AgentRun, AgentStep
-from aiagents.lib.jsonio import dumps, money
+from aiagents.core.jsonio import dumps, money
 from tasks.models import ENDED, Status, Task, TaskAttempt, TaskRun, WebhookDelivery
 
 

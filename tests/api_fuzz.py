@@ -18,7 +18,7 @@ from schemathesis.core.parameters import ParameterLocation
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
-from aiagents.lib.schema import EVERYWHERE, REFUSALS
+from aiagents.core.drf.schema import EVERYWHERE, REFUSALS
 from tests.live import PASSWORD, Live
 
 ID = "01890000-0000-7000-8000-000000000000"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from aiagents.lib.logging import JSONFormatter
+from aiagents.core.logs.formatting import JSONFormatter
 
 # Which paths may show a secret of a kind, in their answers; with a star at the end all paths that begin so.
 SHOWN_BY: dict[str, tuple[str, ...]] = {
@@ -116,7 +116,8 @@ def _watch_makers(monkeypatch: pytest.MonkeyPatch, seen: Canaries) -> None:
 
 
 def _watch_answers(monkeypatch: pytest.MonkeyPatch, seen: Canaries) -> None:
-    from aiagents.lib import asgi_answer, asgi_stream, middleware
+    from aiagents.core.http import exchange as asgi_answer
+    from aiagents.core.http import middleware, stream
 
     def django(response: Any, request: Any, *_: Any, **__: Any) -> None:
         if not response.streaming:
@@ -130,7 +131,7 @@ def _watch_answers(monkeypatch: pytest.MonkeyPatch, seen: Canaries) -> None:
 
     monkeypatch.setattr(middleware, "_end", _noted(middleware._end, django))
     monkeypatch.setattr(asgi_answer.Exchange, "send", _noted(asgi_answer.Exchange.send, door))
-    monkeypatch.setattr(asgi_stream.Writer, "put", _noted(asgi_stream.Writer.put, part))
+    monkeypatch.setattr(stream.Writer, "put", _noted(stream.Writer.put, part))
 
 
 def _noted(function: Callable[..., Any], note: Callable[..., None]) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from aiagents.lib import asgi
+from aiagents.core.http import endpoints
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # Django's own admin has its own rights and its own tests; static files are public.
@@ -40,7 +40,7 @@ class Endpoint:
 
 @cache
 def every() -> tuple[Endpoint, ...]:
-    found = {Endpoint(route.template, route.method, door=True) for door in asgi.doors() for route in door.routes()}
+    found = {Endpoint(route.template, route.method, door=True) for door in endpoints.doors() for route in door.routes()}
     for template, callback in _patterns(get_resolver().url_patterns, "/"):
         if not template.startswith(NOT_OURS):
             found |= {Endpoint(template, method) for method in _methods(callback)}

@@ -18,7 +18,7 @@ from accounts.models import AuditEvent, User
 from agents import secrets
 from agents.models import Agent, AgentRun, AgentStep, AgentVersion, HttpTool, ProviderConnection
 from agents.tools import http
-from aiagents.lib.ids import uuid7
+from aiagents.core.ids import uuid7
 from aiagents.models import IdempotentAnswer
 from aiagents.monitoring.models import SystemMetric
 from billing import rollups

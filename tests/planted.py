@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from django.db import connection
 
-from aiagents.lib import valkey
+from aiagents.core.valkey import clients as valkey
 
 CANARY = "kanarie-7f3a-planted-text"
 ENCODED = base64.b64encode(CANARY.encode()).decode()

@@ -7,7 +7,7 @@ import json
 import os
 import time
 
-from aiagents.lib import draining
+from aiagents.core import draining
 
 state = {"sent": 0, "received": 0, "gone_after": None, "cancelled": 0, "held": 0, "left": 0, "drained": 0, "pid": os.getpid()}
 CHUNK = b"x" * 65536

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from accounts.models import ApiKey
-from aiagents.lib.db import in_db
+from aiagents.core.db.calls import in_db
 from tests import cast
 from tests.access_matrix import TABLE, Row
 from tests.endpoints import Endpoint, every

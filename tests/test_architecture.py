@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = ["accounts", "billing", "agents", "chat", "tasks"]
-CELLAR = ("aiagents.lib", "aiagents.monitoring", "aiagents.models", "aiagents.tasks")
+CELLAR = ("aiagents.core", "aiagents.monitoring", "aiagents.models", "aiagents.tasks")
 # The roof wires and may import every app; settings stand above nothing and import no app.
 ROOF = "aiagents"
 VENDOR_SDKS = {"openai", "anthropic", "google"}
@@ -62,7 +62,7 @@ def floor(module: str) -> int:
 
 def test_the_house_was_found():
     names = {name for name, _ in modules()}
-    assert {"accounts.models", "agents.calls", "aiagents.lib.db", "aiagents.asgi"} <= names
+    assert {"accounts.models", "agents.calls", "aiagents.core.db.calls", "aiagents.asgi"} <= names
     assert len(names) > 60
 
 
@@ -160,5 +160,5 @@ def test_circles_are_found():
 
 
 def test_floors_stand_in_order():
-    assert floor("aiagents.lib.db") < floor("accounts.models") < floor("billing.ledger") < floor("agents.calls")
+    assert floor("aiagents.core.db.calls") < floor("accounts.models") < floor("billing.ledger") < floor("agents.calls")
     assert floor("agents.calls") < floor("chat.turns") < floor("tasks.models") < floor("aiagents.asgi")

@@ -19,17 +19,17 @@ MAKERS = {
     "send_mail", "send_mass_mail", "mail_admins", "mail_managers", "email_user", "format_map", "substitute", "safe_substitute",
     "fetch", "CompletionRequest", "EmbeddingRequest", "WebhookDelivery", "filled",
 }  # fmt: skip
-LIB, CHAT = "aiagents/lib/tests/test_expansion.py::", "chat/tests/test_prompt_bounds.py::"
+LIB, CHAT = "aiagents/core/tests/test_expansion.py::", "chat/tests/test_prompt_bounds.py::"
 PROMPTS = CHAT + "test_a_single_prompt_beyond_the_limit_is_refused_before_anything_is_held_or_sent"
 EXPANSION = LIB + "test_a_huge_product_is_refused_before_it_is_made"
-MAILS = "aiagents/lib/tests/test_mailing.py::test_an_email_of_huge_facts_is_short_and_made_in_little_memory"
+MAILS = "aiagents/core/tests/test_mailing.py::test_an_email_of_huge_facts_is_short_and_made_in_little_memory"
 HOOKS = "tasks/tests/test_webhook_bodies.py::test_the_largest_run_makes_a_message_within_the_bound_in_little_memory"
 CONSTANT = "nothing to bound: "
 # "file: maker" -> the test that shows the bound of what is made there, or why there is nothing to bound.
 BOUNDED: dict[str, str] = {
-    "aiagents/lib/mailing.py: EmailMultiAlternatives": MAILS,
-    "aiagents/lib/mailing.py: render_to_string": MAILS,
-    "aiagents/lib/error_views.py: render_to_string": LIB + "test_a_page_for_an_error_is_short_whatever_the_error_says",
+    "aiagents/core/mailing.py: EmailMultiAlternatives": MAILS,
+    "aiagents/core/mailing.py: render_to_string": MAILS,
+    "aiagents/core/http/error_views.py: render_to_string": LIB + "test_a_page_for_an_error_is_short_whatever_the_error_says",
     "tasks/webhooks.py: WebhookDelivery": HOOKS,
     "tasks/webhooks.py: fetch": HOOKS,
     "agents/tools/http.py: fetch": LIB + "test_what_a_tool_sends_is_bounded_by_the_arguments_that_are_read_at_all",
@@ -48,7 +48,7 @@ BOUNDED: dict[str, str] = {
     "chat/wires/responses_request.py: CompletionRequest": PROMPTS,
     "chat/wires/embeddings.py: EmbeddingRequest": CONSTANT + "the texts of the body as they are; the body is bounded",
     "agents/testcall.py: CompletionRequest": CONSTANT + "one fixed question",
-    "aiagents/lib/office/rows.py: format": CONSTANT + "a number in a fixed sentence",
+    "aiagents/core/admin/rows.py: format": CONSTANT + "a number in a fixed sentence",
     "billing/ledger_postgres.py: format": CONSTANT + "SQL of this module in SQL of this module",
 }
 

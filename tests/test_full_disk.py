@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from aiagents import embedded
-from aiagents.lib import storage
+from aiagents.core import storage
 from aiagents.reserve import SETTLED_SECONDS, Reserve
 from tests.outage import parse_events
 from tests.server_process import ROOT, wait_for
@@ -27,7 +27,7 @@ from tests.small_disk import fill, small_disk
 from tests.test_up import Installation
 
 _COUNTING = """
-from aiagents.monitoring import counting, metric_files, metrics
+from aiagents.core.metrics import counting; from aiagents.core.metrics import files as metric_files; from aiagents.core.metrics import counters as metrics
 for number in range(400):
     counting.request(f"/api/v1/chat/{number}", 200 + number, 0.01)
     metrics.CALLS.labels("openai", f"model-{number}", "ok").inc()
@@ -58,11 +58,11 @@ def test_a_full_disk_takes_metrics_and_not_the_process_that_counts(metrics_disk:
 
 
 def test_dead_processes_sums_are_kept_when_there_is_no_room_to_merge_them(metrics_disk: Path):
-    code = "from aiagents.monitoring import metrics; metrics.REPLAYS.inc(3)"
+    code = "from aiagents.core.metrics import counters as metrics; metrics.REPLAYS.inc(3)"
     env = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(metrics_disk)}
     subprocess.run([sys.executable, "-c", code], check=True, env=env, cwd=ROOT)
     filler = fill(metrics_disk)
-    show = "from aiagents.monitoring import metrics; print(metrics.exposition().decode())"
+    show = "from aiagents.core.metrics import counters as metrics; print(metrics.exposition().decode())"
     for _ in range(2):
         shown = subprocess.run([sys.executable, "-c", show], check=True, env=env, cwd=ROOT, capture_output=True, text=True).stdout
         assert "aiagents_replays_total 3.0" in shown

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from drf_spectacular.generators import SchemaGenerator
 
-from aiagents.lib import asgi, handed_urls
+from aiagents.core.http import endpoints
+from aiagents.core.outbound import media_urls
 from chat import asks
 from chat.tests.socket import Socket
 from tests import cast
@@ -135,7 +136,7 @@ def fields(
 
 def taken() -> list[tuple[Endpoint, tuple[str, ...], Callable[[str], Any]]]:
     """Every endpoint that takes a URL, with the field and the body that carries it."""
-    asgi.doors()
+    endpoints.doors()
     document = SchemaGenerator().get_schema(request=None, public=True)
     found = []
     for endpoint in every():
@@ -208,12 +209,12 @@ def test_only_checked_urls_become_images():
 
 @pytest.mark.parametrize("url", FINE)
 def test_what_is_fine_goes_on_as_it_was_given(url: str):
-    assert handed_urls.check(url) == url
+    assert media_urls.check(url) == url
     assert asks.read(parts(url)).parts[1]["url"] == url
 
 
 def test_an_internationalised_host_goes_on_in_ascii():
-    assert handed_urls.check("https://bücher.example:8443/ü.png?x=%7e") == "https://xn--bcher-kva.example:8443/ü.png?x=%7e"
+    assert media_urls.check("https://bücher.example:8443/ü.png?x=%7e") == "https://xn--bcher-kva.example:8443/ü.png?x=%7e"
 
 
 @pytest.mark.parametrize("where", ["file_url", "file_id"])

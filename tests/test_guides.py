@@ -8,7 +8,7 @@ import pytest
 import yaml
 from django.core.management import get_commands
 
-from aiagents.monitoring import metrics
+from aiagents.core.metrics import counters as metrics
 from aiagents.settings.env import Env
 from tests.live import ROOT
 

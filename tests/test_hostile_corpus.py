@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from aiagents.lib import asgi
+from aiagents.core.http import endpoints
 from tests import cast, hostile
 from tests.endpoints import RANDOM_ID, Endpoint, every
 from tests.wire import Answer, ask, product
@@ -147,7 +147,7 @@ def _document() -> dict[str, Any]:
 
 def _fields(endpoint: Endpoint) -> list[str]:
     """The names of the body's fields, by our own OpenAPI document."""
-    asgi.doors()
+    endpoints.doors()
     document = _document()
     shape = re.sub(r"{\w+}", "{}", endpoint.template)
     for path, operations in document["paths"].items():

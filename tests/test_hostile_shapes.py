@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from aiagents.asgi import application
-from aiagents.lib import body_limits, json_structure, jsonio
-from aiagents.lib.errors import AppError
+from aiagents.core import json_structure, jsonio
+from aiagents.core.errors import AppError
+from aiagents.core.http import body_limits
 from tests import cast
 from tests.endpoints import Endpoint
 from tests.hostile_shapes import SHAPES

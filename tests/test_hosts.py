@@ -9,7 +9,7 @@ from django.test import Client as DjangoClient
 
 from aiagents import sockets
 from aiagents.asgi import application
-from aiagents.lib import hosts
+from aiagents.core.http import hosts
 from chat.routing import routes
 from chat.tests.socket import Refused, Socket
 from tests import cast

@@ -13,8 +13,8 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
 from agents.models import AgentRun
-from aiagents.lib.office import csv_file
-from aiagents.lib.office.rows import Rows
+from aiagents.core.admin import csv_file
+from aiagents.core.admin.rows import Rows
 from chat.models import Conversation, Message
 from tasks.models import Task, TaskRun, WebhookDelivery
 from tests import cast, office_rows

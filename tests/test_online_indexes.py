@@ -9,7 +9,7 @@ from django.db import connection, migrations, models
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ModelState, ProjectState
 
-from aiagents.lib.indexes import AddIndexOnline
+from aiagents.core.db.indexes import AddIndexOnline
 
 # Tables that grow with use.
 LARGE = {

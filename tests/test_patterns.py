@@ -27,7 +27,7 @@ MOST_GROWTH = 1.6
 # In small steps at first: an exponential pattern must be found before it takes for ever.
 SIZES = (20, 30, 80, 320, 2000, 10_000)
 # Patterns whose text is only known while the product runs, as `file: argument`, and why they are of no concern here.
-DYNAMIC = {"aiagents/lib/asgi.py: pattern": "the paths of the endpoints, which the registry of endpoints gives below"}
+DYNAMIC = {"aiagents/core/http/endpoints.py: pattern": "the paths of the endpoints, which the registry of endpoints gives below"}
 
 
 def compiled() -> dict[str, re.Pattern]:
@@ -121,9 +121,11 @@ def anchored(where: str) -> bool:
 
 
 def paths_of_endpoints() -> dict[str, re.Pattern]:
-    from aiagents.lib import asgi
+    from aiagents.core.http import endpoints
 
-    return {f"endpoint: {path.pattern.pattern}": path.pattern for door in asgi.doors() for path in (*door._exact.values(), *door._patterns)}
+    return {
+        f"endpoint: {path.pattern.pattern}": path.pattern for door in endpoints.doors() for path in (*door._exact.values(), *door._patterns)
+    }
 
 
 def patterns() -> dict[str, re.Pattern]:

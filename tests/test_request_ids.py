@@ -13,8 +13,8 @@ from django.urls import reverse
 
 from accounts.models import AuditEvent, User
 from agents.models import AgentRun
-from aiagents.lib.ids import uuid7
-from aiagents.lib.office.rows import Rows
+from aiagents.core.admin.rows import Rows
+from aiagents.core.ids import uuid7
 from billing.models import Hold, UsageLog
 from chat.models import Message
 from tasks.models import TaskRun, WebhookDelivery

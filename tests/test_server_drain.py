@@ -159,7 +159,7 @@ def test_new_turns_get_503_while_the_product_drains(monkeypatch):
     from asgiref.sync import async_to_sync
 
     from aiagents import asgi
-    from aiagents.lib import draining
+    from aiagents.core import draining
 
     async def call(method: str, path: str) -> tuple[int, dict[bytes, bytes], bytes]:
         sent = []
@@ -195,7 +195,7 @@ def test_a_callback_that_fails_or_hangs_holds_up_nobody():
 
     from asgiref.sync import async_to_sync
 
-    from aiagents.lib import draining
+    from aiagents.core import draining
 
     done = []
 

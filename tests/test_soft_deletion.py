@@ -14,8 +14,8 @@ from django.db import models
 from django.utils import timezone
 
 from agents.models import Agent, AgentRun
-from aiagents.lib import soft_deletion
-from aiagents.lib.ids import uuid7
+from aiagents.core.db import soft_deletion
+from aiagents.core.ids import uuid7
 from tasks.models import Task
 
 # Names of fields by which a row is hidden instead of deleted. (`archived` and `disabled` things are still in sight of their owners.)

@@ -21,8 +21,9 @@ from accounts import tokens
 from accounts.models import User
 from agents import tasks as agent_tasks
 from agents.models import AgentRun, AgentStep
-from aiagents.lib import asgi, storage
-from aiagents.lib.db import in_db
+from aiagents.core import storage
+from aiagents.core.db.calls import in_db
+from aiagents.core.http import endpoints
 from chat import consumers
 from chat.tests.socket import Socket
 from tasks import runs
@@ -106,7 +107,7 @@ def test_every_endpoint_and_frame_has_its_entry():
 
 
 def test_the_registry_of_endpoints_says_the_same():
-    doors = [route for door in asgi.doors() for route in door.routes()]
+    doors = [route for door in endpoints.doors() for route in door.routes()]
     starting = {f"{route.method} {route.template}" for route in doors if route.starts_work}
     assert starting == {name for name in STARTS if ENDPOINTS[name].door}
 

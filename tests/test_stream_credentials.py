@@ -1,7 +1,7 @@
 """Every stream, whole answer, socket and download × every way in which a credential ends: none outlives it.
 
 The endpoints come from the registry of the hot endpoints (all that declare `text/event-stream`, all that start work) and from the table
-of sockets. A new one without a case fails the suite. aiagents/lib/tests/test_credentials.py holds the figures that add up to five seconds.
+of sockets. A new one without a case fails the suite. aiagents/core/tests/test_credentials.py holds the figures that add up to five seconds.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from agents import inflight, live_runs
 from agents.authoring import create
 from agents.simulator import Simulator
 from aiagents import sockets
-from aiagents.lib import asgi, credentials
-from aiagents.lib.db import in_db
+from aiagents.core.db.calls import in_db
+from aiagents.core.http import endpoints
+from aiagents.core.live import credential_watch
 from billing import catalogue
 from billing.models import Hold, UsageLog
 from chat import registry
@@ -92,8 +93,8 @@ def ann(db: None, settings: Any) -> Viewer:
 
 @pytest.fixture(autouse=True)
 def _often(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(credentials, "CHECK_EVERY", 0.1)
-    monkeypatch.setattr(credentials, "PAUSE", 0.01)
+    monkeypatch.setattr(credential_watch, "CHECK_EVERY", 0.1)
+    monkeypatch.setattr(credential_watch, "PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -151,7 +152,7 @@ def _everywhere(ann: Viewer) -> None:
 def _late(ann: Viewer) -> None:
     """An hour goes by."""
     real = time.time
-    credentials.time = SimpleNamespace(time=lambda: real() + 3600, monotonic=time.monotonic)  # type: ignore[assignment]
+    credential_watch.time = SimpleNamespace(time=lambda: real() + 3600, monotonic=time.monotonic)  # type: ignore[assignment]
 
 
 ACCOUNT = {"disabled": _change(is_active=False), "password changed": _new_password, "signed out everywhere": _everywhere}
@@ -181,7 +182,7 @@ ENDS: dict[str, dict[str, Callable[[Viewer], object]]] = {
 @pytest.fixture(autouse=True)
 def _clock():
     yield
-    credentials.time = time  # type: ignore[assignment]
+    credential_watch.time = time  # type: ignore[assignment]
 
 
 # --- what is open meanwhile -----------------------------------------------------------------------
@@ -251,11 +252,11 @@ CASES: dict[str, Case] = {
 }
 
 
-def _routes() -> list[asgi.Route]:
-    return [route for door in asgi.doors() for route in door.routes()]
+def _routes() -> list[endpoints.Route]:
+    return [route for door in endpoints.doors() for route in door.routes()]
 
 
-def _streams(route: asgi.Route) -> bool:
+def _streams(route: endpoints.Route) -> bool:
     return "text/event-stream" in json.dumps(route.openapi)
 
 
@@ -417,7 +418,7 @@ async def test_a_ticket_of_a_browser_session_is_worth_nothing_after_log_out(ann:
 
 
 async def test_what_a_ticket_stands_for_is_not_readable_where_it_is_stored(ann: Viewer):
-    from aiagents.lib.valkey import sync_client
+    from aiagents.core.valkey.clients import sync_client
 
     ticket = await _ticket(ann, "session")
     stored = sync_client().get(tickets._key(ticket))
@@ -437,13 +438,13 @@ DOWNLOADS = {
 async def test_a_download_is_cut_when_its_credential_ends(ann: Viewer, monkeypatch: pytest.MonkeyPatch, path: str, by: str):
     """The credential by which Django served it is found and watched."""
     watched: list[Any] = []
-    real = credentials._chunks
+    real = credential_watch._chunks
 
     def noted(credential: Any, chunks: Any) -> Any:
         watched.append(credential)
         return real(credential, chunks)
 
-    monkeypatch.setattr(credentials, "_chunks", noted)
+    monkeypatch.setattr(credential_watch, "_chunks", noted)
     client = AsyncClient()
     headers = {"accept": "text/csv"}
     if by == "session":
@@ -472,12 +473,12 @@ async def test_every_way_in_makes_a_principal_with_an_anchor_that_can_be_revoked
         (by_ticket["key"], "key_id"), (by_ticket["token"], "family_id"), (by_ticket["session"], "session_key"),
     ):  # fmt: skip
         assert getattr(principal, anchor) is not None
-        assert await credentials.valid([principal.standing]) == {principal.standing}
+        assert await credential_watch.valid([principal.standing]) == {principal.standing}
     standings = [by_key.standing, by_token.standing, *(one.standing for one in by_ticket.values())]
     await in_db(lambda: keys.revoke(ApiKey.objects.get(), actor=ann.user))
     await in_db(lambda: tokens.revoke(_family(), "logout"))
     await in_db(lambda: ann.client.post("/admin/logout/"))
-    assert await credentials.valid(standings) == set()
+    assert await credential_watch.valid(standings) == set()
 
 
 # Who may make a principal without a caller from outside, whose only anchor is the account; each makes model calls, whose holds check it.

@@ -12,7 +12,7 @@ from django.core.asgi import get_asgi_application
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 
-from aiagents.lib import asgi
+from aiagents.core.http import endpoints
 
 
 @dataclass
@@ -168,7 +168,7 @@ _handler: Any = None
 
 async def product(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """The whole product's paths: its hot doors, and Django behind them."""
-    for door in asgi.doors():
+    for door in endpoints.doors():
         if door.matches(scope):
             await door(scope, receive, send)
             return await _quiet()

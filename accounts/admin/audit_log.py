@@ -6,8 +6,8 @@ from django.contrib import admin
 from django.db.models import Q
 
 from accounts.models import AuditEvent
-from aiagents.lib.office import columns, filters
-from aiagents.lib.office.rows import ReadOnly
+from aiagents.core.admin import columns, filters
+from aiagents.core.admin.rows import ReadOnly
 
 # What begins so, for the filter: the log itself is never asked what it contains.
 AUDITED = [

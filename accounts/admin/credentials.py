@@ -14,8 +14,8 @@ from accounts import audit, keys, tokens
 from accounts.admin.acting import staff, within_reach
 from accounts.models import ApiKey, TokenFamily
 from accounts.origin import Origin
-from aiagents.lib.office import columns, filters
-from aiagents.lib.office.rows import ReadOnly
+from aiagents.core.admin import columns, filters
+from aiagents.core.admin.rows import ReadOnly
 
 
 def _reachable(page: ReadOnly, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:

@@ -22,8 +22,8 @@ from accounts import administration, hooks, throttle
 from accounts.admin.acting import staff, within_reach
 from accounts.models import AccountMail, User
 from accounts.origin import Origin
-from aiagents.lib.office import columns
-from aiagents.lib.office.rows import Rows
+from aiagents.core.admin import columns
+from aiagents.core.admin.rows import Rows
 
 RIGHTS = ("role", "is_staff", "is_superuser", "groups", "user_permissions")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiagents.lib.testing import FastBCryptHasher
+from aiagents.core.testing import FastBCryptHasher
 
 
 class CountingHasher(FastBCryptHasher):

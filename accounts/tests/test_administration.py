@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts import administration, audit, keys
 from accounts.models import AuditEvent, User
 from accounts.tests.conftest import PASSWORD, Caller, with_key
-from aiagents.lib.errors import AppError
+from aiagents.core.errors import AppError
 from aiagents.monitoring.models import SystemMetric
 from billing.models import Budget, BudgetWindow
 

@@ -23,9 +23,9 @@ from accounts.models import ApiKey, TokenFamily, User
 from accounts.permissions import may, require_scope
 from accounts.principals import Principal, Standing
 from accounts.tests.conftest import Caller
-from aiagents.lib import valkey
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import NotAuthenticated, PermissionDenied
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import NotAuthenticated, PermissionDenied
+from aiagents.core.valkey import clients as valkey
 
 
 def bearer(raw: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts import audit, tasks, tokens
 from accounts.models import AuditEvent, TokenFamily, User
-from aiagents.lib.context import request_id
+from aiagents.core.logs.context import request_id
 
 
 def test_sessions_go_30_days_after_their_end(user: User, monkeypatch):

@@ -13,8 +13,8 @@ from accounts import hooks, keys
 from accounts.authentication import authenticate
 from accounts.models import ApiKey, AuditEvent, User
 from accounts.tests.conftest import Caller, with_key
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import InvalidRequest, NotAuthenticated, PermissionDenied
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import InvalidRequest, NotAuthenticated, PermissionDenied
 
 KEYS, PROFILE = "/api/v1/auth/api-keys", "/api/v1/auth/profile"
 

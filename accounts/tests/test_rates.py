@@ -11,10 +11,12 @@ from accounts import cache, keys
 from accounts.authentication import Principal, authenticate_sync
 from accounts.models import User
 from accounts.tests.conftest import PASSWORD, Caller, with_key
-from aiagents.lib import limits, ratelimit, valkey_line
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import InvalidRequest
-from aiagents.lib.idempotency import begin_sync
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import InvalidRequest
+from aiagents.core.idempotency import begin_sync
+from aiagents.core.ratelimit import buckets
+from aiagents.core.ratelimit import sliding_window as ratelimit
+from aiagents.core.valkey import pipeline
 from aiagents.models import IdempotentAnswer
 from tests.wire import ask, product
 
@@ -89,17 +91,17 @@ def test_user_key_and_address_each_close_the_door(user: User, other: User, setti
 async def test_user_key_and_address_are_one_question_to_valkey(user: User, settings, monkeypatch: pytest.MonkeyPatch):
     settings.RATE_LIMIT_IP_REQUESTS = 6
     asked: list[Any] = []
-    real = valkey_line.Line.call
+    real = pipeline.Line.call
 
     async def counted(self: Any, *command: Any) -> Any:
         asked.append(command)
         return await real(self, *command)
 
-    monkeypatch.setattr(valkey_line.Line, "call", counted)
+    monkeypatch.setattr(pipeline.Line, "call", counted)
     principal = Principal(user, user.auth_epoch, key_id=user.pk, rate_limit=2)
-    await ratelimit.hit_all(limits.rules(principal, "192.0.2.1"))  # the script may have to be loaded
+    await ratelimit.hit_all(buckets.rules(principal, "192.0.2.1"))  # the script may have to be loaded
     asked.clear()
-    verdict = await ratelimit.hit_all(limits.rules(principal, "192.0.2.1"))
+    verdict = await ratelimit.hit_all(buckets.rules(principal, "192.0.2.1"))
     assert (verdict.limit, verdict.remaining) == (2, 0)
     (command,) = asked
     assert command[0] == "EVALSHA" and command[2] == 3
@@ -108,7 +110,7 @@ async def test_user_key_and_address_are_one_question_to_valkey(user: User, setti
 
 def test_without_an_address_there_is_no_bucket_of_all_addresses(user: User, settings):
     settings.RATE_LIMIT_IP_REQUESTS = 6
-    assert [rule.bucket.split(":")[0] for rule in limits.rules(Principal(user, 0), "")] == ["user"]
+    assert [rule.bucket.split(":")[0] for rule in buckets.rules(Principal(user, 0), "")] == ["user"]
 
 
 # --- what a missing scope is answered, and what goes with a user ----------------------------------

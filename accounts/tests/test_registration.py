@@ -19,8 +19,8 @@ from rest_framework.test import APIClient
 from accounts.models import User
 from accounts.tests.conftest import PASSWORD
 from accounts.tests.hashers import CountingHasher
-from aiagents.lib import registration
-from aiagents.lib.registration import RegistrationClosed
+from aiagents.core import registration
+from aiagents.core.registration import RegistrationClosed
 from aiagents.management.commands import doctor
 from aiagents.settings.values import Registration
 from billing.models import Budget

@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 from accounts import throttle
 from accounts.models import AuditEvent, User
 from accounts.tests.conftest import PASSWORD
-from aiagents.monitoring import metrics
+from aiagents.core.metrics import counters as metrics
 
 
 @pytest.fixture(autouse=True)

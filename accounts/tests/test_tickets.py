@@ -13,9 +13,9 @@ from accounts import keys, tickets, tokens
 from accounts.authentication import authenticate, authenticate_ticket
 from accounts.models import User
 from accounts.tests.conftest import Caller, with_key
-from aiagents.lib import valkey
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import NotAuthenticated, Unavailable
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import NotAuthenticated, Unavailable
+from aiagents.core.valkey import clients as valkey
 
 TICKET = "/api/v1/auth/ws-ticket"
 

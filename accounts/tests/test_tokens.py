@@ -22,7 +22,7 @@ from accounts import tokens
 from accounts.authentication import authenticate
 from accounts.models import AuditEvent, TokenFamily, User
 from accounts.tests.conftest import PASSWORD, Caller
-from aiagents.lib.errors import NotAuthenticated
+from aiagents.core.errors import NotAuthenticated
 
 
 def age(seconds: float) -> None:

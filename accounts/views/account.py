@@ -18,8 +18,8 @@ from accounts.origin import Origin
 from accounts.permissions import HasScope, InPerson
 from accounts.serializers import AccessSerializer, ApiKeySerializer, NewApiKeySerializer, PasswordSerializer, ProfileSerializer
 from accounts.views.base import AuthView
-from aiagents.lib.api import CursorPagination
-from aiagents.lib.errors import NotFound
+from aiagents.core.drf.base import CursorPagination
+from aiagents.core.errors import NotFound
 
 
 class Profile(AuthView):

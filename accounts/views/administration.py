@@ -22,8 +22,8 @@ from accounts.models import AuditEvent, User
 from accounts.origin import Origin
 from accounts.permissions import IsAdmin
 from accounts.views.base import AuthView
-from aiagents.lib.api import CursorPagination
-from aiagents.lib.errors import InvalidRequest, NotFound
+from aiagents.core.drf.base import CursorPagination
+from aiagents.core.errors import InvalidRequest, NotFound
 from aiagents.monitoring import system
 
 _USER = OpenApiExample(

@@ -25,8 +25,8 @@ from accounts.serializers import (
     UserSerializer,
 )
 from accounts.views.base import AuthView
-from aiagents.lib import registration
-from aiagents.lib.errors import InvalidRequest
+from aiagents.core import registration
+from aiagents.core.errors import InvalidRequest
 
 _NOT_ADMITTED = OpenApiResponse(None, description="Registration is closed, or not open to this address: `registration_closed`.")
 

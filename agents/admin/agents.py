@@ -10,10 +10,10 @@ from django.http import HttpRequest
 
 from agents import run_store
 from agents.models import Agent, AgentRun, AgentStep, AgentVersion
-from aiagents.lib.errors import Conflict
-from aiagents.lib.office import columns, filters
-from aiagents.lib.office.inlines import ReadOnlyInline
-from aiagents.lib.office.rows import CONTENT, ReadOnly, WithContent
+from aiagents.core.admin import columns, filters
+from aiagents.core.admin.inlines import ReadOnlyInline
+from aiagents.core.admin.rows import CONTENT, ReadOnly, WithContent
+from aiagents.core.errors import Conflict
 from billing import admin as billing_admin
 from billing.models import Budget
 

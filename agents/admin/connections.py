@@ -15,10 +15,10 @@ from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminURLInputWidget
 from accounts.admin import staff
 from agents import connections, secrets, testcall
 from agents.models import ProviderConnection
-from aiagents.lib import outbound
-from aiagents.lib.errors import AppError
-from aiagents.lib.office import columns
-from aiagents.lib.office.rows import Rows
+from aiagents.core.admin import columns
+from aiagents.core.admin.rows import Rows
+from aiagents.core.errors import AppError
+from aiagents.core.outbound import guard as outbound
 from billing import admin as billing_admin
 from billing.models import AIModel
 

@@ -13,9 +13,9 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanSwitchWidget
 
 from agents.models import HttpTool
 from agents.tools import http
-from aiagents.lib.errors import AppError
-from aiagents.lib.office import columns
-from aiagents.lib.office.rows import Rows
+from aiagents.core.admin import columns
+from aiagents.core.admin.rows import Rows
+from aiagents.core.errors import AppError
 
 
 class HeadersField(forms.CharField):

@@ -12,7 +12,7 @@ import orjson
 
 from agents.events import Completed, Event, FinishReason, ReasoningDelta, TextDelta, ToolCall, UsageReport
 from agents.providers.errors import ProviderBadResponse, ProviderError, ProviderTruncated
-from aiagents.lib.jsonio import clean_text
+from aiagents.core.jsonio import clean_text
 from billing.usage import Usage
 
 # No model writes this much in one answer; a vendor gone mad may.

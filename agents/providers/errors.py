@@ -13,7 +13,7 @@ from email.utils import parsedate_to_datetime
 
 from django.conf import settings
 
-from aiagents.lib.errors import AppError
+from aiagents.core.errors import AppError
 
 
 class ProviderError(AppError):

@@ -7,7 +7,7 @@ from typing import Any
 
 from agents.messages import File
 from agents.providers.errors import ProviderBadRequest
-from aiagents.lib import jsonio
+from aiagents.core import jsonio
 
 _TEXTUAL = frozenset({"application/json", "application/xml", "application/yaml", "application/x-yaml", "application/javascript"})
 

@@ -29,7 +29,7 @@ from agents.providers.errors import (
 )
 from agents.providers.sse_lines import EventSplitter
 from agents.providers.transport import Reply
-from aiagents.lib import jsonio
+from aiagents.core import jsonio
 
 # After the terminal mark only usage and the end of the body are awaited.
 _AFTER_THE_END = 2.0

@@ -17,7 +17,7 @@ from agents import connections, health
 from agents.calls import CallContext
 from agents.messages import CompletionRequest, Message, Text
 from agents.simulator import Simulator
-from aiagents.lib.ids import uuid7
+from aiagents.core.ids import uuid7
 from billing import catalogue
 
 

@@ -16,9 +16,10 @@ from agents.runner import RunCancelled
 from agents.tests.conftest import ask
 from agents.tests.runs import Probe, adds_up, agent, calls_of, drain, results_of, steps_of, the_run
 from agents.tests.test_calls import exact
-from aiagents.lib import alive, valkey
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import Conflict, NotFound, Unavailable
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import Conflict, NotFound, Unavailable
+from aiagents.core.live import outage_heartbeat
+from aiagents.core.valkey import clients as valkey
 
 ASKED = '[[call probe {"word": "a"}]][[call careful {"word": "b"}]]'
 
@@ -292,7 +293,7 @@ async def test_a_process_that_was_thought_dead_writes_nothing_more(context, vend
             task = asyncio.create_task(drain(ask("[[call probe {}]]"), context(), agent("probe")))
             while not probe.running:
                 await asyncio.sleep(0.01)
-            await alive.say("agents", [(await AgentRun.objects.aget()).id], 20)
+            await outage_heartbeat.say("agents", [(await AgentRun.objects.aget()).id], 20)
             assert await in_db(run_sweeping.sweep) == 0, "it is said to live"
             await valkey.client().flushdb()
             assert await in_db(run_sweeping.sweep) == 1

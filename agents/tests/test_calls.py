@@ -17,9 +17,9 @@ from agents import calls, inflight
 from agents.events import RouteFallback, Settled, Started, TextDelta
 from agents.providers.errors import ContextTooLong, ProviderBadRequest, ProviderError
 from agents.tests.conftest import ask
-from aiagents.lib import alive
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import BudgetExceeded, NoModelAvailable, NotAuthenticated, Unavailable
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import BudgetExceeded, NoModelAvailable, NotAuthenticated, Unavailable
+from aiagents.core.live import outage_heartbeat
 from billing import budgets, ledger
 from billing.models import BudgetWindow, Hold, UsageLog
 
@@ -178,7 +178,7 @@ async def test_a_call_that_goes_on_while_the_database_is_away_is_not_taken_for_d
         async with aclosing(calls.stream(ask("[[sim:chunks=2000,pace=10]] on"), context(), [])) as events:
             async for _ in events:
                 held = await in_db(Hold.objects.get)
-                if await in_db(alive.among, ledger.ALIVE, [held.pk]):
+                if await in_db(outage_heartbeat.among, ledger.ALIVE, [held.pk]):
                     break
         await in_db(Hold.objects.filter(pk=held.pk, status="open").update, heartbeat_at=timezone.now() - timedelta(minutes=1))
         assert await in_db(ledger.sweep) == 0

@@ -10,8 +10,8 @@ from agents import connections, secrets
 from agents.models import ProviderConnection
 from agents.providers.errors import NotConfigured
 from agents.tests.test_router import card
-from aiagents.lib import outbound
-from aiagents.lib.errors import AppError
+from aiagents.core.errors import AppError
+from aiagents.core.outbound import guard as outbound
 
 
 @pytest.fixture(autouse=True)

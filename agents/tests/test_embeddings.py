@@ -20,8 +20,8 @@ from agents.simulator.wires import vectors as simulated
 from agents.tests.conftest import ask
 from agents.tests.test_calls import exact
 from agents.tests.vendors import target, until
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import BudgetExceeded, InvalidRequest, ModelNotFound, NoModelAvailable
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound, NoModelAvailable
 from billing import budgets, catalogue
 from billing.models import AIModel, UsageLog
 

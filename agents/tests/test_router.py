@@ -14,7 +14,7 @@ from agents.difficulty import difficulty
 from agents.health import ModelHealth
 from agents.messages import CompletionRequest, Message, Text
 from agents.router import Facts
-from aiagents.lib.errors import BudgetExceeded, InvalidRequest, ModelNotFound, NoModelAvailable
+from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound, NoModelAvailable
 from billing.catalogue import ModelCard
 from billing.pricing import Rates
 

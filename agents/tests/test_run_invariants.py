@@ -14,7 +14,7 @@ from agents.invariants import check
 from agents.models import AgentRun, AgentStep
 from agents.tests.conftest import ask
 from agents.tests.runs import agent, drain
-from aiagents.lib.db import in_db
+from aiagents.core.db.calls import in_db
 from billing.models import UsageLog
 
 

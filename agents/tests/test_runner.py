@@ -13,8 +13,8 @@ from agents.events import ReasoningDelta, Settled, Started, Stopped, TextDelta
 from agents.tests.conftest import ask
 from agents.tests.runs import Probe, adds_up, agent, calls_of, drain, results_of, steps_of, text_of, the_run
 from agents.tests.test_calls import exact
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import BudgetExceeded, NoModelAvailable
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import BudgetExceeded, NoModelAvailable
 from billing import budgets
 from billing.models import UsageLog
 

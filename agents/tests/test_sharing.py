@@ -21,8 +21,8 @@ from agents.tests.runs import Probe, calls_of, drain, results_of, the_run
 from agents.tests.test_agents_api import API
 from agents.tools import registry
 from agents.tools.declaring import BUILTINS
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import NotFound
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import NotFound
 
 SHARED = {"name": "Helper", "visibility": "shared"}
 CALL = '[[call mailer {"word": "secret"}]]'

@@ -16,8 +16,9 @@ from agents.tools import reading, registry
 from agents.tools.base import ToolError
 from agents.tools.builtin.calculator import evaluate
 from agents.tools.declaring import BUILTINS, describe
-from aiagents.lib import addresses, outbound
-from aiagents.lib.tests.elsewhere import PUBLIC, redirect, reply, serving
+from aiagents.core.outbound import addresses
+from aiagents.core.outbound import guard as outbound
+from aiagents.core.tests.elsewhere import PUBLIC, redirect, reply, serving
 
 
 @pytest.fixture(autouse=True)

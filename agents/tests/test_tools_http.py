@@ -16,9 +16,9 @@ from agents.models import HttpTool, ProviderConnection
 from agents.tests.tools import context_of, offering
 from agents.tools import http, registry, template
 from agents.tools.base import ToolError
-from aiagents.lib import addresses
-from aiagents.lib.db import in_db
-from aiagents.lib.tests.elsewhere import PUBLIC, Server, redirect, reply, serving
+from aiagents.core.db.calls import in_db
+from aiagents.core.outbound import addresses
+from aiagents.core.tests.elsewhere import PUBLIC, Server, redirect, reply, serving
 
 CITY = {"properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}
 

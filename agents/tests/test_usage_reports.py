@@ -22,7 +22,7 @@ from agents.providers.google_answer import read_embeddings as google_embeddings
 from agents.providers.openai_answer import ChatAnswer
 from agents.providers.openai_answer import read_embeddings as openai_embeddings
 from agents.tests.conftest import ask
-from aiagents.lib.ids import uuid7
+from aiagents.core.ids import uuid7
 from billing.charging import Call, Charge, Held, Outcome, charge
 from billing.models import UsageLog
 from billing.pricing import Rates

@@ -17,8 +17,8 @@ from agents.providers.anthropic_answer import MessageAnswer
 from agents.providers.google_answer import GeminiAnswer
 from agents.providers.openai_answer import ChatAnswer
 from agents.tests.conftest import ask
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import AppError
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import AppError
 from billing import ledger
 from billing.charging import Outcome
 from billing.models import Hold, UsageLog

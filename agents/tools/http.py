@@ -11,7 +11,8 @@ from agents import secrets
 from agents.models import HttpTool
 from agents.tools import reading, template
 from agents.tools.base import JSON, Tool, ToolContext, ToolError
-from aiagents.lib import jsonio, outbound
+from aiagents.core import jsonio
+from aiagents.core.outbound import guard as outbound
 
 _BODIES = ("POST", "PUT", "PATCH")
 _REDIRECTS = 3

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from agents.tools import html_text
 from agents.tools.base import ToolError
-from aiagents.lib import charsets
-from aiagents.lib.outbound import Answer
+from aiagents.core.outbound import charsets
+from aiagents.core.outbound.guard import Answer
 
 # What a page may be, for `Limits.content_types`.
 READABLE = ("text/", "application/json", "application/xml", "+json", "+xml")

@@ -18,9 +18,9 @@ from agents.tools import builtin as _builtin
 from agents.tools import http
 from agents.tools.base import JSON, Tool, ToolContext, ToolError
 from agents.tools.declaring import BUILTINS
-from aiagents.lib import jsonio
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import AppError, InvalidRequest
+from aiagents.core import jsonio
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import AppError, InvalidRequest
 
 __all__ = ["Tool", "ToolContext", "ToolError", "call", "catalogue_sync", "for_display", "tools_for", "tools_for_sync", "wrong_with"]
 logger = logging.getLogger(__name__)

@@ -7,8 +7,9 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from agents.tools.base import JSON, ToolError
-from aiagents.lib import expansion, jsonio, outbound
-from aiagents.lib.destinations import MOST_URL
+from aiagents.core import expansion, jsonio
+from aiagents.core.outbound import guard as outbound
+from aiagents.core.outbound.destinations import MOST_URL
 
 _TOO_LONG = f"These values make a URL of more than {MOST_URL} characters; give shorter ones."
 _PLACE = re.compile(r"{([A-Za-z_][A-Za-z0-9_]*)}")

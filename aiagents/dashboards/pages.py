@@ -10,11 +10,11 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 
+from aiagents.core.admin import csv_file
+from aiagents.core.errors import AppError
 from aiagents.dashboards import costs, models, overview, ranges, rights, system, usage, users
 from aiagents.dashboards.panels import Dashboard
 from aiagents.dashboards.ranges import Range
-from aiagents.lib.errors import AppError
-from aiagents.lib.office import csv_file
 
 Report = Callable[[HttpRequest, Range], Dashboard]
 # (address and name, rights, report, the range it opens with)

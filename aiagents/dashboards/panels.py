@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
-from aiagents.lib.office import columns
+from aiagents.core.admin import columns
 
 Unit = Literal["", "usd", "count", "ms", "share", "bytes", "rate", "time", "percent"]
 Tone = Literal["", "good", "warn", "bad"]

@@ -17,8 +17,9 @@ import psutil
 from django.conf import settings
 from django.db import connection
 
-from aiagents.lib import draining, storage, valkey
-from aiagents.lib.db import in_db
+from aiagents.core import draining, storage
+from aiagents.core.db.calls import in_db
+from aiagents.core.valkey import clients as valkey
 from aiagents.monitoring import supervised
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from django.conf import settings
 from django.http import HttpRequest
 
-from aiagents.lib.netaddr import comes_from
+from aiagents.core.http.client_address import comes_from
 
 log = logging.getLogger(__name__)
 # Seconds in which a member of staff must be recognised; after that the request is a stranger's.

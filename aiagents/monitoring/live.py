@@ -17,10 +17,12 @@ from weakref import WeakKeyDictionary
 
 import redis
 
-from aiagents.lib import credentials, jsonio, valkey
-from aiagents.lib.close_codes import NOT_AUTHENTICATED, TOO_LARGE, TOO_MANY, UNAVAILABLE
-from aiagents.lib.context import accept_request_id, user_id
-from aiagents.lib.errors import AppError
+from aiagents.core import jsonio
+from aiagents.core.errors import AppError
+from aiagents.core.http.close_codes import NOT_AUTHENTICATED, TOO_LARGE, TOO_MANY, UNAVAILABLE
+from aiagents.core.live import credential_watch
+from aiagents.core.logs.context import accept_request_id, user_id
+from aiagents.core.valkey import clients as valkey
 from aiagents.monitoring import sharing, system
 
 log = logging.getLogger(__name__)
@@ -167,7 +169,7 @@ class LiveSocket:
     async def _show(self, viewer: Viewer, receive: Any, send: Any, request_id: str) -> None:
         """Until the first of these: the client leaves, the server ends it, or the viewer's credential or right ends."""
         ended = asyncio.Event()
-        with credentials.watched(viewer, ended.set):
+        with credential_watch.watched(viewer, ended.set):
             listening, telling = asyncio.create_task(_listen(receive)), asyncio.create_task(_tell(send))
             expiring = asyncio.create_task(ended.wait())
             tasks = (expiring, telling, listening)
@@ -181,7 +183,7 @@ class LiveSocket:
         if code == NOT_AUTHENTICATED:
             with suppress(TimeoutError):
                 async with asyncio.timeout(GOODBYE):
-                    await _say(send, {"type": "error", **credentials.CredentialEnded().body(request_id)})
+                    await _say(send, {"type": "error", **credential_watch.CredentialEnded().body(request_id)})
         if code is not None:
             await send({"type": "websocket.close", "code": code})
 

@@ -37,7 +37,7 @@ class SystemMetric(models.Model):
     held_usd = models.DecimalField(max_digits=24, decimal_places=12, null=True)
     requests = models.PositiveBigIntegerField(default=0)
     errors = models.PositiveBigIntegerField(default=0, help_text="answers with 5xx, and streams that broke off")
-    latency = models.JSONField(default=list, help_text="requests per bucket (aiagents/monitoring/counting.py)")
+    latency = models.JSONField(default=list, help_text="requests per bucket (aiagents/core/metrics/counting.py)")
     calls = models.PositiveBigIntegerField(default=0, help_text="settled vendor calls")
     failed_calls = models.PositiveBigIntegerField(default=0)
     input_tokens = models.PositiveBigIntegerField(default=0)

@@ -20,10 +20,11 @@ import orjson
 import psutil
 import redis
 
-from aiagents.lib import valkey
-from aiagents.lib.ids import uuid7
-from aiagents.monitoring import counting, metrics
-from aiagents.monitoring.counting import Totals
+from aiagents.core.ids import uuid7
+from aiagents.core.metrics import counters as metrics
+from aiagents.core.metrics import counting
+from aiagents.core.metrics.counting import Totals
+from aiagents.core.valkey import clients as valkey
 
 log = logging.getLogger(__name__)
 PROCESSES = "figures:processes"

@@ -18,9 +18,10 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from aiagents.lib import valkey
-from aiagents.lib.errors import InvalidRequest
-from aiagents.monitoring import counting, sharing
+from aiagents.core.errors import InvalidRequest
+from aiagents.core.metrics import counting
+from aiagents.core.valkey import clients as valkey
+from aiagents.monitoring import sharing
 from aiagents.monitoring.models import SystemMetric
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,9 @@ from typing import Any
 from celery import shared_task
 from celery.signals import before_task_publish, worker_process_init, worker_process_shutdown, worker_ready
 
-from aiagents.lib.valkey import sync_client
-from aiagents.monitoring import metrics, sharing, system
+from aiagents.core.metrics import counters as metrics
+from aiagents.core.valkey.clients import sync_client
+from aiagents.monitoring import sharing, system
 from aiagents.monitoring.health import HEARTBEATS, queue_heartbeat
 
 HEARTBEAT = "aiagents.monitoring.tasks.heartbeat"

@@ -15,10 +15,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from aiagents.lib import registration
-from aiagents.lib.error_views import render
-from aiagents.lib.errors import NotAuthenticated
-from aiagents.monitoring import health, insiders, metrics, system
+from aiagents.core import registration
+from aiagents.core.errors import NotAuthenticated
+from aiagents.core.http.error_views import render
+from aiagents.core.metrics import counters as metrics
+from aiagents.monitoring import health, insiders, system
 
 
 @require_safe

@@ -34,10 +34,10 @@ def main() -> int:
         print(f"aiagents does not start. {exc}", file=sys.stderr)
         return 1
 
-    from aiagents.lib import private
+    from aiagents.core import private_files
     from aiagents.server import processes
 
-    private.tighten(settings.DATA_DIR)
+    private_files.tighten(settings.DATA_DIR)
     try:
         listener = processes.adopt(options.fd) if options.fd is not None else processes.listen(settings.HOST, settings.PORT)
     except processes.PortTaken as exc:

@@ -28,9 +28,9 @@ from django.conf import settings
 from twisted.internet import reactor
 from twisted.logger import globalLogBeginner
 
-from aiagents.lib import draining
-from aiagents.lib.close_codes import SHUTTING_DOWN
-from aiagents.monitoring.metrics import LOOP_LAG
+from aiagents.core import draining
+from aiagents.core.http.close_codes import SHUTTING_DOWN
+from aiagents.core.metrics.counters import LOOP_LAG
 from aiagents.server.connection import Connection
 from aiagents.server.http import HTTPFactory, WebRequest
 from aiagents.server.websocket import WebSocketFactory, WebSocketProtocol

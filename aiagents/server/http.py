@@ -12,10 +12,10 @@ from daphne.http_protocol import WebRequest as DaphneWebRequest
 from django.conf import settings
 from twisted.web import http
 
-from aiagents.lib import body_limits
-from aiagents.lib.errors import AppError, InvalidRequest
-from aiagents.lib.ids import uuid7
-from aiagents.lib.jsonio import dumps
+from aiagents.core.errors import AppError, InvalidRequest
+from aiagents.core.http import body_limits
+from aiagents.core.ids import uuid7
+from aiagents.core.jsonio import dumps
 from aiagents.server.flow import Flow
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,8 @@ from daphne.ws_protocol import WebSocketProtocol as DaphneWebSocketProtocol
 from django.conf import settings
 from twisted.internet import reactor
 
-from aiagents.lib.close_codes import TOO_LARGE, TOO_MANY
-from aiagents.lib.errors import AppError, InvalidRequest, PermissionDenied, Unavailable
+from aiagents.core.errors import AppError, InvalidRequest, PermissionDenied, Unavailable
+from aiagents.core.http.close_codes import TOO_LARGE, TOO_MANY
 from aiagents.server.flow import Flow, Inbox
 from aiagents.server.http import error_body
 

@@ -16,13 +16,13 @@ from csp.constants import NONCE
 from django.core.exceptions import ImproperlyConfigured
 from kombu import Queue
 
-from aiagents.lib import private
+from aiagents.core import private_files
 from aiagents.settings import exposure
 from aiagents.settings.env import ROOT, env
 
 # Whatever knows DATA_DIR writes files that only its own system user may read. Migrations belong to the source.
 if sys.argv[1:2] != ["makemigrations"]:
-    os.umask(private.UMASK)
+    os.umask(private_files.UMASK)
 BASE_DIR = ROOT
 DATA_DIR = env.data_dir.resolve()
 ENVIRONMENT: str = env.environment
@@ -42,7 +42,7 @@ def _secret_key() -> str:
     if not path.exists():
         DATA_DIR.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileExistsError):  # another process was quicker
-            private.write_new(path, secrets.token_urlsafe(64))
+            private_files.write_new(path, secrets.token_urlsafe(64))
     return path.read_text().strip()
 
 
@@ -84,7 +84,7 @@ INSTALLED_APPS = [
     "tasks",
 ]
 MIDDLEWARE = [
-    "aiagents.lib.middleware.RequestContextMiddleware",
+    "aiagents.core.http.middleware.RequestContextMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -95,10 +95,10 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "aiagents.lib.middleware.ApiRateLimitMiddleware",
+    "aiagents.core.http.middleware.ApiRateLimitMiddleware",
 ]
 ROOT_URLCONF = "aiagents.urls"
-# Modules that register the doors beside Django (aiagents/lib/asgi.py); the OpenAPI document and the suite load them.
+# Modules that register the doors beside Django (aiagents/core/http/endpoints.py); the OpenAPI document and the suite load them.
 HOT_DOORS = ["tasks.doors"]
 ASGI_APPLICATION = "aiagents.asgi.application"
 TEMPLATES = [
@@ -142,7 +142,7 @@ def database(url: str) -> dict:
     options |= {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
     options |= {key: unquote(value) for key, value in query.items()}
     return {
-        "ENGINE": "aiagents.lib.postgres",
+        "ENGINE": "aiagents.core.db.postgres",
         "NAME": parts.path.lstrip("/"),
         "USER": unquote(parts.username or ""),
         "PASSWORD": unquote(parts.password or ""),
@@ -375,21 +375,21 @@ REST_FRAMEWORK = {
         "accounts.authentication.BrowsableSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
-    "DEFAULT_RENDERER_CLASSES": ["aiagents.lib.api.JSONRenderer", "aiagents.lib.api.BrowsableAPIRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["aiagents.core.drf.base.JSONRenderer", "aiagents.core.drf.base.BrowsableAPIRenderer"],
     "DEFAULT_PARSER_CLASSES": [
-        "aiagents.lib.api.StrictJSONParser",
+        "aiagents.core.drf.base.StrictJSONParser",
         "rest_framework.parsers.FormParser",
         "rest_framework.parsers.MultiPartParser",
     ],
-    "DEFAULT_PAGINATION_CLASS": "aiagents.lib.api.CursorPagination",
+    "DEFAULT_PAGINATION_CLASS": "aiagents.core.drf.base.CursorPagination",
     "DEFAULT_FILTER_BACKENDS": [
         "django_filters.rest_framework.DjangoFilterBackend",
         "rest_framework.filters.SearchFilter",
-        "aiagents.lib.api.SafeOrderingFilter",
+        "aiagents.core.drf.base.SafeOrderingFilter",
     ],
-    "DEFAULT_THROTTLE_CLASSES": ["aiagents.lib.throttling.ApiThrottle"],
-    "EXCEPTION_HANDLER": "aiagents.lib.api.exception_handler",
-    "DEFAULT_SCHEMA_CLASS": "aiagents.lib.schema.AutoSchema",
+    "DEFAULT_THROTTLE_CLASSES": ["aiagents.core.drf.throttling.ApiThrottle"],
+    "EXCEPTION_HANDLER": "aiagents.core.drf.base.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "aiagents.core.drf.schema.AutoSchema",
     "PAGE_SIZE": 25,
     "COERCE_DECIMAL_TO_STRING": True,
     "UNAUTHENTICATED_USER": "django.contrib.auth.models.AnonymousUser",
@@ -404,7 +404,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     # Choices stand where they are used: components of enums would need a name for every second "status" and "role".
-    "POSTPROCESSING_HOOKS": ["aiagents.lib.schema.add_hot_doors"],
+    "POSTPROCESSING_HOOKS": ["aiagents.core.drf.schema.add_hot_doors"],
 }
 
 # --- Pages and headers --------------------------------------------------------------------------
@@ -471,13 +471,13 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": ["'none'"],
     }
 }
-CSRF_FAILURE_VIEW = "aiagents.lib.error_views.csrf_failure"
+CSRF_FAILURE_VIEW = "aiagents.core.http.error_views.csrf_failure"
 # Web processes and workers count into files here; /metrics adds them up. Must be set before prometheus_client loads.
 os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(DATA_DIR / "metrics"))
 METRICS_TOKEN = env.metrics_token.get_secret_value() if env.metrics_token else ""
 METRICS_NETWORKS = env.metrics_networks
 LOG_LEVEL, LOG_FORMAT, LOG_FILE = env.log_level, env.log_format, env.log_file
-LOGGING_CONFIG = "aiagents.lib.logging.configure"
+LOGGING_CONFIG = "aiagents.core.logs.formatting.configure"
 LOGGING: dict = {
     "level": LOG_LEVEL, "format": LOG_FORMAT, "file": LOG_FILE, "file_bytes": env.log_file_bytes, "files_kept": env.log_files_kept
 }  # fmt: skip

@@ -8,8 +8,8 @@ from aiagents.settings import *  # noqa: F403
 
 ENVIRONMENT = "test"
 # One round of bcrypt: the format is the real one, the cost is not.
-PASSWORD_HASHERS = ["aiagents.lib.testing.FastBCryptHasher"]
-# Database calls of async code run on the test's own thread, inside its transaction; see aiagents/lib/db.py.
+PASSWORD_HASHERS = ["aiagents.core.testing.FastBCryptHasher"]
+# Database calls of async code run on the test's own thread, inside its transaction; see aiagents/core/db/calls.py.
 DB_THREADS = 0
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 if "pool" in DATABASES["default"]["OPTIONS"]:  # noqa: F405

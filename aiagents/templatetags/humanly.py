@@ -6,7 +6,7 @@ from typing import Any
 
 from django.template import Library
 
-from aiagents.lib.office import columns
+from aiagents.core.admin import columns
 
 register = Library()
 

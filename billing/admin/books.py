@@ -5,8 +5,8 @@ from __future__ import annotations
 from django.contrib import admin
 from django.db.models import Q
 
-from aiagents.lib.office import columns, filters
-from aiagents.lib.office.rows import ReadOnly
+from aiagents.core.admin import columns, filters
+from aiagents.core.admin.rows import ReadOnly
 from billing.models import AIModel, Hold, UsageLog
 
 PURPOSES = ("chat", "title", "agent", "task", "api", "test")

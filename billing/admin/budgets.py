@@ -20,9 +20,9 @@ from unfold.widgets import UnfoldAdminSelect2Widget
 from accounts import administration
 from accounts.admin.acting import staff
 from accounts.models import ApiKey, User
-from aiagents.lib.office import columns, filters
-from aiagents.lib.office.inlines import ReadOnlyInline
-from aiagents.lib.office.rows import Rows
+from aiagents.core.admin import columns, filters
+from aiagents.core.admin.inlines import ReadOnlyInline
+from aiagents.core.admin.rows import Rows
 from billing import budgets
 from billing.models import Budget, BudgetWindow
 

@@ -12,8 +12,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from unfold.admin import TabularInline
 
-from aiagents.lib.office import columns
-from aiagents.lib.office.rows import ReadOnly, Rows
+from aiagents.core.admin import columns
+from aiagents.core.admin.rows import ReadOnly, Rows
 from billing.models import AIModel, ModelPrice
 
 RATES = (

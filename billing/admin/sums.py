@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from aiagents.lib.office import columns, filters
-from aiagents.lib.office.rows import ReadOnly
+from aiagents.core.admin import columns, filters
+from aiagents.core.admin.rows import ReadOnly
 from billing.models import AIModel, AlertSettings, BudgetAlert, RollupState, UsageRollup
 
 

@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.db import migrations, models
 
-from aiagents.lib.indexes import AddIndexOnline
+from aiagents.core.db.indexes import AddIndexOnline
 
 
 class Migration(migrations.Migration):

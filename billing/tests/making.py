@@ -8,7 +8,7 @@ from typing import Any
 from asgiref.sync import async_to_sync
 
 from accounts.models import User
-from aiagents.lib.ids import uuid7
+from aiagents.core.ids import uuid7
 from billing import budgets, ledger
 from billing.charging import Call, Outcome
 from billing.models import Budget, BudgetWindow

@@ -14,7 +14,7 @@ from rest_framework.test import APIClient
 
 from accounts import tokens
 from accounts.models import AuditEvent, User
-from aiagents.lib.ids import uuid7
+from aiagents.core.ids import uuid7
 from billing import catalogue
 from billing.models import AIModel, Budget, Hold, ModelPrice, UsageLog
 from billing.tests.making import CENT, RATES, Ledger, balances, call_of, make_user, used

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aiagents.lib.errors import InvalidRequest
-from aiagents.lib.ids import uuid7
+from aiagents.core.errors import InvalidRequest
+from aiagents.core.ids import uuid7
 from billing import analytics, budgets, catalogue_update, costs, pricelist, reading, rollups, timing
 from billing.models import Budget, BudgetWindow, RollupState, UsageLog, UsageRollup
 from billing.rollups import DAY, HOUR

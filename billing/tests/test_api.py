@@ -13,7 +13,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts import keys
-from aiagents.lib.ids import uuid7
+from aiagents.core.ids import uuid7
 from billing import budgets, catalogue_update, pricelist, views
 from billing.charging import Outcome
 from billing.models import AIModel, UsageLog

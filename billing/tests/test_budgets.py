@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts import hooks
 from accounts.models import ApiKey, User
-from aiagents.lib.ids import uuid7
+from aiagents.core.ids import uuid7
 from billing import budgets, invariants
 from billing.charging import Outcome
 from billing.models import Budget, Hold, UsageLog

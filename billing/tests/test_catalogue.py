@@ -11,8 +11,8 @@ from asgiref.sync import async_to_sync
 from django.db import OperationalError
 from django.utils import timezone
 
-from aiagents.lib import valkey
-from aiagents.lib.errors import ModelNotFound
+from aiagents.core.errors import ModelNotFound
+from aiagents.core.valkey import clients as valkey
 from billing import catalogue
 from billing.models import AIModel, ModelPrice
 

@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from accounts.models import ApiKey, User
-from aiagents.lib.ids import uuid7
+from aiagents.core.ids import uuid7
 from billing import alerts, analytics, budgets, catalogue, catalogue_update, demo, invariants, pricelist, pricing, rollups
 from billing.models import Budget, BudgetAlert, BudgetWindow, UsageLog
 from billing.tests.making import CENT, RATES, Ledger, call_of, make_user, used

@@ -9,8 +9,8 @@ import pytest
 from django.db import OperationalError, connection
 from django.db.utils import ConnectionHandler
 
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import Unavailable
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import Unavailable
 from billing import durable, ledger
 from billing.models import UsageLog
 from billing.tests.making import CENT, RATES, call_of, make_user, used

@@ -14,9 +14,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import ApiKey, User
-from aiagents.lib import alive
-from aiagents.lib.errors import BudgetExceeded, Conflict, NotAuthenticated, Unavailable
-from aiagents.lib.ids import uuid7
+from aiagents.core.errors import BudgetExceeded, Conflict, NotAuthenticated, Unavailable
+from aiagents.core.ids import uuid7
+from aiagents.core.live import outage_heartbeat
 from billing import budgets, ledger, ledger_portable, ledger_postgres
 from billing.charging import Outcome, charge, log_row
 from billing.models import AIModel, Budget, BudgetWindow, Hold, UsageLog
@@ -376,7 +376,7 @@ def test_the_sweeper_charges_silent_holds_by_estimate_and_leaves_the_others(user
 def test_the_sweeper_leaves_a_call_that_lives_but_cannot_reach_the_database_and_it_pays_what_it_used(user):
     held = held_for(user)
     Hold.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=1))
-    async_to_sync(alive.say)(ledger.ALIVE, [held.call.call_id], 20)
+    async_to_sync(outage_heartbeat.say)(ledger.ALIVE, [held.call.call_id], 20)
     assert Ledger.sweep() == 0
     assert Ledger.settle(held, used(D("0.009"))).cost_usd == D("0.009")
 

@@ -13,9 +13,9 @@ from django.conf import settings
 from django.db import connection, connections
 
 from accounts.models import ApiKey
-from aiagents.lib import db
-from aiagents.lib.errors import BudgetExceeded
-from aiagents.lib.ids import uuid7
+from aiagents.core.db import calls as db
+from aiagents.core.errors import BudgetExceeded
+from aiagents.core.ids import uuid7
 from billing import budgets, invariants, ledger
 from billing.charging import Outcome
 from billing.models import BudgetWindow, Hold, UsageLog

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, precondition, rule, run_state_machine_as_test
 
 from accounts.models import ApiKey, User
-from aiagents.lib.errors import BudgetExceeded, NotAuthenticated
-from aiagents.lib.ids import uuid7
+from aiagents.core.errors import BudgetExceeded, NotAuthenticated
+from aiagents.core.ids import uuid7
 from billing import budgets, invariants
 from billing.charging import Outcome, charge
 from billing.models import BudgetWindow, Hold, UsageLog

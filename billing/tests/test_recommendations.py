@@ -8,7 +8,7 @@ from decimal import Decimal as D
 import pytest
 
 from accounts import keys
-from aiagents.lib.ids import uuid7
+from aiagents.core.ids import uuid7
 from billing import budgets, catalogue, catalogue_update, pricelist, pricing, recommendations
 from billing.models import AIModel
 from billing.rollups import DAY

@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts import keys
 from accounts.models import AuditEvent
 from agents import authoring, sharing
-from aiagents.lib.ids import uuid7
+from aiagents.core.ids import uuid7
 from billing import alerts, analytics, budgets, catalogue_update, demo, pricelist, rollups
 from billing.models import AlertSettings, Budget, BudgetAlert
 from billing.tests.making import CENT, RATES, Ledger, call_of, make_user, used

@@ -13,7 +13,7 @@ from django.db import connection, connections
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aiagents.lib.ids import uuid7
+from aiagents.core.ids import uuid7
 from billing import budgets, invariants, rollups, tasks
 from billing.models import Hold, RollupState, UsageLog, UsageRollup
 from billing.rollups import DAY, HOUR

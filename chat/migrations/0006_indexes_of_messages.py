@@ -1,6 +1,6 @@
 from django.db import migrations, models
 
-from aiagents.lib.indexes import AddIndexOnline
+from aiagents.core.db.indexes import AddIndexOnline
 
 
 class Migration(migrations.Migration):

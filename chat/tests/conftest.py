@@ -14,7 +14,7 @@ from accounts.authentication import Principal
 from accounts.models import User
 from agents import inflight
 from agents.simulator import Simulator
-from aiagents.lib.db import in_db
+from aiagents.core.db.calls import in_db
 from billing import catalogue
 from chat import invariants, registry, turns
 from chat.asks import Ask

@@ -17,11 +17,11 @@ from accounts.authentication import authenticate
 from accounts.models import User
 from agents import connections
 from agents.models import ProviderConnection
-from aiagents.lib import cache as layered
-from aiagents.lib.cache import Layered
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import NotAuthenticated
-from aiagents.monitoring import counting
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import NotAuthenticated
+from aiagents.core.metrics import counting
+from aiagents.core.valkey import cache as layered
+from aiagents.core.valkey.cache import Layered
 from billing import catalogue
 from billing.models import AIModel
 from chat import spoken

@@ -15,8 +15,8 @@ from accounts import keys
 from agents import run_store
 from agents.authoring import create
 from agents.models import AgentRun, AgentStep
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import NotFound
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import NotFound
 from aiagents.models import IdempotentAnswer
 from billing.models import UsageLog
 from chat import deleting, rows, spoken, tasks, turn_log

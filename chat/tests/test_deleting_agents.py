@@ -18,7 +18,7 @@ from accounts.models import AuditEvent, User
 from agents import authoring, deleting, run_store, sharing
 from agents.models import Agent, AgentRun, AgentStep, AgentVersion
 from agents.tasks import sweep_deleted
-from aiagents.lib.db import in_db
+from aiagents.core.db.calls import in_db
 from aiagents.models import IdempotentAnswer
 from billing.models import UsageLog
 from chat.tests.caller import call, whole

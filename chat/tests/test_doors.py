@@ -9,8 +9,8 @@ import pytest
 
 from accounts import keys
 from accounts.models import ApiKey
-from aiagents.lib import credentials
-from aiagents.lib.db import in_db
+from aiagents.core.db.calls import in_db
+from aiagents.core.live import credential_watch
 from billing import budgets
 from billing.models import Hold, UsageLog
 from chat.models import Conversation, Message
@@ -285,7 +285,7 @@ async def test_a_vendor_that_fails_is_an_error_in_the_contracts_shape(key, vendo
 
 
 async def test_a_viewer_loses_its_view_when_its_key_is_revoked_and_the_turn_goes_on(user, key, vendors, monkeypatch):
-    monkeypatch.setattr(credentials, "CHECK_EVERY", 0.2)
+    monkeypatch.setattr(credential_watch, "CHECK_EVERY", 0.2)
     async with vendors():
         stream = await call("POST", API + "stream", {"content": "[[sim:chunks=60,pace=30]] Go", "model": "gpt-4o-mini"}, key=key)
         id = (await stream.read_events(3))[0][2]["message_id"]

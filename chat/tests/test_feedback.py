@@ -15,7 +15,7 @@ from agents import calls, connections, health
 from agents.calls import CallContext
 from agents.messages import CompletionRequest, Text
 from agents.messages import Message as Said
-from aiagents.lib.ids import uuid7
+from aiagents.core.ids import uuid7
 from billing import catalogue
 from billing.standing import Votes
 from chat import feedback, tasks

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from django.utils import timezone
 
-from aiagents.lib.ids import uuid7
+from aiagents.core.ids import uuid7
 from billing.models import Hold, UsageLog
 from chat import invariants, rows
 from chat.models import Conversation, Message

@@ -14,7 +14,7 @@ from agents import approvals, sharing
 from agents.authoring import change, create
 from agents.models import Agent, AgentRun
 from agents.tests.runs import adds_up
-from aiagents.lib.db import in_db
+from aiagents.core.db.calls import in_db
 from billing.models import UsageLog
 from chat.models import Conversation, Message
 from chat.tests.caller import call, whole

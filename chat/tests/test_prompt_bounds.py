@@ -10,7 +10,7 @@ import pytest
 
 from agents import messages
 from agents.messages import CompletionRequest
-from aiagents.lib.db import in_db
+from aiagents.core.db.calls import in_db
 from billing.models import Hold, UsageLog
 from chat import branches, history, rows, spoken, titles, turns
 from chat.models import Conversation, Message

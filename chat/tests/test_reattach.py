@@ -10,7 +10,9 @@ import pytest
 import redis
 from django.utils import timezone
 
-from aiagents.lib import alive, db, valkey
+from aiagents.core.db import calls
+from aiagents.core.live import outage_heartbeat as alive
+from aiagents.core.valkey import clients as valkey
 from chat import registry, rows, turn_log, turns
 from chat.models import Message
 from chat.tests.conftest import begin, collect, quiet
@@ -129,7 +131,7 @@ async def test_progress_reaches_the_row_while_the_turn_runs(principal, vendors, 
     async with vendors():
         turn = await begin(principal, "[[sim:chunks=200,pace=10]] Go")
         async with asyncio.timeout(5):
-            while not (row := await db.in_db(Message.objects.get, id=turn.message_id)).content:
+            while not (row := await calls.in_db(Message.objects.get, id=turn.message_id)).content:
                 await asyncio.sleep(0.05)
         assert row.status == "streaming" and row.heartbeat_at and row.last_seq > 0
         turn.cancel()
@@ -160,11 +162,11 @@ def test_the_sweeper_ends_what_is_silent_and_nothing_else(user):
 
 
 async def test_the_sweeper_takes_the_fuller_text_and_closes_the_log(user):
-    dead = await db.in_db(left_behind, user)
+    dead = await calls.in_db(left_behind, user)
     lines = [(0, "message.start", b'{"model":"m","provider":"p","route":{}}')]
     lines += [(seq, "content.delta", json.dumps({"text": f"w{seq} "}).encode()) for seq in range(1, 7)]
     await turn_log.write({dead.id: (lines, True)})
-    assert await db.in_db(turns.sweep) == 1
+    assert await calls.in_db(turns.sweep) == 1
     await dead.arefresh_from_db()
     assert dead.content == "w1 w2 w3 w4 w5 w6 " and dead.model == "m" and dead.last_seq == 7
     told = await elsewhere(dead.id, 4)
@@ -179,7 +181,7 @@ async def test_the_sweeper_believes_a_turn_that_had_said_its_end(principal, vend
         await quiet()
     stale = timezone.now() - timedelta(seconds=60)
     await Message.objects.filter(id=turn.message_id).aupdate(status="streaming", content="", heartbeat_at=stale, cost_usd=0)
-    assert await db.in_db(turns.sweep) == 1
+    assert await calls.in_db(turns.sweep) == 1
     stored = await Message.objects.aget(id=turn.message_id)
     assert stored.status == "complete" and stored.content == answer["content"] and stored.cost_usd > 0
 
@@ -197,13 +199,13 @@ async def test_costs_that_were_settled_later_reach_the_message(principal, vendor
         await quiet()
     cost = turn.message.cost_usd
     await Message.objects.filter(id=turn.message_id).aupdate(status="interrupted", cost_usd=0, output_tokens=0)
-    await db.in_db(turns.sweep)
+    await calls.in_db(turns.sweep)
     assert (await Message.objects.aget(id=turn.message_id)).cost_usd == cost > 0
 
 
 @pytest.mark.django_db(transaction=True)
 async def test_an_end_that_the_database_cannot_take_is_told_at_once_and_stored_later(principal, vendors, db_threads, monkeypatch):
-    from aiagents.lib.errors import Unavailable
+    from aiagents.core.errors import Unavailable
     from chat import turn as turn_module
 
     away = {"until": 3}
@@ -221,5 +223,5 @@ async def test_an_end_that_the_database_cannot_take_is_told_at_once_and_stored_l
         turn = await begin(principal, "[[sim:chunks=5]] Go")
         lines = await collect(turn.view())
         assert lines[-1][1] == "message.end" and turn.unstored
-    stored = await db.in_db(Message.objects.get, id=turn.message_id)
+    stored = await calls.in_db(Message.objects.get, id=turn.message_id)
     assert stored.status == "complete" and stored.content == json.loads(lines[-1][2])["content"]

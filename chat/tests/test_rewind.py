@@ -10,7 +10,8 @@ import pytest
 from accounts import keys
 from accounts.authentication import authenticate
 from accounts.models import ApiKey
-from aiagents.lib import db, valkey
+from aiagents.core.db import calls
+from aiagents.core.valkey import clients as valkey
 from chat import registry, rewind, turn_log, turns
 from chat.models import Message
 from chat.tests.caller import whole
@@ -47,7 +48,7 @@ def lines() -> list[turn_log.TurnLine]:
 
 async def dead_turn(user) -> tuple[Message, int]:
     """A turn whose process is gone, with its log; and the seq of the last event in it."""
-    answer = await db.in_db(lambda: left_behind(user, content="", last_seq=0))
+    answer = await calls.in_db(lambda: left_behind(user, content="", last_seq=0))
     await turn_log.write({answer.id: (lines(), True)})
     return answer, len(lines()) - 1
 
@@ -61,7 +62,7 @@ def rewound(last: int) -> dict[str, int]:
 async def test_on_both_carriers_a_later_id_is_answered_with_what_stands_and_then_the_end(user, key, ahead, swept_first):
     answer, last = await dead_turn(user)
     if swept_first:
-        assert await db.in_db(turns.sweep) == 1
+        assert await calls.in_db(turns.sweep) == 1
     path = f"/api/v1/chat/stream/{answer.id}"
     asking = asyncio.create_task(whole("GET", path, key=key, headers={"last-event-id": str(last + ahead)}))
     async with Socket(key=key) as socket:
@@ -70,7 +71,7 @@ async def test_on_both_carriers_a_later_id_is_answered_with_what_stands_and_then
         assert first == {"type": "message.rewind", "message_id": str(answer.id), **rewound(last)}
         if not swept_first:
             await asyncio.sleep(0.2)  # the other viewer is rewound, too
-            assert await db.in_db(turns.sweep) == 1
+            assert await calls.in_db(turns.sweep) == 1
         end = await socket.frame()
         assert (end["type"], end["seq"], end["error"]["code"]) == ("error", last + 1, "interrupted")
     events = (await asking).events
@@ -91,7 +92,7 @@ async def test_the_frame_names_its_seq_once(user, key):
 @pytest.mark.parametrize("after", range(-1, len(lines()) - 1))
 async def test_who_has_seen_no_more_than_stands_is_not_rewound(user, key, after):
     answer, last = await dead_turn(user)
-    await db.in_db(turns.sweep)
+    await calls.in_db(turns.sweep)
     events = (await whole("GET", f"/api/v1/chat/stream/{answer.id}?after={after}", key=key)).events
     assert [seq for seq, _, _ in events] == list(range(after + 1, last + 2))
     assert "message.rewind" not in [kind for _, kind, _ in events]
@@ -109,7 +110,7 @@ async def test_a_log_that_is_only_late_costs_nobody_a_rewind(user, key, monkeypa
 
 async def test_without_its_log_the_row_says_what_stands(user, key):
     answer, last = await dead_turn(user)
-    await db.in_db(turns.sweep)
+    await calls.in_db(turns.sweep)
     await valkey.client().delete(turn_log.key(answer.id))
     events = (await whole("GET", f"/api/v1/chat/stream/{answer.id}?after={last + 7}", key=key)).events
     assert [(seq, kind) for seq, kind, _ in events] == [(last, "message.rewind"), (last + 1, "error")]
@@ -117,7 +118,7 @@ async def test_without_its_log_the_row_says_what_stands(user, key):
 
 
 async def test_a_viewer_of_the_log_is_rewound_where_the_log_is_lost_and_the_row_has_less(user):
-    answer = await db.in_db(lambda: left_behind(user, content="héllo 🌍", last_seq=3))
+    answer = await calls.in_db(lambda: left_behind(user, content="héllo 🌍", last_seq=3))
     await turn_log.write({answer.id: (lines(), True)})
     seen: list[turn_log.TurnLine] = []
 
@@ -130,7 +131,7 @@ async def test_a_viewer_of_the_log_is_rewound_where_the_log_is_lost_and_the_row_
         while len(seen) < len(lines()):
             await asyncio.sleep(0.01)
     await valkey.client().delete(turn_log.key(answer.id))
-    await db.in_db(turns.sweep)
+    await calls.in_db(turns.sweep)
     await asyncio.wait_for(watching, 20)
     assert [(seq, kind) for seq, kind, _ in seen[len(lines()) :]] == [(3, "message.rewind"), (4, "error")]
     assert json.loads(seen[-2][2])["length"] == len("héllo 🌍")
@@ -188,7 +189,7 @@ async def test_a_row_that_followed_further_than_the_log_is_what_stands(user, key
         asking = asyncio.create_task(collect(lines))
         await asyncio.sleep(0.3)
         if after == last + 3:
-            await db.in_db(turns.sweep)
+            await calls.in_db(turns.sweep)
         found = await asyncio.wait_for(asking, 20)
         kinds = [kind for _, kind, _ in found]
         if expected is None and after < last + 5:

@@ -14,7 +14,7 @@ from agents import approvals, live_runs, run_sweeping, runner
 from agents.authoring import create
 from agents.models import Agent, AgentRun
 from agents.tests.runs import adds_up
-from aiagents.lib.db import in_db
+from aiagents.core.db.calls import in_db
 from chat.tests.caller import call, whole
 
 CALC = '[[call calculator {"expression": "2+3"}]]'

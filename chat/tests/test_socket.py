@@ -10,8 +10,8 @@ import pytest
 from accounts import keys, tickets
 from accounts.authentication import Principal
 from accounts.models import ApiKey
-from aiagents.lib import credentials
-from aiagents.lib.db import in_db
+from aiagents.core.db.calls import in_db
+from aiagents.core.live import credential_watch
 from billing.models import UsageLog
 from chat import consumers
 from chat.models import Message
@@ -219,7 +219,7 @@ async def test_a_host_that_is_not_ours_is_no_own_origin(key):
 
 
 async def test_a_revoked_key_ends_the_socket_and_not_the_turn(user, key, vendors, monkeypatch):
-    monkeypatch.setattr(credentials, "CHECK_EVERY", 0.2)
+    monkeypatch.setattr(credential_watch, "CHECK_EVERY", 0.2)
     async with vendors(), Socket(key=key) as socket:
         socket.send({**SLOW, "content": "[[sim:chunks=60,pace=30]] Go"})
         id = (await socket.until("content.delta"))[0]["message_id"]

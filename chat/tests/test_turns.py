@@ -10,8 +10,8 @@ from decimal import Decimal
 import orjson
 import pytest
 
-from aiagents.lib import draining
-from aiagents.lib.errors import Conflict, ModelNotFound, NotFound, RateLimited, Unavailable
+from aiagents.core import draining
+from aiagents.core.errors import Conflict, ModelNotFound, NotFound, RateLimited, Unavailable
 from billing.models import Hold, UsageLog
 from chat import registry, turns
 from chat.models import Conversation, Message

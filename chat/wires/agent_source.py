@@ -18,8 +18,8 @@ from agents.definitions import AgentNotFound, Definition
 from agents.events import Event, FinishReason, ReasoningDelta, RouteFallback, Settled, Started, Stopped, TextDelta
 from agents.messages import CompletionRequest
 from agents.models import Agent
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import AppError, InvalidRequest, ModelNotFound
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import AppError, InvalidRequest, ModelNotFound
 from billing.usage import Usage
 
 PREFIX = "agent:"

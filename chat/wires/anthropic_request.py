@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.messages import CompletionRequest, File, Image, Message, Part, Reasoning, Text, ToolOutput, ToolSpec, ToolUse
-from aiagents.lib.jsonio import dumps
+from aiagents.core.jsonio import dumps
 from chat.wires import reading
 from chat.wires.reading import JSON, wrong
 

@@ -13,7 +13,7 @@ import orjson
 from agents.calls import Embedding
 from agents.messages import EmbeddingRequest
 from agents.providers import vectors
-from aiagents.lib.jsonio import money
+from aiagents.core.jsonio import money
 from chat.wires import reading
 from chat.wires.reading import JSON, wrong
 

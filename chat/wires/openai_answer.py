@@ -9,8 +9,8 @@ import orjson
 
 from agents.calls import Completion
 from agents.events import ReasoningDelta, Settled, Started, TextDelta, ToolCall
-from aiagents.lib.errors import AppError
-from aiagents.lib.jsonio import dumps, money
+from aiagents.core.errors import AppError
+from aiagents.core.jsonio import dumps, money
 from billing.usage import Usage
 
 JSON = dict[str, Any]

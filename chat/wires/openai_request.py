@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from agents.messages import CompletionRequest, File, Message, Part, Text, ToolOutput, ToolSpec, ToolUse
-from aiagents.lib.errors import InvalidRequest
+from aiagents.core.errors import InvalidRequest
 from chat.wires import reading
 from chat.wires.reading import JSON, wrong
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from agents.router_rows import GOALS
-from aiagents.lib.schema import REFUSALS
-from aiagents.lib.sse import SCHEMA as EVENT
+from aiagents.core.drf.schema import REFUSALS
+from aiagents.core.http.sse import SCHEMA as EVENT
 from chat.wires import anthropic_request, embeddings, openai_request, responses_request
 
 JSON = dict[str, Any]

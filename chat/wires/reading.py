@@ -9,9 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 from agents.messages import Image
-from aiagents.lib import handed_urls
-from aiagents.lib.destinations import BlockedUrl
-from aiagents.lib.errors import InvalidRequest
+from aiagents.core.errors import InvalidRequest
+from aiagents.core.outbound import media_urls
+from aiagents.core.outbound.destinations import BlockedUrl
 from billing.amounts import read_cost
 
 JSON = dict[str, Any]
@@ -136,9 +136,9 @@ def image_from_url(url: str, param: str) -> Image:
             raise wrong(param, "a data: URL must be base64")
         return base64_image(media_type, data, param)
     try:
-        return Image(url=handed_urls.check(url))
+        return Image(url=media_urls.check(url))
     except BlockedUrl:
-        raise wrong(param, f"must be a data: URL or {handed_urls.RULE}") from None
+        raise wrong(param, f"must be a data: URL or {media_urls.RULE}") from None
 
 
 def no_file_reference(item: JSON, at: str) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from agents.calls import Completion
 from agents.events import ReasoningDelta, Settled, Started, TextDelta, ToolCall
-from aiagents.lib.errors import AppError
-from aiagents.lib.jsonio import dumps, money
+from aiagents.core.errors import AppError
+from aiagents.core.jsonio import dumps, money
 from billing.usage import Usage
 from chat.wires.openai_answer import error_object
 

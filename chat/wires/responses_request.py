@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.messages import CompletionRequest, File, Message, Part, Text, ToolOutput, ToolSpec, ToolUse
-from aiagents.lib.errors import InvalidRequest
+from aiagents.core.errors import InvalidRequest
 from chat.wires import reading
 from chat.wires.openai_request import EFFORTS
 from chat.wires.reading import JSON, wrong

@@ -14,12 +14,12 @@ from agents.calls import CallContext, Completion
 from agents.events import Event, Settled, Started
 from agents.messages import CompletionRequest
 from agents.router_rows import GOALS
-from aiagents.lib import body_limits
-from aiagents.lib.asgi import Door, EventStream, Request, Response
-from aiagents.lib.asgi_answer import ErrorRenderer
-from aiagents.lib.errors import AppError, ModelNotFound
-from aiagents.lib.ids import uuid7
-from aiagents.lib.jsonio import dumps
+from aiagents.core.errors import AppError, ModelNotFound
+from aiagents.core.http import body_limits
+from aiagents.core.http.endpoints import Door, EventStream, Request, Response
+from aiagents.core.http.exchange import ErrorRenderer
+from aiagents.core.ids import uuid7
+from aiagents.core.jsonio import dumps
 from billing import catalogue
 from chat.wires import agent_source, anthropic_answer, anthropic_request, openai_answer, openai_request, responses_answer, responses_request
 from chat.wires import embeddings as embeddings_wire

@@ -18,7 +18,7 @@ from accounts.models import User
 from agents import connections, health, inflight
 from agents.simulator import Simulator
 from agents.simulator.thread import SimulatorThread
-from aiagents.lib.db import in_db
+from aiagents.core.db.calls import in_db
 from billing import catalogue
 from billing import invariants as books
 from tasks import invariants, planning, runs

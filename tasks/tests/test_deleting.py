@@ -14,9 +14,9 @@ from accounts.models import ApiKey
 from agents import inflight
 from agents.models import AgentRun, AgentStep
 from agents.tests.runs import Probe
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import NotFound
-from aiagents.lib.ids import uuid7
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import NotFound
+from aiagents.core.ids import uuid7
 from aiagents.models import IdempotentAnswer
 from billing.models import UsageLog
 from chat.tests.caller import call

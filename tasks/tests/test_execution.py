@@ -18,9 +18,9 @@ from agents import approvals, run_loop, run_store
 from agents.models import Agent, AgentRun, AgentStep, AgentVersion
 from agents.tests.runs import Probe
 from agents.tools.declaring import BUILTINS
-from aiagents.lib import alive
-from aiagents.lib.db import in_db
-from aiagents.lib.errors import NotFound, Unavailable
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import NotFound, Unavailable
+from aiagents.core.live import outage_heartbeat
 from billing import budgets
 from billing.models import UsageLog
 from tasks import beat, planning, runs, sweeping
@@ -437,7 +437,7 @@ def test_the_run_of_a_worker_that_only_cannot_reach_the_database_is_left_to_it(m
     run = begin(owner, make())
     runs.claim(run.id, "cut off")
     silence(run)
-    async_to_sync(alive.say)("tasks", [run.id], 15)
+    async_to_sync(outage_heartbeat.say)("tasks", [run.id], 15)
     assert sweeping.sweep() == 0
     assert fresh(run).status == Status.RUNNING
 

@@ -12,8 +12,8 @@ from accounts import keys
 from accounts.models import ApiKey
 from agents import approvals
 from agents.tests.runs import Probe
-from aiagents.lib.db import in_db
-from aiagents.lib.valkey import sync_client
+from aiagents.core.db.calls import in_db
+from aiagents.core.valkey.clients import sync_client
 from chat import turn_log
 from chat.tests.caller import Answer, call, whole
 from tasks import doors, planning, runs, sweeping

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from aiagents.lib import expansion
+from aiagents.core import expansion
 from tasks import webhooks, wording
 from tasks.models import Status, Task, TaskRun
 

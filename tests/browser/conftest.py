@@ -45,7 +45,7 @@ def chromium() -> Iterator[Any]:
 _PEOPLE = """
 from accounts import tokens
 from accounts.models import User
-from aiagents.lib.ids import uuid7
+from aiagents.core.ids import uuid7
 for number in range(40):
     person = User.objects.create_user(f"person-{uuid7().hex}@example.com", None, name=f"Person {number}")
     print("token", tokens.sign_in(person).refresh)

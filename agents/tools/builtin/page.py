@@ -7,7 +7,7 @@ from django.conf import settings
 from agents.tools import reading
 from agents.tools.base import ToolContext, ToolError
 from agents.tools.declaring import tool
-from aiagents.lib import outbound
+from aiagents.core.outbound import guard as outbound
 
 # Left for the heading and the marks around it.
 _ROOM = 2_000

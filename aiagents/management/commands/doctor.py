@@ -15,8 +15,8 @@ from django.db.migrations.executor import MigrationExecutor
 
 from accounts import published
 from aiagents import checks, embedded
-from aiagents.lib import registration
-from aiagents.lib.valkey import sync_client
+from aiagents.core import registration
+from aiagents.core.valkey.clients import sync_client
 from aiagents.monitoring import health
 from aiagents.settings.env import misnomers
 from billing import budgets

@@ -22,10 +22,10 @@ from django.db import connections
 from accounts import published
 from aiagents import checks, demo, ground
 from aiagents.children import Child, Family, say
+from aiagents.core import private_files, storage
+from aiagents.core.logs.formatting import configure
 from aiagents.keeping import Keeper
 from aiagents.launcher import Launcher
-from aiagents.lib import private, storage
-from aiagents.lib.logging import configure
 from aiagents.reserve import Reserve
 from aiagents.server import processes
 from aiagents.settings.env import env, misnomers
@@ -49,7 +49,7 @@ class Command(BaseCommand):
         for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(sign, self._signalled)
         lock = _lock(Path(settings.DATA_DIR))
-        if taken := private.tighten(Path(settings.DATA_DIR)):
+        if taken := private_files.tighten(Path(settings.DATA_DIR)):
             say("up", f"{taken} files and folders in {settings.DATA_DIR} were open to other users of this machine; no longer")
         try:
             listener = processes.listen(settings.HOST, settings.PORT)

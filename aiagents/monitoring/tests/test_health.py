@@ -11,9 +11,10 @@ import time
 
 import pytest
 
-from aiagents.lib import draining
-from aiagents.lib.valkey import sync_client
-from aiagents.monitoring import health, metrics, supervised, system
+from aiagents.core import draining
+from aiagents.core.metrics import counters as metrics
+from aiagents.core.valkey.clients import sync_client
+from aiagents.monitoring import health, supervised, system
 from aiagents.monitoring.tasks import HEARTBEAT, heartbeat
 
 pytestmark = pytest.mark.django_db
@@ -149,7 +150,7 @@ def test_metrics_of_other_processes_are_added(client):
 
     metrics.REPLAYS.inc()
     before = replays()
-    code = "from aiagents.monitoring import metrics; metrics.REPLAYS.inc(3)"
+    code = "from aiagents.core.metrics import counters as metrics; metrics.REPLAYS.inc(3)"
     subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
     assert replays() == before + 3
 

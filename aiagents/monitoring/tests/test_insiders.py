@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from accounts import keys, tokens
 from accounts.models import ApiKey, User
-from aiagents.lib.netaddr import comes_from
+from aiagents.core.http.client_address import comes_from
 from aiagents.monitoring import health
 from aiagents.settings.env import Env
 

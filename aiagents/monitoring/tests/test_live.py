@@ -14,8 +14,8 @@ from accounts import keys, tickets, tokens
 from accounts.authentication import Principal
 from accounts.models import User
 from aiagents import sockets
-from aiagents.lib import credentials
-from aiagents.lib.db import in_db
+from aiagents.core.db.calls import in_db
+from aiagents.core.live import credential_watch
 from aiagents.monitoring import live, sharing
 from billing import catalogue
 from chat.tests.socket import Refused, Socket
@@ -31,7 +31,7 @@ def _sockets(monkeypatch: pytest.MonkeyPatch):
     live.forget()
     monkeypatch.setattr(live, "EVERY", 0.05)
     monkeypatch.setattr(live, "FRESH", 0.01)
-    monkeypatch.setattr(credentials, "CHECK_EVERY", 0.1)
+    monkeypatch.setattr(credential_watch, "CHECK_EVERY", 0.1)
     yield
     live.forget()
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from unittest import mock
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.multiprocess import MultiProcessCollector
-from aiagents.monitoring import metric_files
+from aiagents.core.metrics import files as metric_files
 
 metric_files.install()
 folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])

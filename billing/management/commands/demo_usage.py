@@ -10,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from aiagents.lib.ids import uuid7
+from aiagents.core.ids import uuid7
 from billing import budgets, demo
 from billing.models import Budget, BudgetWindow
 

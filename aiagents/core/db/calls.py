@@ -1,0 +1,59 @@
+"""Database work from async code: one hop to a thread that keeps its connection.
+
+Django's own `sync_to_async` gives every request its own thread and so its own connection; the doors that carry
+tokens would open one per call. Here a few threads (`settings.DB_THREADS`) serve the whole process. With
+`DB_THREADS = 0` (tests) the call runs on the caller's main thread, inside the test's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, close_old_connections, connection, connections
+
+from aiagents.core import storage
+from aiagents.core.db.threads import Threads
+from aiagents.core.errors import Unavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+_pool: Threads | None = None
+
+
+def _threads() -> Threads:
+    global _pool
+    if _pool is None:
+        _pool = Threads(settings.DB_THREADS, "db")
+    return _pool
+
+
+def on_postgres() -> bool:
+    """Whether the database is PostgreSQL, asked of the settings: on an event loop each request would get a `connection` of its own,
+    made for this one question."""
+    return connections.settings["default"]["ENGINE"] != "django.db.backends.sqlite3"
+
+
+async def in_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The result of a short, blocking database function. A lost server is `Unavailable` (503), a full disk `StorageFull`.
+
+    The function must be whole in itself: its transaction may not outlive it.
+    """
+    if not settings.DB_THREADS:
+        return await sync_to_async(function)(*args, **kwargs)
+    return await _threads().run(partial(_call, function, *args, **kwargs))
+
+
+def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    if connection.errors_occurred:
+        close_old_connections()
+    try:
+        return function(*args, **kwargs)
+    except (OperationalError, InterfaceError) as exc:
+        connection.close()
+        if storage.is_full(exc):
+            raise storage.StorageFull from exc
+        raise Unavailable("The database is away or overloaded; try again shortly.") from exc

@@ -1,0 +1,60 @@
+"""Texts that are made of a template and values, or of rows, bounded by what comes out.
+
+Small inputs can make a huge product: twenty thousand placeholders of one long value. So the length is added up first and
+nothing is built beyond the limit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from django.conf import settings
+
+from aiagents.core.errors import InvalidRequest
+
+
+class TooLong(InvalidRequest):
+    """`details` holds the limit, in characters."""
+
+    code = "expansion_too_long"
+    message = "With its placeholders filled this text would be too long."
+
+
+def filled(pattern: re.Pattern[str], text: str, value_of: Callable[[str], str | None], most: int | None = None) -> str:
+    """The text with each match replaced by `value_of(group 1)`; None leaves the match as it is. One pass: values are not searched.
+
+    `value_of` is asked once for each name. Raises TooLong when the result would have more than `most` characters
+    (MAX_EXPANDED_CHARACTERS where that is not given), before it is made.
+    """
+    most = settings.MAX_EXPANDED_CHARACTERS if most is None else most
+    values: dict[str, str | None] = {}
+    length = len(text)
+    for match in pattern.finditer(text):
+        name = match[1]
+        if name not in values:
+            values[name] = value_of(name)
+        value = values[name]
+        if value is not None:
+            length += len(value) - len(match[0])
+    if length > most:
+        raise TooLong(details={"max_characters": most})
+    return pattern.sub(lambda match: found if (found := values[match[1]]) is not None else match[0], text) if values else text
+
+
+def characters(value: object) -> int:
+    """About how many characters a value of JSON has when it is written, counted without writing it; escapes are not counted."""
+    if isinstance(value, str):
+        return len(value) + 4
+    if isinstance(value, dict):
+        return sum(characters(name) + characters(one) for name, one in value.items()) + 2
+    if isinstance(value, list | tuple):
+        return sum(map(characters, value)) + 2
+    if isinstance(value, int):  # a digit takes more than three bits
+        return value.bit_length() // 3 + 6
+    return 32
+
+
+def cut(text: str, most: int) -> str:
+    """The text, or its beginning and `…` in `most` characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"

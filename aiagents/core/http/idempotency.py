@@ -1,0 +1,77 @@
+"""`Idempotency-Key` at the hot doors."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+from aiagents.core import idempotency
+from aiagents.core.http.request import EventStream, Request, Response
+from aiagents.core.http.sse import MEDIA_TYPE
+from aiagents.core.idempotency import Claim, Replay
+from aiagents.core.metrics.counters import REPLAYS
+
+Answer = Response | EventStream
+Replayer = Callable[[Request, dict[str, Any]], Awaitable[Answer]]
+REPLAYED = {"Idempotent-Replayed": "true"}
+# An answer's bytes are kept for replay up to this size; beyond it, its key may be used again.
+MAX_KEPT_BYTES = 1024 * 1024
+
+
+async def run_once(request: Request, key: str, handler: Callable[[Request], Awaitable[Answer]], replay: Replayer | None) -> Answer:
+    """The handler's answer, or the first one's again.
+
+    With `replay` a route answers a repetition from the reference that its handler noted (a live turn, for one);
+    without it the stored bytes are sent.
+    """
+    principal = str(request.principal.user_id)
+    fingerprint = await request.fingerprint()
+    begun = await idempotency.begin(principal, idempotency.valid_key(key), fingerprint)
+    if isinstance(begun, Replay):
+        if replay is not None and begun.reference:
+            answer = await replay(request, begun.reference)
+            answer.headers = answer.headers | REPLAYED
+            REPLAYS.inc()
+            return answer
+        if begun.status:
+            REPLAYS.inc()
+            return Response(begun.status, begun.body, begun.content_type, dict(REPLAYED))
+        begun = await idempotency.take_over(principal, key)
+    request.claim = begun
+    try:
+        answer = await handler(request)
+    except BaseException as exc:
+        # Cut off from outside: what it began may live on, and a replay will find it by its reference.
+        cut = not isinstance(exc, Exception) and replay is not None and bool(begun.reference)
+        await asyncio.shield(idempotency.release(begun) if cut else idempotency.abandon(begun))
+        raise
+    if isinstance(answer, EventStream):
+        answer.chunks = _kept(answer.chunks, begun, by_reference=replay is not None)
+    elif answer.status < 400 and (len(answer.body) <= MAX_KEPT_BYTES or replay is not None):
+        await asyncio.shield(idempotency.finish(begun, answer.status, answer.body, answer.content_type))
+    else:
+        await asyncio.shield(idempotency.abandon(begun))
+    return answer
+
+
+async def _kept(chunks: AsyncGenerator[bytes, None], claim: Claim, by_reference: bool) -> AsyncGenerator[bytes, None]:
+    """The same chunks; at their end (or when the client left) the claim is finished or given back."""
+    kept: list[bytes] = []
+    size, whole = 0, False
+    try:
+        async with aclosing(chunks):
+            async for chunk in chunks:
+                size += len(chunk)
+                if not by_reference and size <= MAX_KEPT_BYTES:
+                    kept.append(chunk)
+                yield chunk
+        whole = True
+    finally:
+        if by_reference and claim.reference:
+            await asyncio.shield(idempotency.finish(claim, 200, b"", MEDIA_TYPE))
+        elif whole and size <= MAX_KEPT_BYTES:
+            await asyncio.shield(idempotency.finish(claim, 200, b"".join(kept), MEDIA_TYPE))
+        else:
+            await asyncio.shield(idempotency.abandon(claim))

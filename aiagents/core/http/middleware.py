@@ -1,0 +1,173 @@
+"""What surrounds every Django view: the request's id, limits, headers, and one line in the access log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+
+from aiagents.core.errors import AppError, InvalidRequest, RateLimited
+from aiagents.core.http import body_limits, headers, hosts
+from aiagents.core.http.client_address import client_ip
+from aiagents.core.http.error_views import error_of_status, is_api, render
+from aiagents.core.live import credential_watch
+from aiagents.core.logs import context
+from aiagents.core.logs.access import log_access
+from aiagents.core.metrics.counters import DENIED
+from aiagents.core.ratelimit import buckets
+from aiagents.core.ratelimit import sliding_window as ratelimit
+from aiagents.core.ratelimit.sliding_window import Verdict
+
+LIMITED_PATHS = ("/api/", "/v1/")
+# What `ApiThrottle` leaves on Django's request for the middleware.
+VERDICT = "rate_verdict"
+
+
+class _Middleware:
+    sync_capable = async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
+        self.get_response = get_response
+        if iscoroutinefunction(get_response):
+            markcoroutinefunction(self)
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:
+        if iscoroutinefunction(self):
+            return self.asynchronously(request)  # type: ignore[unreachable,attr-defined]  # mypy takes the check for a type
+        return self.synchronously(request)
+
+    def synchronously(self, request: HttpRequest) -> HttpResponseBase:
+        raise NotImplementedError
+
+    async def asynchronously(self, request: HttpRequest) -> HttpResponseBase:
+        raise NotImplementedError
+
+
+class RequestContextMiddleware(_Middleware):
+    """The outermost: sees every answer of Django, also those that no view made."""
+
+    def synchronously(self, request: HttpRequest) -> HttpResponseBase:
+        begun = time.perf_counter()
+        refused = _begin(request)
+        return _end(request, _limit_sync(request, refused) if refused else self.get_response(request), begun)
+
+    async def asynchronously(self, request: HttpRequest) -> HttpResponseBase:
+        begun = time.perf_counter()
+        refused = _begin(request)
+        return _end(request, await _limit(request, refused) if refused else await self.get_response(request), begun)
+
+
+def _begin(request: HttpRequest) -> HttpResponse | None:
+    """Name the request; an answer at once when it cannot be read in one way only."""
+    request.request_id = context.accept_request_id(request.META.get("HTTP_X_REQUEST_ID"))  # type: ignore[attr-defined]
+    context.user_id.set("")
+    forwarded = {"x-forwarded-for": request.META.get("HTTP_X_FORWARDED_FOR", "")}
+    request.client_ip = client_ip(request.META.get("REMOTE_ADDR") or "", forwarded)  # type: ignore[attr-defined]
+    try:
+        _check(request)
+    except AppError as error:
+        return render(request, error)
+    return None
+
+
+def _check(request: HttpRequest) -> None:
+    scope = getattr(request, "scope", None)
+    raw_path = (scope or {}).get("raw_path") or request.path.encode("utf-8", "surrogatepass")
+    headers.check_target(raw_path, request.META.get("QUERY_STRING", "").encode("latin-1", "replace"))
+    if "\x00" in request.path:
+        raise InvalidRequest("The path may not contain NUL.", code="invalid_text", param="path")
+    if scope is not None:
+        headers.check(scope["headers"])
+        hosts.check(headers.read(scope["headers"]), request.path)
+        if request.path in hosts.PROBES:
+            # An address is enough here; Django's own middleware would ask for a name once more.
+            request.get_host = lambda: request.META["HTTP_HOST"]  # type: ignore[method-assign]
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if not length.isdigit():
+        raise InvalidRequest("Content-Length is not a number.", param="content-length")
+    if len(length) > 18 or int(length) > body_limits.small():
+        body_limits.check_announced(length, body_limits.of_view(request.path_info))
+    if scope is not None and scope.get(body_limits.CUT):
+        raise body_limits.too_large(scope[body_limits.CUT])
+
+
+def _end(request: HttpRequest, response: HttpResponseBase, begun: float) -> HttpResponseBase:
+    api = is_api(request.path)
+    if api and response.status_code >= 400 and not response.streaming and not _in_shape(response):
+        bare, response = response, render(request, error_of_status(response.status_code))
+        for name in (
+            "Allow",
+            "Retry-After",
+            "WWW-Authenticate",
+            "Access-Control-Allow-Origin",
+            "Access-Control-Expose-Headers",
+            "Vary",
+            *_LIMITS,
+        ):
+            if name in bare:
+                response[name] = bare[name]
+    response["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
+    html = response.get("Content-Type", "").startswith("text/html")
+    for header, value in headers.security():
+        if header != b"content-security-policy":
+            response.setdefault(header.decode(), value.decode())
+        elif api and not html:
+            response["Content-Security-Policy"] = value.decode()
+    response.setdefault("Cache-Control", "no-store")
+    credential_watch.watch_response(request, response)
+    size = 0 if response.streaming else len(response.content)  # type: ignore[attr-defined]
+    seconds = time.perf_counter() - begun
+    log_access(request.method or "", request.path, response.status_code, seconds, size, request.client_ip)  # type: ignore[attr-defined]
+    if response.status_code in (401, 402, 403, 429):
+        DENIED.inc()
+    return response
+
+
+def _in_shape(response: HttpResponseBase) -> bool:
+    """JSON, or what DRF's renderer made of the error for the browser that asked for it."""
+    return response.get("Content-Type", "").startswith("application/json") or hasattr(response, "accepted_renderer")
+
+
+_LIMITS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
+
+
+class ApiRateLimitMiddleware(_Middleware):
+    """The innermost: puts the verdict on the answer. What never came to a throttle (404, 401, 403) is counted here."""
+
+    def synchronously(self, request: HttpRequest) -> HttpResponseBase:
+        return _limit_sync(request, self.get_response(request))
+
+    async def asynchronously(self, request: HttpRequest) -> HttpResponseBase:
+        return await _limit(request, await self.get_response(request))
+
+
+def _limit_sync(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    if not request.path.startswith(LIMITED_PATHS):
+        return response
+    verdict = getattr(request, VERDICT, None) or ratelimit.hit_all_sync(buckets.rules(_principal(request), request.client_ip))  # type: ignore[attr-defined]
+    return _with_verdict(request, response, verdict)
+
+
+async def _limit(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    if not request.path.startswith(LIMITED_PATHS):
+        return response
+    verdict = getattr(request, VERDICT, None) or await ratelimit.hit_all(buckets.rules(_principal(request), request.client_ip))  # type: ignore[attr-defined]
+    return _with_verdict(request, response, verdict)
+
+
+def _principal(request: HttpRequest) -> Any:
+    """Whom DRF authenticated, if it came so far."""
+    found = getattr(request, "auth", None)
+    return found if hasattr(found, "user_id") and hasattr(found, "rate_limit") else None
+
+
+def _with_verdict(request: HttpRequest, response: HttpResponseBase, verdict: Verdict) -> HttpResponseBase:
+    if verdict.retry_after is not None and response.status_code != 429:
+        response = render(request, RateLimited(retry_after=verdict.retry_after))
+    for name, value in verdict.headers().items():
+        response[name] = value
+    return response

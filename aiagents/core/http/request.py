@@ -1,0 +1,181 @@
+"""What a hot door's handler gets and gives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+from aiagents.core import idempotency
+from aiagents.core.errors import AppError, InvalidRequest, NotFound
+from aiagents.core.http import body_limits, hosts
+from aiagents.core.http import headers as http_headers
+from aiagents.core.http.client_address import client_ip
+from aiagents.core.idempotency import Claim
+from aiagents.core.jsonio import dumps, loads
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+T = TypeVar("T")
+# Larger bodies are read in a thread: in each of its steps it holds up the event loop for less than all of them together.
+LARGE_BYTES = 128 * 1024
+
+
+class ClientGone(Exception):
+    """The client hung up before its request was whole. Nobody is left to answer."""
+
+
+class Request:
+    """One HTTP request at a hot door. `claim` is there on idempotent routes when the client sent a key."""
+
+    __slots__ = (
+        "_body", "_gone", "_query", "_receive", "_watch",
+        "claim", "client_ip", "headers", "max_body_bytes", "method", "path", "path_args", "principal", "request_id", "scope",
+    )  # fmt: skip
+
+    def __init__(self, scope: Scope, receive: Receive, headers: dict[str, str], request_id: str) -> None:
+        self.scope = scope
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.headers = headers
+        self.request_id = request_id
+        self.path_args: dict[str, str] = {}
+        self.principal: Any = None
+        self.claim: Claim | None = None
+        self.max_body_bytes = body_limits.bounded(body_limits.SMALL)
+        peer = scope.get("client")
+        self.client_ip = client_ip(peer[0] if peer else "", headers)
+        self._receive = receive
+        self._body: bytes | None = None
+        self._query: dict[str, str] | None = None
+        self._gone: asyncio.Future[None] | None = None
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def id(self) -> UUID:
+        """The id in the path; NotFound where it is none."""
+        try:
+            return UUID(self.path_args["id"])
+        except ValueError as exc:
+            raise NotFound from exc
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The query's parameters; of several with one name the last."""
+        if self._query is None:
+            try:
+                pairs = parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=100)
+            except ValueError as exc:
+                raise InvalidRequest("There are too many query parameters.", param="query") from exc
+            self._query = dict(pairs)
+        return self._query
+
+    async def body(self) -> bytes:
+        """The whole body; `PayloadTooLarge` beyond `max_body_bytes`, whatever its Content-Length says."""
+        if self._body is None:
+            self._body = await self._read()
+        return self._body
+
+    async def _read(self) -> bytes:
+        limit = self.max_body_bytes
+        announced = self.headers.get("content-length", "0")
+        if announced.isdigit():
+            body_limits.check_announced(announced, limit)
+        parts, size = [], 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise body_limits.too_large(limit)
+            parts.append(part)
+            if not message.get("more_body"):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    async def json(self, *, most_values: int | None = None) -> dict[str, Any]:
+        """The body as a JSON object, read strictly."""
+        return await self.read(lambda value: value, most_values=most_values)
+
+    async def read(self, reader: Callable[[dict[str, Any]], T], *, most_values: int | None = None) -> T:
+        """What `reader` makes of the body's JSON object, which is read strictly. Of a large body all of this happens in a thread."""
+        raw = await self.body()
+
+        def whole() -> T:
+            value = loads(raw, most_values=most_values)
+            if not isinstance(value, dict):
+                raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
+            return reader(value)
+
+        return await asyncio.to_thread(whole) if len(raw) > LARGE_BYTES else whole()
+
+    async def fingerprint(self) -> str:
+        """What an Idempotency-Key is compared by: equal for the same request."""
+        raw = await self.body()
+        arguments = (self.method, self.path, raw)
+        if len(raw) > LARGE_BYTES:
+            return await asyncio.to_thread(idempotency.fingerprint, *arguments)
+        return idempotency.fingerprint(*arguments)
+
+    def watch(self) -> asyncio.Future[None]:
+        """A future that is done once the client hung up. Only after the body was read: both read the same channel."""
+        if self._gone is None:
+            loop = asyncio.get_running_loop()
+            self._gone = loop.create_future()
+            self._watch = loop.create_task(self._await_disconnect(self._gone))
+        return self._gone
+
+    async def _await_disconnect(self, gone: asyncio.Future[None]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if not gone.done():
+            gone.set_result(None)
+
+    def unwatch(self) -> None:
+        """The answer is out: nobody reads the channel any more."""
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch = None
+
+    async def gone(self) -> None:
+        """Return once the client hung up."""
+        await self.body()
+        await asyncio.shield(self.watch())
+
+    def authority(self) -> None:
+        """Refuse what could be read in two ways, and a host name that is not ours."""
+        http_headers.check(self.scope["headers"])
+        hosts.check(self.headers, self.path)
+        http_headers.check_target(self.scope.get("raw_path") or self.path.encode("utf-8", "surrogatepass"), self.scope["query_string"])
+
+
+@dataclass(slots=True)
+class Response:
+    """A whole answer."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class EventStream:
+    """A `text/event-stream` answer. `chunks` yields whole events as bytes and is closed by the door in every case.
+
+    It ends when the credential of its request does, whatever `chunks` waits for. `failure` makes the event that says why a stream
+    ended early, where the wire has a shape of its own; else that is an `error` event with the route's error body.
+    """
+
+    chunks: AsyncGenerator[bytes, None]
+    headers: dict[str, str] = field(default_factory=dict)
+    failure: Callable[[AppError], bytes] | None = None
+
+
+def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(status, dumps(value), headers=headers or {})

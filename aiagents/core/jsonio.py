@@ -1,0 +1,159 @@
+"""JSON at the edge: strict reading of what clients send, fast writing of what we answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
+from typing import Any, NoReturn
+
+import orjson
+from django.conf import settings
+
+from aiagents.core import json_structure
+from aiagents.core.errors import InvalidRequest
+
+_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
+# Digits of the longest integer that is read. Python itself turns no more than 4,300 into a number.
+MOST_DIGITS = 4000
+# Characters of the longest number with a fraction or an exponent; a double needs 767 digits at most.
+_MOST_FLOAT = 1000
+_LONG_NUMBER, _LONG_NUMBER_BYTES = re.compile(r"[0-9]{18}"), re.compile(rb"[0-9]{18}")
+
+
+def dumps(value: Any, *, default: Callable[[Any], Any] | None = None, indent: bool = False) -> bytes:
+    """Compact JSON; Decimal becomes a plain decimal string, datetimes RFC 3339 in UTC, UUIDs strings, integers of any size digits."""
+    default = default or _default
+    try:
+        return orjson.dumps(value, default=default, option=_OPTIONS | (orjson.OPT_INDENT_2 if indent else 0))
+    except TypeError:
+        # orjson takes integers of 64 bits; what clients gave us to pass on may hold larger ones.
+        if not _holds_large_integer(value):
+            raise
+        separators = (",", ": ") if indent else (",", ":")
+        return json.dumps(
+            value, default=partial(_plain, default), ensure_ascii=False, indent=2 if indent else None, separators=separators
+        ).encode()
+
+
+def _holds_large_integer(value: Any) -> bool:
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, int):
+            if not -(2**63) <= item < 2**64:
+                return True
+        elif isinstance(item, dict):
+            stack.extend(item.values())
+        elif isinstance(item, list | tuple):
+            stack.extend(item)
+    return False
+
+
+def _plain(default: Callable[[Any], Any], value: Any) -> Any:
+    """A value that the standard encoder does not know, as orjson writes it."""
+    return orjson.loads(orjson.dumps(value, default=default, option=_OPTIONS))
+
+
+def _default(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return money(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+def money(value: Decimal) -> str:
+    """USD as the contract writes it: a plain decimal string, at least 8 places, never an exponent."""
+    text = f"{value:f}"
+    whole, _, places = text.partition(".")
+    return f"{whole}.{places.rstrip('0').ljust(8, '0')}"
+
+
+def loads(raw: bytes, *, most_values: int | None = None) -> Any:
+    """The value of a client's JSON text; `InvalidRequest` (400) for anything two parsers might read differently.
+
+    Refused: more values than `most_values` (`MAX_JSON_VALUES`; `PayloadTooLarge`, 413), nesting deeper than `MAX_JSON_DEPTH`, bytes
+    that are not UTF-8, NaN and infinities, numbers beyond a double, integers of more than MOST_DIGITS digits, duplicate keys, NUL and
+    lone surrogates in strings. Size is the caller's to bound: `aiagents.core.http.body_limits`.
+    """
+    json_structure.check(raw, settings.MAX_JSON_VALUES if most_values is None else most_values, settings.MAX_JSON_DEPTH)
+    try:
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_object, parse_constant=_refuse, parse_float=_float, parse_int=_int)
+    except InvalidRequest:
+        raise
+    except (ValueError, RecursionError) as exc:
+        raise InvalidRequest("The body is not valid JSON.", code="invalid_json") from exc
+    # Strict UTF-8 holds no surrogates and the parser refuses bare control characters: only an escape can bring them in.
+    if b"\\u" in raw:
+        check_strings(value)
+    return value
+
+
+def exact(text: str | bytes) -> Any:
+    """The value of JSON that a model or a vendor wrote, integers of any size exact; ValueError where it is not JSON."""
+    # orjson makes a float of an integer beyond 64 bits.
+    if not (_LONG_NUMBER if isinstance(text, str) else _LONG_NUMBER_BYTES).search(text):  # type: ignore[arg-type]
+        return orjson.loads(text)
+    try:
+        value = json.loads(text, parse_constant=_refuse, parse_float=_float, parse_int=_int)
+        check_strings(value)
+    except (InvalidRequest, RecursionError) as exc:
+        raise ValueError("This JSON cannot be read.") from exc
+    return value
+
+
+def check_strings(value: Any) -> None:
+    """Refuse what PostgreSQL and UTF-8 cannot hold: NUL and lone surrogates, in keys and values alike."""
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, str):
+            if "\x00" in item or not _encodable(item):
+                raise InvalidRequest("Text may not contain NUL or lone surrogates.", code="invalid_text")
+        elif isinstance(item, dict):
+            stack.extend(item.keys())
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+
+
+def clean_text(text: str) -> str:
+    """A model's or tool's text made storable: NUL dropped, lone surrogates replaced."""
+    if "\x00" not in text and _encodable(text):
+        return text
+    return text.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")
+
+
+def _encodable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise InvalidRequest("A key stands twice in one JSON object.", code="duplicate_key")
+    return found
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise InvalidRequest(f"{constant} is not JSON.", code="invalid_json")
+
+
+def _float(text: str) -> float:
+    value = float(text) if len(text) <= _MOST_FLOAT else float("inf")
+    if value in (float("inf"), float("-inf")):
+        raise InvalidRequest("A number is too large.", code="invalid_number")
+    return value
+
+
+def _int(text: str) -> int:
+    if len(text) - text.startswith("-") > MOST_DIGITS:
+        raise InvalidRequest("A number is too large.", code="invalid_number")
+    return int(text)

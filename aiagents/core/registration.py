@@ -1,0 +1,64 @@
+"""Who may make an account by themselves: the setting REGISTRATION, for the API, the page and the public description alike.
+
+Accounts that staff make in the admin are not asked about here: those people get a one-time link to choose their password.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from django.conf import settings
+
+from aiagents.core.errors import PermissionDenied
+
+
+class RegistrationClosed(PermissionDenied):
+    """`details` has the public description of the policy (`Policy`)."""
+
+    code = "registration_closed"
+
+
+class Policy(TypedDict):
+    """The policy as clients see it. `open`: some people may register; `message`: a sentence for those who want to."""
+
+    mode: str
+    open: bool
+    domains: list[str]
+    message: str
+
+
+def policy() -> Policy:
+    """What the settings say now."""
+    mode, domains = settings.REGISTRATION, list(settings.REGISTRATION_DOMAINS)
+    if mode == "open":
+        return Policy(mode=mode, open=True, domains=[], message="Every visitor may create an account.")
+    if mode == "domains":
+        named = domains[0] if len(domains) == 1 else f"{', '.join(domains[:-1])} or {domains[-1]}"
+        return Policy(mode=mode, open=True, domains=domains, message=f"Accounts are for email addresses at {named}.")
+    if mode == "invite":
+        message = "Accounts are made by the administrators of this site. Ask them for one."
+    else:  # closed, and whatever else the setting might hold
+        message = "This site takes no new accounts."
+    return Policy(mode=mode, open=False, domains=[], message=message)
+
+
+def refuse_if_closed() -> None:
+    """Raise `RegistrationClosed` where registration is closed for every address."""
+    found = policy()
+    if not found["open"]:
+        raise RegistrationClosed(found["message"], details=_details(found))
+
+
+def refuse_unless_admitted(email: str) -> None:
+    """Raise `RegistrationClosed` unless this address, in its stored spelling, may register.
+
+    A domain admits its own addresses, not those of its subdomains. The address is not verified.
+    """
+    refuse_if_closed()
+    found = policy()
+    if found["mode"] == "domains" and email.rpartition("@")[2].lower() not in found["domains"]:
+        raise RegistrationClosed(found["message"], param="email", details=_details(found))
+
+
+def _details(found: Policy) -> dict[str, Any]:
+    return {"registration": found["mode"], "domains": found["domains"]}

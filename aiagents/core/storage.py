@@ -1,0 +1,111 @@
+"""Room on the disk under DATA_DIR, where it holds the database: a reserve against a full disk, and the rule for new work.
+
+`manage.py up` keeps a reserve file there. While little room is left new work is refused, so that what remains, and the
+reserve, are for what must go on: sign-ins, reading, and the ends of what runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+from django.conf import settings
+
+from aiagents.core.errors import Unavailable
+
+MIB = 1024 * 1024
+RESERVE = "reserve"
+# The reserve of a large disk and of a small one. PostgreSQL needs 16 MiB at once for a segment of its log.
+MOST, LEAST, SHARE, LARGEST_SHARE = 64 * MIB, 24 * MIB, 0.05, 0.1
+# Seconds for which one look at the disk serves all who ask.
+FRESH = 0.5
+RETRY_AFTER = 30
+
+
+class StorageFull(Unavailable):
+    """The disk has no room: nothing was begun and nothing was charged."""
+
+    code = "storage_full"
+    retry_after = RETRY_AFTER
+    message = "The server's disk is full; reading goes on, new work is refused until there is room."
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Bytes. `wanted` is the size that the reserve should have, `held` the size it has."""
+
+    free: int
+    held: int
+    wanted: int
+
+    @property
+    def low(self) -> bool:
+        """Whether new work is refused: less is left than the reserve and as much again."""
+        return self.free + self.held < 2 * self.wanted
+
+
+def room(folder: Path) -> Room:
+    """The state of the disk under `folder`. Raises OSError."""
+    found = os.statvfs(folder)
+    total = found.f_blocks * found.f_frsize
+    wanted = int(min(MOST, max(LEAST, total * SHARE), total * LARGEST_SHARE))
+    held = 0
+    with contextlib.suppress(FileNotFoundError):
+        held = (folder / RESERVE).stat().st_blocks * 512
+    return Room(found.f_bavail * found.f_frsize, held, wanted)
+
+
+def guarded() -> bool:
+    """Whether DATA_DIR holds the product's data. Elsewhere the database itself says when its disk is full."""
+    name = settings.DATABASES["default"]["NAME"]
+    sqlite = isinstance(name, Path) and name.is_relative_to(settings.DATA_DIR)
+    return settings.EMBEDDED_POSTGRES or settings.EMBEDDED_VALKEY or sqlite
+
+
+_looked: tuple[float, bool] = (-FRESH, False)
+
+
+def low() -> bool:
+    """Whether there is too little room for new work; at most FRESH seconds old."""
+    global _looked
+    now = time.monotonic()
+    if now - _looked[0] >= FRESH:
+        found = False
+        if guarded():
+            with contextlib.suppress(OSError):
+                found = room(settings.DATA_DIR).low
+        _looked = (now, found)
+    return _looked[1]
+
+
+def refuse_if_low() -> None:
+    """Raise StorageFull when there is too little room for new work. Call it where work begins that will be written."""
+    if low():
+        raise StorageFull
+
+
+def is_full(exc: BaseException) -> bool:
+    """Whether this error, or one that caused it, says that a disk is full: ours, PostgreSQL's, SQLite's or Valkey's."""
+    return any(_says_full(one) for one in _chain(exc))
+
+
+def _chain(exc: BaseException | None) -> Iterator[BaseException]:
+    for _ in range(8):
+        if exc is None:
+            return
+        yield exc
+        exc = exc.__cause__ or exc.__context__
+
+
+def _says_full(exc: BaseException) -> bool:
+    # 53100 is PostgreSQL's disk_full, 13 is SQLITE_FULL.
+    if getattr(exc, "sqlstate", None) == "53100" or getattr(exc, "sqlite_errorcode", None) == 13:
+        return True
+    if isinstance(exc, redis.ResponseError) and str(exc).startswith("MISCONF"):  # Valkey's code: it cannot write its log
+        return True
+    return isinstance(exc, OSError) and exc.errno in (28, 122)  # ENOSPC, EDQUOT

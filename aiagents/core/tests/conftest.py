@@ -1,0 +1,67 @@
+"""A door and a DRF view that do the same, for the tests that compare them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from aiagents.core.errors import NotAuthenticated, PermissionDenied
+from aiagents.core.http.endpoints import Door
+from aiagents.core.live import credential_watch
+from aiagents.core.ratelimit import sliding_window as ratelimit
+
+
+@dataclass(frozen=True)
+class Standing:
+    user_id: UUID = field(default_factory=uuid4)
+    expires_at: float | None = None
+
+
+# Standings that the check below finds revoked.
+revoked: set[Any] = set()
+
+
+@pytest.fixture(autouse=True)
+def _check_of_credentials(monkeypatch: pytest.MonkeyPatch):
+    async def check(standings: list[Any]) -> set[Any]:
+        return {one for one in standings if one not in revoked}
+
+    revoked.clear()
+    monkeypatch.setattr(credential_watch, "_check", check)
+    yield
+
+
+@pytest.fixture
+def principal() -> Any:
+    return SimpleNamespace(
+        user_id=uuid4(), user=SimpleNamespace(role="user"), key_id=None, rate_limit=None, scopes=None, standing=Standing()
+    )
+
+
+@pytest.fixture
+def door(principal: Any) -> Door:
+    """Takes `Bearer good`; the scope `forbidden` is nobody's."""
+
+    async def authenticate(headers: Any) -> Any:
+        if headers.get("authorization") != "Bearer good":
+            raise NotAuthenticated
+        return principal
+
+    def authorize(principal: Any, scope: str, *, safe: bool = False) -> None:
+        if scope == "forbidden":
+            raise PermissionDenied
+
+    return Door(authenticate=authenticate, authorize=authorize, register=False)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_limits():
+    ratelimit._local = ratelimit.LocalWindows()
+    ratelimit._breaker = ratelimit._Breaker()
+    ratelimit._sync_client.cache_clear()
+    yield
+    ratelimit._sync_client.cache_clear()

@@ -1,0 +1,149 @@
+"""Values that never change under their key, kept in this process and, behind that, in Valkey for the other processes.
+
+What does change has a cache of its own, with its own way to be told so (docs/adr/0061): principals (accounts/cache.py),
+models and prices (billing/catalogue.py), vendors' connections (agents/connections.py). CACHE_ENABLED=false switches off all of
+them; every one counts its hits for /metrics.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Generic, TypeVar
+
+import redis
+from django.conf import settings
+
+from aiagents.core.metrics import counting
+from aiagents.core.valkey import clients as valkey
+
+log = logging.getLogger(__name__)
+K = TypeVar("K")
+V = TypeVar("V")
+# Seconds for which a Valkey that failed is not asked again.
+AWAY = 5.0
+
+
+class Layered(Generic[K, V]):
+    """`many(keys, read)`: from here, else from Valkey, else by `read`. Bounded by bytes, the least recently used go first.
+
+    `dump` gives a value's bytes, or None for one that is not to be kept; `load` makes the value of them. Values are shared:
+    read them, never write them. A Valkey that is away costs one time-out each AWAY seconds.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        seconds: float,
+        most_bytes: int,
+        shared_seconds: int,
+        dump: Callable[[V], bytes | None],
+        load: Callable[[bytes], V],
+    ) -> None:
+        self.name, self.seconds, self.most_bytes, self.shared_seconds = name, seconds, most_bytes, shared_seconds
+        self._dump, self._load = dump, load
+        self._here: OrderedDict[K, tuple[float, int, V]] = OrderedDict()
+        self._bytes = 0
+        self._lock = threading.Lock()
+        self._ask_again_at = 0.0
+        self._counts, self._shared_counts = counting.cache(name), counting.cache(f"{name}_valkey")
+
+    def many(self, keys: Iterable[K], read: Callable[[list[K]], Mapping[K, V]]) -> dict[K, V]:
+        """The values of those of the keys that exist, in no particular order."""
+        wanted = list(keys)
+        if not settings.CACHE_ENABLED:
+            return dict(read(wanted))
+        found = self._from_here(wanted)
+        missing = [key for key in wanted if key not in found]
+        self._counts.hits += len(found)
+        self._counts.misses += len(missing)
+        if missing:
+            shared = self._from_valkey(missing)
+            found |= shared
+            missing = [key for key in missing if key not in shared]
+        if missing:
+            fresh = dict(read(missing))
+            self._keep(fresh)
+            found |= fresh
+        return found
+
+    def drop(self, keys: Iterable[K]) -> None:
+        """Drop the values of these keys here and in Valkey, whose errors are raised. Other processes keep theirs."""
+        gone = list(keys)
+        self.drop_here(gone)
+        if gone:
+            valkey.sync_client().delete(*[self._key(key) for key in gone])
+
+    def drop_here(self, keys: Iterable[K]) -> None:
+        """Drop the values of these keys in this process only."""
+        with self._lock:
+            for key in keys:
+                if (entry := self._here.pop(key, None)) is not None:
+                    self._bytes -= entry[1]
+
+    def forget(self) -> None:
+        """Drop what this process keeps (tests)."""
+        with self._lock:
+            self._here.clear()
+            self._bytes = 0
+
+    def _from_here(self, keys: list[K]) -> dict[K, V]:
+        found, now = {}, time.monotonic()
+        with self._lock:
+            for key in keys:
+                entry = self._here.get(key)
+                if entry is not None and now - entry[0] < self.seconds:
+                    self._here.move_to_end(key)
+                    found[key] = entry[2]
+        return found
+
+    def _from_valkey(self, keys: list[K]) -> dict[K, V]:
+        if time.monotonic() < self._ask_again_at:
+            return {}
+        try:
+            answers = valkey.sync_client().mget([self._key(key) for key in keys])
+        except redis.RedisError as exc:
+            self._failed(exc)
+            return {}
+        found, sizes = {}, {}
+        for key, raw in zip(keys, answers, strict=True):  # type: ignore[arg-type]
+            if raw is not None:
+                found[key], sizes[key] = self._load(raw), len(raw)
+        self._put(found, sizes)
+        self._shared_counts.hits += len(found)
+        self._shared_counts.misses += len(keys) - len(found)
+        return found
+
+    def _keep(self, fresh: dict[K, V]) -> None:
+        dumped = {key: raw for key, value in fresh.items() if (raw := self._dump(value)) is not None}
+        self._put({key: fresh[key] for key in dumped}, {key: len(raw) for key, raw in dumped.items()})
+        if not dumped or time.monotonic() < self._ask_again_at:
+            return
+        pipe = valkey.sync_client().pipeline(transaction=False)
+        for key, raw in dumped.items():
+            pipe.set(self._key(key), raw, ex=self.shared_seconds)
+        try:
+            pipe.execute()
+        except redis.RedisError as exc:
+            self._failed(exc)
+
+    def _put(self, values: Mapping[K, V], sizes: Mapping[K, int]) -> None:
+        now = time.monotonic()
+        with self._lock:
+            for key, value in values.items():
+                old = self._here.pop(key, None)
+                self._bytes += sizes[key] - (old[1] if old else 0)
+                self._here[key] = (now, sizes[key], value)
+            while self._bytes > self.most_bytes:
+                self._bytes -= self._here.popitem(last=False)[1][1]
+
+    def _key(self, key: K) -> str:
+        return f"cache:{self.name}:{key}"
+
+    def _failed(self, exc: redis.RedisError) -> None:
+        self._ask_again_at = time.monotonic() + AWAY
+        log.warning("cache_not_shared", extra={"cache": self.name, "reason": type(exc).__name__})
