@@ -41,7 +41,7 @@ socket.socket.connect = _guarded_connect  # type: ignore[method-assign]
 @pytest.fixture(autouse=True)
 def _fresh_valkey(request: pytest.FixtureRequest):
     """No test sees another's limits, breakers or logs."""
-    from accounts import throttle
+    from accounts.sign_in import throttle
     from agents import health
     from aiagents.core.valkey.clients import sync_client
 

@@ -10,9 +10,10 @@ from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.request import Request
 
-from accounts import cache, keys, principals, tickets
+from accounts import keys, principal_cache, principals
 from accounts.models import User
 from accounts.principals import Principal, Standing
+from accounts.sign_in import tickets
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotAuthenticated
 
@@ -34,7 +35,7 @@ __all__ = [
 async def authenticate(headers: Mapping[str, str]) -> Principal:
     """The caller's principal, from `Authorization: Bearer` (access token or API key) or `x-api-key`; else `NotAuthenticated`.
 
-    Remembered for seconds (accounts/cache.py), forgotten at once when something about the user changes. Names are lower-case.
+    Remembered for seconds (accounts/principal_cache.py), forgotten at once when something about the user changes. Names are lower-case.
     """
     offered = principals.credential(headers)
     if offered is None:
@@ -43,12 +44,12 @@ async def authenticate(headers: Mapping[str, str]) -> Principal:
         subject = offered.subject
     except (ValueError, RecursionError) as exc:
         raise NotAuthenticated from exc
-    known = cache.get(offered.digest, subject)
+    known = principal_cache.get(offered.digest, subject)
     if known is not None:
         return known
-    mark = cache.changes()
+    mark = principal_cache.changes()
     principal = await in_db(principals.find, offered)
-    cache.put(offered.digest, subject, principal, mark)
+    principal_cache.put(offered.digest, subject, principal, mark)
     if principal.key_id:
         keys.note_use(principal.key_id)
     return principal

@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from accounts import audit, cache, hooks
+from accounts import audit, hooks, principal_cache
 from accounts.models import ApiKey, User
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Conflict, InvalidRequest, PermissionDenied, Unavailable
@@ -89,7 +89,7 @@ def revoke(key: ApiKey, *, actor: User | None, ip: str = "") -> bool:
         ended = ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=Now())
         if ended:
             audit.record("api_key.revoke", actor=actor, target=key, ip=ip)
-    cache.announce(key.user_id)
+    principal_cache.announce(key.user_id)
     return bool(ended)
 
 

@@ -14,7 +14,8 @@ from django.db.models.functions import Lower, Now
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from accounts import cache, hooks, mail_queue
+from accounts import hooks, principal_cache
+from accounts.mail import queue as mail_queue
 from aiagents.core import idempotency
 from aiagents.core.ids import uuid7
 
@@ -36,7 +37,7 @@ def _forget(gone: Iterable[UUID]) -> None:
     """What no foreign key leads to."""
     for user_id in gone:
         idempotency.forget(str(user_id))
-        cache.announce(user_id)
+        principal_cache.announce(user_id)
 
 
 class UserManager(BaseUserManager["User"]):
@@ -151,7 +152,7 @@ class User(AbstractBaseUser, PermissionsMixin):
                 self.end_sessions(reason=changed[0], keep_family=keep_family)
             if before and "email" in changed:
                 AccountMail.objects.enqueue(self, AccountMail.Kind.EMAIL_CHANGED, to=before["email"])
-        cache.announce(self.pk)
+        principal_cache.announce(self.pk)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         user_id = self.pk
@@ -171,7 +172,7 @@ class User(AbstractBaseUser, PermissionsMixin):
             kept = self.token_families.filter(pk__in=[keep_family] if keep_family else [])
             kept.update(auth_epoch=self.auth_epoch)
             ended = self.token_families.exclude(pk__in=kept.values("pk")).revoke(reason)
-        cache.announce(self.pk)
+        principal_cache.announce(self.pk)
         return ended
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
@@ -268,7 +269,7 @@ class AccountMailQuerySet(models.QuerySet["AccountMail"]):
 
 
 class AccountMail(models.Model):
-    """Outbox of the e-mails about one account. It holds no link: `accounts.mails` makes that while it sends."""
+    """Outbox of the e-mails about one account. It holds no link: `accounts.mail.send` makes that while it sends."""
 
     class Kind(models.TextChoices):
         PASSWORD_LINK = "password_link"

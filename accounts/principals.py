@@ -13,8 +13,9 @@ import orjson
 from django.db.models import F
 from django.utils import timezone
 
-from accounts import browser_sessions, keys, tokens
+from accounts import keys
 from accounts.models import ApiKey, TokenFamily, User
+from accounts.sign_in import browser_sessions, tokens
 from aiagents.core.errors import NotAuthenticated
 from aiagents.core.ratelimit import buckets
 

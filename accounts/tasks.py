@@ -9,7 +9,7 @@ from celery import shared_task
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from accounts import mails
+from accounts.mail import send
 from accounts.models import TokenFamily
 
 # Ended sessions stay this long: where an account was signed in from is asked by the sign-in limit and by people.
@@ -32,14 +32,14 @@ def sweep_sessions() -> int:
 @shared_task
 def sweep_mails() -> int:
     """Hand the e-mails that are due to workers, those that failed before included. How many."""
-    found = mails.due()
+    found = send.due()
     for mail_id in found:
         send_mail.delay(str(mail_id))
-    mails.prune()
+    send.prune()
     return len(found)
 
 
 @shared_task(expires=240)
 def send_mail(mail_id: str) -> bool:
     """Send one e-mail about an account. A repeated message finds nothing due."""
-    return mails.send(UUID(mail_id))
+    return send.send(UUID(mail_id))

@@ -13,8 +13,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.authentication import principal_of
+from accounts.client import Origin
 from accounts.models import ApiKey, User
-from accounts.origin import Origin
 from accounts.permissions import HasScope, may
 from agents import authoring, deleting, examples
 from agents.filters import AgentFilter

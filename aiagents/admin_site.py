@@ -16,8 +16,8 @@ from django.urls import URLPattern
 from unfold.sites import UnfoldAdminSite
 
 from accounts import audit
+from accounts.client import Origin
 from accounts.models import User
-from accounts.origin import Origin
 from aiagents.dashboards import pages
 
 View = Callable[..., HttpResponse]

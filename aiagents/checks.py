@@ -10,7 +10,7 @@ from django.core.checks import CheckMessage, Critical, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 
-from accounts import published
+from accounts.sign_in import published_passwords
 from aiagents.settings.env import misnomers
 
 SHORTEST_SECRET = 50
@@ -55,7 +55,7 @@ def refusals() -> list[tuple[str, str]]:
 def demo_logins(*, privileged_too: bool = False) -> list[tuple[str, str]]:
     """The accounts that still have a published password. An empty or absent database has none."""
     try:
-        users = published.holders(privileged_too=privileged_too)
+        users = published_passwords.holders(privileged_too=privileged_too)
     except DatabaseError:
         return []
     hint = "Change it (manage.py changepassword EMAIL) or disable the account."

@@ -8,9 +8,10 @@ from typing import Any
 
 from django.conf import settings
 
-from accounts import browser_sessions, principals
+from accounts import principals
 from accounts.authentication import Principal, authenticate, authenticate_ticket
 from accounts.principals import Standing
+from accounts.sign_in import browser_sessions
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotAuthenticated, PermissionDenied
 from aiagents.core.http import url_secrets

@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularSwaggerSplitView
 
-from accounts import lockout
+from accounts.sign_in import lockout
 from aiagents.core.drf.schema_view import SchemaView
 
 # Swagger UI sets styles on elements; everything else of the policy stays.

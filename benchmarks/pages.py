@@ -19,7 +19,7 @@ _ADMIN = """
 from importlib import import_module
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
-from accounts import tokens
+from accounts.sign_in import tokens
 from accounts.models import User
 boss = User.objects.create_superuser("boss@bench.example", None)
 session = import_module(settings.SESSION_ENGINE).SessionStore()

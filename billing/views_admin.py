@@ -11,7 +11,7 @@ from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.origin import Origin
+from accounts.client import Origin
 from accounts.permissions import IsAdmin
 from billing import analytics, limits, ranges
 from billing.alert_serializers import BudgetInputSerializer, BudgetSerializer

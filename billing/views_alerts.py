@@ -11,7 +11,7 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.origin import Origin
+from accounts.client import Origin
 from accounts.permissions import HasScope, InPerson
 from billing import limits, recommendations
 from billing.alert_serializers import (

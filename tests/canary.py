@@ -82,8 +82,9 @@ def canaries(monkeypatch: pytest.MonkeyPatch) -> Iterator[Canaries]:
 
 
 def _watch_makers(monkeypatch: pytest.MonkeyPatch, seen: Canaries) -> None:
-    from accounts import keys, tokens
+    from accounts import keys
     from accounts.models import User
+    from accounts.sign_in import tokens
     from agents import secrets
     from tasks import webhooks
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from accounts import cache, keys, tokens
+from accounts import keys, principal_cache
 from accounts.models import ApiKey, User
+from accounts.sign_in import tokens
 from agents import authoring
 from agents.models import AgentRun, AgentStep
 
@@ -35,7 +36,7 @@ def person(email: str, *, admin: bool = False) -> Person:
 
 def disable(someone: Person) -> None:
     User.objects.filter(pk=someone.user.pk).update(is_active=False)
-    cache.forget()
+    principal_cache.forget()
 
 
 def things(owner: User) -> dict[str, Any]:

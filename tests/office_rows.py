@@ -13,8 +13,9 @@ from django.db.models import Model
 from django.utils import timezone
 from django_celery_beat.models import ClockedSchedule, CrontabSchedule, IntervalSchedule, PeriodicTask, SolarSchedule
 
-from accounts import audit, keys, tokens
+from accounts import audit, keys
 from accounts.models import AuditEvent, User
+from accounts.sign_in import tokens
 from agents import secrets
 from agents.models import Agent, AgentRun, AgentStep, AgentVersion, HttpTool, ProviderConnection
 from agents.tools import http

@@ -16,8 +16,9 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import Client
 
-from accounts import cache, keys, published, tokens
+from accounts import keys, principal_cache
 from accounts.models import ApiKey, AuditEvent, User
+from accounts.sign_in import published_passwords, tokens
 from aiagents import checks, demo, demo_work
 from aiagents.management.commands import doctor
 from tests.server_process import ROOT
@@ -118,7 +119,7 @@ def test_new_passwords_end_the_old_ones_and_enable_the_accounts(own_machine):
 def test_a_disabled_account_is_shown_as_disabled_until_it_gets_a_new_password(own_machine):
     seeded()
     User.objects.filter(email=demo.ADMIN).update(password=OLD_HASHES[0])
-    assert [user.email for user in published.disable_holders()] == [demo.ADMIN]
+    assert [user.email for user in published_passwords.disable_holders()] == [demo.ADMIN]
     text = seeded()
     assert shown_password(text, demo.ADMIN) == demo.HOW_TO_ENABLE and "shown when it was made" not in demo.HOW_TO_ENABLE
     assert shown_password(text, demo.USER) == demo.HOW_TO_RESET
@@ -131,11 +132,11 @@ def test_a_disabled_account_is_shown_as_disabled_until_it_gets_a_new_password(ow
 
 
 def test_both_published_passwords_are_known_by_their_stored_hash():
-    assert [published.matches(encoded) for encoded in OLD_HASHES] == [True, True]
-    assert [published.matches(encoded, demo.ADMIN) for encoded in OLD_HASHES] == [True, False]
-    assert [published.matches(encoded, demo.USER) for encoded in OLD_HASHES] == [False, True]
+    assert [published_passwords.matches(encoded) for encoded in OLD_HASHES] == [True, True]
+    assert [published_passwords.matches(encoded, demo.ADMIN) for encoded in OLD_HASHES] == [True, False]
+    assert [published_passwords.matches(encoded, demo.USER) for encoded in OLD_HASHES] == [False, True]
     for other in ("", "!", "md5$a$b", "bcrypt_sha256$", "bcrypt_sha256$$2b$04$short", OLD_HASHES[0][:-1] + "j"):
-        assert not published.matches(other), other
+        assert not published_passwords.matches(other), other
 
 
 def test_no_published_password_stands_in_the_tree():
@@ -146,7 +147,7 @@ def test_no_published_password_stands_in_the_tree():
     found = [
         str(path.relative_to(ROOT))
         for path in looked_at
-        if any(published.is_published(word) for word in set(re.findall(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)+", path.read_text())))
+        if any(published_passwords.is_published(word) for word in set(re.findall(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)+", path.read_text())))
     ]
     assert not found
 
@@ -154,7 +155,9 @@ def test_no_published_password_stands_in_the_tree():
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch) -> str:
     """A password that counts as published."""
-    monkeypatch.setattr(published, "DIGESTS", dict.fromkeys(published.DIGESTS, hashlib.sha256(KNOWN.encode()).hexdigest()))
+    monkeypatch.setattr(
+        published_passwords, "DIGESTS", dict.fromkeys(published_passwords.DIGESTS, hashlib.sha256(KNOWN.encode()).hexdigest())
+    )
     return KNOWN
 
 
@@ -166,7 +169,7 @@ def holder(email: str, password: str, **extra: object) -> tuple[User, str, str]:
 
 
 def status(client: Client, credential: str) -> int:
-    cache.forget()
+    principal_cache.forget()
     return client.get("/api/v1/auth/profile", headers={"authorization": f"Bearer {credential}"}).status_code
 
 
@@ -175,7 +178,7 @@ def upgrade() -> None:
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("step", [upgrade, published.disable_holders])
+@pytest.mark.parametrize("step", [upgrade, published_passwords.disable_holders])
 def test_an_account_with_a_published_password_is_disabled_with_all_it_had(known: str, client: Client, caplog, step):
     user, access, raw = holder(demo.ADMIN, known, is_staff=True, is_superuser=True, role="admin")
     _, kept_access, kept_key = holder(demo.USER, "something of its own")
@@ -188,7 +191,7 @@ def test_an_account_with_a_published_password_is_disabled_with_all_it_had(known:
     assert [status(client, credential) for credential in (access, raw, kept_access, kept_key)] == [401, 401, 200, 200]
     assert browser.get("/admin/").status_code == 302
     assert any(demo.ADMIN in record.getMessage() and "disabled" in record.getMessage() for record in caplog.records)
-    assert AuditEvent.objects.filter(action=published.ACTION, target_id=str(user.pk)).count() == 1
+    assert AuditEvent.objects.filter(action=published_passwords.ACTION, target_id=str(user.pk)).count() == 1
     assert not ApiKey.objects.filter(user=user, revoked_at=None).exists()
     assert not user.token_families.filter(revoked_at=None).exists()
     # Enabled again by a click, the published password still does not open it.
@@ -197,7 +200,7 @@ def test_an_account_with_a_published_password_is_disabled_with_all_it_had(known:
     assert client.post("/api/v1/auth/login", body, content_type="application/json").status_code == 401
     User.objects.filter(pk=user.pk).update(is_active=False)
     step()  # and once more changes nothing
-    assert AuditEvent.objects.filter(action=published.ACTION).count() == 1
+    assert AuditEvent.objects.filter(action=published_passwords.ACTION).count() == 1
 
 
 @pytest.mark.django_db
@@ -219,7 +222,7 @@ def test_the_doctor_says_it_before_and_after(known: str):
     assert said() == []
     user, _, _ = holder(demo.ADMIN, known)
     assert [(level, demo.ADMIN in text) for level, text in said()] == [("error", True)]
-    published.disable_holders()
+    published_passwords.disable_holders()
     assert [(level, "was disabled" in text) for level, text in said()] == [("warning", True)]
     user.refresh_from_db()
     user.set_password("something of its own")
@@ -237,7 +240,7 @@ def test_production_does_not_start_while_an_account_has_one(known: str, settings
     holder(demo.USER, known)
     with pytest.raises(ImproperlyConfigured, match="published demo password"):
         checks.refuse_if_unsafe()
-    published.disable_holders()
+    published_passwords.disable_holders()
     checks.refuse_if_unsafe()
 
 

@@ -17,8 +17,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts import tokens
 from accounts.models import User
+from accounts.sign_in import tokens
 from agents import tasks as agent_tasks
 from agents.models import AgentRun, AgentStep
 from aiagents.core import storage

@@ -24,10 +24,11 @@ from django.core.management import call_command
 from django.test import AsyncClient, Client
 from django.utils import timezone
 
-from accounts import keys, principals, tickets, tokens
+from accounts import keys, principals
 from accounts.authentication import authenticate
 from accounts.models import ApiKey, TokenFamily, User
 from accounts.principals import of_session
+from accounts.sign_in import tickets, tokens
 from agents import inflight, live_runs
 from agents.authoring import create
 from agents.simulator import Simulator

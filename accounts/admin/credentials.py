@@ -10,10 +10,11 @@ from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import audit, keys, tokens
+from accounts import audit, keys
 from accounts.admin.acting import staff, within_reach
+from accounts.client import Origin
 from accounts.models import ApiKey, TokenFamily
-from accounts.origin import Origin
+from accounts.sign_in import tokens
 from aiagents.core.admin import columns, filters
 from aiagents.core.admin.rows import ReadOnly
 

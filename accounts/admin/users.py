@@ -18,10 +18,11 @@ from django.template.response import TemplateResponse
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanSwitchWidget
 
-from accounts import administration, hooks, throttle
+from accounts import administration, hooks
 from accounts.admin.acting import staff, within_reach
+from accounts.client import Origin
 from accounts.models import AccountMail, User
-from accounts.origin import Origin
+from accounts.sign_in import throttle
 from aiagents.core.admin import columns
 from aiagents.core.admin.rows import Rows
 

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from rest_framework.test import APIClient
 
-from accounts import cache
+from accounts import principal_cache
 from accounts.models import User
 
 PASSWORD = "correct horse battery"
@@ -16,9 +16,9 @@ PASSWORD = "correct horse battery"
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered():
-    cache.forget()
+    principal_cache.forget()
     yield
-    cache.forget()
+    principal_cache.forget()
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from accounts import hooks, keys, tokens
+from accounts import hooks, keys
 from accounts.models import ApiKey, AuditEvent, TokenFamily, User
+from accounts.sign_in import tokens
 from accounts.tests.conftest import Caller
 
 PAGES = ["user", "apikey", "tokenfamily", "auditevent"]

@@ -17,11 +17,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
-from accounts import cache, keys, principals, tokens
+from accounts import keys, principal_cache, principals
 from accounts.authentication import authenticate, authenticate_sync, still_valid
 from accounts.models import ApiKey, TokenFamily, User
 from accounts.permissions import may, require_scope
 from accounts.principals import Principal, Standing
+from accounts.sign_in import tokens
 from accounts.tests.conftest import Caller
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotAuthenticated, PermissionDenied
@@ -40,15 +41,15 @@ def access(user: User) -> str:
 @pytest.fixture
 def alone(monkeypatch):
     """A process that does not hear Valkey."""
-    monkeypatch.setattr(cache, "_start_listening", lambda: None)
-    monkeypatch.setattr(cache, "_heard_at", float("-inf"))
+    monkeypatch.setattr(principal_cache, "_start_listening", lambda: None)
+    monkeypatch.setattr(principal_cache, "_heard_at", float("-inf"))
 
 
 @pytest.fixture
 def hearing(monkeypatch):
     """A process that heard Valkey a moment ago."""
-    monkeypatch.setattr(cache, "_start_listening", lambda: None)
-    monkeypatch.setattr(cache, "_heard_at", time.monotonic() + 60)
+    monkeypatch.setattr(principal_cache, "_start_listening", lambda: None)
+    monkeypatch.setattr(principal_cache, "_heard_at", time.monotonic() + 60)
 
 
 async def outcome(raw: str) -> bool:
@@ -124,8 +125,8 @@ def test_credentials_that_differ_anywhere_never_share_what_is_remembered(access:
 async def test_what_is_remembered_of_one_user_is_not_given_to_another(user: User, other: User, access: str, hearing):
     await authenticate(bearer(access))
     digest = principals.credential(bearer(access)).digest
-    assert cache.get(digest, str(user.id)) is not None
-    assert cache.get(digest, str(other.id)) is None
+    assert principal_cache.get(digest, str(user.id)) is not None
+    assert principal_cache.get(digest, str(other.id)) is None
 
 
 ENDINGS = {
@@ -192,52 +193,52 @@ async def test_how_long_a_silent_change_stays_unseen(
     assert await outcome(access)
     await User.objects.aupdate(is_active=False)  # past save(): nothing is announced
     now = time.monotonic()
-    monkeypatch.setattr(cache.time, "monotonic", lambda: now + seconds)
+    monkeypatch.setattr(principal_cache.time, "monotonic", lambda: now + seconds)
     assert await outcome(access) is still
 
 
 async def test_a_reading_older_than_a_change_is_not_remembered(user: User, access: str, hearing):
-    mark = cache.changes()
+    mark = principal_cache.changes()
     offered = principals.credential(bearer(access))
     principal = await in_db(principals.find, offered)
-    cache.forget(user.id)
-    cache.put(offered.digest, offered.subject, principal, mark)
-    assert cache.get(offered.digest, offered.subject) is None
+    principal_cache.forget(user.id)
+    principal_cache.put(offered.digest, offered.subject, principal, mark)
+    assert principal_cache.get(offered.digest, offered.subject) is None
 
 
 def test_what_is_remembered_has_a_bound(user: User, monkeypatch, hearing):
-    monkeypatch.setattr(cache, "MAX_ENTRIES", 50)
+    monkeypatch.setattr(principal_cache, "MAX_ENTRIES", 50)
     for n in range(200):
-        cache.put(n.to_bytes(32), "x", Principal(user, 0), cache.changes())
-    assert len(cache._entries) <= 50
+        principal_cache.put(n.to_bytes(32), "x", Principal(user, 0), principal_cache.changes())
+    assert len(principal_cache._entries) <= 50
 
 
 async def test_a_change_in_another_process_is_heard_at_once(user: User, access: str):
     for _ in range(100):  # until the listener hears
         await authenticate(bearer(access))
-        if time.monotonic() - cache._heard_at < 1:
+        if time.monotonic() - principal_cache._heard_at < 1:
             break
         await asyncio.sleep(0.02)
     await authenticate(bearer(access))
     await User.objects.aupdate(is_active=False)
     assert await outcome(access)  # still remembered here …
-    assert await valkey.client().publish(cache.CHANNEL, str(user.id)) >= 1  # … until another process speaks
+    assert await valkey.client().publish(principal_cache.CHANNEL, str(user.id)) >= 1  # … until another process speaks
     await asyncio.sleep(0.1)
     assert not await outcome(access)
 
 
 async def test_a_lost_valkey_shortens_the_memory_and_its_return_is_noticed(user: User, access: str, settings):
     url, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:1"
-    cache._heard_at = float("-inf")
+    principal_cache._heard_at = float("-inf")
     assert await outcome(access)
     await asyncio.sleep(0.1)
-    assert cache._heard_at == float("-inf")
+    assert principal_cache._heard_at == float("-inf")
     settings.REDIS_URL = url
     for _ in range(150):
         await asyncio.sleep(0.02)
-        if cache._heard_at > 0:
+        if principal_cache._heard_at > 0:
             break
-    assert time.monotonic() - cache._heard_at < 1
+    assert time.monotonic() - principal_cache._heard_at < 1
 
 
 def rows() -> list[str]:

@@ -7,8 +7,9 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 
-from accounts import audit, tasks, tokens
+from accounts import audit, tasks
 from accounts.models import AuditEvent, TokenFamily, User
+from accounts.sign_in import tokens
 from aiagents.core.logs.context import request_id
 
 

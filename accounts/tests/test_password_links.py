@@ -11,8 +11,10 @@ from django.core import mail
 from django.test import Client
 from django.utils import timezone
 
-from accounts import mails, password_links, tasks
+from accounts import tasks
+from accounts.mail import send
 from accounts.models import AccountMail, AuditEvent, User
+from accounts.sign_in import password_links
 from accounts.tests.conftest import PASSWORD, Caller
 from accounts.tests.test_admin import act, browser, form
 
@@ -23,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 def mailed(count: int = 1) -> str:
     """Send what is due; the text of the last mail."""
-    for mail_id in mails.due():
+    for mail_id in send.due():
         tasks.send_mail(str(mail_id))
     assert len(mail.outbox) == count
     return str(mail.outbox[-1].body)
@@ -75,7 +77,7 @@ def test_the_links_host_is_the_sites_and_never_the_requests(staff: User, user: U
 
 def test_the_link_is_stored_nowhere(user: User, monkeypatch):
     sent = []
-    monkeypatch.setattr("accounts.mail_queue.current_app.send_task", lambda *args, **kwargs: sent.append((args, kwargs)))
+    monkeypatch.setattr("accounts.mail.queue.current_app.send_task", lambda *args, **kwargs: sent.append((args, kwargs)))
     AccountMail.objects.enqueue(user, AccountMail.Kind.PASSWORD_LINK)
     token = token_in(mailed())
     kept = str(list(AccountMail.objects.values())) + str(list(AuditEvent.objects.values())) + str(sent)
@@ -167,7 +169,7 @@ def test_a_mail_that_fails_is_sent_later_and_a_disabled_account_gets_none(user: 
     assert tasks.send_mail(str(row.pk)) is False
     row.refresh_from_db()
     assert row.state == "due" and row.due_at > timezone.now() + timedelta(seconds=50)
-    assert not mails.due()
+    assert not send.due()
     monkeypatch.undo()
     AccountMail.objects.update(due_at=timezone.now())
     User.objects.filter(pk=user.pk).update(is_active=False)

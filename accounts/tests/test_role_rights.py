@@ -13,8 +13,10 @@ from django.forms import Form
 from django.test import Client, RequestFactory
 from django.urls import NoReverseMatch, get_resolver, reverse
 
-from accounts import keys, mails, tokens
+from accounts import keys
+from accounts.mail import send
 from accounts.models import AccountMail, ApiKey, TokenFamily, User
+from accounts.sign_in import tokens
 from accounts.tests.test_admin import browser
 from aiagents import roles
 
@@ -163,8 +165,8 @@ def test_whatever_a_member_of_a_group_sends_nobody_has_more_rights_or_another_wa
     # An account that was made on the way is its own and has no password; its link goes to its own address.
     for made in User.objects.exclude(pk__in=[user.pk for user in everyone]):
         assert not made.has_usable_password() and made.role == "user" and not made.is_staff and made.get_all_permissions() <= HANDED_ON
-    for mail_id in mails.due():
-        mails.send(mail_id)
+    for mail_id in send.due():
+        send.send(mail_id)
     addressed = {to for message in mail.outbox for to in message.to}
     assert addressed <= {"ann@example.com", "mine@example.com"}
     links = AccountMail.objects.filter(kind="password_link").values_list("user__email", flat=True)

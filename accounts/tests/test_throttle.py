@@ -12,8 +12,8 @@ from django.test import Client
 from django_ratelimit import core
 from rest_framework.test import APIClient
 
-from accounts import throttle
 from accounts.models import AuditEvent, User
+from accounts.sign_in import throttle
 from accounts.tests.conftest import PASSWORD
 from aiagents.core.metrics import counters as metrics
 

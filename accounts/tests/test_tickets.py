@@ -9,9 +9,10 @@ import redis
 import redis.asyncio
 from rest_framework.test import APIClient
 
-from accounts import keys, tickets, tokens
+from accounts import keys
 from accounts.authentication import authenticate, authenticate_ticket
 from accounts.models import User
+from accounts.sign_in import tickets, tokens
 from accounts.tests.conftest import Caller, with_key
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotAuthenticated, Unavailable

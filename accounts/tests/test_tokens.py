@@ -18,9 +18,9 @@ from django.db.models import F
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from accounts import tokens
 from accounts.authentication import authenticate
 from accounts.models import AuditEvent, TokenFamily, User
+from accounts.sign_in import tokens
 from accounts.tests.conftest import PASSWORD, Caller
 from aiagents.core.errors import NotAuthenticated
 
@@ -51,7 +51,7 @@ def test_a_second_tab_gets_the_identical_answer_within_the_grace(ann: Caller, se
 def test_a_replay_after_the_grace_ends_the_whole_family_and_is_written_down(ann: Caller, settings, caplog):
     successor = ann.refresh().json()
     age(settings.REFRESH_GRACE_SECONDS + 1)
-    with caplog.at_level(logging.ERROR, logger="accounts.tokens"):
+    with caplog.at_level(logging.ERROR, logger="accounts.sign_in.tokens"):
         assert ann.refresh().status_code == 401
     assert "refresh token reused" in caplog.text
     family, event = TokenFamily.objects.get(), AuditEvent.objects.get(action="token.reuse")

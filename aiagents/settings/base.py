@@ -260,8 +260,8 @@ AUTH_PASSWORD_VALIDATORS = [
         "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
         "OPTIONS": {"user_attributes": ["email", "name"]},
     },
-    {"NAME": "accounts.passwords.NoEmailInsideValidator"},
-    {"NAME": "accounts.published.NotPublishedValidator"},
+    {"NAME": "accounts.sign_in.passwords.NoEmailInsideValidator"},
+    {"NAME": "accounts.sign_in.published_passwords.NotPublishedValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
@@ -289,7 +289,7 @@ _LOCAL = not exposure.why_reachable(ENVIRONMENT, HOST, SITE_URL, ALLOWED_HOSTS, 
 REGISTRATION = env.registration or ("open" if _LOCAL else "invite")
 REGISTRATION_DOMAINS = env.registration_domains
 # Django's backend behind the same limits: the admin's login page.
-AUTHENTICATION_BACKENDS = ["accounts.signin.LimitedBackend"]
+AUTHENTICATION_BACKENDS = ["accounts.sign_in.service.LimitedBackend"]
 
 # --- Limits on what comes in --------------------------------------------------------------------
 RATE_LIMIT_REQUESTS, RATE_LIMIT_WINDOW = env.rate_limit_requests, env.rate_limit_window

@@ -12,8 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from accounts import tokens
 from accounts.models import AuditEvent, User
+from accounts.sign_in import tokens
 from aiagents.core.ids import uuid7
 from billing import catalogue
 from billing.models import AIModel, Budget, Hold, ModelPrice, UsageLog

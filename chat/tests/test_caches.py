@@ -11,8 +11,8 @@ import redis
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts import cache as principals
 from accounts import keys
+from accounts import principal_cache as principals
 from accounts.authentication import authenticate
 from accounts.models import User
 from agents import connections

@@ -8,8 +8,9 @@ import json
 import pytest
 from django.test import Client
 
-from accounts import keys, tokens
+from accounts import keys
 from accounts.models import ApiKey
+from accounts.sign_in import tokens
 from agents import approvals, live_runs, run_sweeping, runner
 from agents.authoring import create
 from agents.models import Agent, AgentRun

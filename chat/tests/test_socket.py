@@ -7,9 +7,10 @@ import json
 
 import pytest
 
-from accounts import keys, tickets
+from accounts import keys
 from accounts.authentication import Principal
 from accounts.models import ApiKey
+from accounts.sign_in import tickets
 from aiagents.core.db.calls import in_db
 from aiagents.core.live import credential_watch
 from billing.models import UsageLog

@@ -43,7 +43,7 @@ def chromium() -> Iterator[Any]:
 
 # Registration is limited per address and a password takes its time, so the people are made at once, already signed in.
 _PEOPLE = """
-from accounts import tokens
+from accounts.sign_in import tokens
 from accounts.models import User
 from aiagents.core.ids import uuid7
 for number in range(40):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from accounts import cache, keys
+from accounts import keys, principal_cache
 from accounts.authentication import authenticate
 from accounts.models import User
 from accounts.permissions import require_scope
@@ -45,7 +45,7 @@ async def get(request: Request) -> Response:
 @pytest.fixture
 def both(settings: Any) -> dict[str, Callable]:
     settings.ROOT_URLCONF = "aiagents.core.tests.urls"
-    cache.forget()
+    principal_cache.forget()
     urls.RUNS.clear()
     hot = Door(authenticate=authenticate, authorize=require_scope, register=False)
     hot.add("POST", "/api/v1/things", things, scope="chat", idempotent=True)

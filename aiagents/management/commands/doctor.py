@@ -13,7 +13,7 @@ from django.core.management.base import BaseCommand
 from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from accounts import published
+from accounts.sign_in import published_passwords
 from aiagents import checks, embedded
 from aiagents.core import registration
 from aiagents.core.valkey.clients import sync_client
@@ -98,9 +98,9 @@ def _tables() -> Iterator[Line]:
         yield "ok", "budget", f"the system may spend {limit:,.2f} USD a month"
     for text, hint in checks.demo_logins(privileged_too=True):
         yield "error", "accounts", f"{text} {hint}"
-    for email in published.still_disabled():
+    for email in published_passwords.still_disabled():
         hint = "enable the account and run manage.py changepassword, or delete it; for the demo accounts, manage.py seed --new-passwords."
-        yield "warning", "accounts", f"{email} was disabled: {published.REASON}. To use it again {hint}"
+        yield "warning", "accounts", f"{email} was disabled: {published_passwords.REASON}. To use it again {hint}"
 
 
 def _store() -> Iterator[Line]:

@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
-from accounts import published
+from accounts.sign_in import published_passwords
 from aiagents import checks, demo, ground
 from aiagents.children import Child, Family, say
 from aiagents.core import private_files, storage
@@ -120,8 +120,8 @@ class Command(BaseCommand):
         if migrated:
             say("up", f"applied {migrated} migrations")
         models = ground.load_catalogue(migrated)
-        for user in published.disable_holders():
-            say("up", f"disabled {user.email}: {published.REASON}")
+        for user in published_passwords.disable_holders():
+            say("up", f"disabled {user.email}: {published_passwords.REASON}")
         for misnomer in misnomers():
             say("up", str(misnomer))
         checks.refuse_if_unsafe()

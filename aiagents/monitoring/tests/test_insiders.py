@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from accounts import keys, tokens
+from accounts import keys
 from accounts.models import ApiKey, User
+from accounts.sign_in import tokens
 from aiagents.core.http.client_address import comes_from
 from aiagents.monitoring import health
 from aiagents.settings.env import Env

@@ -10,9 +10,10 @@ from django.contrib.auth.models import Permission
 from django.core.management import call_command
 from django.test import Client
 
-from accounts import keys, tickets, tokens
+from accounts import keys
 from accounts.authentication import Principal
 from accounts.models import User
+from accounts.sign_in import tickets, tokens
 from aiagents import sockets
 from aiagents.core.db.calls import in_db
 from aiagents.core.live import credential_watch

@@ -11,13 +11,15 @@ from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import hooks, keys, signin, tokens
+from accounts import hooks, keys
+from accounts.api.base import AuthView
+from accounts.api.serializers import AccessSerializer, ApiKeySerializer, NewApiKeySerializer, PasswordSerializer, ProfileSerializer
 from accounts.authentication import principal_of
+from accounts.client import Origin
 from accounts.models import ApiKey, User
-from accounts.origin import Origin
 from accounts.permissions import HasScope, InPerson
-from accounts.serializers import AccessSerializer, ApiKeySerializer, NewApiKeySerializer, PasswordSerializer, ProfileSerializer
-from accounts.views.base import AuthView
+from accounts.sign_in import service as sign_in
+from accounts.sign_in import tokens
 from aiagents.core.drf.base import CursorPagination
 from aiagents.core.errors import NotFound
 
@@ -57,7 +59,7 @@ class Password(AuthView):
         """Change the password and sign out every other session. This one goes on with its refresh token and the new access token."""
         data, principal = self.valid(), principal_of(request)
         user = User.objects.get(pk=self.me.pk)
-        signin.change_password(
+        sign_in.change_password(
             user,
             data["current_password"],
             data["new_password"],

@@ -10,10 +10,10 @@ from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import password_links
-from accounts.origin import Origin
-from accounts.serializers import PasswordLinkSerializer
-from accounts.views.sessions import OpenDoor
+from accounts.api.serializers import PasswordLinkSerializer
+from accounts.api.sessions import OpenDoor
+from accounts.client import Origin
+from accounts.sign_in import password_links
 
 
 @require_safe

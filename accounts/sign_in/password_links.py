@@ -12,16 +12,18 @@ from django.conf import settings
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.db import transaction
 
-from accounts import audit, keys, signin, throttle
+from accounts import audit, keys
+from accounts.client import Origin
 from accounts.models import ApiKey, User
-from accounts.origin import Origin
+from accounts.sign_in import service as sign_in
+from accounts.sign_in import throttle
 from aiagents.core.errors import InvalidRequest
 
 PATH = "/password"
 
 
 class _Tokens(PasswordResetTokenGenerator):
-    key_salt = "accounts.password_links"
+    key_salt = "accounts.sign_in.password_links"
 
 
 _tokens = _Tokens()
@@ -42,13 +44,13 @@ def use(token: str, new_password: str, origin: Origin, *, revoke_keys: bool = Fa
     other InvalidRequest for a password that will not do, after which the link still works; RateLimited by address.
     """
     throttle.count_password_link(origin.ip)
-    signin.refuse_long(new_password, "new_password")
+    sign_in.refuse_long(new_password, "new_password")
     with transaction.atomic():
         # The lock: of two parallel uses the second finds the password changed and its token dead.
         user = _user_of(token)
         if user is None:
             raise InvalidRequest("This link does not work any more. Ask for a new one.", code="link_invalid", param="token")
-        signin.refuse_weak(new_password, user, "new_password")
+        sign_in.refuse_weak(new_password, user, "new_password")
         user.set_password(new_password)
         user.save(update_fields=["password"])
         audit.record("password.link_used", actor=user, target=user, ip=origin.ip, details={"api_keys_revoked": revoke_keys})

@@ -14,9 +14,10 @@ from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import audit, keys, lockout, passwords, throttle, tokens
+from accounts import audit, keys
+from accounts.client import Origin
 from accounts.models import ApiKey, User, normal_email
-from accounts.origin import Origin
+from accounts.sign_in import lockout, passwords, throttle, tokens
 from aiagents.core import registration
 from aiagents.core.errors import InvalidRequest, NotAuthenticated, RateLimited
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts.views import account, administration, password_links, sessions
+from accounts.api import account, administration, password_links, sessions
 
 app_name = "accounts"
 urlpatterns = [

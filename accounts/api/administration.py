@@ -16,12 +16,12 @@ from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
 from accounts import administration, hooks
-from accounts.administration_serializers import AuditEventSerializer, ManagedUserSerializer, MetricsSerializer
-from accounts.filters import AuditFilter, UserFilter
+from accounts.api.administration_serializers import AuditEventSerializer, ManagedUserSerializer, MetricsSerializer
+from accounts.api.base import AuthView
+from accounts.api.filters import AuditFilter, UserFilter
+from accounts.client import Origin
 from accounts.models import AuditEvent, User
-from accounts.origin import Origin
 from accounts.permissions import IsAdmin
-from accounts.views.base import AuthView
 from aiagents.core.drf.base import CursorPagination
 from aiagents.core.errors import InvalidRequest, NotFound
 from aiagents.monitoring import system

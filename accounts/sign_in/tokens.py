@@ -25,7 +25,7 @@ from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenBackendError, TokenError
 from rest_framework_simplejwt.tokens import Token
 
-from accounts import audit, cache
+from accounts import audit, principal_cache
 from accounts.models import TokenFamily, User
 from aiagents.core.errors import NotAuthenticated
 from aiagents.core.jsonio import clean_text
@@ -131,7 +131,7 @@ class RefreshToken(_Ours):
 
 
 def _jti(kind: str | None, family_id: UUID, generation: int) -> str:
-    return salted_hmac("accounts.tokens.jti", f"{kind}:{family_id}:{generation}", algorithm="sha256").hexdigest()[:32]
+    return salted_hmac("accounts.sign_in.tokens.jti", f"{kind}:{family_id}:{generation}", algorithm="sha256").hexdigest()[:32]
 
 
 def read(raw: str, kind: type[_Ours]) -> Claims:
@@ -221,7 +221,7 @@ def _alarm(family: TokenFamily, claims: Claims) -> None:
 def revoke(family: TokenFamily, reason: str) -> bool:
     """End one session at once, in every process. False if it had ended before."""
     ended = TokenFamily.objects.filter(pk=family.pk).revoke(reason)
-    cache.announce(family.user_id)
+    principal_cache.announce(family.user_id)
     return bool(ended)
 
 

@@ -12,8 +12,8 @@ from django.core.mail import EmailMultiAlternatives
 from django.db.models import F
 from django.utils import timezone
 
-from accounts import password_links
 from accounts.models import AccountMail
+from accounts.sign_in import password_links
 from aiagents.core import mailing
 
 logger = getLogger(__name__)

@@ -19,7 +19,7 @@ ZONES = frozenset(zoneinfo.available_timezones())
 
 
 def password_field(**options: Any) -> serializers.CharField:
-    # No max_length: it would count characters; accounts/passwords.py counts bytes and says so in its own words.
+    # No max_length: it would count characters; accounts/sign_in/passwords.py counts bytes and says so in its own words.
     return serializers.CharField(write_only=True, trim_whitespace=False, style={"input_type": "password"}, **options)
 
 

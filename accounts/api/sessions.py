@@ -8,12 +8,9 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import audit, signin, tickets, tokens
-from accounts.authentication import authenticate_sync, principal_of
-from accounts.models import TokenFamily
-from accounts.origin import Origin
-from accounts.permissions import InPerson
-from accounts.serializers import (
+from accounts import audit
+from accounts.api.base import AuthView
+from accounts.api.serializers import (
     EndedSerializer,
     LoginSerializer,
     LogoutSerializer,
@@ -24,7 +21,12 @@ from accounts.serializers import (
     TicketSerializer,
     UserSerializer,
 )
-from accounts.views.base import AuthView
+from accounts.authentication import authenticate_sync, principal_of
+from accounts.client import Origin
+from accounts.models import TokenFamily
+from accounts.permissions import InPerson
+from accounts.sign_in import service as sign_in
+from accounts.sign_in import tickets, tokens
 from aiagents.core import registration
 from aiagents.core.errors import InvalidRequest
 
@@ -37,7 +39,7 @@ class OpenDoor(AuthView):
     authentication_classes: list[type] = []
     permission_classes = [AllowAny]
 
-    def signed_in(self, done: signin.SignedIn, code: int) -> Response:
+    def signed_in(self, done: sign_in.SignedIn, code: int) -> Response:
         user = UserSerializer(done.user, context=self.get_serializer_context()).data
         return Response({"access": done.pair.access, "refresh": done.pair.refresh, "user": user}, code)
 
@@ -53,7 +55,7 @@ class Register(OpenDoor):
         """
         registration.refuse_if_closed()
         data = self.valid()
-        done = signin.register(data["email"], data["password"], data["name"], Origin.of(request))
+        done = sign_in.register(data["email"], data["password"], data["name"], Origin.of(request))
         return self.signed_in(done, status.HTTP_201_CREATED)
 
 
@@ -64,7 +66,7 @@ class Login(OpenDoor):
     def post(self, request: Request) -> Response:
         """Sign in. Limited per address and per account; unknown e-mail and wrong password answer alike."""
         data = self.valid()
-        return self.signed_in(signin.sign_in(data["email"], data["password"], Origin.of(request)), status.HTTP_200_OK)
+        return self.signed_in(sign_in.sign_in(data["email"], data["password"], Origin.of(request)), status.HTTP_200_OK)
 
 
 class Refresh(OpenDoor):
