@@ -9,7 +9,7 @@ class AgentsConfig(AppConfig):
         from agents import invariants  # models are loaded only now
         from agents.models import Agent, AgentRun
         from aiagents.core.db import soft_deletion
-        from billing import subjects
+        from billing.budgets import subjects
         from billing.invariants import register
 
         register("agents", invariants.check)

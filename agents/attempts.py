@@ -16,7 +16,7 @@ from agents.providers.base import Target
 from agents.providers.errors import ProviderError
 from agents.router import Candidate
 from aiagents.core.errors import AppError
-from billing import ledger
+from billing.ledger import service as ledger
 from billing.usage import Usage
 
 Status = Literal["ok", "failed", "cancelled", "interrupted"]

@@ -28,7 +28,9 @@ from agents.providers.errors import ContextTooLong, ProviderBadRequest, Provider
 from aiagents.core.errors import AppError, BudgetExceeded, NoModelAvailable, PayloadTooLarge
 from aiagents.core.ids import uuid7
 from aiagents.core.metrics import counters as metrics
-from billing import catalogue, ledger, pricing
+from billing import pricing
+from billing.catalogue import snapshot as catalogue
+from billing.ledger import service as ledger
 from billing.usage import Usage
 
 

@@ -17,8 +17,8 @@ from agents.providers.errors import NotConfigured
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Unavailable
 from aiagents.core.metrics import counting
-from billing import catalogue
-from billing.catalogue import Catalogue, ModelCard
+from billing.catalogue import snapshot as catalogue
+from billing.catalogue.snapshot import Catalogue, ModelCard
 
 # Seconds for which this process believes its copy of the saved connections.
 _FRESH_SECONDS = 2.0

@@ -22,7 +22,7 @@ import redis
 
 from agents.providers.errors import ProviderAuthFailed, ProviderError, ProviderQuotaExhausted, ProviderRateLimited
 from aiagents.core.valkey import clients as valkey
-from billing.catalogue import ModelCard
+from billing.catalogue.snapshot import ModelCard
 
 logger = logging.getLogger(__name__)
 # A breaker opens after so many failures in a row, or when this share of at least so many calls in a minute failed.

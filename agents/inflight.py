@@ -14,7 +14,7 @@ from agents.tokens import BYTES_PER_TOKEN
 from aiagents.core.errors import AppError, Unavailable
 from aiagents.core.live import outage_heartbeat
 from aiagents.core.logs.context import call_id as current_call
-from billing import ledger
+from billing.ledger import service as ledger
 
 logger = logging.getLogger(__name__)
 # Seconds between two tries to settle while the database is away, and how long the caller waits for the receipt.

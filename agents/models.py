@@ -14,8 +14,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from aiagents.core.ids import uuid7
-from billing.fields import MoneyField
 from billing.models import MONEY
+from billing.money.fields import MoneyField
 
 
 class ProviderConnection(models.Model):

@@ -19,7 +19,7 @@ from agents.health import ModelHealth
 from agents.router_filters import dearest
 from agents.router_rows import GOALS, Facts, Row
 from aiagents.core.errors import InvalidRequest, ModelNotFound
-from billing.catalogue import EMBEDDINGS, ModelCard
+from billing.catalogue.snapshot import EMBEDDINGS, ModelCard
 
 __all__ = ["GOALS", "Candidate", "Facts", "Route", "rank"]
 AUTO = "auto"

@@ -17,7 +17,7 @@ from agents.router_filters import absent
 from agents.tokens import size, typical
 from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound
 from billing import pricing
-from billing.catalogue import ModelCard
+from billing.catalogue.snapshot import ModelCard
 
 # Vendors that read tokens by their numbers.
 _READS_TOKENS = ("openai", "openai_compatible")

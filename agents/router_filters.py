@@ -13,7 +13,7 @@ from agents.router_scores import USUAL_OUTPUT, expected_cost, expected_seconds
 from agents.tokens import typical
 from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound, NoModelAvailable
 from billing import pricing
-from billing.catalogue import ModelCard
+from billing.catalogue.snapshot import ModelCard
 
 NO_CHAT = "it makes embeddings, not text: it is asked at /v1/embeddings"
 _NOT_HERE = ("its vendor is not configured", "it is switched off", "it is retired")

@@ -7,7 +7,7 @@ from django.conf import settings
 from accounts.models import User
 from agents.router_rows import Facts, Row
 from agents.router_scores import need
-from billing.catalogue import ModelCard
+from billing.catalogue.snapshot import ModelCard
 
 
 def reason(goal: str, kept: list[Row], facts: Facts, *, forced: bool) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from accounts.models import User
-from billing.catalogue import ModelCard
+from billing.catalogue.snapshot import ModelCard
 
 GOALS = tuple(User.Goal.values)
 

@@ -17,7 +17,7 @@ from accounts.models import User
 from agents.health import ModelHealth
 from agents.router_rows import Facts, Row
 from billing import pricing
-from billing.catalogue import ModelCard
+from billing.catalogue.snapshot import ModelCard
 
 # An answer's usual length, where the limit allows more: for comparing prices and times, not for holds.
 USUAL_OUTPUT = 400

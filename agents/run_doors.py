@@ -24,7 +24,7 @@ from aiagents.core.errors import AppError, Conflict, InvalidRequest, NotFound, R
 from aiagents.core.http import body_limits, sse
 from aiagents.core.http.endpoints import Door, EventStream, Request, Response, json_response
 from aiagents.core.ids import uuid7
-from billing.amounts import read_cost
+from billing.money.amounts import read_cost
 
 MOST_INPUT = 1_000_000
 _KNOWN = {"input", "stream", "max_cost_usd"}

@@ -16,8 +16,8 @@ from agents.router_rows import GOALS
 from agents.tools import registry
 from aiagents.core.drf.base import StrictFieldsMixin
 from aiagents.core.jsonio import money
-from billing import catalogue
-from billing.amounts import CostField
+from billing.catalogue import snapshot as catalogue
+from billing.money.amounts import CostField
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _MOST_PROMPT = 100_000

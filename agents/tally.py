@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from aiagents.core.metrics import counting
-from billing.ledger import Call, Charge, Outcome
+from billing.ledger.service import Call, Charge, Outcome
 
 log = logging.getLogger("aiagents.calls")
 

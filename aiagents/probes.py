@@ -17,9 +17,9 @@ from aiagents.core.db.calls import in_db
 from aiagents.core.jsonio import money
 from aiagents.core.metrics import counting
 from aiagents.monitoring import health, insiders, live, sharing, system
-from billing import catalogue
-from billing.exact import exact_sum
+from billing.catalogue import snapshot as catalogue
 from billing.models import Hold, UsageLog
+from billing.money.exact_sums import exact_sum
 from chat import registry
 
 # A vendor of whose calls of the last minute so large a share failed is not well, though no breaker may be open.

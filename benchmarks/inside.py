@@ -34,9 +34,12 @@ from aiagents.core.db.calls import in_db  # noqa: E402
 from aiagents.core.ids import uuid7  # noqa: E402
 from aiagents.core.valkey import clients as valkey  # noqa: E402
 from benchmarks.load import percentile  # noqa: E402
-from billing import analytics, catalogue, durable, ledger, ledger_postgres  # noqa: E402
-from billing import reports as reports_of_user  # noqa: E402
+from billing.catalogue import snapshot as catalogue
+from billing.ledger import group_commit, postgres  # noqa: E402
+from billing.ledger import service as ledger
 from billing.models import UsageLog  # noqa: E402
+from billing.reports import own_usage as reports_of_user  # noqa: E402
+from billing.reports import staff as analytics
 from billing.usage import Usage  # noqa: E402
 from chat import turn_log  # noqa: E402
 
@@ -47,13 +50,13 @@ async def holds(asked: dict[str, Any]) -> dict[str, Any]:
     """Holds and settlements by `tasks` at once for `seconds`, of the users of `keys` in turn.
 
     Designs that are tried by changing one condition of the product: `shard`, the call takes this sub-budget instead of the system's
-    one; `apart`, each settlement waits for the disk in its own commit, its rows locked (billing/durable.py).
+    one; `apart`, each settlement waits for the disk in its own commit, its rows locked (billing/ledger/group_commit.py).
     """
     if shard := asked.get("shard"):
-        assert _SYSTEM in ledger_postgres._HOLD
-        ledger_postgres._HOLD = ledger_postgres._HOLD.replace(_SYSTEM, f"(b.scope = 'system' AND b.scope_id = '{UUID(shard)}')")
+        assert _SYSTEM in postgres._HOLD
+        postgres._HOLD = postgres._HOLD.replace(_SYSTEM, f"(b.scope = 'system' AND b.scope_id = '{UUID(shard)}')")
     if asked.get("apart"):
-        durable.committed = lambda work: work(True)
+        group_commit.committed = lambda work: work(True)
     rows = await in_db(_ids, asked["keys"])
     rates = (await catalogue.current()).get("gpt-4o-mini").rates
     assert rates is not None

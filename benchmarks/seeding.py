@@ -26,7 +26,7 @@ from django.utils import timezone  # noqa: E402
 from accounts import keys, principals  # noqa: E402
 from accounts.models import ApiKey, User  # noqa: E402
 from aiagents.core.ids import uuid7  # noqa: E402
-from billing.budgets import month  # noqa: E402
+from billing.budgets.budgets import month  # noqa: E402
 from billing.models import Budget, BudgetWindow  # noqa: E402
 from chat.models import Conversation, Message  # noqa: E402
 from tasks import planning  # noqa: E402

@@ -8,9 +8,10 @@ class BillingConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import hooks  # models are loaded only now
-        from billing import budgets, exact, user_months
+        from billing.budgets import budgets, user_months
+        from billing.money import exact_sums
 
-        connection_created.connect(exact.register, dispatch_uid="billing.exact")
+        connection_created.connect(exact_sums.register, dispatch_uid="billing.money.exact_sums")
         hooks.register(
             set_key_budget=budgets.set_key_budget,
             key_budgets=budgets.key_budgets,

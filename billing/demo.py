@@ -25,10 +25,12 @@ from django.db.models import F
 from accounts import keys
 from accounts.models import ApiKey, User
 from aiagents.core.jsonio import dumps
-from billing import alerts, budgets, catalogue, rollups
-from billing.catalogue import ModelCard
+from billing.budgets import alerts, budgets
+from billing.catalogue import snapshot as catalogue
+from billing.catalogue.snapshot import ModelCard
 from billing.models import Budget, BudgetWindow, Hold, UsageLog
 from billing.pricing import Rates
+from billing.reports import rollups
 
 # By this the rows are found again.
 REQUEST_ID = "demo"

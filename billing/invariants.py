@@ -18,10 +18,12 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, OuterRef
 
-from billing import budgets, pricing, rollups
-from billing.exact import exact_sum
+from billing import pricing
+from billing.budgets import budgets
 from billing.models import Budget, BudgetWindow, Hold, UsageLog
+from billing.money.exact_sums import exact_sum
 from billing.pricing import Rates
+from billing.reports import rollups
 from billing.usage import Usage
 
 # A hold may be silent this many times the sweeper's patience before the sweeper itself is in doubt.

@@ -9,8 +9,11 @@ from uuid import UUID
 from celery import shared_task
 from django.conf import settings
 
-from billing import alerts, budgets, catalogue_update, ledger, pricelist, rollups
+from billing.budgets import alerts, budgets
+from billing.catalogue import price_list, update
+from billing.ledger import service as ledger
 from billing.models import Hold
+from billing.reports import rollups
 
 logger = logging.getLogger(__name__)
 _PAGE = 5000
@@ -26,8 +29,8 @@ def sweep_holds() -> int:
 def update_catalogue() -> int:
     """Bring models and prices up to the installed price list. A list that looks wrong changes nothing and is said loudly."""
     try:
-        diff = catalogue_update.update(pricelist.installed())
-    except catalogue_update.Refused as exc:
+        diff = update.update(price_list.installed())
+    except update.Refused as exc:
         logger.error("catalogue_update_refused", extra={"reasons": exc.diff.refused})
         return 0
     if diff:

@@ -11,7 +11,7 @@ from uuid import UUID
 from agents.router_rows import GOALS
 from aiagents.core import jsonio
 from aiagents.core.errors import InvalidRequest
-from billing.amounts import read_cost
+from billing.money.amounts import read_cost
 from chat import parts
 
 MOST_METADATA_BYTES = 8 * 1024

@@ -10,15 +10,15 @@ from django.db.models import Sum
 from django.db.models.functions import TruncDate
 from django.utils import timezone
 
-from billing import standing
-from billing.standing import Votes
+from billing.catalogue import votes
+from billing.catalogue.votes import Votes
 from chat.models import Message
 
 
 def weigh(now: datetime | None = None) -> int:
     """Count the votes of the last `FEEDBACK_DAYS` and let them speak in `auto`; how many models' standing changed."""
     at = now or timezone.now()
-    return standing.keep(counted(at), at)
+    return votes.keep(counted(at), at)
 
 
 def counted(now: datetime) -> dict[str, Votes]:

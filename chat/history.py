@@ -11,8 +11,8 @@ from agents import connections, messages, tokens
 from agents.messages import CompletionRequest
 from agents.router_filters import NO_CHAT
 from aiagents.core.errors import InvalidRequest, ModelNotFound
-from billing import catalogue
-from billing.catalogue import ModelCard
+from billing.catalogue import snapshot as catalogue
+from billing.catalogue.snapshot import ModelCard
 from chat import parts
 from chat.asks import Ask
 from chat.models import Message

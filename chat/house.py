@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from agents import run_sweeping
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Unavailable
-from billing import ledger
+from billing.ledger import service as ledger
 from chat import turns
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from aiagents.core.ids import uuid7
-from billing.fields import MoneyField
+from billing.money.fields import MoneyField
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):

@@ -8,7 +8,7 @@ class TasksConfig(AppConfig):
     def ready(self) -> None:
         from agents import approvals  # models are loaded only now
         from aiagents.core.db import soft_deletion
-        from billing import subjects
+        from billing.budgets import subjects
         from billing.invariants import register
         from tasks import decisions, invariants
         from tasks.models import Task

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from aiagents.core import storage
 from aiagents.core.errors import AppError
 from aiagents.core.ids import uuid7
-from billing.budgets import database_now
+from billing.budgets.budgets import database_now
 from tasks import queue, runs, schedule
 from tasks.models import Status, Task, TaskRun, WebhookDelivery
 from tasks.schedule import Plan

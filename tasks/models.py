@@ -12,8 +12,8 @@ from django.utils import timezone
 
 from agents.models import Agent, AgentRun
 from aiagents.core.ids import uuid7
-from billing.fields import MoneyField
 from billing.models import MONEY
+from billing.money.fields import MoneyField
 
 
 class Status(models.TextChoices):

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.authentication import Principal
 from accounts.models import User
 from aiagents.core.errors import Conflict, NotFound
-from billing import budgets
+from billing.budgets import budgets
 from billing.models import Budget
 from tasks import deleting, placeholders, runs, schedule, webhooks
 from tasks.models import OPEN, Task, TaskRun

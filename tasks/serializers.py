@@ -17,8 +17,8 @@ from aiagents.core.errors import InvalidRequest, ModelNotFound, NotFound
 from aiagents.core.expansion import TooLong
 from aiagents.core.jsonio import money
 from aiagents.core.outbound import guard as outbound
-from billing import catalogue
-from billing.amounts import MOST_COST_USD
+from billing.catalogue import snapshot as catalogue
+from billing.money.amounts import MOST_COST_USD
 from tasks import placeholders, webhooks, wording
 from tasks.fields import ParametersSerializer, ScheduleField, VariablesField
 from tasks.models import Status, Task, TaskRun

@@ -22,8 +22,8 @@ from agents.tools import http
 from aiagents.core.ids import uuid7
 from aiagents.models import IdempotentAnswer
 from aiagents.monitoring.models import SystemMetric
-from billing import rollups
 from billing.models import AIModel, AlertSettings, Budget, BudgetAlert, BudgetWindow, Hold, ModelPrice, RollupState, UsageLog, UsageRollup
+from billing.reports import rollups
 from chat.models import Conversation, Message
 from tasks.models import Task, TaskAttempt, TaskRun, WebhookDelivery
 

@@ -160,5 +160,5 @@ def test_circles_are_found():
 
 
 def test_floors_stand_in_order():
-    assert floor("aiagents.core.db.calls") < floor("accounts.models") < floor("billing.ledger") < floor("agents.calls")
+    assert floor("aiagents.core.db.calls") < floor("accounts.models") < floor("billing.ledger.service") < floor("agents.calls")
     assert floor("agents.calls") < floor("chat.turns") < floor("tasks.models") < floor("aiagents.asgi")

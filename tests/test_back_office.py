@@ -24,8 +24,8 @@ from agents.models import Agent, AgentRun, HttpTool, ProviderConnection
 from agents.tools import http
 from aiagents import roles
 from aiagents.dashboards import ranges
-from billing import analytics
 from billing.models import AIModel, Budget
+from billing.reports import staff as analytics
 from tasks.models import Task, TaskRun, WebhookDelivery
 from tests import office_rows
 from tests.office_rows import CONTENT, SECRET, name_of

@@ -49,7 +49,7 @@ BOUNDED: dict[str, str] = {
     "chat/wires/embeddings.py: EmbeddingRequest": CONSTANT + "the texts of the body as they are; the body is bounded",
     "agents/testcall.py: CompletionRequest": CONSTANT + "one fixed question",
     "aiagents/core/admin/rows.py: format": CONSTANT + "a number in a fixed sentence",
-    "billing/ledger_postgres.py: format": CONSTANT + "SQL of this module in SQL of this module",
+    "billing/ledger/postgres.py: format": CONSTANT + "SQL of this module in SQL of this module",
 }
 
 

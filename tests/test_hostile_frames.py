@@ -20,7 +20,7 @@ from agents import inflight
 from agents.simulator import Simulator
 from aiagents import sockets
 from aiagents.monitoring import live
-from billing import catalogue
+from billing.catalogue import snapshot as catalogue
 from chat import consumers, registry
 from chat.routing import routes
 from chat.tests.socket import Socket

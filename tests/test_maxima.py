@@ -22,7 +22,7 @@ from agents import authoring, definitions, inflight, live_runs, run_doors, run_s
 from agents.models import Agent, AgentRun, AgentStep
 from agents.simulator import SimulatorThread
 from aiagents.core.errors import AppError, Conflict, RateLimited
-from billing import catalogue
+from billing.catalogue import snapshot as catalogue
 from chat import consumers, registry, rows
 from chat.asks import Ask
 from chat.models import Message
@@ -198,8 +198,8 @@ def test_every_maximum_for_a_user_is_raced():
 # Functions that count rows and admit nothing by the result.
 ONLY_READ = {
     "agents.run_store.running", "aiagents.ground.load_catalogue", "aiagents.core.admin.paging.count",
-    "aiagents.management.commands.doctor._tables", "billing.activity.user_activity", "billing.overview._users", "billing.rollups._count",
-    "billing.views_alerts.get", "tasks.runs._let_next_in", "tasks.runs._next",
+    "aiagents.management.commands.doctor._tables", "billing.reports.activity.user_activity", "billing.reports.overview._users", "billing.reports.rollups._count",
+    "billing.api.views_alerts.get", "tasks.runs._let_next_in", "tasks.runs._next",
 }  # fmt: skip
 
 

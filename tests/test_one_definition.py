@@ -10,7 +10,7 @@ import pytest
 
 from accounts.models import User
 from agents.router_rows import GOALS
-from billing.amounts import MOST_COST_USD, read_cost
+from billing.money.amounts import MOST_COST_USD, read_cost
 from chat import asks
 from tests import cast, hostile
 from tests.test_hostile_corpus import WRITES, _fields
@@ -19,7 +19,7 @@ from tests.wire import ask, product
 ROOT = Path(__file__).parents[1]
 APPS = ("accounts", "billing", "agents", "chat", "tasks", "aiagents")
 # Where each is defined.
-GOALS_AT, MOST_AT = "accounts/models.py", "billing/amounts.py"
+GOALS_AT, MOST_AT = "accounts/models.py", "billing/money/amounts.py"
 BAD_AMOUNTS = [
     "abc", "", "NaN", "Infinity", "-1", "0", "1e999", "1_000", "١٢", "0x10", "1,5", "$5", " ", "1 2", "9" * 60, True, [], {}, [1], {"a": 1},
     -1, 0, 1e300, "0.0000000000001",
@@ -70,7 +70,7 @@ def test_the_largest_cost_is_defined_once():
             if "InvalidOperation" in (getattr(node, "attr", ""), getattr(node, "id", "")):
                 found.append(f"{path} reads decimals by itself")
     # A title's own limit is no client's; the calculator and the price arithmetic read no amounts of clients.
-    known = {"chat/titles.py", "agents/tools/builtin", "billing/pricing.py", "billing/exact.py", "aiagents/dashboards"}
+    known = {"chat/titles.py", "agents/tools/builtin", "billing/pricing.py", "billing/money/exact_sums.py", "aiagents/dashboards"}
     assert [path for path in found if not path.startswith(tuple(known))] == [MOST_AT], found
 
 

@@ -204,7 +204,7 @@ def test_who_hangs_up_and_a_server_that_dies_leave_one_estimated_row_each(mortal
     mortal.query("UPDATE billing_hold SET heartbeat_at = created_at - interval '1 hour' WHERE status = 'open'") if not mortal.env[
         "DATABASE_URL"
     ].startswith("sqlite") else mortal.query("UPDATE billing_hold SET heartbeat_at = '2020-01-01 00:00:00' WHERE status = 'open'")
-    mortal.manage("shell", "-c", "from billing.ledger import sweep; sweep()")
+    mortal.manage("shell", "-c", "from billing.ledger.service import sweep; sweep()")
     cost, *_, estimated, _ = settled(mortal, "embedder-killed", 30)
     assert estimated and cost > 0 and rows(mortal, "embedder-killed")[0][3] == "interrupted"
 

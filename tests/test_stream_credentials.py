@@ -36,7 +36,7 @@ from aiagents import sockets
 from aiagents.core.db.calls import in_db
 from aiagents.core.http import endpoints
 from aiagents.core.live import credential_watch
-from billing import catalogue
+from billing.catalogue import snapshot as catalogue
 from billing.models import Hold, UsageLog
 from chat import registry
 from chat.models import Conversation, Message

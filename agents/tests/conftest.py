@@ -18,7 +18,7 @@ from agents.calls import CallContext
 from agents.messages import CompletionRequest, Message, Text
 from agents.simulator import Simulator
 from aiagents.core.ids import uuid7
-from billing import catalogue
+from billing.catalogue import snapshot as catalogue
 
 
 @pytest.fixture

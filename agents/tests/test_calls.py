@@ -20,7 +20,8 @@ from agents.tests.conftest import ask
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import BudgetExceeded, NoModelAvailable, NotAuthenticated, Unavailable
 from aiagents.core.live import outage_heartbeat
-from billing import budgets, ledger
+from billing.budgets import budgets
+from billing.ledger import service as ledger
 from billing.models import BudgetWindow, Hold, UsageLog
 
 

@@ -22,7 +22,8 @@ from agents.tests.test_calls import exact
 from agents.tests.vendors import target, until
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound, NoModelAvailable
-from billing import budgets, catalogue
+from billing.budgets import budgets
+from billing.catalogue import snapshot as catalogue
 from billing.models import AIModel, UsageLog
 
 SMALL = "text-embedding-3-small"

@@ -15,7 +15,7 @@ from agents.health import ModelHealth
 from agents.messages import CompletionRequest, Message, Text
 from agents.router import Facts
 from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound, NoModelAvailable
-from billing.catalogue import ModelCard
+from billing.catalogue.snapshot import ModelCard
 from billing.pricing import Rates
 
 

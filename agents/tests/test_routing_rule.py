@@ -26,8 +26,9 @@ from agents.router_scores import expected_cost
 from agents.tests.test_router import card, facts
 from aiagents.settings.env import Env, read
 from aiagents.settings.routing import RoutingWeights
-from billing import catalogue, pricing
-from billing.catalogue import ModelCard
+from billing import pricing
+from billing.catalogue import snapshot as catalogue
+from billing.catalogue.snapshot import ModelCard
 from billing.pricing import Rates
 from billing.usage import Usage
 

@@ -15,7 +15,7 @@ from agents.tests.runs import Probe, adds_up, agent, calls_of, drain, results_of
 from agents.tests.test_calls import exact
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import BudgetExceeded, NoModelAvailable
-from billing import budgets
+from billing.budgets import budgets
 from billing.models import UsageLog
 
 

@@ -19,8 +19,8 @@ from agents.providers.openai_answer import ChatAnswer
 from agents.tests.conftest import ask
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError
-from billing import ledger
 from billing.charging import Outcome
+from billing.ledger import service as ledger
 from billing.models import Hold, UsageLog
 
 pytestmark = [pytest.mark.django_db(transaction=True)]

@@ -10,7 +10,7 @@ from django.urls import reverse
 from aiagents.dashboards import usage
 from aiagents.dashboards.panels import Card, Chart, Dashboard, Panel, Series, Table, Unit, shown
 from aiagents.dashboards.ranges import Range
-from billing import analytics
+from billing.reports import staff as analytics
 
 
 def report(request: HttpRequest, range_: Range) -> Dashboard:

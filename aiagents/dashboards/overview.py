@@ -15,8 +15,8 @@ from agents.models import AgentRun
 from aiagents.dashboards import ranges, usage
 from aiagents.dashboards.panels import Card, Chart, Dashboard, Panel, Series, Table, Tone, Unit, moment, shown
 from aiagents.dashboards.rights import PEOPLE, may
-from billing import analytics
 from billing.models import BudgetAlert, UsageLog
+from billing.reports import staff as analytics
 from chat.models import Message
 from tasks.models import Status, TaskRun, WebhookDelivery
 

@@ -12,7 +12,7 @@ from django.urls import reverse
 from aiagents.dashboards.panels import Card, Chart, Choice, Dashboard, Panel, Series, Table, Unit, moment, shown
 from aiagents.dashboards.ranges import Range
 from aiagents.dashboards.rights import PEOPLE, may
-from billing import analytics
+from billing.reports import staff as analytics
 
 GROUPS = [
     ("model", "model"), ("provider", "provider"), ("user", "user"), ("key", "API key"), ("agent", "agent"), ("purpose", "purpose"),

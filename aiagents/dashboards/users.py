@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from aiagents.dashboards import usage
 from aiagents.dashboards.panels import Card, Chart, Dashboard, Panel, Series, Table, Unit, moment, shown
 from aiagents.dashboards.ranges import Range
-from billing import analytics
+from billing.reports import staff as analytics
 
 
 def report(request: HttpRequest, range_: Range) -> Dashboard:

@@ -23,7 +23,7 @@ from accounts.models import ApiKey, User
 from aiagents.core.admin import columns, filters
 from aiagents.core.admin.inlines import ReadOnlyInline
 from aiagents.core.admin.rows import Rows
-from billing import budgets
+from billing.budgets import budgets
 from billing.models import Budget, BudgetWindow
 
 # The name of what a budget is for, by scope, as a query for one id. Upper floors add theirs.

@@ -8,7 +8,7 @@ from django.db import migrations
 from django.db.models import F
 from django.utils import timezone
 
-log = logging.getLogger("billing.budgets")
+log = logging.getLogger("billing.budgets.budgets")
 
 
 def limit(apps, schema_editor):

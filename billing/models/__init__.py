@@ -11,9 +11,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from aiagents.core.ids import uuid7
-from billing.fields import MoneyField
-from billing.models_alerts import AlertSettings, BudgetAlert
-from billing.models_rollups import RollupState, UsageRollup
+from billing.models.alerts import AlertSettings, BudgetAlert
+from billing.models.rollups import RollupState, UsageRollup
+from billing.money.fields import MoneyField
 
 __all__ = [
     "AIModel", "AlertSettings", "Budget", "BudgetAlert", "BudgetWindow", "Hold", "ModelPrice", "RollupState", "UsageLog", "UsageRollup",
@@ -39,7 +39,7 @@ class CatalogueRow(models.Model):
         return deleted
 
     def _tell(self) -> None:
-        from billing import catalogue  # it reads these models
+        from billing.catalogue import snapshot as catalogue  # it reads these models
 
         catalogue.invalidate()
 
@@ -81,7 +81,7 @@ class AIModel(CatalogueRow):
     lifecycle = models.CharField(max_length=10, choices=Lifecycle, default=Lifecycle.ACTIVE)
     replaced_by = models.CharField(max_length=100, blank=True, help_text="slug")
     enabled = models.BooleanField(default=True)
-    # What people said of its answers lately (billing/standing.py): votes, and the points of quality that they are worth.
+    # What people said of its answers lately (billing/catalogue/votes.py): votes, and the points of quality that they are worth.
     votes_up = models.PositiveIntegerField(default=0, editable=False)
     votes_down = models.PositiveIntegerField(default=0, editable=False)
     votes_points = models.FloatField(default=0, editable=False)

@@ -9,8 +9,9 @@ from asgiref.sync import async_to_sync
 
 from accounts.models import User
 from aiagents.core.ids import uuid7
-from billing import budgets, ledger
+from billing.budgets import budgets
 from billing.charging import Call, Outcome
+from billing.ledger import service as ledger
 from billing.models import Budget, BudgetWindow
 from billing.pricing import Rates
 from billing.usage import Usage

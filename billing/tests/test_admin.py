@@ -15,7 +15,7 @@ from rest_framework.test import APIClient
 from accounts.models import AuditEvent, User
 from accounts.sign_in import tokens
 from aiagents.core.ids import uuid7
-from billing import catalogue
+from billing.catalogue import snapshot as catalogue
 from billing.models import AIModel, Budget, Hold, ModelPrice, UsageLog
 from billing.tests.making import CENT, RATES, Ledger, balances, call_of, make_user, used
 

@@ -16,7 +16,8 @@ from django.utils import timezone
 from accounts import keys
 from accounts.models import User
 from agents import authoring
-from billing import alerts, budgets, nearing, tasks
+from billing import tasks
+from billing.budgets import alerts, budgets, near_limit
 from billing.models import AlertSettings, Budget, BudgetAlert, BudgetWindow
 from billing.tests.making import make_user
 from tasks.models import Task
@@ -182,7 +183,7 @@ def test_names_can_neither_break_a_header_nor_become_markup(now):
 def test_what_is_left_of_the_last_half_percent_counts_as_used():
     user = make_user(D(10))
     spent("user", user.pk, "9.95")
-    assert nearing.used_percent(BudgetWindow.objects.select_related("budget").get(budget__scope_id=user.pk)) == 100
+    assert near_limit.used_percent(BudgetWindow.objects.select_related("budget").get(budget__scope_id=user.pk)) == 100
 
 
 @pytest.mark.slow

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 
 from aiagents.core.errors import InvalidRequest
 from aiagents.core.ids import uuid7
-from billing import analytics, budgets, catalogue_update, costs, pricelist, reading, rollups, timing
+from billing.budgets import budgets
+from billing.catalogue import price_list, update
 from billing.models import Budget, BudgetWindow, RollupState, UsageLog, UsageRollup
-from billing.rollups import DAY, HOUR
+from billing.reports import costs, reading, rollups, timing
+from billing.reports import staff as analytics
+from billing.reports.rollups import DAY, HOUR
 from billing.tests.making import make_user
 from billing.tests.test_rollups import NOON, USERS, Clock, log
 
@@ -31,7 +34,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def catalogue(db):
-    catalogue_update.load(pricelist.installed())
+    update.load(price_list.installed())
 
 
 class TestPieces:

@@ -14,10 +14,12 @@ from rest_framework.test import APIClient
 
 from accounts import keys
 from aiagents.core.ids import uuid7
-from billing import budgets, catalogue_update, pricelist, views
+from billing.api import views
+from billing.budgets import budgets
+from billing.catalogue import price_list, update
 from billing.charging import Outcome
 from billing.models import AIModel, UsageLog
-from billing.reports import COLUMNS
+from billing.reports.own_usage import COLUMNS
 from billing.tests.making import CENT, RATES, Ledger, call_of, make_user, used
 from billing.usage import Usage
 
@@ -62,7 +64,7 @@ def spend(user, cost="0.001", outcome=None, *, at=None, **call):
 
 @pytest.fixture
 def catalogue(db):
-    catalogue_update.load(pricelist.installed())
+    update.load(price_list.installed())
 
 
 def results(client, path, **params):

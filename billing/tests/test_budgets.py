@@ -11,7 +11,8 @@ from django.utils import timezone
 from accounts import hooks
 from accounts.models import ApiKey, User
 from aiagents.core.ids import uuid7
-from billing import budgets, invariants
+from billing import invariants
+from billing.budgets import budgets
 from billing.charging import Outcome
 from billing.models import Budget, Hold, UsageLog
 from billing.tests.making import CENT, RATES, Ledger, balances, call_of, make_user, used

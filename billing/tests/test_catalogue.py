@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from aiagents.core.errors import ModelNotFound
 from aiagents.core.valkey import clients as valkey
-from billing import catalogue
+from billing.catalogue import snapshot as catalogue
 from billing.models import AIModel, ModelPrice
 
 pytestmark = pytest.mark.django_db

@@ -15,13 +15,15 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from billing import catalogue, catalogue_update, pricelist, tasks
-from billing.catalogue_update import Refused
+from billing import tasks
+from billing.catalogue import price_list, update
+from billing.catalogue import snapshot as catalogue
+from billing.catalogue.price_list import Unlisted
+from billing.catalogue.update import Refused
 from billing.models import AIModel, ModelPrice
-from billing.pricelist import Unlisted
 
 pytestmark = pytest.mark.django_db
-INSTALLED = pricelist.installed()
+INSTALLED = price_list.installed()
 MISSION = {
     "gpt-4", "gpt-4-turbo", "gpt-3.5-turbo", "o3-mini", "claude-3-opus", "claude-3-sonnet", "claude-3-haiku",
     "gemini-1.5-pro", "gemini-1.5-flash",
@@ -30,18 +32,18 @@ MISSION = {
 
 @pytest.fixture
 def loaded(db):
-    return catalogue_update.load(INSTALLED)
+    return update.load(INSTALLED)
 
 
-def changed(change) -> pricelist.PriceList:
+def changed(change) -> price_list.PriceList:
     """The installed list with every model of ours passed through `change(provider id, model)`; None takes it out."""
     providers = []
     for provider in INSTALLED.providers:
-        if provider.id in pricelist.VENDORS:
+        if provider.id in price_list.VENDORS:
             provider = copy.copy(provider)
             provider.models = [found for model in provider.models if (found := change(provider.id, copy.copy(model))) is not None]
         providers.append(provider)
-    return pricelist.PriceList("genai-prices next", tuple(providers))
+    return price_list.PriceList("genai-prices next", tuple(providers))
 
 
 def with_prices(slug, **prices):
@@ -111,38 +113,38 @@ def test_tiers_and_announced_prices_are_loaded(loaded):
 
 def test_loading_twice_changes_nothing(loaded):
     before = books()
-    assert not catalogue_update.load(INSTALLED)
+    assert not update.load(INSTALLED)
     assert books() == before
 
 
 def test_loading_and_updating_keep_what_staff_changed(loaded):
     AIModel.objects.filter(slug="gpt-4o").update(enabled=False, quality=1)
     ModelPrice.objects.create(model=AIModel.objects.get(slug="gpt-4o"), input=D(1), output=D(1), source="staff")
-    catalogue_update.load(INSTALLED)
-    catalogue_update.update(with_prices("gpt-4o", input_mtok=D("2.6")))
+    update.load(INSTALLED)
+    update.update(with_prices("gpt-4o", input_mtok=D("2.6")))
     model = AIModel.objects.get(slug="gpt-4o")
     assert (model.enabled, model.quality) == (False, 1)
     assert model.prices.order_by("-effective_from").first().source == "staff"
 
 
 def test_an_update_follows_the_file_where_staff_did_not_touch(loaded, monkeypatch):
-    entries = catalogue_update.entries()
+    entries = update.entries()
     for entry in entries:
         if entry["slug"] == "gpt-4o":
             entry |= {"quality": 60, "display_name": "GPT-4o (2024)", "lifecycle": "retired"}
-    monkeypatch.setattr(catalogue_update, "entries", lambda: [*entries, {**entries[0], "slug": "brand-new"}])
+    monkeypatch.setattr(update, "entries", lambda: [*entries, {**entries[0], "slug": "brand-new"}])
     AIModel.objects.filter(slug="gpt-4o").update(display_name="Ours")
-    diff = catalogue_update.update(INSTALLED)
+    diff = update.update(INSTALLED)
     model = AIModel.objects.get(slug="gpt-4o")
     assert (model.quality, model.lifecycle, model.display_name) == (60, "retired", "Ours")
     assert "~ gpt-4o.quality: 66 -> 60" in diff.lines
     assert "+ brand-new" in diff.lines
-    assert not catalogue_update.update(INSTALLED)
+    assert not update.update(INSTALLED)
 
 
 def test_a_new_price_is_a_new_row_from_now_on(loaded):
     before = timezone.now()
-    diff = catalogue_update.update(with_prices("gpt-4o", input_mtok=D("2.6")))
+    diff = update.update(with_prices("gpt-4o", input_mtok=D("2.6")))
     assert diff.lines == ["~ gpt-4o input=2.5 output=10 cached_input=1.25 -> input=2.6 output=10 cached_input=1.25"]
     rows = AIModel.objects.get(slug="gpt-4o").prices.order_by("effective_from")
     assert [row.input for row in rows] == [D("2.5"), D("2.6")]
@@ -152,7 +154,7 @@ def test_a_new_price_is_a_new_row_from_now_on(loaded):
 
 def test_a_dry_run_changes_nothing(loaded):
     before = books()
-    assert catalogue_update.update(with_prices("gpt-4o", input_mtok=D("2.6")), apply=False).lines
+    assert update.update(with_prices("gpt-4o", input_mtok=D("2.6")), apply=False).lines
     assert books() == before
 
 
@@ -170,7 +172,7 @@ def test_announced_prices_follow_the_list(loaded):
         return model
 
     staff = argon.prices.create(input=D(3), output=D(3), effective_from=timezone.now() + timedelta(days=90), source="staff")
-    catalogue_update.update(changed(later))
+    update.update(changed(later))
     rows = argon.prices.filter(effective_from__gt=timezone.now()).order_by("effective_from")
     assert [row.output for row in rows] == [D(21), D(3)]
     assert coming.pk not in {row.pk for row in rows}
@@ -179,14 +181,14 @@ def test_announced_prices_follow_the_list(loaded):
 
 def test_a_price_that_becomes_known_is_added(loaded):
     AIModel.objects.get(slug="gpt-4o").prices.all().delete()
-    assert any(line.startswith("+ gpt-4o input=2.5") for line in catalogue_update.update(INSTALLED).lines)
+    assert any(line.startswith("+ gpt-4o input=2.5") for line in update.update(INSTALLED).lines)
 
 
 def test_a_price_only_in_the_future_waits(loaded):
     model = AIModel.objects.get(slug="gpt-4o")
     model.prices.all().delete()
     model.prices.create(input=D(1), output=D(1), effective_from=timezone.now() + timedelta(days=1), source="staff")
-    assert not catalogue_update.update(INSTALLED)
+    assert not update.update(INSTALLED)
 
 
 @pytest.mark.parametrize(
@@ -203,20 +205,20 @@ def test_a_price_only_in_the_future_waits(loaded):
 def test_an_absurd_list_is_refused_and_the_last_good_one_kept(loaded, broken, why):
     before = books()
     with pytest.raises(Refused, match=why.replace("(", r"\(")) as refused:
-        catalogue_update.update(broken(), INSTALLED)
+        update.update(broken(), INSTALLED)
     assert refused.value.diff.refused
     assert books() == before
 
 
 def test_staff_who_looked_may_force_it(loaded):
-    catalogue_update.update(with_prices("gpt-4o", input_mtok=D(2500)), INSTALLED, force=True)
+    update.update(with_prices("gpt-4o", input_mtok=D(2500)), INSTALLED, force=True)
     assert catalogue.load().cards["gpt-4o"].rates.input == 2500
 
 
 @pytest.mark.parametrize("value", [D(-1), D("NaN"), D("0.0000001")])
 def test_a_rate_that_is_none_is_an_error(loaded, value):
     with pytest.raises(ValueError, match="is not a rate"):
-        catalogue_update.update(with_prices("gpt-4o", input_mtok=value))
+        update.update(with_prices("gpt-4o", input_mtok=value))
 
 
 def test_prices_our_rows_cannot_express_count_as_unknown():

@@ -11,8 +11,13 @@ from django.core.management import CommandError, call_command
 
 from accounts.models import ApiKey, User
 from aiagents.core.ids import uuid7
-from billing import alerts, analytics, budgets, catalogue, catalogue_update, demo, invariants, pricelist, pricing, rollups
+from billing import demo, invariants, pricing
+from billing.budgets import alerts, budgets
+from billing.catalogue import price_list, update
+from billing.catalogue import snapshot as catalogue
 from billing.models import Budget, BudgetAlert, BudgetWindow, UsageLog
+from billing.reports import rollups
+from billing.reports import staff as analytics
 from billing.tests.making import CENT, RATES, Ledger, call_of, make_user, used
 from billing.usage import Usage
 
@@ -21,7 +26,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def loaded(db):
-    catalogue_update.load(pricelist.installed())
+    update.load(price_list.installed())
 
 
 def test_every_invariant_holds_beside_real_calls():

@@ -11,7 +11,8 @@ from django.db.utils import ConnectionHandler
 
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Unavailable
-from billing import durable, ledger
+from billing.ledger import group_commit
+from billing.ledger import service as ledger
 from billing.models import UsageLog
 from billing.tests.making import CENT, RATES, call_of, make_user, used
 
@@ -39,8 +40,8 @@ def user():
 
 @pytest.fixture
 def flushes(monkeypatch) -> list[int]:
-    made, to_disk = [], durable._to_disk
-    monkeypatch.setattr(durable, "_to_disk", lambda: (made.append(1), to_disk())[1])
+    made, to_disk = [], group_commit._to_disk
+    monkeypatch.setattr(group_commit, "_to_disk", lambda: (made.append(1), to_disk())[1])
     return made
 
 
@@ -56,7 +57,7 @@ async def test_forty_at_once_share_the_wait_and_each_is_on_the_disk_when_it_ends
             await in_db(ledger._settle, held, ledger.log_row(held, used(CENT), ledger.charge(held, used(CENT)), None), None, waits)
             return 0 if waits else await in_db(_lsn, "insert")
 
-        written = await durable.committed(settle)
+        written = await group_commit.committed(settle)
         assert await in_db(_lsn, "flush") >= written
         return written > 0
 
@@ -79,7 +80,7 @@ async def test_a_lost_flush_is_an_error_and_a_second_settlement_changes_nothing(
         raise OperationalError("gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr(durable, "_to_disk", away)
+        patched.setattr(group_commit, "_to_disk", away)
         first = await asyncio.gather(*(ledger.settle(held, used(CENT)) for held in helds), return_exceptions=True)
     assert [type(one) for one in first] == [ledger.Charge, Unavailable]
     again = await asyncio.gather(*(ledger.settle(held, used(CENT)) for held in helds))
@@ -96,5 +97,5 @@ async def test_asking_which_database_it_is_makes_no_connection_of_the_requests_o
     async def work(waits: bool) -> bool:
         return waits
 
-    assert await asyncio.create_task(durable.committed(work), context=contextvars.Context()) is True
+    assert await asyncio.create_task(group_commit.committed(work), context=contextvars.Context()) is True
     assert made == []

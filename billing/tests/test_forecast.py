@@ -8,7 +8,7 @@ from decimal import Decimal as D
 
 import pytest
 
-from billing.forecast import MOST_DAYS, forecast
+from billing.reports.forecast import MOST_DAYS, forecast
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 END = datetime(2026, 12, 1, tzinfo=UTC)

@@ -11,7 +11,8 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from billing import budgets, invariants
+from billing import invariants
+from billing.budgets import budgets
 from billing.models import Budget, BudgetWindow, Hold, UsageLog
 from billing.tests.making import CENT, RATES, Ledger, call_of, make_user, used, window
 

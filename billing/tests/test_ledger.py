@@ -17,8 +17,10 @@ from accounts.models import ApiKey, User
 from aiagents.core.errors import BudgetExceeded, Conflict, NotAuthenticated, Unavailable
 from aiagents.core.ids import uuid7
 from aiagents.core.live import outage_heartbeat
-from billing import budgets, ledger, ledger_portable, ledger_postgres
+from billing.budgets import budgets
 from billing.charging import Outcome, charge, log_row
+from billing.ledger import postgres, sqlite
+from billing.ledger import service as ledger
 from billing.models import AIModel, Budget, BudgetWindow, Hold, UsageLog
 from billing.pricing import ceiling_rates
 from billing.tests.making import CENT, RATES, Ledger, balances, call_of, make_user, used
@@ -37,7 +39,7 @@ def store(request, monkeypatch):
     if request.param == "portable":
         if connection.vendor == "sqlite":
             pytest.skip("there it is the native one")
-        monkeypatch.setattr(ledger, "_store", lambda: ledger_portable)
+        monkeypatch.setattr(ledger, "_store", lambda: sqlite)
     return request.param
 
 
@@ -491,8 +493,8 @@ def test_hold_and_settle_are_one_statement_each(user, store, monkeypatch):
     if connection.vendor != "postgresql" or store != "native":
         pytest.skip("PostgreSQL's round trips")
     Ledger.settle(held_for(user), used(CENT))
-    sent, execute = [], ledger_postgres._execute
-    monkeypatch.setattr(ledger_postgres, "_execute", lambda statement, values: sent.append(statement) or execute(statement, values))
+    sent, execute = [], postgres._execute
+    monkeypatch.setattr(postgres, "_execute", lambda statement, values: sent.append(statement) or execute(statement, values))
     with CaptureQueriesContext(connection) as others:
         Ledger.settle(held_for(user), used(CENT))
     assert len(sent) == 2

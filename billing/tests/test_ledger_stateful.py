@@ -15,7 +15,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invaria
 from accounts.models import ApiKey, User
 from aiagents.core.errors import BudgetExceeded, NotAuthenticated
 from aiagents.core.ids import uuid7
-from billing import budgets, invariants
+from billing import invariants
+from billing.budgets import budgets
 from billing.charging import Outcome, charge
 from billing.models import BudgetWindow, Hold, UsageLog
 from billing.tests.making import RATES, Ledger, call_of, make_user, used

@@ -10,17 +10,18 @@ from genai_prices import calc_price
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing import pricelist, pricing
-from billing.catalogue_update import entries
+from billing import pricing
+from billing.catalogue import price_list
+from billing.catalogue.update import entries
 from billing.pricing import Rates
 from billing.usage import Usage
 
-INSTALLED = pricelist.installed()
+INSTALLED = price_list.installed()
 PRICED = []
 for entry in entries():
     try:
         PRICED.append((entry, INSTALLED.prices(entry["provider"], entry["vendor_model"])))
-    except pricelist.Unlisted:
+    except price_list.Unlisted:
         continue
 USAGES = [
     Usage(1, 0, 0, 1),

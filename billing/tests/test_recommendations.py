@@ -9,9 +9,13 @@ import pytest
 
 from accounts import keys
 from aiagents.core.ids import uuid7
-from billing import budgets, catalogue, catalogue_update, pricelist, pricing, recommendations
+from billing import pricing
+from billing.budgets import budgets
+from billing.catalogue import price_list, update
+from billing.catalogue import snapshot as catalogue
 from billing.models import AIModel
-from billing.rollups import DAY
+from billing.reports import recommendations
+from billing.reports.rollups import DAY
 from billing.tests.making import make_user
 from billing.tests.test_rollups import NOON, Clock, log
 from billing.usage import Usage
@@ -22,7 +26,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def user(monkeypatch, db):
     monkeypatch.setattr(budgets, "database_now", Clock(NOON))
-    catalogue_update.load(pricelist.installed())
+    update.load(price_list.installed())
     return make_user()
 
 

@@ -12,8 +12,12 @@ from accounts import keys
 from accounts.models import AuditEvent
 from agents import authoring, sharing
 from aiagents.core.ids import uuid7
-from billing import alerts, analytics, budgets, catalogue_update, demo, pricelist, rollups
+from billing import demo
+from billing.budgets import alerts, budgets
+from billing.catalogue import price_list, update
 from billing.models import AlertSettings, Budget, BudgetAlert
+from billing.reports import rollups
+from billing.reports import staff as analytics
 from billing.tests.making import CENT, RATES, Ledger, call_of, make_user, used
 from billing.tests.test_alerts import spent
 from billing.tests.test_api import client_of, key_client, spend
@@ -156,7 +160,7 @@ class TestRecommendations:
     path = f"{BILLING}recommendations"
 
     def test_they_are_ones_own(self, ann, user):
-        catalogue_update.load(pricelist.installed())
+        update.load(price_list.installed())
         found = ann.get(self.path).json()
         assert (found["enough_data"], found["calls"], found["results"]) == (False, 0, [])
         demo.make([demo.Person(make_user().pk), demo.Person(user.pk, 3.0)], 400, 20)
@@ -255,5 +259,5 @@ def test_usage_by_hour_ends_at_its_number_of_lines(ann, user, monkeypatch):
     lines = ann.get(f"{BILLING}usage", {"group_by": "hour"}).json()["results"]
     assert [line["calls"] for line in lines] == [1, 1, 1]
     assert lines[0]["hour"] < lines[1]["hour"] and lines[0]["hour"].endswith(":00:00Z")
-    monkeypatch.setattr("billing.views.GROUPS_MOST", 2)
+    monkeypatch.setattr("billing.api.views.GROUPS_MOST", 2)
     assert ann.get(f"{BILLING}usage", {"group_by": "hour"}).status_code == 400

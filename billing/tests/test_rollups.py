@@ -14,9 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aiagents.core.ids import uuid7
-from billing import budgets, invariants, rollups, tasks
+from billing import invariants, tasks
+from billing.budgets import budgets
 from billing.models import Hold, RollupState, UsageLog, UsageRollup
-from billing.rollups import DAY, HOUR
+from billing.reports import rollups
+from billing.reports.rollups import DAY, HOUR
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 3, 5, 12, 20, tzinfo=UTC)

@@ -7,9 +7,11 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing import catalogue, catalogue_update, pricelist, standing
+from billing.catalogue import price_list, update
+from billing.catalogue import snapshot as catalogue
+from billing.catalogue import votes as standing
+from billing.catalogue.votes import Votes
 from billing.models import AIModel
-from billing.standing import Votes
 
 COUNTS = st.integers(0, 100_000)
 VOTES = st.builds(Votes, COUNTS, COUNTS)
@@ -58,7 +60,7 @@ def test_where_all_are_praised_alike_nothing_moves_much():
 
 @pytest.fixture
 def loaded(db):
-    catalogue_update.load(pricelist.installed())
+    update.load(price_list.installed())
     catalogue.invalidate()
 
 
@@ -92,7 +94,7 @@ def test_switched_off_the_catalogues_word_alone_counts(loaded, settings):
 
 def test_an_update_of_the_catalogue_leaves_the_votes(loaded):
     standing.keep({"gpt-4o": Votes(40, 2)}, timezone.now())
-    assert not catalogue_update.update(pricelist.installed())
+    assert not update.update(price_list.installed())
     assert AIModel.objects.get(slug="gpt-4o").votes_up == 40
 
 

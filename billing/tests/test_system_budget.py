@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from aiagents.management.commands import doctor
 from aiagents.settings.env import Env
-from billing import budgets
+from billing.budgets import budgets
 from billing.models import Budget
 
 D = Decimal

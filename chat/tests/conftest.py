@@ -15,7 +15,7 @@ from accounts.models import User
 from agents import inflight
 from agents.simulator import Simulator
 from aiagents.core.db.calls import in_db
-from billing import catalogue
+from billing.catalogue import snapshot as catalogue
 from chat import invariants, registry, turns
 from chat.asks import Ask
 from chat.turn import Turn

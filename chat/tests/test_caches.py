@@ -22,7 +22,7 @@ from aiagents.core.errors import NotAuthenticated
 from aiagents.core.metrics import counting
 from aiagents.core.valkey import cache as layered
 from aiagents.core.valkey.cache import Layered
-from billing import catalogue
+from billing.catalogue import snapshot as catalogue
 from billing.models import AIModel
 from chat import spoken
 from chat.models import Conversation, Message

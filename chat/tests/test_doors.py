@@ -11,7 +11,7 @@ from accounts import keys
 from accounts.models import ApiKey
 from aiagents.core.db.calls import in_db
 from aiagents.core.live import credential_watch
-from billing import budgets
+from billing.budgets import budgets
 from billing.models import Hold, UsageLog
 from chat.models import Conversation, Message
 from chat.tests.caller import call, whole

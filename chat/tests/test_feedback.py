@@ -16,8 +16,8 @@ from agents.calls import CallContext
 from agents.messages import CompletionRequest, Text
 from agents.messages import Message as Said
 from aiagents.core.ids import uuid7
-from billing import catalogue
-from billing.standing import Votes
+from billing.catalogue import snapshot as catalogue
+from billing.catalogue.votes import Votes
 from chat import feedback, tasks
 from chat.models import Conversation, Message
 

@@ -12,7 +12,7 @@ from agents.messages import Image
 from aiagents.core.errors import InvalidRequest
 from aiagents.core.outbound import media_urls
 from aiagents.core.outbound.destinations import BlockedUrl
-from billing.amounts import read_cost
+from billing.money.amounts import read_cost
 
 JSON = dict[str, Any]
 MAX_MESSAGES, MAX_PARTS, MAX_TOOLS = 2000, 200, 256

@@ -20,7 +20,7 @@ from aiagents.core.http.endpoints import Door, EventStream, Request, Response
 from aiagents.core.http.exchange import ErrorRenderer
 from aiagents.core.ids import uuid7
 from aiagents.core.jsonio import dumps
-from billing import catalogue
+from billing.catalogue import snapshot as catalogue
 from chat.wires import agent_source, anthropic_answer, anthropic_request, openai_answer, openai_request, responses_answer, responses_request
 from chat.wires import embeddings as embeddings_wire
 from chat.wires.openapi import OPERATIONS

@@ -19,8 +19,8 @@ from agents import connections, health, inflight
 from agents.simulator import Simulator
 from agents.simulator.thread import SimulatorThread
 from aiagents.core.db.calls import in_db
-from billing import catalogue
 from billing import invariants as books
+from billing.catalogue import snapshot as catalogue
 from tasks import invariants, planning, runs
 from tasks.execution import Crew
 from tasks.models import Task, TaskRun

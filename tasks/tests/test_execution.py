@@ -21,7 +21,7 @@ from agents.tools.declaring import BUILTINS
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotFound, Unavailable
 from aiagents.core.live import outage_heartbeat
-from billing import budgets
+from billing.budgets import budgets
 from billing.models import UsageLog
 from tasks import beat, planning, runs, sweeping
 from tasks.models import Status, Task, TaskAttempt, TaskRun

@@ -21,7 +21,7 @@ _USED = """
 from decimal import ROUND_UP, Decimal
 from accounts import keys
 from accounts.models import User
-from billing import alerts, budgets, demo
+from billing.budgets import alerts; from billing.budgets import budgets; from billing import demo
 user = User.objects.get(pk="%s")
 key, _ = keys.create(user, name="nightly robot", scopes=["chat"])
 demo.make([demo.Person(user.pk, 1.0, [key.pk])], 600, 20, seed=user.pk.int)

@@ -19,7 +19,7 @@ from aiagents.core import registration
 from aiagents.core.valkey.clients import sync_client
 from aiagents.monitoring import health
 from aiagents.settings.env import misnomers
-from billing import budgets
+from billing.budgets import budgets
 from billing.models import Budget
 
 Level = Literal["ok", "warning", "error"]

@@ -189,7 +189,7 @@ def breakers(db):
     from django.core.management import call_command
 
     from agents import health as found
-    from billing import catalogue
+    from billing.catalogue import snapshot as catalogue
 
     call_command("catalogue", "load", stdout=StringIO())
     catalogue.invalidate()

@@ -18,7 +18,7 @@ from aiagents import sockets
 from aiagents.core.db.calls import in_db
 from aiagents.core.live import credential_watch
 from aiagents.monitoring import live, sharing
-from billing import catalogue
+from billing.catalogue import snapshot as catalogue
 from chat.tests.socket import Refused, Socket
 
 pytestmark = pytest.mark.django_db

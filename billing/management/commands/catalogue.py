@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from billing import catalogue_update, pricelist
-from billing.catalogue_update import Diff, Refused
+from billing.catalogue import price_list, update
+from billing.catalogue.update import Diff, Refused
 
 
 class Command(BaseCommand):
@@ -21,16 +21,16 @@ class Command(BaseCommand):
         parser.add_argument("--force", action="store_true", help="apply an update that was refused, after looking at it")
 
     def handle(self, *args: Any, action: str, prices: Path | None, force: bool, **options: Any) -> None:
-        installed = pricelist.installed()
+        installed = price_list.installed()
         try:
-            wanted = pricelist.from_file(prices) if prices else installed
+            wanted = price_list.from_file(prices) if prices else installed
         except (OSError, ValueError) as exc:
             raise CommandError(f"{prices} cannot be read as a price list: {exc}") from exc
         try:
             if action == "load":
-                diff = catalogue_update.load(wanted)
+                diff = update.load(wanted)
             else:
-                diff = catalogue_update.update(wanted, installed, force=force, apply=action == "update")
+                diff = update.update(wanted, installed, force=force, apply=action == "update")
         except Refused as exc:
             self._print(exc.diff)
             raise CommandError("refused, nothing was changed (--force applies it)") from exc

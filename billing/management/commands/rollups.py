@@ -8,8 +8,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from billing import budgets, rollups
+from billing.budgets import budgets
 from billing.models import UsageLog
+from billing.reports import rollups
 
 
 def moment(text: str) -> datetime:

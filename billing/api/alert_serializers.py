@@ -1,0 +1,167 @@
+"""The shapes of alerts, budgets and recommendations."""
+
+from __future__ import annotations
+
+import zoneinfo
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from django.conf import settings
+from rest_framework import serializers
+
+from aiagents.core.drf.base import StrictFieldsMixin
+from aiagents.core.drf.fields import BoundedListField
+from billing.api.serializers import Money
+from billing.budgets import near_limit
+from billing.models import AlertSettings, Budget, BudgetAlert
+
+_AMOUNT: dict[str, Any] = {"max_digits": 24, "decimal_places": 12, "min_value": 0, "allow_null": True}
+
+
+class AlertSerializer(serializers.ModelSerializer):
+    """A budget reached a share of its limit; said once in its month."""
+
+    scope = serializers.ChoiceField(Budget.Scope.choices, source="window.budget.scope", read_only=True)
+    scope_id = serializers.UUIDField(source="window.budget.scope_id", read_only=True, allow_null=True)
+    month = serializers.DateTimeField(source="window.starts_at", read_only=True, help_text="its first instant")
+    spent_usd = Money(help_text="as it was then")
+    limit_usd = Money(help_text="as it was then")
+    mailed = serializers.SerializerMethodField()
+
+    class Meta:
+        model = BudgetAlert
+        fields = ["id", "scope", "scope_id", "subject", "threshold", "spent_usd", "limit_usd", "month", "created_at", "read_at", "mailed"]
+        read_only_fields = fields
+
+    def get_mailed(self, alert: BudgetAlert) -> bool:
+        return alert.mail == BudgetAlert.Mail.SENT
+
+
+class AlertSettingsSerializer(StrictFieldsMixin, serializers.ModelSerializer):
+    """When to be told. `thresholds`: percent of a limit."""
+
+    refusals: ClassVar[dict[str, str]] = {
+        "thresholds": "one stands twice or is out of range",
+    }
+    thresholds = BoundedListField(child=serializers.IntegerField(min_value=1, max_value=100), min_length=1, max_length=10)
+
+    class Meta:
+        model = AlertSettings
+        fields = ["enabled", "by_email", "thresholds"]
+        extra_kwargs = {"enabled": {"required": True}, "by_email": {"required": True}}
+
+    def validate_thresholds(self, value: list[int]) -> list[int]:
+        return sorted(set(value))
+
+
+class AlertsSerializer(serializers.Serializer):
+    """The settings, and the alerts of the running and the last month, newest first, 100 at most."""
+
+    settings = AlertSettingsSerializer()
+    unread = serializers.IntegerField()
+    alerts = AlertSerializer(many=True)
+
+
+class ReadSerializer(StrictFieldsMixin, serializers.Serializer):
+    """Which alerts were seen; without `ids`, all."""
+
+    ids = BoundedListField(child=serializers.UUIDField(), max_length=100, required=False)
+
+
+class MarkedSerializer(serializers.Serializer):
+    read = serializers.IntegerField(help_text="alerts that had not been read")
+
+
+class BudgetSerializer(serializers.Serializer):
+    """A monthly limit with its running month. `limit_usd` null: counted, not limited."""
+
+    id = serializers.UUIDField(read_only=True)
+    scope = serializers.ChoiceField(Budget.Scope.choices)
+    scope_id = serializers.UUIDField(allow_null=True)
+    label: Any = serializers.CharField(read_only=True, help_text="what people call it")
+    limit_usd = Money(allow_null=True)
+    spent_usd = serializers.SerializerMethodField()
+    held_usd = serializers.SerializerMethodField()
+    left_usd = serializers.SerializerMethodField()
+    used_percent = serializers.SerializerMethodField()
+    time_zone = serializers.CharField(read_only=True)
+    starts_at = serializers.DateTimeField(source="month.starts_at", read_only=True, allow_null=True, default=None)
+    ends_at = serializers.DateTimeField(source="month.ends_at", read_only=True, allow_null=True, default=None)
+
+    def get_spent_usd(self, budget: Any) -> str:
+        return Money().to_representation(budget.month.spent_usd if budget.month else Decimal(0))
+
+    def get_held_usd(self, budget: Any) -> str:
+        return Money().to_representation(budget.month.held_usd if budget.month else Decimal(0))
+
+    def get_left_usd(self, budget: Any) -> str | None:
+        if budget.limit_usd is None:
+            return None
+        taken = budget.month.spent_usd + budget.month.held_usd if budget.month else Decimal(0)
+        return Money().to_representation(max(Decimal(0), budget.limit_usd - taken))
+
+    def get_used_percent(self, budget: Any) -> int | None:
+        if not budget.limit_usd:
+            return None
+        return near_limit.percent_of(budget.month.spent_usd, budget.limit_usd) if budget.month else 0
+
+
+class OwnBudgetInputSerializer(StrictFieldsMixin, serializers.Serializer):
+    """A limit for a key, agent or task of one's own."""
+
+    refusals: ClassVar[dict[str, str]] = {
+        "limit_usd": "it is more than can be kept",
+    }
+    scope = serializers.ChoiceField([Budget.Scope.KEY, Budget.Scope.AGENT, Budget.Scope.TASK])
+    scope_id = serializers.UUIDField()
+    limit_usd = serializers.DecimalField(**_AMOUNT, help_text="per month; null: no limit")
+
+
+class BudgetInputSerializer(StrictFieldsMixin, serializers.Serializer):
+    """Any budget; the system's has no `scope_id`."""
+
+    refusals: ClassVar[dict[str, str]] = {
+        "scope_id": "the scope `system` has none, every other one needs it",
+        "limit_usd": "it is more than can be kept",
+    }
+    scope = serializers.ChoiceField(Budget.Scope.choices)
+    scope_id = serializers.UUIDField(allow_null=True, required=False, default=None)
+    limit_usd = serializers.DecimalField(**_AMOUNT, help_text="per month; null: no limit")
+    time_zone = serializers.CharField(
+        required=False, max_length=64, help_text=f"in which its months begin; {settings.BUDGET_TIME_ZONE} if new"
+    )
+
+    def validate_time_zone(self, value: str) -> str:
+        if value not in zoneinfo.available_timezones():
+            raise serializers.ValidationError("There is no such time zone.")
+        return value
+
+
+class RecommendationSerializer(serializers.Serializer):
+    """Found in one's own calls: `evidence` names the figures. `saving_per_month_usd` null: not to be computed, so not named."""
+
+    kind = serializers.ChoiceField(
+        [
+            "cheaper_model", "prompt_caching", "many_failed_calls", "answers_cut_off", "long_outputs", "much_reasoning",
+            "deprecated_model", "key_without_budget",
+        ]
+    )  # fmt: skip
+    title = serializers.CharField()
+    text = serializers.CharField()
+    evidence = serializers.DictField()
+    saving_per_month_usd = Money(allow_null=True)
+
+
+class RecommendationsSerializer(serializers.Serializer):
+    """What the last 30 days suggest, largest saving first. `enough_data` false: too few calls or days to say anything."""
+
+    from_ = serializers.DateTimeField(source="from_")  # bound as `from`
+    to = serializers.DateTimeField()
+    calls = serializers.IntegerField()
+    cost_usd = Money()
+    observed_days = serializers.FloatField()
+    enough_data = serializers.BooleanField()
+    results = RecommendationSerializer(many=True, source="recommendations")
+
+    def get_fields(self) -> dict[str, Any]:
+        return {("from" if name == "from_" else name): field for name, field in super().get_fields().items()}

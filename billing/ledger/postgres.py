@@ -1,0 +1,213 @@
+"""The ledger's steps on PostgreSQL: each is one statement, one round trip, its own transaction.
+
+READ COMMITTED and row locks make them safe. Every statement locks the windows of its call in the same order (user,
+key, agent, task, and last the system's, which all calls share), so two never wait for each other, and each reads
+balances only from rows it has locked: `locked` waits for whoever is there before and then sees what that one wrote.
+Budgets and limits are read afresh each time: a changed limit holds for the next call. The sent values are all text
+with casts, so that a statement has one signature and is planned once per connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import orjson
+import psycopg
+from django.conf import settings
+from django.db import connection
+
+from aiagents.core.jsonio import dumps
+from billing.charging import Call, Held, whole
+from billing.ledger.admission import Admission, Refusal
+
+_CALLER = """
+caller AS MATERIALIZED (
+    SELECT COALESCE(bool_and(
+        u.is_active AND u.auth_epoch = %(auth_epoch)s::bigint
+        AND (%(api_key_id)s::uuid IS NULL OR EXISTS (
+            SELECT FROM accounts_apikey k
+            WHERE k.id = %(api_key_id)s::uuid AND k.user_id = u.id AND k.revoked_at IS NULL
+                AND (k.expires_at IS NULL OR k.expires_at > now())))), FALSE) AS ok
+    FROM accounts_user u WHERE u.id = %(user_id)s::uuid
+)"""
+
+# A hold does not wait for the disk. What a crash of the whole database server may lose is the holds of its last instants:
+# the settlement of such a call, which does wait (and takes every hold before it to the disk), charges it all the same.
+_NO_WAIT = "set_config('synchronous_commit', 'off', TRUE)"
+
+_REFUSALS = """
+    CASE WHEN NOT v.fits THEN (
+        SELECT jsonb_agg(jsonb_build_array(l.scope, l.limit_usd::text, l.spent_usd::text, l.held_usd::text))
+        FROM locked l WHERE l.spent_usd + l.held_usd + %(amount)s::numeric > l.limit_usd) END"""
+
+_HOLD = f"""
+WITH {_CALLER},
+scoped AS MATERIALIZED (
+    SELECT b.id, b.scope, b.limit_usd,
+        CASE b.scope WHEN 'user' THEN 1 WHEN 'key' THEN 2 WHEN 'agent' THEN 3 WHEN 'task' THEN 4 ELSE 9 END AS rank
+    FROM billing_budget b
+    WHERE (b.scope = 'user' AND b.scope_id = %(user_id)s::uuid)
+        OR (b.scope = 'key' AND b.scope_id = %(api_key_id)s::uuid)
+        OR (b.scope = 'agent' AND b.scope_id = %(agent_id)s::uuid)
+        OR (b.scope = 'task' AND b.scope_id = %(task_id)s::uuid)
+        OR (b.scope = 'system' AND b.scope_id IS NULL)
+),
+locked AS MATERIALIZED (
+    SELECT w.id, w.spent_usd, w.held_usd, s.limit_usd, s.scope, s.rank
+    FROM scoped s JOIN billing_budgetwindow w ON w.budget_id = s.id AND w.starts_at <= now() AND w.ends_at > now()
+    WHERE (SELECT ok FROM caller)
+    ORDER BY s.rank
+    FOR NO KEY UPDATE OF w
+),
+verdict AS MATERIALIZED (
+    SELECT count(*) = (SELECT count(*) FROM scoped) AND count(*) FILTER (WHERE l.scope IN ('user', 'system')) = 2 AS complete,
+        COALESCE(bool_and(l.limit_usd IS NULL OR l.spent_usd + l.held_usd + %(amount)s::numeric <= l.limit_usd), FALSE) AS fits,
+        jsonb_agg(l.id ORDER BY l.rank) AS windows
+    FROM locked l
+),
+taken AS (
+    UPDATE billing_budgetwindow w SET held_usd = w.held_usd + %(amount)s::numeric
+    FROM locked l, verdict v WHERE w.id = l.id AND v.complete AND v.fits
+),
+opened AS (
+    INSERT INTO billing_hold
+        (id, status, amount_usd, windows, call, input_tokens_estimate, output_tokens_seen, heartbeat_at, created_at)
+    SELECT %(call_id)s::uuid, 'open', %(amount)s::numeric, v.windows, %(facts)s::jsonb, %(input_tokens)s::int, 0, now(), now()
+    FROM verdict v WHERE v.complete AND v.fits
+)
+SELECT c.ok, v.complete, v.windows, {_REFUSALS}, {_NO_WAIT} FROM verdict v, caller c
+"""
+
+# One parameter for the whole row: its keys are the columns, whatever their order.
+_LOG = """
+    INSERT INTO billing_usagelog
+    SELECT r.* FROM {source} c,
+        LATERAL jsonb_populate_record(NULL::billing_usagelog, %(row)s::jsonb || jsonb_build_object('created_at', c.created_at)) r"""
+
+# The LIMIT is for the planner: it takes any JSON array for a hundred elements, and then reads a table of some thousand windows
+# whole for each settlement. A call has at most one window of each scope.
+_LOCK_HELD = """
+    SELECT w.id, w.spent_usd, w.held_usd, b.limit_usd, b.scope
+    FROM {source} c, LATERAL (
+        SELECT one.id, one.place FROM jsonb_array_elements_text(c.windows) WITH ORDINALITY AS one(id, place) LIMIT 8) held
+        JOIN billing_budgetwindow w ON w.id = held.id::bigint JOIN billing_budget b ON b.id = w.budget_id
+    {where}
+    ORDER BY held.place
+    FOR NO KEY UPDATE OF w"""
+
+_SETTLE = f"""
+WITH claimed AS (
+    UPDATE billing_hold SET status = %(status)s, closed_at = now()
+    WHERE id = %(call_id)s::uuid AND status = 'open'
+        AND (%(silent_since)s::timestamptz IS NULL OR heartbeat_at = %(silent_since)s::timestamptz)
+    RETURNING amount_usd, windows, created_at
+),
+locked AS MATERIALIZED ({_LOCK_HELD.format(source="claimed", where="")}),
+moved AS (
+    UPDATE billing_budgetwindow w SET held_usd = w.held_usd - c.amount_usd, spent_usd = w.spent_usd + %(cost)s::numeric
+    FROM locked l, claimed c WHERE w.id = l.id
+),
+logged AS ({_LOG.format(source="claimed")})
+SELECT count(*), CASE WHEN NOT %(waits)s::boolean THEN {_NO_WAIT} END FROM claimed
+"""
+
+# What the failed attempt cost (mostly nothing) must fit beside the money that is handed on. `amount` is that cost.
+_REATTEMPT = f"""
+WITH {_CALLER},
+old AS MATERIALIZED (
+    SELECT h.amount_usd, h.windows, h.created_at FROM billing_hold h
+    WHERE h.id = %(old_id)s::uuid AND h.status = 'open' FOR NO KEY UPDATE
+),
+locked AS MATERIALIZED ({_LOCK_HELD.format(source="old", where="WHERE %(amount)s::numeric > 0")}),
+verdict AS MATERIALIZED (
+    SELECT COALESCE(bool_and(l.limit_usd IS NULL OR l.spent_usd + l.held_usd + %(amount)s::numeric <= l.limit_usd), TRUE) AS fits
+    FROM locked l
+),
+going AS MATERIALIZED (SELECT o.* FROM old o, verdict v, caller c WHERE v.fits AND c.ok),
+closed AS (
+    UPDATE billing_hold h SET status = 'settled', closed_at = now() FROM going g WHERE h.id = %(old_id)s::uuid
+),
+moved AS (
+    UPDATE billing_budgetwindow w SET spent_usd = w.spent_usd + %(amount)s::numeric FROM locked l, going g WHERE w.id = l.id
+),
+logged AS ({_LOG.format(source="going")}),
+opened AS (
+    INSERT INTO billing_hold
+        (id, status, amount_usd, windows, call, input_tokens_estimate, output_tokens_seen, heartbeat_at, created_at)
+    SELECT %(call_id)s::uuid, 'open', g.amount_usd, g.windows, %(facts)s::jsonb, %(input_tokens)s::int, 0, now(), g.created_at
+    FROM going g
+)
+SELECT c.ok, o.windows IS NOT NULL, o.windows, {_REFUSALS} FROM verdict v, caller c LEFT JOIN old o ON TRUE
+"""
+
+# A hold that is being settled right now is skipped: it needs no heartbeat any more.
+_PROGRESS = """
+UPDATE billing_hold h SET output_tokens_seen = GREATEST(h.output_tokens_seen, s.seen), heartbeat_at = now()
+FROM unnest(%(ids)s::uuid[], %(seen)s::int[]) AS s(id, seen)
+WHERE h.id = s.id AND h.id IN (
+    SELECT id FROM billing_hold WHERE id = ANY(%(ids)s::uuid[]) AND status = 'open' FOR NO KEY UPDATE SKIP LOCKED)
+"""
+
+
+def hold(wanted: Held) -> Admission:
+    """Admit and hold, all budgets or none."""
+    return _admission(_execute(_HOLD, {**_caller(wanted.call), **_opening(wanted), "amount": f"{wanted.amount:f}"}))
+
+
+def settle(call_id: UUID, row: dict[str, Any], status: str, silent_since: datetime | None, waits: bool = True) -> bool:
+    """Close the hold and write its log row; False when it is not open (or, for the sweeper, has spoken since).
+
+    The commit waits for the disk, unless the caller sees to that (durable.py).
+    """
+    since = silent_since.isoformat() if silent_since else None
+    values = {"call_id": str(call_id), "status": str(status), "silent_since": since, "waits": str(waits)}
+    values |= {"cost": f"{row['cost_usd']:f}", "row": _text(row)}
+    return bool(_execute(_SETTLE, values)[0])
+
+
+def reattempt(call_id: UUID, row: dict[str, Any], following: Held) -> Admission:
+    """Close the failed attempt's hold, write its log row, and open the next one over the same money."""
+    values = {**_caller(following.call), **_opening(following), "old_id": str(call_id), "amount": f"{row['cost_usd']:f}", "row": _text(row)}
+    return _admission(_execute(_REATTEMPT, values))
+
+
+def progress(seen: Mapping[UUID, int]) -> None:
+    """Raise the counts of open holds and note that they live."""
+    ids, counts = ",".join(map(str, seen)), ",".join(str(whole(count)) for count in seen.values())
+    _execute(_PROGRESS, {"ids": f"{{{ids}}}", "seen": f"{{{counts}}}"}, answers=False)
+
+
+def _execute(statement: str, values: dict[str, str | None], *, answers: bool = True) -> Any:
+    """The statement's one row, by a server-side prepared statement: Django's own cursor would plan it each time."""
+    connection.ensure_connection()
+    raw = connection.connection
+    if raw.prepare_threshold is None and settings.DATABASE_PREPARE:
+        raw.prepare_threshold = 5  # Django switches it off for the sake of poolers; its own cursors never use it
+    with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
+        cursor.execute(statement, values, prepare=True if settings.DATABASE_PREPARE else None)
+        return cursor.fetchone() if answers else None
+
+
+def _caller(call: Call) -> dict[str, str | None]:
+    names = ("user_id", "api_key_id", "agent_id", "task_id")
+    found = {name: None if (value := getattr(call, name)) is None else str(value) for name in names}
+    return {**found, "auth_epoch": str(call.auth_epoch)}
+
+
+def _opening(wanted: Held) -> dict[str, str | None]:
+    return {"call_id": str(wanted.call.call_id), "facts": _text(wanted.facts()), "input_tokens": str(whole(wanted.input_tokens))}
+
+
+def _text(value: dict[str, Any]) -> str:
+    return dumps(value).decode()
+
+
+def _admission(row: Any) -> Admission:
+    caller_ok, complete, windows, refused = row[:4]  # Django's connections give jsonb as text
+    found = orjson.loads(refused) if refused else ()
+    refusals = tuple(Refusal(scope, Decimal(limit), Decimal(spent), Decimal(held)) for scope, limit, spent, held in found)
+    return Admission(caller_ok, complete, tuple(orjson.loads(windows)) if windows else (), refusals)

@@ -1,0 +1,214 @@
+"""Hold, settle, sweep: the only writer of money.
+
+A call's money is set aside in every budget that applies, all or none, before the vendor is asked; its settlement
+moves what was used from held to spent and writes the one UsageLog row. Each is a single statement on PostgreSQL and
+a single transaction on SQLite, and each is safe to repeat: the first one counts.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, InterfaceError, OperationalError, connection
+
+from aiagents.core.db.calls import in_db, on_postgres
+from aiagents.core.errors import BudgetExceeded, Conflict, NotAuthenticated, Unavailable
+from aiagents.core.jsonio import money
+from aiagents.core.live import outage_heartbeat
+from aiagents.core.metrics.counters import HOLDS, SWEPT
+from billing.budgets import budgets
+from billing.catalogue import snapshot as catalogue
+from billing.charging import Call, Charge, Held, Outcome, charge, log_row, rounded_up
+from billing.ledger import group_commit, postgres, sqlite
+from billing.ledger.admission import Admission, Refusal
+from billing.models import Budget, Hold, UsageLog
+from billing.pricing import Rates
+from billing.usage import Usage
+
+__all__ = ["Call", "Charge", "Held", "Outcome", "charge", "hold", "progress", "reattempt", "settle", "sweep"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+# Holds that one sweep closes at most; the next one comes in seconds.
+_SWEEP_MOST = 1000
+# By this name a process says of its running calls that they live, where it cannot tell the database (aiagents/core/live/outage_heartbeat.py).
+ALIVE = "calls"
+
+
+async def hold(call: Call, amount: Decimal, rates: Rates, input_tokens: int) -> Held:
+    """Set `amount` aside in every budget of the call, or raise BudgetExceeded and hold nothing.
+
+    Also raises NotAuthenticated for a caller who was disabled or whose key ended: checked in the same statement.
+    """
+    return await _in_db(_hold, call, rounded_up(amount), rates, input_tokens)
+
+
+async def settle(held: Held, outcome: Outcome) -> Charge:
+    """Charge an ended call and release what it held. A second settlement returns the first one's charge."""
+    charged = charge(held, outcome)
+    row = log_row(held, outcome, charged, await _baseline(held.call.model))
+    return await group_commit.committed(lambda waits: _in_db(_settle, held, row, charged, waits))
+
+
+async def reattempt(held: Held, outcome: Outcome, call: Call, rates: Rates) -> Held:
+    """Charge the failed attempt as used and hand its money to the next one, in one step.
+
+    Admission is checked anew only where the failed attempt cost something that the budgets no longer have.
+    """
+    charged = charge(held, outcome)
+    row = log_row(held, outcome, charged, await _baseline(held.call.model))
+    following = Held(call, held.amount, rates, held.input_tokens, ())
+    return await _in_db(_reattempt, held, row, charged, following)
+
+
+async def progress(seen: Mapping[UUID, int]) -> None:
+    """Heartbeat of running calls, with the output tokens each has produced so far."""
+    if seen:
+        await _in_db(_store().progress, seen)
+
+
+def sweep() -> int:
+    """Charge by estimate and close every hold that has been silent too long; how many there were."""
+    silent_since = budgets.database_now() - timedelta(seconds=settings.HOLD_SILENCE_SECONDS)
+    found = list(Hold.objects.filter(status=Hold.Status.OPEN, heartbeat_at__lt=silent_since).order_by("heartbeat_at")[:_SWEEP_MOST])
+    living = outage_heartbeat.among(ALIVE, (row.pk for row in found))  # their processes only cannot reach the database
+    known = catalogue.current_sync()
+    swept = 0
+    for row in found:
+        if row.pk in living:
+            continue
+        try:
+            held = held_of(row)
+        except (KeyError, TypeError, ValueError, ArithmeticError):
+            logger.exception("hold_unreadable", extra={"call_id": str(row.pk)})
+            continue
+        silence = round((row.heartbeat_at - row.created_at).total_seconds() * 1000)
+        outcome = Outcome(
+            status="interrupted", usage=None, output_tokens_seen=row.output_tokens_seen,
+            finish_reason="error", error_code="interrupted", latency_ms=silence, asked=True if row.output_tokens_seen else None,
+        )  # fmt: skip
+        charged = charge(held, outcome)
+        swept += _store().settle(
+            row.pk, log_row(held, outcome, charged, catalogue.baseline(known, held.call.model)), Hold.Status.SWEPT, row.heartbeat_at
+        )
+    if swept:
+        SWEPT.inc(swept)
+        logger.warning("holds_swept", extra={"count": swept})
+    return swept
+
+
+def held_of(row: Hold) -> Held:
+    """The value that `hold` returned when it made this row."""
+    facts = dict(row.call)
+    rates = Rates.from_json(facts.pop("rates"))
+    return Held(Call.from_json(facts), row.amount_usd, rates, row.input_tokens_estimate, tuple(row.windows))
+
+
+def _hold(call: Call, amount: Decimal, rates: Rates, input_tokens: int) -> Held:
+    wanted = Held(call, amount, rates, input_tokens, ())
+    for _ in range(3):
+        try:
+            admission = _store().hold(wanted)
+        except IntegrityError:  # held already: the answer to the first try was lost
+            return _open_hold(call.call_id)
+        if admission.caller_ok and not admission.complete:
+            budgets.ensure(call)  # the first call of a user, or of a month
+            continue
+        return _admitted(wanted, admission)
+    raise Unavailable("The budgets of this call could not be opened; try again shortly.")
+
+
+def _settle(held: Held, row: dict[str, Any], charged: Charge, waits: bool = True) -> Charge:
+    call_id = held.call.call_id
+    if _store().settle(call_id, row, Hold.Status.SETTLED, None, waits):
+        return charged
+    if (first := _first_charge(call_id)) is not None:
+        return first
+    # The hold is gone (a restored backup): what was used is charged all the same, in the running month.
+    logger.error("settled_without_hold", extra={"call_id": str(call_id)})
+    budgets.ensure(held.call)
+    row["flagged"] = ",".join(filter(None, [charged.flagged, "hold_lost"]))
+    try:
+        sqlite.charge_without_hold(held.call, row)
+    except IntegrityError:
+        return _first_charge(call_id) or charged
+    return charged
+
+
+def _reattempt(held: Held, row: dict[str, Any], charged: Charge, following: Held) -> Held:
+    admission = _store().reattempt(held.call.call_id, row, following)
+    if admission.complete:
+        return _admitted(following, admission)
+    # The failed attempt is closed already: by this very step, whose answer was lost, or by the sweeper.
+    if Hold.objects.filter(pk=following.call.call_id).exists():
+        return _open_hold(following.call.call_id)
+    return _hold(following.call, following.amount, following.rates, following.input_tokens)
+
+
+def _admitted(wanted: Held, admission: Admission) -> Held:
+    if not admission.caller_ok:
+        raise NotAuthenticated("This account or key may not be used any more.")
+    if admission.refusals:
+        raise _exceeded(wanted.amount, admission.refusals)
+    HOLDS.inc()
+    return replace(wanted, windows=admission.windows)
+
+
+def _exceeded(asked: Decimal, refusals: tuple[Refusal, ...]) -> BudgetExceeded:
+    tightest = min(refusals, key=lambda one: one.left)
+    left = max(Decimal(0), tightest.left)
+    details = {"budget": tightest.scope, "asked_usd": money(asked), "left_usd": money(left)}
+    if tightest.scope != Budget.Scope.SYSTEM:  # what everybody together spends is not a user's to know
+        details |= {"limit_usd": money(tightest.limit), "spent_usd": money(tightest.spent), "held_usd": money(tightest.held)}
+    return BudgetExceeded(
+        f"This request may cost ${asked:.4f}; the {tightest.scope} budget has ${left:.4f} left this month.", details=details
+    )
+
+
+def _open_hold(call_id: UUID) -> Held:
+    row = Hold.objects.get(pk=call_id)
+    if row.status != Hold.Status.OPEN:
+        raise Conflict("This call has already ended.")
+    return held_of(row)
+
+
+def _first_charge(call_id: UUID) -> Charge | None:
+    row = UsageLog.objects.filter(call_id=call_id).first()
+    if row is None:
+        return None
+    usage = Usage(row.input_tokens, row.cached_input_tokens, row.cache_write_tokens, row.output_tokens, row.reasoning_tokens)
+    return Charge(usage, row.cost_usd, row.estimated, row.flagged, row.overrun_usd)
+
+
+def _store() -> Any:
+    return postgres if on_postgres() else sqlite
+
+
+async def _baseline(model: str) -> Rates | None:
+    return catalogue.baseline(await catalogue.current(), model)
+
+
+async def _in_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    return await in_db(partial(_once_more, function, *args, **kwargs))
+
+
+def _once_more(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """The function's result; called again on a new connection if this thread's turns out dead, as after a restart."""
+    began = time.monotonic()
+    try:
+        return function(*args, **kwargs)
+    except (OperationalError, InterfaceError):
+        if connection.in_atomic_block or time.monotonic() - began > 1:
+            raise  # not a stale connection but an absent server: the caller decides how long to wait
+        connection.close()
+        return function(*args, **kwargs)

@@ -1,0 +1,111 @@
+"""The first page of the back office: how much, by whom, with what, and what stands close to its limit."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from django.db.models import Count
+from django.utils import timezone
+
+from accounts.models import User
+from aiagents.core.jsonio import money
+from billing.budgets import budgets, near_limit
+from billing.models import Budget, Hold, UsageRollup
+from billing.money.exact_sums import exact_sum
+from billing.reports import figures, reading, rollups
+from billing.reports.figures import share, shown, time, together
+from billing.reports.forecast import MOST_DAYS, forecast
+from billing.reports.rollups import DAY
+
+Slice = UsageRollup.Slice
+TOP = 5
+
+
+def overview(now: datetime | None = None) -> dict[str, Any]:
+    """Today, the month and the last 30 days with the 30 before; who and what spent most; budgets near their limits."""
+    now = now or timezone.now()
+    today = rollups.floor_day(now)
+    end, month = today + DAY, today.replace(day=1)
+    days = reading.read(today - 59 * DAY, end, Slice.MODEL, bucket="day")
+    last = [(start, days.get((start,)) or figures.nothing()) for start in reading.starts(today - 29 * DAY, end, "day")]
+
+    def between(first: datetime, until: datetime) -> dict[str, Any]:
+        return together(total for (at,), total in days.items() if first <= at < until)
+
+    recent, before = between(today - 29 * DAY, end), between(today - 59 * DAY, today - 29 * DAY)
+    people = reading.read(today - 29 * DAY, end, Slice.USER, ("user_id",), names=(*figures.LINE, "last_at"))
+    models = reading.read(today - 29 * DAY, end, Slice.MODEL, ("model",))
+    return {
+        "at": time(now),
+        "today": shown(between(today, end)),
+        "yesterday": shown(between(today - DAY, today)),
+        "month": shown(between(month, end)) | {"from": time(month)},
+        "last_30_days": shown(recent) | {"failed_share": share(recent["failed_calls"], recent["calls"])},
+        "previous_30_days": shown(before),
+        "change": {name: _change(recent[name], before[name]) for name in ("calls", "cost_usd", "input_tokens", "output_tokens")},
+        "days": [{"at": time(start)} | shown(total) for start, total in last],
+        "top_models": figures.labelled("model", figures.dearest(models)[:TOP]),
+        "top_users": figures.labelled("user", figures.dearest(people)[:TOP]),
+        "users": _users(now, people),
+        "running": _running(),
+        "system_budget": _system_budget(now),
+        "budgets_near_limit": near_limit.shown(TOP),
+        "rolled_until": _rolled(),
+    }
+
+
+def _change(now: Any, before: Any) -> float | None:
+    """0.25 for a quarter more; None when there was nothing to compare with."""
+    return round(float(now) / float(before) - 1, 4) if before else None
+
+
+def _users(now: datetime, people: dict[tuple[Any, ...], dict[str, Any]]) -> dict[str, int]:
+    def active(days: int) -> int:
+        return sum(total["last_at"] is not None and total["last_at"] > now - days * DAY for total in people.values())
+
+    month_ago = now - 30 * DAY
+    return {
+        "total": User.objects.filter(is_active=True).count(),
+        "new_30_days": User.objects.filter(created_at__gte=month_ago).count(),
+        "active_24_hours": active(1),
+        "active_7_days": active(7),
+        "active_30_days": active(30),
+    }
+
+
+def _running() -> dict[str, Any]:
+    held = Hold.objects.filter(status=Hold.Status.OPEN).aggregate(calls=Count("pk"), held=exact_sum("amount_usd"))
+    return {"calls": held["calls"], "held_usd": money(held["held"])}
+
+
+def _system_budget(now: datetime) -> dict[str, Any]:
+    """The month of everybody together, with the forecast to its end (None: too little history)."""
+    month = budgets.month_of_scope(Budget.Scope.SYSTEM, None)
+    today = rollups.floor_day(now)
+    days = reading.read(today - MOST_DAYS * DAY, today, Slice.MODEL, names=("cost_usd",), bucket="day")
+    first = min((at for (at,) in days), default=today)
+    daily = [days.get((at,), {}).get("cost_usd", Decimal(0)) for at in reading.starts(first, today, "day")]
+    ahead = forecast(daily, month["spent_usd"], now, month["ends_at"], month["limit_usd"])
+    return {
+        **{name: money(month[name]) for name in ("spent_usd", "held_usd")},
+        **{name: None if month[name] is None else money(month[name]) for name in ("limit_usd", "left_usd")},
+        "used_share": share(month["spent_usd"], month["limit_usd"]),
+        "starts_at": time(month["starts_at"]),
+        "ends_at": time(month["ends_at"]),
+        "forecast": None if ahead is None else _plain(asdict(ahead)),
+    }
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: money(value) if isinstance(value, Decimal) else time(value) if isinstance(value, datetime) else value
+        for name, value in values.items()
+    }
+
+
+def _rolled() -> str | None:
+    until = rollups.state_now().rolled_until
+    return time(until) if until else None

@@ -1,0 +1,93 @@
+"""Reports for staff: the same for `/api/v1/admin/…` and for the pages under `/admin/analytics/`.
+
+Each is a dict ready for JSON: money as decimal strings, times RFC 3339, all of them UTC. Figures come from the rollups
+and, for the hour that is still running, from the usage log. `simulated_calls` of the `calls` were answered by nobody.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from django.db.models import Q
+
+from aiagents.core.jsonio import money
+from billing.models import UsageRollup
+from billing.reports import figures, reading
+from billing.reports.activity import user_activity
+from billing.reports.costs import cost_optimization
+from billing.reports.figures import BUCKETS, GROUPS, shown, time
+from billing.reports.overview import overview
+from billing.reports.performance import model_performance
+
+__all__ = ["BUCKETS", "GROUPS", "cost_optimization", "model_performance", "overview", "usage", "user_activity"]
+GroupBy = Literal["none", "model", "provider", "purpose", "surface", "status", "user", "key", "agent"]
+Bucket = Literal["auto", "hour", "day", "week", "month"]
+# Groups with a line of their own in the chart; the others are one.
+SERIES = 8
+# Groups in a table.
+MOST_GROUPS = 200
+
+
+def usage(from_: datetime, to: datetime, group_by: GroupBy = "none", bucket: Bucket = "auto") -> dict[str, Any]:
+    """Usage in [from_, to): `totals`, a `points` list over time, `groups` (dearest first) and for charts their `series`.
+
+    `series` hold, for the SERIES dearest groups and "other", one value per point. The first and last point may be parts of a bucket.
+    """
+    chosen = figures.checked(from_, to, group_by, bucket)
+    at = reading.starts(from_, to, chosen)
+    over_time = reading.read(from_, to, UsageRollup.Slice.MODEL, bucket=chosen)
+    points = [over_time.get((start,)) or figures.nothing() for start in at]
+    found: dict[str, Any] = {
+        "from": time(from_),
+        "to": time(to),
+        "bucket": chosen,
+        "group_by": group_by,
+        "totals": shown(figures.together(points)),
+        "points": [{"at": time(start)} | shown(point) for start, point in zip(at, points, strict=True)],
+        "groups": [],
+        "groups_left_out": 0,
+        "series": [],
+    }
+    if group_by != "none":
+        groups = figures.dearest(reading.read(from_, to, *_by(group_by)))
+        found["groups"] = figures.labelled(group_by, groups[:MOST_GROUPS])
+        found["groups_left_out"] = max(0, len(groups) - MOST_GROUPS)
+        found["series"] = _series(from_, to, group_by, chosen, at, points, groups)
+    return found
+
+
+def _by(group_by: str) -> tuple[str, tuple[str, ...]]:
+    slice_, column = GROUPS[group_by]
+    return slice_, (column,)
+
+
+def _series(
+    from_: datetime,
+    to: datetime,
+    group_by: str,
+    bucket: str,
+    at: list[datetime],
+    points: list[dict[str, Any]],
+    groups: list[tuple[Any, Any]],
+) -> list[dict[str, Any]]:
+    slice_, (column,) = _by(group_by)
+    top = [key for key, _ in groups[:SERIES]]
+    names = figures.labels(group_by, top)
+    only = Q(**{f"{column}__in": [key for key in top if key is not None]})
+    if None in top:
+        only |= Q(**{f"{column}__isnull": True})
+    rows = reading.read(from_, to, slice_, (column,), names=("cost_usd",), bucket=bucket, only=only)
+    rest = [(point["cost_usd"], point["calls"]) for point in points]
+    lines = []
+    for key in top:
+        values = [rows.get((start, key)) for start in at]
+        costs = [value["cost_usd"] if value else Decimal(0) for value in values]
+        calls = [value["calls"] if value else 0 for value in values]
+        rest = [(max(Decimal(0), cost - c), max(0, count - n)) for (cost, count), c, n in zip(rest, costs, calls, strict=True)]
+        lines.append({"key": None if key is None else str(key), "label": names[key], "cost_usd": [money(c) for c in costs], "calls": calls})
+    if len(groups) > SERIES:
+        other: dict[str, Any] = {"cost_usd": [money(cost) for cost, _ in rest], "calls": [count for _, count in rest]}
+        lines.append({"key": "", "label": f"{len(groups) - SERIES} others"} | other)
+    return lines
