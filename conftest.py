@@ -42,7 +42,7 @@ socket.socket.connect = _guarded_connect  # type: ignore[method-assign]
 def _fresh_valkey(request: pytest.FixtureRequest):
     """No test sees another's limits, breakers or logs."""
     from accounts.sign_in import throttle
-    from agents import health
+    from agents.routing import health
     from aiagents.core.valkey.clients import sync_client
 
     sync_client().flushdb()

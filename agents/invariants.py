@@ -17,7 +17,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from agents.models import AgentRun, AgentStep
-from agents.run_store import SKEW
+from agents.runs.store import SKEW
 from billing.invariants import Violation
 from billing.models import Hold, UsageLog
 

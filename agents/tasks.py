@@ -7,7 +7,9 @@ from uuid import UUID
 from asgiref.sync import async_to_sync
 from celery import shared_task
 
-from agents import deleting, run_sweeping, runner
+from agents.definitions import deleting
+from agents.runs import service as runner
+from agents.runs import sweep as run_sweep
 from aiagents.core import storage
 
 
@@ -25,7 +27,7 @@ def resume_run(run_id: str) -> None:
 @shared_task(ignore_result=True)
 def sweep_runs() -> int:
     """End the runs whose process died, and take up what was decided. Safe to run twice and anywhere."""
-    return run_sweeping.sweep()
+    return run_sweep.sweep()
 
 
 @shared_task(ignore_result=True)

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts import principals
 from accounts.models import User
-from agents import authoring
+from agents.definitions import authoring
 from agents.models import Agent
 from billing import demo as usage
 from tasks import planning

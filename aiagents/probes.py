@@ -10,8 +10,8 @@ from django.conf import settings
 from django.db.models import Count, Sum
 from django.utils import timezone
 
-from agents import health as breakers
-from agents import inflight
+from agents.calls import running as running_calls
+from agents.routing import health as breakers
 from aiagents import staff
 from aiagents.core.db.calls import in_db
 from aiagents.core.jsonio import money
@@ -75,7 +75,7 @@ def running_turns() -> int:
 
 def tokens_in_flight() -> int:
     """Output tokens, by our own count, of the vendor calls that run in this process."""
-    return inflight.tokens_so_far()
+    return running_calls.tokens_so_far()
 
 
 def open_holds() -> dict[str, Any]:

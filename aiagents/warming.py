@@ -16,8 +16,8 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
 from django.urls import get_resolver
 
-from agents import connections as saved
 from agents import providers
+from agents.routing import connections as saved
 from aiagents.core.errors import Unavailable
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from agents.router_rows import GOALS
+from agents.routing.candidates import GOALS
 from aiagents.core import jsonio
 from aiagents.core.errors import InvalidRequest
 from billing.money.amounts import read_cost

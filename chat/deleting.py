@@ -18,7 +18,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from agents import run_store
+from agents.runs import store as run_store
 from aiagents.core import idempotency
 from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY

@@ -1,6 +1,6 @@
 """The hot doors over HTTP: send, stream, re-attach, cancel, regenerate, edit and route. Plain ASGI, no Django stack.
 
-`application` also carries the foreign wires (wires/routes.py) and the agents' runs (agents/run_doors.py).
+`application` also carries the foreign wires (wires/routes.py) and the agents' runs (agents/api/run_endpoint.py).
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from uuid import UUID
 
 from accounts.authentication import Principal, authenticate
 from accounts.permissions import require_scope
-from agents import calls, run_doors, runner
-from agents.calls import CallContext
+from agents.api import run_endpoint
+from agents.calls import service as calls
+from agents.calls.service import CallContext
+from agents.runs import service as runner
 from aiagents.core import draining, idempotency
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, Conflict, InvalidRequest
@@ -207,4 +209,4 @@ _add("POST", f"messages/{_ID}/edit", edit, max_body_bytes=body_limits.CONTENT)
 _add("POST", "route", route, starts_work=False, max_body_bytes=body_limits.CONTENT)
 
 foreign_wires.register(application)
-run_doors.register(application)
+run_endpoint.register(application)

@@ -7,9 +7,10 @@ from typing import Any
 
 from django.conf import settings
 
-from agents import connections, messages, tokens
+from agents import messages, token_estimates
 from agents.messages import CompletionRequest
-from agents.router_filters import NO_CHAT
+from agents.routing import connections
+from agents.routing.filters import NO_CHAT
 from aiagents.core.errors import InvalidRequest, ModelNotFound
 from billing.catalogue import snapshot as catalogue
 from billing.catalogue.snapshot import ModelCard
@@ -60,11 +61,11 @@ async def fit(
         told += [messages.Message("assistant", (messages.Text(carried.content),)), messages.Message("user", (messages.Text(_CARRY_ON),))]
     room = int(await _room(ask) * share) - reserved
     system = CompletionRequest((), ask.system_prompt or "")
-    left = room - tokens.estimate_input(system)
+    left = room - token_estimates.estimate_input(system)
     characters = settings.MAX_PROMPT_CHARACTERS - len(system.system)
     keep = 0
     for message in reversed(told):
-        left -= tokens.estimate_input(CompletionRequest((message,)))
+        left -= token_estimates.estimate_input(CompletionRequest((message,)))
         characters -= sum(messages.part_characters(part) for part in message.parts)
         if keep and (left < 0 or characters < 0):
             break

@@ -9,7 +9,7 @@ import asyncio
 import logging
 from weakref import WeakKeyDictionary
 
-from agents import run_sweeping
+from agents.runs import sweep as run_sweep
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Unavailable
 from billing.ledger import service as ledger
@@ -31,7 +31,7 @@ async def _sweep() -> None:
     while True:
         try:
             await in_db(ledger.sweep)
-            await in_db(run_sweeping.sweep)
+            await in_db(run_sweep.sweep)
             await in_db(turns.sweep)
         except Unavailable:
             logger.warning("sweep_waits_for_database")

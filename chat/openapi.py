@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 
-from agents.router_rows import GOALS
+from agents.routing.candidates import GOALS
 from aiagents.core.drf.schema import MONEY, REFUSALS
 from aiagents.core.http.sse import SCHEMA as EVENT
 from chat import asks, parts

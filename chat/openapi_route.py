@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agents.router_rows import GOALS
+from agents.routing.candidates import GOALS
 
 JSON = dict[str, Any]
 

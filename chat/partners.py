@@ -11,8 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 from accounts.models import User
-from agents import definitions, runner, tokens
-from agents.definitions import AgentNotFound, Definition
+from agents import token_estimates
+from agents.definitions import definition as definitions
+from agents.definitions.definition import AgentNotFound, Definition
+from agents.runs import service as runner
 from aiagents.core.errors import NotFound
 from chat.asks import Ask
 
@@ -53,4 +55,4 @@ async def reserve(agent: Definition | None) -> tuple[int, float]:
     if agent is None:
         return 0, 1.0
     own = await runner.overhead(agent)
-    return tokens.estimate_input(own), _SHARE if own.tools else 1.0
+    return token_estimates.estimate_input(own), _SHARE if own.tools else 1.0

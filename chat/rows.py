@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Now
 
 from accounts.models import User
-from agents.definitions import Definition
+from agents.definitions.definition import Definition
 from aiagents.core.db.rotation import Rotation
 from aiagents.core.errors import Conflict, NotFound, RateLimited
 from aiagents.core.logs import context

@@ -9,7 +9,8 @@ from uuid import UUID
 from django.conf import settings
 
 from accounts.authentication import Principal
-from agents import calls, messages
+from agents import messages
+from agents.calls import service as calls
 from agents.messages import CompletionRequest
 from aiagents.core import jsonio
 from aiagents.core.db.calls import in_db

@@ -17,10 +17,10 @@ from django.conf import settings
 
 from accounts.authentication import Principal
 from agents import events
-from agents.calls import CallContext
+from agents.calls.service import CallContext
 from agents.events import Rewound, Settled
 from agents.messages import CompletionRequest
-from agents.runner import RunCancelled
+from agents.runs.service import RunCancelled
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, Unavailable
 from aiagents.core.metrics import counters as metrics
@@ -32,7 +32,7 @@ from chat.turn_log import TurnLine
 
 logger = logging.getLogger(__name__)
 Status = Message.Status
-# What runs: `agents.calls.stream`, or an agent's runner. Yields events, puts every settled call into the list.
+# What runs: `agents.calls.service.stream`, or an agent's runner. Yields events, puts every settled call into the list.
 Source = Callable[[CompletionRequest, CallContext, list[Settled]], AsyncGenerator[events.Event, None]]
 # Seconds that a cancelled turn waits for the receipt of the call it cut off, and between two tries to store an end.
 _RECEIPT_WAITS = 3.0

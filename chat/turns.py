@@ -11,8 +11,9 @@ from typing import Any
 from uuid import UUID
 
 from accounts.authentication import Principal
-from agents import calls, runner
+from agents.calls import service as calls
 from agents.events import Rewound
+from agents.runs import service as runner
 from aiagents.core import draining, storage
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Unavailable

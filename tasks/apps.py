@@ -6,7 +6,7 @@ class TasksConfig(AppConfig):
     label = "tasks"
 
     def ready(self) -> None:
-        from agents import approvals  # models are loaded only now
+        from agents.runs import approvals  # models are loaded only now
         from aiagents.core.db import soft_deletion
         from billing.budgets import subjects
         from billing.invariants import register

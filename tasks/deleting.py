@@ -17,8 +17,8 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
-from agents import run_erasing
 from agents.models import AgentRun
+from agents.runs import erasing as run_erasing
 from aiagents.core import idempotency
 from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY

@@ -17,9 +17,9 @@ from uuid import UUID
 
 from django.conf import settings
 
-from agents import runner
 from agents.events import Event, ReasoningDelta, RouteFallback, Started, TextDelta, ToolCall, ToolResult, encode
 from agents.models import AgentRun
+from agents.runs import service as runner
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, NotAuthenticated, Unavailable
 from aiagents.core.jsonio import dumps

@@ -9,8 +9,8 @@ from uuid import UUID
 from accounts import principals
 from accounts.authentication import Principal
 from accounts.models import ApiKey, User
-from agents import definitions
-from agents.definitions import Definition
+from agents.definitions import definition as definitions
+from agents.definitions.definition import Definition
 from agents.models import AgentRun, AgentStep
 from agents.tools import registry
 from aiagents.core.errors import AppError, BudgetExceeded, NotFound, PermissionDenied

@@ -18,8 +18,8 @@ from django.db.models import F
 from django.db.models.functions import Coalesce, Now
 
 from accounts.models import User
-from agents import run_store
 from agents.models import AgentRun
+from agents.runs import store as run_store
 from aiagents.core import storage
 from aiagents.core.errors import AppError, Conflict, NotFound
 from aiagents.core.ids import uuid7

@@ -11,7 +11,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from accounts.models import User
-from agents import definitions
+from agents.definitions import definition as definitions
 from aiagents.core.drf.base import StrictFieldsMixin
 from aiagents.core.errors import InvalidRequest, ModelNotFound, NotFound
 from aiagents.core.expansion import TooLong

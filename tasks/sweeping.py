@@ -11,8 +11,8 @@ from django.conf import settings
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
-from agents import run_store
 from agents.models import AgentRun, AgentStep
+from agents.runs import store as run_store
 from aiagents.core.db.rotation import Rotation
 from aiagents.core.live import outage_heartbeat
 from aiagents.core.metrics import counters as metrics

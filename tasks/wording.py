@@ -11,8 +11,8 @@ from uuid import UUID
 import orjson
 from django.utils import timezone
 
-from agents import run_wording
 from agents.models import AgentRun, AgentStep
+from agents.runs import as_json as run_json
 from aiagents.core.jsonio import dumps, money
 from tasks.models import ENDED, Status, Task, TaskAttempt, TaskRun, WebhookDelivery
 
@@ -144,7 +144,7 @@ def _attempt(attempt: TaskAttempt, row: AgentRun | None, steps: list[AgentStep])
         "cost_usd": money(row.cost_usd if row else Decimal(0)),
         "agent_run_id": str(attempt.agent_run_id),
         "waits_for": waiting,
-        "steps": [run_wording.step(step) for step in steps],
+        "steps": [run_json.step(step) for step in steps],
     }
 
 

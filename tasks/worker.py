@@ -17,7 +17,7 @@ import uvloop
 from celery.signals import worker_process_shutdown, worker_shutdown
 from django.conf import settings
 
-from agents import inflight
+from agents.calls import running as running_calls
 from tasks.execution import Crew
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class Worker:
 
     async def _end(self, seconds: float) -> None:
         await self.crew.leave(seconds)
-        await asyncio.wait_for(inflight.finish_settlements(), 5)
+        await asyncio.wait_for(running_calls.finish_settlements(), 5)
 
 
 _worker: Worker | None = None

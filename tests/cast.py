@@ -8,7 +8,7 @@ from typing import Any
 from accounts import keys, principal_cache
 from accounts.models import ApiKey, User
 from accounts.sign_in import tokens
-from agents import authoring
+from agents.definitions import authoring
 from agents.models import AgentRun, AgentStep
 
 PASSWORD = "correct horse battery staple"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from agents import inflight
+from agents.calls import running as running_calls
 from agents.simulator import Simulator
 from aiagents import sockets
 from aiagents.monitoring import live
@@ -64,7 +64,7 @@ def vendors(settings: Any) -> Callable[[], Any]:
             async with asyncio.timeout(PATIENCE):
                 while registry.here().turns or registry.here().loose:
                     await asyncio.sleep(0.01)
-                await inflight.finish_settlements()
+                await running_calls.finish_settlements()
 
     return running
 

@@ -18,8 +18,13 @@ from django.core.management import call_command
 from accounts import keys
 from accounts.models import ApiKey, User
 from accounts.principals import Principal, of_account
-from agents import authoring, definitions, inflight, live_runs, run_doors, run_store
+from agents.api import run_endpoint
+from agents.calls import running as running_calls
+from agents.definitions import authoring
+from agents.definitions import definition as definitions
 from agents.models import Agent, AgentRun, AgentStep
+from agents.runs import live as live_runs
+from agents.runs import store as run_store
 from agents.simulator import SimulatorThread
 from aiagents.core.errors import AppError, Conflict, RateLimited
 from billing.catalogue import snapshot as catalogue
@@ -83,14 +88,14 @@ def _agent_runs(ann: Principal) -> Callable[[int], object]:
     definition = definitions.visible(ann.user, agent_id=agent.pk)
 
     async def begin() -> None:
-        started = await run_doors._start(ann, definition, "[[sim:chunks=400,pace=20]] x", None, "rest", "r" * 8, None)
+        started = await run_endpoint._start(ann, definition, "[[sim:chunks=400,pace=20]] x", None, "rest", "r" * 8, None)
         hold_open.append(started)
         # Long enough for all the others to have asked.
         async with asyncio.timeout(30):
             while len(answered) < ASKED - MOST:
                 await asyncio.sleep(0.05)
         await live_runs.drain(0.1)
-        await inflight.finish_settlements()
+        await running_calls.finish_settlements()
 
     hold_open: list[Any] = []
     answered: list[int] = []
@@ -157,7 +162,7 @@ def test_a_run_that_is_one_too_many_leaves_nothing_behind(ann: Principal, settin
     agent = authoring.create(ann.user, {"name": "Writer", "model": MODEL})
     definition = definitions.visible(ann.user, agent_id=agent.pk)
     with pytest.raises(RateLimited):
-        async_to_sync(run_doors._start)(ann, definition, "x", None, "rest", "r" * 8, None)
+        async_to_sync(run_endpoint._start)(ann, definition, "x", None, "rest", "r" * 8, None)
     assert not AgentRun.objects.exists() and not AgentStep.objects.exists() and run_store.running(ann.user_id) == 0
 
 
@@ -197,7 +202,7 @@ def test_every_maximum_for_a_user_is_raced():
 
 # Functions that count rows and admit nothing by the result.
 ONLY_READ = {
-    "agents.run_store.running", "aiagents.ground.load_catalogue", "aiagents.core.admin.paging.count",
+    "agents.runs.store.running", "aiagents.ground.load_catalogue", "aiagents.core.admin.paging.count",
     "aiagents.management.commands.doctor._tables", "billing.reports.activity.user_activity", "billing.reports.overview._users", "billing.reports.rollups._count",
     "billing.api.views_alerts.get", "tasks.runs._let_next_in", "tasks.runs._next",
 }  # fmt: skip

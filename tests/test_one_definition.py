@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from accounts.models import User
-from agents.router_rows import GOALS
+from agents.routing.candidates import GOALS
 from billing.money.amounts import MOST_COST_USD, read_cost
 from chat import asks
 from tests import cast, hostile

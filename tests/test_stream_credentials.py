@@ -29,8 +29,9 @@ from accounts.authentication import authenticate
 from accounts.models import ApiKey, TokenFamily, User
 from accounts.principals import of_session
 from accounts.sign_in import tickets, tokens
-from agents import inflight, live_runs
-from agents.authoring import create
+from agents.calls import running as running_calls
+from agents.definitions.authoring import create
+from agents.runs import live as live_runs
 from agents.simulator import Simulator
 from aiagents import sockets
 from aiagents.core.db.calls import in_db
@@ -113,7 +114,7 @@ def vendors(settings: Any) -> Callable[[], Any]:
                 async with asyncio.timeout(20):
                     while registry.here().turns or live_runs.count():
                         await asyncio.sleep(0.02)
-                    await inflight.finish_settlements()
+                    await running_calls.finish_settlements()
 
     return running
 
@@ -318,7 +319,7 @@ async def _vendor_was(sim: Simulator, *, cancelled: bool) -> None:
     async with asyncio.timeout(SECONDS):
         while not sim.requests[0].client_gone:
             await asyncio.sleep(0.01)
-    await inflight.finish_settlements()
+    await running_calls.finish_settlements()
     assert not await Hold.objects.filter(status="open").aexists()
     assert await UsageLog.objects.acount() == 1 and (await UsageLog.objects.aget()).status == "cancelled"
 
@@ -484,7 +485,7 @@ async def test_every_way_in_makes_a_principal_with_an_anchor_that_can_be_revoked
 
 # Who may make a principal without a caller from outside, whose only anchor is the account; each makes model calls, whose holds check it.
 WITHOUT_CALLER = {
-    "accounts/authentication.py", "agents/testcall.py", "aiagents/demo_work.py", "tasks/admin.py", "tasks/preparing.py",
+    "accounts/authentication.py", "agents/calls/test_call.py", "aiagents/demo_work.py", "tasks/admin.py", "tasks/preparing.py",
 }  # fmt: skip
 
 

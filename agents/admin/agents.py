@@ -8,8 +8,8 @@ from django.contrib import admin
 from django.db.models import Count, QuerySet
 from django.http import HttpRequest
 
-from agents import run_store
 from agents.models import Agent, AgentRun, AgentStep, AgentVersion
+from agents.runs import store as run_store
 from aiagents.core.admin import columns, filters
 from aiagents.core.admin.inlines import ReadOnlyInline
 from aiagents.core.admin.rows import CONTENT, ReadOnly, WithContent

@@ -13,8 +13,10 @@ from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminURLInputWidget
 
 from accounts.admin import staff
-from agents import connections, secrets, testcall
+from agents import secrets
+from agents.calls import test_call as testcall
 from agents.models import ProviderConnection
+from agents.routing import connections
 from aiagents.core.admin import columns
 from aiagents.core.admin.rows import Rows
 from aiagents.core.errors import AppError

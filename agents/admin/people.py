@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from accounts.admin import staff
 from accounts.admin.users import UserAdmin
 from accounts.models import User
-from agents import sharing
+from agents.definitions import sharing
 
 admin.site.unregister(User)
 

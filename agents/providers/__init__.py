@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _ADAPTERS = {
-    "openai": ("agents.providers.openai", "OpenAI"),
-    "openai_compatible": ("agents.providers.openai", "OpenAICompatible"),
-    "anthropic": ("agents.providers.anthropic", "Anthropic"),
-    "google": ("agents.providers.google", "Google"),
+    "openai": ("agents.providers.openai.adapter", "OpenAI"),
+    "openai_compatible": ("agents.providers.openai.adapter", "OpenAICompatible"),
+    "anthropic": ("agents.providers.anthropic.adapter", "Anthropic"),
+    "google": ("agents.providers.google.adapter", "Google"),
 }
 KINDS = frozenset(_ADAPTERS)
 

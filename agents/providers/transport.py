@@ -37,7 +37,7 @@ class Sent:
         self.done = False
 
 
-# Of the vendor call that this task makes next; agents/attempts.py sets it before each.
+# Of the vendor call that this task makes next; agents/calls/attempt.py sets it before each.
 sent: ContextVar[Sent | None] = ContextVar("sent", default=None)
 
 

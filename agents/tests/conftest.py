@@ -13,9 +13,9 @@ from rest_framework.test import APIClient
 from accounts import keys
 from accounts.authentication import Principal
 from accounts.models import User
-from agents import connections, health
-from agents.calls import CallContext
+from agents.calls.service import CallContext
 from agents.messages import CompletionRequest, Message, Text
+from agents.routing import connections, health
 from agents.simulator import Simulator
 from aiagents.core.ids import uuid7
 from billing.catalogue import snapshot as catalogue

@@ -7,10 +7,10 @@ from contextlib import aclosing
 from decimal import Decimal
 from typing import Any
 
-from agents import runner
-from agents.definitions import Definition, Grant, bare
+from agents.definitions.definition import Definition, Grant, bare
 from agents.events import TextDelta, ToolCall, ToolResult
 from agents.models import AgentRun, AgentStep
+from agents.runs import service as runner
 from agents.tools.base import Tool, ToolContext
 from agents.tools.declaring import BUILTINS
 from billing.models import UsageLog

@@ -15,8 +15,9 @@ from django.test.utils import CaptureQueriesContext
 from rest_framework.test import APIClient
 
 from accounts.models import AuditEvent, User
-from agents import authoring, definitions, sharing
-from agents.definitions import AgentNotFound, Grant
+from agents.definitions import authoring, sharing
+from agents.definitions import definition as definitions
+from agents.definitions.definition import AgentNotFound, Grant
 from agents.models import Agent, AgentVersion, HttpTool
 from agents.tests.conftest import client_of
 from agents.tools import http

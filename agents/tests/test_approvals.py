@@ -10,9 +10,12 @@ import pytest
 from asgiref.sync import async_to_sync
 
 from accounts.models import User
-from agents import approvals, run_store, run_sweeping, runner
 from agents.models import AgentRun, AgentStep
-from agents.runner import RunCancelled
+from agents.runs import approvals
+from agents.runs import service as runner
+from agents.runs import store as run_store
+from agents.runs import sweep as run_sweep
+from agents.runs.service import RunCancelled
 from agents.tests.conftest import ask
 from agents.tests.runs import Probe, adds_up, agent, calls_of, drain, results_of, steps_of, the_run
 from agents.tests.test_calls import exact
@@ -230,14 +233,14 @@ async def test_an_upper_floor_may_take_the_run(context, vendor, caller, tools, s
 async def test_a_resumption_that_was_lost_is_sent_again(context, vendor, caller, tools, sent, monkeypatch):
     async with vendor():
         run = await park(context)
-        await in_db(run_sweeping.sweep)
+        await in_db(run_sweep.sweep)
         assert not sent, "nobody has decided"
         await in_db(approvals.decide, caller.user, run.id, approve=True)
         sent.clear()
-        await in_db(run_sweeping.sweep)
+        await in_db(run_sweep.sweep)
         assert not sent, "it was sent just now"
-        monkeypatch.setattr(run_sweeping, "_SENT_AGAIN", -1)
-        await in_db(run_sweeping.sweep)
+        monkeypatch.setattr(run_sweep, "_SENT_AGAIN", -1)
+        await in_db(run_sweep.sweep)
     assert sent == [run.id]
 
 
@@ -245,7 +248,7 @@ async def test_a_parked_run_that_nobody_ever_decides_is_given_up(context, vendor
     async with vendor():
         run = await park(context)
         settings.AGENT_PARKED_SECONDS = -1
-        await in_db(run_sweeping.sweep)
+        await in_db(run_sweep.sweep)
     run = await in_db(the_run)
     assert (run.status, run.error["code"]) == ("cancelled", "approval_timeout")
     await in_db(adds_up)
@@ -294,9 +297,9 @@ async def test_a_process_that_was_thought_dead_writes_nothing_more(context, vend
             while not probe.running:
                 await asyncio.sleep(0.01)
             await outage_heartbeat.say("agents", [(await AgentRun.objects.aget()).id], 20)
-            assert await in_db(run_sweeping.sweep) == 0, "it is said to live"
+            assert await in_db(run_sweep.sweep) == 0, "it is said to live"
             await valkey.client().flushdb()
-            assert await in_db(run_sweeping.sweep) == 1
+            assert await in_db(run_sweep.sweep) == 1
             given_up = [(step.status, step.error_code, step.output) for step in await in_db(steps_of, await in_db(the_run))]
             with pytest.raises(runner.RunEnded):
                 await task

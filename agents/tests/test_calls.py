@@ -13,7 +13,8 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from accounts.models import User
-from agents import calls, inflight
+from agents.calls import running as running_calls
+from agents.calls import service as calls
 from agents.events import RouteFallback, Settled, Started, TextDelta
 from agents.providers.errors import ContextTooLong, ProviderBadRequest, ProviderError
 from agents.tests.conftest import ask
@@ -183,7 +184,7 @@ async def test_a_call_that_goes_on_while_the_database_is_away_is_not_taken_for_d
                     break
         await in_db(Hold.objects.filter(pk=held.pk, status="open").update, heartbeat_at=timezone.now() - timedelta(minutes=1))
         assert await in_db(ledger.sweep) == 0
-        await inflight.finish_settlements()
+        await running_calls.finish_settlements()
     assert (await UsageLog.objects.aget()).status == "cancelled"
     await in_db(exact)
 
@@ -215,8 +216,8 @@ async def test_cancelled_at_any_moment_no_money_stays_held(context, vendor):
     async with vendor():
         for number in range(40):
             await one(number)
-        await inflight.finish_settlements()
-        assert inflight.count() == 0
+        await running_calls.finish_settlements()
+        assert running_calls.count() == 0
     await in_db(exact)
 
 

@@ -6,9 +6,10 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from agents import connections, secrets
+from agents import secrets
 from agents.models import ProviderConnection
 from agents.providers.errors import NotConfigured
+from agents.routing import connections
 from agents.tests.test_router import card
 from aiagents.core.errors import AppError
 from aiagents.core.outbound import guard as outbound

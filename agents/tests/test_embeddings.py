@@ -11,7 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agents import calls, inflight, tokens
+from agents import token_estimates
+from agents.calls import running as running_calls
+from agents.calls import service as calls
 from agents.events import Completed, UsageReport, Vectors
 from agents.messages import EmbeddingRequest
 from agents.providers import errors, provider, vectors
@@ -97,7 +99,7 @@ async def test_a_vendor_that_does_not_count_is_estimated(kind):
         sim.always("sim-model", "usage=missing")
         events = await made(kind, sim, of("How many tokens is this?"))
     assert events[-1].usage is None
-    assert next(event.usage.input_tokens for event in events if isinstance(event, UsageReport)) == tokens.estimate_text(
+    assert next(event.usage.input_tokens for event in events if isinstance(event, UsageReport)) == token_estimates.estimate_text(
         "How many tokens is this?"
     )
 
@@ -223,7 +225,7 @@ async def test_a_model_without_a_count_is_charged_by_estimate(context, vendor):
     async with vendor() as sim:
         sim.always("gemini-embedding-001", "usage=missing")
         done = await calls.embed(of("How many tokens is this?"), context("gemini-embedding-001"))
-    assert done.settled.estimated and done.settled.usage.input_tokens == tokens.estimate_text("How many tokens is this?")
+    assert done.settled.estimated and done.settled.usage.input_tokens == token_estimates.estimate_text("How many tokens is this?")
     await in_db(exact)
 
 
@@ -287,7 +289,7 @@ async def test_who_hangs_up_pays_the_estimate_once(context, vendor):
         with pytest.raises(asyncio.CancelledError):
             await task
         assert await until(lambda: sim.requests[0].client_gone, 10)
-        await inflight.finish_settlements()
+        await running_calls.finish_settlements()
     row = await UsageLog.objects.aget()
     assert row.status == "cancelled" and row.estimated and row.cost_usd > 0 and len(receipts) == 1
     await in_db(exact)
@@ -352,5 +354,5 @@ async def test_embedding_models_are_no_candidates_of_a_chat_and_refuse_one_by_na
 
 @given(st.lists(st.one_of(st.text(min_size=1), st.lists(st.integers(0, 10**6), min_size=1).map(tuple)), min_size=1, max_size=20))
 def test_a_hold_covers_every_text(inputs):
-    bound = tokens.estimate_embedding(of(*inputs))
-    assert bound >= sum(len(one) if isinstance(one, tuple) else tokens.size(one) / 2 for one in inputs)
+    bound = token_estimates.estimate_embedding(of(*inputs))
+    assert bound >= sum(len(one) if isinstance(one, tuple) else token_estimates.size(one) / 2 for one in inputs)

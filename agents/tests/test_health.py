@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from agents import health
 from agents.providers.errors import ProviderAuthFailed, ProviderBadRequest, ProviderRateLimited, ProviderUnavailable
+from agents.routing import health
 
 
 @pytest.fixture(autouse=True)

@@ -367,9 +367,9 @@ async def test_the_environments_proxy_and_keys_are_not_used(monkeypatch, kind: s
 
 @every_vendor
 async def test_text_that_no_database_can_hold_is_cleaned(kind: str):
-    from agents.providers.anthropic_answer import MessageAnswer
-    from agents.providers.google_answer import GeminiAnswer
-    from agents.providers.openai_answer import ChatAnswer
+    from agents.providers.anthropic.answer import MessageAnswer
+    from agents.providers.google.answer import GeminiAnswer
+    from agents.providers.openai.answer import ChatAnswer
 
     text = rb'"a\u0000b\ud83dc"'
     payload = {

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from agents.events import Completed, ReasoningDelta, TextDelta
 from agents.providers import addresses, errors, provider, transport
 from agents.providers.answer import MAX_OUTPUT_CHARACTERS
-from agents.providers.anthropic_answer import MessageAnswer
+from agents.providers.anthropic.answer import MessageAnswer
 from agents.providers.errors import ProviderBadResponse, ProviderError, clean, error_from_status
-from agents.providers.google_answer import GeminiAnswer
-from agents.providers.openai_answer import ChatAnswer
+from agents.providers.google.answer import GeminiAnswer
+from agents.providers.openai.answer import ChatAnswer
 from agents.providers.relay import network_error
 from agents.providers.sse_lines import EventSplitter
 from agents.simulator import Simulator

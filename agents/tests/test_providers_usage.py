@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from agents.providers.answer import whole_number
-from agents.providers.anthropic_answer import MessageAnswer
-from agents.providers.anthropic_answer import usage_of as anthropic_usage
-from agents.providers.google_answer import usage_of as google_usage
-from agents.providers.openai_answer import usage_of as openai_usage
+from agents.providers.anthropic.answer import MessageAnswer
+from agents.providers.anthropic.answer import usage_of as anthropic_usage
+from agents.providers.google.answer import usage_of as google_usage
+from agents.providers.openai.answer import usage_of as openai_usage
 from agents.simulator import Simulator
 from agents.tests.vendors import KINDS, VENDORS, ask, hear, target
 from billing.usage import Usage

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents import router
-from agents.difficulty import difficulty
-from agents.health import ModelHealth
 from agents.messages import CompletionRequest, Message, Text
-from agents.router import Facts
+from agents.routing import rank as router
+from agents.routing.difficulty import difficulty
+from agents.routing.health import ModelHealth
+from agents.routing.rank import Facts
 from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound, NoModelAvailable
 from billing.catalogue.snapshot import ModelCard
 from billing.pricing import Rates

@@ -18,11 +18,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from agents import router
-from agents.difficulty import difficulty
 from agents.messages import CompletionRequest, Message, Text
-from agents.router import Facts
-from agents.router_scores import expected_cost
+from agents.routing import rank as router
+from agents.routing.difficulty import difficulty
+from agents.routing.rank import Facts
+from agents.routing.scores import expected_cost
 from agents.tests.test_router import card, facts
 from aiagents.settings.env import Env, read
 from aiagents.settings.routing import RoutingWeights

@@ -9,9 +9,9 @@ import pytest
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from agents import run_sweeping
 from agents.invariants import check
 from agents.models import AgentRun, AgentStep
+from agents.runs import sweep as run_sweep
 from agents.tests.conftest import ask
 from agents.tests.runs import agent, drain
 from aiagents.core.db.calls import in_db
@@ -41,7 +41,7 @@ async def test_a_clean_run_breaks_nothing_and_each_lie_is_seen(context, vendor):
 
 @pytest.mark.parametrize("age", [0, 90 * 86400], ids=["now", "an earlier version's"])
 async def test_a_run_that_was_broken_off_costs_what_its_calls_cost_in_the_end(context, vendor, age, monkeypatch):
-    monkeypatch.setattr(run_sweeping, "_older", run_sweeping.Rotation())
+    monkeypatch.setattr(run_sweep, "_older", run_sweep.Rotation())
     async with vendor():
         await drain(ask('[[call calculator {"expression": "1"}]]'), context(), agent("calculator"))
     run = await AgentRun.objects.aget()
@@ -54,6 +54,6 @@ async def test_a_run_that_was_broken_off_costs_what_its_calls_cost_in_the_end(co
         await AgentRun.objects.aupdate(created_at=created, ended_at=ended)
         await in_db(lambda: QuerySet(UsageLog).update(created_at=created))
     assert "I3" in await in_db(rules)
-    await in_db(run_sweeping.sweep)
+    await in_db(run_sweep.sweep)
     assert await in_db(rules) == []
     assert (await AgentRun.objects.aget()).cost_usd == paid

@@ -8,8 +8,9 @@ from decimal import Decimal
 
 import pytest
 
-from agents import inflight, runner
+from agents.calls import running as running_calls
 from agents.events import ReasoningDelta, Settled, Started, Stopped, TextDelta
+from agents.runs import service as runner
 from agents.tests.conftest import ask
 from agents.tests.runs import Probe, adds_up, agent, calls_of, drain, results_of, steps_of, text_of, the_run
 from agents.tests.test_calls import exact
@@ -133,7 +134,7 @@ async def test_the_smaller_of_two_limits_holds(context, vendor):
 async def test_time_ends_the_run_with_the_text_so_far(context, vendor):
     async with vendor():
         events = await drain(ask("[[sim:chunks=400,pace=10]] on"), context(), agent(max_seconds=1))
-        await inflight.finish_settlements()
+        await running_calls.finish_settlements()
     run = await in_db(the_run)
     assert events[-1] == Stopped("max_seconds") and (run.status, run.finish_reason) == ("succeeded", "max_seconds")
     assert run.output == text_of(events) != "" and run.cost_usd > 0
@@ -210,7 +211,7 @@ async def test_a_consumer_that_leaves_ends_the_run_and_pays_for_it(context, vend
             async for event in events:
                 if isinstance(event, TextDelta):
                     break
-        await inflight.finish_settlements()
+        await running_calls.finish_settlements()
     run = await in_db(the_run)
     assert run.status == "cancelled" and run.output and run.cost_usd > 0 and len(receipts) == 1
     await in_db(adds_up)
@@ -233,7 +234,7 @@ async def test_who_leaves_in_mid_tool_leaves_an_outcome_that_nobody_knows(contex
 
 
 async def test_an_agents_budget_holds_for_all_of_its_calls(context, vendor, caller):
-    from agents.definitions import visible
+    from agents.definitions.definition import visible
     from agents.models import Agent, AgentVersion
 
     def make():

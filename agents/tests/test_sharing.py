@@ -11,11 +11,14 @@ import pytest
 from django.test import Client
 
 from accounts.models import AuditEvent, User
-from agents import approvals, authoring, definitions, run_calls, runner, sharing
-from agents.definitions import Definition
+from agents.definitions import authoring, sharing
+from agents.definitions import definition as definitions
+from agents.definitions.definition import Definition
 from agents.events import ToolCall
 from agents.messages import ToolUse
 from agents.models import Agent, AgentRun, AgentStep, HttpTool
+from agents.runs import approvals, tool_calls
+from agents.runs import service as runner
 from agents.tests.conftest import ask
 from agents.tests.runs import Probe, calls_of, drain, results_of, the_run
 from agents.tests.test_agents_api import API
@@ -117,7 +120,7 @@ def judged(definition: Definition, name: str) -> bool:
     tool = registry.tools_for_sync([name])[name]
     some = replace(tool, parameters={"type": "object"})
     step = AgentStep(kind="tool")
-    return run_calls.wanted(ToolUse("call_1", name, "{}"), step, {name: some}, grants, shared=definition.shared).asks
+    return tool_calls.wanted(ToolUse("call_1", name, "{}"), step, {name: some}, grants, shared=definition.shared).asks
 
 
 def test_every_tool_that_reaches_out_asks_in_a_strangers_agent_and_no_other(ada, eve):
@@ -177,10 +180,10 @@ async def test_a_run_parked_before_this_rule_asks_from_then_on(context, vendor, 
         run = await in_db(the_run)
         await in_db(_forget_that_it_is_shared, run.id)
         state = (await in_db(the_run)).state
-    from agents import run_state
+    from agents.runs import parked
 
-    assert not run_state.parked(state).definition.shared
-    _, shared = await in_db(lambda: runner._standing(AgentRun.objects.select_related("user").get(), run_state.parked(state).definition))
+    assert not parked.parked(state).definition.shared
+    _, shared = await in_db(lambda: runner._standing(AgentRun.objects.select_related("user").get(), parked.parked(state).definition))
     assert shared
 
 

@@ -13,14 +13,14 @@ from typing import Any
 import orjson
 import pytest
 
-from agents import calls
+from agents.calls import service as calls
 from agents.events import Completed, Event, Settled, TextDelta, UsageReport
 from agents.providers.answer import Answer
-from agents.providers.anthropic_answer import MessageAnswer
-from agents.providers.google_answer import GeminiAnswer
-from agents.providers.google_answer import read_embeddings as google_embeddings
-from agents.providers.openai_answer import ChatAnswer
-from agents.providers.openai_answer import read_embeddings as openai_embeddings
+from agents.providers.anthropic.answer import MessageAnswer
+from agents.providers.google.answer import GeminiAnswer
+from agents.providers.google.answer import read_embeddings as google_embeddings
+from agents.providers.openai.answer import ChatAnswer
+from agents.providers.openai.answer import read_embeddings as openai_embeddings
 from agents.tests.conftest import ask
 from aiagents.core.ids import uuid7
 from billing.charging import Call, Charge, Held, Outcome, charge

@@ -9,13 +9,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from agents import calls, inflight
+from agents.calls import running as running_calls
+from agents.calls import service as calls
 from agents.messages import EmbeddingRequest
 from agents.providers import errors
 from agents.providers.answer import Answer
-from agents.providers.anthropic_answer import MessageAnswer
-from agents.providers.google_answer import GeminiAnswer
-from agents.providers.openai_answer import ChatAnswer
+from agents.providers.anthropic.answer import MessageAnswer
+from agents.providers.google.answer import GeminiAnswer
+from agents.providers.openai.answer import ChatAnswer
 from agents.tests.conftest import ask
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError
@@ -53,7 +54,7 @@ class Vendor:
             yield self
         finally:
             server.close()
-            await inflight.finish_settlements()
+            await running_calls.finish_settlements()
 
 
 async def row() -> UsageLog:
@@ -164,7 +165,7 @@ async def test_who_hangs_up_on_a_whole_answer_pays_the_estimate(context, vendor)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await inflight.finish_settlements()
+        await running_calls.finish_settlements()
     paid = await row()
     assert paid.status == "cancelled" and paid.vendor_asked and paid.estimated and paid.cost_usd > 0
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from accounts import keys
 from accounts.models import User
-from agents import authoring
+from agents.definitions import authoring
 from billing import tasks
 from billing.budgets import alerts, budgets, near_limit
 from billing.models import AlertSettings, Budget, BudgetAlert, BudgetWindow

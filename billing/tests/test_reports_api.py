@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts import keys
 from accounts.models import AuditEvent
-from agents import authoring, sharing
+from agents.definitions import authoring, sharing
 from aiagents.core.ids import uuid7
 from billing import demo
 from billing.budgets import alerts, budgets

@@ -12,7 +12,7 @@ from django.core.management import call_command
 
 from accounts.authentication import Principal
 from accounts.models import User
-from agents import inflight
+from agents.calls import running as running_calls
 from agents.simulator import Simulator
 from aiagents.core.db.calls import in_db
 from billing.catalogue import snapshot as catalogue
@@ -74,7 +74,7 @@ async def quiet(seconds: float = 8.0) -> None:
     async with asyncio.timeout(seconds):
         while here.turns or here.loose:
             await asyncio.sleep(0.01)
-        await inflight.finish_settlements()
+        await running_calls.finish_settlements()
 
 
 async def begin(principal: Principal, content: str = "Name three rivers", *, surface: str = "sse", **ask) -> Turn:

@@ -15,8 +15,8 @@ from accounts import keys
 from accounts import principal_cache as principals
 from accounts.authentication import authenticate
 from accounts.models import User
-from agents import connections
 from agents.models import ProviderConnection
+from agents.routing import connections
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotAuthenticated
 from aiagents.core.metrics import counting

@@ -12,9 +12,9 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts import keys
-from agents import run_store
-from agents.authoring import create
+from agents.definitions.authoring import create
 from agents.models import AgentRun, AgentStep
+from agents.runs import store as run_store
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotFound
 from aiagents.models import IdempotentAnswer

@@ -15,8 +15,9 @@ from rest_framework.test import APIClient
 
 from accounts import keys
 from accounts.models import AuditEvent, User
-from agents import authoring, deleting, run_store, sharing
+from agents.definitions import authoring, deleting, sharing
 from agents.models import Agent, AgentRun, AgentStep, AgentVersion
+from agents.runs import store as run_store
 from agents.tasks import sweep_deleted
 from aiagents.core.db.calls import in_db
 from aiagents.models import IdempotentAnswer

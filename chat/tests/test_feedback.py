@@ -11,10 +11,11 @@ from django.core.management import call_command
 
 from accounts.authentication import Principal
 from accounts.models import User
-from agents import calls, connections, health
-from agents.calls import CallContext
+from agents.calls import service as calls
+from agents.calls.service import CallContext
 from agents.messages import CompletionRequest, Text
 from agents.messages import Message as Said
+from agents.routing import connections, health
 from aiagents.core.ids import uuid7
 from billing.catalogue import snapshot as catalogue
 from billing.catalogue.votes import Votes

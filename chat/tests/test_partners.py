@@ -10,9 +10,10 @@ import pytest
 from django.test import Client
 
 from accounts import keys
-from agents import approvals, sharing
-from agents.authoring import change, create
+from agents.definitions import sharing
+from agents.definitions.authoring import change, create
 from agents.models import Agent, AgentRun
+from agents.runs import approvals
 from agents.tests.runs import adds_up
 from aiagents.core.db.calls import in_db
 from billing.models import UsageLog

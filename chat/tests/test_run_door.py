@@ -11,9 +11,12 @@ from django.test import Client
 from accounts import keys
 from accounts.models import ApiKey
 from accounts.sign_in import tokens
-from agents import approvals, live_runs, run_sweeping, runner
-from agents.authoring import create
+from agents.definitions.authoring import create
 from agents.models import Agent, AgentRun
+from agents.runs import approvals
+from agents.runs import live as live_runs
+from agents.runs import service as runner
+from agents.runs import sweep as run_sweep
 from agents.tests.runs import adds_up
 from aiagents.core.db.calls import in_db
 from chat.tests.caller import call, whole
@@ -280,7 +283,7 @@ async def test_silent_runs_are_ended_and_living_ones_are_not(key, sums, vendors,
         answer = await call("POST", path(sums), {"input": "[[sim:chunks=200,pace=10]] on", "stream": True}, key=key)
         await answer.read_events(3)
         await asyncio.sleep(1.3)
-        assert await in_db(run_sweeping.sweep) == 0
+        assert await in_db(run_sweep.sweep) == 0
         await answer.read()
     assert (await AgentRun.objects.aget()).status == "succeeded"
 

@@ -12,12 +12,13 @@ from decimal import Decimal
 from typing import Any
 
 from accounts.authentication import Principal
-from agents import definitions, runner
-from agents.calls import CallContext, Completion
-from agents.definitions import AgentNotFound, Definition
+from agents.calls.service import CallContext, Completion
+from agents.definitions import definition as definitions
+from agents.definitions.definition import AgentNotFound, Definition
 from agents.events import Event, FinishReason, ReasoningDelta, RouteFallback, Settled, Started, Stopped, TextDelta
 from agents.messages import CompletionRequest
 from agents.models import Agent
+from agents.runs import service as runner
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, InvalidRequest, ModelNotFound
 from billing.usage import Usage

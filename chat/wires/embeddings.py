@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from agents.calls import Embedding
+from agents.calls.service import Embedding
 from agents.messages import EmbeddingRequest
 from agents.providers import vectors
 from aiagents.core.jsonio import money

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from agents.router_rows import GOALS
+from agents.routing.candidates import GOALS
 from aiagents.core.drf.schema import REFUSALS
 from aiagents.core.http.sse import SCHEMA as EVENT
 from chat.wires import anthropic_request, embeddings, openai_request, responses_request

@@ -9,11 +9,13 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from agents import calls, connections, tokens
-from agents.calls import CallContext, Completion
+from agents import token_estimates
+from agents.calls import service as calls
+from agents.calls.service import CallContext, Completion
 from agents.events import Event, Settled, Started
 from agents.messages import CompletionRequest
-from agents.router_rows import GOALS
+from agents.routing import connections
+from agents.routing.candidates import GOALS
 from aiagents.core.errors import AppError, ModelNotFound
 from aiagents.core.http import body_limits
 from aiagents.core.http.endpoints import Door, EventStream, Request, Response
@@ -211,13 +213,13 @@ async def messages(request: Request) -> Response | EventStream:
         return Response(body=anthropic_answer.whole(answer), headers=_cost_headers([answer.settled]))
     events = door.stream(asked.request, context)
     started = await _first(events)
-    return _event_stream(request, events, anthropic_answer.Events(started, tokens.estimate_input(asked.request)))
+    return _event_stream(request, events, anthropic_answer.Events(started, token_estimates.estimate_input(asked.request)))
 
 
 async def count_tokens(request: Request) -> Response:
     """`POST /v1/messages/count_tokens`: our estimate; no vendor is asked and nothing is charged."""
     asked = await request.read(partial(anthropic_request.read, counting=True))
-    return Response(body=dumps({"input_tokens": tokens.estimate_input(asked.request)}))
+    return Response(body=dumps({"input_tokens": token_estimates.estimate_input(asked.request)}))
 
 
 # --- Models -------------------------------------------------------------------------------------

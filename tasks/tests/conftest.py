@@ -15,7 +15,8 @@ from django.core.management import call_command
 
 from accounts.authentication import Principal
 from accounts.models import User
-from agents import connections, health, inflight
+from agents.calls import running as running_calls
+from agents.routing import connections, health
 from agents.simulator import Simulator
 from agents.simulator.thread import SimulatorThread
 from aiagents.core.db.calls import in_db
@@ -100,7 +101,7 @@ async def again_here(*some: TaskRun) -> None:
     crew = Crew()
     await asyncio.gather(*(crew.run(run.id) for run in some))
     await crew.feeds.flushed()
-    await inflight.finish_settlements()
+    await running_calls.finish_settlements()
 
 
 @asynccontextmanager
@@ -129,7 +130,7 @@ async def at_work(run: TaskRun, seconds: float = 0.5) -> AsyncIterator[Crew]:
     async with asyncio.timeout(5):
         await working
         await crew.feeds.flushed()
-        await inflight.finish_settlements()
+        await running_calls.finish_settlements()
 
 
 def fresh(run: TaskRun) -> TaskRun:

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts import keys
 from accounts.models import ApiKey
-from agents import inflight
+from agents.calls import running as running_calls
 from agents.models import AgentRun, AgentStep
 from agents.tests.runs import Probe
 from aiagents.core.db.calls import in_db
@@ -185,7 +185,7 @@ async def test_events_on_their_way_are_not_kept(make, owner, vendors, key, setti
         assert crew.feeds._unwritten, "the log is behind"
         assert await in_db(deleting.erase_now, run.task)
         await crew.feeds.flushed()
-        await inflight.finish_settlements()
+        await running_calls.finish_settlements()
     assert await in_db(in_tables) == {} and await in_db(in_valkey) == []
 
 

@@ -14,8 +14,10 @@ from django.utils import timezone
 from accounts import keys
 from accounts.authentication import Principal
 from accounts.models import User
-from agents import approvals, run_loop, run_store
 from agents.models import Agent, AgentRun, AgentStep, AgentVersion
+from agents.runs import approvals
+from agents.runs import loop as run_loop
+from agents.runs import store as run_store
 from agents.tests.runs import Probe
 from agents.tools.declaring import BUILTINS
 from aiagents.core.db.calls import in_db

@@ -10,7 +10,7 @@ import pytest
 
 from accounts import keys
 from accounts.models import ApiKey
-from agents import approvals
+from agents.runs import approvals
 from agents.tests.runs import Probe
 from aiagents.core.db.calls import in_db
 from aiagents.core.valkey.clients import sync_client

@@ -184,7 +184,7 @@ def test_what_is_wrong_stands_at_its_field_and_nothing_typed_is_lost(visit: Open
 def test_somebody_elses_agent_is_read_run_and_asked_but_not_changed(visit: Open, live: Live) -> None:
     owner, one = visit(), visit(viewport={"width": 390, "height": 780}, color_scheme="dark")
     person = api(owner, "GET", "auth/profile")["id"]
-    code = f"from accounts.models import User; from agents import sharing; sharing.allow(User.objects.get(pk='{person}'))"
+    code = f"from accounts.models import User; from agents.definitions import sharing; sharing.allow(User.objects.get(pk='{person}'))"
     live.manage("shell", "-v0", "-c", code)
     agent = made(owner, name="Shared helper", visibility="shared", system_prompt="Help. " * 80, tools=[{"name": "calculator"}])
     page = one.page

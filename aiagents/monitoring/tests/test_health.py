@@ -188,7 +188,7 @@ def breakers(db):
 
     from django.core.management import call_command
 
-    from agents import health as found
+    from agents.routing import health as found
     from billing.catalogue import snapshot as catalogue
 
     call_command("catalogue", "load", stdout=StringIO())

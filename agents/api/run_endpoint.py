@@ -1,0 +1,175 @@
+"""`POST /api/v1/agents/{id}/run` at the hot door: one run, whole or as Server-Sent Events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+
+from accounts.authentication import Principal
+from accounts.models import User
+from agents.api import run_openapi
+from agents.calls.service import CallContext
+from agents.definitions import definition as definitions
+from agents.definitions.definition import Definition
+from agents.models import AgentRun
+from agents.runs import as_json as run_json
+from agents.runs import live as live_runs
+from agents.runs import service as runner
+from agents.runs import store as run_store
+from agents.runs.live import Line, LiveRun
+from aiagents.core import draining, idempotency
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import AppError, Conflict, InvalidRequest, NotFound, RateLimited
+from aiagents.core.http import body_limits, sse
+from aiagents.core.http.endpoints import Door, EventStream, Request, Response, json_response
+from aiagents.core.ids import uuid7
+from billing.money.amounts import read_cost
+
+MOST_INPUT = 1_000_000
+_KNOWN = {"input", "stream", "max_cost_usd"}
+_loose: set[asyncio.Task[Any]] = set()
+
+
+class RunFailed(AppError):
+    """The run's own error, with the id under which its steps can be read."""
+
+    def __init__(self, error: dict[str, Any], run_id: str | None) -> None:
+        ids = {"run_id": run_id} if run_id else {}
+        super().__init__(
+            error.get("message"), code=error.get("code"), param=error.get("param"), details={**(error.get("details") or {}), **ids},
+            retry_after=error.get("retry_after"),
+        )  # fmt: skip
+        self.type, self.status = error.get("type", "internal_error"), error.get("status", 500)
+        self.retryable = error.get("retryable", False)
+
+
+async def run(request: Request) -> Response | EventStream:
+    """Run an agent: answered whole, or with `"stream": true` as events. The run goes on when the client leaves."""
+    text, streamed, max_cost = await request.read(_read)
+    streamed = streamed or "text/event-stream" in request.headers.get("accept", "")
+    found = await _shielded(_begin(request, text, max_cost, "sse" if streamed else "rest"))
+    replayed = {} if isinstance(found, LiveRun) else {"Idempotent-Replayed": "true"}
+    if isinstance(found, UUID):
+        found = live_runs.find(found) or found
+    if streamed:
+        return await _as_stream(found, replayed)
+    return await _as_whole(found, replayed)
+
+
+def _read(body: dict[str, Any]) -> tuple[str, bool, Decimal | None]:
+    wrong = {name[:100]: ["Unknown field."] for name in body if name not in _KNOWN}
+    text, streamed, cost = body.get("input"), body.get("stream", False), body.get("max_cost_usd")
+    if not isinstance(text, str) or not text.strip() or len(text) > MOST_INPUT:
+        wrong["input"] = [f"A text of 1 to {MOST_INPUT} characters."]
+    if not isinstance(streamed, bool):
+        wrong["stream"] = ["true or false."]
+    amount = None
+    if cost is not None:
+        try:
+            amount = read_cost(cost)
+        except ValueError as exc:
+            wrong["max_cost_usd"] = [str(exc)]
+    if wrong:
+        first = next(iter(wrong))
+        raise InvalidRequest(f"{first}: {wrong[first][0]}", param=first, details=wrong)
+    assert isinstance(text, str)
+    return text, streamed is True, amount
+
+
+async def _begin(request: Request, text: str, max_cost: Decimal | None, surface: str) -> LiveRun | UUID:
+    """The run that this request starts, or the id of the one that an earlier request with its Idempotency-Key made."""
+    principal = _principal(request)
+    definition = await in_db(definitions.visible, principal.user, agent_id=request.id)
+    key = request.headers.get("idempotency-key")
+    if not key:
+        return await _start(principal, definition, text, max_cost, surface, request.request_id, None)
+    same = await request.fingerprint()
+    claim = await idempotency.begin(str(principal.user_id), idempotency.valid_key(key), same)
+    if isinstance(claim, idempotency.Replay):
+        return UUID(claim.reference["run_id"])
+    try:
+        return await _start(principal, definition, text, max_cost, surface, request.request_id, claim)
+    except BaseException:
+        await idempotency.abandon(claim)
+        raise
+
+
+async def _start(
+    principal: Principal, definition: Definition, text: str, max_cost: Decimal | None, surface: str, request_id: str,
+    claim: idempotency.Claim | None,
+) -> LiveRun:  # fmt: skip
+    def keep(row: AgentRun) -> None:
+        """In the transaction that opens the run: it is not one too many, and the key leads to it from the first moment."""
+        User.objects.hold(principal.user_id)
+        if run_store.running(principal.user_id) > settings.MAX_CONCURRENT_RUNS_PER_USER:  # this one included
+            raise RateLimited("Too many of your runs are going on; wait for one to end.", code="too_many_runs", retry_after=2)
+        if claim is not None:
+            idempotency.finish_sync(claim, 200, b"", reference={"run_id": str(row.id)})
+
+    run_id = uuid7()
+    context = CallContext(
+        principal=principal, purpose="agent", surface=surface, request_id=request_id, group_id=run_id, max_cost_usd=max_cost
+    )
+    loop = await runner.begin(runner.question(text), context, definition=definition, pause=True, run_id=run_id, with_row=keep)
+    return live_runs.start(run_id, loop.events(), request_id)
+
+
+async def _as_whole(found: LiveRun | UUID, headers: dict[str, str]) -> Response:
+    if isinstance(found, LiveRun):
+        kind, data = await found.finished()
+    else:
+        row, told = await _stored(found)
+        kind, data = live_runs.ending(row, told, None, row.request_id)
+    if kind == "error":
+        raise RunFailed(data["error"], (data["run"] or {}).get("id"))
+    return json_response(data, 202 if data["status"] == AgentRun.Status.WAITING_APPROVAL else 200, headers)
+
+
+async def _as_stream(found: LiveRun | UUID, headers: dict[str, str]) -> EventStream:
+    if isinstance(found, LiveRun):
+        return EventStream(_events(found.view()), {"X-Run-ID": str(found.id), **headers})
+    row, told = await _stored(found)
+    return EventStream(_events(live_runs.shown(row, told)), {"X-Run-ID": str(found), **headers})
+
+
+async def _stored(run_id: UUID) -> tuple[AgentRun, dict[str, Any]]:
+    found = await in_db(run_json.whole, run_id)
+    if found is None:
+        raise NotFound
+    if found[0].status == AgentRun.Status.RUNNING:
+        raise Conflict("The first request with this Idempotency-Key still runs.", code="idempotency_in_progress", retry_after=2)
+    return found
+
+
+async def _events(lines: AsyncGenerator[Line, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(lines):
+        async for seq, kind, data in lines:
+            yield sse.event(kind, data, seq)
+
+
+async def _shielded(work: Coroutine[Any, Any, Any]) -> Any:
+    """A client that hangs up meanwhile leaves a whole run behind, not half of one."""
+    task = asyncio.create_task(work)
+    _loose.add(task)
+    task.add_done_callback(_loose.discard)
+    return await asyncio.shield(task)
+
+
+def _principal(request: Request) -> Principal:
+    assert request.principal is not None, "this door is authenticated"
+    return request.principal
+
+
+def register(door: Door) -> None:
+    """Serve runs at this door."""
+    draining.on_drain(live_runs.drain)
+    door.add(
+        "POST", r"/api/v1/agents/(?P<id>[0-9a-fA-F-]{36})/run", run, scope="agents", starts_work=True, tags=("agents",),
+        openapi=run_openapi.RUN, max_body_bytes=body_limits.CONTENT,
+    )  # fmt: skip

@@ -1,0 +1,180 @@
+"""`/api/v1/agents/runs/…`: what runs did, and a person's word in them. A run is started at the hot door (run_doors.py)."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import django_filters
+from django.db.models import QuerySet
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
+from rest_framework import mixins, serializers, viewsets
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.authentication import principal_of
+from accounts.models import ApiKey
+from accounts.permissions import HasScope
+from agents.models import AgentRun, AgentStep
+from agents.runs import approvals
+from agents.runs import as_json as run_json
+from agents.runs import store as run_store
+from aiagents.core.drf.base import StrictFieldsMixin, StrictFilterSet
+from aiagents.core.errors import NotFound
+
+DECISIONS = ("approve", "reject")
+_DECISION = OpenApiExample("one call", {"call_id": "call_1", "reason": "Not on a Friday."}, request_only=True)
+
+
+class RunFilter(StrictFilterSet):
+    status = django_filters.MultipleChoiceFilter(choices=AgentRun.Status.choices)
+    agent = django_filters.UUIDFilter(field_name="agent_id")
+    task = django_filters.UUIDFilter(field_name="task_id")
+    conversation = django_filters.UUIDFilter(field_name="conversation_id")
+    created_after = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
+    created_before = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
+
+    class Meta:
+        model = AgentRun
+        fields: list[str] = []
+
+
+class RunUsageSerializer(serializers.Serializer):
+    input_tokens = serializers.IntegerField()
+    output_tokens = serializers.IntegerField()
+
+
+class AgentStepSerializer(serializers.Serializer):
+    """A step for OpenAPI; its words are `run_wording.step`'s."""
+
+    number = serializers.IntegerField()
+    kind = serializers.ChoiceField(AgentStep.Kind.choices)
+    status = serializers.ChoiceField(AgentStep.Status.choices, help_text="`waiting`: a person is asked")
+    name = serializers.CharField(help_text="the model or the tool")
+    call_id = serializers.CharField(
+        allow_null=True, help_text="of a tool call: the model's id of it; of a model call: its id in the usage log"
+    )
+    arguments = serializers.CharField(allow_null=True, help_text="of a tool call: JSON as the model wrote it")
+    output = serializers.CharField()
+    finish_reason = serializers.CharField(allow_null=True)
+    error_code = serializers.CharField(help_text="`outcome_unknown`: it may have happened; it was not repeated")
+    usage = RunUsageSerializer()
+    cost_usd = serializers.CharField(help_text="US dollars as a decimal string")
+    latency_ms = serializers.IntegerField()
+    decision = serializers.ChoiceField(["approved", "rejected"], allow_null=True)
+    reason = serializers.CharField(allow_null=True)
+    decided_at = serializers.DateTimeField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    ended_at = serializers.DateTimeField(allow_null=True)
+
+
+class RunListSerializer(serializers.Serializer):
+    """A run for OpenAPI; its words are `run_wording.run`'s."""
+
+    id = serializers.UUIDField()
+    agent_id = serializers.UUIDField(allow_null=True)
+    agent = serializers.CharField(allow_null=True, help_text="the agent's slug")
+    version = serializers.IntegerField(allow_null=True, help_text="the agent's version that it ran by")
+    status = serializers.ChoiceField(AgentRun.Status.choices)
+    input = serializers.CharField()
+    output = serializers.CharField(help_text="the model's last words")
+    finish_reason = serializers.CharField(help_text="stop, length, content_filter, max_steps, max_cost, max_seconds, cancelled, error")
+    error = serializers.DictField(allow_null=True)
+    model = serializers.CharField()
+    steps_done = serializers.IntegerField(help_text="model calls")
+    usage = RunUsageSerializer()
+    cost_usd = serializers.CharField(help_text="US dollars as a decimal string")
+    simulated = serializers.BooleanField()
+    surface = serializers.CharField()
+    conversation_id = serializers.UUIDField(allow_null=True)
+    message_id = serializers.UUIDField(allow_null=True)
+    task_id = serializers.UUIDField(allow_null=True)
+    request_id = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    ended_at = serializers.DateTimeField(allow_null=True)
+
+    def to_representation(self, instance: AgentRun) -> dict[str, Any]:
+        return run_json.run(instance)
+
+
+class AgentRunSerializer(RunListSerializer):
+    waits_for = serializers.ListField(child=serializers.CharField(), help_text="call_ids that a person has to decide about")
+    steps = AgentStepSerializer(many=True)
+
+    def to_representation(self, instance: AgentRun) -> dict[str, Any]:
+        return run_json.with_steps(instance, run_store.steps(instance.id))
+
+
+class DecisionSerializer(StrictFieldsMixin, serializers.Serializer):
+    """About one waiting tool call, or without `call_id` about all of them."""
+
+    call_id = serializers.CharField(required=False, max_length=200)
+    reason = serializers.CharField(required=False, max_length=1000, help_text="of a rejection: the model is told")
+
+
+@extend_schema(tags=["agents"])
+@extend_schema_view(
+    list=extend_schema(
+        operation_id="agents_runs_list",
+        description="Your runs on every surface, newest first; `?status=waiting_approval` are those that ask you.",
+    ),
+    retrieve=extend_schema(operation_id="agents_runs_retrieve", responses=AgentRunSerializer, description="A run with all its steps."),
+)
+class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
+    permission_classes = [HasScope]
+    serializer_class = RunListSerializer
+    queryset = AgentRun.objects.none()
+    filterset_class = RunFilter
+    search_fields = ["input", "output"]
+    ordering_fields = ["created_at", "steps_done"]
+    ordering = ["-created_at", "-id"]
+    lookup_value_converter = "uuid"
+
+    @property
+    def required_scope(self) -> str:
+        """Decisions are a person's: a key needs a scope of its own for them, and no other scope includes it."""
+        return ApiKey.Scope.APPROVE if self.action in DECISIONS else ApiKey.Scope.AGENTS
+
+    def get_queryset(self) -> QuerySet[AgentRun]:
+        return run_store.own(principal_of(self.request).user_id).select_related("agent", "version").defer("state")
+
+    def get_serializer_class(self) -> Any:
+        if self.action in DECISIONS:
+            return DecisionSerializer
+        return RunListSerializer if self.action == "list" else AgentRunSerializer
+
+    @extend_schema(operation_id="agents_runs_approve", request=DecisionSerializer, responses=AgentRunSerializer, examples=[_DECISION])
+    def approve(self, request: Request, pk: UUID | None = None) -> Response:
+        """Let the waiting tool calls (or the one named) run. With the last decision the run goes on. Saying it twice changes nothing.
+
+        In person, or by an API key with the scope `approve`."""
+        return self._decide(request, pk, approve=True)
+
+    @extend_schema(operation_id="agents_runs_reject", request=DecisionSerializer, responses=AgentRunSerializer, examples=[_DECISION])
+    def reject(self, request: Request, pk: UUID | None = None) -> Response:
+        """Refuse the waiting tool calls (or the one named). The model learns of it and goes on without them.
+
+        In person, or by an API key with the scope `approve`."""
+        return self._decide(request, pk, approve=False)
+
+    @extend_schema(operation_id="agents_runs_cancel", request=None, responses=AgentRunSerializer)
+    def cancel(self, request: Request, pk: UUID | None = None) -> Response:
+        """End the run wherever it is. What was said is kept, what was used is charged; what has ended stays as it is."""
+        assert pk is not None
+        return self._answer(run_store.cancel(principal_of(request).user_id, pk).id)
+
+    def _decide(self, request: Request, pk: UUID | None, *, approve: bool) -> Response:
+        asked = self.get_serializer(data=request.data)
+        asked.is_valid(raise_exception=True)
+        assert pk is not None
+        run = approvals.decide(
+            principal_of(request).user, pk, approve=approve,
+            call_id=asked.validated_data.get("call_id"), reason=asked.validated_data.get("reason", ""),
+        )  # fmt: skip
+        return self._answer(run.id)
+
+    def _answer(self, run_id: UUID) -> Response:
+        found = run_json.whole(run_id)
+        if found is None:
+            raise NotFound
+        return Response(found[1])

@@ -1,0 +1,123 @@
+"""Anthropic's messages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anthropic
+import httpx2
+
+from agents.messages import CompletionRequest, File, Image, Part, Reasoning, Text, ToolOutput, ToolUse
+from agents.providers.answer import Answer
+from agents.providers.anthropic.answer import REDACTED, MessageAnswer
+from agents.providers.base import Target, output_limit
+from agents.providers.errors import ProviderError, error_from_status, retry_after, should_retry
+from agents.providers.parts import arguments_object, decoded_text
+from agents.providers.relay import HttpProvider
+
+_EFFORT = {"minimal": "low"}
+_JSON_ONLY = "Answer with one JSON object and nothing else: no prose, no code fence."
+
+
+class Anthropic(HttpProvider):
+    kind = "anthropic"
+
+    def client(self, target: Target, http: httpx2.AsyncClient) -> anthropic.AsyncAnthropic:
+        base_url = target.base_url.rstrip("/").removesuffix("/v1")  # the SDK adds it
+        return anthropic.AsyncAnthropic(api_key=target.api_key or "none", base_url=base_url, max_retries=0, http_client=http)
+
+    async def ask(self, client: anthropic.AsyncAnthropic, target: Target, *, stream: bool) -> None:
+        await client.post("/v1/messages", content=b"{}", cast_to=httpx2.Response, stream=stream)
+
+    async def refused(self, client: anthropic.AsyncAnthropic, response: httpx2.Response) -> Exception:
+        return client._make_status_error_from_response(response)
+
+    def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
+        return body(request, target, stream=stream)
+
+    def answer(self, target: Target) -> Answer:
+        return MessageAnswer()
+
+    def translate(self, exc: Exception, target: Target) -> ProviderError | None:
+        if isinstance(exc, anthropic.APIStatusError):
+            headers = exc.response.headers
+            return error_from_status(
+                exc.status_code, vendor=target.provider, vendor_type=str(exc.type or ""), vendor_code=str(exc.error_code or ""),
+                message=exc.api_message or "", retry_after=retry_after(headers), should_retry=should_retry(headers),
+                secrets=(target.api_key,),
+            )  # fmt: skip
+        return None
+
+
+def body(request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
+    """The request on the wire. This API version knows no temperature, top_p and seed: they are left out."""
+    out: dict[str, Any] = {"model": target.model, "max_tokens": output_limit(request, target), "messages": _messages(request)}
+    system, wanted = request.system, request.response_format or {}
+    config: dict[str, Any] = {}
+    if wanted.get("type") == "json_schema":
+        config["format"] = {"type": "json_schema", "schema": wanted.get("schema") or {}}
+    elif wanted.get("type") == "json_object":
+        system = f"{system}\n\n{_JSON_ONLY}" if system else _JSON_ONLY
+    if system:
+        out["system"] = system
+    if stream:
+        out["stream"] = True
+    if request.stop:
+        out["stop_sequences"] = [mark for mark in request.stop if mark.strip()]
+    forced = False
+    if request.tools:
+        out["tools"] = [{"name": tool.name, "description": tool.description, "input_schema": tool.parameters} for tool in request.tools]
+        choice = {"auto": {"type": "auto"}, "none": {"type": "none"}, "required": {"type": "any"}}.get(request.tool_choice)
+        choice = choice or {"type": "tool", "name": request.tool_choice}
+        forced = choice["type"] in ("any", "tool")
+        if request.parallel_tool_calls is False and choice["type"] != "none":
+            choice["disable_parallel_tool_use"] = True  # type: ignore[assignment]  # the one value that is no string
+        if choice != {"type": "auto"}:
+            out["tool_choice"] = choice
+    # A forced tool and thinking exclude each other.
+    if request.reasoning_effort not in (None, "none") and target.reasoning and not forced:
+        out["thinking"] = {"type": "adaptive"}
+        config["effort"] = _EFFORT.get(request.reasoning_effort or "", request.reasoning_effort)
+    if config:
+        out["output_config"] = config
+    return out
+
+
+def _messages(request: CompletionRequest) -> list[dict[str, Any]]:
+    out: list[dict[str, Any]] = []
+    for message in request.messages:
+        role = "assistant" if message.role == "assistant" else "user"
+        blocks = [block for part in message.parts if (block := _block(part))]
+        if not blocks:
+            continue  # an empty message is refused
+        if out and out[-1]["role"] == role:
+            out[-1]["content"] += blocks  # results of parallel tools belong into one message
+        else:
+            out.append({"role": role, "content": blocks})
+    return out
+
+
+def _block(part: Part) -> dict[str, Any] | None:
+    match part:
+        case Text():
+            return {"type": "text", "text": part.text} if part.text.strip() else None
+        case Image(url=url) if url:
+            return {"type": "image", "source": {"type": "url", "url": url}}
+        case Image():
+            return {"type": "image", "source": {"type": "base64", "media_type": part.media_type, "data": part.data}}
+        case File(media_type="application/pdf"):
+            source = {"type": "base64", "media_type": part.media_type, "data": part.data}
+            return {"type": "document", "title": part.name, "source": source}
+        case File():
+            source = {"type": "text", "media_type": "text/plain", "data": decoded_text(part)}
+            return {"type": "document", "title": part.name, "source": source}
+        case Reasoning(provider="anthropic") if part.signature.startswith(REDACTED):
+            return {"type": "redacted_thinking", "data": part.signature.removeprefix(REDACTED)}
+        case Reasoning(provider="anthropic") if part.signature:
+            return {"type": "thinking", "thinking": part.text, "signature": part.signature}
+        case ToolUse():
+            return {"type": "tool_use", "id": part.call_id, "name": part.name, "input": arguments_object(part.arguments)}
+        case ToolOutput():
+            result = {"type": "tool_result", "tool_use_id": part.call_id, "content": part.output}
+            return result | ({"is_error": True} if part.is_error else {})
+    return None

@@ -1,0 +1,164 @@
+"""OpenAI's chat completions, and the many servers that speak the same wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import openai
+from yarl import URL
+
+from agents.messages import CompletionRequest, EmbeddingRequest, File, Image, Message, Part, Text, ToolOutput, ToolUse
+from agents.providers.addresses import Address
+from agents.providers.answer import Answer
+from agents.providers.base import Target, output_limit
+from agents.providers.embedding import EmbeddingProvider
+from agents.providers.errors import ProviderError, error_from_status, retry_after, should_retry
+from agents.providers.openai.answer import ChatAnswer, read_embeddings
+from agents.providers.parts import decoded_text
+from billing.usage import Usage
+
+# What may pass from a caller of our own OpenAI wire to a vendor, beside what the request names.
+_EXTRA = ("presence_penalty", "frequency_penalty", "logit_bias", "user", "verbosity", "safety_identifier", "prompt_cache_key")
+_SAMPLING = ("presence_penalty", "frequency_penalty", "logit_bias")
+
+
+class OpenAI(EmbeddingProvider):
+    kind = "openai"
+    max_tokens_field = "max_completion_tokens"
+    # A quarter of the bytes of floats written out, and no arithmetic.
+    encoding_format = "base64"
+
+    def client(self, target: Target, http: httpx2.AsyncClient) -> openai.AsyncOpenAI:
+        # Key and address are always given: else the SDK would look into the environment. A keyless server takes any key.
+        made = openai.AsyncOpenAI(api_key=target.api_key or "none", base_url=target.base_url, max_retries=0, http_client=http)
+        made.organization = made.project = None
+        return made
+
+    async def ask(self, client: openai.AsyncOpenAI, target: Target, *, stream: bool) -> None:
+        await client.post("/chat/completions", content=b"{}", cast_to=httpx2.Response, stream=stream)
+
+    async def refused(self, client: openai.AsyncOpenAI, response: httpx2.Response) -> Exception:
+        return client._make_status_error_from_response(response)
+
+    def embedding_url(self, address: Address) -> URL:
+        return address.url.parent.parent / "embeddings"
+
+    def embedding_payload(self, request: EmbeddingRequest, target: Target) -> dict[str, Any]:
+        body: dict[str, Any] = {"model": target.model, "input": request.inputs, "encoding_format": self.encoding_format}
+        if request.dimensions:
+            body["dimensions"] = request.dimensions
+        if request.user:
+            body["user"] = request.user
+        return body
+
+    def read_embeddings(self, body: bytes) -> tuple[list[bytes], Usage | None]:
+        return read_embeddings(body)
+
+    def answer(self, target: Target) -> Answer:
+        return ChatAnswer(target.requires_finish_reason)
+
+    def translate(self, exc: Exception, target: Target) -> ProviderError | None:
+        if isinstance(exc, openai.APIStatusError):
+            headers = exc.response.headers
+            return error_from_status(
+                exc.status_code, vendor=target.provider, vendor_type=str(exc.type or ""), vendor_code=str(exc.code or ""),
+                message=str(exc.body.get("message") or "") if isinstance(exc.body, dict) else "",
+                retry_after=retry_after(headers), should_retry=should_retry(headers),
+                secrets=(target.api_key,),
+            )  # fmt: skip
+        return None
+
+    def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
+        """The request on the wire. What the model does not take is left out, not sent to be refused."""
+        body: dict[str, Any] = {"model": target.model, "messages": _messages(request), self.max_tokens_field: output_limit(request, target)}
+        if stream:
+            body["stream"] = True
+            if target.sends_usage:
+                body["stream_options"] = {"include_usage": True}
+        if request.tools:
+            body["tools"] = [_tool(tool) for tool in request.tools]
+            if request.tool_choice != "auto":
+                body["tool_choice"] = _tool_choice(request.tool_choice)
+            if request.parallel_tool_calls is not None:
+                body["parallel_tool_calls"] = request.parallel_tool_calls
+        if request.response_format:
+            body["response_format"] = _response_format(request.response_format)
+        if request.reasoning_effort and target.reasoning:
+            body["reasoning_effort"] = request.reasoning_effort
+        for name in _EXTRA:
+            if name in request.extra and (target.temperature or name not in _SAMPLING):
+                body[name] = request.extra[name]
+        if target.temperature:
+            sampling = {"temperature": request.temperature, "top_p": request.top_p, "seed": request.seed}
+            body |= {name: value for name, value in sampling.items() if value is not None}
+            if request.stop:
+                body["stop"] = list(request.stop)
+        return body
+
+
+class OpenAICompatible(OpenAI):
+    """Servers that copy the wire mostly know the older name of the limit, and vectors as numbers."""
+
+    kind = "openai_compatible"
+    max_tokens_field = "max_tokens"
+    encoding_format = "float"
+    most_inputs = 64
+
+
+def _messages(request: CompletionRequest) -> list[dict[str, Any]]:
+    out: list[dict[str, Any]] = [{"role": "system", "content": request.system}] if request.system else []
+    for message in request.messages:
+        if message.role == "assistant":
+            out.append(_assistant(message))
+        else:
+            out += [_tool_output(part) for part in message.parts if isinstance(part, ToolOutput)]
+            content = [found for part in message.parts if (found := _content(part))]
+            if len(content) == 1 and content[0]["type"] == "text":
+                out.append({"role": "user", "content": content[0]["text"]})
+            elif content:
+                out.append({"role": "user", "content": content})
+    return out
+
+
+def _assistant(message: Message) -> dict[str, Any]:
+    calls = [
+        {"id": part.call_id, "type": "function", "function": {"name": part.name, "arguments": part.arguments}}
+        for part in message.parts
+        if isinstance(part, ToolUse)
+    ]
+    # Reasoning is not sent back: this wire has no place for it.
+    return {"role": "assistant", "content": message.text or (None if calls else "")} | ({"tool_calls": calls} if calls else {})
+
+
+def _tool_output(part: ToolOutput) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": part.call_id, "content": f"Error: {part.output}" if part.is_error else part.output}
+
+
+def _content(part: Part) -> dict[str, Any] | None:
+    match part:
+        case Text():
+            return {"type": "text", "text": part.text} if part.text else None
+        case Image():
+            return {"type": "image_url", "image_url": {"url": part.url or f"data:{part.media_type};base64,{part.data}"}}
+        case File(media_type="application/pdf"):
+            return {"type": "file", "file": {"filename": part.name, "file_data": f"data:application/pdf;base64,{part.data}"}}
+        case File():
+            return {"type": "text", "text": f"File {part.name}:\n{decoded_text(part)}"}
+    return None
+
+
+def _tool(tool: Any) -> dict[str, Any]:
+    function = {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+    return {"type": "function", "function": function | ({"strict": True} if tool.strict else {})}
+
+
+def _tool_choice(choice: str) -> Any:
+    return choice if choice in ("none", "required") else {"type": "function", "function": {"name": choice}}
+
+
+def _response_format(wanted: dict[str, Any]) -> dict[str, Any]:
+    if wanted.get("type") != "json_schema":
+        return {"type": str(wanted.get("type"))}
+    schema = {"name": wanted.get("name") or "answer", "schema": wanted.get("schema") or {}}
+    return {"type": "json_schema", "json_schema": schema | ({"strict": True} if wanted.get("strict") else {})}

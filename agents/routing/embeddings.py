@@ -1,0 +1,130 @@
+"""Which model makes the vectors: the one that is named, and nothing else. Pure.
+
+Vectors of different models cannot be compared, so there is no `auto`, and a fallback may only be the same model at another
+connection: a catalogue entry with the same name at its vendor and the same length of vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from agents.messages import EmbeddingRequest
+from agents.routing.filters import absent
+from agents.routing.rank import Candidate, Route
+from agents.token_estimates import size, typical
+from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound
+from billing import pricing
+from billing.catalogue.snapshot import ModelCard
+
+# Vendors that read tokens by their numbers.
+_READS_TOKENS = ("openai", "openai_compatible")
+# Hardly any text has fewer tokens than its bytes divided by this; what is surely too long is not sent.
+_BYTES_PER_TOKEN = 16
+# Numbers of one answer: 16 MB as vectors, several times that as text, for a call that may cost next to nothing.
+MOST_NUMBERS = 4_000_000
+_NEVER_SHORTENED = ("text-embedding-ada-002",)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    request: EmbeddingRequest
+    model: str
+    fallbacks: tuple[str, ...]
+    max_cost_usd: Decimal | None
+    input_tokens: int
+
+
+def rank(wanted: Wanted, cards: Mapping[str, ModelCard], configured: Container[str]) -> Route:
+    """The named model, and its doubles that the caller named as fallbacks.
+
+    Raises ModelNotFound for a name nobody has or that cannot be called here, InvalidRequest for `auto`, for a model that
+    makes no embeddings or not these, BudgetExceeded where none fits `max_cost_usd`.
+    """
+    if wanted.model.partition(":")[0] == "auto":
+        there = ", ".join(slug for slug, card in sorted(cards.items()) if card.embeds and absent(card, configured) is None) or "none"
+        raise InvalidRequest(
+            f"Embeddings are not routed: vectors of different models cannot be compared. Name one; here are: {there}.",
+            param="model", code="model_required",
+        )  # fmt: skip
+    first = _card(wanted.model, cards, "model")
+    doubles = [_double(_card(slug, cards, "fallbacks"), first) for slug in dict.fromkeys(wanted.fallbacks) if slug != first.slug]
+    rows: list[tuple[ModelCard, str | None]] = [(card, absent(card, configured)) for card in (first, *doubles)]
+    there_are = [card for card, missing in rows if missing is None]
+    if not there_are:
+        raise ModelNotFound(f"{first.slug} is not available here: {rows[0][1]}.", param="model")
+    _fits(wanted.request, there_are)
+    candidates = [_candidate(card, wanted.input_tokens) for card in there_are]
+    paid = [one for one in candidates if wanted.max_cost_usd is None or one.dearest_usd <= wanted.max_cost_usd]
+    if not paid:
+        raise BudgetExceeded("The call may cost more than max_cost_usd.", code="max_cost_exceeded", param="max_cost_usd")
+    return Route(tuple(paid), _explanation(wanted, rows, paid), "")
+
+
+def _card(slug: str, cards: Mapping[str, ModelCard], param: str) -> ModelCard:
+    if (card := cards.get(slug)) is None:
+        raise ModelNotFound(f"The model {slug[:100]!r} does not exist.", param=param)
+    if not card.embeds:
+        raise InvalidRequest(f"{card.slug} makes no embeddings: it writes text.", param=param, code="model_unfit")
+    return card
+
+
+def _double(card: ModelCard, first: ModelCard) -> ModelCard:
+    """The card, where it is the same model at another place."""
+    if (card.vendor_model, card.dimensions) != (first.vendor_model, first.dimensions):
+        raise InvalidRequest(
+            f"{card.slug} cannot stand in for {first.slug}: it is another model, and its vectors cannot be compared.",
+            param="fallbacks", code="fallback_unfit",
+        )  # fmt: skip
+    return card
+
+
+def _fits(request: EmbeddingRequest, cards: list[ModelCard]) -> None:
+    """What the vendors would refuse, or silently cut, is said before anything is paid."""
+    for card in cards:
+        if card.provider not in _READS_TOKENS and not all(isinstance(one, str) for one in request.inputs):
+            raise InvalidRequest(
+                f"{card.slug} reads text only: send strings, not arrays of tokens (OpenAI's token numbers mean nothing to it).",
+                param="input", code="tokens_not_supported",
+            )  # fmt: skip
+        if request.dimensions is not None and (card.vendor_model in _NEVER_SHORTENED or 0 < card.dimensions < request.dimensions):
+            told = f"{card.slug}'s vectors are {card.dimensions} long" + (
+                "." if card.vendor_model not in _NEVER_SHORTENED else " and cannot be shortened."
+            )
+            raise InvalidRequest(told, param="dimensions", code="invalid_value")
+        if len(request.inputs) * (length := request.dimensions or card.dimensions) > MOST_NUMBERS:
+            raise InvalidRequest(
+                f"{len(request.inputs)} vectors of {length} numbers are too many for one answer: send {MOST_NUMBERS // length} at a time.",
+                param="input", code="too_many_inputs",
+            )  # fmt: skip
+        for position, one in enumerate(request.inputs):
+            least = len(one) if isinstance(one, tuple) else size(one) // _BYTES_PER_TOKEN
+            if least > card.context_window:
+                raise InvalidRequest(
+                    f"input[{position}] is longer than the {card.context_window} tokens that {card.slug} reads.",
+                    param="input", code="context_too_long",
+                )  # fmt: skip
+
+
+def _candidate(card: ModelCard, input_tokens: int) -> Candidate:
+    rates = card.rates or pricing.ceiling_rates()
+    dearest = pricing.dearest(rates, input_tokens, 0)
+    return Candidate(card, 0, float(pricing.dearest(rates, typical(input_tokens), 0)), dearest)
+
+
+def _explanation(wanted: Wanted, rows: list[tuple[ModelCard, str | None]], chosen: list[Candidate]) -> dict[str, Any]:
+    costs = {one.card.slug: f"{one.estimate_usd:.8f}" for one in chosen}
+    first = chosen[0].card.slug
+    return {
+        "requested": wanted.model,
+        "goal": "",
+        "chosen": first,
+        "reason": f"{first} was asked for." if first == wanted.model else f"{first} is the same model as {wanted.model}, elsewhere.",
+        "candidates": [
+            {"model": card.slug, "provider": card.provider, "estimated_cost_usd": costs.get(card.slug), "removed": removed}
+            for card, removed in rows
+        ],
+        "baseline": None,
+    }

@@ -1,0 +1,52 @@
+"""Runs of a deleted task or agent: taken out of sight, stopped, deleted with their steps. Costs stay in the usage log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from agents.models import Agent, AgentRun, AgentStep
+from agents.runs import store as run_store
+from agents.runs.loop import error_json
+from aiagents.core.errors import AppError
+
+
+def of_task(task_id: UUID) -> QuerySet[AgentRun]:
+    """The runs of a task, of all its attempts."""
+    return AgentRun.objects.filter(task_id=task_id)
+
+
+def of_agent(agent: Agent) -> QuerySet[AgentRun]:
+    """Runs that the agent's owner started on the agent itself. Those in a conversation or a task belong to that one."""
+    return AgentRun.objects.filter(agent_id=agent.pk, user_id=agent.user_id, conversation_id=None, task_id=None)
+
+
+def hide(runs: QuerySet[AgentRun]) -> int:
+    """Take the runs out of sight. How many were in sight."""
+    return runs.filter(hidden_at=None).update(hidden_at=Now())
+
+
+def stop(runs: QuerySet[AgentRun], why: AppError | None = None) -> int:
+    """Cancel the open ones among the runs; their processes stop within a second or so. How many were open."""
+    stopped = 0
+    for pk, request_id in list(runs.filter(status__in=AgentRun.OPEN).values_list("pk", "request_id")):
+        error = None if why is None else error_json(why, request_id)
+        stopped += run_store.end(pk, AgentRun.Status.CANCELLED, finish_reason="cancelled", error=error)
+    return stopped
+
+
+def erase(run_ids: Sequence[UUID]) -> int:
+    """Delete runs that have ended, and their steps. How many runs; open ones among them stay."""
+    with transaction.atomic():
+        # A process that still writes into one of them holds its row.
+        locked = AgentRun.objects.select_for_update().filter(pk__in=run_ids).exclude(status__in=AgentRun.OPEN).order_by("pk")
+        ended = list(locked.values_list("pk", flat=True))
+        steps, runs = AgentStep.objects.filter(run_id__in=ended), AgentRun.objects.filter(pk__in=ended)
+        # Not Django's collector: it would read every row with its texts before it deletes it.
+        steps._raw_delete(steps.db)  # type: ignore[attr-defined]
+        runs._raw_delete(runs.db)  # type: ignore[attr-defined]
+    return len(ended)

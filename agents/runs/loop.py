@@ -1,0 +1,399 @@
+"""The agent loop in one process: ask the model, run the tools it wants, tell it the results, write everything down.
+
+runner.py says what its limits mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.conf import settings
+from django.utils import timezone
+
+from agents.calls import service as calls
+from agents.calls.service import CallContext
+from agents.definitions.definition import Definition
+from agents.events import Event, ReasoningDelta, Settled, Started, Stopped, TextDelta, ToolCall
+from agents.messages import CompletionRequest, Message, ToolUse
+from agents.models import AgentRun, AgentStep
+from agents.runs import approvals, tool_calls
+from agents.runs import parked as run_state
+from agents.runs import running as running_runs
+from agents.runs import store as run_store
+from agents.runs.parked import Parked
+from agents.runs.running import OutOfTime
+from agents.runs.store import Closing, RunEnded, persist
+from agents.runs.tool_calls import Wanted, Workshop
+from agents.runs.transcript import Said
+from agents.tools.registry import Tool
+from aiagents.core import jsonio
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import AppError, BudgetExceeded, Unavailable
+
+logger = logging.getLogger(__name__)
+Status, Step = AgentRun.Status, AgentStep.Status
+# Seconds that whoever ends a run waits for its end to be written; it is written behind them all the same.
+_END_WAITS = 3.0
+# Ends that are being written, by run.
+_ends: dict[UUID, asyncio.Task[None]] = {}
+
+
+class RunPaused(Exception):
+    """The run waits for a person and is in nobody's hands: `approvals.decide` goes on with it."""
+
+    def __init__(self, run_id: UUID) -> None:
+        self.run_id = run_id
+        super().__init__(str(run_id))
+
+
+class Loop:
+    """One run in this process."""
+
+    def __init__(
+        self, row: AgentRun, definition: Definition, request: CompletionRequest, context: CallContext, tools: dict[str, Tool],
+        receipts: list[Settled], *, pause: bool,
+    ) -> None:  # fmt: skip
+        self.id, self.row, self.definition, self.request, self.context = row.id, row, definition, request, context
+        self.tools, self.receipts, self.pause = tools, receipts, pause
+        self.asks = frozenset(grant.name for grant in definition.tools if grant.ask)
+        # Receipts of earlier processes stand in the row; those before `mine` are not of this run, those before `since` of earlier steps.
+        self.mine = self.since = len(receipts)
+        self.before = {"input_tokens": row.input_tokens, "output_tokens": row.output_tokens, "cost_usd": row.cost_usd}
+        self.step: AgentStep | None = None
+        self.number = self.model_calls = 0
+        self.model, self.output, self.finish_reason = "", row.output, ""
+        self.said = Said()
+        self.wanted: list[Wanted] = []
+        self.resumed = False
+        self.seconds = 0.0
+
+    def go_on(self, parked: Parked) -> None:
+        self.resumed = True
+        self.model_calls, self.number, self.seconds, self.model = parked.model_calls, parked.number, parked.seconds, parked.model
+
+    # --- the whole run --------------------------------------------------------------------------
+
+    async def events(self) -> AsyncGenerator[Event, None]:
+        self.watched = running_runs.begin(self.id, self.definition.max_seconds, self.seconds)
+        if self.context.message_id is None:  # else the message keeps it
+            self.watched.words = lambda: self.said.words or self.output
+        self.workshop = Workshop(self.id, self.context.principal, self.watched)
+        try:
+            async with aclosing(self._steps()) as steps:
+                async for event in steps:
+                    yield event
+        except RunPaused:
+            raise
+        except OutOfTime:
+            await self._end(Status.SUCCEEDED, finish_reason="max_seconds")
+            yield Stopped("max_seconds")
+        except RunEnded:
+            await self._end(Status.CANCELLED)  # it has an end; what is missing in it is written
+            raise
+        except AppError as exc:
+            await self._end(Status.FAILED, error=exc)
+            raise
+        except (asyncio.CancelledError, GeneratorExit) as exc:
+            cut = "interrupted" in exc.args
+            error = Unavailable("The process that ran this was shut down.", code="interrupted") if cut else None
+            await self._end(Status.INTERRUPTED if cut else Status.CANCELLED, error=error)
+            raise
+        except BaseException:
+            await self._end(Status.FAILED, error=AppError())
+            raise
+        finally:
+            running_runs.leave(self.id)
+
+    async def _steps(self) -> AsyncGenerator[Event, None]:
+        if self.resumed:
+            async with aclosing(self._resumed_tools()) as events:
+                async for event in events:
+                    yield event
+        while True:
+            if (limit := self._limit()) is not None:
+                await self._succeed(limit)
+                yield Stopped(limit)
+                return
+            if self.step is None:
+                self.step = self._new_step()
+                await self._write(opened=[self.step], status=Status.RUNNING)
+            try:
+                async with aclosing(self._ask_model()) as events:
+                    async for event in events:
+                        yield event
+            except BudgetExceeded as exc:
+                if exc.code != "max_cost_exceeded" or self.model_calls == 1:
+                    raise
+                self.model_calls -= 1
+                await self._succeed("max_cost", closed=[self._closing(Step.CANCELLED, error_code="max_cost")])
+                yield Stopped("max_cost")
+                return
+            if not self.wanted:
+                return
+            async with aclosing(self._run_tools()) as results:
+                async for result in results:
+                    yield result
+
+    def _limit(self) -> Any:
+        """The limit that leaves no room for another model call."""
+        if self.watched.left <= 0:
+            return "max_seconds"
+        left = self._money_left()
+        return "max_cost" if left is not None and left <= 0 and self.model_calls else None
+
+    # --- a model call ---------------------------------------------------------------------------
+
+    async def _ask_model(self) -> AsyncGenerator[Event, None]:
+        """One model call with its step. The run has ended with it, unless `wanted` names calls."""
+        self.model_calls += 1
+        last = self.model_calls >= self.definition.max_steps
+        offered = bool(self.request.tools)
+        request = replace(self.request, tool_choice="none") if last and offered else self.request
+        parted = bool(self.output)
+        uses: list[ToolUse] = []
+        self.said, self.since = Said(), len(self.receipts)
+        async with aclosing(calls.stream(request, self._call_context(), self.receipts)) as events:
+            while (event := await self.watched.within(anext(events, None))) is not None:
+                match event:
+                    case Started():
+                        self.said.provider, self.model = event.provider, event.model
+                        yield event
+                    case TextDelta() if event.text:
+                        if parted:  # the words of two steps are two paragraphs
+                            parted = False
+                            yield TextDelta("\n\n")
+                        self.said.text(event.text)
+                        yield event
+                    case ReasoningDelta():
+                        self.said.reasoning(event)
+                        yield event
+                    case ToolCall():
+                        if not last and len(uses) < settings.AGENT_CALLS_PER_STEP:
+                            uses.append(self.said.call(event))
+                    case Settled():
+                        async with aclosing(self._settled(event, uses, last and offered and self.model_calls > 1)) as told:
+                            async for one in told:
+                                yield one
+                    case _:
+                        yield event
+
+    async def _settled(self, settled: Settled, uses: list[ToolUse], last: bool) -> AsyncGenerator[Event, None]:
+        self.output = self.said.words or self.output
+        if not uses:
+            reason: Any = "max_steps" if last and settled.finish_reason in ("stop", "tool_calls") else settled.finish_reason
+            self.wanted, self.finish_reason = [], reason
+            await self._succeed(reason, closed=[self._closing(Step.OK)])
+            yield replace(settled, finish_reason=reason)
+            return
+        parts = self.said.parts()
+        self.request = replace(self.request, messages=(*self.request.messages, Message("assistant", parts)))
+        self.wanted = []
+        for use in uses:
+            self.number += 1
+            step = tool_calls.new_step(self.id, self.number, use)
+            self.wanted.append(self._judged(use, step))
+        for call in self.wanted:
+            call.step.status = Step.WAITING if call.asks else Step.RUNNING
+            if call.refusal:
+                tool_calls.refuse(call)
+        await self._write(closed=[self._closing(Step.OK)], opened=[call.step for call in self.wanted], **self._totals())
+        self.step = None
+        yield settled
+        for call in self.wanted:
+            use = call.use
+            yield ToolCall(use.call_id, use.name, use.arguments, needs_approval=call.asks, run_id=str(self.id) if call.asks else "")
+
+    def _judged(self, use: ToolUse, step: AgentStep) -> Wanted:
+        return tool_calls.wanted(use, step, self.tools, self.asks, shared=self.definition.shared)
+
+    def _call_context(self) -> CallContext:
+        """For the next call: what is left of the money, and the model that has answered so far, whose thinking is in the history."""
+        context = replace(self.context, max_cost_usd=self._money_left())
+        if not self.model:
+            return context
+        wish = context.requested_model
+        others = [slug for slug in (wish, *context.fallbacks) if slug != self.model]
+        return replace(context, requested_model=self.model, fallbacks=tuple(others), sticky=self.model)
+
+    # --- tool calls -----------------------------------------------------------------------------
+
+    async def _run_tools(self) -> AsyncGenerator[Event, None]:
+        """All calls of the step: those that are free at once, the others when somebody has decided."""
+        for call in self.wanted:
+            if call.refusal:
+                yield tool_calls.refuse(call)
+        free = [call for call in self.wanted if not call.refusal and not call.asks]
+        async with aclosing(self.workshop.run(free)) as results:
+            async for result in results:
+                yield result
+        asked = [call for call in self.wanted if call.asks]
+        if asked:
+            await self._wait()
+            async with aclosing(self._run_decided(asked)) as decided:
+                async for event in decided:
+                    yield event
+        self._tell_results()
+
+    async def _run_decided(self, asked: list[Wanted]) -> AsyncGenerator[Event, None]:
+        rows = await persist(_rows, [call.step.id for call in asked])
+        approved = []
+        for call in asked:
+            if (result := tool_calls.recall(call, rows[call.step.id])) is None:
+                approved.append(call)
+            else:
+                yield result
+        ours = await persist(run_store.start_tools, self.id, [call.step.id for call in approved])
+        async with aclosing(self.workshop.run([call for call in approved if call.step.id in ours])) as results:
+            async for result in results:
+                yield result
+
+    async def _resumed_tools(self) -> AsyncGenerator[Event, None]:
+        """The calls of the step in which the run was parked: told by their rows, those approved meanwhile run now."""
+        uses = [part for part in self.request.messages[-1].parts if isinstance(part, ToolUse)]
+        steps = await persist(_last_steps, self.id, self.number, len(uses))
+        self.wanted = [self._judged(use, step) for use, step in zip(uses, steps, strict=True)]
+        asked = []
+        for call in self.wanted:
+            call.asks = call.step.status in (Step.WAITING, Step.DENIED)
+            if call.asks and call.step.status == Step.WAITING and call.tool is None:
+                call.refusal = call.refusal or "This tool is not available any more."
+                await self._write(closed=[Closing(call.step.id, Step.WAITING, _refused(call.refusal))])
+                yield tool_calls.refuse(call)
+            elif call.asks:
+                asked.append(call)
+            else:
+                tool_calls.recall(call, call.step)
+        async with aclosing(self._run_decided(asked)) as results:
+            async for result in results:
+                yield result
+        self._tell_results()
+
+    def _tell_results(self) -> None:
+        outputs = tuple(call.result for call in self.wanted if call.result is not None)
+        self.request = replace(self.request, messages=(*self.request.messages, Message("tool", outputs)))
+        self.wanted = []
+
+    async def _wait(self) -> None:
+        """Until all is decided: parked for another process, or here."""
+        self.watched.stop_clock()
+        if self.pause:
+            if await in_db(run_store.park, self.id, self._parked().to_json(), output=self.output, model=self.model, **self._totals()):
+                raise RunPaused(self.id)
+        else:
+            await self._write(status=Status.WAITING_APPROVAL)
+            loop = asyncio.get_running_loop()
+            until = loop.time() + settings.AGENT_APPROVAL_SECONDS
+            while await self.watched.within(persist(run_store.waiting, self.id), timed=False):
+                if (left := until - loop.time()) <= 0:
+                    await persist(approvals.deny_late, self.id)
+                    break
+                await self.watched.within(approvals.announced(self.id, left), timed=False)
+        self.watched.start_clock()
+
+    def _parked(self) -> Parked:
+        return Parked(
+            self.definition, self.request, run_state.context_out(self.context), self.model_calls, self.number, self.watched.used, self.model
+        )
+
+    # --- the rows -------------------------------------------------------------------------------
+
+    def _new_step(self) -> AgentStep:
+        self.number += 1
+        return AgentStep(run_id=self.id, number=self.number, kind=AgentStep.Kind.MODEL, name=self.model)
+
+    def _closing(self, status: str, error_code: str = "") -> Closing:
+        """The end of the model call that runs."""
+        assert self.step is not None
+        mine = self.receipts[self.since :] if self.model_calls else []
+        values: dict[str, Any] = {"status": status, "error_code": error_code[:50], "output": self.said.words, "ended_at": timezone.now()}
+        if mine:
+            values |= run_store.totals(mine) | {"call_id": mine[-1].call_id, "name": mine[-1].model, "latency_ms": mine[-1].latency_ms}
+            values["input"] = {"finish_reason": mine[-1].finish_reason}
+        return Closing(self.step.id, Step.RUNNING, values)
+
+    def _totals(self) -> dict[str, Any]:
+        mine = self.receipts[self.mine :]
+        now = run_store.totals(mine)
+        simulated = {"simulated": True} if any(receipt.simulated for receipt in mine) else {}
+        return {name: self.before[name] + now[name] for name in now} | {"steps_done": self.model_calls} | simulated
+
+    def _money_left(self) -> Decimal | None:
+        limit = self.context.max_cost_usd
+        return None if limit is None else limit - self._totals()["cost_usd"]
+
+    async def _write(self, *, closed: Sequence[Closing] = (), opened: Sequence[AgentStep] = (), **run: Any) -> None:
+        await persist(run_store.write, self.id, closed=closed, opened=opened, **run)
+
+    async def _succeed(self, finish_reason: str, *, closed: Sequence[Closing] = ()) -> None:
+        """End the run; `RunEnded` where somebody else had ended it otherwise."""
+        values = {"finish_reason": finish_reason, "output": self.output, "model": self.model, **self._totals()}
+        self.step = None
+        if not await persist(run_store.end, self.id, Status.SUCCEEDED, closed=closed, **values):
+            status = await persist(_status, self.id)
+            if status != Status.SUCCEEDED:  # else it was us, and the answer was lost
+                raise await in_db(run_store.gone, self.id)
+
+    async def _end(self, status: str, *, error: AppError | None = None, finish_reason: str = "") -> None:
+        """End the run after a break. Written to its end, whoever is cancelled meanwhile."""
+        self.output = self.said.words or self.output
+        closed = []
+        if self.step is not None:
+            code = error.code if error else finish_reason or "cancelled"
+            closed.append(self._closing(Step.ERROR if status == Status.FAILED else Step.CANCELLED, code))
+        values = {"output": self.output, "model": self.model, **self._totals()}
+        values["finish_reason"] = finish_reason or ("cancelled" if status == Status.CANCELLED else "error")
+        if error is not None:
+            values["error"] = error_json(error, self.context.request_id)
+        task = asyncio.create_task(_write_end(self.id, status, closed, values))
+        _ends[self.id] = task
+        task.add_done_callback(lambda _: _ends.pop(self.id, None))
+        await asyncio.shield(asyncio.wait({task}, timeout=_END_WAITS))
+
+
+async def written(run_id: UUID) -> None:
+    """Wait until the end of a run of this process stands in its row, or was given up to the sweeper."""
+    if task := _ends.get(run_id):
+        await asyncio.wait({task})
+
+
+async def _write_end(run_id: UUID, status: str, closed: list[Closing], values: dict[str, Any]) -> None:
+    try:
+        if not await persist(run_store.end, run_id, status, closed=closed, **values):
+            await persist(run_store.complete, run_id, closed, values)
+        if status != Status.SUCCEEDED:
+            await persist(run_store.count_from_books, run_id)
+    except Unavailable:
+        logger.warning("run_end_not_stored", extra={"run_id": str(run_id)})  # the sweeper ends it
+    except Exception:
+        logger.exception("run_end_not_stored", extra={"run_id": str(run_id)})
+
+
+def error_json(error: AppError, request_id: str) -> dict[str, Any]:
+    """An error as rows keep it: the contract's object, and what is needed to raise it again."""
+    more = {"status": error.status, "retryable": error.retryable, "retry_after": error.retry_after}
+    return orjson.loads(jsonio.dumps(error.body(request_id)["error"] | more))
+
+
+def _refused(why: str) -> dict[str, Any]:
+    return {"status": Step.ERROR, "error_code": "invalid_call", "output": why, "ended_at": timezone.now()}
+
+
+def _rows(step_ids: list[UUID]) -> dict[UUID, AgentStep]:
+    return AgentStep.objects.in_bulk(step_ids)
+
+
+def _last_steps(run_id: UUID, number: int, count: int) -> list[AgentStep]:
+    return list(AgentStep.objects.filter(run_id=run_id, number__gt=number - count, number__lte=number).order_by("number"))
+
+
+def _status(run_id: UUID) -> str:
+    """The run's status; cancelled where its row was erased."""
+    return AgentRun.objects.values_list("status", flat=True).filter(id=run_id).first() or Status.CANCELLED

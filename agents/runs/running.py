@@ -1,0 +1,126 @@
+"""The runs of this process (one watch per event loop): that they live is said for them, that they were ended is told to them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from uuid import UUID
+from weakref import WeakKeyDictionary
+
+from django.conf import settings
+
+from agents.models import AgentRun
+from agents.runs import store as run_store
+from agents.runs.store import RunCancelled, RunEnded
+from aiagents.core.db.calls import in_db
+from aiagents.core.errors import Unavailable
+from aiagents.core.live import outage_heartbeat
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class OutOfTime(Exception):
+    """The run has used the seconds it may take."""
+
+
+class Watched:
+    """A run's clock, and the way in for those who end it from outside."""
+
+    def __init__(self, run_id: UUID, seconds: float, used: float = 0.0) -> None:
+        self.run_id, self._allowed, self._used = run_id, seconds, used
+        self._since: float | None = asyncio.get_running_loop().time()
+        self._scope: asyncio.Timeout | None = None
+        self.ended: RunEnded | None = None
+        # What the run has said so far, where its row is the only place that keeps it.
+        self.words: Callable[[], str] | None = None
+        self._kept = ""
+
+    def news(self) -> str | None:
+        """What was said since the last time, as a whole; None: nothing."""
+        words = self.words() if self.words else ""
+        if words == self._kept:
+            return None
+        self._kept = words
+        return words
+
+    @property
+    def used(self) -> float:
+        """Seconds so far, waiting for a person not counted."""
+        return self._used + (0.0 if self._since is None else asyncio.get_running_loop().time() - self._since)
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self._allowed - self.used)
+
+    def stop_clock(self) -> None:
+        self._used, self._since = self.used, None
+
+    def start_clock(self) -> None:
+        self._since = asyncio.get_running_loop().time()
+
+    async def within(self, work: Awaitable[T], *, timed: bool = True) -> T:
+        """The result of `work`; `OutOfTime` when the run's time is over, `RunEnded` when somebody ends the run meanwhile.
+
+        Nothing is left behind: what is cut off here has been cancelled and has ended.
+        """
+        if self.ended is not None:
+            if asyncio.iscoroutine(work):
+                work.close()
+            raise self.ended
+        try:
+            async with asyncio.timeout(self.left if timed else None) as scope:
+                self._scope = scope
+                return await work
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise (self.ended or OutOfTime()) from None
+        finally:
+            self._scope = None
+
+    def end(self, ended: RunEnded) -> None:
+        self.ended = self.ended or ended
+        if self._scope is not None and not self._scope.expired():
+            self._scope.reschedule(asyncio.get_running_loop().time())
+
+
+class _Watch:
+    def __init__(self) -> None:
+        self.runs: dict[UUID, Watched] = {}
+        self.task: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        while self.runs:
+            await asyncio.sleep(settings.PROGRESS_INTERVAL_SECONDS)
+            living = list(self.runs)
+            try:
+                said = {run_id: words for run_id, run in self.runs.items() if (words := run.news()) is not None}
+                ended = await outage_heartbeat.beat(in_db(run_store.beat, living, said), "agents", living, settings.AGENT_SILENCE_SECONDS)
+            except Unavailable:
+                continue
+            except Exception:
+                logger.exception("runs_heartbeat_failed")
+                continue
+            for run_id, status in ended.items():
+                if run_id in self.runs:
+                    self.runs[run_id].end(RunCancelled() if status == AgentRun.Status.CANCELLED else RunEnded(code="interrupted"))
+
+
+_watches: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = WeakKeyDictionary()
+
+
+def begin(run_id: UUID, seconds: float, used: float = 0.0) -> Watched:
+    """Watch over a run of this loop until `leave`."""
+    watch = _watches.setdefault(asyncio.get_running_loop(), _Watch())
+    watched = watch.runs[run_id] = Watched(run_id, seconds, used)
+    if watch.task is None or watch.task.done():
+        watch.task = asyncio.create_task(watch.run(), name="agents watch")
+    return watched
+
+
+def leave(run_id: UUID) -> None:
+    if watch := _watches.get(asyncio.get_running_loop()):
+        watch.runs.pop(run_id, None)

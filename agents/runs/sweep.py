@@ -1,0 +1,89 @@
+"""Runs whose process is gone are ended; parked runs are taken up once decided, and given up when nobody ever decides."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from django.conf import settings
+from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
+
+from agents.models import AgentRun, AgentStep
+from agents.runs import approvals
+from agents.runs import store as run_store
+from agents.runs.loop import error_json
+from aiagents.core.db.rotation import Rotation
+from aiagents.core.errors import Unavailable
+from aiagents.core.live import outage_heartbeat
+
+logger = logging.getLogger(__name__)
+Status = AgentRun.Status
+_MOST = 500
+# A decided run that no worker took up is sent again after so many seconds.
+_SENT_AGAIN = 15
+# Runs whose late charges one sweep looks for: those that ended within so many seconds, and all others.
+_LATE, _RECENT_MOST, _OLDER_MOST = 3600, 300, 50
+_GONE = "The process that ran this is gone. What it did stands in the steps; a tool call with an unknown outcome was not repeated."
+_FORGOTTEN = "Nobody decided about the waiting tool calls in time."
+
+
+def sweep() -> int:
+    """End the runs whose process is gone; how many. Safe to run twice and anywhere."""
+    silent = list(_silent().order_by("heartbeat_at")[:_MOST])
+    living = outage_heartbeat.among("agents", (run.id for run in silent))  # their processes only cannot reach the database
+    ended = sum(_interrupt(run) for run in silent if run.id not in living)
+    _give_up_forgotten()
+    _send_again()
+    _count_late()
+    if ended:
+        logger.warning("runs_interrupted", extra={"count": ended})
+    return ended
+
+
+def _silent() -> QuerySet[AgentRun]:
+    """Open runs that nobody speaks for. A parked one needs nobody."""
+    since = Now() - timedelta(seconds=settings.AGENT_SILENCE_SECONDS)
+    held = Q(status=Status.RUNNING) | Q(status=Status.WAITING_APPROVAL, state={})
+    return AgentRun.objects.filter(held, heartbeat_at__lt=since)
+
+
+def _interrupt(run: AgentRun) -> bool:
+    error = error_json(Unavailable(_GONE, code="interrupted"), run.request_id)
+    # Once more in the same statement: it may have spoken meanwhile.
+    if not run_store.end(run.id, Status.INTERRUPTED, still=_silent(), error=error, finish_reason="error"):
+        return False
+    run_store.count_from_books(run.id)
+    return True
+
+
+def _give_up_forgotten() -> None:
+    since = Now() - timedelta(seconds=settings.AGENT_PARKED_SECONDS)
+    for run in AgentRun.objects.filter(run_store.parked(), heartbeat_at__lt=since)[:_MOST]:
+        error = error_json(Unavailable(_FORGOTTEN, code=approvals.DENIED_BY_TIME), run.request_id)
+        run_store.end(run.id, Status.CANCELLED, error=error, finish_reason="cancelled")
+
+
+def _send_again() -> None:
+    """Parked runs of which all is decided, and whose resumption was lost with a worker or a broker."""
+    undecided = AgentStep.objects.filter(run=OuterRef("pk"), status=AgentStep.Status.WAITING, decided_at=None)
+    lately = AgentStep.objects.filter(run=OuterRef("pk"), decided_at__gt=Now() - timedelta(seconds=_SENT_AGAIN))
+    for run in AgentRun.objects.filter(run_store.parked()).exclude(Exists(undecided)).exclude(Exists(lately))[:_MOST]:
+        approvals.go_on(run)
+
+
+def _count_late() -> None:
+    """Make ended runs cost what their calls cost: a call may be settled or swept after its run has ended badly.
+
+    Runs that ended in the last hour come first; older ones are gone through as well, a few at a time.
+    """
+    broken = AgentRun.objects.filter(status__in=(Status.INTERRUPTED, Status.CANCELLED, Status.FAILED))
+    since = Now() - timedelta(seconds=_LATE)
+    runs = _recent.page(broken.filter(ended_at__gt=since), _RECENT_MOST) + _older.page(broken.exclude(ended_at__gt=since), _OLDER_MOST)
+    for run in runs:
+        if run_store.differs_from_books(run):
+            run_store.count_from_books(run.id)
+
+
+_recent: Rotation[AgentRun] = Rotation()
+_older: Rotation[AgentRun] = Rotation()
