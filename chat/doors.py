@@ -18,6 +18,7 @@ from accounts.permissions import require_scope
 from agents.api import run_endpoint
 from agents.calls import service as calls
 from agents.calls.service import CallContext
+from agents.compatible import routes as foreign_wires
 from agents.runs import service as runner
 from aiagents.core import draining, idempotency
 from aiagents.core.db.calls import in_db
@@ -30,7 +31,6 @@ from chat.asks import Ask
 from chat.models import Message
 from chat.registry import here
 from chat.turn_log import TurnLine
-from chat.wires import routes as foreign_wires
 
 application = Door(authenticate=authenticate, authorize=require_scope)
 draining.on_drain(turns.drain)

@@ -204,7 +204,7 @@ def test_only_checked_urls_become_images():
                 made = isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Image"
                 if made and (len(node.args) > 2 or any(keyword.arg == "url" for keyword in node.keywords)):
                     found.add(str(path.relative_to(ROOT)))
-    assert found == {"chat/parts.py", "chat/wires/reading.py"}
+    assert found == {"chat/parts.py", "agents/compatible/reading.py"}
 
 
 @pytest.mark.parametrize("url", FINE)

@@ -11,11 +11,11 @@ from typing import Any
 import orjson
 
 from agents.calls.service import Embedding
+from agents.compatible import reading
+from agents.compatible.reading import JSON, wrong
 from agents.messages import EmbeddingRequest
 from agents.providers import vectors
 from aiagents.core.jsonio import money
-from chat.wires import reading
-from chat.wires.reading import JSON, wrong
 
 MOST_INPUTS = 2048
 # Values in a body: clients send texts as their tokens, each of them a number. OpenAI takes 300,000 tokens in one request.

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from agents.compatible import reading
+from agents.compatible.reading import JSON, wrong
 from agents.messages import CompletionRequest, File, Message, Part, Text, ToolOutput, ToolSpec, ToolUse
 from aiagents.core.errors import InvalidRequest
-from chat.wires import reading
-from chat.wires.reading import JSON, wrong
 
 EFFORTS = {"none", "minimal", "low", "medium", "high", "xhigh", "max"}
 MOST_CHOICES = 8

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from agents.compatible import openai_embeddings
+from agents.compatible.anthropic_messages import request as anthropic_request
+from agents.compatible.openai_chat import request as openai_request
+from agents.compatible.openai_responses import request as responses_request
 from agents.routing.candidates import GOALS
 from aiagents.core.drf.schema import REFUSALS
 from aiagents.core.http.sse import SCHEMA as EVENT
-from chat.wires import anthropic_request, embeddings, openai_request, responses_request
 
 JSON = dict[str, Any]
 
@@ -95,7 +98,7 @@ OPERATIONS: dict[str, JSON] = {
                 "dimensions": {"type": "integer", "minimum": 1, "maximum": 65536}, "user": {"type": "string"},
                 "fallbacks": {"type": "array", "items": {"type": "string"}}, "max_cost_usd": {"type": "string"},
             },
-            embeddings.FIELDS,
+            openai_embeddings.FIELDS,
         ),
         "responses": _answers("A list of embeddings in the order of the inputs, and the tokens they took"),
     },

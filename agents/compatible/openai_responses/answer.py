@@ -6,11 +6,11 @@ import time
 from typing import Any
 
 from agents.calls.service import Completion
+from agents.compatible.openai_chat.answer import error_object
 from agents.events import ReasoningDelta, Settled, Started, TextDelta, ToolCall
 from aiagents.core.errors import AppError
 from aiagents.core.jsonio import dumps, money
 from billing.usage import Usage
-from chat.wires.openai_answer import error_object
 
 JSON = dict[str, Any]
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}

@@ -12,6 +12,15 @@ from typing import Any
 from agents import token_estimates
 from agents.calls import service as calls
 from agents.calls.service import CallContext, Completion
+from agents.compatible import agent_source
+from agents.compatible import openai_embeddings as embeddings_wire
+from agents.compatible.anthropic_messages import answer as anthropic_answer
+from agents.compatible.anthropic_messages import request as anthropic_request
+from agents.compatible.openai_chat import answer as openai_answer
+from agents.compatible.openai_chat import request as openai_request
+from agents.compatible.openai_responses import answer as responses_answer
+from agents.compatible.openai_responses import request as responses_request
+from agents.compatible.openapi import OPERATIONS
 from agents.events import Event, Settled, Started
 from agents.messages import CompletionRequest
 from agents.routing import connections
@@ -23,9 +32,6 @@ from aiagents.core.http.exchange import ErrorRenderer
 from aiagents.core.ids import uuid7
 from aiagents.core.jsonio import dumps
 from billing.catalogue import snapshot as catalogue
-from chat.wires import agent_source, anthropic_answer, anthropic_request, openai_answer, openai_request, responses_answer, responses_request
-from chat.wires import embeddings as embeddings_wire
-from chat.wires.openapi import OPERATIONS
 
 Handler = Callable[[Request], Awaitable[Response | EventStream]]
 EventWriter = anthropic_answer.Events | responses_answer.Events

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from agents.compatible import reading
+from agents.compatible.openai_chat.request import EFFORTS
+from agents.compatible.reading import JSON, wrong
 from agents.messages import CompletionRequest, File, Message, Part, Text, ToolOutput, ToolSpec, ToolUse
 from aiagents.core.errors import InvalidRequest
-from chat.wires import reading
-from chat.wires.openai_request import EFFORTS
-from chat.wires.reading import JSON, wrong
 
 # Accepted and without effect here: they steer the vendor's own storage, caching or what it echoes.
 _IGNORED = {

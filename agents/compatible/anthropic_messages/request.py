@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from agents.compatible import reading
+from agents.compatible.reading import JSON, wrong
 from agents.messages import CompletionRequest, File, Image, Message, Part, Reasoning, Text, ToolOutput, ToolSpec, ToolUse
 from aiagents.core.jsonio import dumps
-from chat.wires import reading
-from chat.wires.reading import JSON, wrong
 
 _KNOWN = {
     "model", "messages", "max_tokens", "system", "stream", "temperature", "top_p", "top_k", "stop_sequences", "tools", "tool_choice",
