@@ -33,7 +33,7 @@ from aiagents.core.logs.context import accept_request_id  # noqa: E402
 from aiagents.core.metrics import counting
 from aiagents.monitoring import health, sharing  # noqa: E402
 from chat import house  # noqa: E402
-from chat.routing import websocket_application  # noqa: E402
+from chat.api.routing import websocket_application  # noqa: E402
 from tasks.doors import application as door  # noqa: E402
 
 sockets.register()

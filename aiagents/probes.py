@@ -20,7 +20,7 @@ from aiagents.monitoring import health, insiders, live, sharing, system
 from billing.catalogue import snapshot as catalogue
 from billing.models import Hold, UsageLog
 from billing.money.exact_sums import exact_sum
-from chat import registry
+from chat.turns import running as registry
 
 # A vendor of whose calls of the last minute so large a share failed is not well, though no breaker may be open.
 BAD_SHARE = 0.5

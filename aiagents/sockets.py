@@ -16,7 +16,7 @@ from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotAuthenticated, PermissionDenied
 from aiagents.core.http import url_secrets
 from aiagents.monitoring.live import LiveSocket, Viewer
-from chat import origins, routing
+from chat.api import origins, routing
 
 LIVE = "/api/v1/admin/live"
 # Staff without the admin role may watch in the admin's pages with this right.

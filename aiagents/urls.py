@@ -25,8 +25,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
 for app in ("accounts", "billing", "agents", "chat", "tasks"):
     if find_spec(f"{app}.urls"):
         urlpatterns.append(path("", include(f"{app}.urls")))
-if find_spec("chat.pages"):
-    from chat import pages
+if find_spec("chat.api.pages"):
+    from chat.api import pages
 
     urlpatterns.append(path("", pages.index, name="index"))
     urlpatterns.append(path("<room:room>", pages.index, name="room"))

@@ -41,7 +41,7 @@ from billing.models import UsageLog  # noqa: E402
 from billing.reports import own_usage as reports_of_user  # noqa: E402
 from billing.reports import staff as analytics
 from billing.usage import Usage  # noqa: E402
-from chat import turn_log  # noqa: E402
+from chat.turns import event_log  # noqa: E402
 
 _SYSTEM = "(b.scope = 'system' AND b.scope_id IS NULL)"
 
@@ -103,7 +103,7 @@ async def log(asked: dict[str, Any]) -> dict[str, Any]:
     while time.perf_counter() - began < asked["seconds"]:
         batch = [(seq + number, "content.delta", text) for number in range(asked["lines"])]
         started = time.perf_counter()
-        await turn_log.write({one: (batch, seq == 0) for one in ids})
+        await event_log.write({one: (batch, seq == 0) for one in ids})
         trips.append(time.perf_counter() - started)
         seq += asked["lines"]
     seconds, cpu = time.perf_counter() - began, time.process_time() - cpu
@@ -118,7 +118,7 @@ async def log(asked: dict[str, Any]) -> dict[str, Any]:
         "our_us_per_entry": cpu * 1e6 / entries,
         "bytes_per_line": (after["used_memory"] - before["used_memory"]) / (entries * asked["lines"]),
     }
-    await client.delete(*(turn_log.key(one) for one in ids))
+    await client.delete(*(event_log.key(one) for one in ids))
     return found
 
 

@@ -13,7 +13,7 @@ from agents.runs import sweep as run_sweep
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Unavailable
 from billing.ledger import service as ledger
-from chat import turns
+from chat.turns import service as turns
 
 logger = logging.getLogger(__name__)
 SWEEP_EVERY = 10.0

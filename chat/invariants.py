@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 from billing.invariants import Violation
 from billing.models import Hold, UsageLog
 from chat.models import Conversation, Message
-from chat.rows import SILENCE_SECONDS
+from chat.turns.store import SILENCE_SECONDS
 
 _ROWS = 20_000
 _PATIENCE = 3

@@ -2,7 +2,8 @@
 
 from celery import shared_task
 
-from chat import deleting, feedback, turns
+from chat.conversations import deleting, feedback
+from chat.turns import service as turns
 
 
 @shared_task

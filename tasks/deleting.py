@@ -22,7 +22,7 @@ from agents.runs import erasing as run_erasing
 from aiagents.core import idempotency
 from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
-from chat import turn_log
+from chat.turns import event_log
 from tasks import runs
 from tasks.models import OPEN, Task, TaskAttempt, TaskRun, WebhookDelivery
 
@@ -148,7 +148,7 @@ def _stop(task_id: UUID) -> None:
 
 def _forget_logs(run_ids: list[UUID]) -> None:
     if run_ids:
-        valkey.sync_client().delete(*map(turn_log.key, run_ids))
+        valkey.sync_client().delete(*map(event_log.key, run_ids))
 
 
 def _withdraw_answers(task: Task) -> None:

@@ -20,9 +20,9 @@ from aiagents.core.errors import InvalidRequest, NotFound
 from aiagents.core.http import sse
 from aiagents.core.http.endpoints import EventStream, Request
 from aiagents.core.jsonio import dumps
-from chat import rewind
-from chat.doors import application
-from chat.turn_log import TurnLine
+from chat.api.http import application
+from chat.turns import rewind
+from chat.turns.event_log import TurnLine
 from tasks import live, wording
 from tasks.models import ENDED, Task, TaskRun
 

@@ -1,6 +1,6 @@
 """A run's events: written in batches by the worker that runs it, kept in Valkey, shown by any process.
 
-The log is the chat's (chat/turn_log.py), one stream for each run, over all its attempts and workers. A log that is lost
+The log is the chat's (chat/turns/event_log.py), one stream for each run, over all its attempts and workers. A log that is lost
 costs the viewers the single words, never the end: that is told from the row.
 """
 
@@ -22,8 +22,8 @@ from aiagents.core.errors import NotFound, Unavailable
 from aiagents.core.logs import context
 from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
-from chat import rewind, turn_log
-from chat.turn_log import TERMINAL, TurnLine
+from chat.turns import event_log, rewind
+from chat.turns.event_log import TERMINAL, TurnLine
 from tasks import wording
 from tasks.models import ENDED, TaskRun
 
@@ -66,7 +66,7 @@ class Feeds:
             return feed
         if not first:
             try:
-                last = max(last, await turn_log.end_of(run_id))
+                last = max(last, await event_log.end_of(run_id))
             except AWAY:
                 logger.warning("run_log_away", extra={"run_id": str(run_id)})
         return Feed(run_id, last, self)
@@ -97,7 +97,7 @@ class Feeds:
     async def _write(self) -> None:
         batches = {id: (feed.waiting[:_MOST_LINES], feed.begins) for id, feed in self._unwritten.items() if feed.waiting}
         if batches:
-            for id, end in (await turn_log.write(batches)).items():
+            for id, end in (await event_log.write(batches)).items():
                 feed, (lines, begun) = self._unwritten[id], batches[id]
                 # The log is not there although it should be: it begins anew here. One that is ahead was told by another worker.
                 feed.begins = end < 0 and not begun
@@ -116,7 +116,7 @@ class Feeds:
             return
         for id in gone:
             self._unwritten[id].waiting.clear()
-            await valkey.client().delete(turn_log.key(id))
+            await valkey.client().delete(event_log.key(id))
 
 
 def close(run: TaskRun) -> None:
@@ -126,7 +126,7 @@ def close(run: TaskRun) -> None:
 
     def tell() -> None:
         try:
-            turn_log.close(run.id, line)
+            event_log.close(run.id, line)
         except AWAY:
             logger.warning("run_log_away", extra={"run_id": str(run.id)})
 
@@ -147,7 +147,7 @@ async def follow(run: TaskRun, after: int) -> AsyncGenerator[TurnLine, None]:
             if rewound is not None:
                 after = rewound.seq
                 yield rewind.line(rewound)
-            async with aclosing(turn_log.read(run.id, after)) as batches:
+            async with aclosing(event_log.read(run.id, after)) as batches:
                 async for lines in batches:
                     for line in lines:
                         after = line[0]

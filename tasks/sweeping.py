@@ -17,7 +17,7 @@ from aiagents.core.db.rotation import Rotation
 from aiagents.core.live import outage_heartbeat
 from aiagents.core.metrics import counters as metrics
 from aiagents.core.valkey.clients import AWAY
-from chat import turn_log
+from chat.turns import event_log
 from tasks import live, preparing, runs
 from tasks.execution import Interrupted
 from tasks.models import ENDED, Status, TaskAttempt, TaskRun
@@ -73,11 +73,11 @@ def _take_from(run: TaskRun) -> bool:
     return ended is not None
 
 
-def _words(run: TaskRun) -> turn_log.Told:
+def _words(run: TaskRun) -> event_log.Told:
     try:
-        return turn_log.text_so_far(run.id)
+        return event_log.text_so_far(run.id)
     except AWAY:
-        return turn_log.Told()
+        return event_log.Told()
 
 
 def _decided() -> int:

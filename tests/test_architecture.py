@@ -139,13 +139,13 @@ def find_circle(edges: dict[str, set[str]]) -> list[str] | None:
 @pytest.mark.parametrize(
     "source, imported",
     [
-        ("from chat import turns", "chat.turns"),
-        ("import chat.turns", "chat.turns"),
-        ("def f():\n    from chat.turns import start", "chat.turns.start"),
-        ("if TYPE_CHECKING:\n    from chat.turns import Turn", "chat.turns.Turn"),
-        ("importlib.import_module('chat.turns')", "chat.turns"),
+        ("from chat.turns import service as turns", "chat.turns.service"),
+        ("import chat.turns", "chat.turns.service"),
+        ("def f():\n    from chat.turns.service import start", "chat.turns.service.start"),
+        ("if TYPE_CHECKING:\n    from chat.turns.service import Turn", "chat.turns.service.Turn"),
+        ("importlib.import_module('chat.turns.service')", "chat.turns.service"),
         ("from .calls import stream", "agents.calls.service.stream"),
-        ("from ..chat import turns", "chat.turns"),
+        ("from ..chat import turns", "chat.turns.service"),
     ],
 )
 def test_every_way_to_import_is_seen(tmp_path: Path, source: str, imported: str):
@@ -161,4 +161,4 @@ def test_circles_are_found():
 
 def test_floors_stand_in_order():
     assert floor("aiagents.core.db.calls") < floor("accounts.models") < floor("billing.ledger.service") < floor("agents.calls.service")
-    assert floor("agents.calls.service") < floor("chat.turns") < floor("tasks.models") < floor("aiagents.asgi")
+    assert floor("agents.calls.service") < floor("chat.turns.service") < floor("tasks.models") < floor("aiagents.asgi")

@@ -41,8 +41,9 @@ BOUNDED: dict[str, str] = {
     "tasks/serializers.py: filled": EXPANSION,
     "agents/runs/parked.py: CompletionRequest": PROMPTS,
     "agents/runs/service.py: CompletionRequest": PROMPTS,
-    "chat/history.py: CompletionRequest": CHAT + "test_pictures_beyond_the_limit_are_dropped_though_the_window_would_take_them",
-    "chat/titles.py: CompletionRequest": CHAT + "test_the_prompt_for_a_title_and_the_title_are_short_whatever_was_said",
+    "chat/conversations/history.py: CompletionRequest": CHAT
+    + "test_pictures_beyond_the_limit_are_dropped_though_the_window_would_take_them",
+    "chat/conversations/titles.py: CompletionRequest": CHAT + "test_the_prompt_for_a_title_and_the_title_are_short_whatever_was_said",
     "agents/compatible/anthropic_messages/request.py: CompletionRequest": PROMPTS,
     "agents/compatible/openai_chat/request.py: CompletionRequest": PROMPTS,
     "agents/compatible/openai_responses/request.py: CompletionRequest": PROMPTS,

@@ -14,7 +14,7 @@ from drf_spectacular.generators import SchemaGenerator
 
 from aiagents.core.http import endpoints
 from aiagents.core.outbound import media_urls
-from chat import asks
+from chat import turn_request
 from chat.tests.socket import Socket
 from tests import cast
 from tests.endpoints import Endpoint, every
@@ -204,13 +204,13 @@ def test_only_checked_urls_become_images():
                 made = isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Image"
                 if made and (len(node.args) > 2 or any(keyword.arg == "url" for keyword in node.keywords)):
                     found.add(str(path.relative_to(ROOT)))
-    assert found == {"chat/parts.py", "agents/compatible/reading.py"}
+    assert found == {"chat/content_parts.py", "agents/compatible/reading.py"}
 
 
 @pytest.mark.parametrize("url", FINE)
 def test_what_is_fine_goes_on_as_it_was_given(url: str):
     assert media_urls.check(url) == url
-    assert asks.read(parts(url)).parts[1]["url"] == url
+    assert turn_request.read(parts(url)).parts[1]["url"] == url
 
 
 def test_an_internationalised_host_goes_on_in_ascii():

@@ -21,9 +21,10 @@ from agents.simulator import Simulator
 from aiagents import sockets
 from aiagents.monitoring import live
 from billing.catalogue import snapshot as catalogue
-from chat import consumers, registry
-from chat.routing import routes
+from chat.api import websocket
+from chat.api.routing import routes
 from chat.tests.socket import Socket
+from chat.turns import running as running_turns
 from tests import cast, hostile
 from tests.valid_bodies import FRAMES
 
@@ -44,7 +45,7 @@ def ids(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Ids:
     """The credentials of two people, and the rows of the first that a frame names."""
     sockets.register()
     settings.CHAT_TITLES, settings.RATE_LIMIT_REQUESTS = False, 1_000_000
-    monkeypatch.setattr(consumers, "FRAMES_PER_SECOND", 1_000_000)
+    monkeypatch.setattr(websocket, "FRAMES_PER_SECOND", 1_000_000)
     monkeypatch.setattr(live, "EVERY", 0.0)
     call_command("catalogue", "load", stdout=StringIO())
     catalogue.invalidate()
@@ -62,7 +63,7 @@ def vendors(settings: Any) -> Callable[[], Any]:
             settings.SIMULATOR, settings.SIMULATOR_URL = True, simulator.url
             yield simulator
             async with asyncio.timeout(PATIENCE):
-                while registry.here().turns or registry.here().loose:
+                while running_turns.here().turns or running_turns.here().loose:
                     await asyncio.sleep(0.01)
                 await running_calls.finish_settlements()
 
@@ -104,8 +105,8 @@ def test_every_socket_and_frame_is_here():
     for name, frame in FRAMES[CHAT].items():
         assert name.split()[0] == frame["type"]
         fields.setdefault(frame["type"], set()).update(frame)
-    assert fields.pop("auth") == consumers.AUTH_FIELDS
-    assert fields == {kind: {"type", "ref", *known} for kind, known in consumers.FIELDS.items()}, "a frame or field without an entry"
+    assert fields.pop("auth") == websocket.AUTH_FIELDS
+    assert fields == {kind: {"type", "ref", *known} for kind, known in websocket.FIELDS.items()}, "a frame or field without an entry"
 
 
 @pytest.mark.parametrize("name", FRAMES[CHAT])
@@ -168,7 +169,7 @@ async def test_every_node_of_a_frame_to_a_socket_that_reads_none(ids: Ids):
 async def test_fields_of_other_frames_are_refused(ids: Ids):
     """No field is dropped in silence, whichever frame it is in."""
     async with Socket(key=ids["token"]) as socket:
-        for kind in consumers.FIELDS:
+        for kind in websocket.FIELDS:
             frame = {**valid(CHAT, kind, ids), "unknown": 1}
             socket.send(frame)
             answer = await answered(socket, kind)
@@ -179,7 +180,7 @@ async def test_fields_of_other_frames_are_refused(ids: Ids):
 async def test_refs_that_are_no_text(ids: Ids):
     """Python's own form of a value is never sent back."""
     async with Socket(key=ids["token"]) as socket:
-        for kind in (*consumers.FIELDS, "nothing"):
+        for kind in (*websocket.FIELDS, "nothing"):
             for ref in (1, True, 10**400, {"a": [1]}, ["x"], 0.5, "x" * 201):
                 socket.send({"type": kind, "ref": ref})
                 answer = await answered(socket, kind)

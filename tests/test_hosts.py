@@ -10,7 +10,7 @@ from django.test import Client as DjangoClient
 from aiagents import sockets
 from aiagents.asgi import application
 from aiagents.core.http import hosts
-from chat.routing import routes
+from chat.api.routing import routes
 from chat.tests.socket import Refused, Socket
 from tests import cast
 from tests.endpoints import Endpoint, every

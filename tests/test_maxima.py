@@ -28,10 +28,12 @@ from agents.runs import store as run_store
 from agents.simulator import SimulatorThread
 from aiagents.core.errors import AppError, Conflict, RateLimited
 from billing.catalogue import snapshot as catalogue
-from chat import consumers, registry, rows
-from chat.asks import Ask
+from chat.api import websocket
 from chat.models import Message
 from chat.tests.socket import Socket
+from chat.turn_request import Ask
+from chat.turns import running as running_turns
+from chat.turns import store as turn_store
 from tasks import planning, runs
 from tasks.models import Status, Task, TaskRun
 from tasks.schedule import Kind, Plan
@@ -80,7 +82,7 @@ def _claims(ann: Principal) -> Callable[[int], object]:
 
 
 def _turns(ann: Principal) -> Callable[[int], object]:
-    return lambda number: rows.open_turn(ann.user, Ask(content="Hello", model=MODEL))
+    return lambda number: turn_store.open_turn(ann.user, Ask(content="Hello", model=MODEL))
 
 
 def _agent_runs(ann: Principal) -> Callable[[int], object]:
@@ -120,7 +122,7 @@ RACES: dict[str, tuple[Callable[[Principal], Callable[[int], object]], Callable[
     "MAX_CONCURRENT_RUNS_PER_USER": (_agent_runs, lambda: AgentRun.objects.count()),
 }
 # Raced on an event loop, below.
-SOCKETS = "chat.consumers.MOST_SOCKETS_PER_USER"
+SOCKETS = "chat.api.websocket.MOST_SOCKETS_PER_USER"
 NO_MAXIMUM = {"FEEDBACK_VOTES_PER_USER": "how many of a person's votes count; more may be given"}
 
 
@@ -167,7 +169,7 @@ def test_a_run_that_is_one_too_many_leaves_nothing_behind(ann: Principal, settin
 
 
 async def test_exactly_so_many_sockets_are_admitted(ann: Principal, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(consumers, "MOST_SOCKETS_PER_USER", MOST)
+    monkeypatch.setattr(websocket, "MOST_SOCKETS_PER_USER", MOST)
     key = (await asyncio.to_thread(keys.create, ann.user, name="k", scopes=["chat"]))[1]
     opened = [Socket(key=key) for _ in range(ASKED)]
     await asyncio.gather(*(socket.__aenter__() for socket in opened))
@@ -177,7 +179,7 @@ async def test_exactly_so_many_sockets_are_admitted(ann: Principal, monkeypatch:
     await asyncio.gather(*(socket.__aexit__() for socket in opened))
     assert sorted(socket.code or 0 for socket in opened) == [0] * MOST + [4429] * (ASKED - MOST)
     assert sum(frame.get("type") == "pong" for frame in frames) == MOST
-    assert not consumers._sockets and not registry.here().turns
+    assert not websocket._sockets and not running_turns.here().turns
 
 
 # --- none is forgotten ----------------------------------------------------------------------------

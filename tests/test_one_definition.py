@@ -11,7 +11,7 @@ import pytest
 from accounts.models import User
 from agents.routing.candidates import GOALS
 from billing.money.amounts import MOST_COST_USD, read_cost
-from chat import asks
+from chat import turn_request
 from tests import cast, hostile
 from tests.test_hostile_corpus import WRITES, _fields
 from tests.wire import ask, product
@@ -70,7 +70,13 @@ def test_the_largest_cost_is_defined_once():
             if "InvalidOperation" in (getattr(node, "attr", ""), getattr(node, "id", "")):
                 found.append(f"{path} reads decimals by itself")
     # A title's own limit is no client's; the calculator and the price arithmetic read no amounts of clients.
-    known = {"chat/titles.py", "agents/tools/builtin", "billing/pricing.py", "billing/money/exact_sums.py", "aiagents/dashboards"}
+    known = {
+        "chat/conversations/titles.py",
+        "agents/tools/builtin",
+        "billing/pricing.py",
+        "billing/money/exact_sums.py",
+        "aiagents/dashboards",
+    }
     assert [path for path in found if not path.startswith(tuple(known))] == [MOST_AT], found
 
 
@@ -79,8 +85,8 @@ def test_a_wrong_amount_is_refused_in_words(value):
     with pytest.raises(ValueError, match="decimal") as refused:
         read_cost(value)
     assert not hostile.LEAKS.search(str(refused.value).encode())
-    with pytest.raises(asks.InvalidRequest) as answered:  # the reader of REST, SSE and WebSocket frames
-        asks.read({"content": "x", "max_cost_usd": value})
+    with pytest.raises(turn_request.InvalidRequest) as answered:  # the reader of REST, SSE and WebSocket frames
+        turn_request.read({"content": "x", "max_cost_usd": value})
     assert answered.value.param == "max_cost_usd" and not hostile.LEAKS.search(answered.value.message.encode())
 
 

@@ -18,7 +18,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from aiagents import sockets
-from chat.routing import routes
+from chat.api.routing import routes
 from tests.endpoints import RANDOM_ID
 from tests.hostile import BODIES, LEAKS, VALUES
 from tests.live import Live, launch

@@ -24,7 +24,7 @@ from agents.models import AgentRun, AgentStep
 from aiagents.core import storage
 from aiagents.core.db.calls import in_db
 from aiagents.core.http import endpoints
-from chat import consumers
+from chat.api import websocket
 from chat.tests.socket import Socket
 from tasks import runs
 from tasks.models import Task, TaskRun
@@ -103,7 +103,7 @@ def test_every_endpoint_and_frame_has_its_entry():
     changing = {name for name, endpoint in ENDPOINTS.items() if endpoint.method != "GET"}
     assert changing - set(STARTS) - GOES_ON == set(), "say whether it starts paid or stored work"
     assert (set(STARTS) | GOES_ON) - changing == set() and not set(STARTS) & GOES_ON
-    assert set(consumers.FIELDS) == FRAMES_THAT_START | FRAMES_THAT_GO_ON, "say whether the frame starts work"
+    assert set(websocket.FIELDS) == FRAMES_THAT_START | FRAMES_THAT_GO_ON, "say whether the frame starts work"
 
 
 def test_the_registry_of_endpoints_says_the_same():

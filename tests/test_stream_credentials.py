@@ -39,11 +39,11 @@ from aiagents.core.http import endpoints
 from aiagents.core.live import credential_watch
 from billing.catalogue import snapshot as catalogue
 from billing.models import Hold, UsageLog
-from chat import registry
+from chat.api.routing import routes
 from chat.models import Conversation, Message
-from chat.routing import routes
 from chat.tests.caller import Answer, call
 from chat.tests.socket import Socket
+from chat.turns import running as running_turns
 from tasks import planning
 from tasks.schedule import Kind, Plan
 
@@ -108,11 +108,11 @@ def vendors(settings: Any) -> Callable[[], Any]:
             try:
                 yield sim
             finally:
-                for turn in list(registry.here().turns.values()):
+                for turn in list(running_turns.here().turns.values()):
                     turn.cancel()
                 await live_runs.drain(0.1)
                 async with asyncio.timeout(20):
-                    while registry.here().turns or live_runs.count():
+                    while running_turns.here().turns or live_runs.count():
                         await asyncio.sleep(0.02)
                     await running_calls.finish_settlements()
 

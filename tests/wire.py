@@ -177,9 +177,9 @@ async def product(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 async def _quiet(seconds: float = 10) -> None:
     """Wait for the turns that a request began: they outlive it, and may not outlive its test."""
-    from chat import registry  # needs Django's apps
+    from chat.turns import running as running_turns  # needs Django's apps
 
-    here = registry.here()
+    here = running_turns.here()
     async with asyncio.timeout(seconds):
         while here.turns or here.loose:
             await asyncio.sleep(0.005)

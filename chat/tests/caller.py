@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from chat.doors import application
+from chat.api.http import application
 
 
 @dataclass

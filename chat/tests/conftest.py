@@ -16,9 +16,11 @@ from agents.calls import running as running_calls
 from agents.simulator import Simulator
 from aiagents.core.db.calls import in_db
 from billing.catalogue import snapshot as catalogue
-from chat import invariants, registry, turns
-from chat.asks import Ask
-from chat.turn import Turn
+from chat import invariants
+from chat.turn_request import Ask
+from chat.turns import running as running_turns
+from chat.turns import service as turns
+from chat.turns.turn import Turn
 
 MODEL = "gpt-4o-mini"
 
@@ -70,7 +72,7 @@ def vendors(settings):
 
 async def quiet(seconds: float = 8.0) -> None:
     """Wait until no turn of this loop runs, is stored, logged or settled."""
-    here = registry.here()
+    here = running_turns.here()
     async with asyncio.timeout(seconds):
         while here.turns or here.loose:
             await asyncio.sleep(0.01)

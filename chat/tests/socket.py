@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-from chat.routing import websocket_application
+from chat.api.routing import websocket_application
 
 
 class Refused(Exception):

@@ -10,18 +10,18 @@ from accounts import keys
 from accounts.models import AuditEvent, User
 from agents.models import AgentRun
 from billing.models import UsageLog
-from chat import rows
-from chat.asks import Ask
 from chat.models import Conversation, Message
 from chat.tests.caller import whole
 from chat.tests.socket import Socket
+from chat.turn_request import Ask
+from chat.turns import store as turn_store
 
 SECRET = "the-secret-plan"
 
 
 @pytest.fixture
 def message(user) -> Message:
-    answer = rows.open_turn(user, Ask(content=SECRET, system_prompt=SECRET, metadata={"x": SECRET})).answer
+    answer = turn_store.open_turn(user, Ask(content=SECRET, system_prompt=SECRET, metadata={"x": SECRET})).answer
     Message.objects.filter(id=answer.id).update(status="complete", content=SECRET, reasoning=SECRET)
     return answer
 

@@ -19,12 +19,15 @@ from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotFound
 from aiagents.models import IdempotentAnswer
 from billing.models import UsageLog
-from chat import deleting, rows, spoken, tasks, turn_log
-from chat.asks import Ask
+from chat import tasks
+from chat.conversations import deleting, message_cache
 from chat.models import Conversation, Message
 from chat.tests.caller import whole
 from chat.tests.conftest import begin, quiet
 from chat.tests.test_views import API, said
+from chat.turn_request import Ask
+from chat.turns import event_log
+from chat.turns import store as turn_store
 from tests.planted import CANARY, ENCODED, in_tables, in_valkey
 
 SEND, STREAM = "/api/v1/chat/send", "/api/v1/chat/stream"
@@ -99,7 +102,7 @@ async def test_a_planted_text_is_found_nowhere_after_the_deletion(user, key, cli
     assert await in_db(in_tables) == {} and await in_db(in_valkey) == []
     assert not await IdempotentAnswer.objects.aexists() and not await Conversation.objects.aexists()
     assert not await AgentStep.objects.aexists()
-    assert spoken._cache._here.keys().isdisjoint(answers)
+    assert message_cache._cache._here.keys().isdisjoint(answers)
     # Costs stay, without content.
     assert await in_db(lambda: (UsageLog.objects.count(), UsageLog.objects.aggregate(sum=Sum("cost_usd"))["sum"])) == costs
 
@@ -131,7 +134,7 @@ async def test_a_running_answer_is_stopped_and_its_text_goes_too(principal, key,
     async with vendors():
         turn = await begin(principal, f"[[sim:chunks=400,pace=50]] {CANARY}")
         while turn.logged < 5:
-            await turn_log.end_of(turn.message_id)
+            await event_log.end_of(turn.message_id)
         path = f"{API}/{turn.conversation_id}"
         # Where nothing is listening (this test's one thread is busy) the deletion is finished by the sweep.
         deleting._STOP_WAITS = 0.3
@@ -164,16 +167,16 @@ async def test_a_log_that_was_about_to_be_written_is_not_written(principal, key,
 
 def test_a_turn_cannot_begin_in_a_conversation_that_is_being_deleted(user, models, monkeypatch):
     conversation = said(user, "a question").conversation
-    place = rows.place
+    place = turn_store.place
 
     def hidden_meanwhile(user_id, ask):
         found = place(user_id, ask)
         deleting.hide(conversation)
         return found
 
-    monkeypatch.setattr(rows, "place", hidden_meanwhile)
+    monkeypatch.setattr(turn_store, "place", hidden_meanwhile)
     with pytest.raises(NotFound):
-        rows.open_turn(user, Ask(content="more", conversation_id=conversation.pk))
+        turn_store.open_turn(user, Ask(content="more", conversation_id=conversation.pk))
     assert Message.objects.count() == 2
 
 

@@ -9,7 +9,7 @@ from typing import get_args
 from django.conf import settings
 
 from agents import events
-from chat.openapi import OPERATIONS
+from chat.api.openapi import OPERATIONS
 from tasks.doors import _EVENTS as TASK_EVENTS
 
 PAGE = Path(settings.BASE_DIR, "docs/streaming.md").read_text()

@@ -9,7 +9,7 @@ import pytest
 
 from accounts import keys
 from accounts.models import User
-from chat import export
+from chat.conversations import export
 from chat.models import Conversation, Message
 from tests.wire import ask, product
 

@@ -19,7 +19,8 @@ from agents.routing import connections, health
 from aiagents.core.ids import uuid7
 from billing.catalogue import snapshot as catalogue
 from billing.catalogue.votes import Votes
-from chat import feedback, tasks
+from chat import tasks
+from chat.conversations import feedback
 from chat.models import Conversation, Message
 
 pytestmark = pytest.mark.django_db

@@ -8,9 +8,10 @@ from decimal import Decimal
 from django.utils import timezone
 
 from billing import invariants as all_invariants
-from chat import invariants, rows
-from chat.asks import Ask
+from chat import invariants
 from chat.models import Conversation, Message
+from chat.turn_request import Ask
+from chat.turns import store as turn_store
 
 
 def broken(rule: str) -> bool:
@@ -18,24 +19,24 @@ def broken(rule: str) -> bool:
 
 
 def test_it_is_quiet_where_nothing_is_wrong_and_registered(user):
-    rows.open_turn(user, Ask(content="Hi"))
+    turn_store.open_turn(user, Ask(content="Hi"))
     assert list(invariants.check()) == [] and "chat" in all_invariants._checks
 
 
 def test_it_finds_a_stuck_turn(user):
-    answer = rows.open_turn(user, Ask(content="Hi")).answer
+    answer = turn_store.open_turn(user, Ask(content="Hi")).answer
     Message.objects.filter(id=answer.id).update(heartbeat_at=timezone.now() - timedelta(minutes=5))
     assert broken("I5")
 
 
 def test_it_finds_an_unknown_status(user):
-    answer = rows.open_turn(user, Ask(content="Hi")).answer
+    answer = turn_store.open_turn(user, Ask(content="Hi")).answer
     Message.objects.filter(id=answer.id).update(status="lost")
     assert broken("I5")
 
 
 def test_it_finds_an_answer_without_its_question_and_a_foreign_branch(user):
-    one, two = rows.open_turn(user, Ask(content="Hi")).answer, rows.open_turn(user, Ask(content="Ho")).answer
+    one, two = turn_store.open_turn(user, Ask(content="Hi")).answer, turn_store.open_turn(user, Ask(content="Ho")).answer
     Conversation.objects.filter(id=one.conversation_id).update(leaf=two)
     assert broken("I1")
     Conversation.objects.filter(id=one.conversation_id).update(leaf=one)
@@ -45,6 +46,6 @@ def test_it_finds_an_answer_without_its_question_and_a_foreign_branch(user):
 
 
 def test_it_finds_a_cost_that_nobody_paid(user):
-    answer = rows.open_turn(user, Ask(content="Hi")).answer
+    answer = turn_store.open_turn(user, Ask(content="Hi")).answer
     Message.objects.filter(id=answer.id).update(status="complete", cost_usd=Decimal("0.01"))
     assert broken("I3")

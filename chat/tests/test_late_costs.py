@@ -11,8 +11,9 @@ from django.utils import timezone
 
 from aiagents.core.ids import uuid7
 from billing.models import Hold, UsageLog
-from chat import invariants, rows
+from chat import invariants
 from chat.models import Conversation, Message
+from chat.turns import store as turn_store
 
 CENT = Decimal("0.01")
 
@@ -40,8 +41,8 @@ def costs(message: Message) -> tuple[Decimal, int]:
 
 @pytest.fixture(autouse=True)
 def from_the_beginning(monkeypatch):
-    monkeypatch.setattr(rows, "_recent", rows.Rotation())
-    monkeypatch.setattr(rows, "_older", rows.Rotation())
+    monkeypatch.setattr(turn_store, "_recent", turn_store.Rotation())
+    monkeypatch.setattr(turn_store, "_older", turn_store.Rotation())
 
 
 @pytest.mark.parametrize("status", ["interrupted", "cancelled", "failed"])
@@ -52,15 +53,15 @@ def test_a_killed_agents_message_gets_the_cost_of_its_last_call(user, status, ag
     call(user, late)
     call(user, late)
     assert list(invariants.check())
-    assert rows.settle_late_costs() == 1
+    assert turn_store.settle_late_costs() == 1
     assert costs(late) == (2 * CENT, 14)
     assert not list(invariants.check())
-    assert rows.settle_late_costs() == 0
+    assert turn_store.settle_late_costs() == 0
 
 
 def test_every_answer_is_reached_however_many_there_are_before_it(user, monkeypatch):
-    monkeypatch.setattr(rows, "_RECENT_MOST", 3)
-    monkeypatch.setattr(rows, "_OLDER_MOST", 2)
+    monkeypatch.setattr(turn_store, "_RECENT_MOST", 3)
+    monkeypatch.setattr(turn_store, "_OLDER_MOST", 2)
     wrong = []
     for age in (0, 86400):
         for _ in range(7):
@@ -68,7 +69,7 @@ def test_every_answer_is_reached_however_many_there_are_before_it(user, monkeypa
             call(user, right)
         wrong.append(answer(user, Decimal(0), at=age))
         call(user, wrong[-1])
-    assert sum(rows.settle_late_costs() for _ in range(5)) == 2
+    assert sum(turn_store.settle_late_costs() for _ in range(5)) == 2
     assert [costs(one)[0] for one in wrong] == [CENT, CENT]
 
 
@@ -76,14 +77,14 @@ def test_a_call_that_is_still_being_settled_is_waited_for(user):
     ahead = answer(user, 2 * CENT)
     call(user, ahead)
     hold = Hold.objects.create(id=uuid7(), amount_usd=CENT, call={"message_id": str(ahead.pk)})
-    assert rows.settle_late_costs() == 0 and costs(ahead)[0] == 2 * CENT
+    assert turn_store.settle_late_costs() == 0 and costs(ahead)[0] == 2 * CENT
     Hold.objects.filter(pk=hold.pk).update(status="settled")
-    assert rows.settle_late_costs() == 1 and costs(ahead)[0] == CENT
+    assert turn_store.settle_late_costs() == 1 and costs(ahead)[0] == CENT
 
 
 def test_the_rotation_gives_every_row_and_begins_anew(user):
     found = [answer(user, CENT).pk for _ in range(5)]
-    rotation: rows.Rotation[Message] = rows.Rotation()
+    rotation: turn_store.Rotation[Message] = turn_store.Rotation()
     query = Message.objects.filter(role="assistant")
     pages = [[row.pk for row in rotation.page(query, 2)] for _ in range(5)]
     assert pages == [found[:2], found[2:4], found[4:], found[:2], found[2:4]]

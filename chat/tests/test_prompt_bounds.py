@@ -12,10 +12,13 @@ from agents import messages
 from agents.messages import CompletionRequest
 from aiagents.core.db.calls import in_db
 from billing.models import Hold, UsageLog
-from chat import branches, history, rows, spoken, titles, turns
+from chat.api import branches
+from chat.conversations import history, message_cache, titles
 from chat.models import Conversation, Message
 from chat.tests.caller import whole
 from chat.tests.test_doors import API, key
+from chat.turns import service as turns
+from chat.turns import store as turn_store
 
 assert key  # a fixture
 MODEL = "gpt-4o-mini"
@@ -49,14 +52,14 @@ def characters_of(branch: list[Message]) -> int:
 
 @pytest.fixture(autouse=True)
 def _forgetful():
-    spoken._cache.forget()
+    message_cache._cache.forget()
 
 
 @pytest.mark.parametrize(("limit", "exchanges"), [(250_000, 2), (1_000_000, 9), (100_000_000, 12), (50_000, 0)])
 def test_the_newest_messages_that_fit_are_read_and_no_others(user, settings, limit, exchanges):
     settings.MAX_PROMPT_CHARACTERS = limit
     ids = chain(talk(user, 12, 100_000))
-    found = spoken.branch(ids)
+    found = message_cache.branch(ids)
     assert [message.id for message in found] == ids[len(ids) - len(found) :]
     assert sum(message.role == "user" for message in found) == exchanges and characters_of(found) <= limit
 
@@ -64,10 +67,10 @@ def test_the_newest_messages_that_fit_are_read_and_no_others(user, settings, lim
 def test_a_conversation_of_many_pictures_takes_no_more_memory_than_one_call_may_hold(user, settings):
     settings.MAX_PROMPT_CHARACTERS = 3_000_000
     ids = chain(talk(user, 30, 1_000_000))
-    spoken.branch(ids)
+    message_cache.branch(ids)
     tracemalloc.start()
     try:
-        found = spoken.branch(ids)
+        found = message_cache.branch(ids)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -130,7 +133,7 @@ def test_the_prompt_for_a_title_and_the_title_are_short_whatever_was_said():
     huge = "many words\n" * 1_000_000
     tracemalloc.start()
     try:
-        prompt, title, first = titles.prompt(huge, huge), titles.tidy(huge), rows.first_words(huge)
+        prompt, title, first = titles.prompt(huge, huge), titles.tidy(huge), turn_store.first_words(huge)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

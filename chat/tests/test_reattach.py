@@ -13,9 +13,12 @@ from django.utils import timezone
 from aiagents.core.db import calls
 from aiagents.core.live import outage_heartbeat as alive
 from aiagents.core.valkey import clients as valkey
-from chat import registry, rows, turn_log, turns
 from chat.models import Message
 from chat.tests.conftest import begin, collect, quiet
+from chat.turns import event_log
+from chat.turns import running as running_turns
+from chat.turns import service as turns
+from chat.turns import store as turn_store
 
 
 async def elsewhere(message_id, after=-1):
@@ -41,7 +44,7 @@ async def test_without_its_log_a_turn_is_told_from_its_row_without_repeat(princi
         turn = await begin(principal, "[[sim:chunks=15]] Go")
         whole = await collect(turn.view())
         await quiet()
-        await valkey.client().delete(turn_log.key(turn.message_id))
+        await valkey.client().delete(event_log.key(turn.message_id))
         told = await elsewhere(turn.message_id)
         assert [kind for _, kind, _ in told] == ["message.start", "content.delta", "message.end"]
         start = json.loads(told[0][2])
@@ -68,7 +71,7 @@ async def test_a_batch_that_is_written_twice_stands_once(principal, vendors):
         turn = await begin(principal, "[[sim:chunks=10]] Go")
         whole = await collect(turn.view())
         await quiet()
-        assert await turn_log.write({turn.message_id: (whole[2:6], False)}) == {turn.message_id: len(whole) - 1}
+        assert await event_log.write({turn.message_id: (whole[2:6], False)}) == {turn.message_id: len(whole) - 1}
         assert await elsewhere(turn.message_id) == whole
 
 
@@ -84,7 +87,7 @@ def broken_valkey(monkeypatch):
 
 
 async def test_without_valkey_a_turn_is_watched_cancelled_and_stored_in_its_process(principal, vendors, broken_valkey, monkeypatch):
-    monkeypatch.setattr(registry, "_LINGER", 0.2)
+    monkeypatch.setattr(running_turns, "_LINGER", 0.2)
     async with vendors():
         turn = await begin(principal, "[[sim:chunks=15,pace=3]] Go")
         lines = await collect(turn.view())
@@ -111,7 +114,7 @@ async def test_a_turn_is_cancelled_from_another_process(principal, vendors, db_t
             await asyncio.sleep(0.01)
 
         async def there():
-            assert registry.here() is not mine
+            assert running_turns.here() is not mine
             watching = asyncio.create_task(collect(await turns.attach(principal, turn.message_id)))
             await asyncio.sleep(0.2)
             answer = await turns.cancel(principal, turn.message_id)
@@ -119,7 +122,7 @@ async def test_a_turn_is_cancelled_from_another_process(principal, vendors, db_t
             await valkey.client().aclose()
             return answer, lines
 
-        mine = registry.here()
+        mine = running_turns.here()
         answer, lines = await in_another_process(there())
         assert answer["status"] == "cancelled" and answer["content"]
         assert lines == await collect(turn.view())
@@ -143,9 +146,9 @@ async def test_progress_reaches_the_row_while_the_turn_runs(principal, vendors, 
 
 def left_behind(user, *, content="partial ", last_seq=3, silent=30.0) -> Message:
     """A running message whose process is gone."""
-    from chat.asks import Ask
+    from chat.turn_request import Ask
 
-    answer = rows.open_turn(user, Ask(content="Question")).answer
+    answer = turn_store.open_turn(user, Ask(content="Question")).answer
     Message.objects.filter(id=answer.id).update(
         status="streaming", content=content, last_seq=last_seq, heartbeat_at=timezone.now() - timedelta(seconds=silent)
     )
@@ -165,7 +168,7 @@ async def test_the_sweeper_takes_the_fuller_text_and_closes_the_log(user):
     dead = await calls.in_db(left_behind, user)
     lines = [(0, "message.start", b'{"model":"m","provider":"p","route":{}}')]
     lines += [(seq, "content.delta", json.dumps({"text": f"w{seq} "}).encode()) for seq in range(1, 7)]
-    await turn_log.write({dead.id: (lines, True)})
+    await event_log.write({dead.id: (lines, True)})
     assert await calls.in_db(turns.sweep) == 1
     await dead.arefresh_from_db()
     assert dead.content == "w1 w2 w3 w4 w5 w6 " and dead.model == "m" and dead.last_seq == 7
@@ -206,10 +209,10 @@ async def test_costs_that_were_settled_later_reach_the_message(principal, vendor
 @pytest.mark.django_db(transaction=True)
 async def test_an_end_that_the_database_cannot_take_is_told_at_once_and_stored_later(principal, vendors, db_threads, monkeypatch):
     from aiagents.core.errors import Unavailable
-    from chat import turn as turn_module
+    from chat.turns import turn as turn_module
 
     away = {"until": 3}
-    finish = rows.finish
+    finish = turn_store.finish
 
     def failing(answer, *, from_books):
         if away["until"]:
@@ -217,7 +220,7 @@ async def test_an_end_that_the_database_cannot_take_is_told_at_once_and_stored_l
             raise Unavailable
         return finish(answer, from_books=from_books)
 
-    monkeypatch.setattr(rows, "finish", failing)
+    monkeypatch.setattr(turn_store, "finish", failing)
     monkeypatch.setattr(turn_module, "_STORE_EVERY", 0.05)
     async with vendors():
         turn = await begin(principal, "[[sim:chunks=5]] Go")

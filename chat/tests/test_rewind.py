@@ -12,12 +12,14 @@ from accounts.authentication import authenticate
 from accounts.models import ApiKey
 from aiagents.core.db import calls
 from aiagents.core.valkey import clients as valkey
-from chat import registry, rewind, turn_log, turns
 from chat.models import Message
 from chat.tests.caller import whole
 from chat.tests.conftest import begin, collect, quiet
 from chat.tests.socket import Socket
 from chat.tests.test_reattach import left_behind
+from chat.turns import event_log, rewind
+from chat.turns import running as running_turns
+from chat.turns import service as turns
 
 # Text whose length differs in code points, in UTF-16 units and in bytes.
 WORDS = ["héllo ", "🌍🌍 ", "wörld ", "𝔘nicode "]
@@ -35,7 +37,7 @@ def short_catch_up(monkeypatch):
     monkeypatch.setattr(rewind, "CATCH_UP_SECONDS", 0.1)
 
 
-def lines() -> list[turn_log.TurnLine]:
+def lines() -> list[event_log.TurnLine]:
     """A start, some reasoning, a tool call, and the words."""
     found = [
         ("message.start", {"model": "m", "provider": "p", "route": {}}),
@@ -49,7 +51,7 @@ def lines() -> list[turn_log.TurnLine]:
 async def dead_turn(user) -> tuple[Message, int]:
     """A turn whose process is gone, with its log; and the seq of the last event in it."""
     answer = await calls.in_db(lambda: left_behind(user, content="", last_seq=0))
-    await turn_log.write({answer.id: (lines(), True)})
+    await event_log.write({answer.id: (lines(), True)})
     return answer, len(lines()) - 1
 
 
@@ -104,14 +106,14 @@ async def test_a_log_that_is_only_late_costs_nobody_a_rewind(user, key, monkeypa
     asking = asyncio.create_task(whole("GET", f"/api/v1/chat/stream/{answer.id}?after={last + 1}", key=key))
     await asyncio.sleep(0.1)
     late = [(last + 1, "content.delta", b'{"text":"more"}'), (last + 2, "error", b'{"error":{},"message":{}}')]
-    await turn_log.write({answer.id: (late, False)})
+    await event_log.write({answer.id: (late, False)})
     assert [(seq, kind) for seq, kind, _ in (await asking).events] == [(last + 2, "error")]
 
 
 async def test_without_its_log_the_row_says_what_stands(user, key):
     answer, last = await dead_turn(user)
     await calls.in_db(turns.sweep)
-    await valkey.client().delete(turn_log.key(answer.id))
+    await valkey.client().delete(event_log.key(answer.id))
     events = (await whole("GET", f"/api/v1/chat/stream/{answer.id}?after={last + 7}", key=key)).events
     assert [(seq, kind) for seq, kind, _ in events] == [(last, "message.rewind"), (last + 1, "error")]
     assert events[0][2] == rewound(last)
@@ -119,8 +121,8 @@ async def test_without_its_log_the_row_says_what_stands(user, key):
 
 async def test_a_viewer_of_the_log_is_rewound_where_the_log_is_lost_and_the_row_has_less(user):
     answer = await calls.in_db(lambda: left_behind(user, content="héllo 🌍", last_seq=3))
-    await turn_log.write({answer.id: (lines(), True)})
-    seen: list[turn_log.TurnLine] = []
+    await event_log.write({answer.id: (lines(), True)})
+    seen: list[event_log.TurnLine] = []
 
     async def watch() -> None:
         async for line in turns._follow(answer, -1, None):
@@ -130,7 +132,7 @@ async def test_a_viewer_of_the_log_is_rewound_where_the_log_is_lost_and_the_row_
     async with asyncio.timeout(10):
         while len(seen) < len(lines()):
             await asyncio.sleep(0.01)
-    await valkey.client().delete(turn_log.key(answer.id))
+    await valkey.client().delete(event_log.key(answer.id))
     await calls.in_db(turns.sweep)
     await asyncio.wait_for(watching, 20)
     assert [(seq, kind) for seq, kind, _ in seen[len(lines()) :]] == [(3, "message.rewind"), (4, "error")]
@@ -169,14 +171,14 @@ async def test_a_log_that_is_away_or_stalls_holds_a_viewer_up_once(principal, ve
     async def never(_self) -> None:
         await asyncio.sleep(3600)
 
-    monkeypatch.setattr(registry.Registry, "_write", never)
-    monkeypatch.setattr(registry, "_LINGER", 0.2)
+    monkeypatch.setattr(running_turns.Registry, "_write", never)
+    monkeypatch.setattr(running_turns, "_LINGER", 0.2)
     async with vendors():
         turn = await begin(principal, "[[sim:chunks=40,pace=5]] Go")
         async with asyncio.timeout(10):
             seen = [line async for line in turn.view()]
         assert seen[-1][1] == "message.end" and [line[0] for line in seen] == list(range(len(seen)))
-    for task in registry.here()._tasks.values():
+    for task in running_turns.here()._tasks.values():
         task.cancel()
 
 

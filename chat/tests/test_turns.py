@@ -13,9 +13,10 @@ import pytest
 from aiagents.core import draining
 from aiagents.core.errors import Conflict, ModelNotFound, NotFound, RateLimited, Unavailable
 from billing.models import Hold, UsageLog
-from chat import registry, turns
 from chat.models import Conversation, Message
 from chat.tests.conftest import begin, collect
+from chat.turns import running as running_turns
+from chat.turns import service as turns
 
 
 def text_of(lines) -> str:
@@ -236,7 +237,7 @@ async def test_a_user_has_a_bounded_number_of_turns_at_once(principal, vendors, 
 async def test_a_starter_that_is_cancelled_leaves_a_whole_turn(principal, vendors):
     async with vendors():
         starting = asyncio.create_task(begin(principal, "Still here"))
-        while not registry.here().loose:
+        while not running_turns.here().loose:
             await asyncio.sleep(0)
         starting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -303,7 +304,7 @@ async def test_history_goes_along_and_the_last_model_is_remembered(principal, ve
 
 
 async def test_a_history_too_long_for_the_window_loses_its_oldest_exchanges_whole(principal, vendors):
-    from chat import history
+    from chat.conversations import history
 
     long = "word " * 40_000
     branch = []
@@ -317,9 +318,9 @@ async def test_a_history_too_long_for_the_window_loses_its_oldest_exchanges_whol
 
 async def test_output_beyond_the_cap_ends_the_turn_as_length(principal, vendors, monkeypatch):
     from agents.events import TextDelta
-    from chat import telling
+    from chat.turns import transcript
 
-    monkeypatch.setattr(telling, "MOST_BYTES", 10_000)
+    monkeypatch.setattr(transcript, "MOST_BYTES", 10_000)
 
     async def source(request, context, receipts):
         while True:

@@ -9,9 +9,9 @@ import pytest
 from rest_framework.test import APIClient
 
 from accounts import keys
-from chat import rows
-from chat.asks import Ask
 from chat.models import Conversation, Message
+from chat.turn_request import Ask
+from chat.turns import store as turn_store
 
 API = "/api/v1/chat/conversations"
 
@@ -34,7 +34,7 @@ def bob(stranger) -> APIClient:
 
 def said(user, question: str, answer: str = "An answer", **ask) -> Message:
     """One ended exchange."""
-    message = rows.open_turn(user, Ask(content=question, **ask)).answer
+    message = turn_store.open_turn(user, Ask(content=question, **ask)).answer
     Message.objects.filter(id=message.id).update(status="complete", content=answer, model="gpt-4o-mini", provider="openai", last_seq=2)
     message.refresh_from_db()
     return message

@@ -14,8 +14,8 @@ from agents.runs import approvals
 from agents.tests.runs import Probe
 from aiagents.core.db.calls import in_db
 from aiagents.core.valkey.clients import sync_client
-from chat import turn_log
 from chat.tests.caller import Answer, call, whole
+from chat.turns import event_log
 from tasks import doors, planning, runs, sweeping
 from tasks.models import Status, Task
 from tasks.tests.conftest import aboard, again_here, at_work, begin, fresh
@@ -87,7 +87,7 @@ async def test_the_end_is_told_from_the_row_when_the_log_is_gone(make, owner, ve
     async with aboard(vendors):
         await again_here(run)
         before = numbered(await told(task, key))
-        sync_client().delete(turn_log.key(run.pk))
+        sync_client().delete(event_log.key(run.pk))
         after = numbered(await told(task, key))
         middle = numbered(await told(task, key, before[3][0]))
     assert [kind for _, kind, _ in after] == ["content.delta", "message.end"]
@@ -221,7 +221,7 @@ async def test_a_later_id_than_what_stands_of_a_run_is_rewound_first(make, owner
     end = everything[-1][0]
     for log in ("there", "lost"):
         if log == "lost":
-            sync_client().delete(turn_log.key(run.pk))
+            sync_client().delete(event_log.key(run.pk))
         for ahead in (1, 400):
             events = await told(task, key, end + ahead, f"?run_id={run.pk}")
             assert events[0][1] == "task.status"

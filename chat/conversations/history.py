@@ -14,9 +14,9 @@ from agents.routing.filters import NO_CHAT
 from aiagents.core.errors import InvalidRequest, ModelNotFound
 from billing.catalogue import snapshot as catalogue
 from billing.catalogue.snapshot import ModelCard
-from chat import parts
-from chat.asks import Ask
+from chat import content_parts
 from chat.models import Message
+from chat.turn_request import Ask
 
 _CARRY_ON = "Your answer was cut off. Go on exactly where it stopped: no repetition, no preface."
 
@@ -86,7 +86,7 @@ def sticky(branch: list[Message]) -> str | None:
 
 def _told(row: Message) -> messages.Message | None:
     if row.role == Message.Role.USER and row.parts:
-        return messages.Message("user", tuple(parts.to_model(part) for part in row.parts))
+        return messages.Message("user", tuple(content_parts.to_model(part) for part in row.parts))
     # A turn that ended before its first word leaves nothing to tell.
     return messages.Message(row.role, (messages.Text(row.content),)) if row.content.strip() else None  # type: ignore[arg-type]
 

@@ -21,10 +21,11 @@ from aiagents.core.db.rotation import Rotation
 from aiagents.core.errors import Conflict, NotFound, RateLimited
 from aiagents.core.logs import context
 from billing.models import Hold, UsageLog
-from chat import partners, spoken
-from chat.asks import Ask
+from chat.conversations import message_cache
+from chat.conversations.tree import Tree, place
 from chat.models import Conversation, Message
-from chat.tree import Tree, place
+from chat.turn_request import Ask
+from chat.turns import agent_partner
 
 # A running message whose process has been silent this long is interrupted. Seconds.
 SILENCE_SECONDS = 20
@@ -98,8 +99,8 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | Non
             conversation.title = first_words(ask.content)
             conversation.save(force_insert=True)
         wish = ask.over(conversation.settings)
-        agent = partners.partner(user, wish)
-        ask = partners.settled(wish, user, agent)
+        agent = agent_partner.partner(user, wish)
+        ask = agent_partner.settled(wish, user, agent)
         new = []
         if question is None:
             question = Message(conversation=conversation, parent=above, role=Message.Role.USER, content=ask.content)
@@ -108,7 +109,7 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | Non
             new.append(question)
         answer = Message(conversation=conversation, parent=question, role=Message.Role.ASSISTANT, status=Message.Status.PENDING)
         answer.writer_for, answer.request_id = user.id, context.request_id.get()
-        answer.options, answer.heartbeat_at = partners.options(wish if agent else ask, agent), Now()
+        answer.options, answer.heartbeat_at = agent_partner.options(wish if agent else ask, agent), Now()
         # Before its messages, which the database checks at commit: the row's lock keeps a deletion from coming between.
         there = Conversation.objects.filter(id=conversation.id, deleted_at=None)
         if not there.update(leaf=answer, updated_at=answer.created_at):
@@ -118,7 +119,7 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | Non
         if with_answer is not None:
             with_answer(answer)
         above_ids = [] if fresh or question.parent_id is None else Tree(conversation).branch(question.parent_id)
-        above_it = spoken.branch(above_ids)
+        above_it = message_cache.branch(above_ids)
         branch = [*above_it, question]
         _refuse_beyond_the_maximum(user)
     carried = replaced if ask.carry_on and replaced is not None and replaced.content else None
@@ -159,10 +160,10 @@ def plan(user: User, ask: Ask) -> Planned:
     conversation, above, _ = place(user.id, ask)
     question = Message(role=Message.Role.USER, content=ask.content, parts=list(ask.parts))
     above_ids = Tree(conversation).branch(above.id) if conversation and above else []
-    above_it = spoken.branch(above_ids)
+    above_it = message_cache.branch(above_ids)
     ask = ask.over(conversation.settings) if conversation else ask
-    agent = partners.partner(user, ask)
-    return Planned(partners.settled(ask, user, agent), [*above_it, question], agent, len(above_ids) - len(above_it))
+    agent = agent_partner.partner(user, ask)
+    return Planned(agent_partner.settled(ask, user, agent), [*above_it, question], agent, len(above_ids) - len(above_it))
 
 
 # What of the first ask stays with the conversation it opens.

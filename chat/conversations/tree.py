@@ -8,8 +8,8 @@ from django.db.models import TextField
 from django.db.models.functions import Cast, Coalesce, Length
 
 from aiagents.core.errors import Conflict, NotFound
-from chat.asks import Ask
 from chat.models import Conversation, Message
+from chat.turn_request import Ask
 
 # A branch longer than this is read only in its newest part; no model's window holds more.
 LONGEST_BRANCH = 5000

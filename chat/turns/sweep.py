@@ -11,9 +11,10 @@ from aiagents.core.errors import Unavailable
 from aiagents.core.live import outage_heartbeat
 from aiagents.core.metrics import counters as metrics
 from aiagents.core.valkey.clients import AWAY
-from chat import replay, rows, turn_log
 from chat.models import Message
-from chat.turn_log import Told
+from chat.turns import event_log, replay
+from chat.turns import store as turn_store
+from chat.turns.event_log import Told
 
 _MESSAGE = "The process that wrote this answer is gone; its text is kept."
 _AS_TOLD = (
@@ -24,7 +25,7 @@ _AS_TOLD = (
 def sweep() -> int:
     """End the turns whose process is gone; how many. Their text is kept: the row's or the log's, whichever has more."""
     ended = 0
-    silent = list(rows.silent().order_by("id")[:500])
+    silent = list(turn_store.silent().order_by("id")[:500])
     living = outage_heartbeat.among("chat", (answer.id for answer in silent))
     for answer in silent:
         if answer.id in living:  # its process only cannot reach the database
@@ -34,19 +35,19 @@ def sweep() -> int:
             _as_told(answer, told)
         else:
             _interrupted(answer, told)
-        if rows.interrupt(answer):
+        if turn_store.interrupt(answer):
             ended += 1
             if answer.status == Message.Status.INTERRUPTED:
                 metrics.INTERRUPTED.inc()
             if told.end is None:
                 _close_log(answer)
-    rows.settle_late_costs()
+    turn_store.settle_late_costs()
     return ended
 
 
 def _log(answer: Message) -> Told:
     try:
-        return turn_log.text_so_far(answer.id)
+        return event_log.text_so_far(answer.id)
     except AWAY:
         return Told()
 
@@ -76,6 +77,6 @@ def _interrupted(answer: Message, told: Told) -> None:
 def _close_log(answer: Message) -> None:
     kind, data = replay.ending(answer)
     try:
-        turn_log.close(answer.id, (answer.last_seq, kind, data))
+        event_log.close(answer.id, (answer.last_seq, kind, data))
     except AWAY:
         return

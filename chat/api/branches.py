@@ -7,9 +7,9 @@ from typing import Any
 from rest_framework.request import Request
 
 from aiagents.core.errors import InvalidRequest
-from chat import wording
+from chat.conversations import as_json as message_json
+from chat.conversations.tree import Tree, lengths, rows_of
 from chat.models import Conversation
-from chat.tree import Tree, lengths, rows_of
 
 _PAGE_SIZE = _MOST = 100
 # Characters of the messages of one page: attachments may make a single message twelve million long. A page has one message at least.
@@ -50,7 +50,7 @@ class BranchPage:
 
     def _told(self, message) -> dict[str, Any]:
         siblings = self.tree.siblings(message.id)
-        return {**wording.listed(message), "siblings": [str(id) for id in siblings], "sibling_index": siblings.index(message.id)}
+        return {**message_json.listed(message), "siblings": [str(id) for id in siblings], "sibling_index": siblings.index(message.id)}
 
     def _number(self, name: str, default: int) -> int:
         given = self.request.query_params.get(name, "")

@@ -22,9 +22,10 @@ from agents.runs import store as run_store
 from aiagents.core import idempotency
 from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
-from chat import spoken, turn_log
+from chat.conversations import message_cache
 from chat.models import Conversation, Message
-from chat.registry import CONTROL, FORGET, cancel_key
+from chat.turns import event_log
+from chat.turns.running import CONTROL, FORGET, cancel_key
 
 logger = logging.getLogger(__name__)
 # Conversations erased by one pass of the sweep, and message ids in one Valkey command.
@@ -125,14 +126,14 @@ def _forget_in_valkey(ids: list[UUID]) -> bool:
             # First the processes, so that none writes a log anew that was just deleted.
             client.publish(CONTROL, FORGET + " ".join(map(str, some)))
             client.delete(*[key(pk) for pk in some for key in _KEYS])
-            spoken.forget(some)
+            message_cache.forget(some)
     except AWAY:
         logger.warning("logs_not_deleted")
         return False
     return True
 
 
-_KEYS: tuple[Callable[[UUID], str], ...] = (turn_log.key, cancel_key)
+_KEYS: tuple[Callable[[UUID], str], ...] = (event_log.key, cancel_key)
 
 
 def _forget_answers(conversation: Conversation, ids: list[UUID]) -> None:

@@ -18,8 +18,10 @@ from aiagents.core.errors import RateLimited, Unavailable
 from aiagents.core.live import outage_heartbeat
 from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
-from chat import rows, spoken, turn_log
-from chat.turn import Turn
+from chat.conversations import message_cache
+from chat.turns import event_log
+from chat.turns import store as turn_store
+from chat.turns.turn import Turn
 
 logger = logging.getLogger(__name__)
 CONTROL = "chat:control"
@@ -120,7 +122,7 @@ class Registry:
             if moved:
                 written = [turn.written() for turn in moved]
                 try:
-                    await outage_heartbeat.beat(in_db(rows.progress, written), "chat", self.turns, rows.SILENCE_SECONDS)
+                    await outage_heartbeat.beat(in_db(turn_store.progress, written), "chat", self.turns, turn_store.SILENCE_SECONDS)
                 except Unavailable:
                     continue
                 except Exception:
@@ -129,7 +131,7 @@ class Registry:
                 for turn, row in zip(moved, written, strict=True):
                     turn.saved, turn.saved_at = row.last_seq, now
             elif any(turn.unstored for turn in self.turns.values()):
-                await outage_heartbeat.say("chat", self.turns, rows.SILENCE_SECONDS)
+                await outage_heartbeat.say("chat", self.turns, turn_store.SILENCE_SECONDS)
 
     # --- the log --------------------------------------------------------------------------------
 
@@ -160,7 +162,7 @@ class Registry:
             if lines:
                 batches[turn.message_id] = (lines, turn.logged == 0)
         if batches:
-            for id, end in (await turn_log.write(batches)).items():
+            for id, end in (await event_log.write(batches)).items():
                 if written := self.turns.get(id):
                     written.log_reaches(min(end + 1, len(written.lines)))
             if gone := [id for id in batches if id in self._forgotten]:
@@ -203,7 +205,7 @@ class Registry:
 
     def forget(self, message_ids: list[UUID]) -> None:
         """Keep nothing of deleted messages, and write their logs no more."""
-        spoken.forget_here(message_ids)
+        message_cache.forget_here(message_ids)
         ours = [id for id in message_ids if id in self.turns]
         for id in ours:
             turn = self.turns[id]
@@ -216,7 +218,7 @@ class Registry:
 
     async def _delete_logs(self, message_ids: list[UUID]) -> None:
         try:
-            await valkey.client().delete(*map(turn_log.key, message_ids))
+            await valkey.client().delete(*map(event_log.key, message_ids))
         except AWAY:
             logger.warning("logs_not_deleted")
 

@@ -12,7 +12,7 @@ from agents.routing.candidates import GOALS
 from aiagents.core import jsonio
 from aiagents.core.errors import InvalidRequest
 from billing.money.amounts import read_cost
-from chat import parts
+from chat import content_parts as parts
 
 MOST_METADATA_BYTES = 8 * 1024
 MOST_SYSTEM_PROMPT = 100_000

@@ -11,14 +11,15 @@ from typing import Any
 
 from agents import events
 from aiagents.core import jsonio
-from chat import rewind, wording
+from chat.conversations import as_json as message_json
 from chat.models import Message
-from chat.turn_log import TurnLine
+from chat.turns import rewind
+from chat.turns.event_log import TurnLine
 
 
 def ending(answer: Message) -> tuple[str, bytes]:
     """The terminal event of a turn as its row has it."""
-    whole = wording.answer(answer)
+    whole = message_json.answer(answer)
     if answer.status in (Message.Status.COMPLETE, Message.Status.CANCELLED):
         return "message.end", jsonio.dumps(whole)
     return "error", jsonio.dumps({"error": answer.error or {}, "message": whole})

@@ -16,8 +16,8 @@ from aiagents.core import jsonio
 from aiagents.core.errors import AppError
 from billing.usage import Usage
 from chat.models import Message
-from chat.rows import Opened
-from chat.turn_log import TurnLine
+from chat.turns.event_log import TurnLine
+from chat.turns.store import Opened
 
 # Bytes of text, reasoning and tool output of one turn; beyond it the turn ends as `length`.
 MOST_BYTES = 8 * 1024 * 1024

@@ -9,8 +9,8 @@ from django.conf import settings
 from agents.routing.candidates import GOALS
 from aiagents.core.drf.schema import MONEY, REFUSALS
 from aiagents.core.http.sse import SCHEMA as EVENT
-from chat import asks, parts
-from chat.openapi_route import ROUTE
+from chat import content_parts, turn_request
+from chat.api.openapi_route import ROUTE
 
 JSON = dict[str, Any]
 
@@ -35,7 +35,7 @@ def _part(kind: str, required: list[str], **properties: JSON) -> JSON:
 
 _PART: JSON = {
     "oneOf": [
-        _part("text", ["text"], text=_string(maxLength=parts.MOST_TEXT)),
+        _part("text", ["text"], text=_string(maxLength=content_parts.MOST_TEXT)),
         _part("image", ["url"], url=_string(format="uri")),
         _part("image", ["data", "media_type"], data=_DATA, media_type=_string(enum=["image/png", "image/jpeg", "image/gif", "image/webp"])),
         _part("file", ["data", "media_type"], data=_DATA, media_type=_string(), name=_string(minLength=1, maxLength=255)),
@@ -53,20 +53,20 @@ _OPTIONS: JSON = {
             "`max_cost_usd` the smaller holds."
         ),
     ),
-    "system_prompt": _string(maxLength=asks.MOST_SYSTEM_PROMPT),
+    "system_prompt": _string(maxLength=turn_request.MOST_SYSTEM_PROMPT),
     "temperature": {"type": "number", "minimum": 0, "maximum": 2},
-    "max_output_tokens": {"type": "integer", "minimum": 1, "maximum": asks.MOST_OUTPUT_TOKENS},
+    "max_output_tokens": {"type": "integer", "minimum": 1, "maximum": turn_request.MOST_OUTPUT_TOKENS},
     "max_cost_usd": {**MONEY, "description": "US dollars"},
-    "fallbacks": {"type": "array", "maxItems": asks.MOST_FALLBACKS, "items": _MODEL},
-    "metadata": {**_OBJECT, "description": f"at most {asks.MOST_METADATA_BYTES} bytes as JSON"},
+    "fallbacks": {"type": "array", "maxItems": turn_request.MOST_FALLBACKS, "items": _MODEL},
+    "metadata": {**_OBJECT, "description": f"at most {turn_request.MOST_METADATA_BYTES} bytes as JSON"},
 }
 # null is as if the field were not there.
 _OPTIONS = {name: {"anyOf": [schema, {"type": "null"}]} for name, schema in _OPTIONS.items()}
 _ID_OR_NULL: JSON = {"anyOf": [_UUID, {"type": "null"}]}
 _CONTENT: JSON = {
     "oneOf": [
-        _string(minLength=1, maxLength=parts.MOST_TEXT, pattern=r"\S"),
-        {"type": "array", "minItems": 1, "maxItems": parts.MOST_PARTS, "items": _PART},
+        _string(minLength=1, maxLength=content_parts.MOST_TEXT, pattern=r"\S"),
+        {"type": "array", "minItems": 1, "maxItems": content_parts.MOST_PARTS, "items": _PART},
     ]
 }
 _REFUSALS = {

@@ -24,11 +24,14 @@ from agents.runs.service import RunCancelled
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, Unavailable
 from aiagents.core.metrics import counters as metrics
-from chat import history, partners, replay, rows, wording
+from chat.conversations import as_json as message_json
+from chat.conversations import history
 from chat.models import Message
-from chat.rows import Opened, Written
-from chat.telling import Telling
-from chat.turn_log import TurnLine
+from chat.turns import agent_partner, replay
+from chat.turns import store as turn_store
+from chat.turns.event_log import TurnLine
+from chat.turns.store import Opened, Written
+from chat.turns.transcript import Telling
 
 logger = logging.getLogger(__name__)
 Status = Message.Status
@@ -153,7 +156,7 @@ class Turn:
         async with aclosing(self.view(len(self.lines) - 1)) as lines:
             async for _ in lines:
                 pass
-        return wording.answer(self.message)
+        return message_json.answer(self.message)
 
     def cancel(self, why: str = "cancelled") -> None:
         """Stop writing (`cancelled`, or `interrupted` by a shutdown). What ends by itself first stays as it ended."""
@@ -204,7 +207,7 @@ class Turn:
 
     async def _follow(self) -> None:
         opened, ask, told = self.opened, self.opened.ask, self.told
-        fitted = await history.fit(ask, opened.branch, opened.carried, *await partners.reserve(opened.agent), opened.unread)
+        fitted = await history.fit(ask, opened.branch, opened.carried, *await agent_partner.reserve(opened.agent), opened.unread)
         told.history = fitted.explained()
         context = CallContext(
             principal=self.principal, purpose="chat", surface=self.surface, request_id=self.request_id, group_id=self.message_id,
@@ -237,7 +240,7 @@ class Turn:
         deadline = asyncio.get_running_loop().time() + _RECEIPT_WAITS
         try:
             while missing and asyncio.get_running_loop().time() < deadline:
-                missing -= await in_db(rows.booked_calls, self.message_id)
+                missing -= await in_db(turn_store.booked_calls, self.message_id)
                 if missing:
                     await asyncio.sleep(0.05)
         except Unavailable:
@@ -246,7 +249,7 @@ class Turn:
     async def _store(self, answer: Message) -> Message:
         """Write the end. With the database away viewers are told all the same, and it is written when it is back."""
         try:
-            return await in_db(rows.finish, answer, from_books=answer.status != Status.COMPLETE)
+            return await in_db(turn_store.finish, answer, from_books=answer.status != Status.COMPLETE)
         except Unavailable:
             self.unstored = True
         except Exception:  # the sweeper finds the row and has the log
@@ -258,7 +261,7 @@ class Turn:
         while self.unstored:
             await asyncio.sleep(_STORE_EVERY)
             try:
-                await in_db(rows.finish, self.message, from_books=self.message.status != Status.COMPLETE)
+                await in_db(turn_store.finish, self.message, from_books=self.message.status != Status.COMPLETE)
             except Unavailable:
                 continue
             self.unstored = False

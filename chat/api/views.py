@@ -24,11 +24,12 @@ from aiagents.core.drf import deleting as api_deleting
 from aiagents.core.drf.base import IdempotentMixin
 from aiagents.core.errors import InvalidRequest, NotFound
 from aiagents.core.http import body_limits
-from chat import deleting, export, tree, wording
-from chat.branches import BranchPage
-from chat.filters import ConversationFilter, ConversationSearch
+from chat.api.branches import BranchPage
+from chat.api.filters import ConversationFilter, ConversationSearch
+from chat.api.serializers import ConversationSerializer, FeedbackSerializer, MessagePageSerializer, MessageSerializer
+from chat.conversations import as_json as message_json
+from chat.conversations import deleting, export, tree
 from chat.models import Conversation, Message
-from chat.serializers import ConversationSerializer, FeedbackSerializer, MessagePageSerializer, MessageSerializer
 
 _DEFAULTS: list[Any] = list(api_settings.DEFAULT_FILTER_BACKENDS)
 _BACKENDS: Any = [ConversationSearch if backend is SearchFilter else backend for backend in _DEFAULTS]
@@ -147,4 +148,4 @@ class FeedbackView(GenericAPIView):
         message.feedback = {"up": 1, "down": -1}.get(rating)
         message.feedback_comment = serializer.validated_data["comment"] if rating else ""
         message.save(update_fields=["feedback", "feedback_comment"])
-        return Response(wording.listed(message))
+        return Response(message_json.listed(message))

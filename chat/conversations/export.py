@@ -11,9 +11,9 @@ from django.db.models.functions import Cast, Length
 
 from aiagents.core import jsonio
 from aiagents.core.db.calls import in_db
-from chat import wording
+from chat.conversations import as_json as message_json
+from chat.conversations.tree import LONG, Tree
 from chat.models import Conversation, Message
-from chat.tree import LONG, Tree
 
 # Characters of a conversation's messages up to which its export is made as one piece.
 SMALL = 1_000_000
@@ -90,7 +90,7 @@ def _json(conversation: Conversation) -> _Plan:
     ids = list(Message.objects.filter(conversation=conversation).order_by("id").values_list("id", flat=True))
 
     def piece(message: Message, first: bool) -> bytes:
-        return (b"" if first else b",") + jsonio.dumps(wording.listed(message))
+        return (b"" if first else b",") + jsonio.dumps(message_json.listed(message))
 
     return jsonio.dumps(head)[:-1] + b',"messages":[', ids, piece, b"]}"
 

@@ -26,11 +26,17 @@ from aiagents.core.errors import AppError, Conflict, InvalidRequest
 from aiagents.core.http import body_limits, sse
 from aiagents.core.http.endpoints import Door, EventStream, Request, Response, json_response
 from aiagents.core.ids import uuid7
-from chat import asks, history, openapi, partners, rows, turns, wording
-from chat.asks import Ask
+from chat import turn_request
+from chat.api import openapi
+from chat.conversations import as_json as message_json
+from chat.conversations import history
 from chat.models import Message
-from chat.registry import here
-from chat.turn_log import TurnLine
+from chat.turn_request import Ask
+from chat.turns import agent_partner
+from chat.turns import service as turns
+from chat.turns import store as turn_store
+from chat.turns.event_log import TurnLine
+from chat.turns.running import here
 
 application = Door(authenticate=authenticate, authorize=require_scope)
 draining.on_drain(turns.drain)
@@ -58,25 +64,25 @@ class TurnFailed(AppError):
 
 async def send(request: Request) -> Response:
     """One turn, answered whole."""
-    ask = await request.read(partial(asks.read, allowed=asks.SEND))
+    ask = await request.read(partial(turn_request.read, allowed=turn_request.SEND))
     return await _whole(request, ask)
 
 
 async def stream(request: Request) -> EventStream:
     """The same turn as Server-Sent Events."""
-    ask = await request.read(partial(asks.read, allowed=asks.SEND))
+    ask = await request.read(partial(turn_request.read, allowed=turn_request.SEND))
     return await _streamed(request, ask)
 
 
 async def regenerate(request: Request) -> Response | EventStream:
     """Another answer to the same question, beside the first; `continue` takes up its text."""
-    ask = await request.read(partial(asks.read, content=False, allowed=asks.REGENERATE))
+    ask = await request.read(partial(turn_request.read, content=False, allowed=turn_request.REGENERATE))
     return await _either(request, replace(ask, regenerate_of=request.id))
 
 
 async def edit(request: Request) -> Response | EventStream:
     """Another question beside the first, with its own answer."""
-    ask = await request.read(partial(asks.read, allowed=asks.EDIT))
+    ask = await request.read(partial(turn_request.read, allowed=turn_request.EDIT))
     return await _either(request, replace(ask, edit_of=request.id))
 
 
@@ -96,12 +102,12 @@ async def cancel(request: Request) -> Response:
 
 async def route(request: Request) -> Response:
     """Which model would answer and why; nothing is called or saved."""
-    ask = await request.read(partial(asks.read, allowed=asks.SEND))
+    ask = await request.read(partial(turn_request.read, allowed=turn_request.SEND))
     principal = _principal(request)
     await history.check_models(ask)
-    planned = await in_db(rows.plan, principal.user, ask)
+    planned = await in_db(turn_store.plan, principal.user, ask)
     ask, branch, agent = planned.ask, planned.branch, planned.agent
-    fitted = await history.fit(ask, branch, None, *await partners.reserve(agent), planned.unread)
+    fitted = await history.fit(ask, branch, None, *await agent_partner.reserve(agent), planned.unread)
     asked = fitted.request if agent is None else await runner.as_asked(fitted.request, agent)
     context = CallContext(
         principal=principal, purpose="chat", surface="rest", request_id=request.request_id, group_id=uuid7(),
@@ -130,12 +136,12 @@ async def _whole(request: Request, ask: Ask) -> Response:
         stored = await turns.message_of(principal, found)
         if stored.status in Message.RUNNING:
             raise Conflict("The first request with this Idempotency-Key still runs.", code="idempotency_in_progress", retry_after=2)
-        answer = wording.answer(stored)
+        answer = message_json.answer(stored)
         headers = {"Idempotent-Replayed": "true"}
     if answer["status"] not in _ENDED_WELL:
         raise TurnFailed(answer)
     question = await _question(found, UUID(answer["parent_id"]))
-    body = {"conversation_id": answer["conversation_id"], "user_message": wording.question(question), "message": answer}
+    body = {"conversation_id": answer["conversation_id"], "user_message": message_json.question(question), "message": answer}
     return json_response(body, headers=headers)
 
 

@@ -10,9 +10,9 @@ from django.conf import settings
 from agents import events
 from agents.events import Rewound
 from aiagents.core import jsonio
-from chat import turn_log
 from chat.models import Message
-from chat.turn_log import TurnLine
+from chat.turns import event_log
+from chat.turns.event_log import TurnLine
 
 # Seconds that a log which is behind a viewer is given to catch up: its writer may be alive and only about to write.
 CATCH_UP_SECONDS = 1.0
@@ -54,11 +54,11 @@ async def by_log(id: UUID, after: int) -> Rewound | None:
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + CATCH_UP_SECONDS
-    while -1 < await turn_log.end_of(id) < after:
+    while -1 < await event_log.end_of(id) < after:
         if loop.time() < deadline:
             await asyncio.sleep(settings.TURN_LOG_BATCH_SECONDS)
             continue
-        told = await asyncio.to_thread(turn_log.text_so_far, id)
+        told = await asyncio.to_thread(event_log.text_so_far, id)
         last = told.end[0] - 1 if told.end else told.last
         return Rewound(last, len(told.content), len(told.reasoning), len(told.steps)) if last < after else None
     return None

@@ -23,10 +23,12 @@ from aiagents.core.http import url_secrets
 from aiagents.core.http.close_codes import AUTH_TIMED_OUT, NOT_AUTHENTICATED, SHUTTING_DOWN, TOO_LARGE, TOO_MANY, UNAVAILABLE
 from aiagents.core.live import credential_watch
 from aiagents.core.logs.context import accept_request_id, request_id, user_id
-from chat import asks, origins, turns
-from chat.limits import count_request
-from chat.turn_log import TurnLine
-from chat.turns import Leave
+from chat import turn_request
+from chat.api import origins
+from chat.api.limits import count_request
+from chat.turns import service as turns
+from chat.turns.event_log import TurnLine
+from chat.turns.service import Leave
 
 logger = logging.getLogger(__name__)
 PROTOCOL = "aiagents.v1"
@@ -40,7 +42,7 @@ MOST_VIEWS = 64
 _MOST_REF = 200
 # The fields of each frame that a client may send, beside `type` and `ref`. Any other type or field is refused.
 FIELDS: dict[str, frozenset[str]] = {
-    "send": asks.SEND,
+    "send": turn_request.SEND,
     "cancel": frozenset({"message_id"}),
     "resume": frozenset({"message_id", "after"}),
     "ping": frozenset(),
@@ -235,7 +237,7 @@ class ChatConsumer(AsyncConsumer):
 
     async def _turn(self, frame: dict[str, Any], ref: str | None) -> None:
         assert self.principal
-        ask = asks.read(frame, allowed=FIELDS["send"])
+        ask = turn_request.read(frame, allowed=FIELDS["send"])
         await count_request(self.principal)
         leave = Leave()
         turn = await turns.start(self.principal, ask, surface="ws", request_id=request_id.get())

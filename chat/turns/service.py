@@ -19,13 +19,16 @@ from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Unavailable
 from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
-from chat import history, replay, rewind, rows, titles, tree, turn_log, wording
-from chat.asks import Ask
+from chat.conversations import as_json as message_json
+from chat.conversations import history, titles, tree
 from chat.models import Message
-from chat.registry import CONTROL, cancel_key, here
-from chat.sweeping import sweep
-from chat.turn import Leave, Source, Turn
-from chat.turn_log import TERMINAL, TurnLine
+from chat.turn_request import Ask
+from chat.turns import event_log, replay, rewind
+from chat.turns import store as turn_store
+from chat.turns.event_log import TERMINAL, TurnLine
+from chat.turns.running import CONTROL, cancel_key, here
+from chat.turns.sweep import sweep
+from chat.turns.turn import Leave, Source, Turn
 
 __all__ = ["Ask", "Leave", "Turn", "attach", "cancel", "drain", "start", "sweep"]
 logger = logging.getLogger(__name__)
@@ -55,7 +58,7 @@ async def _start(
     registry = here()
     registry.reserve(principal.user_id)
     try:
-        opened = await in_db(rows.open_turn, principal.user, ask, with_answer)
+        opened = await in_db(turn_store.open_turn, principal.user, ask, with_answer)
         if opened.agent is not None:  # its run has the id of the message that it writes
             source = partial(runner.stream, definition=opened.agent, run_id=opened.answer.id)
         turn = Turn(
@@ -126,7 +129,7 @@ async def _follow(answer: Message, after: int, leave: Leave | None) -> AsyncGene
     """A turn of another process: by its log; where that is away, by its row once it has ended."""
     while True:
         try:
-            async with aclosing(turn_log.read(answer.id, after)) as batches:
+            async with aclosing(event_log.read(answer.id, after)) as batches:
                 async for lines in batches:
                     for line in lines:
                         if leave is not None and leave.gone:
@@ -175,7 +178,7 @@ async def cancel(principal: Principal, message_id: UUID) -> dict[str, Any]:
         while answer.status in Message.RUNNING and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.05)
             answer = await in_db(Message.objects.get, id=message_id)
-    return wording.answer(answer)
+    return message_json.answer(answer)
 
 
 async def message_of(principal: Principal, message_id: UUID) -> Message:

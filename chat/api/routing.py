@@ -7,7 +7,7 @@ from typing import Any
 
 from aiagents.core.http import hosts
 from aiagents.core.http.headers import read
-from chat.consumers import ChatConsumer
+from chat.api.websocket import ChatConsumer
 
 routes: dict[str, Callable[..., Awaitable[None]]] = {"/api/v1/chat/ws": ChatConsumer.as_asgi()}
 

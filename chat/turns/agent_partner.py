@@ -16,7 +16,7 @@ from agents.definitions import definition as definitions
 from agents.definitions.definition import AgentNotFound, Definition
 from agents.runs import service as runner
 from aiagents.core.errors import NotFound
-from chat.asks import Ask
+from chat.turn_request import Ask
 
 # Of the window, what the history may take where the tools' results have to fit in beside it.
 _SHARE = 0.75

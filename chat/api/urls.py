@@ -3,7 +3,7 @@
 from django.urls import path
 from rest_framework.routers import SimpleRouter
 
-from chat import views
+from chat.api import views
 
 app_name = "chat"
 router = SimpleRouter(trailing_slash=False, use_regex_path=False)

@@ -8,7 +8,8 @@ from rest_framework import serializers
 
 from aiagents.core.drf.base import StrictFieldsMixin
 from aiagents.core.errors import InvalidRequest
-from chat import asks, tree
+from chat import turn_request
+from chat.conversations import tree
 from chat.models import Conversation, Message
 
 
@@ -20,7 +21,7 @@ class SettingsField(serializers.JSONField):
         if not isinstance(value, dict):
             raise serializers.ValidationError("An object.")
         try:
-            asked = asks.read(value, content=False, allowed=asks.SETTINGS)
+            asked = turn_request.read(value, content=False, allowed=turn_request.SETTINGS)
         except InvalidRequest as exc:
             raise serializers.ValidationError(exc.details) from exc
         return {name: asked.options().get(name) for name in value}
@@ -77,7 +78,7 @@ class UsageSerializer(serializers.Serializer):
 
 
 class MessageSerializer(serializers.Serializer):
-    """A message for OpenAPI and the browsable API; its words are `chat.wording`'s."""
+    """A message for OpenAPI and the browsable API; its words are `chat.conversations.as_json`'s."""
 
     id = serializers.UUIDField()
     conversation_id = serializers.UUIDField()
