@@ -34,7 +34,7 @@ from aiagents.core.metrics import counting
 from aiagents.monitoring import health, sharing  # noqa: E402
 from chat import house  # noqa: E402
 from chat.api.routing import websocket_application  # noqa: E402
-from tasks.doors import application as door  # noqa: E402
+from tasks.api.http import application as door  # noqa: E402
 
 sockets.register()
 Scope = dict[str, Any]

@@ -16,7 +16,7 @@ from accounts.models import User
 from agents.definitions import authoring
 from agents.models import Agent
 from billing import demo as usage
-from tasks import planning
+from tasks import service as task_service
 from tasks.models import Task
 from tasks.schedule import Kind, Plan
 
@@ -70,4 +70,4 @@ def seed(admin: User, user: User) -> None:
         "monthly_budget_usd": Decimal("1.00"),
     }
     plan = Plan(Kind.INTERVAL, at=timezone.now() + FIRST_RUN, every_seconds=3600)
-    planning.create(principals.of_account(user), values, plan, paused=not simulated, request_id="")
+    task_service.create(principals.of_account(user), values, plan, paused=not simulated, request_id="")

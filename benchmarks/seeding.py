@@ -29,7 +29,7 @@ from aiagents.core.ids import uuid7  # noqa: E402
 from billing.budgets.budgets import month  # noqa: E402
 from billing.models import Budget, BudgetWindow  # noqa: E402
 from chat.models import Conversation, Message  # noqa: E402
-from tasks import planning  # noqa: E402
+from tasks import service as task_service  # noqa: E402
 from tasks.schedule import Kind, Plan  # noqa: E402
 
 
@@ -100,7 +100,7 @@ def tasks(count: int) -> dict[str, Any]:
     for number in range(count):
         user = users[number % len(users)]
         values = {"name": f"Bench {number}", "input": "Say something short about rivers.", "model": "gpt-4o-mini"}
-        planning.create(principals.of_account(user), values, Plan(Kind.NOW), paused=False, request_id=f"bench-{number:010d}")
+        task_service.create(principals.of_account(user), values, Plan(Kind.NOW), paused=False, request_id=f"bench-{number:010d}")
     return {"per_second": count / (time.perf_counter() - began)}
 
 

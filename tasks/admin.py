@@ -18,8 +18,10 @@ from aiagents.core.admin.rows import WithContent
 from aiagents.core.errors import Conflict
 from billing import admin as billing_admin
 from billing.models import Budget
-from tasks import planning, queue, runs
+from tasks import service as task_service
 from tasks.models import ENDED, OPEN, Status, Task, TaskAttempt, TaskRun, WebhookDelivery
+from tasks.runs import queue
+from tasks.runs import store as task_runs
 
 billing_admin.NAMES[Budget.Scope.TASK] = lambda id: Task.objects.filter(pk=id).values("name")
 
@@ -28,7 +30,7 @@ def run_again(task: Task, request_id: str) -> TaskRun:
     """A new run of the task, its owner's as every one of it; Busy while one is open."""
     if task.deleted_at is not None:
         raise Conflict("This task was deleted.")
-    return runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=task.api_key_id, request_id=request_id)
+    return task_runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=task.api_key_id, request_id=request_id)
 
 
 # What of a task may be long.
@@ -75,16 +77,16 @@ class TaskAdmin(WithContent):
 
     @admin.action(description="Cancel what runs", permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
-        self._act(request, queryset, "cancel", planning.cancel, "{} cancelled.")
+        self._act(request, queryset, "cancel", task_service.cancel, "{} cancelled.")
 
     @admin.action(description="Pause", permissions=["act"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
-        self._act(request, queryset, "pause", planning.pause, "{} paused.")
+        self._act(request, queryset, "pause", task_service.pause, "{} paused.")
 
     @admin.action(description="Resume", permissions=["act"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
         def act(task: Task) -> None:
-            planning.resume(owner(task), task, request_id=request.request_id)  # type: ignore[attr-defined]
+            task_service.resume(owner(task), task, request_id=request.request_id)  # type: ignore[attr-defined]
 
         self._act(request, queryset, "resume", act, "{} go on.")
 
@@ -141,7 +143,7 @@ class TaskRunAdmin(WithContent):
                 if run.status in ENDED:
                     run_again(run.task, request.request_id)  # type: ignore[attr-defined]
                 elif run.status == Status.SCHEDULED:
-                    runs.requeue(run.pk, was=Status.SCHEDULED)
+                    task_runs.requeue(run.pk, was=Status.SCHEDULED)
                 elif run.status == Status.QUEUED:
                     queue.send(run.pk)
                 else:
@@ -156,7 +158,7 @@ class TaskRunAdmin(WithContent):
             if run.status not in OPEN:
                 raise Conflict("This run has ended already.")
             with transaction.atomic():
-                runs.cancel(run.pk)
+                task_runs.cancel(run.pk)
                 self.note(request, "taskrun.cancel", run)
 
         self.each(request, queryset, act, "{} cancelled, or asked to end.")

@@ -10,8 +10,9 @@ class TasksConfig(AppConfig):
         from aiagents.core.db import soft_deletion
         from billing.budgets import subjects
         from billing.invariants import register
-        from tasks import decisions, invariants
+        from tasks import invariants
         from tasks.models import Task
+        from tasks.runs import decisions
 
         register("tasks", invariants.check)
         subjects.register("task", Task, deleted_at=None)

@@ -23,8 +23,8 @@ from aiagents.core import idempotency
 from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
 from chat.turns import event_log
-from tasks import runs
 from tasks.models import OPEN, Task, TaskAttempt, TaskRun, WebhookDelivery
+from tasks.runs import store as task_runs
 
 logger = logging.getLogger(__name__)
 # Tasks that one pass of the sweep looks at, runs that one transaction erases, and how long (seconds) a pass may take.
@@ -141,7 +141,7 @@ def _erase_some(task_id: UUID) -> _Left:
 def _stop(task_id: UUID) -> None:
     """Cancel the task's open run, and agent runs that are open although their task's run has ended."""
     for run_id in TaskRun.objects.filter(task_id=task_id, status__in=OPEN).values_list("pk", flat=True):
-        runs.cancel(run_id)
+        task_runs.cancel(run_id)
     if not TaskRun.objects.filter(task_id=task_id, status__in=OPEN).exists():
         run_erasing.stop(run_erasing.of_task(task_id))
 

@@ -16,8 +16,8 @@ from django.db.models.functions import Now
 
 from billing.invariants import Violation
 from billing.models import Hold
-from tasks import runs
 from tasks.models import ENDED, OPEN, Status, Task, TaskAttempt, TaskRun
+from tasks.runs import store as task_runs
 
 _ROWS = 5_000
 _PATIENCE = 4
@@ -55,6 +55,6 @@ def _costs() -> Iterator[Violation]:
     for run in TaskRun.objects.filter(status__in=ENDED).order_by("-id").prefetch_related("attempts")[:_ROWS]:
         if any(str(attempt.agent_run_id) in open_groups for attempt in run.attempts.all()):
             continue
-        booked = runs.sums(run)["cost_usd"]
+        booked = task_runs.sums(run)["cost_usd"]
         if run.cost_usd != booked:
             yield Violation("I3", f"task run {run.pk} says {run.cost_usd}, its calls cost {booked}")

@@ -6,7 +6,9 @@ from uuid import UUID
 
 from celery import shared_task
 
-from tasks import beat, deleting, sweeping, webhooks, worker
+from tasks import deleting, webhooks
+from tasks.runs import due, worker
+from tasks.runs import sweep as run_sweep
 
 
 @shared_task
@@ -24,13 +26,13 @@ def deliver_webhook(delivery_id: str) -> None:
 @shared_task
 def tick_schedules() -> int:
     """Start what is due. Two at once start nothing twice."""
-    return beat.tick()
+    return due.tick()
 
 
 @shared_task
 def sweep_runs() -> int:
     """Take up what dead workers left, and what a lost message or decision left waiting."""
-    return sweeping.sweep()
+    return run_sweep.sweep()
 
 
 @shared_task

@@ -33,8 +33,9 @@ from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError
 from aiagents.core.jsonio import dumps
 from aiagents.core.outbound import guard as outbound
-from tasks import queue, wording
 from tasks.models import Task, TaskRun, WebhookDelivery
+from tasks.runs import as_json as run_json
+from tasks.runs import queue
 
 logger = logging.getLogger(__name__)
 State = WebhookDelivery.State
@@ -98,8 +99,8 @@ def body(run: TaskRun, event: str) -> bytes:
         "error_truncated": len(short.error) < len(run.error or {}),
     }
     task = {"id": str(run.task.id), "name": run.task.name}
-    data = {"task": task, "run": wording.whole(short) | marks}
-    return dumps({"type": event, "timestamp": wording.time(run.ended_at), "data": data})
+    data = {"task": task, "run": run_json.whole(short) | marks}
+    return dumps({"type": event, "timestamp": run_json.time(run.ended_at), "data": data})
 
 
 def _fitting(values: dict[str, Any], most: int) -> tuple[dict[str, Any], int]:

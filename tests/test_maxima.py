@@ -34,8 +34,9 @@ from chat.tests.socket import Socket
 from chat.turn_request import Ask
 from chat.turns import running as running_turns
 from chat.turns import store as turn_store
-from tasks import planning, runs
+from tasks import service as task_service
 from tasks.models import Status, Task, TaskRun
+from tasks.runs import store as task_runs
 from tasks.schedule import Kind, Plan
 from tests.racing import at_once
 
@@ -66,15 +67,17 @@ def _agents(ann: Principal) -> Callable[[int], object]:
 
 
 def _tasks(ann: Principal) -> Callable[[int], object]:
-    return lambda number: planning.create(ann, {"name": "t", "input": "x"}, Plan(Kind.MANUAL), paused=False, request_id="r" * 8)
+    return lambda number: task_service.create(ann, {"name": "t", "input": "x"}, Plan(Kind.MANUAL), paused=False, request_id="r" * 8)
 
 
 def _claims(ann: Principal) -> Callable[[int], object]:
-    made = [planning.create(ann, {"name": "t", "input": "x"}, Plan(Kind.MANUAL), paused=False, request_id="r" * 8)[0] for _ in range(ASKED)]
-    queued = [planning.run(ann, task, {}, request_id="r" * 8) for task in made]
+    made = [
+        task_service.create(ann, {"name": "t", "input": "x"}, Plan(Kind.MANUAL), paused=False, request_id="r" * 8)[0] for _ in range(ASKED)
+    ]
+    queued = [task_service.run(ann, task, {}, request_id="r" * 8) for task in made]
 
     def claim(number: int) -> object:
-        if (claimed := runs.claim(queued[number].pk, "w")) is None:
+        if (claimed := task_runs.claim(queued[number].pk, "w")) is None:
             raise RateLimited
         return claimed
 
@@ -206,7 +209,7 @@ def test_every_maximum_for_a_user_is_raced():
 ONLY_READ = {
     "agents.runs.store.running", "aiagents.ground.load_catalogue", "aiagents.core.admin.paging.count",
     "aiagents.management.commands.doctor._tables", "billing.reports.activity.user_activity", "billing.reports.overview._users", "billing.reports.rollups._count",
-    "billing.api.views_alerts.get", "tasks.runs._let_next_in", "tasks.runs._next",
+    "billing.api.views_alerts.get", "tasks.runs.store._let_next_in", "tasks.runs.store._next",
 }  # fmt: skip
 
 

@@ -26,8 +26,8 @@ from aiagents.core.db.calls import in_db
 from aiagents.core.http import endpoints
 from chat.api import websocket
 from chat.tests.socket import Socket
-from tasks import runs
 from tasks.models import Task, TaskRun
+from tasks.runs import store as task_runs
 from tests import cast, office_rows
 from tests.access_matrix import TABLE
 from tests.endpoints import Endpoint, every
@@ -188,9 +188,9 @@ def test_a_queued_run_waits_for_room(caller: Caller, monkeypatch: pytest.MonkeyP
     task = Task.objects.create(user=caller.ann.user, name="x", input="Hello")
     run = TaskRun.objects.create(task=task, user=task.user, number=1, trigger="request", status="queued")
     monkeypatch.setattr(storage, "low", lambda: True)
-    assert runs.claim(run.pk, "worker") is None and TaskRun.objects.get(pk=run.pk).status == "queued"
+    assert task_runs.claim(run.pk, "worker") is None and TaskRun.objects.get(pk=run.pk).status == "queued"
     monkeypatch.setattr(storage, "low", lambda: False)
-    assert runs.claim(run.pk, "worker") is not None
+    assert task_runs.claim(run.pk, "worker") is not None
 
 
 # --- the back office ------------------------------------------------------------------------------

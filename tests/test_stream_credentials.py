@@ -44,7 +44,7 @@ from chat.models import Conversation, Message
 from chat.tests.caller import Answer, call
 from chat.tests.socket import Socket
 from chat.turns import running as running_turns
-from tasks import planning
+from tasks import service as task_service
 from tasks.schedule import Kind, Plan
 
 pytestmark = [pytest.mark.django_db, pytest.mark.slow]
@@ -88,7 +88,9 @@ def ann(db: None, settings: Any) -> Viewer:
         conversation=conversation, parent=question, role="assistant", content="x", status="complete", options={"model": MODEL}
     )
     principal = of_session(user, "unused")
-    task = planning.create(principal, {"name": "t", "input": "x", "model": MODEL}, Plan(Kind.MANUAL), paused=False, request_id="r" * 8)[0]
+    task = task_service.create(principal, {"name": "t", "input": "x", "model": MODEL}, Plan(Kind.MANUAL), paused=False, request_id="r" * 8)[
+        0
+    ]
     things = {"agent": agent.pk, "question": question.pk, "answer": answer.pk, "task": task.pk}
     return Viewer(user, access, key, client, {name: str(value) for name, value in things.items()})
 
@@ -485,7 +487,7 @@ async def test_every_way_in_makes_a_principal_with_an_anchor_that_can_be_revoked
 
 # Who may make a principal without a caller from outside, whose only anchor is the account; each makes model calls, whose holds check it.
 WITHOUT_CALLER = {
-    "accounts/authentication.py", "agents/calls/test_call.py", "aiagents/demo_work.py", "tasks/admin.py", "tasks/preparing.py",
+    "accounts/authentication.py", "agents/calls/test_call.py", "aiagents/demo_work.py", "tasks/admin.py", "tasks/runs/prepare.py",
 }  # fmt: skip
 
 

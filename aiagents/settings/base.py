@@ -99,7 +99,7 @@ MIDDLEWARE = [
 ]
 ROOT_URLCONF = "aiagents.urls"
 # Modules that register the doors beside Django (aiagents/core/http/endpoints.py); the OpenAPI document and the suite load them.
-HOT_DOORS = ["tasks.doors"]
+HOT_DOORS = ["tasks.api.http"]
 ASGI_APPLICATION = "aiagents.asgi.application"
 TEMPLATES = [
     {

@@ -22,9 +22,11 @@ from agents.simulator.thread import SimulatorThread
 from aiagents.core.db.calls import in_db
 from billing import invariants as books
 from billing.catalogue import snapshot as catalogue
-from tasks import invariants, planning, runs
-from tasks.execution import Crew
+from tasks import invariants
+from tasks import service as task_service
 from tasks.models import Task, TaskRun
+from tasks.runs import store as task_runs
+from tasks.runs.execute import Crew
 from tasks.schedule import Kind, Plan
 
 MODEL = "gpt-4o-mini"
@@ -55,7 +57,7 @@ def make(owner) -> Callable[..., Task]:
 
     def made(plan: Plan | None = None, paused: bool = False, **values: Any) -> Task:
         given = {"name": "task", "input": "Name three rivers", "model": MODEL, "retry_seconds": 1} | values
-        return planning.create(owner, given, plan or Plan(Kind.MANUAL), paused=paused, request_id="tests-" + "0" * 8)[0]
+        return task_service.create(owner, given, plan or Plan(Kind.MANUAL), paused=paused, request_id="tests-" + "0" * 8)[0]
 
     return made
 
@@ -77,7 +79,7 @@ def vendors(settings):
 
 def begin(owner: Principal, task: Task, **variables: Any) -> TaskRun:
     """A queued run of the task."""
-    return planning.run(owner, task, variables, request_id="tests-" + "1" * 8)
+    return task_service.run(owner, task, variables, request_id="tests-" + "1" * 8)
 
 
 def done(task: Task, owner: Principal, **variables: Any) -> TaskRun:
@@ -139,4 +141,4 @@ def fresh(run: TaskRun) -> TaskRun:
 
 def due_now(run: TaskRun) -> bool:
     """Let its pause be over."""
-    return runs.requeue(run.pk, was="scheduled")
+    return task_runs.requeue(run.pk, was="scheduled")

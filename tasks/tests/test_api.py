@@ -15,8 +15,9 @@ from accounts.models import ApiKey, User
 from agents import secrets
 from agents.models import Agent
 from billing.models import Budget
-from tasks import beat, runs
 from tasks.models import Status, Task, TaskRun
+from tasks.runs import due as beat
+from tasks.runs import store as task_runs
 from tasks.tests.conftest import again, fresh
 from tasks.tests.test_execution import agent_of
 
@@ -212,7 +213,7 @@ def test_running_by_hand_is_idempotent_with_a_key(api):
 def test_runs_are_paged(api):
     task = made(api)
     for _ in range(5):
-        runs.cancel(runs.open_run(row(task), TaskRun.Trigger.REQUEST).pk)
+        task_runs.cancel(task_runs.open_run(row(task), TaskRun.Trigger.REQUEST).pk)
     first = api("GET", f"{task['id']}/runs?page_size=2").json()
     assert [one["number"] for one in first["results"]] == [5, 4]
     second = api("GET", first["next"]).json()
@@ -282,7 +283,7 @@ def test_lists_are_filtered_searched_and_ordered(api, django_assert_max_num_quer
     manual = made(api, name="beta", input="find the needle")
     running = made(api, name="gamma", schedule={"type": "now"})
     failed = made(api, name="delta")
-    run = runs.open_run(row(failed), TaskRun.Trigger.REQUEST)
+    run = task_runs.open_run(row(failed), TaskRun.Trigger.REQUEST)
     TaskRun.objects.filter(pk=run.pk).update(status="failed")
     statuses = {"scheduled": scheduled, "paused": manual, "queued": running, "failed": failed}
     for status, task in statuses.items():
@@ -309,7 +310,7 @@ def test_by_the_rules_of_the_status_each_task_has_exactly_one(api, make, owner):
     for last, paused, due in mixes:
         task = make(name=f"{last} {paused} {due}")
         if last is not None:
-            run = runs.open_run(task, TaskRun.Trigger.REQUEST)
+            run = task_runs.open_run(task, TaskRun.Trigger.REQUEST)
             TaskRun.objects.filter(pk=run.pk).update(status=last)
         Task.objects.filter(pk=task.pk).update(paused_at=now if paused else None, next_run_at=now if due else None)
     for task in Task.objects.select_related("last_run"):

@@ -20,9 +20,12 @@ from aiagents.core.ids import uuid7
 from aiagents.models import IdempotentAnswer
 from billing.models import UsageLog
 from chat.tests.caller import call
-from tasks import deleting, invariants, live, planning, runs
-from tasks.execution import Crew
+from tasks import deleting, invariants
+from tasks import service as task_service
 from tasks.models import ENDED, OPEN, Status, Task, TaskAttempt, TaskRun, WebhookDelivery
+from tasks.runs import feed
+from tasks.runs import store as task_runs
+from tasks.runs.execute import Crew
 from tasks.tasks import sweep_deleted
 from tasks.tests.conftest import aboard, again, at_work, begin, fresh
 from tasks.tests.test_api import Api
@@ -190,7 +193,7 @@ async def test_events_on_their_way_are_not_kept(make, owner, vendors, key, setti
 
 
 async def test_a_viewer_of_a_task_that_is_deleted_hears_of_its_end(make, owner, key, monkeypatch):
-    monkeypatch.setattr("tasks.doors._LOOK_EVERY", 0.05)
+    monkeypatch.setattr("tasks.api.http._LOOK_EVERY", 0.05)
     task = await in_db(lambda: make())
     answer = await call("GET", f"/api/v1/tasks/{task.pk}/events", key=key)
     await in_db(deleting.erase_now, task)
@@ -200,19 +203,19 @@ async def test_a_viewer_of_a_task_that_is_deleted_hears_of_its_end(make, owner, 
 
 async def test_a_viewer_of_a_run_whose_rows_are_gone_hears_of_its_end(make, owner):
     run = await in_db(lambda: begin(owner, make()))
-    await in_db(lambda: runs.cancel(run.pk))
+    await in_db(lambda: task_runs.cancel(run.pk))
     await in_db(deleting.erase_now, run.task)
-    assert [kind async for _, kind, _ in live.follow(run, -1)] == ["error"]
+    assert [kind async for _, kind, _ in feed.follow(run, -1)] == ["error"]
 
 
 def test_nothing_begins_or_changes_in_a_deleted_task(make, owner):
     task = make(webhook_url="https://hooks.example.com/x")
-    planning.delete(task)
+    task_service.delete(task)
     for late in (
         lambda: begin(owner, task),
-        lambda: planning.new_secret(task),
-        lambda: planning.update(owner, task.pk, {"name": CANARY}, None, request_id="r"),
-        lambda: planning.get(owner, task.pk),
+        lambda: task_service.new_secret(task),
+        lambda: task_service.update(owner, task.pk, {"name": CANARY}, None, request_id="r"),
+        lambda: task_service.get(owner, task.pk),
     ):
         with pytest.raises(NotFound):
             late()
@@ -248,7 +251,7 @@ def test_thousands_of_runs_go_in_batches(make, owner, django_assert_max_num_quer
 
 def test_the_sweep_hides_late_runs_and_erases_those_without_a_task(make, owner):
     task = make()
-    planning.delete(task)
+    task_service.delete(task)
     late = AgentRun.objects.create(user=owner.user, surface="worker", task_id=task.pk, input=CANARY, status="succeeded")
     stray = AgentRun.objects.create(user=owner.user, surface="worker", task_id=uuid7(), input=CANARY, status="running")
     AgentStep.objects.create(run=stray, number=1, kind="model", input={"text": CANARY})

@@ -25,8 +25,11 @@ from aiagents.core.errors import NotFound, Unavailable
 from aiagents.core.live import outage_heartbeat
 from billing.budgets import budgets
 from billing.models import UsageLog
-from tasks import beat, planning, runs, sweeping
+from tasks import service as task_service
 from tasks.models import Status, Task, TaskAttempt, TaskRun
+from tasks.runs import due
+from tasks.runs import store as task_runs
+from tasks.runs import sweep as run_sweep
 from tasks.tests.conftest import MODEL, aboard, again, again_here, at_work, begin, done, due_now, fresh
 
 pytestmark = pytest.mark.django_db
@@ -94,7 +97,7 @@ def test_an_agents_run_has_its_steps_and_costs_their_sum(make, owner, vendors):
 def test_one_run_of_a_task_at_a_time(make, owner):
     task = make()
     begin(owner, task)
-    with pytest.raises(runs.Busy):
+    with pytest.raises(task_runs.Busy):
         begin(owner, task)
     assert TaskRun.objects.filter(task=task).count() == 1
     task.refresh_from_db()
@@ -112,7 +115,7 @@ def test_a_failure_that_may_pass_is_tried_again_later_and_every_attempt_is_paid(
         run = done(task, owner)
         assert (run.status, run.attempt) == (Status.SCHEDULED, 1) and run.error["code"] == "no_model_available"
         assert timedelta(0) < run.not_before - timezone.now() <= timedelta(seconds=1)
-        assert not runs.claim(run.id, "nobody"), "not before its time"
+        assert not task_runs.claim(run.id, "nobody"), "not before its time"
         due_now(run)
         again(run)
         run = fresh(run)
@@ -225,14 +228,14 @@ def test_a_revoked_key_ends_its_tasks_and_saving_in_person_mends_them(make, owne
     key = keys.create(owner.user, name="k", scopes=["tasks"])[0]
     by_key = Principal(owner.user, owner.auth_epoch, key_id=key.id, scopes=frozenset({"tasks"}))
     task = make()
-    planning.update(by_key, task.pk, {}, None, request_id="x" * 8)
+    task_service.update(by_key, task.pk, {}, None, request_id="x" * 8)
     task.refresh_from_db()
     keys.revoke(key, actor=owner.user)
     with vendors():
-        run = runs.open_run(task, TaskRun.Trigger.SCHEDULE, key_id=task.api_key_id)
+        run = task_runs.open_run(task, TaskRun.Trigger.SCHEDULE, key_id=task.api_key_id)
         again(run)
         assert (fresh(run).status, fresh(run).error["code"]) == (Status.FAILED, "api_key_revoked")
-        planning.update(owner, task.pk, {}, None, request_id="x" * 8)
+        task_service.update(owner, task.pk, {}, None, request_id="x" * 8)
         task.refresh_from_db()
         assert task.api_key_id is None
         assert (done(task, owner)).status == Status.SUCCEEDED
@@ -304,12 +307,12 @@ def test_what_may_not_be_called_twice_keeps_a_failed_run_from_being_repeated(mak
 def test_a_users_places_are_limited_and_freed_in_order(make, owner, vendors, settings):
     settings.TASK_RUNS_PER_USER = 2
     waiting = [begin(owner, make(name=str(n))) for n in range(3)]
-    claimed = [runs.claim(run.id, "w") for run in waiting]
+    claimed = [task_runs.claim(run.id, "w") for run in waiting]
     assert [one is not None for one in claimed] == [True, True, False]
     assert fresh(waiting[2]).status == Status.QUEUED
     with vendors():
-        runs.finish(claimed[0].token, runs.Result(Status.CANCELLED), 0)
-        runs.finish(claimed[1].token, runs.Result(Status.CANCELLED), 0)
+        task_runs.finish(claimed[0].token, task_runs.Result(Status.CANCELLED), 0)
+        task_runs.finish(claimed[1].token, task_runs.Result(Status.CANCELLED), 0)
         again(waiting[2])
         assert fresh(waiting[2]).status == Status.SUCCEEDED
 
@@ -327,7 +330,7 @@ def test_a_second_message_for_a_run_finds_nothing_to_claim(make, owner, vendors)
 
 def test_a_queued_run_is_cancelled_at_once(make, owner, vendors):
     run = begin(owner, make())
-    assert (runs.cancel(run.id)).status == Status.CANCELLED
+    assert (task_runs.cancel(run.id)).status == Status.CANCELLED
     with vendors() as sim:
         again(run)
         assert not sim.requests
@@ -342,7 +345,7 @@ async def test_a_running_run_hears_of_its_cancellation_within_two_seconds(make, 
     run = await in_db(lambda: begin(owner, make(input=SLOW)))
     async with aboard(vendors):
         async with at_work(run):
-            asked = await in_db(runs.cancel, run.id)
+            asked = await in_db(task_runs.cancel, run.id)
             assert asked.status == Status.RUNNING and asked.cancel_asked_at
             began = time.monotonic()
         assert time.monotonic() - began < 2.0
@@ -352,7 +355,7 @@ async def test_a_running_run_hears_of_its_cancellation_within_two_seconds(make, 
 def test_cancelling_what_has_ended_changes_nothing(make, owner, vendors):
     with vendors():
         run = done(make(), owner)
-    assert (runs.cancel(run.id)).status == Status.SUCCEEDED
+    assert (task_runs.cancel(run.id)).status == Status.SUCCEEDED
 
 
 # --- approval ------------------------------------------------------------------------------------
@@ -367,7 +370,7 @@ def test_a_run_that_needs_a_person_lets_its_worker_go_and_goes_on_when_decided(m
             assert not TaskRun.objects.filter(status=Status.RUNNING).exists()
             attempt = run.attempts.get()
             approvals.decide(owner.user, attempt.agent_run_id, approve=True)
-            sweeping.sweep()  # in a test's transaction nobody hears of the decision at commit
+            run_sweep.sweep()  # in a test's transaction nobody hears of the decision at commit
             assert fresh(run).status == Status.QUEUED
             again(run)
     run = fresh(run)
@@ -387,13 +390,13 @@ def test_a_task_with_a_strangers_agent_waits_for_the_tasks_owner_before_a_tool_r
             with pytest.raises(NotFound):
                 approvals.decide(other, attempt.agent_run_id, approve=True)
             approvals.decide(owner.user, attempt.agent_run_id, approve=True)
-            sweeping.sweep()
+            run_sweep.sweep()
             again(run)
     assert (fresh(run).status, probe.calls) == (Status.SUCCEEDED, ["now"])
 
 
 def test_the_hook_takes_a_tasks_run_and_no_others(make, owner, vendors):
-    from tasks import decisions
+    from tasks.runs import decisions
 
     with Probe("deploy"):
         agent = agent_of(owner.user, "deploy", ask=("deploy",))
@@ -405,7 +408,7 @@ def test_the_hook_takes_a_tasks_run_and_no_others(make, owner, vendors):
             again(run)
             assert fresh(run).status == Status.WAITING_APPROVAL, "woken without a decision it waits again"
             assert not decisions.on_decision(AgentRun(user=owner.user))
-            runs.cancel(run.id)
+            task_runs.cancel(run.id)
     row.refresh_from_db()
     assert (fresh(run).status, row.status) == (Status.CANCELLED, AgentRun.Status.CANCELLED)
     assert TaskAttempt.objects.get(run=run).status == Status.CANCELLED
@@ -420,13 +423,13 @@ def silence(run: TaskRun) -> None:
 
 def test_the_run_of_a_dead_worker_is_tried_again(make, owner, vendors):
     run = begin(owner, make())
-    dead = runs.claim(run.id, "dead")
-    sweeping.sweep()
+    dead = task_runs.claim(run.id, "dead")
+    run_sweep.sweep()
     assert fresh(run).status == Status.RUNNING, "not before it has been silent for long"
     silence(run)
-    assert sweeping.sweep() == 1
+    assert run_sweep.sweep() == 1
     assert fresh(run).status == Status.SCHEDULED
-    assert runs.finish(dead.token, runs.Result(Status.SUCCEEDED), 5) is None, "the zombie writes nothing"
+    assert task_runs.finish(dead.token, task_runs.Result(Status.SUCCEEDED), 5) is None, "the zombie writes nothing"
     assert due_now(run)
     with vendors():
         again(run)
@@ -437,18 +440,18 @@ def test_the_run_of_a_dead_worker_is_tried_again(make, owner, vendors):
 
 def test_the_run_of_a_worker_that_only_cannot_reach_the_database_is_left_to_it(make, owner):
     run = begin(owner, make())
-    runs.claim(run.id, "cut off")
+    task_runs.claim(run.id, "cut off")
     silence(run)
     async_to_sync(outage_heartbeat.say)("tasks", [run.id], 15)
-    assert sweeping.sweep() == 0
+    assert run_sweep.sweep() == 0
     assert fresh(run).status == Status.RUNNING
 
 
 def test_without_a_retry_left_the_run_of_a_dead_worker_has_failed(make, owner):
     run = begin(owner, make(max_retries=0))
-    runs.claim(run.id, "dead")
+    task_runs.claim(run.id, "dead")
     silence(run)
-    sweeping.sweep()
+    run_sweep.sweep()
     assert (fresh(run).status, fresh(run).error["code"]) == (Status.FAILED, "interrupted")
 
 
@@ -457,9 +460,9 @@ async def test_a_worker_that_slept_finds_its_run_taken_and_stops(make, owner, ve
     async with aboard(vendors):
         async with at_work(run):
             await in_db(silence, run)
-            await in_db(sweeping.sweep)
+            await in_db(run_sweep.sweep)
             assert (await in_db(fresh, run)).status == Status.FAILED
-        await in_db(sweeping.sweep)  # the cost of the call that was still being settled
+        await in_db(run_sweep.sweep)  # the cost of the call that was still being settled
 
         def check() -> None:
             ended = fresh(run)
@@ -492,7 +495,7 @@ async def test_a_worker_that_leaves_hands_back_what_may_be_done_again_and_it_is_
 
 def test_a_lost_message_is_sent_again(make, owner, django_capture_on_commit_callbacks):
     run = begin(owner, make())
-    assert beat.tick() == 0
+    assert due.tick() == 0
     TaskRun.objects.filter(pk=run.pk).update(queued_at=timezone.now() - timedelta(minutes=1))
-    assert beat.tick() == 1
-    assert beat.tick() == 0
+    assert due.tick() == 1
+    assert due.tick() == 0

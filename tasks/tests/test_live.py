@@ -16,8 +16,11 @@ from aiagents.core.db.calls import in_db
 from aiagents.core.valkey.clients import sync_client
 from chat.tests.caller import Answer, call, whole
 from chat.turns import event_log
-from tasks import doors, planning, runs, sweeping
+from tasks import service as task_service
+from tasks.api import http as task_http
 from tasks.models import Status, Task
+from tasks.runs import store as task_runs
+from tasks.runs import sweep as run_sweep
 from tasks.tests.conftest import aboard, again_here, at_work, begin, fresh
 from tasks.tests.test_execution import agent_of, silence
 
@@ -56,7 +59,7 @@ async def test_a_run_is_followed_while_it_is_written(make, owner, vendors, key):
         events = await viewer
     assert events[0][:2] == (None, "task.status") and events[0][2]["status"] in ("queued", "running")
     seen = numbered(events)
-    assert [seq for seq, _, _ in seen] == [doors.PER_RUN + n for n in range(len(seen))]
+    assert [seq for seq, _, _ in seen] == [task_http.PER_RUN + n for n in range(len(seen))]
     kinds = [kind for _, kind, _ in seen]
     assert kinds[:2] == ["run.status", "message.start"] and kinds[-1] == "message.end" and kinds.count("message.start") == 1
     end = seen[-1][2]
@@ -114,10 +117,10 @@ async def test_a_retry_and_its_wait_are_told_in_one_stream(make, owner, vendors,
         run = await in_db(begin, owner, task)
         viewer = asyncio.create_task(told(task, key))
         await again_here(run)
-        assert await in_db(runs.requeue, run.pk, was=Status.SCHEDULED)
+        assert await in_db(task_runs.requeue, run.pk, was=Status.SCHEDULED)
         await again_here(run)
         seen = numbered(await viewer)
-    assert [seq for seq, _, _ in seen] == [doors.PER_RUN + n for n in range(len(seen))]
+    assert [seq for seq, _, _ in seen] == [task_http.PER_RUN + n for n in range(len(seen))]
     states = [(data["status"], data["attempt"]) for _, kind, data in seen if kind == "run.status"]
     assert states == [("running", 1), ("scheduled", 1), ("running", 2)] and seen[-1][1] == "message.end"
 
@@ -129,9 +132,9 @@ async def test_the_death_of_a_worker_is_told_and_the_next_goes_on_in_the_same_st
         async with at_work(run, 0.4) as crew:
             await crew.feeds.flushed(0.2)
             await in_db(silence, run)
-            assert await in_db(sweeping.sweep) >= 1
+            assert await in_db(run_sweep.sweep) >= 1
         await asyncio.sleep(0.2)
-        assert await in_db(runs.requeue, run.pk, was=Status.SCHEDULED)
+        assert await in_db(task_runs.requeue, run.pk, was=Status.SCHEDULED)
         await again_here(run)
         seen = numbered(await told(task, key))
     states = [(data["status"], data["attempt"]) for _, kind, data in seen if kind == "run.status"]
@@ -146,7 +149,7 @@ async def test_a_run_cancelled_in_the_queue_ends_its_viewers_stream(make, owner,
     run = await in_db(begin, owner, task)
     viewer = asyncio.create_task(told(task, key))
     await asyncio.sleep(0.2)
-    await in_db(runs.cancel, run.pk)
+    await in_db(task_runs.cancel, run.pk)
     events = numbered(await asyncio.wait_for(viewer, 5))
     assert [(kind, data["status"]) for _, kind, data in events] == [("message.end", "cancelled")]
 
@@ -171,8 +174,8 @@ async def test_an_older_run_is_told_by_its_id_and_a_newer_one_after_its_end(make
         first = numbered(await told(task, key, query=f"?run_id={ids[0]}"))
         newest = numbered(await told(task, key))
         following = numbered(await told(task, key, first[-1][0]))
-    assert first[-1][2]["run"]["number"] == 1 and first[0][0] == doors.PER_RUN
-    assert newest == following and newest[0][0] == 2 * doors.PER_RUN
+    assert first[-1][2]["run"]["number"] == 1 and first[0][0] == task_http.PER_RUN
+    assert newest == following and newest[0][0] == 2 * task_http.PER_RUN
 
 
 @pytest.mark.parametrize("given", ["x", "-1", "1.5", "9" * 16, "٣"])
@@ -187,7 +190,7 @@ async def test_anothers_and_deleted_tasks_are_not_there(make, owner, key):
     run = await in_db(begin, owner, await in_db(lambda: make()))
     foreign = await whole("GET", f"/api/v1/tasks/{task.pk}/events?run_id={run.pk}", key=key)
     assert foreign.status == 404, "a run of another task"
-    await in_db(planning.delete, task)
+    await in_db(task_service.delete, task)
     assert (await whole("GET", f"/api/v1/tasks/{task.pk}/events", key=key)).status == 404
 
 
@@ -202,7 +205,7 @@ async def test_tool_calls_and_a_wait_for_approval_are_told(make, owner, vendors,
             await again_here(run)
             attempt = await in_db(lambda: run.attempts.get())
             await in_db(approvals.decide, owner.user, attempt.agent_run_id, approve=True)
-            await in_db(sweeping.sweep)
+            await in_db(run_sweep.sweep)
             await again_here(run)
             seen = numbered(await viewer)
     kinds = [kind for _, kind, _ in seen]
@@ -229,6 +232,6 @@ async def test_a_later_id_than_what_stands_of_a_run_is_rewound_first(make, owner
             assert (seq, kind) == (end - 1, "message.rewind")
             assert data == {"seq": end - 1, "length": len(everything[-1][2]["content"]), "reasoning_length": 0, "steps": 0}
             assert [(seq, kind) for seq, kind, _ in events[2:]] == [(end, "message.end")], log
-    beyond = await told(task, key, 9 * doors.PER_RUN, f"?run_id={run.pk}")
-    assert beyond[1][:2] == (doors.PER_RUN - 1, "message.rewind") and beyond[1][2]["length"] == 0
-    assert beyond[2][0] == doors.PER_RUN
+    beyond = await told(task, key, 9 * task_http.PER_RUN, f"?run_id={run.pk}")
+    assert beyond[1][:2] == (task_http.PER_RUN - 1, "message.rewind") and beyond[1][2]["length"] == 0
+    assert beyond[2][0] == task_http.PER_RUN

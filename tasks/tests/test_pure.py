@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks import placeholders, retries, webhooks
+from tasks import variables as placeholders
+from tasks import webhooks
+from tasks.runs import retries
 
 NOON = datetime(2027, 6, 1, 10, 0, tzinfo=UTC)
 

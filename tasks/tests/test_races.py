@@ -7,8 +7,12 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from tasks import beat, invariants, planning, runs, sweeping, webhooks
+from tasks import invariants, webhooks
+from tasks import service as task_service
 from tasks.models import Status, Task, TaskRun, WebhookDelivery
+from tasks.runs import due as beat
+from tasks.runs import store as task_runs
+from tasks.runs import sweep as run_sweep
 from tasks.schedule import Kind, Plan
 from tasks.tests.conftest import begin, fresh
 from tests.racing import at_once
@@ -37,9 +41,9 @@ def test_many_beats_at_once_start_each_task_once(make):
 
 def test_many_workers_at_one_run_are_one(make, owner):
     run = begin(owner, make())
-    answers = at_once(8, lambda number: runs.claim(run.pk, f"worker {number}"))
+    answers = at_once(8, lambda number: task_runs.claim(run.pk, f"worker {number}"))
     winners = [answer for answer in answers if answer is not None]
-    assert len(winners) == 1 and isinstance(winners[0], runs.Claimed)
+    assert len(winners) == 1 and isinstance(winners[0], task_runs.Claimed)
     assert (fresh(run).attempt, fresh(run).claim, run.attempts.count()) == (1, 1, 1)
     sound()
 
@@ -47,8 +51,8 @@ def test_many_workers_at_one_run_are_one(make, owner):
 def test_a_users_places_are_never_passed(make, owner, settings):
     settings.TASK_RUNS_PER_USER = 3
     queued = [begin(owner, make(name=str(n))) for n in range(12)]
-    answers = at_once(12, lambda number: runs.claim(queued[number].pk, "w"))
-    assert sum(isinstance(answer, runs.Claimed) for answer in answers) == 3 == TaskRun.objects.filter(status=Status.RUNNING).count()
+    answers = at_once(12, lambda number: task_runs.claim(queued[number].pk, "w"))
+    assert sum(isinstance(answer, task_runs.Claimed) for answer in answers) == 3 == TaskRun.objects.filter(status=Status.RUNNING).count()
 
 
 def test_two_who_ask_for_a_run_get_one(make, owner):
@@ -63,23 +67,25 @@ def test_two_who_ask_for_a_run_get_one(make, owner):
 def test_a_cancellation_and_a_claim_agree(make, owner):
     for _ in range(5):
         run = begin(owner, make())
-        claimed, cancelled = at_once(2, lambda number: runs.claim(run.pk, "w") if number == 0 else runs.cancel(run.pk))  # noqa: B023
+        claimed, cancelled = at_once(2, lambda number: task_runs.claim(run.pk, "w") if number == 0 else task_runs.cancel(run.pk))  # noqa: B023
         row = fresh(run)
         if claimed is None:
             assert row.status == Status.CANCELLED
         else:
             assert row.status == Status.RUNNING and row.cancel_asked_at is not None, cancelled
-            runs.finish(claimed.token, runs.Result(Status.CANCELLED), 0)
+            task_runs.finish(claimed.token, task_runs.Result(Status.CANCELLED), 0)
     sound()
 
 
 def test_the_zombie_and_the_sweeper_write_one_end(make, owner):
     for _ in range(5):
         run = begin(owner, make(max_retries=0))
-        claimed = runs.claim(run.pk, "w")
+        claimed = task_runs.claim(run.pk, "w")
         TaskRun.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=5))
 
-        ends = at_once(2, lambda number: runs.finish(claimed.token, runs.Result(Status.SUCCEEDED), 3) if number == 0 else sweeping.sweep())  # noqa: B023
+        ends = at_once(
+            2, lambda number: task_runs.finish(claimed.token, task_runs.Result(Status.SUCCEEDED), 3) if number == 0 else run_sweep.sweep()
+        )  # noqa: B023
         row = fresh(run)
         assert row.status == (Status.SUCCEEDED if ends[0] is not None else Status.FAILED)
         assert run.attempts.get().status == row.status
@@ -88,7 +94,7 @@ def test_the_zombie_and_the_sweeper_write_one_end(make, owner):
 
 def test_one_of_two_senders_sends(make, owner):
     run = begin(owner, make(webhook_url="https://hooks.example.com/x"))
-    runs.cancel(run.pk)
+    task_runs.cancel(run.pk)
     delivery = WebhookDelivery.objects.get(run=run)
     answers = at_once(4, lambda _: webhooks._take(delivery.pk))
     assert sum(answer is not None for answer in answers) == 1
@@ -139,6 +145,6 @@ def test_a_slot_that_comes_while_the_last_run_is_open_is_left_out(make, owner):
 
 def test_paused_and_deleted_tasks_do_not_start(make, owner):
     paused, deleted = due(make(HOURLY)), due(make(HOURLY))
-    planning.pause(paused)
-    planning.delete(deleted)
+    task_service.pause(paused)
+    task_service.delete(deleted)
     assert beat.tick() == 0 and not TaskRun.objects.exists()

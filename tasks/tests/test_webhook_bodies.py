@@ -13,8 +13,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from aiagents.core import expansion
-from tasks import webhooks, wording
+from tasks import webhooks
 from tasks.models import Status, Task, TaskRun
+from tasks.runs import as_json as run_json
 
 # Control characters take six bytes each in JSON, the most that there is.
 WORST = "\x01"
@@ -64,7 +65,7 @@ def test_the_largest_run_makes_a_message_within_the_bound_in_little_memory(what:
 def test_a_usual_run_stands_in_full():
     run = run_of(input="Hello", output="World", variables={"a": "b", "n": 3, "t": True, "z": None}, error={"code": "x", "message": "y"})
     told = json.loads(body_of(run))["data"]["run"]
-    whole = json.loads(json.dumps(wording.whole(run), default=str))
+    whole = json.loads(json.dumps(run_json.whole(run), default=str))
     assert {name: told[name] for name in whole} == whole
     assert {name for name in told if name not in whole} == {f"{name}_truncated" for name in ("input", "output", "variables", "error")}
     assert not any(told[f"{name}_truncated"] for name in ("input", "output", "variables", "error"))

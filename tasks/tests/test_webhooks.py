@@ -21,7 +21,8 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from agents import secrets
-from tasks import planning, webhooks
+from tasks import service as task_service
+from tasks import webhooks
 from tasks.models import Status, Task, WebhookDelivery
 from tasks.tests.conftest import again, done, due_now
 
@@ -93,7 +94,7 @@ def come_due(delivery: WebhookDelivery) -> None:
 @pytest.fixture
 def ended(make, owner, vendors, receiver) -> tuple[Task, str, WebhookDelivery]:
     task = make(webhook_url=receiver.url)
-    secret = planning.new_secret(task)
+    secret = task_service.new_secret(task)
     with vendors():
         run = done(task, owner)
     assert run.status == Status.SUCCEEDED
@@ -175,7 +176,7 @@ def test_failures_are_told_too_but_not_attempts_that_are_repeated(make, owner, v
 
 def test_secrets_are_encrypted_and_rotate_with_the_others(make, settings):
     task = make(webhook_url="https://hooks.example.com/x")
-    secret = planning.new_secret(task)
+    secret = task_service.new_secret(task)
     stored = Task.objects.get(pk=task.pk).webhook_secret_encrypted
     assert secret not in stored and secrets.decrypt(stored) == secret
 
@@ -187,5 +188,5 @@ def test_secrets_are_encrypted_and_rotate_with_the_others(make, settings):
 
 def test_a_deleted_task_tells_nobody(ended, receiver):
     task, _, delivery = ended
-    planning.delete(task)
+    task_service.delete(task)
     assert send(delivery).state == "failed" and receiver.heard == []

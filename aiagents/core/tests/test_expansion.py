@@ -21,19 +21,19 @@ from aiagents.core import expansion, jsonio
 from aiagents.core.errors import InvalidRequest
 from aiagents.core.http import error_views
 from aiagents.core.outbound.destinations import MOST_URL
-from tasks import placeholders
+from tasks import variables
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 PLACE = re.compile(r"\{(\w+)\}")
 LONG = "x" * 50_000
 # Each would make some hundred megabytes or more of less than half a megabyte.
 HUGE: dict[str, Callable[[], Any]] = {
-    "a task's variable": lambda: placeholders.filled("{a}" * 20_000, {"a": LONG}, NOON, "UTC"),
-    "fifty variables": lambda: placeholders.filled(
+    "a task's variable": lambda: variables.filled("{a}" * 20_000, {"a": LONG}, NOON, "UTC"),
+    "fifty variables": lambda: variables.filled(
         "".join(f"{{v{n}}}" for n in range(50)) * 800, {f"v{n}": LONG for n in range(50)}, NOON, "UTC"
     ),
-    "a built-in": lambda: placeholders.filled("{now}" * 200_000, {}, NOON, "UTC"),
-    "a number": lambda: placeholders.filled("{n}" * 60_000, {"n": int("9" * 4000)}, NOON, "UTC"),
+    "a built-in": lambda: variables.filled("{now}" * 200_000, {}, NOON, "UTC"),
+    "a number": lambda: variables.filled("{n}" * 60_000, {"n": int("9" * 4000)}, NOON, "UTC"),
     "a tool's path": lambda: template.fill("https://example.com/" + "{a}/" * 2000, {"a": "y" * 200_000}),
     "a tool's path, escaped": lambda: template.fill("https://example.com/" + "{a}/" * 1000, {"a": "\U0001f600" * 2000}),
     "a tool's path of an object": lambda: template.fill("https://example.com/{a}", {"a": {"b": "\U0001f600" * 200_000}}),
@@ -74,9 +74,9 @@ def test_it_replaces_as_a_plain_substitution_does_or_refuses_exactly_what_is_lon
 
 def test_the_limit_is_a_setting(settings: Any):
     settings.MAX_EXPANDED_CHARACTERS = 10
-    assert placeholders.filled("{a}", {"a": "x" * 10}, NOON, "UTC") == "x" * 10
+    assert variables.filled("{a}", {"a": "x" * 10}, NOON, "UTC") == "x" * 10
     with pytest.raises(expansion.TooLong):
-        placeholders.filled("{a}", {"a": "x" * 11}, NOON, "UTC")
+        variables.filled("{a}", {"a": "x" * 11}, NOON, "UTC")
 
 
 def test_urls_of_the_longest_length_are_still_made():

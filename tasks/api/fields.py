@@ -11,8 +11,9 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from aiagents.core.drf.base import StrictFieldsMixin
-from tasks import placeholders, schedule, wording
+from tasks import schedule, variables
 from tasks.models import Task
+from tasks.runs import as_json as run_json
 from tasks.schedule import BadSchedule, Kind, Plan
 
 _SCHEDULE = {
@@ -90,7 +91,7 @@ class ScheduleField(serializers.Field):
     def to_representation(self, value: Task) -> dict[str, Any]:
         return {
             "type": value.schedule,
-            "at": wording.time(value.run_at),
+            "at": run_json.time(value.run_at),
             "every_seconds": value.every_seconds,
             "cron": value.cron,
             "time_zone": value.time_zone,
@@ -112,7 +113,7 @@ class VariablesField(serializers.Field):
         if not isinstance(data, dict) or len(data) > 50:
             raise serializers.ValidationError("An object with at most 50 members.")
         for name, value in data.items():
-            if not placeholders.NAME.fullmatch(name):
+            if not variables.NAME.fullmatch(name):
                 raise serializers.ValidationError({name[:64]: ["A name has letters, digits and underscores."]})
             if not isinstance(value, str | int | float | bool | None) or (isinstance(value, str) and len(value) > 50_000):
                 raise serializers.ValidationError({name: ["A text of at most 50000 characters, a number, true, false or null."]})

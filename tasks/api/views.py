@@ -21,11 +21,19 @@ from aiagents.core.drf.base import IdempotentMixin
 from aiagents.core.errors import InvalidRequest, NotFound
 from aiagents.core.http import body_limits
 from aiagents.core.logs import context
-from tasks import deleting, planning
-from tasks.filters import TaskFilter
+from tasks import deleting
+from tasks import service as task_service
+from tasks.api.filters import TaskFilter
+from tasks.api.serializers import (
+    NewTaskSerializer,
+    RunDetailSerializer,
+    RunRequestSerializer,
+    RunSerializer,
+    SecretSerializer,
+    TaskSerializer,
+)
 from tasks.models import Status, Task, TaskRun
 from tasks.schedule import Kind, Plan
-from tasks.serializers import NewTaskSerializer, RunDetailSerializer, RunRequestSerializer, RunSerializer, SecretSerializer, TaskSerializer
 
 # Seconds that `cancel` waits for the worker.
 _CANCEL_WAITS = 4.0
@@ -100,7 +108,7 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
         return principal_of(self.request)
 
     def _shown(self, tasks: list[Task], **more: Any) -> dict[str, Any]:
-        return {**self.get_serializer_context(), "limits": planning.limits([task.pk for task in tasks]), **more}
+        return {**self.get_serializer_context(), "limits": task_service.limits([task.pk for task in tasks]), **more}
 
     def _told(self, task: Task, code: int = 200, secret: str = "") -> Response:
         return Response(NewTaskSerializer(task, context=self._shown([task], shown=secret)).data, code)
@@ -116,7 +124,7 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         values = serializer.validated_data
-        task, secret = planning.create(
+        task, secret = task_service.create(
             self._me, values, values["schedule"] or self._manual(), paused=values["paused"], request_id=context.request_id.get()
         )
         self._refer_to(task.pk)
@@ -128,7 +136,7 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
         serializer.is_valid(raise_exception=True)
         values = serializer.validated_data
         plan = values.get("schedule") if partial else values["schedule"] or self._manual()
-        changed, secret = planning.update(self._me, task.pk, values, plan, request_id=context.request_id.get())
+        changed, secret = task_service.update(self._me, task.pk, values, plan, request_id=context.request_id.get())
         return self._told(changed, secret=secret)
 
     @extend_schema(responses=api_deleting.RESPONSES, parameters=[api_deleting.NOW], filters=False)
@@ -146,7 +154,7 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
             raise NotFound
         if now:
             return api_deleting.answer(deleting.erase_now(task))
-        planning.delete(task)
+        task_service.delete(task)
         return api_deleting.answer(True)
 
     def _manual(self) -> Plan:
@@ -161,7 +169,7 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
         task = self.get_object()
         serializer = RunRequestSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
-        made = planning.run(self._me, task, serializer.validated_data["variables"], request_id=context.request_id.get())
+        made = task_service.run(self._me, task, serializer.validated_data["variables"], request_id=context.request_id.get())
         return Response(RunSerializer(made).data, status.HTTP_202_ACCEPTED)
 
     @extend_schema(
@@ -170,7 +178,7 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: UUID | None = None) -> Response:
         """End the open run; what was written is kept, what was used is charged. The schedule goes on: `pause` stops that."""
-        run = planning.cancel(self.get_object())
+        run = task_service.cancel(self.get_object())
         deadline = time.monotonic() + _CANCEL_WAITS
         while run.status == Status.RUNNING and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -182,22 +190,22 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
     def pause(self, request: Request, pk: UUID | None = None) -> Response:
         """Nothing starts by itself any more. A run that is open goes on to its end, retries included; `cancel` ends it."""
         task = self.get_object()
-        planning.pause(task)
-        return self._told(planning.get(self._me, task.pk))
+        task_service.pause(task)
+        return self._told(task_service.get(self._me, task.pk))
 
     @extend_schema(request=None, responses=TaskSerializer, filters=False)
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: UUID | None = None) -> Response:
         """The schedule goes on from now; what went by while it was paused is left out. A single time that went by counts as missed."""
         task = self.get_object()
-        planning.resume(self._me, task, request_id=context.request_id.get())
-        return self._told(planning.get(self._me, task.pk))
+        task_service.resume(self._me, task, request_id=context.request_id.get())
+        return self._told(task_service.get(self._me, task.pk))
 
     @extend_schema(request=None, responses=SecretSerializer, filters=False)
     @action(detail=True, methods=["post"], url_path="webhook-secret")
     def webhook_secret(self, request: Request, pk: UUID | None = None) -> Response:
         """Make another signing secret. It is shown in this answer; the one before is worth nothing from now on."""
-        return Response({"webhook_secret": planning.new_secret(self.get_object())})
+        return Response({"webhook_secret": task_service.new_secret(self.get_object())})
 
     @extend_schema(responses=RunSerializer(many=True), parameters=_PAGE, filters=False)
     @action(detail=True, methods=["get"], filter_backends=[])

@@ -23,11 +23,12 @@ from aiagents.core.jsonio import dumps
 from chat.api.http import application
 from chat.turns import rewind
 from chat.turns.event_log import TurnLine
-from tasks import live, wording
 from tasks.models import ENDED, Task, TaskRun
+from tasks.runs import as_json as run_json
+from tasks.runs import feed
 
 __all__ = ["application"]
-PER_RUN = live.PER_RUN
+PER_RUN = feed.PER_RUN
 # Seconds between two looks for a run that has not begun yet.
 _LOOK_EVERY = 1.0
 _EVENTS = {
@@ -61,21 +62,21 @@ async def events(request: Request) -> EventStream:
 
 
 async def _told(task: Task, run: TaskRun | None, after: int) -> AsyncGenerator[bytes, None]:
-    yield sse.event("task.status", dumps(wording.snapshot(task)))
+    yield sse.event("task.status", dumps(run_json.snapshot(task)))
     while run is None:
         await asyncio.sleep(_LOOK_EVERY)
         run = await in_db(_run, task, after, None)
         if run is None and not await in_db(_is_there, task.pk):
-            yield _as_event(live.deleted(max(after, 0) + 1))
+            yield _as_event(feed.deleted(max(after, 0) + 1))
             return
     number, seen = divmod(after, PER_RUN)
     if number != run.number:
         seen = -1
     if after >= 0 and number > run.number:  # a run that this task never had
-        yield _as_event(live.numbered(run, rewind.line(Rewound(-1, 0))))
-    async with aclosing(live.follow(run, seen)) as lines:
+        yield _as_event(feed.numbered(run, rewind.line(Rewound(-1, 0))))
+    async with aclosing(feed.follow(run, seen)) as lines:
         async for line in lines:
-            yield _as_event(live.numbered(run, line))
+            yield _as_event(feed.numbered(run, line))
 
 
 def _as_event(line: TurnLine) -> bytes:

@@ -16,8 +16,10 @@ from aiagents.core import storage
 from aiagents.core.errors import AppError
 from aiagents.core.ids import uuid7
 from billing.budgets.budgets import database_now
-from tasks import queue, runs, schedule
+from tasks import schedule
 from tasks.models import Status, Task, TaskRun, WebhookDelivery
+from tasks.runs import queue
+from tasks.runs import store as task_runs
 from tasks.schedule import Plan
 
 logger = logging.getLogger(__name__)
@@ -55,11 +57,11 @@ def _start(task: Task, now: datetime) -> bool:
             logger.warning("schedule_missed", extra={"task": str(task.pk), "slot": slot.isoformat()})
             return False
         try:
-            runs.open_run(
+            task_runs.open_run(
                 task, TaskRun.Trigger.SCHEDULE, key_id=task.api_key_id, request_id=uuid7().hex, scheduled_for=slot,
                 refused=Missed() if late else None,
             )  # fmt: skip
-        except runs.Busy:
+        except task_runs.Busy:
             logger.info("schedule_skipped", extra={"task": str(task.pk), "slot": slot.isoformat()})
             return False
     return True
@@ -68,7 +70,7 @@ def _start(task: Task, now: datetime) -> bool:
 def _try_again() -> int:
     """Attempts whose pause is over."""
     waiting = TaskRun.objects.filter(status=Status.SCHEDULED, not_before__lte=Now()).order_by("not_before")
-    return sum(runs.requeue(run_id, was=Status.SCHEDULED) for run_id in waiting.values_list("pk", flat=True)[:_MOST])
+    return sum(task_runs.requeue(run_id, was=Status.SCHEDULED) for run_id in waiting.values_list("pk", flat=True)[:_MOST])
 
 
 def _send_again() -> int:

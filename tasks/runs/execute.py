@@ -25,10 +25,12 @@ from aiagents.core.errors import AppError, NotAuthenticated, Unavailable
 from aiagents.core.jsonio import dumps
 from aiagents.core.live import outage_heartbeat
 from aiagents.core.logs import context
-from tasks import preparing, runs, wording
-from tasks.live import Feed, Feeds
 from tasks.models import ENDED, Status, TaskRun
-from tasks.runs import Claimed, Result
+from tasks.runs import as_json as run_json
+from tasks.runs import prepare
+from tasks.runs import store as task_runs
+from tasks.runs.feed import Feed, Feeds
+from tasks.runs.store import Claimed, Result
 
 logger = logging.getLogger(__name__)
 # Seconds between two heartbeats, between two tries to write an end, and above its limit before a run that hangs is cut off.
@@ -84,7 +86,7 @@ class Crew:
 
     async def run(self, run_id: UUID) -> None:
         """One attempt of a queued run, to its end in the row. Nothing happens if somebody else has it."""
-        claimed = await in_db(runs.claim, run_id, self.name)
+        claimed = await in_db(task_runs.claim, run_id, self.name)
         if claimed is None:
             return
         run = claimed.run
@@ -92,7 +94,7 @@ class Crew:
         context.user_id.set(str(run.user_id))
         request_id = context.accept_request_id(run.request_id or context.request_id.get())
         feed = await self.feeds.open(run.id, run.last_seq, first=run.claim == 1)
-        feed.add(*wording.event(run))
+        feed.add(*run_json.event(run))
         running = self.running[run_id] = _Running(claimed, asyncio.create_task(self._attempt(claimed, request_id, feed)))
         if self._beating is None or self._beating.done():
             self._beating = asyncio.create_task(self._beat(), name="task heartbeat")
@@ -105,7 +107,7 @@ class Crew:
         finally:
             self.running.pop(run_id, None)
         if ended is not None:
-            feed.add(*wording.event(ended))
+            feed.add(*run_json.event(ended))
             said = "task_run_ended" if ended.status in ENDED else "task_run_waits"
             logger.info(said, extra={"run_id": str(run_id), "status": ended.status, "attempt": ended.attempt})
         feed.done = True
@@ -135,7 +137,7 @@ class Crew:
         told = _Teller(feed, claimed)
         row: AgentRun | None = None
         try:
-            prepared = await in_db(preparing.prepare, claimed)
+            prepared = await in_db(prepare.prepare, claimed)
             async with asyncio.timeout(prepared.definition.max_seconds + _HANGS):
                 if claimed.goes_on:
                     row = await runner.resume_to_end(claimed.attempt.agent_run_id, on_event=told.take)
@@ -165,7 +167,7 @@ class Crew:
     async def _store(self, running: _Running, result: Result, last_seq: int) -> TaskRun | None:
         if running.why == LOST:
             return None
-        return await self._persist(runs.finish, running.claimed.token, result, last_seq)
+        return await self._persist(task_runs.finish, running.claimed.token, result, last_seq)
 
     # --- the heartbeat --------------------------------------------------------------------------
 
@@ -174,7 +176,7 @@ class Crew:
             await asyncio.sleep(BEAT_SECONDS)
             living = {run_id: running.claimed.token for run_id, running in self.running.items()}
             try:
-                work = in_db(runs.beat, self.name, list(living.values()))
+                work = in_db(task_runs.beat, self.name, list(living.values()))
                 words = await outage_heartbeat.beat(work, "tasks", living, settings.TASK_SILENCE_SECONDS)
             except Unavailable:
                 continue
@@ -217,7 +219,7 @@ def _as_told(claimed: Claimed, row: AgentRun) -> Result:
     result = _of(row)
     match row.status:
         case AgentRun.Status.SUCCEEDED if row.finish_reason in LIMITS:
-            result.error = runs.as_json(LIMITS[row.finish_reason](), claimed.run.request_id)
+            result.error = task_runs.as_json(LIMITS[row.finish_reason](), claimed.run.request_id)
         case AgentRun.Status.SUCCEEDED:
             result.status = Status.SUCCEEDED
         case AgentRun.Status.WAITING_APPROVAL:
@@ -225,15 +227,15 @@ def _as_told(claimed: Claimed, row: AgentRun) -> Result:
         case AgentRun.Status.CANCELLED:
             result.status = Status.CANCELLED
         case _:
-            error = row.error or runs.as_json(Interrupted(), claimed.run.request_id)
+            error = row.error or task_runs.as_json(Interrupted(), claimed.run.request_id)
             # One that is open still was left so by a database that was away too long; its sweeper ends it as interrupted.
             passes = bool(error.get("retryable")) or row.status in (*AgentRun.OPEN, AgentRun.Status.INTERRUPTED)
             if error.get("type") == NotAuthenticated.type:
                 # It was the owner's session that ended, and a run needs none; unless it was the owner.
-                gone = preparing.standing(claimed)
-                passes, error = gone is None, error if gone is None else runs.as_json(gone, claimed.run.request_id)
+                gone = prepare.standing(claimed)
+                passes, error = gone is None, error if gone is None else task_runs.as_json(gone, claimed.run.request_id)
             result.error, result.retry_after = error, error.get("retry_after")
-            result.repeatable = passes and preparing.may_repeat(row)
+            result.repeatable = passes and prepare.may_repeat(row)
     return result
 
 
@@ -241,8 +243,8 @@ def _failed(claimed: Claimed, error: AppError) -> Result:
     """By an error that came before, or past, the agent run."""
     row = AgentRun.objects.filter(pk=claimed.attempt.agent_run_id).first()
     result = _of(row)
-    result.error = runs.as_json(error, claimed.run.request_id)
-    result.repeatable, result.retry_after = error.retryable and preparing.may_repeat(row), error.retry_after
+    result.error = task_runs.as_json(error, claimed.run.request_id)
+    result.repeatable, result.retry_after = error.retryable and prepare.may_repeat(row), error.retry_after
     return result
 
 
@@ -252,8 +254,8 @@ def _broken_off(claimed: Claimed, why: str) -> Result:
     if why == CANCELLED:
         result.status, result.finish_reason = Status.CANCELLED, "cancelled"
         return result
-    result.error = runs.as_json(Interrupted("The worker that ran this was shut down."), claimed.run.request_id)
-    result.handed_back, result.repeatable = True, preparing.may_repeat(row)
+    result.error = task_runs.as_json(Interrupted("The worker that ran this was shut down."), claimed.run.request_id)
+    result.handed_back, result.repeatable = True, prepare.may_repeat(row)
     return result
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tasks.views import TaskViewSet
+from tasks.api.views import TaskViewSet
 
 app_name = "tasks"
 _BASE = "api/v1/tasks/"

@@ -19,9 +19,11 @@ from aiagents.core.jsonio import money
 from aiagents.core.outbound import guard as outbound
 from billing.catalogue import snapshot as catalogue
 from billing.money.amounts import MOST_COST_USD
-from tasks import placeholders, webhooks, wording
-from tasks.fields import ParametersSerializer, ScheduleField, VariablesField
+from tasks import variables as placeholders
+from tasks import webhooks
+from tasks.api.fields import ParametersSerializer, ScheduleField, VariablesField
 from tasks.models import Status, Task, TaskRun
+from tasks.runs import as_json as run_json
 
 _INPUT = 200_000
 # An agent's own; a task that has one may not name them.
@@ -109,7 +111,7 @@ class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
 
     @extend_schema_field(LastRunSerializer(allow_null=True))
     def get_last_run(self, task: Task) -> dict[str, Any] | None:
-        return wording.brief(task.last_run)
+        return run_json.brief(task.last_run)
 
     def validate_model(self, value: str) -> str:
         if value == "auto" or (value.startswith("auto:") and value[5:] in User.Goal.values):
@@ -206,7 +208,7 @@ class UsageLineSerializer(serializers.Serializer):
 
 
 class RunSerializer(serializers.Serializer):
-    """A run for OpenAPI; its words are `tasks.wording`'s."""
+    """A run for OpenAPI; its words are `tasks.runs.as_json`'s."""
 
     id = serializers.UUIDField()
     task_id = serializers.UUIDField()
@@ -231,7 +233,7 @@ class RunSerializer(serializers.Serializer):
     ended_at = serializers.DateTimeField(allow_null=True)
 
     def to_representation(self, instance: TaskRun) -> dict[str, Any]:
-        return wording.whole(instance)
+        return run_json.whole(instance)
 
 
 class AttemptSerializer(serializers.Serializer):
@@ -264,4 +266,4 @@ class RunDetailSerializer(RunSerializer):
     webhook = DeliverySerializer(allow_null=True)
 
     def to_representation(self, instance: TaskRun) -> dict[str, Any]:
-        return wording.detail(instance)
+        return run_json.detail(instance)

@@ -18,7 +18,7 @@ from celery.signals import worker_process_shutdown, worker_shutdown
 from django.conf import settings
 
 from agents.calls import running as running_calls
-from tasks.execution import Crew
+from tasks.runs.execute import Crew
 
 logger = logging.getLogger(__name__)
 # Seconds that a slot waits for room in a full process; then the row stays queued and beat sends it again.

@@ -16,8 +16,10 @@ from accounts.models import User
 from aiagents.core.errors import Conflict, NotFound
 from billing.budgets import budgets
 from billing.models import Budget
-from tasks import deleting, placeholders, runs, schedule, webhooks
+from tasks import deleting, schedule, webhooks
+from tasks import variables as placeholders
 from tasks.models import OPEN, Task, TaskRun
+from tasks.runs import store as task_runs
 from tasks.schedule import Kind, Plan
 
 
@@ -40,7 +42,7 @@ def create(principal: Principal, values: Mapping[str, Any], plan: Plan, *, pause
         task.save()
         _budget(task, values)
         if plan.kind == Kind.NOW and not paused:
-            runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=principal.key_id, request_id=request_id)
+            task_runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=principal.key_id, request_id=request_id)
     return get(principal, task.pk), shown
 
 
@@ -62,14 +64,14 @@ def update(principal: Principal, task_id: UUID, values: Mapping[str, Any], plan:
         task.save(update_fields=[*_OWN, "api_key_id", "updated_at"])
         _budget(task, values)
         if starts:
-            runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=principal.key_id, request_id=request_id)
+            task_runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=principal.key_id, request_id=request_id)
     return get(principal, task_id), shown
 
 
 def run(principal: Principal, task: Task, variables: dict[str, Any], *, request_id: str) -> TaskRun:
     """A run by hand, also of a paused task; Busy while one is open, TooLong where these variables make too long an input."""
     placeholders.filled(task.input, task.variables | variables, timezone.now(), task.time_zone)
-    return runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=principal.key_id, request_id=request_id, variables=variables)
+    return task_runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=principal.key_id, request_id=request_id, variables=variables)
 
 
 def cancel(task: Task) -> TaskRun:
@@ -82,8 +84,8 @@ def cancel(task: Task) -> TaskRun:
             slot = task.next_run_at
             if slot is None or not Task.objects.filter(pk=task.pk, next_run_at=slot).update(next_run_at=None):
                 raise Conflict("No run of this task is open.", code="nothing_runs")
-            open_run = runs.open_run(task, TaskRun.Trigger.SCHEDULE, key_id=task.api_key_id, scheduled_for=slot)
-    return runs.cancel(open_run.pk)
+            open_run = task_runs.open_run(task, TaskRun.Trigger.SCHEDULE, key_id=task.api_key_id, scheduled_for=slot)
+    return task_runs.cancel(open_run.pk)
 
 
 def pause(task: Task) -> None:
@@ -100,7 +102,7 @@ def resume(principal: Principal, task: Task, *, request_id: str) -> None:
         if task.schedule in Task.RECURRING:
             Task.objects.filter(pk=task.pk).update(next_run_at=schedule.first(plan, timezone.now()))
         elif plan.kind == Kind.NOW and not task.runs.exists():
-            runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=principal.key_id, request_id=request_id)
+            task_runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=principal.key_id, request_id=request_id)
 
 
 def delete(task: Task) -> None:

@@ -18,10 +18,11 @@ from aiagents.core.live import outage_heartbeat
 from aiagents.core.metrics import counters as metrics
 from aiagents.core.valkey.clients import AWAY
 from chat.turns import event_log
-from tasks import live, preparing, runs
-from tasks.execution import Interrupted
 from tasks.models import ENDED, Status, TaskAttempt, TaskRun
-from tasks.runs import Result
+from tasks.runs import feed, prepare
+from tasks.runs import store as task_runs
+from tasks.runs.execute import Interrupted
+from tasks.runs.store import Result
 
 logger = logging.getLogger(__name__)
 _MOST = 500
@@ -56,19 +57,19 @@ def _take_from(run: TaskRun) -> bool:
     attempt = TaskAttempt.objects.filter(run=run, number=run.attempt).first()
     row = AgentRun.objects.filter(pk=attempt.agent_run_id).first() if attempt else None
     if row is not None:
-        error = runs.as_json(Interrupted(), run.request_id)
+        error = task_runs.as_json(Interrupted(), run.request_id)
         run_store.end(row.id, AgentRun.Status.INTERRUPTED, finish_reason="error", error=error | {"status": 503, "retryable": True})
         row.refresh_from_db()
     told = _words(run)
     result = Result(
         Status.FAILED, max(row.output if row else "", told.content, key=len), "error", row.model if row else told.model,
-        row.simulated if row else False, runs.as_json(Interrupted(), run.request_id), repeatable=preparing.may_repeat(row),
+        row.simulated if row else False, task_runs.as_json(Interrupted(), run.request_id), repeatable=prepare.may_repeat(row),
     )  # fmt: skip
     if run.cancel_asked_at is not None:
         result.status, result.error = Status.CANCELLED, None
-    ended = runs.finish(token, result, max(told.last, run.last_seq) + 1)
+    ended = task_runs.finish(token, result, max(told.last, run.last_seq) + 1)
     if ended is not None:
-        live.close(ended)
+        feed.close(ended)
         metrics.INTERRUPTED.inc()
     return ended is not None
 
@@ -85,7 +86,7 @@ def _decided() -> int:
     undecided = AgentStep.objects.filter(run=OuterRef("attempts__agent_run"), status=AgentStep.Status.WAITING, decided_at=None)
     waiting = TaskRun.objects.filter(status=Status.WAITING_APPROVAL, attempts__status=Status.WAITING_APPROVAL)
     decided = waiting.filter(~Exists(undecided)).values_list("pk", flat=True)
-    return sum(runs.requeue(run_id, was=Status.WAITING_APPROVAL) for run_id in list(decided[:_MOST]))
+    return sum(task_runs.requeue(run_id, was=Status.WAITING_APPROVAL) for run_id in list(decided[:_MOST]))
 
 
 def _never_decided() -> int:
@@ -94,7 +95,7 @@ def _never_decided() -> int:
     waiting = TaskRun.objects.filter(status=Status.WAITING_APPROVAL, attempts__status=Status.WAITING_APPROVAL)
     found = list(waiting.filter(Exists(over)).values_list("pk", flat=True)[:_MOST])
     for run_id in found:
-        runs.cancel(run_id)
+        task_runs.cancel(run_id)
     return len(found)
 
 
@@ -105,7 +106,7 @@ def _late_costs() -> int:
     ended = TaskRun.objects.filter(status__in=ENDED).exclude(status=Status.SUCCEEDED, attempt=1)
     lately = Exists(TaskAttempt.objects.filter(run=OuterRef("pk"), pk__gte=recent))
     for run in _recent.page(ended.filter(lately), _RECENT_MOST) + _older.page(ended.filter(~lately), _OLDER_MOST):
-        found = runs.sums(run)
+        found = task_runs.sums(run)
         if any(getattr(run, name) != value for name, value in found.items()):
             late += TaskRun.objects.filter(pk=run.pk).update(**found)
     return late

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from agents.models import AgentRun
-from tasks import runs
 from tasks.models import Status, TaskAttempt
+from tasks.runs import store as task_runs
 
 
 def on_decision(row: AgentRun) -> bool:
@@ -12,5 +12,5 @@ def on_decision(row: AgentRun) -> bool:
     attempt = TaskAttempt.objects.filter(agent_run_id=row.id).select_related("run").first()
     if attempt is None:
         return False
-    runs.requeue(attempt.run_id, was=Status.WAITING_APPROVAL)  # not parked yet: the sweeper finds it decided
+    task_runs.requeue(attempt.run_id, was=Status.WAITING_APPROVAL)  # not parked yet: the sweeper finds it decided
     return True

@@ -24,8 +24,8 @@ from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
 from chat.turns import event_log, rewind
 from chat.turns.event_log import TERMINAL, TurnLine
-from tasks import wording
 from tasks.models import ENDED, TaskRun
+from tasks.runs import as_json as run_json
 
 logger = logging.getLogger(__name__)
 # Event ids of a task: the run's number times this, plus the event's place in the run.
@@ -121,7 +121,7 @@ class Feeds:
 
 def close(run: TaskRun) -> None:
     """Tell the viewers of a run that ended without a worker, once the present transaction is committed."""
-    kind, data = wording.event(run)
+    kind, data = run_json.event(run)
     line = (run.last_seq, kind, data)
 
     def tell() -> None:
@@ -172,7 +172,7 @@ async def follow(run: TaskRun, after: int) -> AsyncGenerator[TurnLine, None]:
 
 def from_row(run: TaskRun, after: int) -> list[TurnLine]:
     """An ended run without its log: told from the start its text in one piece, told from the middle its end alone."""
-    kind, data = wording.event(run)
+    kind, data = run_json.event(run)
     end = (max(run.last_seq, 0), kind, data)
     if (rewound := by_row(run, after)) is not None:
         return [rewind.line(rewound), end]

@@ -24,8 +24,9 @@ from aiagents.core import storage
 from aiagents.core.errors import AppError, Conflict, NotFound
 from aiagents.core.ids import uuid7
 from billing.models import UsageLog
-from tasks import live, queue, retries, webhooks
+from tasks import webhooks
 from tasks.models import ENDED, OPEN, Status, Task, TaskAttempt, TaskRun
+from tasks.runs import feed, queue, retries
 
 # The usage log names the moment of admission: never before the attempt began, but for the clocks of two machines.
 _SKEW = timedelta(seconds=5)
@@ -259,7 +260,7 @@ def _end_unstarted(run: TaskRun, status: str, error: AppError | None) -> None:
         TaskAttempt.objects.filter(pk=attempt.pk).update(status=status, error=told, ended_at=Now())
         run_store.end(attempt.agent_run_id, AgentRun.Status.CANCELLED, finish_reason="cancelled")
     run.refresh_from_db()
-    live.close(run)
+    feed.close(run)
     webhooks.announce(run)
 
 

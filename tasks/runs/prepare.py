@@ -14,9 +14,10 @@ from agents.definitions.definition import Definition
 from agents.models import AgentRun, AgentStep
 from agents.tools import registry
 from aiagents.core.errors import AppError, BudgetExceeded, NotFound, PermissionDenied
-from tasks import placeholders, runs
+from tasks import variables
 from tasks.models import Task
-from tasks.runs import Claimed
+from tasks.runs import store as task_runs
+from tasks.runs.store import Claimed
 
 
 class OwnerGone(PermissionDenied):
@@ -53,14 +54,14 @@ def prepare(claimed: Claimed) -> Prepared:
     principal = _principal(run.user_id, run.api_key_id)
     left = None
     if task.max_cost_usd is not None:
-        left = task.max_cost_usd - runs.sums(run)["cost_usd"]
+        left = task.max_cost_usd - task_runs.sums(run)["cost_usd"]
         if left <= 0:
             raise CostSpent
     if claimed.goes_on:
         return Prepared(principal, definitions.bare(), run.input, left)
     moment = run.scheduled_for or run.created_at
-    text = placeholders.filled(task.input, run.variables, moment, task.time_zone)
-    runs.note_input(claimed.token, text)
+    text = variables.filled(task.input, run.variables, moment, task.time_zone)
+    task_runs.note_input(claimed.token, text)
     return Prepared(principal, definition(task, principal.user), text, left)
 
 
