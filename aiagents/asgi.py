@@ -23,14 +23,14 @@ django: Any = get_asgi_application()  # loads the apps, which the imports below 
 from aiagents import sockets, warming  # noqa: E402
 from aiagents.core import draining  # noqa: E402
 from aiagents.core.errors import AppError  # noqa: E402
-from aiagents.core.http import body_limits, hosts
+from aiagents.core.http import body_limits, hosts  # noqa: E402
 from aiagents.core.http.client_address import client_ip, scheme  # noqa: E402
 from aiagents.core.http.close_codes import SHUTTING_DOWN  # noqa: E402
 from aiagents.core.http.headers import check_target, read  # noqa: E402
 from aiagents.core.jsonio import dumps  # noqa: E402
 from aiagents.core.logs.access import log_socket  # noqa: E402
 from aiagents.core.logs.context import accept_request_id  # noqa: E402
-from aiagents.core.metrics import counting
+from aiagents.core.metrics import counting  # noqa: E402
 from aiagents.monitoring import health, sharing  # noqa: E402
 from chat import house  # noqa: E402
 from chat.api.routing import websocket_application  # noqa: E402

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
-
 from csp.decorators import csp_update
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
@@ -11,6 +9,7 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from accounts.sign_in import lockout
 from aiagents.core.drf.schema_view import SchemaView
+from chat.api import pages
 
 # Swagger UI sets styles on elements; everything else of the policy stays.
 docs = csp_update({"style-src": ["'unsafe-inline'"]})(SpectacularSwaggerSplitView.as_view(url_name="schema"))
@@ -21,15 +20,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("docs", docs, name="docs"),
     path("admin/login/", lockout.guarded(admin.site.login)),
     path("admin/", admin.site.urls),
+    path("", include("accounts.api.urls")),
+    path("", include("billing.api.urls")),
+    path("", include("agents.api.urls")),
+    path("", include("chat.api.urls")),
+    path("", include("tasks.api.urls")),
+    path("", pages.index, name="index"),
+    path("<room:room>", pages.index, name="room"),
 ]
-for app in ("accounts", "billing", "agents", "chat", "tasks"):
-    if find_spec(f"{app}.urls"):
-        urlpatterns.append(path("", include(f"{app}.urls")))
-if find_spec("chat.api.pages"):
-    from chat.api import pages
-
-    urlpatterns.append(path("", pages.index, name="index"))
-    urlpatterns.append(path("<room:room>", pages.index, name="room"))
 
 handler400 = "aiagents.core.http.error_views.bad_request"
 handler403 = "aiagents.core.http.error_views.permission_denied"

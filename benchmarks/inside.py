@@ -34,12 +34,12 @@ from aiagents.core.db.calls import in_db  # noqa: E402
 from aiagents.core.ids import uuid7  # noqa: E402
 from aiagents.core.valkey import clients as valkey  # noqa: E402
 from benchmarks.load import percentile  # noqa: E402
-from billing.catalogue import snapshot as catalogue
+from billing.catalogue import snapshot as catalogue  # noqa: E402
 from billing.ledger import group_commit, postgres  # noqa: E402
-from billing.ledger import service as ledger
+from billing.ledger import service as ledger  # noqa: E402
 from billing.models import UsageLog  # noqa: E402
 from billing.reports import own_usage as reports_of_user  # noqa: E402
-from billing.reports import staff as analytics
+from billing.reports import staff as analytics  # noqa: E402
 from billing.usage import Usage  # noqa: E402
 from chat.turns import event_log  # noqa: E402
 

@@ -27,7 +27,10 @@ from tests.small_disk import fill, small_disk
 from tests.test_up import Installation
 
 _COUNTING = """
-from aiagents.core.metrics import counting; from aiagents.core.metrics import files as metric_files; from aiagents.core.metrics import counters as metrics
+from aiagents.core.metrics import counters as metrics
+from aiagents.core.metrics import counting
+from aiagents.core.metrics import files as metric_files
+
 for number in range(400):
     counting.request(f"/api/v1/chat/{number}", 200 + number, 0.01)
     metrics.CALLS.labels("openai", f"model-{number}", "ok").inc()

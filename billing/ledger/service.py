@@ -41,7 +41,8 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 # Holds that one sweep closes at most; the next one comes in seconds.
 _SWEEP_MOST = 1000
-# By this name a process says of its running calls that they live, where it cannot tell the database (aiagents/core/live/outage_heartbeat.py).
+# Under this name a process sends heartbeats of its running calls over Valkey while the database is unreachable
+# (aiagents/core/live/outage_heartbeat.py).
 ALIVE = "calls"
 
 

@@ -292,9 +292,9 @@ def test_the_command_refuses_a_broken_file(loaded, tmp_path, content):
 
 def test_the_daily_task_updates_and_says_loudly_what_it_refuses(loaded, monkeypatch, caplog):
     assert tasks.update_catalogue() == 0
-    monkeypatch.setattr(tasks.pricelist, "installed", lambda: with_prices("gpt-4o", input_mtok=D("2.6")))
+    monkeypatch.setattr(tasks.price_list, "installed", lambda: with_prices("gpt-4o", input_mtok=D("2.6")))
     assert tasks.update_catalogue() == 1
-    monkeypatch.setattr(tasks.pricelist, "installed", lambda: with_prices("gpt-4o", input_mtok=D(2600)))
+    monkeypatch.setattr(tasks.price_list, "installed", lambda: with_prices("gpt-4o", input_mtok=D(2600)))
     assert tasks.update_catalogue() == 0
     assert "catalogue_update_refused" in caplog.text
     assert catalogue.load().cards["gpt-4o"].rates.input == D("2.6")

@@ -83,9 +83,8 @@ def test_the_zombie_and_the_sweeper_write_one_end(make, owner):
         claimed = task_runs.claim(run.pk, "w")
         TaskRun.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=5))
 
-        ends = at_once(
-            2, lambda number: task_runs.finish(claimed.token, task_runs.Result(Status.SUCCEEDED), 3) if number == 0 else run_sweep.sweep()
-        )  # noqa: B023
+        done, token = task_runs.Result(Status.SUCCEEDED), claimed.token
+        ends = at_once(2, lambda number: task_runs.finish(token, done, 3) if number == 0 else run_sweep.sweep())  # noqa: B023
         row = fresh(run)
         assert row.status == (Status.SUCCEEDED if ends[0] is not None else Status.FAILED)
         assert run.attempts.get().status == row.status

@@ -1,8 +1,8 @@
 """Values that never change under their key, kept in this process and, behind that, in Valkey for the other processes.
 
-What does change has a cache of its own, with its own way to be told so (docs/adr/0061): principals (accounts/principal_cache.py),
-models and prices (billing/catalogue/snapshot.py), vendors' connections (agents/routing/connections.py). CACHE_ENABLED=false switches off all of
-them; every one counts its hits for /metrics.
+What does change has a cache of its own, with its own invalidation (docs/adr/0061): principals (accounts/principal_cache.py),
+models and prices (billing/catalogue/snapshot.py), vendors' connections (agents/routing/connections.py).
+CACHE_ENABLED=false switches off all of them; each counts its hits for /metrics.
 """
 
 from __future__ import annotations

@@ -27,10 +27,7 @@ class Command(BaseCommand):
         except (OSError, ValueError) as exc:
             raise CommandError(f"{prices} cannot be read as a price list: {exc}") from exc
         try:
-            if action == "load":
-                diff = update.load(wanted)
-            else:
-                diff = update.update(wanted, installed, force=force, apply=action == "update")
+            diff = update.load(wanted) if action == "load" else update.update(wanted, installed, force=force, apply=action == "update")
         except Refused as exc:
             self._print(exc.diff)
             raise CommandError("refused, nothing was changed (--force applies it)") from exc
