@@ -1,4 +1,4 @@
-"""The floors hold: over the `ast` of every module, function bodies too."""
+"""The layers hold: over the `ast` of every module, function bodies too."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-FLOORS = ["accounts", "billing", "agents", "chat", "tasks"]
-CELLAR = ("aiagents.core", "aiagents.monitoring", "aiagents.models", "aiagents.tasks")
-# The roof wires and may import every app; settings stand above nothing and import no app.
-ROOF = "aiagents"
+# An app imports aiagents.core and the apps before it, and nothing else of aiagents.
+APPS = ["accounts", "billing", "agents", "chat", "tasks"]
+CORE = "aiagents.core"
+TOP = "aiagents"
 VENDOR_SDKS = {"openai", "anthropic", "google"}
-SDK_ROOM = "agents.providers"
+SDK_PACKAGE = "agents.providers"
+# No folder holds more modules than this.
+MOST_MODULES = 20
 
 
 def modules() -> list[tuple[str, Path]]:
     """(dotted name, file) of the product's modules, tests and migrations left out."""
     found = []
-    for package in [*FLOORS, ROOF]:
+    for package in [*APPS, TOP]:
         for path in sorted((ROOT / package).rglob("*.py")):
             parts = path.relative_to(ROOT).with_suffix("").parts
             if "tests" in parts or "migrations" in parts:
@@ -47,51 +49,43 @@ def imports(name: str, path: Path) -> Iterator[tuple[str, int]]:
                     yield argument.value, node.lineno
 
 
-def app_of(module: str) -> str | None:
+def layer(module: str) -> int:
+    """0 is the core, the apps follow in their order, everything else of `aiagents` is above them."""
     head = module.split(".")[0]
-    return head if head in FLOORS else None
+    if head in APPS:
+        return APPS.index(head) + 1
+    return 0 if module == CORE or module.startswith(CORE + ".") else len(APPS) + 1
 
 
-def floor(module: str) -> int:
-    """0 is the cellar; the roof is above all."""
-    app = app_of(module)
-    if app:
-        return FLOORS.index(app) + 1
-    return 0 if module.startswith(CELLAR) else len(FLOORS) + 1
-
-
-def test_the_house_was_found():
+def test_the_product_was_found():
     names = {name for name, _ in modules()}
     assert {"accounts.models", "agents.calls.service", "aiagents.core.db.calls", "aiagents.asgi"} <= names
     assert len(names) > 60
 
 
-def test_no_module_imports_a_higher_floor():
+def test_no_module_imports_a_higher_layer():
+    """Apps read settings by `django.conf.settings`."""
     wrong = []
     for name, path in modules():
         for imported, line in imports(name, path):
-            if app_of(imported) and floor(imported) > floor(name):
+            if imported.split(".")[0] in (*APPS, TOP) and layer(imported) > layer(name):
                 wrong.append(f"{path.relative_to(ROOT)}:{line} imports {imported}")
     assert not wrong, "\n".join(wrong)
 
 
-def test_the_apps_and_the_cellar_do_not_import_the_roof():
-    """They may import its settings' values only by `django.conf.settings`."""
-    wrong = []
-    for name, path in modules():
-        if floor(name) > len(FLOORS):
-            continue
-        for imported, line in imports(name, path):
-            if imported.split(".")[0] == ROOF and not imported.startswith(CELLAR):
-                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {imported}")
-    assert not wrong, "\n".join(wrong)
+def test_no_folder_holds_too_many_modules():
+    count: dict[Path, int] = {}
+    for _, path in modules():
+        count[path.parent] = count.get(path.parent, 0) + (path.name != "__init__.py")
+    crowded = {str(folder.relative_to(ROOT)): modules for folder, modules in count.items() if modules > MOST_MODULES}
+    assert not crowded
 
 
-def test_vendor_sdks_are_imported_in_their_room_only():
+def test_vendor_sdks_are_imported_by_the_providers_only():
     wrong = [
         f"{path.relative_to(ROOT)}:{line} imports {imported}"
         for name, path in modules()
-        if not name.startswith(SDK_ROOM)
+        if not name.startswith(SDK_PACKAGE)
         for imported, line in imports(name, path)
         if imported.split(".")[0] in VENDOR_SDKS
     ]
@@ -99,7 +93,7 @@ def test_vendor_sdks_are_imported_in_their_room_only():
 
 
 def test_no_import_circles_between_modules():
-    """At module level: what is imported while a module loads. (Between apps the floors already forbid them.)"""
+    """At module level: what is imported while a module loads. (Between apps the layers already forbid them.)"""
     names = dict(modules())
     edges: dict[str, set[str]] = {}
     for name, path in modules():
@@ -139,13 +133,13 @@ def find_circle(edges: dict[str, set[str]]) -> list[str] | None:
 @pytest.mark.parametrize(
     "source, imported",
     [
-        ("from chat.turns import service as turns", "chat.turns.service"),
-        ("import chat.turns", "chat.turns.service"),
-        ("def f():\n    from chat.turns.service import start", "chat.turns.service.start"),
-        ("if TYPE_CHECKING:\n    from chat.turns.service import Turn", "chat.turns.service.Turn"),
-        ("importlib.import_module('chat.turns.service')", "chat.turns.service"),
-        ("from .calls import stream", "agents.calls.service.stream"),
-        ("from ..chat import turns", "chat.turns.service"),
+        ("from chat import turns", "chat.turns"),
+        ("import chat.turns", "chat.turns"),
+        ("def f():\n    from chat.turns import start", "chat.turns.start"),
+        ("if TYPE_CHECKING:\n    from chat.turns import Turn", "chat.turns.Turn"),
+        ("importlib.import_module('chat.turns')", "chat.turns"),
+        ("from .calls import stream", "agents.calls.stream"),
+        ("from ..chat import turns", "chat.turns"),
     ],
 )
 def test_every_way_to_import_is_seen(tmp_path: Path, source: str, imported: str):
@@ -159,6 +153,7 @@ def test_circles_are_found():
     assert find_circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) is None
 
 
-def test_floors_stand_in_order():
-    assert floor("aiagents.core.db.calls") < floor("accounts.models") < floor("billing.ledger.service") < floor("agents.calls.service")
-    assert floor("agents.calls.service") < floor("chat.turns.service") < floor("tasks.models") < floor("aiagents.asgi")
+def test_layers_stand_in_order():
+    assert layer("aiagents.core.db.calls") < layer("accounts.models") < layer("billing.ledger") < layer("agents.calls")
+    assert layer("agents.calls") < layer("chat.turns") < layer("tasks.models") < layer("aiagents.asgi")
+    assert layer("aiagents.monitoring.health") > layer("tasks.models")

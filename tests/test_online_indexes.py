@@ -38,7 +38,7 @@ def test_a_large_table_gets_an_index_without_a_lock(migration: migrations.Migrat
     indexes = [one for one in migration.operations if isinstance(one, migrations.AddIndex)]
     locking = [one for one in indexes if not isinstance(one, AddIndexOnline)]
     large = LARGE[migration.app_label] - made
-    assert not [one for one in locking if one.model_name_lower in large], "use aiagents.lib.indexes.AddIndexOnline"
+    assert not [one for one in locking if one.model_name_lower in large], "use aiagents.core.db.indexes.AddIndexOnline"
     if len(locking) < len(indexes):
         assert not migration.atomic and len(indexes) == len(migration.operations), "nothing that could not be repeated beside it"
 
