@@ -38,7 +38,7 @@ audit: $(VENV)/.dev ## known vulnerabilities in what is locked (asks the package
 	@$(PY) -m uv --quiet tool run --from pip-audit==2.10.1 pip-audit --require-hashes --disable-pip -r requirements/lock/dev.txt $(ARGS)
 
 clean: ## stop and delete the embedded servers and their data, and the virtual environment
-	@if [ -x $(PY) ]; then $(PY) -c 'from pathlib import Path; from aiagents import embedded; [embedded.remove(Path(d).resolve()) for d in (".data", ".data/test")]'; fi
+	@if [ -x $(PY) ]; then $(PY) -c 'from pathlib import Path; from aiagents.local import embedded; [embedded.remove(Path(d).resolve()) for d in (".data", ".data/test")]'; fi
 	@rm -rf .data $(VENV) .pytest_cache .mypy_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aiagents import embedded
+from aiagents.local import embedded
 from benchmarks.meter import Meter, postgres_pid, valkey_pid
 from tests.live import ROOT, Live, free_port, launch
 

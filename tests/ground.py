@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from aiagents import embedded
+from aiagents.local import embedded
 
 # What the suite imports and collects stays; looking through it again and again is a tenth of its time.
 gc.set_threshold(50_000, 20, 50)

@@ -19,7 +19,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from aiagents import embedded
+from aiagents.local import embedded
 from tests.live import Live, launch
 
 MODEL = "gpt-4o-mini"

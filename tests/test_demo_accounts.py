@@ -19,7 +19,8 @@ from django.test import Client
 from accounts import keys, principal_cache
 from accounts.models import ApiKey, AuditEvent, User
 from accounts.sign_in import published_passwords, tokens
-from aiagents import checks, demo, demo_work
+from aiagents import checks
+from aiagents.local import demo, demo_work
 from aiagents.management.commands import doctor
 from tests.server_process import ROOT
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from aiagents import embedded
 from aiagents.core import storage
-from aiagents.reserve import SETTLED_SECONDS, Reserve
+from aiagents.local import embedded
+from aiagents.local.disk_reserve import SETTLED_SECONDS, Reserve
 from tests.outage import parse_events
 from tests.server_process import ROOT, wait_for
 from tests.small_disk import fill, small_disk

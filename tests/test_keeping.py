@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aiagents import embedded, keeping
-from aiagents.keeping import Keeper
+from aiagents.local import embedded, watch_servers
+from aiagents.local.watch_servers import Keeper
 from aiagents.monitoring import supervised
 from tests.server_process import wait_for
 
@@ -38,7 +38,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Pretended:
     found = Pretended()
     monkeypatch.setattr(embedded, "valkey_runs", found.runs)
     monkeypatch.setattr(embedded, "start_valkey", found.start)
-    monkeypatch.setattr(keeping, "EVERY", 0.01)
+    monkeypatch.setattr(watch_servers, "EVERY", 0.01)
     return found
 
 
@@ -53,7 +53,7 @@ def ticking(keeper: Keeper, condition) -> bool:
 def test_attempts_to_start_come_later_and_later_until_one_succeeds(
     server: Pretended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
 ):
-    monkeypatch.setattr(keeping, "BACKOFF_MAX", 2.0)
+    monkeypatch.setattr(watch_servers, "BACKOFF_MAX", 2.0)
     keeper = Keeper(tmp_path, postgres=False, valkey=True)
     server.alive, server.fails = False, True
     assert ticking(keeper, lambda: server.starts == 2)

@@ -207,7 +207,7 @@ def test_every_maximum_for_a_user_is_raced():
 
 # Functions that count rows and admit nothing by the result.
 ONLY_READ = {
-    "agents.runs.store.running", "aiagents.ground.load_catalogue", "aiagents.core.admin.paging.count",
+    "agents.runs.store.running", "aiagents.local.prepare.load_catalogue", "aiagents.core.admin.paging.count",
     "aiagents.management.commands.doctor._tables", "billing.reports.activity.user_activity",
     "billing.reports.overview._users", "billing.reports.rollups._count",
     "billing.api.views_alerts.get", "tasks.runs.store._let_next_in", "tasks.runs.store._next",

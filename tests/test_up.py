@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from aiagents import demo, embedded
+from aiagents.local import demo, embedded
 from tests.server_process import ROOT, free_port, wait_for
 
 # One installation for the whole file: `--dist loadfile` keeps its tests together when the suite runs in parallel.

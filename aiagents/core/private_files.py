@@ -23,7 +23,7 @@ def write_new(path: Path, text: str) -> None:
 def tighten(folder: Path) -> int:
     """Take everything in `folder` and the folder itself away from other users, as an earlier version left it; how many it took.
 
-    For root the folder stays passable to its group: the embedded PostgreSQL then runs as another user (aiagents/embedded.py).
+    For root the folder stays passable to its group: the embedded PostgreSQL then runs as another user (aiagents/local/embedded.py).
     Symbolic links are neither followed nor changed.
     """
     if not folder.is_dir():

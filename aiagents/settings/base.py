@@ -154,13 +154,13 @@ def database(url: str) -> dict:
 
 
 def _embedded_database_url() -> str:
-    from aiagents import embedded  # knows where the server of this DATA_DIR listens; starts nothing
+    from aiagents.local import embedded  # knows where the server of this DATA_DIR listens; starts nothing
 
     return embedded.database_url(DATA_DIR)
 
 
 def _embedded_redis_url() -> str:
-    from aiagents import embedded
+    from aiagents.local import embedded
 
     return embedded.redis_url(DATA_DIR)
 

@@ -14,9 +14,10 @@ from django.db import Error, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from accounts.sign_in import published_passwords
-from aiagents import checks, embedded
+from aiagents import checks
 from aiagents.core import registration
 from aiagents.core.valkey.clients import sync_client
+from aiagents.local import embedded
 from aiagents.monitoring import health
 from aiagents.settings.env import misnomers
 from billing.budgets import budgets

@@ -6,7 +6,7 @@ from typing import Any
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
-from aiagents import demo
+from aiagents.local import demo
 
 
 class Command(BaseCommand):

@@ -20,13 +20,14 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
 
 from accounts.sign_in import published_passwords
-from aiagents import checks, demo, ground
-from aiagents.children import Child, Family, say
+from aiagents import checks
 from aiagents.core import private_files, storage
 from aiagents.core.logs.formatting import configure
-from aiagents.keeping import Keeper
-from aiagents.launcher import Launcher
-from aiagents.reserve import Reserve
+from aiagents.local import demo, prepare
+from aiagents.local.disk_reserve import Reserve
+from aiagents.local.launcher import Launcher
+from aiagents.local.processes import Child, Family, say
+from aiagents.local.watch_servers import Keeper
 from aiagents.server import processes
 from aiagents.settings.env import env, misnomers
 
@@ -88,7 +89,7 @@ class Command(BaseCommand):
             connections.close_all()
             if keeper is not None:
                 keeper.end(self._impatient)
-            ground.stop_servers()
+            prepare.stop_servers()
             lock.close()
             say("up", "stopped")
 
@@ -114,12 +115,12 @@ class Command(BaseCommand):
             os.environ["SIMULATOR"] = "true"
             os.environ.setdefault("SIMULATOR_TOKEN", secrets.token_urlsafe(32))  # its record holds what people asked
             family.add(Child("simulator", [sys.executable, "-m", "agents.simulator", str(settings.SIMULATOR_PORT)], 3, stage=2))
-        ground.start_servers()
-        ground.wait_for_database()
-        migrated = ground.migrate()
+        prepare.start_servers()
+        prepare.wait_for_database()
+        migrated = prepare.migrate()
         if migrated:
             say("up", f"applied {migrated} migrations")
-        models = ground.load_catalogue(migrated)
+        models = prepare.load_catalogue(migrated)
         for user in published_passwords.disable_holders():
             say("up", f"disabled {user.email}: {published_passwords.REASON}")
         for misnomer in misnomers():

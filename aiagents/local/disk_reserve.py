@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from aiagents.children import say
 from aiagents.core import storage
+from aiagents.local.processes import say
 
 # Less than this is none. Whatever fills the disk must have met its end before a piece is given back, or it takes that too.
 NOTHING, SETTLED_SECONDS = 4 * storage.MIB, 0.4

@@ -13,8 +13,8 @@ from django.db import transaction
 
 from accounts import audit, keys
 from accounts.models import ApiKey, User
-from aiagents import demo_work
 from aiagents.core import private_files
+from aiagents.local import demo_work
 from aiagents.settings import exposure
 from billing.models import AIModel
 

@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
-from aiagents import embedded
+from aiagents.local import embedded
 from aiagents.settings.base import database
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiagents import embedded
-from aiagents.children import say
+from aiagents.local import embedded
+from aiagents.local.processes import say
 from aiagents.monitoring import supervised
 from aiagents.server.processes import BACKOFF_MAX, STEADY_SECONDS
 
