@@ -14,7 +14,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from aiagents.core.admin import columns, filters
 from aiagents.core.admin.rows import ReadOnly, Rows
-from aiagents.models import IdempotentAnswer
+from aiagents.core.models import IdempotentAnswer
 
 
 @admin.register(IdempotentAnswer)

@@ -1,28 +1,5 @@
-"""What the cellar keeps: the answers of idempotent requests."""
+"""The tables of the app `aiagents`, for Django, which looks for them here."""
 
-from __future__ import annotations
+from aiagents.core.models import IdempotentAnswer
 
-from django.db import models
-from django.utils import timezone
-
-
-class IdempotentAnswer(models.Model):
-    """The first answer to an `Idempotency-Key` of one principal; `status` 0 while the first still runs."""
-
-    principal = models.CharField(max_length=64, help_text="id of the user")
-    key = models.CharField(max_length=255)
-    fingerprint = models.CharField(max_length=64, help_text="SHA-256 of method, path and body")
-    status = models.PositiveSmallIntegerField(default=0)
-    body = models.BinaryField(default=b"")
-    content_type = models.CharField(max_length=100, default="application/json")
-    # What a crashed first request was doing, so that a replay can find it: e.g. {"message_id": …}.
-    reference = models.JSONField(default=dict)
-    created_at = models.DateTimeField(default=timezone.now)
-    heartbeat_at = models.DateTimeField(default=timezone.now)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["principal", "key"], name="one_answer_per_key")]
-        indexes = [models.Index(fields=["created_at"])]
-
-    def __str__(self) -> str:
-        return f"{self.principal} {self.key} ({self.status or 'running'})"
+__all__ = ["IdempotentAnswer"]

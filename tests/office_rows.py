@@ -20,7 +20,7 @@ from agents import secrets
 from agents.models import Agent, AgentRun, AgentStep, AgentVersion, HttpTool, ProviderConnection
 from agents.tools import http
 from aiagents.core.ids import uuid7
-from aiagents.models import IdempotentAnswer
+from aiagents.core.models import IdempotentAnswer
 from aiagents.monitoring.models import SystemMetric
 from billing.models import AIModel, AlertSettings, Budget, BudgetAlert, BudgetWindow, Hold, ModelPrice, RollupState, UsageLog, UsageRollup
 from billing.reports import rollups

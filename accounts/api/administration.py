@@ -1,30 +1,26 @@
-"""`/api/v1/admin/`: users, the audit log and the system's figures over time. For the admin role, in person."""
+"""`/api/v1/admin/`: users and the audit log. For the admin role, in person."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
 from accounts import administration, hooks
-from accounts.api.administration_serializers import AuditEventSerializer, ManagedUserSerializer, MetricsSerializer
+from accounts.api.administration_serializers import AuditEventSerializer, ManagedUserSerializer
 from accounts.api.base import AuthView
 from accounts.api.filters import AuditFilter, UserFilter
 from accounts.client import Origin
 from accounts.models import AuditEvent, User
 from accounts.permissions import IsAdmin
 from aiagents.core.drf.base import CursorPagination
-from aiagents.core.errors import InvalidRequest, NotFound
-from aiagents.monitoring import system
+from aiagents.core.errors import NotFound
 
 _USER = OpenApiExample(
     "A user",
@@ -109,46 +105,3 @@ class AuditLog(AdminView, ListAPIView):
     def get(self, request: Request) -> Response:
         """The audit log, newest first. It holds no secret and no content; nobody can change it."""
         return self.list(request)
-
-
-class Metrics(AdminView):
-    """The system over time."""
-
-    refusals: ClassVar[dict[str, str]] = {
-        "from": "it is no day or time that lies before `to`",
-        "to": "it is no day or time from 2000 to 9000",
-        "bucket": "the range would have more than 1500 points",
-    }
-    serializer_class = MetricsSerializer
-
-    @extend_schema(
-        tags=["admin"],
-        operation_id="admin_metrics_retrieve",
-        parameters=[
-            OpenApiParameter("from", datetime, description="RFC 3339; without it, a day before `to`"),
-            OpenApiParameter("to", datetime, description="RFC 3339; without it, now"),
-            OpenApiParameter("bucket", enum=["auto", *system.BUCKETS], description="auto: some 300 points at most"),
-        ],
-        responses={200: MetricsSerializer},
-    )
-    def get(self, request: Request) -> Response:
-        """CPU, memory, disk, database, Valkey, queues, requests and their latency, sampled each minute; hourly beyond a week."""
-        if unknown := sorted(set(request.query_params) - {"from", "to", "bucket", "format"}):
-            raise InvalidRequest(f"There is no parameter {unknown[0][:100]!r} here.", param=unknown[0][:100])
-        to = _moment(request, "to") or timezone.now()
-        from_ = _moment(request, "from") or to - timedelta(days=1)
-        return Response(system.history(from_, to, request.query_params.get("bucket", "auto")))
-
-
-def _moment(request: Request, name: str) -> datetime | None:
-    """A query parameter as an aware moment."""
-    text: Any = request.query_params.get(name)
-    if not text:
-        return None
-    try:
-        found = parse_datetime(text.replace(" ", "+"))
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None or not 2000 <= found.year <= 9000:
-        raise InvalidRequest(f"`{name}` is a time with its zone, as 2026-11-23T08:00:00Z.", param=name)
-    return found

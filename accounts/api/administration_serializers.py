@@ -1,4 +1,4 @@
-"""The shapes of `/api/v1/admin/users`, `audit-log` and `metrics`."""
+"""The shapes of `/api/v1/admin/users` and `audit-log`."""
 
 from __future__ import annotations
 
@@ -64,53 +64,3 @@ class AuditEventSerializer(serializers.ModelSerializer):
         model = AuditEvent
         fields = ["id", "at", "actor", "action", "target_type", "target_id", "ip", "request_id", "details"]
         read_only_fields = fields
-
-
-class LatencySerializer(serializers.Serializer):
-    p50_ms = serializers.FloatField(allow_null=True)
-    p95_ms = serializers.FloatField(allow_null=True)
-    p99_ms = serializers.FloatField(allow_null=True)
-
-
-class MetricPointSerializer(serializers.Serializer):
-    """One bucket. Counts are sums over it, the others means; null: not measured."""
-
-    at = serializers.DateTimeField()
-    requests = serializers.IntegerField()
-    requests_per_second = serializers.FloatField()
-    errors: Any = serializers.IntegerField()
-    latency = LatencySerializer()
-    calls = serializers.IntegerField(help_text="settled vendor calls")
-    failed_calls = serializers.IntegerField()
-    input_tokens = serializers.IntegerField()
-    output_tokens = serializers.IntegerField()
-    cpu_percent = serializers.FloatField(allow_null=True)
-    memory_used_bytes = serializers.IntegerField(allow_null=True)
-    memory_total_bytes = serializers.IntegerField(allow_null=True)
-    disk_used_bytes = serializers.IntegerField(allow_null=True)
-    disk_total_bytes = serializers.IntegerField(allow_null=True)
-    database_connections = serializers.IntegerField(allow_null=True)
-    database_bytes = serializers.IntegerField(allow_null=True)
-    database_ms = serializers.FloatField(allow_null=True)
-    valkey_bytes = serializers.IntegerField(allow_null=True)
-    valkey_ms = serializers.FloatField(allow_null=True)
-    queued = serializers.IntegerField(allow_null=True)
-    processes = serializers.IntegerField(allow_null=True, help_text="web processes")
-    running_turns = serializers.IntegerField(allow_null=True)
-    open_sockets = serializers.IntegerField(allow_null=True)
-    open_holds = serializers.IntegerField(allow_null=True)
-    held_usd = serializers.CharField(allow_null=True)
-
-
-class MetricsSerializer(serializers.Serializer):
-    """The system's figures, one point for each bucket that has any."""
-
-    from_ = serializers.DateTimeField()
-    to = serializers.DateTimeField()
-    bucket = serializers.CharField()
-    bucket_seconds = serializers.IntegerField()
-    points = MetricPointSerializer(many=True)
-
-    def get_fields(self) -> dict[str, Any]:
-        fields = super().get_fields()
-        return {("from" if name == "from_" else name): field for name, field in fields.items()}

@@ -21,5 +21,4 @@ urlpatterns = [
     path("api/v1/admin/users", administration.Users.as_view(), name="admin-users"),
     path("api/v1/admin/users/<uuid:id>", administration.UserDetail.as_view(), name="admin-user"),
     path("api/v1/admin/audit-log", administration.AuditLog.as_view(), name="admin-audit-log"),
-    path("api/v1/admin/metrics", administration.Metrics.as_view(), name="admin-metrics"),
 ]

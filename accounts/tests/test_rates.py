@@ -14,10 +14,10 @@ from accounts.tests.conftest import PASSWORD, Caller, with_key
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import InvalidRequest
 from aiagents.core.idempotency import begin_sync
+from aiagents.core.models import IdempotentAnswer
 from aiagents.core.ratelimit import buckets
 from aiagents.core.ratelimit import sliding_window as ratelimit
 from aiagents.core.valkey import pipeline
-from aiagents.models import IdempotentAnswer
 from tests.wire import ask, product
 
 pytestmark = pytest.mark.django_db

@@ -24,7 +24,7 @@ from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Conflict, InvalidRequest, NotFound
 from aiagents.core.jsonio import dumps
 from aiagents.core.live.heartbeat import BEAT_SECONDS, Heart
-from aiagents.models import IdempotentAnswer
+from aiagents.core.models import IdempotentAnswer
 
 # How long an answer is kept, and how long a running request may be silent before it counts as dead.
 KEPT, STALE = timedelta(hours=24), timedelta(seconds=4 * BEAT_SECONDS)

@@ -17,7 +17,7 @@ from agents.models import AgentRun, AgentStep
 from agents.runs import store as run_store
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotFound
-from aiagents.models import IdempotentAnswer
+from aiagents.core.models import IdempotentAnswer
 from billing.models import UsageLog
 from chat import tasks
 from chat.conversations import deleting, message_cache

@@ -20,7 +20,7 @@ from agents.models import Agent, AgentRun, AgentStep, AgentVersion
 from agents.runs import store as run_store
 from agents.tasks import sweep_deleted
 from aiagents.core.db.calls import in_db
-from aiagents.models import IdempotentAnswer
+from aiagents.core.models import IdempotentAnswer
 from billing.models import UsageLog
 from chat.tests.caller import call, whole
 from chat.tests.conftest import quiet

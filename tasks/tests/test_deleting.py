@@ -17,7 +17,7 @@ from agents.tests.runs import Probe
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotFound
 from aiagents.core.ids import uuid7
-from aiagents.models import IdempotentAnswer
+from aiagents.core.models import IdempotentAnswer
 from billing.models import UsageLog
 from chat.tests.caller import call
 from tasks import deleting, invariants

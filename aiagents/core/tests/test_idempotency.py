@@ -15,7 +15,7 @@ from aiagents.core import idempotency
 from aiagents.core.errors import Conflict, InvalidRequest
 from aiagents.core.http.endpoints import Door, EventStream, Request, Response, json_response
 from aiagents.core.idempotency import Claim, Replay, begin_sync, finish_sync
-from aiagents.models import IdempotentAnswer
+from aiagents.core.models import IdempotentAnswer
 from aiagents.tasks import sweep_idempotency
 from tests.wire import ask, start
 

@@ -1,0 +1,110 @@
+"""`/api/v1/admin/metrics`: the system's figures over time. For the admin role, in person."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.administration import AdminView
+from aiagents.core.errors import InvalidRequest
+from aiagents.monitoring import system
+
+
+class LatencySerializer(serializers.Serializer):
+    p50_ms = serializers.FloatField(allow_null=True)
+    p95_ms = serializers.FloatField(allow_null=True)
+    p99_ms = serializers.FloatField(allow_null=True)
+
+
+class MetricPointSerializer(serializers.Serializer):
+    """One bucket. Counts are sums over it, the others means; null: not measured."""
+
+    at = serializers.DateTimeField()
+    requests = serializers.IntegerField()
+    requests_per_second = serializers.FloatField()
+    errors: Any = serializers.IntegerField()
+    latency = LatencySerializer()
+    calls = serializers.IntegerField(help_text="settled vendor calls")
+    failed_calls = serializers.IntegerField()
+    input_tokens = serializers.IntegerField()
+    output_tokens = serializers.IntegerField()
+    cpu_percent = serializers.FloatField(allow_null=True)
+    memory_used_bytes = serializers.IntegerField(allow_null=True)
+    memory_total_bytes = serializers.IntegerField(allow_null=True)
+    disk_used_bytes = serializers.IntegerField(allow_null=True)
+    disk_total_bytes = serializers.IntegerField(allow_null=True)
+    database_connections = serializers.IntegerField(allow_null=True)
+    database_bytes = serializers.IntegerField(allow_null=True)
+    database_ms = serializers.FloatField(allow_null=True)
+    valkey_bytes = serializers.IntegerField(allow_null=True)
+    valkey_ms = serializers.FloatField(allow_null=True)
+    queued = serializers.IntegerField(allow_null=True)
+    processes = serializers.IntegerField(allow_null=True, help_text="web processes")
+    running_turns = serializers.IntegerField(allow_null=True)
+    open_sockets = serializers.IntegerField(allow_null=True)
+    open_holds = serializers.IntegerField(allow_null=True)
+    held_usd = serializers.CharField(allow_null=True)
+
+
+class MetricsSerializer(serializers.Serializer):
+    """The system's figures, one point for each bucket that has any."""
+
+    from_ = serializers.DateTimeField()
+    to = serializers.DateTimeField()
+    bucket = serializers.CharField()
+    bucket_seconds = serializers.IntegerField()
+    points = MetricPointSerializer(many=True)
+
+    def get_fields(self) -> dict[str, Any]:
+        fields = super().get_fields()
+        return {("from" if name == "from_" else name): field for name, field in fields.items()}
+
+
+class Metrics(AdminView):
+    """The system over time."""
+
+    refusals: ClassVar[dict[str, str]] = {
+        "from": "it is no day or time that lies before `to`",
+        "to": "it is no day or time from 2000 to 9000",
+        "bucket": "the range would have more than 1500 points",
+    }
+    serializer_class = MetricsSerializer
+
+    @extend_schema(
+        tags=["admin"],
+        operation_id="admin_metrics_retrieve",
+        parameters=[
+            OpenApiParameter("from", datetime, description="RFC 3339; without it, a day before `to`"),
+            OpenApiParameter("to", datetime, description="RFC 3339; without it, now"),
+            OpenApiParameter("bucket", enum=["auto", *system.BUCKETS], description="auto: some 300 points at most"),
+        ],
+        responses={200: MetricsSerializer},
+    )
+    def get(self, request: Request) -> Response:
+        """CPU, memory, disk, database, Valkey, queues, requests and their latency, sampled each minute; hourly beyond a week."""
+        if unknown := sorted(set(request.query_params) - {"from", "to", "bucket", "format"}):
+            raise InvalidRequest(f"There is no parameter {unknown[0][:100]!r} here.", param=unknown[0][:100])
+        to = _moment(request, "to") or timezone.now()
+        from_ = _moment(request, "from") or to - timedelta(days=1)
+        return Response(system.history(from_, to, request.query_params.get("bucket", "auto")))
+
+
+def _moment(request: Request, name: str) -> datetime | None:
+    """A query parameter as an aware moment."""
+    text: Any = request.query_params.get(name)
+    if not text:
+        return None
+    try:
+        found = parse_datetime(text.replace(" ", "+"))
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None or not 2000 <= found.year <= 9000:
+        raise InvalidRequest(f"`{name}` is a time with its zone, as 2026-11-23T08:00:00Z.", param=name)
+    return found
