@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-pytest_plugins = ["tests.canary"]
+pytest_plugins = ["tests.canary", "tests.kit.cpu_report"]
 
 
 @pytest.hookimpl(tryfirst=True)
