@@ -5,16 +5,25 @@ PY     := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench doctor lock audit clean
+.PHONY: help run test test-long test-soak lint bench doctor lock audit clean
 
 help: ## what can be made
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## /  make \1	/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1	/' | expand -t 18
 
 run: $(VENV)/.base ## everything in this terminal: page, API, worker, its own PostgreSQL and Valkey; Ctrl-C stops it
 	@exec $(PY) manage.py up --launcher $$PPID
 
-test: $(VENV)/.dev ## the whole suite, in parallel, on servers of its own
-	@$(PY) -m pytest -n 5 --dist loadfile --no-loadscope-reorder $(ARGS)
+# Whole files to one worker: their tests share an installation or a browser. The files that cost most come first.
+PYTEST = $(PY) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+test: $(VENV)/.dev ## the suite without its long part, in parallel, on servers of its own
+	@$(PYTEST) -m "not long" $(ARGS)
+
+test-long: $(VENV)/.dev ## the long part: kill -9, restarts, outages, full disks, backups, fuzzing, every page in a browser
+	@$(PYTEST) -m long $(ARGS)
+
+test-soak: $(VENV)/.dev ## the generated tests again with everything that they can make up; about an hour
+	@SOAK=1 $(PYTEST) -m soak $(ARGS)
 
 lint: $(VENV)/.dev ## style, types, migrations, deployment checks, OpenAPI
 	@PY=$(PY) .ci/lint

@@ -43,10 +43,20 @@ if _WORKER:
     os.environ["REDIS_URL"] = f"{os.environ['REDIS_URL'].split('?')[0]}?db={_WORKER.removeprefix('gw')}"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first: a worker that takes one last would keep everybody waiting at the end."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+# The files that last longest, as `--cpu-report` shows them. A worker that takes one of them last keeps the others waiting.
+FIRST = (
+    "tests/browser", "tests/test_up.py", "tests/test_outage.py", "tests/test_kill_runs.py", "tasks/tests/test_processes.py",
+    "tests/test_server_resets.py", "tests/test_schemathesis.py", "tests/test_backup.py", "tests/test_hostile_nested.py",
+    "tests/test_hostile_shapes.py", "tests/test_hostile_corpus.py", "tests/test_back_office.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(config.rootpath).as_posix()
+        return next((at for at, name in enumerate(FIRST) if path.startswith(name)), len(FIRST))
+
+    items.sort(key=place)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.live import PASSWORD, ROOT, Live, launch
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 SLOW = "[[sim:chunks=2000,pace=50]] A story"
 
 

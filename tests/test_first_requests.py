@@ -15,7 +15,7 @@ import pytest
 from tests.live import Live, launch
 from tests.server_process import wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 MODELS = ("gpt-4o-mini", "claude-haiku-4-5", "gemini-2.5-flash", "auto")
 # Microseconds of imports that one first request may wait for.
 MOST = 50_000

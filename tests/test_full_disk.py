@@ -107,7 +107,7 @@ def stream(installation: Installation, key: str, content: str) -> list[tuple[int
     return parse_events(answer.read().decode())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_full_disk_kills_nothing_and_sign_in_and_reading_go_on(installation: Installation):
     assert wait_for(lambda: installation.status() in ("ok", "degraded"), 60), installation.call("/health/ready")
     key = next(line for line in installation.lines if "API key" in line).split()[-1]

@@ -28,7 +28,7 @@ from chat.turns import running as running_turns
 from tests import cast, hostile
 from tests.valid_bodies import FRAMES
 
-pytestmark = [pytest.mark.django_db, pytest.mark.slow]
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 CHAT, LIVE = "/api/v1/chat/ws", sockets.LIVE
 ERROR_FIELDS = {"type", "message", "code", "param", "details", "request_id"}
 # Frames that end what one frame asked for; an `ack` of a turn is followed by the turn.

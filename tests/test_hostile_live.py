@@ -19,7 +19,7 @@ from tests.live import Live, launch
 from tests.second_client import SecondClient, flooding, post
 from tests.valid_bodies import asked
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 BODY, FRAME = 12 * 1024 * 1024, 255 * 1024
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from tests.live import Live, launch
 
+pytestmark = pytest.mark.long
 SLOW = "[[sim:chunks=100,pace=60]] Tell me a long story"
 
 
@@ -61,7 +62,6 @@ def wait_for_status(live: Live, message_id: str, status: str, seconds: float) ->
         time.sleep(0.3)
 
 
-@pytest.mark.slow
 def test_kill_nine_in_mid_stream_keeps_the_question_the_text_and_the_books(mortal: Live):
     response = open_stream(mortal, SLOW)
     events = read_events(response, 40)
@@ -107,7 +107,6 @@ def test_closing_the_reader_in_mid_stream_completes_the_answer(live: Live):
     assert live.query("SELECT count(*) FROM billing_usagelog WHERE message_id = %s AND purpose = 'chat'", start["message_id"])[0][0] == 1
 
 
-@pytest.mark.slow
 def test_sigterm_keeps_what_does_not_end_in_time(mortal: Live):
     mortal.stop()
     mortal.env["DRAIN_SECONDS"] = "1"

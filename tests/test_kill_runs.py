@@ -18,7 +18,7 @@ import pytest
 from tests.live import Live, launch
 from tests.test_kill import read_events
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 _TOOL = """
 from agents.models import HttpTool
 HttpTool.objects.create(

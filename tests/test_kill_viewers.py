@@ -18,7 +18,7 @@ from django.conf import settings
 from tests.live import Live, launch
 from tests.test_kill import open_stream
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 VIEWERS = 12
 FAST = "[[sim:chunks=4000,pace=2]] Tell me a very long story"
 

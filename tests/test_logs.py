@@ -17,6 +17,7 @@ from websockets.sync.client import connect
 
 from tests.live import PASSWORD, Live, launch
 
+pytestmark = pytest.mark.long
 VENDOR_KEY = "sk-live-canary-0123456789"
 FAILS = "[[sim:500,leak]] a question that nobody may read in a log"
 WEB, WORKER = "trace-of-the-web-1", "trace-of-the-worker-1"
@@ -188,7 +189,6 @@ def test_an_admin_watches_all_processes_live(house: Live):
     assert closed.value.rcvd is not None and closed.value.rcvd.code == 4401 and time.monotonic() - began < 5
 
 
-@pytest.mark.slow
 def test_beat_shows_that_each_queue_is_served_and_samples_the_minute(house: Live):
     house.query("DELETE FROM monitoring_systemmetric")
     house.spawn("beat", "-m", "celery", "-q", "-A", "aiagents", "beat", "--loglevel", "WARNING", "--pidfile=")

@@ -40,7 +40,7 @@ from tasks.runs import store as task_runs
 from tasks.schedule import Kind, Plan
 from tests.racing import at_once
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = pytest.mark.django_db(transaction=True)
 ROOT = Path(__file__).resolve().parents[1]
 APPS = ("accounts", "agents", "aiagents", "billing", "chat", "tasks")
 MOST, ASKED = 3, 10

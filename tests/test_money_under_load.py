@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 
+import pytest
+
 from benchmarks.load import Target
 from benchmarks.wire import Line
 from tests.live import Live
 
+pytestmark = pytest.mark.long
 MODEL = "gpt-4o-mini"
 ROOM = 10
 

@@ -30,7 +30,7 @@ from websockets.sync.client import connect
 
 from tests.live import ROOT, Live, free_port, launch
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")]
+pytestmark = [pytest.mark.long, pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")]
 CONF = ROOT / "deploy" / "nginx" / "nginx.conf"
 HOST = "ai.example.com"
 

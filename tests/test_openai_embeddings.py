@@ -16,6 +16,7 @@ import pytest
 
 from tests.live import Live, launch
 
+pytestmark = pytest.mark.long
 SMALL, LARGE, GEMINI = "text-embedding-3-small", "text-embedding-3-large", "gemini-embedding-001"
 
 

@@ -18,7 +18,7 @@ from tests import outage
 from tests.live import Live
 from tests.outage import FINE, Seen, Servers, Traffic
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 # Seconds a caller may wait for an answer while a part is away, beside the answer's own length.
 PATIENCE = 15.0
 RECOVERY_SECONDS = 40.0

@@ -167,7 +167,7 @@ def worst(pattern: re.Pattern, at_start: bool) -> str | None:
     return next(filter(None, (grows(pattern, make, at_start) for make in pumping.texts(pattern))), None)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_pattern_is_linear():
     found = patterns()
     assert len(found) > 60, "the collection of patterns finds too few"

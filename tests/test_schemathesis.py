@@ -1,7 +1,7 @@
 """The OpenAPI document against the running product, by schemathesis: no 5xx, no answer that it does not describe.
 
 Valid and invalid requests to every operation, as nobody, as a user and as an admin, over real HTTP. The suite makes a few of
-each; `SCHEMATHESIS_EXAMPLES=100 pytest tests/test_schemathesis.py -s` is the deep run, and prints what was answered.
+each; `SOAK=1 pytest tests/test_schemathesis.py -s` makes a hundred, and prints what was answered.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from drf_spectacular.generators import SchemaGenerator
 
 from tests import api_fuzz
 from tests.api_fuzz import Caller, operations, probe
+from tests.kit.sampling import examples
 from tests.live import Live, launch
 
-pytestmark = pytest.mark.slow
-EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES") or 2)
+pytestmark = pytest.mark.long
+EXAMPLES = examples(2, 100)
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +47,13 @@ def callers(product: Live) -> dict[str, Caller]:
     }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("who", ["nobody", "user", "admin"])
 def test_every_answer_is_as_the_document_says(document: dict[str, Any], callers: dict[str, Caller], who: str):
     api_fuzz.COUNTED.clear()
     # Who has no credential is refused before anything is read: one request says as much as a hundred.
-    examples = 1 if who == "nobody" and EXAMPLES < 10 else EXAMPLES
-    wrong = [line for operation in operations(document) for line in probe(operation, callers[who], examples)]
+    tried = 1 if who == "nobody" and EXAMPLES < 10 else EXAMPLES
+    wrong = [line for operation in operations(document) for line in probe(operation, callers[who], tried)]
     print(f"\n{who}: {sum(api_fuzz.COUNTED.values())} requests, answers {dict(sorted(api_fuzz.COUNTED.items()))}")
     assert not wrong, f"{len(wrong)} answers:\n" + "\n".join(dict.fromkeys(wrong))
     assert api_fuzz.COUNTED, "nothing was asked"

@@ -55,7 +55,7 @@ def test_every_pattern_can_be_read():
     assert all(scripts.as_python(one) for one in found)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_every_pattern_is_linear():
     wrong = [
         f"{one.where}: /{one.source}/: {how}" for one in scripts.patterns()[0] if (how := worst(scripts.as_python(one), at_start=False))

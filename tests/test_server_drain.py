@@ -18,6 +18,8 @@ from websockets.sync.client import connect
 from tests import server_process
 from tests.server_process import ServerProcess, error, read_all, status, wait_for
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def server(tmp_path: Path):

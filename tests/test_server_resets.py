@@ -19,7 +19,7 @@ import pytest
 from tests.live import Live, launch
 from tests.server_process import ServerProcess, read_all, start, wait_for
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 CLIENTS = 40
 
 

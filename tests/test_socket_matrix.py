@@ -23,7 +23,7 @@ from tests.endpoints import RANDOM_ID
 from tests.hostile import BODIES, LEAKS, VALUES
 from tests.live import Live, launch
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 CHAT, LIVE = "/api/v1/chat/ws", sockets.LIVE
 SCOPES = ["chat", "agents", "tasks", "billing", "read", "approve"]
 MODEL = "gpt-4o-mini"

@@ -47,7 +47,7 @@ from chat.turns import running as running_turns
 from tasks import service as task_service
 from tasks.schedule import Kind, Plan
 
-pytestmark = [pytest.mark.django_db, pytest.mark.slow]
+pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).resolve().parents[1]
 PASSWORD, MODEL, ORIGIN = "correct horse battery", "gpt-4o-mini", "http://testserver"
 # Text that is written for longer than any of these tests may take to see its end.

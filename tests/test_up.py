@@ -25,7 +25,7 @@ from aiagents.local import demo, embedded
 from tests.server_process import ROOT, free_port, wait_for
 
 # One installation for the whole file: `--dist loadfile` keeps its tests together when the suite runs in parallel.
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 INHERITED = (
     "ENVIRONMENT",
     "HOST",

@@ -186,7 +186,6 @@ def test_what_is_left_of_the_last_half_percent_counts_as_used():
     assert near_limit.used_percent(BudgetWindow.objects.select_related("budget").get(budget__scope_id=user.pk)) == 100
 
 
-@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_two_workers_tell_and_mail_everything_once():
     people = [make_user(D(10)) for _ in range(12)]

@@ -20,6 +20,7 @@ from billing.reports import staff as analytics
 from billing.reports.rollups import DAY, HOUR
 from billing.tests.making import make_user
 from billing.tests.test_rollups import NOON, USERS, Clock, log
+from tests.kit.sampling import examples
 
 pytestmark = pytest.mark.django_db
 DAY_START = NOON.replace(hour=0, minute=0)
@@ -75,7 +76,8 @@ LOGGED = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.soak
+@settings(max_examples=examples(8, 100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(LOGGED, st.integers(0, 6 * 24 * 60), st.integers(1, 6 * 24 * 60), st.booleans(), st.sampled_from(["hour", "day", "week", "month"]))
 def test_any_range_equals_the_log(clock, rows, start, length, caught_up, bucket):
     for model in (RollupState, UsageRollup):

@@ -23,7 +23,7 @@ from billing.ledger import service as ledger
 from billing.models import BudgetWindow, Hold, UsageLog
 from billing.tests.making import CENT, RATES, balances, call_of, make_user, used
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_exactly_as_many_are_admitted_as_fit_and_afterwards_every_cent_is_accounted_for(db_threads):

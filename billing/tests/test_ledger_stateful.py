@@ -20,8 +20,9 @@ from billing.budgets import budgets
 from billing.charging import Outcome, charge
 from billing.models import BudgetWindow, Hold, UsageLog
 from billing.tests.making import RATES, Ledger, call_of, make_user, used
+from tests.kit.sampling import examples
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 # A coarse grid, so that sums often meet a limit exactly.
 AMOUNTS = st.integers(0, 6).map(lambda n: n * D("0.01"))
 LIMITS = st.none() | st.integers(0, 12).map(lambda n: n * D("0.01"))
@@ -173,9 +174,10 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert window.held_usd == self.held_in(scope)
 
 
+@pytest.mark.soak
 def test_the_books_are_right_whatever_happens():
     checks = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
     # Not shrunk: each step costs database work, and 30 steps can be read. `Phase.shrink` finds the shortest in minutes.
     phases = [Phase.explicit, Phase.reuse, Phase.generate]
-    some = settings(max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=checks, phases=phases)
+    some = settings(max_examples=examples(8, 100), stateful_step_count=30, deadline=None, suppress_health_check=checks, phases=phases)
     run_state_machine_as_test(LedgerMachine, settings=some)

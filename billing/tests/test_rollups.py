@@ -19,6 +19,7 @@ from billing.budgets import budgets
 from billing.models import Hold, RollupState, UsageLog, UsageRollup
 from billing.reports import rollups
 from billing.reports.rollups import DAY, HOUR
+from tests.kit.sampling import examples
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 3, 5, 12, 20, tzinfo=UTC)
@@ -199,7 +200,8 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.soak
+@settings(max_examples=examples(10, 200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS)
 def test_in_any_order_of_rows_looks_and_rebuilds_both_agree(clock, steps):
     RollupState.objects.all().delete()
@@ -224,7 +226,6 @@ def test_in_any_order_of_rows_looks_and_rebuilds_both_agree(clock, steps):
     assert_equal(clock.now)
 
 
-@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_workers_at_the_same_time_count_nothing_twice():
     now = budgets.database_now()

@@ -98,7 +98,6 @@ async def test_cancelling_keeps_the_text_and_charges_what_was_used(principal, ve
     assert not await Hold.objects.filter(status="open").aexists()
 
 
-@pytest.mark.slow
 async def test_a_cancellation_that_races_the_end_leaves_one_state_and_one_charge(principal, vendors):
     async with vendors():
         for round in range(100):

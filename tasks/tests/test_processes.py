@@ -18,7 +18,7 @@ import pytest
 
 from tests.live import Live, launch
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 TASKS = "/api/v1/tasks/"
 MODEL = "gpt-4o-mini"
 ENDED = {"succeeded", "failed", "cancelled"}

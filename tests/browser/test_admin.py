@@ -11,7 +11,7 @@ import pytest
 from tests.browser.visit import Visit
 from tests.live import PASSWORD, Live
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 EMAIL = "root@example.com"
 _SEED = f"""
 from django.contrib.auth.models import Group

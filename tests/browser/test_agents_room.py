@@ -14,7 +14,7 @@ import pytest
 from tests.browser.visit import Visit
 from tests.live import Live
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 Open = Callable[..., Visit]
 
 

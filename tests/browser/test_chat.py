@@ -9,7 +9,7 @@ import pytest
 
 from tests.browser.visit import Visit
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 Open = Callable[..., Visit]
 SLOW = "[[sim:chunks=80,pace=30]] Tell me a long story"
 

@@ -11,7 +11,7 @@ import pytest
 from tests.browser.hostile import HOSTILE
 from tests.browser.visit import Visit
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 Open = Callable[..., Visit]
 ID = "01900000-0000-7000-8000-%012d"
 # What may never stand inside the page, whatever was said.

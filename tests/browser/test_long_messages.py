@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.visit import Visit
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 Open = Callable[..., Visit]
 # Opening marks of formulas that are never closed, alone and before what a look for the closing mark stops at.
 PIECES = ["\\(", "\\(a", "\\[", "\\[\n", "\\[a\n", "\\(`", "\\([", "\\(<", "\\(a\\[", "$a ", "$$a\n", "$`", "$["]

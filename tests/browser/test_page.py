@@ -12,7 +12,7 @@ import pytest
 from tests.browser.visit import Visit
 from tests.live import PASSWORD
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 Open = Callable[..., Visit]
 
 

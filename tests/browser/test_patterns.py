@@ -12,7 +12,7 @@ import pytest
 
 from tests import pumping, scripts
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 # Milliseconds for a text of the last size. A linear pattern needs a few, a quadratic one seconds.
 MOST = 150
 # In small steps at first: an exponential pattern must be found before it takes for ever.

@@ -10,7 +10,7 @@ import pytest
 from tests.browser.test_agents import api
 from tests.browser.visit import Visit
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 Open = Callable[..., Visit]
 _LOADED = "() => ![...document.querySelectorAll('.main [role=status]')].some((el) => el.textContent === 'Loading')"
 SIZES = [(640, 360), (320, 180), (320, 568), (390, 844)]

@@ -12,7 +12,7 @@ from tests.browser.test_agents import api
 from tests.browser.visit import Visit
 from tests.live import Live
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 Open = Callable[..., Visit]
 
 

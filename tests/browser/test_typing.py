@@ -11,7 +11,7 @@ import pytest
 from tests.browser.test_agents import api
 from tests.browser.visit import Visit
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 Open = Callable[..., Visit]
 STATIC = Path(__file__).resolve().parents[2] / "static"
 # The Enter that ends a word: in Chromium and Firefox while composing, in Safari after it.
