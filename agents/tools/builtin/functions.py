@@ -6,6 +6,9 @@ import decimal
 import math
 from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from typing import Any
+
+import mpmath
 
 from agents.tools.base import ToolError
 
@@ -13,16 +16,15 @@ from agents.tools.base import ToolError
 _DIGITS = 60
 _MOST_FACTORIAL = 1000
 _MOST_ANGLE = Decimal(10) ** 15
-_PI = Decimal("3.14159265358979323846264338327950288419716939937510582097494459230781640628620899862803482534211706798214808651")
-_E = Decimal("2.71828182845904523536028747135266249775724709369995957496696762772407663035354759457138217852516642742746639193")
-CONSTANTS = {"pi": _PI, "e": _E, "tau": _PI * 2}
+# A context of our own, never changed: mpmath's shared one belongs to whoever sets it last, in any thread.
+_MP = mpmath.mp.clone()
+_MP.dps = _DIGITS + 20
 Function = Callable[..., Decimal]
 
 
 def constant(name: str) -> Decimal:
-    """The constant; a calculation with it is not exact."""
-    _inexact()
-    return CONSTANTS[name]
+    """Return pi, e or tau to 60 digits, and mark the calculation as inexact."""
+    return CONSTANTS[name]()
 
 
 def divide(a: Decimal, b: Decimal) -> Decimal:
@@ -70,12 +72,13 @@ def _sqrt(x: Decimal) -> Decimal:
 
 
 def _cbrt(x: Decimal) -> Decimal:
-    if not x:
-        return x
     with decimal.localcontext(prec=_DIGITS):
-        found = (abs(x) ** (Decimal(1) / 3)).copy_sign(x)
-    near = found.to_integral_value()
-    return near if near**3 == x else _endless(lambda: found)
+        found = _decimal(_MP.cbrt(_real(abs(x)))).copy_sign(x)
+        near = found.to_integral_value()
+        if near**3 == x:
+            return near
+    _inexact()
+    return found
 
 
 def _ln(x: Decimal) -> Decimal:
@@ -114,40 +117,29 @@ def _exp(x: Decimal) -> Decimal:
     return _endless(x.exp) if x else Decimal(1)
 
 
-def _sin(x: Decimal) -> Decimal:
-    return _endless(lambda: _quiet(x, _series(_turned(x), 1))) if x else x
+def _angle(function: Callable[[Any], Any]) -> Function:
+    """A function of an angle in radians. Between rounding errors and zero: sin(pi) is 0, but sin(1e-60) is not."""
+
+    def of(x: Decimal) -> Decimal:
+        if abs(x) > _MOST_ANGLE:
+            raise ToolError("The angle is too large.")
+        found = _endless(lambda: _decimal(function(_real(x)))) if x else _decimal(function(_MP.zero))
+        if abs(x) > 1 and found.adjusted() < 10 - _DIGITS:
+            return Decimal(0)
+        if found.adjusted() > _DIGITS - 10:
+            raise ToolError("Division by zero.")
+        return found
+
+    return of
 
 
-def _cos(x: Decimal) -> Decimal:
-    return _endless(lambda: _quiet(x, _series(_turned(x), 0))) if x else Decimal(1)
+def _real(x: Decimal) -> Any:
+    return _MP.mpf(str(x))
 
 
-def _tan(x: Decimal) -> Decimal:
-    return _endless(lambda: divide(_sin(x), _cos(x))) if x else x
-
-
-def _turned(x: Decimal) -> Decimal:
-    """The same angle between -pi and pi."""
-    if abs(x) > _MOST_ANGLE:
-        raise ToolError("The angle is too large.")
-    with decimal.localcontext(prec=_DIGITS + 20):
-        return x - 2 * _PI * (x / (2 * _PI)).to_integral_value()
-
-
-def _series(x: Decimal, start: int) -> Decimal:
-    """sin (start 1) or cos (start 0) by Taylor, to the digits of the context."""
-    term = x if start else Decimal(1)
-    total, n = term, start
-    while term and term.adjusted() > -_DIGITS - 5:
-        n += 2
-        term *= -x * x / (n * (n - 1))
-        total += term
-    return total
-
-
-def _quiet(x: Decimal, found: Decimal) -> Decimal:
-    """What is left of a zero is noise: sin(pi) is 0, but sin(1e-60) is not."""
-    return Decimal(0) if abs(x) > 1 and found.adjusted() < 10 - _DIGITS else found
+def _decimal(real: Any) -> Decimal:
+    """mpmath's number as a Decimal of at most 60 digits."""
+    return Decimal(mpmath.nstr(real, _DIGITS, strip_zeros=True, min_fixed=1, max_fixed=0))
 
 
 def _round(x: Decimal, digits: Decimal = Decimal(0)) -> Decimal:
@@ -205,6 +197,11 @@ def _inexact() -> None:
     decimal.getcontext().flags[decimal.Inexact] = True
 
 
+CONSTANTS: dict[str, Callable[[], Decimal]] = {
+    "pi": lambda: _endless(lambda: _decimal(+_MP.pi)),
+    "e": lambda: _endless(lambda: _decimal(+_MP.e)),
+    "tau": lambda: _endless(lambda: _decimal(2 * _MP.pi)),
+}
 # Name: function, fewest and most arguments.
 FUNCTIONS: dict[str, tuple[Function, int, int]] = {
     "abs": (abs, 1, 1),
@@ -219,9 +216,9 @@ FUNCTIONS: dict[str, tuple[Function, int, int]] = {
     "log": (_log, 2, 2),
     "log10": (_log10, 1, 1),
     "log2": (lambda x: _log(x, Decimal(2)), 1, 1),
-    "sin": (_sin, 1, 1),
-    "cos": (_cos, 1, 1),
-    "tan": (_tan, 1, 1),
+    "sin": (_angle(_MP.sin), 1, 1),
+    "cos": (_angle(_MP.cos), 1, 1),
+    "tan": (_angle(_MP.tan), 1, 1),
     "radians": (lambda x: x * constant("pi") / 180, 1, 1),
     "degrees": (lambda x: x * 180 / constant("pi"), 1, 1),
     "min": (lambda *numbers: min(numbers), 1, 200),
