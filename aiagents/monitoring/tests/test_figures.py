@@ -282,7 +282,7 @@ def test_the_files_of_dead_processes_are_merged_and_no_sum_falls():
 
     folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
     code = (
-        "from aiagents.core.metrics import counters as metrics as m; m.REPLAYS.inc(3); m.GAUGES.labels('open_sockets').set(7);"
+        "from aiagents.core.metrics import counters as m; m.REPLAYS.inc(3); m.GAUGES.labels('open_sockets').set(7);"
         "m.LATENCY.labels('chat').observe(0.2)"
     )
     before, timed = exposed("aiagents_replays_total"), exposed('aiagents_request_seconds_count{door="chat"}')
