@@ -1,4 +1,4 @@
-"""What the floors above add to an account. They register it in their `AppConfig.ready()`; accounts imports none of them."""
+"""What the apps above add to an account. `aiagents/wiring.py` registers it; accounts imports none of them."""
 
 from __future__ import annotations
 

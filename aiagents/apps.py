@@ -2,16 +2,12 @@ from django.apps import AppConfig
 
 
 class AiagentsConfig(AppConfig):
-    """The roof: it may import every app, and tells the cellar what only upper floors know."""
+    """The top layer, which may import every app."""
 
     name = "aiagents"
     label = "aiagents"
 
     def ready(self) -> None:
-        # Not before: both need the apps' models.
-        from aiagents import checks, probes, roles, warming
+        from aiagents import wiring  # imports every app's models, which are loaded only now
 
-        assert warming.web  # imported for its signal
-        assert checks.production_is_safe  # imported for its registration
-        probes.register()
-        roles.register()
+        wiring.register()

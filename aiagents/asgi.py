@@ -20,7 +20,7 @@ from django.core.asgi import get_asgi_application
 
 django: Any = get_asgi_application()  # loads the apps, which the imports below need
 
-from aiagents import sockets, warming  # noqa: E402
+from aiagents import housekeeping, warming  # noqa: E402
 from aiagents.core import draining  # noqa: E402
 from aiagents.core.errors import AppError  # noqa: E402
 from aiagents.core.http import body_limits, hosts  # noqa: E402
@@ -31,12 +31,11 @@ from aiagents.core.jsonio import dumps  # noqa: E402
 from aiagents.core.logs.access import log_socket  # noqa: E402
 from aiagents.core.logs.context import accept_request_id  # noqa: E402
 from aiagents.core.metrics import counting  # noqa: E402
-from aiagents.monitoring import health, sharing  # noqa: E402
-from chat import house  # noqa: E402
+from aiagents.monitoring import health, live_access, sharing  # noqa: E402
 from chat.api.routing import websocket_application  # noqa: E402
 from tasks.api.http import application as door  # noqa: E402
 
-sockets.register()
+live_access.register()
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -126,7 +125,7 @@ async def _lifespan(receive: Receive, send: Send) -> None:
         message = await receive()
         if message["type"] == "lifespan.startup":
             health.begin()
-            house.keep()
+            housekeeping.begin()
             sharing.keep("web")
             # Our own server has done it before it took a connection (server/__main__.py); others wait for the next message.
             await asyncio.get_running_loop().run_in_executor(None, warming.web)

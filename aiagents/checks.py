@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Critical, Tags, Warning, register
+from django.core.checks import CheckMessage, Critical, Warning
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 
@@ -18,12 +18,10 @@ FEWEST_CHARACTERS = 10
 _PLACEHOLDERS = ("change", "secret-key", "django-insecure", "example", "tests-only")
 
 
-@register(Tags.security, deploy=True)
 def production_is_safe(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
     return [Critical(text, hint=hint, id=f"aiagents.C{number:03}") for number, (text, hint) in enumerate(refusals(), 1)]
 
 
-@register()
 def settings_are_known(app_configs: Sequence[Any] | None, **kwargs: Any) -> list[CheckMessage]:
     """A warning for each name that looks like a setting and is none, and for each old name."""
     return [Warning(str(found), id="aiagents.W002" if found.old else "aiagents.W001") for found in misnomers()]

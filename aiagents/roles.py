@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from django.apps import AppConfig, apps
 from django.contrib.auth.models import Group, Permission
 from django.db import transaction
-from django.db.models.signals import post_migrate
 
 Rights = dict[str, str]
 # model: what may be done, of view, add, change, delete.
@@ -65,9 +63,3 @@ def ensure(**kwargs: Any) -> None:
             wanted = {known[code] for code in codes(rights) if code in known}
             if set(group.permissions.values_list("pk", flat=True)) != wanted:
                 group.permissions.set(wanted)
-
-
-def register() -> None:
-    """After the last app's migrations: only then all permissions are there."""
-    last: AppConfig = list(apps.get_app_configs())[-1]
-    post_migrate.connect(ensure, sender=last, dispatch_uid="aiagents.roles")

@@ -11,7 +11,6 @@ import time
 from functools import cache
 from typing import Any
 
-from celery.signals import worker_init
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connections
 from django.urls import get_resolver
@@ -44,8 +43,7 @@ def vendors() -> None:
     providers.warm(kinds)
 
 
-@worker_init.connect
-def _worker(sender: Any = None, **_: Any) -> None:
+def worker(sender: Any = None, **_: Any) -> None:
     """In the parent of the worker's processes, before it forks: they share the memory."""
     served = set(sender.app.amqp.queues.consume_from) if sender is not None else set()
     if served != {"housekeeping"}:  # no sweep calls a vendor

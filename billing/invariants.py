@@ -1,4 +1,4 @@
-"""What must always be true, asked of the database. Other floors register their checks in `AppConfig.ready()`.
+"""What must always be true, asked of the database. `aiagents/wiring.py` registers the checks of every app.
 
 I2  each vendor call has one hold, one end and one UsageLog row
 I3  enforced = reported = the sum of the usage log, to the last digit
@@ -135,8 +135,7 @@ def _one_snapshot() -> None:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
-register("one_end_per_call", one_end_per_call)
-register("balances_are_sums", balances_are_sums)
-register("rows_cost_what_they_say", rows_cost_what_they_say)
-register("limits_hold", limits_hold)
-register("rollups_are_sums", rollups_are_sums)
+# Billing's own checks by name.
+CHECKS: dict[str, Check] = {
+    check.__name__: check for check in (one_end_per_call, balances_are_sums, rows_cost_what_they_say, limits_hold, rollups_are_sums)
+}

@@ -16,14 +16,10 @@ from aiagents.core.admin import columns, filters
 from aiagents.core.admin.inlines import ReadOnlyInline
 from aiagents.core.admin.rows import WithContent
 from aiagents.core.errors import Conflict
-from billing import admin as billing_admin
-from billing.models import Budget
 from tasks import service as task_service
 from tasks.models import ENDED, OPEN, Status, Task, TaskAttempt, TaskRun, WebhookDelivery
 from tasks.runs import queue
 from tasks.runs import store as task_runs
-
-billing_admin.NAMES[Budget.Scope.TASK] = lambda id: Task.objects.filter(pk=id).values("name")
 
 
 def run_again(task: Task, request_id: str) -> TaskRun:

@@ -18,8 +18,7 @@ from django.core.management import call_command
 
 from agents.calls import running as running_calls
 from agents.simulator import Simulator
-from aiagents import sockets
-from aiagents.monitoring import live
+from aiagents.monitoring import live, live_access
 from billing.catalogue import snapshot as catalogue
 from chat.api import websocket
 from chat.api.routing import routes
@@ -29,7 +28,7 @@ from tests import cast, hostile
 from tests.valid_bodies import FRAMES
 
 pytestmark = [pytest.mark.django_db, pytest.mark.long]
-CHAT, LIVE = "/api/v1/chat/ws", sockets.LIVE
+CHAT, LIVE = "/api/v1/chat/ws", live_access.LIVE
 ERROR_FIELDS = {"type", "message", "code", "param", "details", "request_id"}
 # Frames that end what one frame asked for; an `ack` of a turn is followed by the turn.
 FINAL = ("error", "pong", "message.end")
@@ -43,7 +42,7 @@ PATIENCE = 90
 @pytest.fixture
 def ids(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Ids:
     """The credentials of two people, and the rows of the first that a frame names."""
-    sockets.register()
+    live_access.register()
     settings.CHAT_TITLES, settings.RATE_LIMIT_REQUESTS = False, 1_000_000
     monkeypatch.setattr(websocket, "FRAMES_PER_SECOND", 1_000_000)
     monkeypatch.setattr(live, "EVERY", 0.0)
@@ -99,7 +98,7 @@ async def answered(socket: Socket, what: str) -> dict[str, Any]:
 
 
 def test_every_socket_and_frame_is_here():
-    sockets.register()
+    live_access.register()
     assert set(routes) == set(FRAMES), "a socket without valid frames in tests/valid_bodies.py"
     fields: dict[str, set[str]] = {}
     for name, frame in FRAMES[CHAT].items():

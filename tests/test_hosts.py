@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from django.test import Client as DjangoClient
 
-from aiagents import sockets
 from aiagents.asgi import application
 from aiagents.core.http import hosts
+from aiagents.monitoring import live_access
 from chat.api.routing import routes
 from chat.tests.socket import Refused, Socket
 from tests import cast
@@ -81,10 +81,10 @@ async def test_a_wildcard_of_subdomains_is_understood_everywhere(root: cast.Pers
         assert (await call(endpoint, b"localhost", root.token)).status == 400, endpoint
 
 
-@pytest.mark.parametrize("path", ["/api/v1/chat/ws", sockets.LIVE])
+@pytest.mark.parametrize("path", ["/api/v1/chat/ws", live_access.LIVE])
 async def test_no_socket_opens_under_another_host(path: str, root: cast.Person):
-    sockets.register()
-    assert set(routes) == {"/api/v1/chat/ws", sockets.LIVE}
+    live_access.register()
+    assert set(routes) == {"/api/v1/chat/ws", live_access.LIVE}
     for host in ("evil.example.com", "rebound.example:8000", "", "localhost, evil.example", "10.1.2.3"):
         with pytest.raises(Refused):
             async with Socket(key=root.token, path=path, host=host):

@@ -17,14 +17,14 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from aiagents import sockets
+from aiagents.monitoring import live_access
 from chat.api.routing import routes
 from tests.endpoints import RANDOM_ID
 from tests.hostile import BODIES, LEAKS, VALUES
 from tests.live import Live, launch
 
 pytestmark = pytest.mark.long
-CHAT, LIVE = "/api/v1/chat/ws", sockets.LIVE
+CHAT, LIVE = "/api/v1/chat/ws", live_access.LIVE
 SCOPES = ["chat", "agents", "tasks", "billing", "read", "approve"]
 MODEL = "gpt-4o-mini"
 # Who may open which socket; an address without a row fails the suite.
@@ -97,7 +97,7 @@ def ask(socket: ClientConnection, frame: Any) -> dict[str, Any]:
 
 
 def test_every_socket_has_its_row():
-    sockets.register()
+    live_access.register()
     assert set(routes) == set(DOORS), "a socket without a row in DOORS: say who may open it"
 
 

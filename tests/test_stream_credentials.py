@@ -33,10 +33,10 @@ from agents.calls import running as running_calls
 from agents.definitions.authoring import create
 from agents.runs import live as live_runs
 from agents.simulator import Simulator
-from aiagents import sockets
 from aiagents.core.db.calls import in_db
 from aiagents.core.http import endpoints
 from aiagents.core.live import credential_watch
+from aiagents.monitoring import live_access
 from billing.catalogue import snapshot as catalogue
 from billing.models import Hold, UsageLog
 from chat.api.routing import routes
@@ -347,7 +347,7 @@ async def test_an_answer_that_is_not_whole_yet_becomes_401(ann: Viewer, vendors:
 
 # --- sockets --------------------------------------------------------------------------------------
 
-CHAT, LIVE = "/api/v1/chat/ws", sockets.LIVE
+CHAT, LIVE = "/api/v1/chat/ws", live_access.LIVE
 # How each socket may be opened, and by which kind of credential.
 SOCKETS: dict[str, dict[str, str]] = {
     CHAT: {
@@ -359,7 +359,7 @@ SOCKETS: dict[str, dict[str, str]] = {
 
 
 def test_every_socket_has_its_case():
-    sockets.register()
+    live_access.register()
     assert set(routes) == set(SOCKETS), "a socket without a case: say how it may be opened"
 
 
@@ -392,7 +392,7 @@ WAYS = [(path, way, by) for path, ways in SOCKETS.items() for way, kinds in ways
 
 @pytest.mark.parametrize(("path", "way", "by", "how"), [(path, way, by, how) for path, way, by in WAYS for how in ENDS[by]])
 async def test_a_socket_ends_with_its_credential(ann: Viewer, vendors: Any, path: str, way: str, by: str, how: str):
-    sockets.register()
+    live_access.register()
     if path == LIVE:
         assert ann.user.is_admin
     async with vendors() as sim, await _socket(ann, path, way, by) as socket:

@@ -15,9 +15,6 @@ from aiagents.core.admin.inlines import ReadOnlyInline
 from aiagents.core.admin.rows import CONTENT, ReadOnly, WithContent
 from aiagents.core.errors import Conflict
 from billing import admin as billing_admin
-from billing.models import Budget
-
-billing_admin.NAMES[Budget.Scope.AGENT] = lambda id: Agent.objects.filter(pk=id).values("name")
 
 
 @admin.register(Agent)

@@ -23,7 +23,7 @@ from agents.runs import live as live_runs
 from agents.runs import service as runner
 from agents.runs import store as run_store
 from agents.runs.live import Line, LiveRun
-from aiagents.core import draining, idempotency
+from aiagents.core import idempotency
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, Conflict, InvalidRequest, NotFound, RateLimited
 from aiagents.core.http import body_limits, sse
@@ -168,7 +168,6 @@ def _principal(request: Request) -> Principal:
 
 def register(door: Door) -> None:
     """Serve runs at this door."""
-    draining.on_drain(live_runs.drain)
     door.add(
         "POST", r"/api/v1/agents/(?P<id>[0-9a-fA-F-]{36})/run", run, scope="agents", starts_work=True, tags=("agents",),
         openapi=run_openapi.RUN, max_body_bytes=body_limits.CONTENT,

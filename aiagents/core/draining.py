@@ -48,7 +48,6 @@ async def _guarded(callback: Callback, seconds: float) -> None:
 
 
 def reset() -> None:
-    """As at start (tests)."""
+    """Take new work again, as at start (tests)."""
     global _active
     _active = False
-    _callbacks.clear()

@@ -1,6 +1,6 @@
 """What is going on right now, and the WebSocket that tells staff of it every second.
 
-`LiveSocket` is given who may watch: this floor knows no accounts (aiagents/sockets.py puts the two together).
+`LiveSocket` is given who may watch: live_access.py admits them.
 """
 
 from __future__ import annotations

@@ -131,7 +131,16 @@ def _difference(now: Totals, said: Totals | None) -> dict[str, int]:
 
 
 _publisher: Publisher | None = None
-os.register_at_fork(after_in_child=lambda: globals().update(_publisher=None))
+
+
+def install() -> None:
+    """Give a forked child a publisher of its own: its parent's thread is not there."""
+    os.register_at_fork(after_in_child=_forked)
+
+
+def _forked() -> None:
+    global _publisher
+    _publisher = None
 
 
 def keep(role: str) -> None:

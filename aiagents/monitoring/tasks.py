@@ -6,7 +6,6 @@ import time
 from typing import Any
 
 from celery import shared_task
-from celery.signals import before_task_publish, worker_process_init, worker_process_shutdown, worker_ready
 
 from aiagents.core.metrics import counters as metrics
 from aiagents.core.valkey.clients import sync_client
@@ -22,8 +21,7 @@ def heartbeat(queue: str = "") -> None:
     sync_client().set(queue_heartbeat(queue), time.time())
 
 
-@before_task_publish.connect(sender=HEARTBEAT)
-def _published(**_: Any) -> None:
+def published(**_: Any) -> None:
     """Only beat publishes the heartbeat: that it does shows that beat lives, whatever the worker does."""
     sync_client().set(HEARTBEATS["beat"], time.time())
 
@@ -40,19 +38,16 @@ def sweep_metrics() -> int:
     return system.compact()
 
 
-@worker_process_init.connect
-def _child_began(**_: Any) -> None:
+def child_began(**_: Any) -> None:
     sharing.keep("worker")
 
 
-@worker_process_shutdown.connect
-def _child_ends(**_: Any) -> None:
+def child_ends(**_: Any) -> None:
     # Celery's children leave without running exit handlers.
     metrics.flush()
 
 
-@worker_ready.connect
-def _worker_ready(sender: Any = None, **_: Any) -> None:
+def ready(sender: Any = None, **_: Any) -> None:
     # The parent of a prefork pool runs no task, and must not fork while a thread of ours holds a lock.
     pool = getattr(getattr(sender, "controller", None), "pool_cls", None)
     if "prefork" not in getattr(pool, "__module__", "prefork"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zoneinfo
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -19,19 +18,12 @@ from unfold.widgets import UnfoldAdminSelect2Widget
 
 from accounts import administration
 from accounts.admin.acting import staff
-from accounts.models import ApiKey, User
 from aiagents.core.admin import columns, filters
 from aiagents.core.admin.inlines import ReadOnlyInline
 from aiagents.core.admin.rows import Rows
-from billing.budgets import budgets
+from billing.budgets import budgets, subjects
 from billing.models import Budget, BudgetWindow
 
-# The name of what a budget is for, by scope, as a query for one id. Upper floors add theirs.
-Named = Callable[[Any], QuerySet]
-NAMES: dict[str, Named] = {
-    Budget.Scope.USER: lambda id: User.objects.filter(pk=id).values("email"),
-    Budget.Scope.KEY: lambda id: ApiKey.objects.filter(pk=id).values("name"),
-}
 PAGES = {
     Budget.Scope.USER: "admin:accounts_user_change",
     Budget.Scope.KEY: "admin:accounts_apikey_change",
@@ -92,7 +84,7 @@ class BudgetAdmin(Rows):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Budget]:
         now = timezone.now()
         month = BudgetWindow.objects.filter(budget=OuterRef("pk"), starts_at__lte=now, ends_at__gt=now)
-        whens = [When(scope=scope, then=Subquery(find(OuterRef("scope_id"))[:1])) for scope, find in NAMES.items()]
+        whens = [When(scope=scope, then=Subquery(subjects.name_of(scope, OuterRef("scope_id"))[:1])) for scope in sorted(subjects.scopes())]
         spent = Subquery(month.values("spent_usd")[:1])
         return (
             super()

@@ -1,4 +1,4 @@
-"""What a budget is for, or usage was by: the name people know it by, and whose it is. Upper floors register theirs."""
+"""What a budget is for, or usage was by: the name people know it by, and whose it is. `aiagents/wiring.py` registers each kind."""
 
 from __future__ import annotations
 
@@ -8,9 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Model, QuerySet
-
-from accounts.models import ApiKey, User
-from billing.models import Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +44,12 @@ def named(scope: str, ids: Iterable[UUID]) -> Mapping[UUID, Subject]:
     return {pk: Subject(called, user_id) for pk, called, user_id in rows}
 
 
+def name_of(scope: str, id: Any) -> QuerySet[Any]:
+    """The name of one subject as a query of one value; `id` may be an expression."""
+    source = _sources[scope]
+    return source.model._default_manager.filter(pk=id).values(source.name)
+
+
 def living(scope: str, **where: Any) -> QuerySet[Any]:
     """The ids of what a budget can be set for."""
     source = _sources[scope]
@@ -61,7 +64,3 @@ def owned(scope: str, user_id: UUID) -> QuerySet[Any]:
 def scopes() -> frozenset[str]:
     """The scopes that have subjects here: all but the system, once every app is loaded."""
     return frozenset(_sources)
-
-
-register(Budget.Scope.USER, User, name="email", owner="pk")
-register(Budget.Scope.KEY, ApiKey, revoked_at=None)

@@ -20,7 +20,7 @@ from agents.calls import service as calls
 from agents.calls.service import CallContext
 from agents.compatible import routes as foreign_wires
 from agents.runs import service as runner
-from aiagents.core import draining, idempotency
+from aiagents.core import idempotency
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, Conflict, InvalidRequest
 from aiagents.core.http import body_limits, sse
@@ -39,7 +39,6 @@ from chat.turns.event_log import TurnLine
 from chat.turns.running import here
 
 application = Door(authenticate=authenticate, authorize=require_scope)
-draining.on_drain(turns.drain)
 _ID = r"(?P<id>[0-9a-fA-F-]{36})"
 _BASE = r"/api/v1/chat/"
 _ENDED_WELL = ("complete", "cancelled")

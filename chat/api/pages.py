@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import register_converter
 from django.urls.converters import StringConverter
 from django.views.decorators.http import require_safe
 
@@ -25,9 +24,6 @@ class RoomConverter(StringConverter):
     """A room's address and all below it."""
 
     regex = rf"(?:{'|'.join(ROOMS)})(?:/[\w/-]*)?"
-
-
-register_converter(RoomConverter, "room")
 
 
 @require_safe

@@ -14,7 +14,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import uvloop
-from celery.signals import worker_process_shutdown, worker_shutdown
 from django.conf import settings
 
 from agents.calls import running as running_calls
@@ -94,8 +93,7 @@ def here() -> Worker:
         return _worker
 
 
-@worker_process_shutdown.connect
-@worker_shutdown.connect
-def _leave(**_: Any) -> None:
+def leave(**_: Any) -> None:
+    """End this process's worker, if it has one. Receives Celery's signals of a process that ends."""
     if _worker is not None and _worker.pid == os.getpid():
         _worker.leave(settings.TASK_DRAIN_SECONDS)

@@ -76,6 +76,8 @@ class Value:
 def install() -> None:
     """Make prometheus_client use `Value`. Call it before the first metric is made."""
     values.ValueClass = Value  # type: ignore[assignment,misc]
+    os.register_at_fork(after_in_child=_forked)
+    atexit.register(_write_at_exit)
 
 
 def _forked() -> None:
@@ -85,9 +87,6 @@ def _forked() -> None:
     for table in _tables.values():
         for cell in table.values():
             cell[:] = [0.0, 0.0]
-
-
-os.register_at_fork(after_in_child=_forked)
 
 
 # --- writing ------------------------------------------------------------------------------------
@@ -141,7 +140,6 @@ def _write_all(file: int, data: bytes, offset: int) -> None:
         data, offset = data[written:], offset + written
 
 
-@atexit.register
 def _write_at_exit() -> None:
     if any(cell[0] for table in _tables.values() for cell in table.values()):
         write()

@@ -14,10 +14,9 @@ from accounts import keys
 from accounts.authentication import Principal
 from accounts.models import User
 from accounts.sign_in import tickets, tokens
-from aiagents import sockets
 from aiagents.core.db.calls import in_db
 from aiagents.core.live import credential_watch
-from aiagents.monitoring import live, sharing
+from aiagents.monitoring import live, live_access, sharing
 from billing.catalogue import snapshot as catalogue
 from chat.tests.socket import Refused, Socket
 
@@ -28,7 +27,7 @@ ORIGIN = "http://testserver"
 
 @pytest.fixture(autouse=True)
 def _sockets(monkeypatch: pytest.MonkeyPatch):
-    sockets.register()
+    live_access.register()
     live.forget()
     monkeypatch.setattr(live, "EVERY", 0.05)
     monkeypatch.setattr(live, "FRESH", 0.01)
@@ -48,7 +47,7 @@ def user(db) -> User:
 
 
 def watch(**options) -> Socket:
-    return Socket(path=sockets.LIVE, **options)
+    return Socket(path=live_access.LIVE, **options)
 
 
 def token(user: User) -> str:
@@ -65,7 +64,7 @@ class Browser(Socket):
     """A page's socket: its cookie goes along."""
 
     def __init__(self, cookie: str, **options):
-        super().__init__(path=sockets.LIVE, **{"origin": ORIGIN, **options})
+        super().__init__(path=live_access.LIVE, **{"origin": ORIGIN, **options})
         self.scope["headers"].append((b"cookie", cookie.encode()))
 
 

@@ -1,4 +1,4 @@
-"""What the cellar's health, samples and live figures cannot know by themselves: it is told here, at start."""
+"""Figures of the apps for health, the minute's sample and the live view. `aiagents/wiring.py` registers them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from django.utils import timezone
 
 from agents.calls import running as running_calls
 from agents.routing import health as breakers
-from aiagents import staff
 from aiagents.core.db.calls import in_db
 from aiagents.core.jsonio import money
-from aiagents.core.metrics import counting
-from aiagents.monitoring import health, insiders, live, sharing, system
+from aiagents.monitoring import health
 from billing.catalogue import snapshot as catalogue
 from billing.models import Hold, UsageLog
 from billing.money.exact_sums import exact_sum
@@ -105,14 +103,3 @@ def _today() -> dict[str, Any]:
         output_tokens=Sum("output_tokens", default=0),
     )
     return {"spend_usd": money(found.pop("cost")), **found}
-
-
-def register() -> None:
-    health.register("providers", providers)
-    insiders.register(staff.is_staff)
-    counting.gauge("running_turns", running_turns)
-    counting.gauge(sharing.IN_FLIGHT, tokens_in_flight)
-    system.measure_also("open_holds", open_holds)
-    live.source("today", today, SPEND_SECONDS)
-    live.source("holds", holds, 2.0)
-    live.source("vendors", vendors, 1.0)

@@ -1,4 +1,4 @@
-"""How the monitoring pages recognise a member of staff, which the monitoring layer itself cannot."""
+"""How the monitoring pages recognise a member of staff."""
 
 from __future__ import annotations
 

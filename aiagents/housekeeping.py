@@ -1,6 +1,6 @@
-"""What every web process does beside its requests: end, at start and ever after, what dead processes left behind.
+"""Sweeps of a web process, at its start and every ten seconds: end what dead processes left behind.
 
-Celery beat does the same every ten seconds; a product without a worker still tidies up.
+Celery beat does the same every ten seconds; an installation without a worker is swept all the same.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from chat.turns import service as turns
 
 logger = logging.getLogger(__name__)
 SWEEP_EVERY = 10.0
-_keepers: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
+_sweepers: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
 
 
-def keep() -> None:
-    """Keep house on the running loop from now on; may be called with every request."""
+def begin() -> None:
+    """Sweep on the running event loop from now on; calling it again does nothing."""
     loop = asyncio.get_running_loop()
-    if loop not in _keepers:
-        _keepers[loop] = loop.create_task(_sweep(), name="chat house")
+    if loop not in _sweepers:
+        _sweepers[loop] = loop.create_task(_sweep(), name="housekeeping")
 
 
 async def _sweep() -> None:
