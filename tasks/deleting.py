@@ -22,9 +22,9 @@ from agents.runs import erasing as run_erasing
 from aiagents.core import idempotency
 from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
-from chat.turns import event_log
 from tasks.models import OPEN, Task, TaskAttempt, TaskRun, WebhookDelivery
 from tasks.runs import store as task_runs
+from tasks.runs.feed import event_log
 
 logger = logging.getLogger(__name__)
 # Tasks that one pass of the sweep looks at, runs that one transaction erases, and how long (seconds) a pass may take.

@@ -26,6 +26,7 @@ from aiagents.core.errors import AppError, Conflict, InvalidRequest
 from aiagents.core.http import body_limits, sse
 from aiagents.core.http.endpoints import Door, EventStream, Request, Response, json_response
 from aiagents.core.ids import uuid7
+from aiagents.core.live.event_log import Line
 from chat import turn_request
 from chat.api import openapi
 from chat.conversations import as_json as message_json
@@ -35,7 +36,6 @@ from chat.turn_request import Ask
 from chat.turns import agent_partner
 from chat.turns import service as turns
 from chat.turns import store as turn_store
-from chat.turns.event_log import TurnLine
 from chat.turns.running import here
 
 application = Door(authenticate=authenticate, authorize=require_scope)
@@ -157,7 +157,7 @@ async def _streamed(request: Request, ask: Ask) -> EventStream:
     return EventStream(_as_events(await turns.attach(_principal(request), found)), headers)
 
 
-async def _as_events(lines: AsyncGenerator[TurnLine, None]) -> AsyncGenerator[bytes, None]:
+async def _as_events(lines: AsyncGenerator[Line, None]) -> AsyncGenerator[bytes, None]:
     """SSE bytes of a view. The turn itself goes on when the view ends early, by its client or by its client's credential."""
     async with aclosing(lines):
         async for seq, kind, data in lines:

@@ -22,13 +22,13 @@ from aiagents.core.errors import AppError, InvalidRequest, NotAuthenticated, Pay
 from aiagents.core.http import url_secrets
 from aiagents.core.http.close_codes import AUTH_TIMED_OUT, NOT_AUTHENTICATED, SHUTTING_DOWN, TOO_LARGE, TOO_MANY, UNAVAILABLE
 from aiagents.core.live import credential_watch
+from aiagents.core.live.broadcast import Leave
+from aiagents.core.live.event_log import Line
 from aiagents.core.logs.context import accept_request_id, request_id, user_id
 from chat import turn_request
 from chat.api import origins
 from chat.api.limits import count_request
 from chat.turns import service as turns
-from chat.turns.event_log import TurnLine
-from chat.turns.service import Leave
 
 logger = logging.getLogger(__name__)
 PROTOCOL = "aiagents.v1"
@@ -257,7 +257,7 @@ class ChatConsumer(AsyncConsumer):
         leave = Leave()
         await self._show(message_id, await turns.attach(self.principal, message_id, after, leave), leave, ref)
 
-    async def _show(self, message_id: UUID, lines: AsyncGenerator[TurnLine, None], leave: Leave, ref: str | None) -> None:
+    async def _show(self, message_id: UUID, lines: AsyncGenerator[Line, None], leave: Leave, ref: str | None) -> None:
         """Send a turn's events. A slow reader holds up nothing but its own view: the turn's log is the buffer."""
         head = b"" if ref is None else b',"ref":' + jsonio.dumps(ref)
         named = head + b',"message_id":"%b"' % str(message_id).encode()

@@ -24,8 +24,8 @@ from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
 from chat.conversations import message_cache
 from chat.models import Conversation, Message
-from chat.turns import event_log
 from chat.turns.running import CONTROL, FORGET, cancel_key
+from chat.turns.stored import event_log
 
 logger = logging.getLogger(__name__)
 # Conversations erased by one pass of the sweep, and message ids in one Valkey command.

@@ -26,8 +26,8 @@ from chat.tests.caller import whole
 from chat.tests.conftest import begin, quiet
 from chat.tests.test_views import API, said
 from chat.turn_request import Ask
-from chat.turns import event_log
 from chat.turns import store as turn_store
+from chat.turns.stored import event_log
 from tests.planted import CANARY, ENCODED, in_tables, in_valkey
 
 SEND, STREAM = "/api/v1/chat/send", "/api/v1/chat/stream"

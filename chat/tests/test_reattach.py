@@ -11,20 +11,21 @@ import redis
 from django.utils import timezone
 
 from aiagents.core.db import calls
+from aiagents.core.live import log_writer
 from aiagents.core.live import outage_heartbeat as alive
 from aiagents.core.valkey import clients as valkey
 from chat.models import Message
 from chat.tests.conftest import begin, collect, quiet
-from chat.turns import event_log
 from chat.turns import running as running_turns
 from chat.turns import service as turns
 from chat.turns import store as turn_store
+from chat.turns import stored
+from chat.turns.stored import event_log
 
 
 async def elsewhere(message_id, after=-1):
     """What a process that does not run the turn shows of it."""
-    answer = await Message.objects.aget(id=message_id)
-    return await collect(turns._follow(answer, after, None))
+    return await collect(stored.follow(message_id, after))
 
 
 async def test_another_process_shows_the_same_from_every_place_during_and_after(principal, vendors):
@@ -87,7 +88,7 @@ def broken_valkey(monkeypatch):
 
 
 async def test_without_valkey_a_turn_is_watched_cancelled_and_stored_in_its_process(principal, vendors, broken_valkey, monkeypatch):
-    monkeypatch.setattr(running_turns, "_LINGER", 0.2)
+    monkeypatch.setattr(log_writer, "_LINGER", 0.2)
     async with vendors():
         turn = await begin(principal, "[[sim:chunks=15,pace=3]] Go")
         lines = await collect(turn.view())

@@ -11,15 +11,19 @@ from accounts import keys
 from accounts.authentication import authenticate
 from accounts.models import ApiKey
 from aiagents.core.db import calls
+from aiagents.core.live import event_log as core_log
+from aiagents.core.live import log_writer
+from aiagents.core.live.event_log import Line
 from aiagents.core.valkey import clients as valkey
 from chat.models import Message
 from chat.tests.caller import whole
 from chat.tests.conftest import begin, collect, quiet
 from chat.tests.socket import Socket
 from chat.tests.test_reattach import left_behind
-from chat.turns import event_log, rewind
 from chat.turns import running as running_turns
 from chat.turns import service as turns
+from chat.turns import stored
+from chat.turns.stored import event_log
 
 # Text whose length differs in code points, in UTF-16 units and in bytes.
 WORDS = ["héllo ", "🌍🌍 ", "wörld ", "𝔘nicode "]
@@ -34,10 +38,10 @@ def key(user) -> str:
 
 @pytest.fixture(autouse=True)
 def short_catch_up(monkeypatch):
-    monkeypatch.setattr(rewind, "CATCH_UP_SECONDS", 0.1)
+    monkeypatch.setattr(core_log, "CATCH_UP_SECONDS", 0.1)
 
 
-def lines() -> list[event_log.TurnLine]:
+def lines() -> list[Line]:
     """A start, some reasoning, a tool call, and the words."""
     found = [
         ("message.start", {"model": "m", "provider": "p", "route": {}}),
@@ -101,7 +105,7 @@ async def test_who_has_seen_no_more_than_stands_is_not_rewound(user, key, after)
 
 
 async def test_a_log_that_is_only_late_costs_nobody_a_rewind(user, key, monkeypatch):
-    monkeypatch.setattr(rewind, "CATCH_UP_SECONDS", 20)
+    monkeypatch.setattr(core_log, "CATCH_UP_SECONDS", 20)
     answer, last = await dead_turn(user)
     asking = asyncio.create_task(whole("GET", f"/api/v1/chat/stream/{answer.id}?after={last + 1}", key=key))
     await asyncio.sleep(0.1)
@@ -122,10 +126,10 @@ async def test_without_its_log_the_row_says_what_stands(user, key):
 async def test_a_viewer_of_the_log_is_rewound_where_the_log_is_lost_and_the_row_has_less(user):
     answer = await calls.in_db(lambda: left_behind(user, content="héllo 🌍", last_seq=3))
     await event_log.write({answer.id: (lines(), True)})
-    seen: list[event_log.TurnLine] = []
+    seen: list[Line] = []
 
     async def watch() -> None:
-        async for line in turns._follow(answer, -1, None):
+        async for line in stored.follow(answer.id):
             seen.append(line)
 
     watching = asyncio.create_task(watch())
@@ -171,8 +175,8 @@ async def test_a_log_that_is_away_or_stalls_holds_a_viewer_up_once(principal, ve
     async def never(_self) -> None:
         await asyncio.sleep(3600)
 
-    monkeypatch.setattr(running_turns.Registry, "_write", never)
-    monkeypatch.setattr(running_turns, "_LINGER", 0.2)
+    monkeypatch.setattr(log_writer.LogWriter, "_write", never)
+    monkeypatch.setattr(log_writer, "_LINGER", 0.2)
     async with vendors():
         turn = await begin(principal, "[[sim:chunks=40,pace=5]] Go")
         async with asyncio.timeout(10):

@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from agents import events
+from agents.recorded import rewind_line
 from aiagents.core import jsonio
+from aiagents.core.live.event_log import Line
 from chat.conversations import as_json as message_json
 from chat.models import Message
 from chat.turns import rewind
-from chat.turns.event_log import TurnLine
 
 
 def ending(answer: Message) -> tuple[str, bytes]:
@@ -25,13 +26,13 @@ def ending(answer: Message) -> tuple[str, bytes]:
     return "error", jsonio.dumps({"error": answer.error or {}, "message": whole})
 
 
-def lines(answer: Message, after: int) -> list[TurnLine]:
+def lines(answer: Message, after: int) -> list[Line]:
     """The events of an ended turn after `after`, always with its end. Where some that were seen are lost, a rewind comes first."""
     kind, data = ending(answer)
     last = max(answer.last_seq, 1)
     end = (last, kind, data)
     if (rewound := rewind.by_row(answer, after)) is not None:
-        return [rewind.line(rewound), end]
+        return [rewind_line(rewound), end]
     if after >= 0:
         return [end]
     middle: list[tuple[str, dict[str, Any]]] = []

@@ -2,26 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from uuid import UUID
-
-from django.conf import settings
-
-from agents import events
 from agents.events import Rewound
-from aiagents.core import jsonio
 from chat.models import Message
-from chat.turns import event_log
-from chat.turns.event_log import TurnLine
-
-# Seconds that a log which is behind a viewer is given to catch up: its writer may be alive and only about to write.
-CATCH_UP_SECONDS = 1.0
-
-
-def line(rewound: Rewound) -> TurnLine:
-    """The `message.rewind` event. Its seq is that of the last event that stands, so that a client resumes after that one."""
-    name, data = events.encode(rewound)
-    return rewound.seq, name, jsonio.dumps(data)
 
 
 def by_row(answer: Message, after: int) -> Rewound | None:
@@ -45,20 +27,3 @@ def by_row_or_log(answer: Message, logged: Rewound, after: int) -> Rewound | Non
     if answer.last_seq <= logged.seq:
         return logged
     return Rewound(answer.last_seq, len(answer.content), len(answer.reasoning), max(len(answer.steps), logged.steps))
-
-
-async def by_log(id: UUID, after: int) -> Rewound | None:
-    """What the log holds of a turn or task run that goes on elsewhere, for a viewer that has seen event `after`.
-
-    None where the log holds that event, gets it within CATCH_UP_SECONDS, or is not there at all.
-    """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + CATCH_UP_SECONDS
-    while -1 < await event_log.end_of(id) < after:
-        if loop.time() < deadline:
-            await asyncio.sleep(settings.TURN_LOG_BATCH_SECONDS)
-            continue
-        told = await asyncio.to_thread(event_log.text_so_far, id)
-        last = told.end[0] - 1 if told.end else told.last
-        return Rewound(last, len(told.content), len(told.reasoning), len(told.steps)) if last < after else None
-    return None

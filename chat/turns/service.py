@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
@@ -12,26 +11,26 @@ from uuid import UUID
 
 from accounts.authentication import Principal
 from agents.calls import service as calls
-from agents.events import Rewound
+from agents.recorded import rewind_line
 from agents.runs import service as runner
 from aiagents.core import draining, storage
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Unavailable
+from aiagents.core.live.broadcast import Leave
+from aiagents.core.live.event_log import Line
 from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
 from chat.conversations import as_json as message_json
 from chat.conversations import history, titles, tree
 from chat.models import Message
 from chat.turn_request import Ask
-from chat.turns import event_log, replay, rewind
 from chat.turns import store as turn_store
-from chat.turns.event_log import TERMINAL, TurnLine
+from chat.turns import stored
 from chat.turns.running import CONTROL, cancel_key, here
 from chat.turns.sweep import sweep
-from chat.turns.turn import Leave, Source, Turn
+from chat.turns.turn import Source, Turn
 
 __all__ = ["Ask", "Leave", "Turn", "attach", "cancel", "drain", "start", "sweep"]
-logger = logging.getLogger(__name__)
 # Seconds that `cancel` waits for the process that writes the turn.
 _CANCEL_WAITS = 5.0
 
@@ -67,9 +66,8 @@ async def _start(
             surface=surface,
             request_id=request_id,
             source=source,
-            on_news=registry.on_news,
+            writer=registry.writer,
             on_end=_on_end,
-            on_ahead=registry.on_ahead,
         )
         registry.add(turn)
     finally:
@@ -84,7 +82,7 @@ def _on_end(turn: Turn) -> None:
         registry.spawn(titles.give(turn.principal, turn.opened.question, turn.message, surface=turn.surface, request_id=turn.request_id))
 
 
-async def attach(principal: Principal, message_id: UUID, after: int = -1, leave: Leave | None = None) -> AsyncGenerator[TurnLine, None]:
+async def attach(principal: Principal, message_id: UUID, after: int = -1, leave: Leave | None = None) -> AsyncGenerator[Line, None]:
     """The turn's events after seq `after`, from wherever they are; NotFound before anything is shown.
 
     While the turn runs and TURN_LOG_TTL_SECONDS after, every event once and in order. Later, told from the row
@@ -93,69 +91,18 @@ async def attach(principal: Principal, message_id: UUID, after: int = -1, leave:
     """
     turn = here().turns.get(message_id)
     if turn is not None and turn.user_id == principal.user_id:
-        if after < len(turn.lines) or turn.ended:
-            return turn.view(after, leave)
-        return _rewound(turn.standing(), partial(turn.view, leave=leave))
-    answer = await in_db(tree.own_message, principal.user_id, message_id, Message.Role.ASSISTANT)
-    if answer.status not in Message.RUNNING and (rewound := rewind.by_row(answer, after)) is not None:
-        return _rewound(rewound, partial(_follow, answer, leave=leave))
-    return _follow_log(answer, after, leave) if after >= 0 and answer.status in Message.RUNNING else _follow(answer, after, leave)
+        return turn.view(after, leave) if after < len(turn.lines) or turn.ended else _rewound(turn, leave)
+    await in_db(tree.own_message, principal.user_id, message_id, Message.Role.ASSISTANT)
+    return stored.follow(message_id, after, leave)
 
 
-async def _rewound(rewound: Rewound, lines: Callable[[int], AsyncGenerator[TurnLine, None]]) -> AsyncGenerator[TurnLine, None]:
+async def _rewound(turn: Turn, leave: Leave | None) -> AsyncGenerator[Line, None]:
     """The rewind, then the events after it."""
-    yield rewind.line(rewound)
-    async with aclosing(lines(rewound.seq)) as rest:
+    rewound = turn.standing()
+    yield rewind_line(rewound)
+    async with aclosing(turn.view(rewound.seq, leave)) as rest:
         async for line in rest:
             yield line
-
-
-async def _follow_log(answer: Message, after: int, leave: Leave | None) -> AsyncGenerator[TurnLine, None]:
-    """A turn that another process writes or wrote, for a viewer that may have seen more of it than the log holds."""
-    try:
-        rewound = await rewind.by_log(answer.id, after)
-        if rewound is not None:
-            answer = await in_db(Message.objects.get, id=answer.id)
-            rewound = rewind.by_row_or_log(answer, rewound, after)
-    except AWAY:
-        rewound = None
-    follow = partial(_follow, answer, leave=leave)
-    async with aclosing(follow(after) if rewound is None else _rewound(rewound, follow)) as lines:
-        async for line in lines:
-            yield line
-
-
-async def _follow(answer: Message, after: int, leave: Leave | None) -> AsyncGenerator[TurnLine, None]:
-    """A turn of another process: by its log; where that is away, by its row once it has ended."""
-    while True:
-        try:
-            async with aclosing(event_log.read(answer.id, after)) as batches:
-                async for lines in batches:
-                    for line in lines:
-                        if leave is not None and leave.gone:
-                            return
-                        after = line[0]
-                        yield line
-                        if line[1] in TERMINAL:
-                            return
-                    if leave is not None and leave.gone:
-                        return
-                    if not lines and (await in_db(_status, answer.id)) not in Message.RUNNING:
-                        break
-        except AWAY:
-            logger.warning("turn_log_away", extra={"message_id": str(answer.id)})
-        answer = await in_db(Message.objects.get, id=answer.id)
-        if answer.status not in Message.RUNNING:
-            for line in replay.lines(answer, after):
-                yield line
-            return
-        if leave is not None and leave.gone:
-            return
-        await asyncio.sleep(0.2)
-
-
-def _status(message_id: UUID) -> str:
-    return Message.objects.values_list("status", flat=True).get(id=message_id)
 
 
 async def cancel(principal: Principal, message_id: UUID) -> dict[str, Any]:

@@ -7,14 +7,15 @@ from typing import Any
 import orjson
 from django.utils import timezone
 
+from agents.recorded import Recorded, add_up
 from aiagents.core.errors import Unavailable
 from aiagents.core.live import outage_heartbeat
 from aiagents.core.metrics import counters as metrics
 from aiagents.core.valkey.clients import AWAY
 from chat.models import Message
-from chat.turns import event_log, replay
+from chat.turns import replay
 from chat.turns import store as turn_store
-from chat.turns.event_log import Told
+from chat.turns.stored import event_log
 
 _MESSAGE = "The process that wrote this answer is gone; its text is kept."
 _AS_TOLD = (
@@ -45,14 +46,14 @@ def sweep() -> int:
     return ended
 
 
-def _log(answer: Message) -> Told:
+def _log(answer: Message) -> Recorded:
     try:
-        return event_log.text_so_far(answer.id)
+        return add_up(event_log.recorded(answer.id))
     except AWAY:
-        return Told()
+        return Recorded()
 
 
-def _as_told(answer: Message, told: Told) -> None:
+def _as_told(answer: Message, told: Recorded) -> None:
     """It had ended, and said so, but could not write it."""
     assert told.end is not None
     seq, kind, data = told.end
@@ -63,7 +64,7 @@ def _as_told(answer: Message, told: Told) -> None:
     answer.last_seq, answer.ended_at = seq, timezone.now()
 
 
-def _interrupted(answer: Message, told: Told) -> None:
+def _interrupted(answer: Message, told: Recorded) -> None:
     answer.status, answer.finish_reason, answer.ended_at = Message.Status.INTERRUPTED, "error", timezone.now()
     error = Unavailable(_MESSAGE, code="interrupted")
     answer.error = {**error.body("")["error"], "status": error.status, "retryable": True, "retry_after": None}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -14,9 +13,9 @@ from agents import events
 from agents.events import ReasoningDelta, Rewound, RouteFallback, Settled, Started, Stopped, TextDelta, ToolCall, ToolResult
 from aiagents.core import jsonio
 from aiagents.core.errors import AppError
+from aiagents.core.live.broadcast import Broadcast
 from billing.usage import Usage
 from chat.models import Message
-from chat.turns.event_log import TurnLine
 from chat.turns.store import Opened
 
 # Bytes of text, reasoning and tool output of one turn; beyond it the turn ends as `length`.
@@ -25,14 +24,13 @@ _FINISH: dict[str, str] = {Message.Status.CANCELLED: "cancelled", Message.Status
 
 
 class Telling:
-    """`lines` is the turn's one buffer. `on_line` is called with every new one."""
+    """Adds the events, numbered, to the turn's broadcast."""
 
-    def __init__(self, opened: Opened, on_line: Callable[[], None]) -> None:
-        self.lines: list[TurnLine] = []
+    def __init__(self, opened: Opened, broadcast: Broadcast) -> None:
         self.receipts: list[Settled] = []
         self.calls: set[UUID] = set()
         self.history: dict[str, Any] = {}
-        self._opened, self._on_line = opened, on_line
+        self._opened, self._broadcast = opened, broadcast
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._steps: list[dict[str, Any]] = []
@@ -46,7 +44,7 @@ class Telling:
     @property
     def started(self) -> bool:
         """A model has begun to answer."""
-        return bool(self.lines)
+        return bool(self._broadcast.lines)
 
     @property
     def full(self) -> bool:
@@ -79,7 +77,7 @@ class Telling:
                 self.start(event)
             case RouteFallback():
                 # Told right after `message.start`, which names the model that answers in the end.
-                if self.lines:
+                if self.started:
                     self.say(*events.encode(event))
                 else:
                     self._held_back.append(event)
@@ -97,7 +95,7 @@ class Telling:
 
     def start(self, event: Started | None) -> None:
         """Say `message.start`, once; without a model when none ever answered."""
-        if not self.lines:
+        if not self.started:
             ids = str(self._opened.answer.conversation_id), str(self._opened.question.id), str(self._opened.answer.id)
             model, provider, route = (event.model, event.provider, event.route) if event else ("", "", {})
             self.say(*events.encode(events.TurnStarted(*ids, model, provider, {**route, "history": self.history})))
@@ -114,23 +112,15 @@ class Telling:
             kept.append(text)
             data = b'{"text":' + orjson.dumps(text) + b"}"
             self._bytes += len(data)
-            self.add(kind, data)
+            self._broadcast.add(kind, data)
 
     def say(self, kind: str, data: dict[str, Any]) -> None:
-        self.add(kind, jsonio.dumps(data))
-
-    def add(self, kind: str, data: bytes) -> None:
-        self.lines.append((len(self.lines), kind, data))
-        self._on_line()
-
-    def hush(self) -> None:
-        """All was told: `on_line` is let go, with the turn that it belongs to."""
-        self._on_line = _nobody
+        self._broadcast.add(kind, jsonio.dumps(data))
 
     def ended(self, answer: Message, status: str, error: AppError | None, request_id: str) -> Message:
         """The message with everything that was told, and how it ended."""
         last, started = (self.receipts[-1] if self.receipts else None), self._started
-        answer.status, answer.ended_at, answer.last_seq = status, timezone.now(), len(self.lines)
+        answer.status, answer.ended_at, answer.last_seq = status, timezone.now(), len(self._broadcast.lines)
         answer.content, answer.reasoning, answer.steps = self.text, self.reasoning, self._steps
         answer.model = started.model if started else (last.model if last else "")
         answer.provider = started.provider if started else (last.provider if last else "")
@@ -152,10 +142,6 @@ class Telling:
         answer.output_tokens, answer.reasoning_tokens = usage.output_tokens, usage.reasoning_tokens
         answer.cost_usd = sum((receipt.cost_usd for receipt in self.receipts), Decimal(0))
         answer.simulated = any(receipt.simulated for receipt in self.receipts)
-
-
-def _nobody() -> None:
-    """Nobody is told any more."""
 
 
 def _as_json(value: Any) -> Any:

@@ -1,7 +1,6 @@
 """A turn: one answer being written, in a task of its own, with any number of viewers.
 
-Nobody's leaving ends it. Its lines are the one buffer: viewers read them at their own pace, the log in Valkey and the
-row in the database follow in batches (registry.py).
+Its broadcast is the one buffer; the row in the database follows it every second (running.py).
 """
 
 from __future__ import annotations
@@ -13,8 +12,6 @@ from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
-
 from accounts.authentication import Principal
 from agents import events
 from agents.calls.service import CallContext
@@ -23,13 +20,14 @@ from agents.messages import CompletionRequest
 from agents.runs.service import RunCancelled
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, Unavailable
+from aiagents.core.live.broadcast import Broadcast, Writer
+from aiagents.core.live.event_log import Line
 from aiagents.core.metrics import counters as metrics
 from chat.conversations import as_json as message_json
 from chat.conversations import history
 from chat.models import Message
 from chat.turns import agent_partner, replay
 from chat.turns import store as turn_store
-from chat.turns.event_log import TurnLine
 from chat.turns.store import Opened, Written
 from chat.turns.transcript import Telling
 
@@ -42,120 +40,50 @@ _RECEIPT_WAITS = 3.0
 _STORE_EVERY = 0.5
 
 
-class Leave:
-    """A viewer's way out: `now()` ends its view, whatever it waits for."""
-
-    __slots__ = ("gone", "waiter")
-
-    def __init__(self) -> None:
-        self.gone = False
-        self.waiter: asyncio.Future[None] | None = None
-
-    def now(self) -> None:
-        self.gone = True
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
-
-
-def _wake(waiters: list[asyncio.Future[None]]) -> list[asyncio.Future[None]]:
-    """Wake them; the empty list of those that still wait."""
-    for waiter in waiters:
-        if not waiter.done():
-            waiter.set_result(None)
-    return []
-
-
 class Turn:
-    """See the module. `on_news` is called with every new line, `on_end` once when all is sent and stored.
-
-    `on_ahead` asks for the log to be written at once and returns whether it can be.
-    """
+    """See the module. `on_end` is called once when all is sent and stored."""
 
     def __init__(
         self, opened: Opened, principal: Principal, *, surface: str, request_id: str, source: Source,
-        on_news: Callable[[Turn], None], on_end: Callable[[Turn], None], on_ahead: Callable[[], bool],
+        writer: Writer, on_end: Callable[[Turn], None],
     ) -> None:  # fmt: skip
         self.opened, self.principal, self.surface, self.request_id = opened, principal, surface, request_id
         self.message = opened.answer
         self.message_id: UUID = opened.answer.id
         self.conversation_id: UUID = opened.answer.conversation_id
         self.user_id: UUID = principal.user_id
-        self.told = Telling(opened, self._heard)
-        self.lines = self.told.lines
-        self.ended = False
-        # How far the log in Valkey and the row have followed (count of lines; seq; when).
-        self.logged, self.saved, self.saved_at = 0, -1, 0.0
+        self.broadcast = Broadcast(self.message_id, writer)
+        self.told = Telling(opened, self.broadcast)
+        self.view = self.broadcast.view
+        # How far the row has followed: the seq, and when.
+        self.saved, self.saved_at = -1, 0.0
         # The end could not be written yet: the database is away.
         self.unstored = False
         self.task: asyncio.Task[None] | None = None
-        self._source, self._on_news, self._on_end, self._on_ahead = source, on_news, on_end, on_ahead
-        self._waiters: list[asyncio.Future[None]] = []
-        # Viewers that wait for the log, and whether it has kept one waiting in vain since it was last written.
-        self._held: list[asyncio.Future[None]] = []
-        self._log_stalls = False
+        self._source, self._on_end = source, on_end
         self._begun = self._ending = False
         self._why = ""
 
-    # --- for viewers ----------------------------------------------------------------------------
+    @property
+    def ended(self) -> bool:
+        return self.broadcast.ended
 
-    async def view(self, after: int = -1, leave: Leave | None = None) -> AsyncGenerator[TurnLine, None]:
-        """The events after seq `after`, at once when they happen; always ends with the terminal one.
+    @property
+    def lines(self) -> list[Line]:
+        return self.broadcast.lines
 
-        A viewer is at most TURN_LOG_MOST_AHEAD events ahead of the log, so that no more can be lost if this process dies.
-        """
-        position = after + 1
-        most_ahead = settings.TURN_LOG_MOST_AHEAD
-        while True:
-            while position < len(self.lines):
-                if position - self.logged >= most_ahead and not self.ended:
-                    await self._log_follows(position, leave)
-                if leave is not None and leave.gone:
-                    return
-                yield self.lines[position]
-                position += 1
-            if self.ended:
-                if position == after + 1:
-                    yield self.lines[-1]  # the viewer says that it has seen the end: it is told it again
-                return
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            if leave is not None:
-                leave.waiter = waiter
-            await waiter
-            if leave is not None and leave.gone:
-                return
-
-    async def _log_follows(self, position: int, leave: Leave | None) -> None:
-        """Wait until the log has come near `position`. Not where the log is away or stalls: the row follows every second."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + settings.PROGRESS_INTERVAL_SECONDS
-        while position - self.logged >= settings.TURN_LOG_MOST_AHEAD and not self.ended and not (leave is not None and leave.gone):
-            if self._log_stalls or not self._on_ahead():
-                return
-            waiter = loop.create_future()
-            self._held.append(waiter)
-            if leave is not None:
-                leave.waiter = waiter
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await waiter
-            except TimeoutError:
-                self._log_stalls = True
+    @property
+    def logged(self) -> int:
+        """How many of the lines stand in the event log."""
+        return self.broadcast.logged
 
     def standing(self) -> Rewound:
         """What there is of the running turn by now."""
-        return self.told.standing(len(self.lines) - 1)
-
-    def log_reaches(self, count: int) -> None:
-        """The log in Valkey holds the first `count` lines."""
-        self.logged, self._log_stalls = count, False
-        self._held = _wake(self._held)
+        return self.told.standing(self.broadcast.last)
 
     async def finished(self) -> dict[str, Any]:
         """The assistant message as `send` answers it, once the turn has ended."""
-        async with aclosing(self.view(len(self.lines) - 1)) as lines:
-            async for _ in lines:
-                pass
+        await self.broadcast.wait()
         return message_json.answer(self.message)
 
     def cancel(self, why: str = "cancelled") -> None:
@@ -168,12 +96,7 @@ class Turn:
 
     def written(self) -> Written:
         """What the row should show by now."""
-        return Written(self.message_id, self.told.text, self.told.reasoning, len(self.lines) - 1, self.told.started)
-
-    def _heard(self) -> None:
-        self._on_news(self)
-        if self._waiters:
-            self._waiters = _wake(self._waiters)
+        return Written(self.message_id, self.told.text, self.told.reasoning, self.broadcast.last, self.told.started)
 
     # --- the run --------------------------------------------------------------------------------
 
@@ -229,9 +152,7 @@ class Turn:
         self.message = await self._store(self.told.ended(self.message, status, error, self.request_id))
         if self.message.status == Status.INTERRUPTED:
             metrics.INTERRUPTED.inc()
-        self.ended = True
-        self.told.add(*replay.ending(self.message))
-        self._held = _wake(self._held)
+        self.broadcast.end(*replay.ending(self.message))
         self._on_end(self)
 
     async def _await_receipts(self) -> None:

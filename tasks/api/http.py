@@ -15,14 +15,14 @@ from uuid import UUID
 
 from accounts.authentication import Principal
 from agents.events import Rewound
+from agents.recorded import rewind_line
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import InvalidRequest, NotFound
 from aiagents.core.http import sse
 from aiagents.core.http.endpoints import EventStream, Request
 from aiagents.core.jsonio import dumps
+from aiagents.core.live.event_log import Line
 from chat.api.http import application
-from chat.turns import rewind
-from chat.turns.event_log import TurnLine
 from tasks.models import ENDED, Task, TaskRun
 from tasks.runs import as_json as run_json
 from tasks.runs import feed
@@ -73,13 +73,13 @@ async def _told(task: Task, run: TaskRun | None, after: int) -> AsyncGenerator[b
     if number != run.number:
         seen = -1
     if after >= 0 and number > run.number:  # a run that this task never had
-        yield _as_event(feed.numbered(run, rewind.line(Rewound(-1, 0))))
+        yield _as_event(feed.numbered(run, rewind_line(Rewound(-1, 0))))
     async with aclosing(feed.follow(run, seen)) as lines:
         async for line in lines:
             yield _as_event(feed.numbered(run, line))
 
 
-def _as_event(line: TurnLine) -> bytes:
+def _as_event(line: Line) -> bytes:
     seq, kind, data = line
     return sse.event(kind, data, seq)
 

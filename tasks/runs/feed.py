@@ -1,7 +1,7 @@
 """A run's events: written in batches by the worker that runs it, kept in Valkey, shown by any process.
 
-The log is the chat's (chat/turns/event_log.py), one stream for each run, over all its attempts and workers. A log that is lost
-costs the viewers the single words, never the end: that is told from the row.
+One log for each run, over all its attempts and workers. A log that is lost costs the viewers the single events, never the
+end: that is read from the row.
 """
 
 from __future__ import annotations
@@ -9,32 +9,32 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
 from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
 
+from agents import recorded
 from agents.events import REWIND, Rewound
+from agents.recorded import rewind_line
 from aiagents.core import jsonio
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotFound, Unavailable
+from aiagents.core.live import follow as live
+from aiagents.core.live.event_log import EventLog, Line
 from aiagents.core.logs import context
-from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
-from chat.turns import event_log, rewind
-from chat.turns.event_log import TERMINAL, TurnLine
 from tasks.models import ENDED, TaskRun
 from tasks.runs import as_json as run_json
 
 logger = logging.getLogger(__name__)
+# Logs written by earlier versions have this key, too.
+event_log = EventLog("chat:turn")
 # Event ids of a task: the run's number times this, plus the event's place in the run.
 PER_RUN = 1_000_000
 # Seconds: between two tries to reach a Valkey that is away, and how long the events of an ended attempt wait for it.
 _PATIENCE, _LINGER = 1.0, 10.0
 _MOST_LINES = 2000
-# Seconds between two looks at the row of a run that has no log (yet).
-_LOOK_EVERY = 0.5
 
 
 class Feed:
@@ -42,7 +42,7 @@ class Feed:
 
     def __init__(self, run_id: UUID, last: int, feeds: Feeds) -> None:
         self.run_id, self.last, self._feeds = run_id, last, feeds
-        self.waiting: list[TurnLine] = []
+        self.waiting: list[Line] = []
         # Only its first writer may make the log: one that was lost begins anew with whoever writes then.
         self.begins = last < 0
         self.done = False
@@ -116,7 +116,7 @@ class Feeds:
             return
         for id in gone:
             self._unwritten[id].waiting.clear()
-            await valkey.client().delete(event_log.key(id))
+            await event_log.delete([id])
 
 
 def close(run: TaskRun) -> None:
@@ -136,46 +136,44 @@ def close(run: TaskRun) -> None:
 # --- for viewers --------------------------------------------------------------------------------
 
 
-async def follow(run: TaskRun, after: int) -> AsyncGenerator[TurnLine, None]:
+def follow(run: TaskRun, after: int) -> AsyncGenerator[Line, None]:
     """The run's events after `after`, as they happen, always ending with its end. Read from the row where the log is gone.
 
     A viewer whose `after` is beyond what stands (a log that Valkey lost the end of) gets `message.rewind` first.
     """
-    while True:
-        try:
-            rewound = by_row(run, after) if run.status in ENDED else await rewind.by_log(run.id, after)
-            if rewound is not None:
-                after = rewound.seq
-                yield rewind.line(rewound)
-            async with aclosing(event_log.read(run.id, after)) as batches:
-                async for lines in batches:
-                    for line in lines:
-                        after = line[0]
-                        yield line
-                        if line[1] in TERMINAL:
-                            return
-                    if not lines and await in_db(_status, run.id) in (None, *ENDED):
-                        break
-        except AWAY:
-            logger.warning("run_log_away", extra={"run_id": str(run.id)})
-        found = await in_db(_row, run.id)
-        if found is None:
-            yield deleted(after + 1)
-            return
-        run = found
-        if run.status in ENDED:
-            for line in from_row(run, after):
-                yield line
-            return
-        await asyncio.sleep(_LOOK_EVERY)
+    return live.follow(event_log, run.id, after, StoredRun(run.id))
 
 
-def from_row(run: TaskRun, after: int) -> list[TurnLine]:
+class StoredRun:
+    """See `aiagents.core.live.follow.Stored`."""
+
+    def __init__(self, run_id: UUID) -> None:
+        self.id = run_id
+
+    async def rewind(self, after: int) -> Line | None:
+        run = await in_db(_row, self.id)
+        if run is not None and run.status in ENDED:
+            rewound = by_row(run, after)
+        else:
+            rewound = await recorded.short_of(event_log, self.id, after)
+        return None if rewound is None else rewind_line(rewound)
+
+    async def ended(self) -> bool:
+        return await in_db(_status, self.id) in (None, *ENDED)
+
+    async def lines(self, after: int) -> list[Line] | None:
+        run = await in_db(_row, self.id)
+        if run is None:
+            return [deleted(after + 1)]
+        return from_row(run, after) if run.status in ENDED else None
+
+
+def from_row(run: TaskRun, after: int) -> list[Line]:
     """An ended run without its log: told from the start its text in one piece, told from the middle its end alone."""
     kind, data = run_json.event(run)
     end = (max(run.last_seq, 0), kind, data)
     if (rewound := by_row(run, after)) is not None:
-        return [rewind.line(rewound), end]
+        return [rewind_line(rewound), end]
     if after >= 0 or not run.output:
         return [end]
     return [(0, "content.delta", jsonio.dumps({"text": run.output})), (max(run.last_seq, 1), kind, data)]
@@ -186,14 +184,14 @@ def by_row(run: TaskRun, after: int) -> Rewound | None:
     return Rewound(run.last_seq - 1, len(run.output)) if 0 <= run.last_seq < after else None
 
 
-def numbered(run: TaskRun, line: TurnLine) -> TurnLine:
+def numbered(run: TaskRun, line: Line) -> Line:
     """The event with its id in the stream of all the task's runs."""
     seq, kind, data = line
     place = run.number * PER_RUN + min(seq, PER_RUN - 1)
     return place, kind, jsonio.dumps(jsonio.loads(data) | {"seq": place}) if kind == REWIND else data
 
 
-def deleted(seq: int) -> TurnLine:
+def deleted(seq: int) -> Line:
     """The end of a stream whose task was deleted while a client followed it."""
     gone = NotFound("This task was deleted.").body(context.request_id.get())
     return seq, "error", jsonio.dumps({**gone, "message": None})

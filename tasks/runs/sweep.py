@@ -12,12 +12,12 @@ from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
 from agents.models import AgentRun, AgentStep
+from agents.recorded import Recorded, add_up
 from agents.runs import store as run_store
 from aiagents.core.db.rotation import Rotation
 from aiagents.core.live import outage_heartbeat
 from aiagents.core.metrics import counters as metrics
 from aiagents.core.valkey.clients import AWAY
-from chat.turns import event_log
 from tasks.models import ENDED, Status, TaskAttempt, TaskRun
 from tasks.runs import feed, prepare
 from tasks.runs import store as task_runs
@@ -74,11 +74,11 @@ def _take_from(run: TaskRun) -> bool:
     return ended is not None
 
 
-def _words(run: TaskRun) -> event_log.Told:
+def _words(run: TaskRun) -> Recorded:
     try:
-        return event_log.text_so_far(run.id)
+        return add_up(feed.event_log.recorded(run.id))
     except AWAY:
-        return event_log.Told()
+        return Recorded()
 
 
 def _decided() -> int:

@@ -15,12 +15,12 @@ from agents.tests.runs import Probe
 from aiagents.core.db.calls import in_db
 from aiagents.core.valkey.clients import sync_client
 from chat.tests.caller import Answer, call, whole
-from chat.turns import event_log
 from tasks import service as task_service
 from tasks.api import http as task_http
 from tasks.models import Status, Task
 from tasks.runs import store as task_runs
 from tasks.runs import sweep as run_sweep
+from tasks.runs.feed import event_log
 from tasks.tests.conftest import aboard, again_here, at_work, begin, fresh
 from tasks.tests.test_execution import agent_of, silence
 
