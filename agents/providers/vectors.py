@@ -1,4 +1,4 @@
-"""Vectors as packed bytes: little-endian 32-bit floats, the precision of every vendor."""
+"""Vectors as they travel through the product: little-endian 32-bit floats, which is what every vendor computes with."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from array import array
 from math import isfinite, sqrt
 from typing import Any
 
-# Above every model: OpenAI's largest vectors have 3,072 dimensions.
+# Above any model's: OpenAI's largest have 3,072.
 _MOST_DIMENSIONS = 65_536
 _SWAPPED = sys.byteorder == "big"
 
 
 def read(value: Any) -> bytes:
-    """Return a vendor's vector, base64 or a list of numbers, as packed bytes. Raises ValueError or TypeError."""
+    """A vendor's vector, base64 or a list of numbers. ValueError or TypeError for what is none."""
     packed = base64.b64decode(value, validate=True) if isinstance(value, str) else pack(value)
     if not packed or len(packed) % 4 or len(packed) > 4 * _MOST_DIMENSIONS:
-        raise ValueError("the vector's length is not valid")
+        raise ValueError("the vector has no length that a vector may have")
     if not isfinite(sum(_array(packed))):  # one infinity or NaN among them makes the sum one
-        raise ValueError("the vector has a number that is not finite")
+        raise ValueError("the vector is not finite")
     return packed
 
 
@@ -31,12 +31,12 @@ def pack(numbers: list[float]) -> bytes:
 
 
 def numbers(packed: bytes) -> list[float]:
-    """Return the vector's numbers."""
+    """As JSON writes them."""
     return _array(packed).tolist()
 
 
 def unit(packed: bytes) -> bytes:
-    """Return the vector scaled to the length 1."""
+    """The same direction, with the length 1."""
     found = _array(packed)
     length = sqrt(sum(value * value for value in found))
     return packed if length == 0 or abs(length - 1) < 1e-3 else pack([value / length for value in found])

@@ -1,6 +1,7 @@
-"""The classes that Django REST framework's settings name. Import them from here.
+"""DRF's edges in the contract's shape: what the settings name. (views must not be imported here: they read those settings.)
 
-Views must not be imported in this module: they read those settings.
+Errors stand in api_errors.py, renderers in api_renderers.py, lists in api_lists.py and api_pages.py, serializers in api_fields.py,
+Idempotency-Key in api_idempotency.py; import them from here.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ __all__ = [
 class StrictJSONParser(JSONParser):
     """A JSON object read strictly (`jsonio.loads`); a body larger than its view's `max_body_bytes` is 413."""
 
-    # The browsable API renders its request form with it.
+    # What the browsable API fills its box with.
     renderer_class = BodyRenderer
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`Idempotency-Key` for DRF views, with the same store as the asynchronous endpoints."""
+"""`Idempotency-Key` for DRF views, over the same store as the hot doors."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class _Replayed(Exception):
 
 
 class IdempotentMixin:
-    """Runs POST requests (or `idempotent_methods`) with a key once. Put it first among a view's bases.
+    """Put it first among a view's bases. POST requests (or `idempotent_methods`) with a key run once.
 
-    The claim is made after authentication, permissions and throttles. The handler finds it as `request.claim`.
+    The claim is made after authentication, permissions and throttles; `request.claim` is there for the handler.
     """
 
     idempotent_methods: ClassVar[frozenset[str]] = frozenset({"POST"})

@@ -1,4 +1,4 @@
-"""Renderers of DRF's views: JSON, and DRF's browsable API."""
+"""Answers of DRF's views: our JSON, and DRF's browsable pages around it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,19 @@ _encoder = JSONEncoder()
 
 
 class JSONRenderer(DRFJSONRenderer):
-    """JSON as aiagents/core/jsonio.py writes it, and the further types of DRF's encoder."""
+    """Our JSON (aiagents/core/jsonio.py), and all that DRF's encoder knows besides."""
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None) -> bytes:
         if data is None:
             return b""
-        # The browsable API sets an indent.
+        # The browsable API asks for an indent.
         pretty = bool((renderer_context or {}).get("indent"))
         return jsonio.dumps(data, default=_default, indent=pretty)
 
 
 class BodyRenderer(JSONRenderer):
-    """A serializer's data as an example request body.
-
-    An existing object is shown without read-only fields and nulls. A new object shows its required fields and defaults.
-    """
+    """A serializer's data as a body that may be sent: a row without what cannot be set and what is not; of a new one its defaults and
+    what it cannot do without."""
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None) -> bytes:
         serializer = getattr(data, "serializer", None)
@@ -47,9 +45,9 @@ class BodyRenderer(JSONRenderer):
 
 
 class BrowsableAPIRenderer(DRFBrowsableAPIRenderer):
-    """DRF's browsable API. Request bodies are typed as JSON: forms cannot express nested objects or absent fields.
+    """DRF's pages. Bodies are typed as JSON only: forms could not say nested objects, nor what is left out.
 
-    Its templates use style attributes, which the content security policy allows on these pages only.
+    Their templates carry style attributes, which the security policy allows on them and nowhere else.
     """
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None) -> Any:
@@ -59,16 +57,16 @@ class BrowsableAPIRenderer(DRFBrowsableAPIRenderer):
         return page
 
     def get_context(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        # If Pygments is installed, DRF would write its colours into the page as a style element.
+        # Where Pygments happens to be installed, DRF would write its colours into the page as a style element.
         return super().get_context(*args, **kwargs) | {"code_style": ""}
 
     def get_rendered_html_form(self, data: Any, view: Any, method: str, request: Request) -> Any:
         return super().get_rendered_html_form(data, view, method, request) if method in ("DELETE", "OPTIONS") else None
 
     def get_filter_form(self, data: Any, view: Any, request: Request) -> Any:
-        from rest_framework.generics import GenericAPIView  # its module reads the settings, which name this class
+        from rest_framework.generics import GenericAPIView  # its module asks the settings for this one
 
-        # A view without a queryset has no filters; DRF would fail with 500 when it renders their form.
+        # A list that is not of rows has nothing that the filters' form could be made for; DRF would end in a 500.
         made = getattr(type(view), "get_queryset", GenericAPIView.get_queryset) is not GenericAPIView.get_queryset
         return super().get_filter_form(data, view, request) if made or getattr(view, "queryset", None) is not None else None
 

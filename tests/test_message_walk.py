@@ -1,0 +1,115 @@
+"""One message from POST /api/v1/chat/stream to the vendor and back: docs/architecture.md lists the files that it enters.
+
+`pytest tests/test_message_walk.py -n 0 -s` prints the section; `WRITE_DOCUMENTS=1` before it writes the section, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asgiref.sync import async_to_sync
+
+from accounts import keys
+from accounts.models import User
+from aiagents.asgi import application
+from aiagents.core.db.calls import in_db
+from chat.tests.conftest import models, quiet, user, vendors  # noqa: F401
+from tests.message_walk import Walk, recording
+
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "architecture.md"
+SECTION = re.compile(r"(?<=### The files that one message enters\n\n).*?(?=\n\n## )", re.S)
+# Lower these when files are merged or a call stays where it is; the aims are 30 and 4.
+MOST_FILES, MOST_RETURNS = 51, 9
+# The goal `best` takes the same model whatever was measured. A title would be a second call: it is off.
+BODY = json.dumps({"content": "Name three rivers", "model": "auto", "goal": "best"}).encode()
+
+
+async def post(key: str) -> list[dict[str, Any]]:
+    """What the application sends for one message."""
+    headers = {"host": "testserver", "authorization": f"Bearer {key}", "content-type": "application/json", "content-length": str(len(BODY))}
+    path = "/api/v1/chat/stream"
+    scope = {
+        "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"", "scheme": "http",
+        "http_version": "1.1", "client": ("127.0.0.1", 5000), "server": ("testserver", 80), "asgi": {"version": "3.0"},
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+    }  # fmt: skip
+    inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+    inbox.put_nowait({"type": "http.request", "body": BODY, "more_body": False})
+    sent: list[dict[str, Any]] = []
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    await application(scope, inbox.get, send)
+    return sent
+
+
+async def walk_of_one_message(key: str, vendors: Any) -> Walk:  # noqa: F811
+    """The first message on this event loop."""
+    async with vendors():
+        with recording() as (walk, run):
+            await in_db(sys.setprofile, walk.hook)
+            sent = await run(post(key))
+            await quiet()
+            await in_db(sys.setprofile, None)
+    assert sent[0]["status"] == 200 and b"message.end" in b"".join(message.get("body", b"") for message in sent)
+    return walk
+
+
+def section(walk: Walk) -> str:
+    """The part of the document, in Markdown."""
+    files = [f"{number}. `{file}` (`{name}`)" for number, (file, name) in enumerate(walk.files.items(), 1)]
+    returns = [f"- `{into}` (`{name}`) from `{source}`" for (source, into), name in walk.returns.items()]
+    return "\n".join(
+        [
+            f"The message enters {len(files)} files (aim: 30), `aiagents/core/` and `aiagents/server/` apart. In parentheses",
+            "is the first function entered. `pytest tests/test_message_walk.py -n 0 -s` counts them.",
+            "",
+            *files,
+            "",
+            f"Calls return {len(returns)} times (aim: 4) into a file that a call had left:",
+            "",
+            *returns,
+        ]
+    )
+
+
+@pytest.fixture
+def key(user: User, models: None) -> str:  # noqa: F811
+    return keys.create(user, name="t", scopes=["chat"])[1]
+
+
+def test_the_document_lists_the_files_that_one_message_enters(key, vendors, settings):  # noqa: F811
+    settings.CHAT_TITLES = False
+    async_to_sync(walk_of_one_message)(key, vendors)  # what a process does once is behind it
+    walk = async_to_sync(walk_of_one_message)(key, vendors)
+    found, text = section(walk), DOCUMENT.read_text()
+    print(f"\n{found}")
+    if os.environ.get("WRITE_DOCUMENTS"):
+        text = SECTION.sub(lambda _: found, text)
+        DOCUMENT.write_text(text)
+    stands = SECTION.search(text)[0]
+    listed = re.findall(r"^\d+\. `([^`]+)`", stands, re.M)
+    assert sorted(walk.files) == sorted(listed), "run it with WRITE_DOCUMENTS=1"
+    assert f"enters {len(listed)} files" in stands and f"return {len(walk.returns)} times" in stands
+    assert len(walk.files) <= MOST_FILES and len(walk.returns) <= MOST_RETURNS
+
+
+async def test_a_call_back_out_of_a_task_counts_as_a_return():
+    """The recorder itself, on files that stand in for the product's."""
+    names = {"a": "chat/a.py", "b": "agents/b.py"}
+    space: dict[str, Any] = {"asyncio": asyncio}
+    code = "async def outer(inner, back):\n    await asyncio.get_running_loop().create_task(inner(back))\ndef back():\n    pass\n"
+    exec(compile(code, str(DOCUMENT.parents[1] / names["a"]), "exec"), space)
+    exec(compile("async def inner(back):\n    back()\n", str(DOCUMENT.parents[1] / names["b"]), "exec"), space)
+    with recording() as (walk, run):
+        await run(space["outer"](space["inner"], space["back"]))
+    assert list(walk.files) == ["chat/a.py", "agents/b.py"]
+    assert walk.returns == {("agents/b.py", "chat/a.py"): "back"}
