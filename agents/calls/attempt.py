@@ -1,4 +1,4 @@
-"""One attempt of the door: a candidate, the money held for it, the vendor's events, and its settlement."""
+"""One attempt of a model call: a candidate, its reservation, the vendor's events and the settlement."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from billing.ledger import service as ledger
 from billing.usage import Usage
 
 Status = Literal["ok", "failed", "cancelled", "interrupted"]
-# A vendor that ignores the limit on its output is cut here: bytes per token allowed, generous for every script.
+# Cuts off a vendor that ignores the output limit. The bytes per token are generous for every script.
 _MOST_BYTES_PER_TOKEN = 6
 _SLACK_BYTES = 1024
 
 
 class Attempt:
-    """One candidate being called: its clock, its hold, what came so far. Ends in exactly one settlement."""
+    """A running call to one candidate: its clock, its reservation and its output so far. Ends in exactly one settlement."""
 
     __slots__ = (
-        "began", "candidate", "closed", "completed", "first_at", "held", "running", "sent", "target", "unheard", "usage", "written",
+        "all_at_once", "began", "candidate", "closed", "completed", "first_at", "held", "running", "sent", "target", "usage", "written",
     )  # fmt: skip
 
     def __init__(self, candidate: Candidate, target: Target, held: ledger.Held) -> None:
@@ -42,14 +42,14 @@ class Attempt:
         self.usage: Usage | None = None
         self.completed: Completed | None = None
         self.closed = False
-        self.unheard = False
-        # A whole answer was written, and broke off on its way to us.
+        self.all_at_once = False
+        # The vendor wrote a whole answer, and the connection broke before all of it arrived.
         self.written = False
         self.sent = transport.Sent()
 
     @property
     def started(self) -> bool:
-        """The vendor has sent something that the caller has seen: no other model may speak now."""
+        """True once the caller has seen output of this vendor: from then on no other model may answer."""
         return self.first_at is not None
 
     @property
@@ -57,11 +57,11 @@ class Attempt:
         return None if self.first_at is None else round((self.first_at - self.began) * 1000)
 
     async def events(self, request: CompletionRequest | EmbeddingRequest, *, whole: bool) -> AsyncGenerator[Event, None]:
-        """The vendor's events that a caller may see; usage and the end are noted here."""
+        """Yield the vendor's events for the caller; keep usage and the end of the answer on the attempt."""
         running, most = self.running, self.candidate.output_tokens * _MOST_BYTES_PER_TOKEN + _SLACK_BYTES
         cut = False
         transport.sent.set(self.sent)
-        async with aclosing(self._asked(request, whole)) as upstream:
+        async with aclosing(self._vendor_events(request, whole)) as upstream:
             async for event in upstream:
                 if isinstance(event, TextDelta | ReasoningDelta):
                     running.seen_bytes += token_estimates.size(event.text)
@@ -74,7 +74,7 @@ class Attempt:
                     self.completed = replace(event, finish_reason="length") if cut else event
                     self.usage = event.usage if event.usage is not None else self.usage
                     if self.first_at is None:
-                        event = TextDelta("")  # an empty answer is an answer: the caller is told that it started
+                        event = TextDelta("")  # an empty answer is an answer, too: the caller sees it start
                     else:
                         continue
                 if self.first_at is None:
@@ -82,21 +82,21 @@ class Attempt:
                 yield event
                 cut = running.seen_bytes > most
                 if cut and not whole:
-                    # The vendor is hung up on. What it counted so far is not its last count.
+                    # We close the vendor's connection, so its counts so far are not final.
                     self.completed = Completed("length", None)
                     return
 
-    def _asked(self, request: CompletionRequest | EmbeddingRequest, whole: bool) -> AsyncGenerator[Event, None]:
+    def _vendor_events(self, request: CompletionRequest | EmbeddingRequest, whole: bool) -> AsyncGenerator[Event, None]:
         provider = providers.provider(self.candidate.card.provider)
         if isinstance(request, EmbeddingRequest):
-            self.unheard = True
+            self.all_at_once = True
             return provider.embed(request, self.target)
-        self.unheard = whole
-        asked = replace(request, max_output_tokens=self.candidate.output_tokens)
-        return provider.whole(asked, self.target) if whole else provider.stream(asked, self.target)
+        self.all_at_once = whole
+        limited = replace(request, max_output_tokens=self.candidate.output_tokens)
+        return provider.whole(limited, self.target) if whole else provider.stream(limited, self.target)
 
     def outcome(self, status: Status, error: AppError | None = None) -> ledger.Outcome:
-        """What the ledger is told about this attempt."""
+        """Return the attempt as the ledger settles it."""
         ended = {"ok": "stop", "cancelled": "cancelled"}.get(status, "error")
         return ledger.Outcome(
             status=status,
@@ -106,30 +106,34 @@ class Attempt:
             error_code=error.code if error else "",
             latency_ms=round((time.monotonic() - self.began) * 1000),
             ttft_ms=self.ttft_ms,
-            # Vectors and whole answers come all at once: who hangs up before cannot know that nothing was made, and pays the estimate.
+            # Vectors and whole answers arrive all at once. A caller that disconnects earlier pays the estimate: the vendor
+            # may have made them already.
             started=self.started
             or self.usage is not None
             or self.written
-            or (self.unheard and self.sent.done and status in ("cancelled", "interrupted")),
+            or (self.all_at_once and self.sent.done and status in ("cancelled", "interrupted")),
             asked=self.sent.done or self.started or self.usage is not None,
-            # Some vendors count the input first and the output as it grows: such a count is final only with the end.
+            # Some vendors report the input first and the growing output later: such a count is final only at the end.
             partial=self.usage is not None and (self.completed is None or self.completed.usage is None),
         )
 
     def broken_off(self, error: ProviderError) -> None:
-        """A whole answer was written and did not arrive whole: what came of it is the least that was written."""
+        """Note that a whole answer broke off on its way: the bytes received are the least that the vendor wrote."""
         self.written = True
         received = error.details.get("received_bytes")
         if isinstance(received, int) and self.candidate.output_tokens:  # an embedding model writes no tokens
             self.running.seen_bytes = max(self.running.seen_bytes, received)
 
     async def settle(self, outcome: ledger.Outcome) -> ledger.Charge:
-        """Pay for what was used. Cannot be interrupted; with the database away the charge is what it will be."""
+        """Settle the attempt and return its charge. Survives cancellation.
+
+        While the database is unreachable this returns the charge that the settlement will write.
+        """
         self.closed = True
         return await running_calls.settle(self.held, outcome) or ledger.charge(self.held, outcome)
 
-    def measured(self, error: ProviderError | None) -> None:
-        """Tell the router's health how this candidate did."""
+    def record_health(self, error: ProviderError | None) -> None:
+        """Record the candidate's speed, or its failure, in the router's health."""
         seconds = time.monotonic() - (self.first_at or self.began)
         counted = self.usage is not None and "output_tokens" not in self.usage.missing
         output = self.usage.output_tokens if self.usage and counted else self.running.output_tokens

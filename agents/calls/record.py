@@ -1,4 +1,4 @@
-"""Every settled call is counted and, when it went wrong, logged: with the ids that tie the line to its request."""
+"""Metrics and log lines of settled calls. A line carries the ids of its request."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ log = logging.getLogger("aiagents.calls")
 
 
 def ended(call: Call, outcome: Outcome, charge: Charge | None) -> None:
-    """One vendor call was settled; `charge` None: its cost was handed on with the next attempt."""
+    """Count a settled vendor call, and log it. `charge` is None when the next attempt took over its reservation."""
     usage = charge.usage if charge else outcome.usage
     counting.call(
         call.provider, call.model, outcome.status, usage.input_tokens if usage else 0, usage.output_tokens if usage else 0,

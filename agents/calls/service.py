@@ -1,8 +1,7 @@
-"""THE DOOR: every token that is bought passes through `stream`.
+"""Model calls: the product buys every token through `stream`.
 
-Rank the models, hold the money, call the vendor, pass its events on, settle. Before the first token a failure
-moves on to the next candidate; after it, it is the caller's to know. Whatever happens, each vendor call ends in
-exactly one settlement.
+It ranks the models, reserves the money, calls the vendor, passes its events on and settles. A failure before the first
+token moves on to the next candidate; a later one goes to the caller. Each vendor call ends in exactly one settlement.
 """
 
 from __future__ import annotations
@@ -25,7 +24,14 @@ from agents.calls.attempt import Attempt, Status
 from agents.events import Event, ReasoningDelta, RouteFallback, Settled, Started, TextDelta, ToolCall, Vectors
 from agents.messages import CompletionRequest, EmbeddingRequest, characters
 from agents.providers.base import Target
-from agents.providers.errors import ContextTooLong, ProviderBadRequest, ProviderError, ProviderTimeout, ProviderTruncated, passed_on
+from agents.providers.errors import (
+    ContextTooLong,
+    ProviderBadRequest,
+    ProviderError,
+    ProviderTimeout,
+    ProviderTruncated,
+    retry_after_for_client,
+)
 from agents.routing import connections, health
 from agents.routing import embeddings as router_embeddings
 from agents.routing import rank as router
@@ -41,7 +47,7 @@ from billing.usage import Usage
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """On whose account, for what, and which model. `group_id` ties the calls of one request together."""
+    """Who pays, the purpose, and the requested model. All calls of one request share `group_id`."""
 
     principal: Principal
     purpose: str
@@ -78,7 +84,7 @@ class PromptTooLarge(PayloadTooLarge):
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """The vectors of an embedding call, in the order of its inputs; each as events.Vectors has it."""
+    """The vectors of an embedding call, in the order of its inputs, in the format of `events.Vectors`."""
 
     vectors: list[bytes]
     settled: Settled
@@ -91,47 +97,47 @@ async def stream(
     *,
     whole: bool = False,
 ) -> AsyncGenerator[Event, None]:
-    """The events of one routed, paid model call: RouteFallback*, Started, deltas and tool calls, Settled last.
+    """Yield the events of one routed, paid model call: RouteFallback*, Started, deltas and tool calls, Settled last.
 
-    Raises an AppError after the call was settled; `receipts` gets every settlement, also when the consumer closes
-    the generator or is cancelled. `whole`: the caller does not show text as it comes, so the vendor is asked for one
-    JSON answer, which costs both sides less. An EmbeddingRequest gets Vectors in place of deltas.
+    An EmbeddingRequest gets Vectors in place of deltas. `whole`: the caller does not show growing text, so we request one
+    JSON answer, which is cheaper for both sides. Raises an AppError, after the settlement.
+    Every settlement is added to `receipts`, also when the consumer closes the generator or is cancelled.
     """
     route, input_tokens = await _rank(request, context)
-    walk = _Walk(context, route, input_tokens, [] if receipts is None else receipts)
+    attempts = _Attempts(context, route, input_tokens, [] if receipts is None else receipts)
     try:
         while True:
-            attempt = await walk.next_attempt()
+            attempt = await attempts.next_attempt()
             try:
                 async with aclosing(attempt.events(request, whole=whole)) as events:
-                    said = False
+                    started = False
                     async for event in events:
-                        if not said:
-                            said = True
+                        if not started:
+                            started = True
                             call = attempt.held.call
-                            yield Started(call.call_id, call.model, call.provider, walk.explained(call.model))
+                            yield Started(call.call_id, call.model, call.provider, attempts.explanation(call.model))
                         yield event
             except ProviderError as exc:
-                attempt.measured(exc)
-                fallback = await walk.after_failure(exc)  # raises when it is over
+                attempt.record_health(exc)
+                fallback = await attempts.after_failure(exc)  # raises when it is over
             else:
-                attempt.measured(None)
-                yield await walk.settle("ok")
+                attempt.record_health(None)
+                yield await attempts.settle("ok")
                 return
             metrics.FALLBACKS.inc()
             yield fallback
-            await asyncio.sleep(walk.delay)
+            await asyncio.sleep(attempts.delay)
     except AppError:
-        await walk.abandon("failed")
+        await attempts.abandon("failed")
         raise
-    except BaseException as exc:  # cancelled, or the consumer closed us: the money is settled all the same
+    except BaseException as exc:  # cancelled, or the consumer closed the generator: settle all the same
         gone = isinstance(exc, asyncio.CancelledError | GeneratorExit)
-        await walk.abandon(("interrupted" if "interrupted" in exc.args else "cancelled") if gone else "failed")
+        await attempts.abandon(("interrupted" if "interrupted" in exc.args else "cancelled") if gone else "failed")
         raise
 
 
 async def complete(request: CompletionRequest, context: CallContext, receipts: list[Settled] | None = None) -> Completion:
-    """The whole answer of one call; errors as `stream`."""
+    """Return the whole answer of one call. Raises what `stream` raises."""
     text: list[str] = []
     reasoning: list[str] = []
     calls: list[ToolCall] = []
@@ -150,7 +156,10 @@ async def complete(request: CompletionRequest, context: CallContext, receipts: l
 
 
 async def embed(request: EmbeddingRequest, context: CallContext, receipts: list[Settled] | None = None) -> Embedding:
-    """The vectors of one paid embedding call; errors as `stream`. `context` names the model: there is no `auto`."""
+    """Return the vectors of one paid embedding call by the model that `context` names; there is no `auto`.
+
+    Raises what `stream` raises.
+    """
     found: list[bytes] = []
     async with aclosing(stream(request, context, receipts)) as events:
         async for event in events:
@@ -163,7 +172,10 @@ async def embed(request: EmbeddingRequest, context: CallContext, receipts: list[
 
 
 async def preview(request: CompletionRequest, context: CallContext) -> dict[str, Any]:
-    """Which model would be called, every candidate with its probability, cost, time and value, and why. Nothing is called."""
+    """Return the routing explanation of a request without calling a vendor.
+
+    It holds the chosen model, the reason, and every candidate with its probability, cost, time and value.
+    """
     route, input_tokens = await _rank(request, context)
     return {**route.explanation, "input_tokens": input_tokens}
 
@@ -174,7 +186,7 @@ async def _rank(request: CompletionRequest | EmbeddingRequest, context: CallCont
         input_tokens = token_estimates.estimate_embedding(request)
         wanted = router_embeddings.Wanted(request, context.requested_model, context.fallbacks, context.max_cost_usd, input_tokens)
         return router_embeddings.rank(wanted, cards.cards, await connections.configured()), input_tokens
-    # Images and files count for a few tokens each, so no model's window bounds what a vendor's body would be made of.
+    # Images and files count for a few tokens each, so a model's context window does not bound the size of the body.
     if characters(request) > settings.MAX_PROMPT_CHARACTERS:
         raise PromptTooLarge(details={"max_characters": settings.MAX_PROMPT_CHARACTERS})
     input_tokens = token_estimates.estimate_input(request)
@@ -193,8 +205,8 @@ async def _rank(request: CompletionRequest | EmbeddingRequest, context: CallCont
     return router.rank(facts, cards.cards, health.snapshot(), await connections.configured()), input_tokens
 
 
-class _Walk:
-    """The way of one call through its candidates: which is next, what was tried, what is held."""
+class _Attempts:
+    """The attempts of one call: the next candidate, the failures so far and the current reservation."""
 
     def __init__(self, context: CallContext, route: router.Route, input_tokens: int, receipts: list[Settled]) -> None:
         self.context, self.route, self.input_tokens, self.receipts = context, route, input_tokens, receipts
@@ -206,15 +218,15 @@ class _Walk:
         self.attempt: Attempt | None = None
         self.failure: ProviderError | None = None
 
-    def explained(self, model: str) -> dict[str, Any]:
-        """The stored reason: the router's, which model answered in the end, and what was tried before it."""
+    def explanation(self, model: str) -> dict[str, Any]:
+        """Return the routing explanation to store, with the model that answered and the attempts that failed before it."""
         return {**self.route.explanation, "model": model, "tried": list(self.tried)}
 
     async def next_attempt(self) -> Attempt:
-        """The next candidate with its money held: freshly, or taken over from the attempt that failed."""
+        """Return an attempt at the next candidate, with a new reservation or that of the failed attempt."""
         self.number += 1
         if self.attempt is None:
-            await self._skip_probed()
+            await self._skip_half_open()
             candidate, target, held = await self._hold()
         else:
             candidate, target = self.candidates[self.index], await self._target(self.index)
@@ -228,23 +240,26 @@ class _Walk:
         return self.attempt
 
     async def after_failure(self, error: ProviderError) -> RouteFallback:
-        """What is tried next. Raises when nothing is: the vendor's word to the caller, or NoModelAvailable with the list."""
+        """Move to the next candidate and return the event for it.
+
+        Raises when there is none: the vendor's error if the caller must see it, else NoModelAvailable with the failures.
+        """
         assert self.attempt
         failed, self.failure = self.candidates[self.index].card.slug, error
         self.tried.append({"model": failed, "code": error.code, "reason": error.message})
         if error.answered:
             self.attempt.broken_off(error)
-        if self.attempt.started or error.answered:  # text is out, or was written and lost: no other model may be asked now
+        if self.attempt.started or error.answered:  # text was shown, or written and lost: no other model may answer
             cut = isinstance(error, ProviderTruncated | ProviderTimeout)
             await self.settle("interrupted" if cut else "failed", error)
-            error.retry_after = passed_on(error.retry_after)
+            error.retry_after = retry_after_for_client(error.retry_after)
             raise error
         if not self._advance(error):
             await self.settle("failed", error)
             if isinstance(error, ProviderBadRequest | ContextTooLong):
-                error.retry_after = passed_on(error.retry_after)
+                error.retry_after = retry_after_for_client(error.retry_after)
                 raise error
-            raise NoModelAvailable(details={"tried": self.tried}, retry_after=passed_on(error.retry_after)) from error
+            raise NoModelAvailable(details={"tried": self.tried}, retry_after=retry_after_for_client(error.retry_after)) from error
         return RouteFallback(failed, self.candidates[self.index].card.slug, error.code)
 
     async def settle(self, status: Status, error: AppError | None = None) -> Settled:
@@ -252,18 +267,18 @@ class _Walk:
         outcome = self.attempt.outcome(status, error)
         try:
             charge = await self.attempt.settle(outcome)
-        except asyncio.CancelledError:  # the settlement goes on behind us, and this is what it will write
+        except asyncio.CancelledError:  # it continues in the background and will write this charge
             self._receive(self.attempt, outcome, ledger.charge(self.attempt.held, outcome))
             raise
         return self._receive(self.attempt, outcome, charge)
 
     async def abandon(self, status: Status) -> None:
-        """Settle what is still open, whoever ended the call."""
+        """Settle the open attempt of a call that ended early."""
         if self.attempt is not None and not self.attempt.closed:
             await self.settle(status)
 
     def _advance(self, error: ProviderError) -> bool:
-        """Move to the next candidate at once, or to the same one after the vendor's or our own pause."""
+        """Select the next candidate, or the last one again after the vendor's or our own pause. False: give up."""
         if isinstance(error, ProviderBadRequest | ContextTooLong) or self.number >= settings.LLM_MAX_ATTEMPTS:
             return False
         self.delay = 0.0
@@ -274,8 +289,8 @@ class _Walk:
         self.delay = max(0.0, pause)
         return error.retryable and self.delay <= settings.LLM_RETRY_AFTER_CAP
 
-    async def _skip_probed(self) -> None:
-        """A model on trial takes one call at a time; the others go to the next candidate, where there is one."""
+    async def _skip_half_open(self) -> None:
+        """Skip a half-open model while another call tries it, if there is another candidate."""
         while len(self.candidates) > 1 and not await health.allow(self.candidates[0].card.slug):
             self.candidates.pop(0)
 
@@ -284,7 +299,7 @@ class _Walk:
         return await connections.target(candidate.card, candidate.output_tokens)
 
     async def _hold(self) -> tuple[router.Candidate, Target, ledger.Held]:
-        """Hold for the dearest candidate that may be tried; where that does not fit, for those that do."""
+        """Reserve enough for the most expensive candidate; if the budget is too small, drop those that do not fit."""
         while True:
             candidate, target = self.candidates[0], await self._target(0)
             amount = max(one.dearest_usd for one in self.candidates[: settings.LLM_MAX_ATTEMPTS])
@@ -334,7 +349,7 @@ class _Walk:
             estimated=bool(charge and charge.estimated),
             latency_ms=outcome.latency_ms,
             ttft_ms=outcome.ttft_ms,
-            route=self.explained(call.model),
+            route=self.explanation(call.model),
             simulated=call.simulated,
         )
         self.receipts.append(settled)

@@ -1,4 +1,4 @@
-"""One small, paid call through the door, for staff who want to know whether a model answers. The member of staff pays."""
+"""A small, paid test call that shows staff whether a model answers. The member of staff pays."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOST_TOKENS = 64
 
 
 def call(user: User, model: str) -> tuple[str, Settled]:
-    """What the model said and what it cost. AppError when it did not answer."""
+    """Return the model's answer and its settlement. Raises an AppError if the model does not answer."""
     request = CompletionRequest((Message("user", (Text(_QUESTION),)),), max_output_tokens=_MOST_TOKENS)
     context = calls.CallContext(
         principals.of_account(user), "test", "admin", request_id.get(), uuid7(), requested_model=model, fallbacks=()
@@ -30,12 +30,12 @@ def call(user: User, model: str) -> tuple[str, Settled]:
 
 
 def model_of(connection: ProviderConnection) -> str:
-    """A model that is reached by this connection, the one that answers fastest. NotFound when there is none."""
+    """Return the slug of the fastest model of this connection. Raises NotFound if it has none."""
     models = AIModel.objects.filter(enabled=True, embeddings=False).exclude(lifecycle=AIModel.Lifecycle.RETIRED)
     by_name = models.filter(connection=connection.slug)
     if connection.is_default:
         by_name |= models.filter(connection="", provider=connection.kind)
     found = by_name.order_by("ttft_ms", "slug").values_list("slug", flat=True).first()
     if not connection.enabled or found is None:
-        raise NotFound("No model that is switched on is reached by this connection; nothing was called.")
+        raise NotFound("This connection has no enabled model, so no call was made.")
     return found

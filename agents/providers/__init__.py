@@ -1,4 +1,4 @@
-"""The vendors' adapters. `provider(kind)` gives one; its SDK is imported at that moment, not before."""
+"""The vendors' adapters. `provider(kind)` returns one and imports its SDK at the first call."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KINDS = frozenset(_ADAPTERS)
 
 @cache
 def provider(kind: str) -> Provider:
-    """The adapter of a vendor. Importing an SDK takes up to a second: `manage.py` never pays for it."""
+    """Return the adapter of a vendor. Importing an SDK takes up to a second, so `manage.py` never imports one."""
     if kind not in _ADAPTERS:
         raise NotConfigured(f"There is no provider of the kind {kind!r}.")
     module, name = _ADAPTERS[kind]
@@ -36,15 +36,15 @@ def provider(kind: str) -> Provider:
 
 
 def warm(kinds: Iterable[str]) -> None:
-    """Import the adapters of these kinds and have each SDK address a call that is not sent: its first one builds schemas.
+    """Import the adapters of these kinds and let each SDK build one request that is not sent.
 
-    Else the first caller of each waits for seconds, and the event loop with it. Not to be called on an event loop.
-    Never raises: an SDK that cannot be loaded fails the calls to its own vendor, and is logged here.
+    The first request of an SDK builds schemas for seconds; without this its first caller blocks the event loop.
+    Do not call this on an event loop. Never raises: an SDK that fails to load is logged, and only its own calls fail.
     """
-    asyncio.run(_address_once(sorted(kinds)))
+    asyncio.run(_build_one_request(sorted(kinds)))
 
 
-async def _address_once(kinds: Iterable[str]) -> None:
+async def _build_one_request(kinds: Iterable[str]) -> None:
     target = Target(provider="", model="none", base_url="http://127.0.0.1", api_key="none", max_output_tokens=1)
     for kind in kinds:
         try:

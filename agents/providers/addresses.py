@@ -1,7 +1,7 @@
-"""Where a vendor is asked and how the call is signed, as its SDK says it: the SDK is asked once per address, not per call.
+"""URLs and signed headers of vendor calls, as the vendor's SDK builds them: once per address, not once per call.
 
-An SDK builds the same URL and the same headers for every call of one key; building them anew costs a third of a whole call
-(docs/adr/0030-vendor-transport.md). Bodies are ours anyway, and refusals go back to the SDK to be typed.
+An SDK builds the same URL and headers for every call with one key. Building them anew costs a third of a whole call
+(docs/adr/0030-vendor-transport.md). We write the bodies ourselves; the SDK turns refusals into its typed errors.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from multidict import CIMultiDict
 from yarl import URL
 
 _MOST_ADDRESSES, _MOST_CLIENTS = 1024, 64
-# The connection's business, or the body's.
+# Headers that belong to the connection or to the body.
 _NOT_SIGNED = {"host", "content-length", "accept-encoding", "connection"}
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """`client` is the SDK's: it types what the vendor refuses. `headers` hold the key."""
+    """A vendor's URL and headers, which hold the key. `client` is the SDK's client; it makes typed errors of refusals."""
 
     url: URL
     headers: CIMultiDict[str]
@@ -33,21 +33,21 @@ class Address:
         return f"Address({self.url})"
 
 
-class _Addressed(BaseException):
-    """The SDK has built its request; it is not sent. No SDK catches this to wrap or to repeat it."""
+class _RequestBuilt(BaseException):
+    """Carries the request that the SDK built, in place of sending it. No SDK catches a BaseException to wrap or retry it."""
 
     def __init__(self, request: httpx2.Request) -> None:
         self.request = request
 
 
-class _Surveyor(httpx2.AsyncClient):
-    """What the SDKs get as their HTTP client: it opens no connection and looks into no environment."""
+class _OfflineClient(httpx2.AsyncClient):
+    """The HTTP client for the SDKs: it opens no connection and reads no environment variables."""
 
     def __init__(self) -> None:
         super().__init__(transport=httpx2.MockTransport(lambda _: httpx2.Response(500)), trust_env=False)
 
     async def send(self, request: httpx2.Request, **_: Any) -> httpx2.Response:
-        raise _Addressed(request)
+        raise _RequestBuilt(request)
 
 
 _addresses: OrderedDict[Hashable, Address] = OrderedDict()
@@ -55,25 +55,28 @@ _clients: OrderedDict[Hashable, Any] = OrderedDict()
 
 
 async def find(
-    key: Hashable, client_key: Hashable, build: Callable[[httpx2.AsyncClient], Any], ask: Callable[[Any], Awaitable[Any]]
+    key: Hashable, client_key: Hashable, build: Callable[[httpx2.AsyncClient], Any], send: Callable[[Any], Awaitable[Any]]
 ) -> Address:
-    """The address known as `key`; else what `ask` makes the SDK client, known as `client_key` or made by `build`, address."""
+    """Return the address cached under `key`, or build it: `send` makes the SDK client build a request that is not sent.
+
+    The client is cached under `client_key`; `build` creates it.
+    """
     known = _addresses.get(key)
     if known is not None:
         return known
     client = _clients.get(client_key)
     if client is None:  # in a thread: one SDK's constructor reads certificates for 40 ms
-        client = _clients[client_key] = await asyncio.to_thread(lambda: build(_Surveyor()))
+        client = _clients[client_key] = await asyncio.to_thread(lambda: build(_OfflineClient()))
         if len(_clients) > _MOST_CLIENTS:
             _clients.popitem(last=False)
     try:
-        await ask(client)
-    except _Addressed as found:
+        await send(client)
+    except _RequestBuilt as found:
         request = found.request
     else:
-        raise AssertionError("the SDK sends what it is asked to")
+        raise AssertionError("the SDK must send a request")
     headers = CIMultiDict((name, value) for name, value in request.headers.multi_items() if name.lower() not in _NOT_SIGNED)
-    headers["accept-encoding"] = "identity"  # a compressed answer could not be bounded before it is unpacked
+    headers["accept-encoding"] = "identity"  # the size of a compressed body is unknown until it is unpacked
     found_address = _addresses[key] = Address(URL(str(request.url), encoded=True), headers, client)
     if len(_addresses) > _MOST_ADDRESSES:
         _addresses.popitem(last=False)

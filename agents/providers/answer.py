@@ -1,4 +1,4 @@
-"""What one vendor answer has said so far, turned into our events. The adapters' parsers write here."""
+"""The base of the adapters' parsers: it collects one vendor answer and turns it into our events."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from agents.providers.errors import ProviderBadResponse, ProviderError, Provider
 from aiagents.core.jsonio import clean_text
 from billing.usage import Usage
 
-# No model writes this much in one answer; a vendor gone mad may.
+# Far above the longest answer of any model: a limit for vendors that fail.
 MAX_OUTPUT_CHARACTERS = 8 * 1024 * 1024
 MAX_TOOL_CALLS = 256
-NOT_THE_WIRE = (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError)
+PARSE_ERRORS = (ValueError, TypeError, AttributeError, KeyError, IndexError, RecursionError)
 
 
 class Answer(ABC):
-    """A parser's state. `finish` is set at the vendor's terminal mark, `closed` when nothing more can follow it."""
+    """State of a parser. `finish` is set by the vendor's finish reason, `closed` when no further event can follow."""
 
     def __init__(self) -> None:
         self.finish: FinishReason | None = None
@@ -31,7 +31,7 @@ class Answer(ABC):
         self.usage: Usage | None = None
         self.calls = 0
         self._reported = True
-        # False once something was written after the last report: then that report does not count it.
+        # False once output arrived after the last usage report, which then does not count that output.
         self._fresh = False
         self._size = 0
         self._kind: type[TextDelta] | type[ReasoningDelta] = TextDelta
@@ -40,16 +40,16 @@ class Answer(ABC):
 
     @abstractmethod
     def take(self, event: Any) -> None:
-        """One event of the vendor's stream, parsed from JSON. May raise what reading foreign JSON raises."""
+        """Read one event of the vendor's stream, parsed from JSON. May raise any of PARSE_ERRORS."""
 
     @abstractmethod
     def take_whole(self, answer: Any) -> None:
-        """The vendor's one JSON answer."""
+        """Read the vendor's one JSON answer. May raise any of PARSE_ERRORS."""
 
     def feed(self, payloads: list[bytes]) -> list[Event]:
-        """Our events out of those that came together; neighbouring pieces of text are one.
+        """Return our events of the payloads that arrived together. Adjacent pieces of text are joined.
 
-        What was said before an error is given out first: the error waits in `error`.
+        Text before an error is returned first; the error is kept in `error`.
         """
         try:
             for payload in payloads:
@@ -60,14 +60,14 @@ class Answer(ABC):
             return self.drain()
         except ProviderError as exc:
             self.error = exc
-        except NOT_THE_WIRE:
+        except PARSE_ERRORS:
             self.error = ProviderBadResponse("The model's vendor sent an event that cannot be read.")
         return self.drain_what_fits()
 
     def feed_whole(self, body: bytes) -> list[Event]:
         try:
             self.take_whole(parsed(body))
-        except NOT_THE_WIRE as exc:
+        except PARSE_ERRORS as exc:
             raise unreadable("The model's vendor sent an answer that cannot be read.", body) from exc
         try:
             return [*self.drain(), *self.end()]
@@ -76,7 +76,7 @@ class Answer(ABC):
             raise
 
     def end(self) -> list[Event]:
-        """The last events, once the vendor has ended; `ProviderTruncated` when its terminal mark never came."""
+        """Return the last events after the end of the body. Raises ProviderTruncated if no finish reason arrived."""
         if self.finish is None:
             raise ProviderTruncated
         reason = "tool_calls" if self.calls and self.finish == "stop" else self.finish
@@ -95,7 +95,7 @@ class Answer(ABC):
     def drain_what_fits(self) -> list[Event]:
         try:
             return self.drain()
-        except ProviderError:  # the text itself is the error: too much of it
+        except ProviderError:  # the text itself is the error: it is too long
             return []
 
     def text(self, piece: str) -> None:
@@ -106,7 +106,7 @@ class Answer(ABC):
         self._parts.append(piece)
 
     def reasoning(self, piece: str, signature: str = "") -> None:
-        """Thinking; a signature closes the block that it signs."""
+        """Add thinking. A signature closes the block that it signs."""
         if self._kind is not ReasoningDelta:
             self._flush()
             self._kind = ReasoningDelta
@@ -124,7 +124,7 @@ class Answer(ABC):
         self._out.append(ToolCall(clean_text(call_id), clean_text(name), clean_text(arguments), clean_text(signature)))
 
     def report(self, usage: Usage | None) -> None:
-        """The vendor's count so far. None: this event reports nothing that can be read, so an earlier count is not the last one."""
+        """Keep the vendor's usage so far. None: the event has no readable usage, so an earlier one is not final."""
         if usage is None:
             self._fresh = False
             return
@@ -134,10 +134,10 @@ class Answer(ABC):
             self._reported = False
 
     def grow(self, characters: int) -> None:
-        """Memory is bounded whatever the vendor sends."""
+        """Count the output. Raises ProviderBadResponse above the limits, which bound our memory."""
         self._size += characters
         if self._size > MAX_OUTPUT_CHARACTERS or self.calls > MAX_TOOL_CALLS:
-            raise ProviderBadResponse("The model's vendor sent far more than was asked for.")
+            raise ProviderBadResponse("The model's vendor sent far more than was requested.")
 
     def _flush(self) -> None:
         if self._parts:
@@ -149,9 +149,9 @@ class Answer(ABC):
 
 
 def parsed(payload: bytes) -> Any:
-    """The JSON of an event or of a whole answer; ValueError for what is none.
+    """Parse the JSON of an event or of a whole answer. Raises ValueError if it is not JSON.
 
-    Half a surrogate pair is legal JSON, though orjson refuses it; the texts are cleaned later.
+    Half a surrogate pair is legal JSON, but orjson refuses it; `clean_text` replaces it later.
     """
     try:
         return orjson.loads(payload)
@@ -160,7 +160,7 @@ def parsed(payload: bytes) -> Any:
 
 
 def dumped(value: Any) -> str:
-    """JSON text of what was parsed, half surrogate pairs replaced."""
+    """Return a parsed value as JSON text, with half surrogate pairs replaced."""
     try:
         return orjson.dumps(value).decode()
     except TypeError:
@@ -168,7 +168,10 @@ def dumped(value: Any) -> str:
 
 
 def unreadable(message: str, body: bytes) -> ProviderBadResponse:
-    """The error for a body that is not the wire. What begins as an answer was written by a model; a proxy's page was not."""
+    """Return the error for a body that does not follow the vendor's protocol.
+
+    A body that begins like JSON was written by a model and may be charged for (`answered`); a proxy's HTML page was not.
+    """
     error = ProviderBadResponse(message)
     if body.lstrip()[:1] == b"{":
         error.answered, error.details["received_bytes"] = True, len(body)
@@ -180,9 +183,10 @@ _MOST = 2**62
 
 
 def whole_number(value: Any) -> int | None:
-    """A token count as vendors send it, a number or a number in a string; None for anything that is no count.
+    """Return a vendor's token count, a number or a number in a string; None for any other value.
 
-    None is not 0: it means that nothing was reported, so an estimate is charged. What no column holds is clamped; the ledger flags it.
+    None is not 0: it means that the vendor reported no count, so the estimate is charged.
+    A count above the database's range is clamped, and the ledger flags it.
     """
     if isinstance(value, str) and (found := _NUMBER.fullmatch(value)):
         value = int(found[1])
@@ -192,9 +196,9 @@ def whole_number(value: Any) -> int | None:
 
 
 def counted(input_tokens: int | None, output_tokens: int | None, **parts: int | None) -> Usage | None:
-    """The usage of these counts, None for one that was not reported; None where the vendor reported neither input nor output.
+    """Return the usage of these counts; a count of None was not reported. None if neither input nor output was reported.
 
-    A part (cached input, reasoning) that cannot be read makes its whole unreadable: it may be charged at another rate.
+    An unreadable part (cached input, reasoning) makes its total unreadable, because parts may have another rate.
     """
     missing = {name for name, value in (("input_tokens", input_tokens), ("output_tokens", output_tokens)) if value is None}
     for name, value in parts.items():
@@ -207,7 +211,7 @@ def counted(input_tokens: int | None, output_tokens: int | None, **parts: int | 
 
 
 def part_of(counts: Any, name: str) -> int | None:
-    """A part of a count that vendors leave out or send as null where it is nothing: 0 then; None for what is no number."""
+    """Return a part of a count: 0 if it is absent or null, None if it is not a number."""
     if counts is None:
         return 0
     if not isinstance(counts, dict):

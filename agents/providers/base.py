@@ -1,4 +1,4 @@
-"""What the door needs from a vendor's adapter, and what an adapter needs to know."""
+"""The interface of a vendor's adapter, and the target of a call."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agents.messages import CompletionRequest, EmbeddingRequest
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where and as whom a model is called. `model` is the vendor's own name for it; time-outs stand in the settings."""
+    """Address and credentials of a model. `model` is the vendor's name for it; the settings hold the time-outs."""
 
     provider: str
     model: str
@@ -23,7 +23,7 @@ class Target:
     simulated: bool = False
     requires_finish_reason: bool = True
     sends_usage: bool = True
-    # Does the model take temperature and top_p; does it take a reasoning effort?
+    # Whether the model accepts temperature and top_p, and whether it accepts a reasoning effort.
     temperature: bool = True
     reasoning: bool = True
 
@@ -32,25 +32,28 @@ class Target:
 
 
 class Provider(Protocol):
-    """One verb, twice: the same events, as they come or out of one JSON answer. And vectors, where the vendor makes them."""
+    """An adapter: the events of an answer, streamed or from one JSON body, and vectors if the vendor makes them."""
 
     def stream(self, request: CompletionRequest, target: Target) -> AsyncGenerator[Event, None]:
-        """TextDelta, ReasoningDelta, ToolCall and UsageReport as they come, Completed last; or a ProviderError.
+        """Yield TextDelta, ReasoningDelta, ToolCall and UsageReport as they arrive, Completed last. Raises a ProviderError.
 
-        Closing the generator closes the vendor's connection at once. Neighbouring pieces that arrive together are one delta.
+        Closing the generator closes the vendor's connection at once. Adjacent pieces that arrive together are one delta.
         """
         ...
 
     def whole(self, request: CompletionRequest, target: Target) -> AsyncGenerator[Event, None]:
-        """The same events from one JSON answer: cheaper for both sides when nobody watches the text grow."""
+        """Yield the same events from one JSON answer, which is cheaper for both sides than a stream."""
         ...
 
     def embed(self, request: EmbeddingRequest, target: Target) -> AsyncGenerator[Event, None]:
-        """Vectors once, all inputs' together, UsageReport as it grows, Completed last; ProviderBadRequest where there are none."""
+        """Yield UsageReport per batch, Vectors once for all inputs, Completed last.
+
+        Raises ProviderBadRequest if the vendor makes no vectors.
+        """
         ...
 
 
 def output_limit(request: CompletionRequest, target: Target) -> int:
-    """The caller's limit within the model's."""
-    asked = request.max_output_tokens or target.max_output_tokens
-    return max(1, min(asked, target.max_output_tokens) if target.max_output_tokens > 0 else asked)
+    """Return the caller's limit on output tokens, at most the model's."""
+    requested = request.max_output_tokens or target.max_output_tokens
+    return max(1, min(requested, target.max_output_tokens) if target.max_output_tokens > 0 else requested)

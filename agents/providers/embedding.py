@@ -1,4 +1,4 @@
-"""How adapters of vendors that make vectors ask for them: in batches, one after the other, over the same transport."""
+"""The base of adapters whose vendors make embeddings: it sends batches one after the other, over the same transport."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from agents import token_estimates
 from agents.events import Completed, Event, UsageReport, Vectors
 from agents.messages import EmbeddingRequest
 from agents.providers.addresses import Address
-from agents.providers.answer import NOT_THE_WIRE, unreadable
+from agents.providers.answer import PARSE_ERRORS, unreadable
 from agents.providers.base import Target
 from agents.providers.errors import ProviderBadResponse
 from agents.providers.relay import HttpProvider
 from billing.usage import Usage
 
-# OpenAI takes 300,000 tokens in one request; a token is two bytes or more.
+# OpenAI accepts 300,000 tokens in one request; a token is two bytes or more.
 _MOST_TOKENS = 250_000
 
 
 class EmbeddingProvider(HttpProvider):
     """An adapter that also makes vectors."""
 
-    # Inputs of one vendor request: bounds what is answered, and so what is in memory at once.
+    # Inputs of one vendor request: bounds the answer, and so our memory.
     most_inputs = 256
 
     @abstractmethod
     def embedding_url(self, address: Address) -> URL:
-        """Where vectors are made. The key, the headers and the server are those of a whole completion's address."""
+        """Return the URL for embeddings. `address` is that of a whole completion: the same server, headers and key."""
 
     @abstractmethod
     def embedding_payload(self, request: EmbeddingRequest, target: Target) -> dict[str, Any]:
-        """The JSON body of one batch."""
+        """Return the JSON body of one batch."""
 
     @abstractmethod
     def read_embeddings(self, body: bytes) -> tuple[list[bytes], Usage | None]:
-        """The vendor's vectors in the inputs' order, and its count. May raise what reading foreign JSON raises."""
+        """Return the vendor's vectors in the order of the inputs, and its usage. May raise any of PARSE_ERRORS."""
 
     async def embed(self, request: EmbeddingRequest, target: Target) -> AsyncGenerator[Event, None]:
-        """Vectors once all are there. What a vendor does not count is estimated: then `Completed` has no usage."""
+        """As Provider.embed. Estimates the input of a vendor that reports no usage; then `Completed` has no usage."""
         found: list[bytes] = []
         usage, counted = Usage(), True
         deadline = asyncio.get_running_loop().time() + settings.LLM_TOTAL_TIMEOUT
@@ -58,7 +58,7 @@ class EmbeddingProvider(HttpProvider):
                 body = await self.read_whole(address, content, min(settings.LLM_FIRST_TOKEN_TIMEOUT, max(0.0, left)))
                 try:
                     vectors, reported = self.read_embeddings(body)
-                except NOT_THE_WIRE as exc:
+                except PARSE_ERRORS as exc:
                     raise unreadable("The model's vendor sent embeddings that cannot be read.", body) from exc
                 _check(vectors, found, batch, len(body))
                 found += vectors
@@ -81,9 +81,9 @@ class EmbeddingProvider(HttpProvider):
 
 
 def _check(vectors: list[bytes], before: list[bytes], batch: EmbeddingRequest, received_bytes: int) -> None:
-    """Raise ProviderBadResponse for a vector too many or of another length, which would spoil a caller's index.
+    """Raise ProviderBadResponse for a wrong number or length of vectors, which would spoil a caller's index.
 
-    The vendor made these vectors and may charge for them, so no other call takes its place.
+    The vendor made these vectors and may charge for them, so no other model is tried.
     """
     wanted = 4 * batch.dimensions if batch.dimensions else len((before or vectors or [b""])[0])
     wrong = ""
@@ -93,7 +93,7 @@ def _check(vectors: list[bytes], before: list[bytes], batch: EmbeddingRequest, r
         wrong = "length"
     if wrong:
         error = ProviderBadResponse(
-            f"The model's vendor sent embeddings of another {wrong} than was requested.", details={"received_bytes": received_bytes}
+            f"The model's vendor sent embeddings of another {wrong} than requested.", details={"received_bytes": received_bytes}
         )
         error.answered = True
         raise error

@@ -1,7 +1,7 @@
-"""What can go wrong with a vendor, as the product says it; and the one reading of a vendor's status and error type.
+"""Errors of vendor calls, and the one translation of a vendor's status and error type into them.
 
-`retryable`: the same call may succeed a moment later. `opens_breaker`: it says something about the vendor or our account
-there, so the router should know; a caller's own mistake does not.
+`retryable`: the same call may succeed a moment later. `opens_breaker`: the vendor or our account there fails, so the
+circuit breaker counts it; a caller's own mistake is not counted.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class ProviderError(AppError):
     retryable = False
     opens_breaker = True
     message = "The model's vendor could not answer."
-    # True: the vendor had begun its answer and may charge for it, so no other call takes its place.
+    # True: the vendor began its answer and may charge for it, so no other model is tried.
     answered = False
 
 
 class NotConfigured(ProviderError):
-    """No key, no connection, no simulator for this vendor."""
+    """The installation has no key, connection or simulator for this vendor."""
 
     code = "provider_not_configured"
     status = 503
@@ -37,7 +37,7 @@ class NotConfigured(ProviderError):
 
 
 class ProviderRateLimited(ProviderError):
-    """The vendor asked us to slow down; `retry_after` is its wish in seconds, if it had one."""
+    """The vendor limits our rate. `retry_after` is the wait it requests, in seconds, or None."""
 
     code, status, retryable = "provider_rate_limited", 503, True
     message = "The model's vendor is limiting our rate."
@@ -49,7 +49,7 @@ class ProviderOverloaded(ProviderError):
 
 
 class ProviderUnavailable(ProviderError):
-    """Refused, unreachable, or failing before it answered."""
+    """The vendor refused the connection, was unreachable, or failed before it answered."""
 
     code, status, retryable = "provider_unavailable", 502, True
     message = "The model's vendor could not be reached or failed."
@@ -63,14 +63,14 @@ class ProviderTimeout(ProviderError):
 
 
 class ProviderAuthFailed(ProviderError):
-    """Our key was refused. The vendor's text is never shown: vendors repeat parts of keys."""
+    """The vendor refused our key. Its text is never shown, because vendors repeat parts of keys."""
 
     code = "provider_auth_failed"
     message = "The model's vendor refused our credentials; an administrator must look."
 
 
 class ProviderQuotaExhausted(ProviderError):
-    """The account is out of credit or quota: waiting does not help, this connection is out until staff acts."""
+    """Our account is out of credit or quota. Waiting does not help: the connection fails until staff acts."""
 
     code, status = "provider_quota_exhausted", 503
     message = "Our account with the model's vendor is out of credit or quota."
@@ -84,7 +84,7 @@ class ProviderModelMissing(ProviderError):
 
 
 class ProviderBadRequest(ProviderError):
-    """The vendor refused what the caller asked for: another try or another vendor is no remedy."""
+    """The vendor refused the caller's request. Another try or another vendor would not help."""
 
     type = "invalid_request"
     code, status, opens_breaker = "provider_bad_request", 400, False
@@ -97,27 +97,27 @@ class ContextTooLong(ProviderBadRequest):
 
 
 class ProviderTruncated(ProviderError):
-    """The stream ended without the vendor's terminal mark: what came is kept, but it is not whole."""
+    """The stream ended without a finish reason. The text so far is kept, but it is incomplete."""
 
     code, retryable = "provider_truncated", True
     message = "The model's answer was cut off."
 
 
 class ProviderBadResponse(ProviderError):
-    """Not the vendor's wire: HTML, broken JSON, a redirect, an event without end."""
+    """The answer does not follow the vendor's protocol: HTML, broken JSON, a redirect, an endless event."""
 
     code, retryable = "provider_bad_response", True
-    message = "The model's vendor sent something that is no answer."
+    message = "The model's vendor sent an invalid answer."
 
 
-# Vendors' error types where no status comes with them: inside a stream that began with 200.
+# Statuses of vendors' error types inside a stream that began with 200, where no status comes with them.
 _STATUS_OF_TYPE = {
     "overloaded_error": 529, "rate_limit_error": 429, "api_error": 500, "authentication_error": 401, "permission_error": 403,
     "invalid_request_error": 400, "not_found_error": 404, "request_too_large": 413, "timeout_error": 504, "billing_error": 402,
     "server_error": 500, "rate_limit_exceeded": 429, "insufficient_quota": 429, "context_length_exceeded": 400,
 }  # fmt: skip
 _QUOTA = frozenset({"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "billing_error", "access_terminated"})
-# Two vendors say these only in words; everything else is told by status, type or code.
+# Two vendors state these only in their text. Status, type or code identify all other errors.
 _TOO_LONG = re.compile(r"prompt is too long|input token count \(?\d+\)? exceeds|maximum context length|exceeds? the context window", re.I)
 _NO_CREDIT = re.compile(r"credit balance is too low|spend(ing)? limit", re.I)
 
@@ -133,18 +133,18 @@ def error_from_status(
     should_retry: bool | None = None,
     secrets: tuple[str, ...] = (),
 ) -> ProviderError:
-    """The one reading of a vendor's refusal. `status` 200 is an error event inside a stream: then its type decides."""
+    """Return our error for a vendor's refusal. `status` 200: an error event inside a stream, where its type decides."""
     if status == 200:
         status = _STATUS_OF_TYPE.get(vendor_code, 0) or _STATUS_OF_TYPE.get(vendor_type, 500)
     kind = _class_of(status, {vendor_type, vendor_code}, message)
     if kind is ProviderRateLimited and should_retry is False and retry_after is None:
-        kind = ProviderQuotaExhausted  # a spend limit: the vendor asks not to come back
-    said = clean(message, secrets) if issubclass(kind, ProviderBadRequest) else ""
+        kind = ProviderQuotaExhausted  # a spend limit: the vendor requests no retry
+    vendor_text = clean(message, secrets) if issubclass(kind, ProviderBadRequest) else ""
     details: dict[str, str | int] = {"vendor_status": status} | ({"vendor": vendor} if vendor else {})
     if vendor_type or vendor_code:
         details["vendor_type"] = clean(vendor_code or vendor_type, secrets)
     wait = retry_after if kind.retryable else None
-    return kind(f"{kind.message} It said: {said}" if said else None, details=details, retry_after=wait)
+    return kind(f"{kind.message} The vendor's message: {vendor_text}" if vendor_text else None, details=details, retry_after=wait)
 
 
 def _class_of(status: int, kinds: set[str], message: str) -> type[ProviderError]:
@@ -175,7 +175,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
 
 
 def clean(text: str, secrets: tuple[str, ...] = ()) -> str:
-    """A vendor's words fit to be shown: one line, no credential, no address, no markup, at most 300 characters."""
+    """Return a vendor's text fit to be shown: one line, no credential, no link, no markup, at most 300 characters."""
     text = text[:4000]
     for secret in secrets:
         if len(secret) > 3:
@@ -188,12 +188,12 @@ def clean(text: str, secrets: tuple[str, ...] = ()) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from Retry-After as a number or a date (or OpenAI's milliseconds); None for nonsense and for the past."""
-    exact = _number(headers.get("retry-after-ms", ""))
+    """Return the seconds of Retry-After, a number or a date (or OpenAI's milliseconds); None if invalid or past."""
+    exact = _seconds(headers.get("retry-after-ms", ""))
     if exact is not None:
         return exact / 1000
     given = headers.get("retry-after", "")
-    seconds = _number(given)
+    seconds = _seconds(given)
     if seconds is not None:
         return seconds
     try:
@@ -204,12 +204,12 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return ahead if ahead > 0 else None
 
 
-def passed_on(seconds: float | None) -> float | None:
-    """The wait that a vendor asks for, as it goes to a client: at most PROVIDER_RETRY_AFTER_MOST seconds."""
+def retry_after_for_client(seconds: float | None) -> float | None:
+    """Return the wait that a vendor requests as it is sent to clients: at most PROVIDER_RETRY_AFTER_MOST seconds."""
     return None if seconds is None else min(seconds, settings.PROVIDER_RETRY_AFTER_MOST)
 
 
-def _number(text: str) -> float | None:
+def _seconds(text: str) -> float | None:
     try:
         value = float(text)
     except ValueError:
@@ -218,5 +218,5 @@ def _number(text: str) -> float | None:
 
 
 def should_retry(headers: Mapping[str, str]) -> bool | None:
-    """What the vendor itself says about another try, where it says so."""
+    """Return whether the vendor recommends a retry (`x-should-retry`); None if it does not state it."""
     return {"true": True, "false": False}.get(headers.get("x-should-retry", ""))

@@ -1,4 +1,4 @@
-"""Parts of a prompt in the form that vendors want: files as text, arguments as objects."""
+"""Parts of a prompt in the vendors' formats: files as text, arguments as objects."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _TEXTUAL = frozenset({"application/json", "application/xml", "application/yaml",
 
 
 def decoded_text(part: File) -> str:
-    """The file's text; `ProviderBadRequest` for what is neither PDF nor text, before anything is sent."""
+    """Return the file's text. Raises ProviderBadRequest, before a call is made, if the file is not text."""
     if not part.media_type.startswith("text/") and part.media_type not in _TEXTUAL:
-        raise ProviderBadRequest(f"Models take PDF and text files, not {part.media_type or 'this'}.", param="content")
+        raise ProviderBadRequest(f"Models take PDF and text files, not {part.media_type or 'files without a media type'}.", param="content")
     try:
         return base64.b64decode(part.data, validate=True).decode("utf-8", "replace")
     except ValueError as exc:
@@ -23,7 +23,7 @@ def decoded_text(part: File) -> str:
 
 
 def arguments_object(text: str) -> dict[str, Any]:
-    """A tool call's arguments for wires that want the object; what is none is kept under a name."""
+    """Return a tool call's arguments as an object. Arguments that are not one are kept under the key `arguments`."""
     try:
         value = jsonio.exact(text or "{}")
     except ValueError:

@@ -1,4 +1,7 @@
-"""The way of every adapter: post as the SDK addresses it, read raw bytes, watch the clocks, close at once. No task of its own."""
+"""The base of all adapters: it posts to the SDK's address, reads raw bytes, watches the time-outs and closes at once.
+
+It starts no task.
+"""
 
 from __future__ import annotations
 
@@ -31,57 +34,57 @@ from agents.providers.sse_lines import EventSplitter
 from agents.providers.transport import Reply
 from aiagents.core import jsonio
 
-# After the terminal mark only usage and the end of the body are awaited.
-_AFTER_THE_END = 2.0
-_FOR_THE_CONNECTION = 0.25
+# Seconds to wait after the finish reason for usage and the end of the body, and then for the connection's reuse.
+_AFTER_FINISH_SECONDS = 2.0
+_DRAIN_SECONDS = 0.25
 # All bytes of one stream, framing and keep-alives included.
 MAX_STREAM_BYTES = 64 * 1024 * 1024
 
 
 class HttpProvider(ABC):
-    """An adapter is: how the SDK addresses a call, what is sent, how the answer is read, what the SDK's errors mean."""
+    """An adapter defines the SDK's address of a call, the body, the parser of the answer and the SDK's errors."""
 
     kind: str
 
     @abstractmethod
     def client(self, target: Target, http: httpx2.AsyncClient) -> Any:
-        """The vendor's SDK for this key and address, on the given HTTP client."""
+        """Return the vendor's SDK client for this key and address, on the given HTTP client."""
 
     @abstractmethod
-    async def ask(self, client: Any, target: Target, *, stream: bool) -> None:
-        """Make the SDK send some call of the kind: its URL and headers are what every such call gets."""
+    async def send_sample(self, client: Any, target: Target, *, stream: bool) -> None:
+        """Make the SDK build a request of this kind. Every such call uses its URL and headers."""
 
     @abstractmethod
     def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
-        """The request's JSON body."""
+        """Return the request's JSON body."""
 
     @abstractmethod
-    async def refused(self, client: Any, response: httpx2.Response) -> Exception:
-        """The SDK's own error for an answer that is none."""
+    async def sdk_error(self, client: Any, response: httpx2.Response) -> Exception:
+        """Return the SDK's error for a refusal."""
 
-    def names(self, target: Target) -> tuple[str, str]:
-        """What of the target stands in the SDK client and in the address, beside key and base URL."""
+    def key_parts(self, target: Target) -> tuple[str, str]:
+        """Return what the SDK client and the address depend on beside key and base URL, for their cache keys."""
         return "", ""
 
     async def address(self, target: Target, *, stream: bool) -> Address:
-        of_client, of_address = self.names(target)
+        of_client, of_address = self.key_parts(target)
         client_key = (self.kind, target.base_url, target.api_key, of_client)
         return await addresses.find(
             (*client_key, of_address, stream), client_key,
-            partial(self.client, target), lambda client: self.ask(client, target, stream=stream),
+            partial(self.client, target), lambda client: self.send_sample(client, target, stream=stream),
         )  # fmt: skip
 
     async def post(self, address: Address, content: bytes) -> Reply:
-        """The vendor's answer with its body unread; the SDK's error for a refusal."""
+        """Return the vendor's answer with its body unread. Raises the SDK's error for a refusal."""
         reply = await transport.post(address.url, address.headers, content)
         if not 200 <= reply.status < 300:
-            raise await self.refused(address.client, await reply.for_sdk())
+            raise await self.sdk_error(address.client, await reply.for_sdk())
         return reply
 
     async def read_whole(self, address: Address, content: bytes, seconds: float) -> bytes:
-        """The body of one JSON answer.
+        """Return the body of one JSON answer.
 
-        An answer that breaks off after the vendor's 200 raises an error with `answered`: it was written, and may be charged for.
+        An answer that breaks off after the vendor's 200 raises an error with `answered`, because it may be charged for.
         """
         reply: Reply | None = None
         try:
@@ -99,11 +102,11 @@ class HttpProvider(ABC):
 
     @abstractmethod
     def answer(self, target: Target) -> Answer:
-        """A fresh parser."""
+        """Return a new parser."""
 
     @abstractmethod
     def translate(self, exc: Exception, target: Target) -> ProviderError | None:
-        """The SDK's error as ours; None for one that is not the SDK's."""
+        """Return our error for the SDK's; None for any other exception."""
 
     async def stream(self, request: CompletionRequest, target: Target) -> AsyncGenerator[Event, None]:
         answer, loop = self.answer(target), asyncio.get_running_loop()
@@ -124,7 +127,7 @@ class HttpProvider(ABC):
                         if answer.finish is not None:
                             upstream.finished()
                 except (ProviderTimeout, ProviderTruncated):
-                    if answer.finish is None:  # else the text is whole, only the vendor's last words are missing
+                    if answer.finish is None:  # else the text is complete and only usage is missing
                         raise
                 if not upstream.started:
                     raise ProviderBadResponse("The model's vendor sent no event at all.")
@@ -136,7 +139,7 @@ class HttpProvider(ABC):
 
     async def whole(self, request: CompletionRequest, target: Target) -> AsyncGenerator[Event, None]:
         answer = self.answer(target)
-        # Nothing is heard until all is written: the allowance grows with what may be written.
+        # No byte arrives until the whole answer is written, so the time allowed grows with the output limit.
         allowed = settings.LLM_FIRST_TOKEN_TIMEOUT + settings.LLM_WHOLE_SECONDS_PER_TOKEN * output_limit(request, target)
         with self.errors(target):
             address = await self.address(target, stream=False)
@@ -146,27 +149,27 @@ class HttpProvider(ABC):
                 yield event
 
     async def embed(self, request: EmbeddingRequest, target: Target) -> AsyncGenerator[Event, None]:
-        """For vendors that make vectors, `embedding.EmbeddingProvider` says how; this one makes none."""
+        """Raise ProviderBadRequest: only an EmbeddingProvider makes vectors."""
         with self.errors(target):
             raise ProviderBadRequest("This model's vendor makes no embeddings.", param="model")
-        yield  # what makes this a generator, as the others are
+        yield  # makes this function a generator
 
     @contextmanager
     def errors(self, target: Target) -> Iterator[None]:
-        """Everything that SDK, HTTP stack and network raise, as ours."""
+        """Translate the exceptions of SDK, HTTP client and network into ProviderErrors."""
         try:
             yield
         except ProviderError as exc:
-            raise _signed(exc, target) from exc.__cause__
+            raise _with_vendor(exc, target) from exc.__cause__
         except Exception as exc:
             found = self.translate(exc, target) or network_error(exc)
             if found is None:
                 raise
-            # The cause is not chained: its text, printed by a log, holds the vendor's raw words and perhaps our key.
-            raise _signed(found, target) from None
+            # Not chained: a log would print the cause, which holds the vendor's raw text and perhaps our key.
+            raise _with_vendor(found, target) from None
 
 
-def _signed(error: ProviderError, target: Target) -> ProviderError:
+def _with_vendor(error: ProviderError, target: Target) -> ProviderError:
     error.details.setdefault("vendor", target.provider)
     error.details.setdefault("vendor_model", target.model)
     if target.api_key:
@@ -175,7 +178,7 @@ def _signed(error: ProviderError, target: Target) -> ProviderError:
 
 
 def network_error(exc: BaseException) -> ProviderError | None:
-    """aiohttp's error as ours."""
+    """Return our error for aiohttp's; None for any other exception."""
     match exc:
         case aiohttp.ConnectionTimeoutError() | aiohttp.SocketTimeoutError():
             return ProviderTimeout(details={"phase": "connect"})
@@ -203,9 +206,10 @@ class limit:
 
 
 class Upstream:
-    """One open vendor stream. A single timer watches first event, silence and the whole; it is moved, not remade.
+    """One open vendor stream. A single timer enforces the time-outs of first event, idle time and total time.
 
-    Silence is the time without a complete event while somebody waits for one: a drip of bytes is silence, a slow reader is not.
+    Idle time is the time without a complete event while the reader waits for one. Single bytes do not end it, and a slow
+    reader does not count.
     """
 
     def __init__(self, reply: Reply, began: float) -> None:
@@ -215,17 +219,17 @@ class Upstream:
         self._loop = asyncio.get_running_loop()
         self._size = 0
         self.started = False
-        self._waiting = self._salvaged = False
-        self._heard, self._patience, self._phase = began, settings.LLM_FIRST_TOKEN_TIMEOUT, "first_token"
+        self._waiting = self._buffer_read = False
+        self._last_event_at, self._patience, self._phase = began, settings.LLM_FIRST_TOKEN_TIMEOUT, "first_token"
         self._deadline = began + settings.LLM_TOTAL_TIMEOUT
         self._expired: ProviderTimeout | None = None
         self._timer = self._loop.call_at(min(began + self._patience, self._deadline), self._check)
 
     async def next(self) -> list[bytes] | None:
-        """The payloads that arrived together; None at the end of the body."""
+        """Return the payloads that arrived together; None at the end of the body."""
         self._waiting = True
         if self.started:
-            self._heard = self._loop.time()
+            self._last_event_at = self._loop.time()
         try:
             while True:
                 try:
@@ -238,11 +242,11 @@ class Upstream:
                     return None
                 self._size += len(data)
                 if self._size > MAX_STREAM_BYTES:
-                    raise ProviderBadResponse("The model's vendor sends without end.")
+                    raise ProviderBadResponse("The model's vendor sent an endless stream.")
                 payloads = self._splitter.feed(data)
                 if payloads is None:
                     continue
-                self._heard = self._loop.time()
+                self._last_event_at = self._loop.time()
                 if payloads:
                     if not self.started:
                         self.started = True
@@ -251,16 +255,16 @@ class Upstream:
         finally:
             self._waiting = False
 
-    def finished(self, seconds: float = _AFTER_THE_END) -> None:
-        """The terminal mark was seen: whatever follows has little time."""
+    def finished(self, seconds: float = _AFTER_FINISH_SECONDS) -> None:
+        """The finish reason was seen: shorten the time for the rest of the body."""
         if seconds < self._patience:
             self._patience = seconds
             self._timer.cancel()
             self._timer = self._loop.call_later(seconds, self._check)
 
     async def rest(self) -> None:
-        """Read to the end of the body, so that the connection can be used again; a vendor that dawdles loses it."""
-        self.finished(_FOR_THE_CONNECTION)
+        """Read to the end of the body so that the connection can be reused. A slow vendor's connection is closed."""
+        self.finished(_DRAIN_SECONDS)
         try:
             while await self.next() is not None:
                 pass
@@ -272,10 +276,10 @@ class Upstream:
         self._body.close()
 
     def _unread(self) -> bytes:
-        """What arrived before the connection broke: aiohttp raises before it gives it out. Once; then nothing is left."""
-        if self._salvaged:
+        """Return the bytes that aiohttp had buffered when the connection broke; it raises before it returns them. Once only."""
+        if self._buffer_read:
             return b""
-        self._salvaged = True
+        self._buffer_read = True
         content = self._body.content
         return b"".join(content._buffer)[content._buffer_offset :]
 
@@ -285,7 +289,7 @@ class Upstream:
 
     def _check(self) -> None:
         now = self._loop.time()
-        due = self._heard + self._patience if self._waiting else now + self._patience
+        due = self._last_event_at + self._patience if self._waiting else now + self._patience
         if now >= self._deadline:
             self._expire("total")
         elif due <= now:

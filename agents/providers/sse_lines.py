@@ -1,17 +1,17 @@
-"""Server-Sent Events from raw bytes: only what vendors' streams need, and no object per event."""
+"""Parser of Server-Sent Events in vendors' streams. It creates no object per event."""
 
 from __future__ import annotations
 
 from agents.providers.errors import ProviderBadResponse
 
-# One event is a few hundred bytes; images and long tool arguments stay below this by far.
+# An event has a few hundred bytes; images and long tool arguments are far below this.
 MAX_EVENT_BYTES = 4 * 1024 * 1024
 
 
 class EventSplitter:
-    """Feed it what the network delivers; it gives the payloads (`data:`) of the events that are complete.
+    """Splits network data into the payloads (`data:`) of complete events.
 
-    None means that no event was completed, an empty list that there were only comments: a sign of life.
+    `feed` returns None if no event was completed, and an empty list if there were only comments (keep-alives).
     """
 
     __slots__ = ("_limit", "_tail")
@@ -23,13 +23,12 @@ class EventSplitter:
     def feed(self, data: bytes) -> list[bytes] | None:
         if self._tail:
             data = self._tail + data
-        if b"\r" in data:  # Gemini ends its lines so; a CR that is still without its LF waits in the tail
+        if b"\r" in data:  # Gemini's line ends; a CR without its LF stays in the tail
             data = data.replace(b"\r\n", b"\n")
         head, found, self._tail = data.rpartition(b"\n\n")
         if not found:
-            # Events that came before the endless one were given out already.
             if len(self._tail) > self._limit:
-                raise ProviderBadResponse("The model's vendor sent an event without end.", details={"limit_bytes": self._limit})
+                raise ProviderBadResponse("The model's vendor sent an endless event.", details={"limit_bytes": self._limit})
             return None
         return [payload for event in head.split(b"\n\n") if (payload := _payload(event))]
 

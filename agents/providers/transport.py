@@ -1,7 +1,7 @@
-"""The one HTTP stack under all adapters: a pooled aiohttp session per event loop.
+"""The HTTP client of all adapters: a pooled aiohttp session per event loop.
 
-Why not what the SDKs bring: docs/adr/0030-vendor-transport.md has the measurements. Redirects are not followed, proxies and
-credentials of the environment are not used, nothing is decompressed, bodies are bounded.
+docs/adr/0030-vendor-transport.md explains, with measurements, why the SDKs' own clients are not used. The client follows
+no redirects, ignores the environment's proxies and credentials, decompresses nothing and bounds all bodies.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from yarl import URL
 
 from agents.providers.errors import ProviderBadResponse
 
-# A whole JSON answer or error body; streams are bounded per event and by their relay.
+# Limit of a whole JSON answer or error body. relay.py and sse_lines.py bound streams.
 MAX_BODY_BYTES = 16 * 1024 * 1024
-# Below the idle time-outs of vendors' load balancers, so that a kept connection is not closed under our feet.
+# Below the idle time-outs of vendors' load balancers, so that they do not close a connection that we are about to use.
 _KEEPALIVE_SECONDS = 15.0
 _NO_LIMIT = aiohttp.ClientTimeout(total=None)
 
 
 class Sent:
-    """Whether a vendor request went out: `done` once its headers were written to the connection."""
+    """Whether a vendor request was sent: `done` is True once its headers were written to the connection."""
 
     __slots__ = ("done",)
 
@@ -37,7 +37,7 @@ class Sent:
         self.done = False
 
 
-# Of the vendor call that this task makes next; agents/calls/attempt.py sets it before each.
+# For the next vendor call of this task; agents/calls/attempt.py sets it before each call.
 sent: ContextVar[Sent | None] = ContextVar("sent", default=None)
 
 
@@ -48,7 +48,7 @@ async def _headers_sent(session: aiohttp.ClientSession, context: SimpleNamespace
 
 
 class Reply:
-    """A vendor's answer, its body unread. `content` is aiohttp's reader."""
+    """A vendor's answer with its body unread. `content` is aiohttp's reader."""
 
     __slots__ = ("_response", "content", "received", "status")
 
@@ -59,7 +59,7 @@ class Reply:
         self.received = 0
 
     async def read(self) -> bytes:
-        """The whole body, bounded. `received` counts its bytes as they come."""
+        """Return the whole body. Raises ProviderBadResponse above the limit; `received` counts the bytes as they arrive."""
         parts = []
         try:
             while data := await self.content.readany():
@@ -73,30 +73,30 @@ class Reply:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def for_sdk(self) -> httpx2.Response:
-        """The same as the SDKs know it, read to its end."""
+        """Return the answer as the SDKs' own response class, read to its end."""
         request = httpx2.Request("POST", str(self._response.url))
         return httpx2.Response(self.status, headers=list(self._response.raw_headers), content=await self.read(), request=request)
 
     def close(self) -> None:
-        """At once, whatever is still to come; a body that was read to its end gave its connection back already."""
+        """Close the connection at once. A body that was read to its end has returned it to the pool already."""
         self._response.close()
 
 
 async def post(url: URL, headers: CIMultiDict[str], content: bytes) -> Reply:
-    """Raises aiohttp's errors; redirects are answers."""
+    """Post a body and return the answer, also for redirects and errors. Raises aiohttp's errors."""
     session = (await pool()).session
     response = await session.post(
         url, headers=headers, data=content, allow_redirects=False, timeout=_timeout(), trace_request_ctx=sent.get()
     )
     reply = Reply(response)
     if response.headers.get("content-encoding", "identity") != "identity":
-        reply.close()  # we asked for none: a bomb, or a proxy that must not be there
-        raise ProviderBadResponse("The model's vendor sent a compressed answer, which was not asked for.")
+        reply.close()  # we requested none: it may be a decompression bomb
+        raise ProviderBadResponse("The model's vendor sent a compressed answer, which was not requested.")
     return reply
 
 
 def _timeout() -> aiohttp.ClientTimeout:
-    """For connecting; what comes after has clocks of its own (relay.py)."""
+    """Return the time-out of connecting; relay.py enforces the others."""
     return _timeouts(settings.LLM_CONNECT_TIMEOUT)
 
 
@@ -106,7 +106,7 @@ def _timeouts(connect: float) -> aiohttp.ClientTimeout:
 
 
 class _Handler(ResponseHandler):
-    """aiohttp forgets who reads a body whose chunked framing breaks (seen in 3.14): the reader would wait until its time-out."""
+    """Wakes the reader of a body whose chunked framing breaks. aiohttp 3.14 lets it wait until the time-out."""
 
     def connection_lost(self, exc: BaseException | None) -> None:
         payload = self._payload
@@ -116,7 +116,7 @@ class _Handler(ResponseHandler):
 
 
 class _Pool:
-    """What one event loop owns: the session with its connections."""
+    """The session of one event loop, with its connections."""
 
     def __init__(self) -> None:
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPALIVE_SECONDS, ttl_dns_cache=60)
@@ -130,7 +130,7 @@ class _Pool:
         self.keeper = self._close_with_loop()
 
     async def _close_with_loop(self) -> AsyncGenerator[None, None]:
-        """Suspended for the loop's life: asyncio closes its async generators before it closes a loop."""
+        """Close the session with the loop: asyncio closes suspended async generators before it closes a loop."""
         try:
             yield
         finally:
@@ -141,7 +141,7 @@ _pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
 
 
 async def pool() -> _Pool:
-    """The running loop's pool."""
+    """Return the pool of the running event loop."""
     loop = asyncio.get_running_loop()
     found = _pools.get(loop)
     if found is None or found.session.closed:
@@ -153,7 +153,7 @@ async def pool() -> _Pool:
 
 
 async def close() -> None:
-    """Close the running loop's connections: for servers whose loop ends with the process."""
+    """Close the connections of the running event loop, for servers whose loop ends with the process."""
     found = _pools.pop(asyncio.get_running_loop(), None)
     if found is not None:
         await found.keeper.aclose()

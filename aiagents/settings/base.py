@@ -404,7 +404,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     # Choices stand where they are used: components of enums would need a name for every second "status" and "role".
-    "POSTPROCESSING_HOOKS": ["aiagents.core.drf.schema.add_hot_doors"],
+    "POSTPROCESSING_HOOKS": ["aiagents.core.drf.schema.add_async_endpoints"],
 }
 
 # --- Pages and headers --------------------------------------------------------------------------

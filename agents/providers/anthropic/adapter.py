@@ -1,4 +1,4 @@
-"""Anthropic's messages."""
+"""Adapter of Anthropic's Messages API."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Anthropic(HttpProvider):
         base_url = target.base_url.rstrip("/").removesuffix("/v1")  # the SDK adds it
         return anthropic.AsyncAnthropic(api_key=target.api_key or "none", base_url=base_url, max_retries=0, http_client=http)
 
-    async def ask(self, client: anthropic.AsyncAnthropic, target: Target, *, stream: bool) -> None:
+    async def send_sample(self, client: anthropic.AsyncAnthropic, target: Target, *, stream: bool) -> None:
         await client.post("/v1/messages", content=b"{}", cast_to=httpx2.Response, stream=stream)
 
-    async def refused(self, client: anthropic.AsyncAnthropic, response: httpx2.Response) -> Exception:
+    async def sdk_error(self, client: anthropic.AsyncAnthropic, response: httpx2.Response) -> Exception:
         return client._make_status_error_from_response(response)
 
     def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class Anthropic(HttpProvider):
 
 
 def body(request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
-    """The request on the wire. This API version knows no temperature, top_p and seed: they are left out."""
+    """Return the request's JSON body. This API version has no temperature, top_p and seed, so they are left out."""
     out: dict[str, Any] = {"model": target.model, "max_tokens": output_limit(request, target), "messages": _messages(request)}
     system, wanted = request.system, request.response_format or {}
     config: dict[str, Any] = {}
@@ -89,9 +89,9 @@ def _messages(request: CompletionRequest) -> list[dict[str, Any]]:
         role = "assistant" if message.role == "assistant" else "user"
         blocks = [block for part in message.parts if (block := _block(part))]
         if not blocks:
-            continue  # an empty message is refused
+            continue  # the API refuses an empty message
         if out and out[-1]["role"] == role:
-            out[-1]["content"] += blocks  # results of parallel tools belong into one message
+            out[-1]["content"] += blocks  # the API wants the results of parallel tools in one message
         else:
             out.append({"role": role, "content": blocks})
     return out

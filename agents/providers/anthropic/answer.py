@@ -1,4 +1,4 @@
-"""What Anthropic answers, read: the events of a streamed message, or the whole one."""
+"""Parser of Anthropic's answers: the events of a streamed message, or the whole message."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _FINISH: dict[str, FinishReason] = {
     "tool_use": "tool_calls", "refusal": "content_filter",
 }  # fmt: skip
 _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens", "output_tokens_details")
-# A block of thinking that only Anthropic can read; its data stands where the signature would.
+# Prefix of encrypted thinking, which only Anthropic can read. We keep its data in the signature.
 REDACTED = "redacted:"
 
 
 class MessageAnswer(Answer):
-    """Events of a streamed message, or the whole one."""
+    """Parses the events of a streamed message, or the whole message."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class MessageAnswer(Answer):
                 self._block(event["index"], event["content_block"])
             case "content_block_stop":
                 if event["index"] in self._tools:
-                    self._called(event["index"])
+                    self._end_tool_call(event["index"])
             case "message_start":
                 self._count(event["message"].get("usage"))
             case "message_delta":
@@ -70,15 +70,15 @@ class MessageAnswer(Answer):
             case "redacted_thinking":
                 self.reasoning("", REDACTED + block["data"])
 
-    def _called(self, index: int) -> None:
+    def _end_tool_call(self, index: int) -> None:
         block, fragments = self._tools.pop(index)
         arguments = "".join(fragments) or dumped(block.get("input") or {})
         self.call(block["id"], block["name"], arguments)
 
     def _count(self, usage: Any, *, final: bool = False) -> None:
-        """Cumulative: what a later event names replaces what an earlier one named.
+        """Keep a usage report. Reports are cumulative: a later count replaces an earlier one.
 
-        Only the final count knows the output. Where it has none that can be read, the opening one is not taken for it.
+        Only the final report counts the output. If it has no readable output, the opening report does not replace it.
         """
         if isinstance(usage, dict):
             self._counts |= {name: usage[name] for name in _COUNTS if usage.get(name) is not None}
@@ -95,10 +95,10 @@ class MessageAnswer(Answer):
             if block["type"] == "thinking":
                 self.reasoning("", block.get("signature") or "")
             elif block["type"] == "tool_use":
-                self._called(index)
+                self._end_tool_call(index)
         self._count(answer.get("usage"), final=True)
         if self.usage is None and self._counts:
-            self.report(usage_of(self._counts))  # the input alone was reported
+            self.report(usage_of(self._counts))  # only the input was reported
         if (stop := answer.get("stop_reason")) is not None:
             self.finish = _FINISH.get(stop, "stop")
 
@@ -112,9 +112,9 @@ def _stream_error(error: dict[str, Any]) -> ProviderError:
 
 
 def usage_of(counts: dict[str, Any]) -> Usage | None:
-    """Anthropic's input leaves out what was read from and written to its cache; ours includes both.
+    """Return the usage, or None if neither input nor output was reported.
 
-    None where neither input nor output was reported.
+    Anthropic's input excludes tokens read from and written to its cache; ours includes both.
     """
     fresh, output = whole_number(counts.get("input_tokens")), whole_number(counts.get("output_tokens"))
     written, read = part_of(counts, "cache_creation_input_tokens"), part_of(counts, "cache_read_input_tokens")

@@ -1,7 +1,7 @@
-"""Google's Gemini.
+"""Adapter of Google's Gemini API.
 
-The SDK says where a model is and how a call is signed; body and answer are ours. Its own way costs three times the processor
-time of a whole call, cannot be closed (python-genai #2425) and makes an object tree of every chunk.
+The SDK builds the URL and the signed headers; we write the body and parse the answer. The SDK's own stream costs three
+times the processor time of a whole call, cannot be closed (python-genai #2425) and makes an object tree of every chunk.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from agents.providers.google.answer import OUR_ID, GeminiAnswer, read_embeddings
 from agents.providers.parts import arguments_object, decoded_text
 from billing.usage import Usage
 
-# Gemini 2.5 takes a number of tokens, later models a level.
+# Gemini 2.5 accepts a number of tokens, later models a level.
 _BUDGET = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
 _LEVEL = {"minimal": "LOW", "low": "LOW", "medium": "MEDIUM"}
 
 
 class Google(EmbeddingProvider):
     kind = "google"
-    # The vendor takes no more in one batch.
+    # The vendor's limit per batch.
     most_inputs = 100
 
-    def names(self, target: Target) -> tuple[str, str]:
+    def key_parts(self, target: Target) -> tuple[str, str]:
         return _base(target)[1], target.model
 
     def client(self, target: Target, http: httpx2.AsyncClient) -> Any:
@@ -42,14 +42,14 @@ class Google(EmbeddingProvider):
         options = types.HttpOptions(base_url=base_url, api_version=version, httpx_async_client=http)
         return genai.Client(api_key=target.api_key or "none", vertexai=False, http_options=options).aio.models
 
-    async def ask(self, client: Any, target: Target, *, stream: bool) -> None:
+    async def send_sample(self, client: Any, target: Target, *, stream: bool) -> None:
         config = types.GenerateContentConfig(automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True))
         if stream:
             await anext(await client.generate_content_stream(model=target.model, contents=" ", config=config))
         else:
             await client.generate_content(model=target.model, contents=" ", config=config)
 
-    async def refused(self, client: Any, response: httpx2.Response) -> Exception:
+    async def sdk_error(self, client: Any, response: httpx2.Response) -> Exception:
         try:
             await genai_errors.APIError.raise_for_async_response(response)
         except genai_errors.APIError as exc:
@@ -81,18 +81,18 @@ class Google(EmbeddingProvider):
 
 
 def _base(target: Target) -> tuple[str, str]:
-    """Base URL and API version: the one that the URL names, else the one that the model needs."""
+    """Return base URL and API version: the version in the URL, else the one that the model needs."""
     base, _, version = target.base_url.rstrip("/").rpartition("/")
     return (base, version) if version in ("v1", "v1beta", "v1alpha") else (target.base_url, _version(target.model))
 
 
 def _version(model: str) -> str:
-    """Aliases, previews and embeddings exist on v1beta only."""
+    """Return the API version of a model: aliases, previews and embeddings exist on v1beta only."""
     return "v1beta" if any(mark in model for mark in ("latest", "preview", "exp", "embedding")) else "v1"
 
 
 def body(request: CompletionRequest, target: Target) -> dict[str, Any]:
-    """The request on the wire, declarations of tools only: nothing is executed by an SDK."""
+    """Return the request's JSON body. It only declares tools: the SDK executes none."""
     out: dict[str, Any] = {"contents": _contents(request)}
     if request.system:
         out["systemInstruction"] = {"parts": [{"text": request.system}]}
@@ -148,7 +148,7 @@ def _part(part: Part) -> dict[str, Any] | None:
         case Text():
             return {"text": part.text} if part.text else None
         case Image(url=url) if url:
-            raise ProviderBadRequest("Gemini takes images as data, not by address.", param="content")
+            raise ProviderBadRequest("Gemini accepts images as data, not as a URL.", param="content")
         case Image():
             return {"inlineData": {"mimeType": part.media_type, "data": part.data}}
         case File(media_type="application/pdf"):
@@ -161,7 +161,7 @@ def _part(part: Part) -> dict[str, Any] | None:
         case ToolOutput():
             response = {"error" if part.is_error else "result": part.output}
             return {"functionResponse": {"name": part.name, "response": response} | _id(part.call_id)}
-    return None  # thoughts are summaries: they are not sent back, signatures travel with the calls
+    return None  # thoughts are only summaries; signatures are sent with the tool calls
 
 
 def _id(call_id: str) -> dict[str, str]:

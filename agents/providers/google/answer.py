@@ -1,4 +1,4 @@
-"""What Gemini answers, read: chunks and the whole answer have one shape; errors say in details what they are."""
+"""Parser of Gemini's answers. Chunks and the whole answer have one shape; errors name their kind in `details`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _FINISH: dict[str, FinishReason] = {
     "STOP": "stop", "MAX_TOKENS": "length", "MALFORMED_FUNCTION_CALL": "error", "UNEXPECTED_TOOL_CALL": "error", "OTHER": "error",
 }  # fmt: skip
 _FILTERED = {"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT"}
-# Ids that we made because the vendor gave none are not sent back to it.
+# Prefix of ids that we made because the vendor gave none. They are not sent back to it.
 OUR_ID = "aia_call_"
 
 
 class GeminiAnswer(Answer):
-    """Chunks and the whole answer have one shape."""
+    """Parses chunks and the whole answer, which have one shape."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,30 +52,30 @@ class GeminiAnswer(Answer):
 
 
 def refusal(details: Any, code: int, target: Target | None, wait: float | None) -> ProviderError:
-    """Google's error object: status word, and details that say what kind of 400 or 429 it is."""
+    """Return our error for Google's error object. Its details name the kind of a 400 or 429."""
     found = details.get("error", details) if isinstance(details, dict) else {}
     found = found if isinstance(found, dict) else {}
-    kind, said = str(found.get("status") or ""), ""
+    kind, reason = str(found.get("status") or ""), ""
     for detail in found.get("details") or ():
         if not isinstance(detail, dict):
             continue
-        said = str(detail.get("reason") or said)
+        reason = str(detail.get("reason") or reason)
         if delay := str(detail.get("retryDelay") or "").removesuffix("s"):
             wait = retry_after({"retry-after": delay}) if wait is None else wait
         if any("PerDay" in str(one.get("quotaId")) for one in detail.get("violations") or () if isinstance(one, dict)):
-            said = "insufficient_quota"
+            reason = "insufficient_quota"
     status = found.get("code") if code == 200 and isinstance(found.get("code"), int) else code
     return error_from_status(
-        status or 500, vendor="google", vendor_type=kind, vendor_code=said, message=str(found.get("message") or ""), retry_after=wait,
+        status or 500, vendor="google", vendor_type=kind, vendor_code=reason, message=str(found.get("message") or ""), retry_after=wait,
         secrets=(target.api_key,) if target else (),
     )  # fmt: skip
 
 
 def usage_of(metadata: Any, *, wrote: bool = False) -> Usage | None:
-    """Gemini counts thoughts beside the answer, and a tool's own prompt beside the prompt; ours includes both.
+    """Return the usage, or None if neither input nor output was reported.
 
-    Its JSON leaves out counts that are 0, so a missing output count is 0 unless the model `wrote` something. None where neither
-    input nor output was reported.
+    Gemini counts thoughts beside the output, and a tool's own prompt beside the prompt; ours includes both.
+    Its JSON leaves out counts of 0, so a missing output count is 0 unless the model `wrote` something.
     """
     if not isinstance(metadata, dict) or not metadata:
         return None
@@ -94,9 +94,9 @@ def usage_of(metadata: Any, *, wrote: bool = False) -> Usage | None:
 
 
 def read_embeddings(body: bytes) -> tuple[list[bytes], Usage | None]:
-    """The vectors in the order of their inputs; the count, where the vendor gives one.
+    """Return the vectors in the order of their inputs, and the usage if the vendor reports it.
 
-    Shortened vectors come as cut off: made as long as one again, as all others are.
+    Gemini cuts shortened vectors off, so they are scaled to the length 1 again, as all others are.
     """
     data = orjson.loads(body)
     return [vectors.unit(vectors.read(one["values"])) for one in data["embeddings"]], _embedding_usage(data.get("usageMetadata"))

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, and the many servers that speak the same wire."""
+"""Adapter of OpenAI's chat completions, and of the many servers with the same API."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from agents.providers.openai.answer import ChatAnswer, read_embeddings
 from agents.providers.parts import decoded_text
 from billing.usage import Usage
 
-# What may pass from a caller of our own OpenAI wire to a vendor, beside what the request names.
+# Fields that a caller of our OpenAI-compatible API may pass on to a vendor, beside those of CompletionRequest.
 _EXTRA = ("presence_penalty", "frequency_penalty", "logit_bias", "user", "verbosity", "safety_identifier", "prompt_cache_key")
 _SAMPLING = ("presence_penalty", "frequency_penalty", "logit_bias")
 
@@ -26,19 +26,19 @@ _SAMPLING = ("presence_penalty", "frequency_penalty", "logit_bias")
 class OpenAI(EmbeddingProvider):
     kind = "openai"
     max_tokens_field = "max_completion_tokens"
-    # A quarter of the bytes of floats written out, and no arithmetic.
+    # A quarter of the bytes of written numbers, and nothing to parse.
     encoding_format = "base64"
 
     def client(self, target: Target, http: httpx2.AsyncClient) -> openai.AsyncOpenAI:
-        # Key and address are always given: else the SDK would look into the environment. A keyless server takes any key.
+        # Key and address are always given: else the SDK would read the environment. A server without keys accepts any.
         made = openai.AsyncOpenAI(api_key=target.api_key or "none", base_url=target.base_url, max_retries=0, http_client=http)
         made.organization = made.project = None
         return made
 
-    async def ask(self, client: openai.AsyncOpenAI, target: Target, *, stream: bool) -> None:
+    async def send_sample(self, client: openai.AsyncOpenAI, target: Target, *, stream: bool) -> None:
         await client.post("/chat/completions", content=b"{}", cast_to=httpx2.Response, stream=stream)
 
-    async def refused(self, client: openai.AsyncOpenAI, response: httpx2.Response) -> Exception:
+    async def sdk_error(self, client: openai.AsyncOpenAI, response: httpx2.Response) -> Exception:
         return client._make_status_error_from_response(response)
 
     def embedding_url(self, address: Address) -> URL:
@@ -70,7 +70,7 @@ class OpenAI(EmbeddingProvider):
         return None
 
     def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
-        """The request on the wire. What the model does not take is left out, not sent to be refused."""
+        """Return the request's JSON body, without the fields that the model would refuse."""
         body: dict[str, Any] = {"model": target.model, "messages": _messages(request), self.max_tokens_field: output_limit(request, target)}
         if stream:
             body["stream"] = True
@@ -98,7 +98,7 @@ class OpenAI(EmbeddingProvider):
 
 
 class OpenAICompatible(OpenAI):
-    """Servers that copy the wire mostly know the older name of the limit, and vectors as numbers."""
+    """Servers that copy OpenAI's API. Most know only the older name of the output limit, and vectors as numbers."""
 
     kind = "openai_compatible"
     max_tokens_field = "max_tokens"
@@ -127,7 +127,7 @@ def _assistant(message: Message) -> dict[str, Any]:
         for part in message.parts
         if isinstance(part, ToolUse)
     ]
-    # Reasoning is not sent back: this wire has no place for it.
+    # Reasoning is not sent back: this API has no field for it.
     return {"role": "assistant", "content": message.text or (None if calls else "")} | ({"tool_calls": calls} if calls else {})
 
 

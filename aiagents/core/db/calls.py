@@ -1,8 +1,8 @@
-"""Database work from async code: one hop to a thread that keeps its connection.
+"""Database work from async code, in a thread that keeps its connection.
 
-Django's own `sync_to_async` gives every request its own thread and so its own connection; the doors that carry
-tokens would open one per call. Here a few threads (`settings.DB_THREADS`) serve the whole process. With
-`DB_THREADS = 0` (tests) the call runs on the caller's main thread, inside the test's transaction.
+Django's own `sync_to_async` gives every request a thread and so a connection; an asynchronous endpoint would open one
+per call. Here a few threads (`settings.DB_THREADS`) serve the whole process. With `DB_THREADS = 0` (tests) the call
+runs on the caller's main thread, inside the test's transaction.
 """
 
 from __future__ import annotations
@@ -32,15 +32,18 @@ def _threads() -> Threads:
 
 
 def on_postgres() -> bool:
-    """Whether the database is PostgreSQL, asked of the settings: on an event loop each request would get a `connection` of its own,
-    made for this one question."""
+    """Whether the database is PostgreSQL.
+
+    It reads the settings: on an event loop `connection` would create a new connection for each request.
+    """
     return connections.settings["default"]["ENGINE"] != "django.db.backends.sqlite3"
 
 
 async def in_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The result of a short, blocking database function. A lost server is `Unavailable` (503), a full disk `StorageFull`.
+    """Run a short, blocking database function in a thread and return its result.
 
-    The function must be whole in itself: its transaction may not outlive it.
+    Raises Unavailable (503) when the server is lost and StorageFull when its disk is full. The function must end every
+    transaction that it begins.
     """
     if not settings.DB_THREADS:
         return await sync_to_async(function)(*args, **kwargs)
@@ -56,4 +59,4 @@ def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         connection.close()
         if storage.is_full(exc):
             raise storage.StorageFull from exc
-        raise Unavailable("The database is away or overloaded; try again shortly.") from exc
+        raise Unavailable("The database is unavailable or overloaded; try again shortly.") from exc

@@ -1,4 +1,4 @@
-"""Indexes that a migration adds to large tables, without stopping those who write to them meanwhile."""
+"""Indexes that a migration adds to large tables without blocking writes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from django.db.migrations.state import ProjectState
 
 
 class AddIndexOnline(AddIndexConcurrently):
-    """Django's AddIndexConcurrently that may be repeated; on other databases than PostgreSQL it is AddIndex.
+    """A repeatable version of Django's AddIndexConcurrently; on databases other than PostgreSQL it is AddIndex.
 
-    Its migration needs `atomic = False` and should hold such operations only. A build that was interrupted leaves an index that is not
-    valid: it is dropped and built anew. A valid index of this name stays as it is.
+    Its migration needs `atomic = False` and should hold such operations only. An interrupted build leaves an invalid
+    index, which the operation drops and builds again. It keeps a valid index of this name.
     https://www.postgresql.org/docs/current/sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY
     """
 
@@ -39,7 +39,7 @@ class AddIndexOnline(AddIndexConcurrently):
             AddIndex.database_backwards(self, app_label, schema_editor, from_state, to_state)
 
     def _validity(self, schema_editor: Any) -> bool | None:
-        """Whether the index in the database is valid; None where there is none."""
+        """Whether the index in the database is valid; None if it does not exist."""
         with schema_editor.connection.cursor() as cursor:
             cursor.execute("SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass(%s)", [self.index.name])
             found = cursor.fetchone()

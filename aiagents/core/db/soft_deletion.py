@@ -1,4 +1,4 @@
-"""Models whose rows a deletion only hides at first, each with the periodic task that erases them later."""
+"""Models with soft deletion, each with the periodic task that erases the hidden rows later."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _sweeps: dict[type[models.Model], str] = {}
 
 
 def register(model: type[models.Model], sweep: str) -> None:
-    """Note that the Celery task named `sweep` erases the hidden rows of `model`."""
+    """Register the Celery task named `sweep`, which erases the hidden rows of `model`."""
     _sweeps[model] = sweep
 
 

@@ -1,8 +1,8 @@
-"""A few threads for short, blocking work of an event loop: the one that was used last is used next.
+"""A small thread pool for short, blocking work of an event loop. It reuses the most recently used thread first.
 
-concurrent.futures hands work to whichever thread has waited longest, through two futures and three callbacks. Here a call costs one
-queue and one callback, and a quiet process keeps to one thread: its memory, its database connection and that connection's server
-process stay warm.
+concurrent.futures gives work to the thread that has been idle longest, through two futures and three callbacks. Here a
+call costs one queue and one callback. A quiet process uses one thread: its memory, its database connection and that
+connection's server process stay warm.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, NamedTuple
 
-# What still runs when the process ends is waited for, at most so many seconds.
-LEAVE_SECONDS = 10.0
+# Seconds that the process's exit waits for running work.
+EXIT_WAIT_SECONDS = 10.0
 
 
 class _Work(NamedTuple):
@@ -31,7 +31,7 @@ class _Work(NamedTuple):
 
 
 class Threads:
-    """At most `size` threads, begun as they are needed; what comes while all are busy waits its turn."""
+    """At most `size` threads, started on demand. Work that arrives while all are busy is queued."""
 
     def __init__(self, size: int, name: str) -> None:
         self._size, self._name = size, name
@@ -40,10 +40,13 @@ class Threads:
         self._idle: list[SimpleQueue[_Work | None]] = []
         self._backlog: deque[_Work] = deque()
         self._last: Callable[[], None] | None = None
-        atexit.register(self._leave)
+        atexit.register(self._wait_at_exit)
 
     async def run(self, function: Callable[[], Any]) -> Any:
-        """What `function()` returns or raises, with this task's context variables. Cancelled before it began, it does not run."""
+        """Run `function()` with this task's context variables; return or raise what it does.
+
+        A call that is cancelled before it starts does not run.
+        """
         loop = asyncio.get_running_loop()
         work = _Work(copy_context(), function, loop, loop.create_future())
         with self._lock:
@@ -60,55 +63,55 @@ class Threads:
         try:
             return await work.result
         finally:
-            del work  # an error's traceback knows this frame, and the result knows the error
+            del work  # breaks a reference cycle: the error's traceback holds this frame, and the result holds the error
 
     def end(self, last: Callable[[], None]) -> None:
-        """Have every thread do `last`, after what it still has to do, and wait until all have ended."""
+        """Finish the queued work, run `last` in every thread, and wait until all threads have ended."""
         with self._lock:
             self._last, idle, self._idle = last, self._idle, []
         for inbox in idle:
             inbox.put(None)
         for thread in self._threads:
             thread.join()
-        atexit.unregister(self._leave)
+        atexit.unregister(self._wait_at_exit)
 
     def _live(self, inbox: SimpleQueue[_Work | None]) -> None:
         work = inbox.get()
         while work is not None:
-            tell = _done(work)
+            deliver = _run(work)
             with self._lock:
                 work = self._backlog.popleft() if self._backlog else None
                 wait = work is None and self._last is None
                 if wait:
                     self._idle.append(inbox)
-            tell()  # now: who hears it and asks for more at once finds this very thread
-            del tell
+            deliver()  # after the thread is idle again: a caller that sends more work at once reuses this thread
+            del deliver
             if wait:
                 work = inbox.get()
         if self._last is not None:
             self._last()
 
-    def _leave(self) -> None:
-        deadline = time.monotonic() + LEAVE_SECONDS
+    def _wait_at_exit(self) -> None:
+        deadline = time.monotonic() + EXIT_WAIT_SECONDS
         while len(self._idle) < len(self._threads) and time.monotonic() < deadline:
             time.sleep(0.01)
 
 
-def _done(work: _Work) -> Callable[[], None]:
-    """Do it; what is returned tells how it went."""
+def _run(work: _Work) -> Callable[[], None]:
+    """Run the work; return a function that delivers its result or its error to the event loop."""
     if work.result.cancelled():
         return lambda: None
     try:
-        return partial(_tell, work, work.context.run(work.function), None)
+        return partial(_deliver, work, work.context.run(work.function), None)
     except BaseException as exc:
         try:
-            return partial(_tell, work, None, exc)
+            return partial(_deliver, work, None, exc)
         finally:
             del work  # as above
 
 
-def _tell(work: _Work, value: Any, problem: BaseException | None) -> None:
-    with contextlib.suppress(RuntimeError):  # its loop was closed: nobody waits any more
+def _deliver(work: _Work, value: Any, problem: BaseException | None) -> None:
+    with contextlib.suppress(RuntimeError):  # the event loop was closed: no caller waits any more
         work.loop.call_soon_threadsafe(_settle, work.result, value, problem)
 
 

@@ -1,7 +1,6 @@
-"""DRF's edges in the contract's shape: what the settings name. (views must not be imported here: they read those settings.)
+"""The classes that Django REST framework's settings name. Import them from here.
 
-Errors stand in api_errors.py, renderers in api_renderers.py, lists in api_lists.py and api_pages.py, serializers in api_fields.py,
-Idempotency-Key in api_idempotency.py; import them from here.
+Views must not be imported in this module: they read those settings.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ __all__ = [
 class StrictJSONParser(JSONParser):
     """A JSON object read strictly (`jsonio.loads`); a body larger than its view's `max_body_bytes` is 413."""
 
-    # What the browsable API fills its box with.
+    # The browsable API renders its request form with it.
     renderer_class = BodyRenderer
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> dict[str, Any]:

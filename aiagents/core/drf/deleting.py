@@ -1,4 +1,4 @@
-"""`DELETE …?now=true`: what the endpoints that hide first and erase later have in common."""
+"""`DELETE …?now=true`: shared by the endpoints that delete softly first and erase later."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from rest_framework.response import Response
 
 from aiagents.core.errors import InvalidRequest
 
-NOW = OpenApiParameter("now", bool, description="true: erase it at once; also one that was deleted before")
+NOW = OpenApiParameter("now", bool, description="true: erase it at once, even if it was deleted before")
 
 
 class ErasingSerializer(serializers.Serializer):
-    """What was deleted is out of sight and not erased yet."""
+    """The deleted object is hidden and not erased yet."""
 
     erasing = serializers.BooleanField()
 
@@ -22,13 +22,13 @@ RESPONSES = {204: None, 202: ErasingSerializer}
 
 
 def wants_now(request: Request) -> bool:
-    """Whether the request has `now=true`. Raises InvalidRequest where `now` is neither true nor false."""
+    """Whether the request has `now=true`. Raises InvalidRequest if `now` is neither true nor false."""
     now = request.query_params.get("now", "false")
     if now not in ("true", "false"):
-        raise InvalidRequest("now is true or false.", param="now")
+        raise InvalidRequest("now must be true or false.", param="now")
     return now == "true"
 
 
 def answer(erased: bool) -> Response:
-    """204 where everything is gone, 202 where the sweep has to finish it."""
+    """204 if everything was erased, 202 if the sweep has to finish it."""
     return Response(status=status.HTTP_204_NO_CONTENT) if erased else Response({"erasing": True}, status.HTTP_202_ACCEPTED)

@@ -1,4 +1,4 @@
-"""Every exception of a DRF view as the contract's error."""
+"""Map every exception of a DRF view to the contract's error."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 class NotAcceptable(AppError):
     type, code, status = "invalid_request", "not_acceptable", 406
-    message = "This answer exists as JSON only."
+    message = "This endpoint answers in JSON only; accept application/json."
 
 
 class UnsupportedMediaType(AppError):
@@ -46,7 +46,7 @@ class UnsupportedMediaType(AppError):
 
 
 def exception_handler(exc: Exception, view_context: dict[str, Any]) -> Response | None:
-    """The answer to an exception; None for those that are our own bugs, which Django logs and answers with 500."""
+    """The response to an exception; None for our own bugs, which Django logs and answers with 500."""
     error = error_of(exc)
     if error is None:
         return None
@@ -55,21 +55,21 @@ def exception_handler(exc: Exception, view_context: dict[str, Any]) -> Response 
         headers["Retry-After"] = str(max(1, round(error.retry_after)))
     if error.status == 401:
         headers["WWW-Authenticate"] = getattr(exc, "auth_header", None) or 'Bearer realm="api"'
-    _speak_json(view_context.get("request"))
+    _select_json(view_context.get("request"))
     response = Response(error.body(context.request_id.get()), status=error.status, headers=headers)
     response.exception = True
     return response
 
 
-def _speak_json(request: Any) -> None:
-    """Errors are JSON also where the answer would have been YAML or CSV; the browsable API shows them its own way."""
-    renderer = getattr(request, "accepted_renderer", None)  # none yet, when it is the negotiation that failed
+def _select_json(request: Any) -> None:
+    """Render the error as JSON where the response would have been YAML or CSV. The browsable API keeps its renderer."""
+    renderer = getattr(request, "accepted_renderer", None)  # None when the content negotiation failed
     if request is not None and (renderer is None or renderer.format not in ("json", "api")):
         request.accepted_renderer, request.accepted_media_type = JSONRenderer(), JSONRenderer.media_type
 
 
 def error_of(exc: Exception) -> AppError | None:
-    """Our error for an exception of ours, DRF's, Django's or the database's; None if it is none of a client's."""
+    """The AppError for an exception of ours, DRF's, Django's or the database's; None if no client caused it."""
     match exc:
         case AppError():
             return exc
@@ -106,11 +106,15 @@ def error_of(exc: Exception) -> AppError | None:
         case SuspiciousOperation():
             return InvalidRequest()
         case ProtectedError():
-            return Conflict("Something else still needs this.")
+            return Conflict("Other objects still refer to this one; delete them first.")
         case OperationalError() | InterfaceError():
-            # No traceback: a server that is away fails every request, and each would say the same.
+            # No traceback: an unreachable server fails every request in the same way.
             log.error("the database failed a request: %s: %s", type(exc).__name__, str(exc).partition("\n")[0])
-            return storage.StorageFull() if storage.is_full(exc) else Unavailable("The database is away or overloaded; try again shortly.")
+            return (
+                storage.StorageFull()
+                if storage.is_full(exc)
+                else Unavailable("The database is unavailable or overloaded; try again shortly.")
+            )
         case DataError():
             log.warning("the database refused a value", exc_info=exc)
             return InvalidRequest("A value is out of range.", code="out_of_range")
@@ -118,7 +122,7 @@ def error_of(exc: Exception) -> AppError | None:
 
 
 def invalid(detail: Any) -> InvalidRequest:
-    """DRF's nested details as `{"field": ["sentence", …], "list.0.field": […]}`; the first of them is the message."""
+    """DRF's nested details as `{"field": ["sentence", …], "list.0.field": […]}`; the first sentence is the message."""
     details: dict[str, list[str]] = {}
     for path, sentence in _flatten(detail, ""):
         details.setdefault(path or "non_field_errors", []).append(sentence)

@@ -1,4 +1,4 @@
-"""Serializers and fields that take what they offer and nothing else."""
+"""Serializers and fields that refuse unknown input."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 
 class BoundedListField(serializers.ListField):
-    """A list whose length is looked at before its items are: DRF reads 100,000 of them first, which takes seconds."""
+    """A list whose length is checked before its items. DRF validates 100,000 items first, which takes seconds."""
 
     def to_internal_value(self, data: Any) -> Any:
         if self.max_length is not None and isinstance(data, list | tuple) and len(data) > self.max_length:
@@ -17,7 +17,7 @@ class BoundedListField(serializers.ListField):
 
 
 class StrictFieldsMixin:
-    """400 for a field that does not exist or cannot be set, where DRF would silently ignore it. Put it first.
+    """Answers 400 for a field that does not exist or cannot be set; DRF would silently ignore it. Put it first.
 
     class ProfileSerializer(StrictFieldsMixin, serializers.ModelSerializer): ...
     """
@@ -29,7 +29,7 @@ class StrictFieldsMixin:
             for name in data:
                 field = fields.get(name)
                 if field is None or isinstance(field, serializers.HiddenField):
-                    if name != "csrfmiddlewaretoken":  # the browsable API's forms bring it
+                    if name != "csrfmiddlewaretoken":  # sent by the browsable API's forms
                         errors[str(name)[:100]] = ["There is no such field."]
                 elif field.read_only:
                     errors[name] = ["This field cannot be set."]

@@ -1,4 +1,4 @@
-"""`Idempotency-Key` for DRF views, over the same store as the hot doors."""
+"""`Idempotency-Key` for DRF views, with the same store as the asynchronous endpoints."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class _Replayed(Exception):
 
 
 class IdempotentMixin:
-    """Put it first among a view's bases. POST requests (or `idempotent_methods`) with a key run once.
+    """Runs POST requests (or `idempotent_methods`) with a key once. Put it first among a view's bases.
 
-    The claim is made after authentication, permissions and throttles; `request.claim` is there for the handler.
+    The claim is made after authentication, permissions and throttles. The handler finds it as `request.claim`.
     """
 
     idempotent_methods: ClassVar[frozenset[str]] = frozenset({"POST"})

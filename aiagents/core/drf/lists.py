@@ -1,4 +1,4 @@
-"""Lists: orderings and filters that refuse what they do not know."""
+"""Orderings and filters of lists. Unknown ones are refused with 400."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from rest_framework.request import Request
 
 from aiagents.core.errors import InvalidRequest
 
-# Parameters that a list may be given besides its filters.
+# Parameters that every list accepts besides its filters.
 COMMON = frozenset({"page_size", "cursor", "search", "ordering", "format"})
 
 
 class SafeOrderingFilter(filters.OrderingFilter):
-    """`?ordering=` over the view's `ordering_fields` and nothing else; what is not listed is 400."""
+    """`?ordering=` by the view's `ordering_fields`; any other field is 400."""
 
     def get_ordering(self, request: Request, queryset: QuerySet, view: Any) -> Any:
-        asked = request.query_params.get(self.ordering_param)
-        if not asked:
+        requested = request.query_params.get(self.ordering_param)
+        if not requested:
             return self.get_default_ordering(view)
         allowed = {item if isinstance(item, str) else item[0] for item in getattr(view, "ordering_fields", None) or ()}
-        names = [name.strip() for name in asked.split(",")]
+        names = [name.strip() for name in requested.split(",")]
         unknown = [name for name in names if name.removeprefix("-") not in allowed]
         if unknown or len(names) > len(allowed):
             listed = ", ".join(sorted(allowed)) or "nothing"
@@ -38,27 +38,25 @@ class SafeOrderingFilter(filters.OrderingFilter):
         one = f"-?({'|'.join(allowed)})"
         for parameter in found:
             parameter["schema"] = {"type": "string", "pattern": f"^({one}(,{one}){{0,{len(allowed) - 1}}})?$"}
-            parameter["description"] = f"By {', '.join(allowed)}; `-` before a name turns its order round, commas separate several."
+            parameter["description"] = f"By {', '.join(allowed)}; `-` before a name reverses its order, commas separate several."
         return found
 
 
 class StrictFilterSet(django_filters.FilterSet):
-    """Filters that answer 400 to a parameter they do not have, so that a typo is not an unfiltered list.
+    """Filters that answer 400 to an unknown parameter, so that a typo does not return an unfiltered list.
 
-    `also`: further parameters that the view reads itself.
+    `also`: further parameters, which the view reads itself.
     """
 
     also: frozenset[str] = frozenset()
 
     def is_valid(self) -> bool:
         known = set(self.form.fields) | COMMON | self.also
-        # Ranges and the like: created_at_after, created_at_before belong to created_at.
+        # A range has two parameters: created_at has created_at_after and created_at_before.
         for name, field in self.form.fields.items():
             for suffix in getattr(field.widget, "suffixes", None) or ():
                 known.add(f"{name}_{suffix}")
         unknown = sorted(set(self.data) - known)
         if unknown:
-            raise InvalidRequest(
-                f"There is no parameter {unknown[0][:100]!r} here.", param=unknown[0][:100], details={"known": sorted(known)}
-            )
+            raise InvalidRequest(f"There is no parameter {unknown[0][:100]!r}.", param=unknown[0][:100], details={"known": sorted(known)})
         return super().is_valid()

@@ -1,6 +1,6 @@
-"""Cursor pages by key: the page after a row is found by the row's own values, ties and nulls included.
+"""Keyset pagination: the page after a row is found by the row's values, ties and nulls included.
 
-DRF's cursor counts offsets among equal values and loses its way back through them; this one compares (value, …, id).
+DRF's cursor counts offsets among equal values, and its previous page can be wrong; this one compares (value, …, id).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NOTHING = Q(pk__in=[])
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One column of an order. Nulls stand at the end, going forward."""
+    """One column of an ordering. Nulls come last in the forward direction."""
 
     name: str
     descending: bool
@@ -48,7 +48,7 @@ class Term:
         return found | Q(**{f"{self.name}__isnull": True}) if self.nullable and not self.backward else found
 
     def bound(self, value: Any) -> Q:
-        """What follows from `equal` or `beyond`, said so that an index can be used."""
+        """A redundant condition that `equal` and `beyond` imply, so that the database can use an index."""
         if value is None or self.nullable:
             return Q()
         return Q(**{f"{self.name}__{'lte' if self.descending != self.backward else 'gte'}": value})
@@ -66,7 +66,7 @@ class Term:
 
 
 class CursorPagination(pagination.CursorPagination):
-    """`{"next", "previous", "results"}`, newest first unless ordered otherwise; `?page_size=` 1 to 100."""
+    """Pages as `{"next", "previous", "results"}`, newest first by default; `?page_size=` is 1 to 100."""
 
     ordering: Any = "-id"
     page_size_query_param = "page_size"
@@ -85,20 +85,20 @@ class CursorPagination(pagination.CursorPagination):
         return found
 
     def get_page_size(self, request: Request) -> int:
-        asked = request.query_params.get(self.page_size_query_param)
-        if asked is None:
+        text = request.query_params.get(self.page_size_query_param)
+        if text is None:
             return self.page_size  # type: ignore[return-value]
-        if not asked.isascii() or not asked.isdigit() or len(asked) > 9 or not 1 <= int(asked) <= self.max_page_size:
-            raise InvalidRequest(f"page_size is a number from 1 to {self.max_page_size}.", param="page_size")
-        return int(asked)
+        if not text.isascii() or not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= self.max_page_size:
+            raise InvalidRequest(f"page_size must be a number from 1 to {self.max_page_size}.", param="page_size")
+        return int(text)
 
     def get_ordering(self, request: Request, queryset: QuerySet, view: Any) -> tuple[str, ...]:
-        asked = None
+        requested = None
         for backend in getattr(view, "filter_backends", ()):
             if hasattr(backend, "get_ordering"):
-                asked = backend().get_ordering(request, queryset, view)
+                requested = backend().get_ordering(request, queryset, view)
                 break
-        found = asked or self.ordering
+        found = requested or self.ordering
         ordering = (found,) if isinstance(found, str) else tuple(found)
         if any(name.lstrip("-") in ("id", "pk") for name in ordering):
             return ordering
@@ -138,7 +138,7 @@ class CursorPagination(pagination.CursorPagination):
         return base64.urlsafe_b64encode(raw.encode()).decode().rstrip("=")
 
     def _read_cursor(self, columns: int) -> tuple[bool, list[str | None]]:
-        """Whether to go backward, and the values of the row where we are; none for the first page."""
+        """Whether the cursor goes backward, and the values of its row; an empty list for the first page."""
         text = self.request.query_params.get(self.cursor_query_param)
         if not text:
             return False, []
@@ -157,7 +157,7 @@ class CursorPagination(pagination.CursorPagination):
 
 
 def _after(terms: list[Term], texts: list[str | None]) -> Q:
-    """Rows that stand behind the row with these values."""
+    """The condition for rows that come after the row with these values."""
     try:
         values = [term.parse(text) for term, text in zip(terms, texts, strict=True)]
     except (DjangoValidationError, ValueError, ArithmeticError) as exc:
@@ -188,4 +188,4 @@ def _term(queryset: QuerySet, name: str, backward: bool) -> Term:
 
 
 def bad_cursor() -> InvalidRequest:
-    return InvalidRequest("This cursor is not one of ours.", code="invalid_cursor", param="cursor")
+    return InvalidRequest("This cursor is not valid; use a link from `next` or `previous`.", code="invalid_cursor", param="cursor")

@@ -1,4 +1,4 @@
-"""Answers of DRF's views: our JSON, and DRF's browsable pages around it."""
+"""Renderers of DRF's views: JSON, and DRF's browsable API."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ _encoder = JSONEncoder()
 
 
 class JSONRenderer(DRFJSONRenderer):
-    """Our JSON (aiagents/core/jsonio.py), and all that DRF's encoder knows besides."""
+    """JSON as aiagents/core/jsonio.py writes it, and the further types of DRF's encoder."""
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None) -> bytes:
         if data is None:
             return b""
-        # The browsable API asks for an indent.
+        # The browsable API sets an indent.
         pretty = bool((renderer_context or {}).get("indent"))
         return jsonio.dumps(data, default=_default, indent=pretty)
 
 
 class BodyRenderer(JSONRenderer):
-    """A serializer's data as a body that may be sent: a row without what cannot be set and what is not; of a new one its defaults and
-    what it cannot do without."""
+    """A serializer's data as an example request body.
+
+    An existing object is shown without read-only fields and nulls. A new object shows its required fields and defaults.
+    """
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None) -> bytes:
         serializer = getattr(data, "serializer", None)
@@ -45,9 +47,9 @@ class BodyRenderer(JSONRenderer):
 
 
 class BrowsableAPIRenderer(DRFBrowsableAPIRenderer):
-    """DRF's pages. Bodies are typed as JSON only: forms could not say nested objects, nor what is left out.
+    """DRF's browsable API. Request bodies are typed as JSON: forms cannot express nested objects or absent fields.
 
-    Their templates carry style attributes, which the security policy allows on them and nowhere else.
+    Its templates use style attributes, which the content security policy allows on these pages only.
     """
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None) -> Any:
@@ -57,16 +59,16 @@ class BrowsableAPIRenderer(DRFBrowsableAPIRenderer):
         return page
 
     def get_context(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        # Where Pygments happens to be installed, DRF would write its colours into the page as a style element.
+        # If Pygments is installed, DRF would write its colours into the page as a style element.
         return super().get_context(*args, **kwargs) | {"code_style": ""}
 
     def get_rendered_html_form(self, data: Any, view: Any, method: str, request: Request) -> Any:
         return super().get_rendered_html_form(data, view, method, request) if method in ("DELETE", "OPTIONS") else None
 
     def get_filter_form(self, data: Any, view: Any, request: Request) -> Any:
-        from rest_framework.generics import GenericAPIView  # its module asks the settings for this one
+        from rest_framework.generics import GenericAPIView  # its module reads the settings, which name this class
 
-        # A list that is not of rows has nothing that the filters' form could be made for; DRF would end in a 500.
+        # A view without a queryset has no filters; DRF would fail with 500 when it renders their form.
         made = getattr(type(view), "get_queryset", GenericAPIView.get_queryset) is not GenericAPIView.get_queryset
         return super().get_filter_form(data, view, request) if made or getattr(view, "queryset", None) is not None else None
 

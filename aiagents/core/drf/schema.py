@@ -1,4 +1,4 @@
-"""The OpenAPI document: our errors, Idempotency-Key, and the doors beside Django."""
+"""The OpenAPI document: our errors, Idempotency-Key, and the asynchronous endpoints."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ _IDEMPOTENCY: JSON = {
     "name": "Idempotency-Key",
     "in": "header",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-    "description": "The same key with the same body gets the first answer again (`Idempotent-Replayed: true`); with another body 409.",
+    "description": "The same key with the same body repeats the first answer (`Idempotent-Replayed: true`); with another body 409.",
 }
 # US dollars above 0 as a decimal string.
 MONEY: JSON = {"type": "string", "maxLength": 40, "pattern": r"^(?=[0-9.]*[1-9])[0-9]{1,12}(\.[0-9]{1,12})?$"}
-# Codes of 400 and 413 that any request may get, whatever its schema says.
+# Codes of 400 and 413 that any request may get, even one that fits its schema.
 EVERYWHERE = {
     "invalid_text": "a text or a name in it holds NUL or a lone surrogate",
     "invalid_number": "a number is too large",
-    "invalid_json": "the body is no JSON object",
-    "duplicate_key": "a key stands twice in one JSON object",
+    "invalid_json": "the body is not a JSON object",
+    "duplicate_key": "one JSON object has a key twice",
     "json_too_deep": "the body is nested too deeply",
     "too_many_values": "the body holds too many values (413)",
-    "payload_too_large": "the body has more bytes than this endpoint takes (413)",
+    "payload_too_large": "the body has more bytes than this endpoint accepts (413)",
     "invalid_cursor": "`cursor` was not made by this list with the same ordering",
     "out_of_range": "a value is beyond what the database can hold or compare",
 }
@@ -58,10 +58,10 @@ REFUSALS = "x-refusals"
 _SENTENCES = {
     "400": "The request is not valid.",
     "401": "No valid access token or API key.",
-    "402": "The budget that is left is too small.",
+    "402": "The remaining budget is too small.",
     "403": "Not allowed for this caller.",
-    "404": "There is nothing here.",
-    "409": "The Idempotency-Key was used for another request, or its first request still runs.",
+    "404": "Not found.",
+    "409": "The Idempotency-Key was used for another request, or its first request is still running.",
     "429": "Too many requests; see Retry-After.",
 }
 _METHODS = ("get", "post", "put", "patch", "delete")
@@ -71,10 +71,10 @@ _named: dict[str, type] = {}
 
 
 class AutoSchema(SpectacularAutoSchema):
-    """drf-spectacular's, with the header of idempotent views, and names that two apps may use."""
+    """drf-spectacular's AutoSchema with the header of idempotent views and unique names for serializers of two apps."""
 
     def get_serializer_name(self, serializer: Any, direction: Any) -> str:
-        """The class's name; the second class of that name carries its app's name before it."""
+        """The class's name; a second class of the same name gets its app's name as a prefix."""
         name = super().get_serializer_name(serializer, direction)
         kind = type(serializer)
         first = _named.setdefault(name, kind)
@@ -83,23 +83,23 @@ class AutoSchema(SpectacularAutoSchema):
         return kind.__module__.partition(".")[0].capitalize() + name
 
     def get_operation(self, *args: Any, **kwargs: Any) -> JSON | None:
-        """With the `refusals` that the view and the request's serializer declare, as `x-refusals`."""
+        """Add the `refusals` that the view and the request's serializer declare, as `x-refusals`."""
         operation = super().get_operation(*args, **kwargs)
         if operation is not None:
-            asked = self.get_request_serializer() if "requestBody" in operation else None
-            found = {**getattr(self.view, "refusals", {}), **getattr(asked, "refusals", {})}
+            serializer = self.get_request_serializer() if "requestBody" in operation else None
+            found = {**getattr(self.view, "refusals", {}), **getattr(serializer, "refusals", {})}
             if found:
                 operation[REFUSALS] = found
         return operation
 
     def _map_basic_serializer(self, serializer: Any, direction: Any) -> JSON:
-        """With what our strict serializers refuse: fields that they do not have, texts of blanks alone, empty decimals."""
+        """Add what our strict serializers refuse: unknown fields, blank texts, empty decimals."""
         schema = super()._map_basic_serializer(serializer, direction)
         if direction != "request":
             return schema
         if isinstance(serializer, StrictFieldsMixin):
             schema["additionalProperties"] = False
-            if schema.get("description") == get_doc(StrictFieldsMixin):  # not about this serializer
+            if schema.get("description") == get_doc(StrictFieldsMixin):  # inherited, not about this serializer
                 del schema["description"]
         for name, field in serializer.fields.items():
             if (found := schema.get("properties", {}).get(name)) is not None:
@@ -107,7 +107,7 @@ class AutoSchema(SpectacularAutoSchema):
         return schema
 
     def map_parsers(self) -> list[Any]:
-        """JSON alone: forms are read for the browsable API's pages, and cannot carry what is nested."""
+        """JSON only: forms are parsed for the browsable API and cannot express nested values."""
         return ["application/json"]
 
     def get_override_parameters(self) -> list[Any]:
@@ -123,7 +123,7 @@ class AutoSchema(SpectacularAutoSchema):
 
 
 def _narrowed(field: Any, schema: JSON) -> JSON:
-    """What DRF's field refuses beyond what drf-spectacular tells of it."""
+    """What DRF's field refuses beyond the schema that drf-spectacular makes of it."""
     if isinstance(field, serializers.DecimalField) and "pattern" in schema and field.max_digits and field.decimal_places is not None:
         sign = "" if field.min_value is not None and field.min_value >= 0 else "-?"
         whole = field.max_digits - field.decimal_places
@@ -134,8 +134,8 @@ def _narrowed(field: Any, schema: JSON) -> JSON:
     return {"pattern": r"\S"} if trims and not {"pattern", "format", "enum", "$ref"} & schema.keys() else {}
 
 
-def add_hot_doors(result: JSON, generator: Any, request: Any, public: bool) -> JSON:
-    """Add the paths of every registered door, and the errors of every operation."""
+def add_async_endpoints(result: JSON, generator: Any, request: Any, public: bool) -> JSON:
+    """Add the paths of every registered asynchronous endpoint, and the errors of every operation."""
     components = result.setdefault("components", {})
     components.setdefault("schemas", {})["Error"] = ERROR if result["openapi"].startswith("3.1") else _without_types(ERROR)
     secured = next((operation["security"] for operation in _operations(result) if {} not in operation.get("security", [{}])), None)
@@ -196,7 +196,7 @@ def _add_errors(operation: JSON) -> None:
 
 
 def _reasons(sentence: str, operation: JSON) -> str:
-    """The description of 400: what may be wrong with a request that fits the schema."""
+    """The description of status 400: why a request that fits the schema may be refused."""
     general = "; ".join(f"`{code}`: {text}" for code, text in EVERYWHERE.items())
     named = "".join(f"\n- {'any field' if name == '*' else f'`{name}`'}: {text}" for name, text in operation.get(REFUSALS, {}).items())
     return f"{sentence.rstrip('.')}. Beyond the schema, by code: {general}.{named}"

@@ -1,4 +1,4 @@
-"""The OpenAPI document over HTTP: made once per process and form. Anybody may ask for it, and making it takes seconds."""
+"""The OpenAPI document over HTTP. It is public and takes seconds to make, so each process makes each format once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _making = threading.Lock()
 
 
 class SchemaView(SpectacularAPIView):
-    """`GET /api/schema/`, as YAML or JSON by Accept or `?format=`. Language and version are the product's, whatever is asked."""
+    """`GET /api/schema/`, as YAML or JSON by Accept or `?format=`. It ignores a requested language or version."""
 
     @extend_schema(exclude=True)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:

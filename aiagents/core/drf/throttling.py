@@ -1,4 +1,4 @@
-"""DRF's throttle over the buckets of aiagents/core/ratelimit/buckets.py."""
+"""DRF's throttle, with the buckets of aiagents/core/ratelimit/buckets.py."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ApiThrottle(BaseThrottle):
     """Counts a request once it is authenticated; ApiRateLimitMiddleware writes the headers."""
 
     def allow_request(self, request: Request, view: Any) -> bool:
-        """True, or `RateLimited` with the contract's error."""
+        """True if the request is within its limits. Raises RateLimited, with the contract's error."""
         principal: Any = request.auth if hasattr(request.auth, "rate_limit") else None
         if principal is None and getattr(request.user, "is_authenticated", False):
             principal = _Session(request.user)

@@ -1,4 +1,4 @@
-"""The pool over a real PostgreSQL, one that is not there, and one that ends its connections."""
+"""The pool with a real PostgreSQL, with an unreachable one, and with one that closes its connections."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.conf import settings
 from django.db import connection, connections
 from psycopg_pool import PoolTimeout
 
-from aiagents.core.db.postgres.base import ASK_EVERY, PATIENCE, DatabaseWrapper, Pool
+from aiagents.core.db.postgres.base import POOL_WAIT, PROBE_EVERY, DatabaseWrapper, Pool
 
 pytestmark = pytest.mark.skipif(settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"), reason="PostgreSQL only")
 
@@ -40,26 +40,26 @@ def seconds(pool: Pool, error: type[Exception]) -> float:
     return time.monotonic() - begun
 
 
-def test_a_server_that_is_away_is_said_once_slowly_and_then_at_once(make):
+def test_an_unreachable_server_fails_the_first_caller_after_the_wait_and_later_ones_at_once(make):
     pool = make(kwargs={"host": "/nowhere"}, timeout=10.0)
-    assert PATIENCE <= seconds(pool, psycopg.OperationalError) < PATIENCE + 1
+    assert POOL_WAIT <= seconds(pool, psycopg.OperationalError) < POOL_WAIT + 1
     assert seconds(pool, psycopg.OperationalError) < 0.05
-    time.sleep(ASK_EVERY)
-    assert seconds(pool, psycopg.OperationalError) < 0.3, "the one who asks again is refused by the server, not by a time-out"
+    time.sleep(PROBE_EVERY)
+    assert seconds(pool, psycopg.OperationalError) < 0.3, "the next probe is refused by the server, not by a time-out"
 
 
-def test_a_server_that_comes_back_is_found_by_the_next_who_asks(make):
+def test_the_next_caller_finds_a_server_that_recovered(make):
     pool = make(kwargs={"host": "/nowhere"})
     seconds(pool, psycopg.OperationalError)
     pool.kwargs["host"] = connection.get_connection_params()["host"]
-    time.sleep(ASK_EVERY)
+    time.sleep(PROBE_EVERY)
     begun = time.monotonic()
     found = pool.getconn()
     assert found.execute("SELECT 1").fetchone() == (1,) and time.monotonic() - begun < 2
     pool.putconn(found)
 
 
-def test_a_pool_that_is_all_in_use_is_no_server_that_is_away(make):
+def test_an_exhausted_pool_is_not_taken_for_an_unreachable_server(make):
     pool = make(max_size=1)
     held = pool.getconn()
     assert 1.8 < seconds(pool, PoolTimeout) < 3
@@ -69,7 +69,7 @@ def test_a_pool_that_is_all_in_use_is_no_server_that_is_away(make):
     assert time.monotonic() - begun < 0.2
 
 
-def test_connections_that_the_server_ended_meanwhile_are_given_to_nobody(make):
+def test_the_pool_gives_out_no_connection_that_the_server_closed(make):
     pool = make(min_size=2)
     pool.wait()
     ended = [pool.getconn(), pool.getconn()]

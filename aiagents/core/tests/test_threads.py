@@ -24,7 +24,7 @@ mark: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="")
 def threads() -> Iterator[Threads]:
     made = Threads(3, "test")
     yield made
-    made.end(lambda: None)  # once more does no harm
+    made.end(lambda: None)  # may be called twice
 
 
 async def test_what_is_returned_raised_and_set_in_the_context_arrives(threads: Threads):

@@ -1,1 +1,1 @@
-"""Django's PostgreSQL backend, quick to say that the server is away (base.py)."""
+"""Django's PostgreSQL backend, which fails fast while the server is unreachable (base.py)."""

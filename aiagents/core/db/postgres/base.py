@@ -1,7 +1,7 @@
-"""Django's PostgreSQL backend with a pool that says at once that the server is away, and is back as soon as the server is.
+"""Django's PostgreSQL backend with a pool that fails fast while the server is unreachable and recovers at once.
 
-psycopg's pool alone lets each caller wait out its whole time-out for a server that refuses connections, and tries again
-ever more rarely: the product would be slow to say no, and stay away longer than its database.
+psycopg's own pool lets each caller wait for its whole time-out while the server refuses connections, and reconnects with
+growing delays: errors would come late, and the outage would last longer than the database's.
 """
 
 from __future__ import annotations
@@ -18,44 +18,44 @@ from django.db.backends.postgresql import base
 from psycopg_pool import ConnectionPool, PoolTimeout
 
 log = logging.getLogger(__name__)
-# Seconds: what the pool gets before the server itself is asked; for its answer; between two questions while it is away;
-# after which the pool drops an attempt to connect (a new caller then begins a new one, without psycopg's growing delays).
-PATIENCE, ANSWER_WITHIN, ASK_EVERY, RECONNECT_WITHIN = 1.0, 2, 0.5, 1.0
+# Seconds: the wait for a pooled connection before a probe; the probe's time-out; the pause between two probes during an outage;
+# after which the pool gives up an attempt to connect (the next caller starts a new one, without psycopg's growing delays).
+POOL_WAIT, PROBE_TIMEOUT, PROBE_EVERY, RECONNECT_WITHIN = 1.0, 2, 0.5, 1.0
 
 
 class Pool(ConnectionPool):
-    """While the server is away one caller at a time asks it, and all others fail at once."""
+    """During an outage one caller at a time probes the server, and all others fail at once."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(check=_check, reconnect_timeout=RECONNECT_WITHIN, **options)
-        self._asking = threading.Lock()
+        self._probing = threading.Lock()
         self._away = False
-        self._ask_at = 0.0
+        self._probe_at = 0.0
 
     def getconn(self, timeout: float | None = None) -> Any:
         if self._away:
-            if time.monotonic() < self._ask_at or not self._asking.acquire(blocking=False):
+            if time.monotonic() < self._probe_at or not self._probing.acquire(blocking=False):
                 raise psycopg.OperationalError("the database is away")
             try:
-                self._ask()
+                self._probe()
             finally:
-                self._asking.release()
-        patience = self.timeout if timeout is None else timeout
+                self._probing.release()
+        wait = self.timeout if timeout is None else timeout
         try:
-            return super().getconn(min(PATIENCE, patience))
+            return super().getconn(min(POOL_WAIT, wait))
         except PoolTimeout:
-            if patience <= PATIENCE:
+            if wait <= POOL_WAIT:
                 raise
-            self._ask()
-        # The server is there: it is the pool that is all in use.
-        return super().getconn(patience - PATIENCE)
+            self._probe()
+        # The server answers: all connections of the pool are in use.
+        return super().getconn(wait - POOL_WAIT)
 
-    def _ask(self) -> None:
-        """Ask the server itself, beside the pool; its error if it is away."""
+    def _probe(self) -> None:
+        """Open and close a connection outside the pool. Raises the server's OperationalError."""
         try:
-            psycopg.connect(**{**self.kwargs, "connect_timeout": ANSWER_WITHIN}).close()  # type: ignore[arg-type,dict-item]
+            psycopg.connect(**{**self.kwargs, "connect_timeout": PROBE_TIMEOUT}).close()  # type: ignore[arg-type,dict-item]
         except psycopg.OperationalError:
-            self._away, self._ask_at = True, time.monotonic() + ASK_EVERY
+            self._away, self._probe_at = True, time.monotonic() + PROBE_EVERY
             raise
         if self._away:
             self._away = False
@@ -63,7 +63,7 @@ class Pool(ConnectionPool):
 
 
 def _check(connection: Any) -> None:
-    """Refuse a connection that the server closed while it lay in the pool; a live and silent one costs one system call."""
+    """Reject a connection that the server closed while it was pooled. The check of a live, silent one is one system call."""
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     if poll.poll(0):
@@ -71,7 +71,7 @@ def _check(connection: Any) -> None:
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Django's, with that pool where the settings ask for one."""
+    """Django's wrapper, with `Pool` where the settings enable one."""
 
     _connection_pools: dict[str, Any]
     _configure_connection: Any
@@ -82,7 +82,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if self.alias == NO_DB_ALIAS or not options:
             return None
         if self.alias not in self._connection_pools:
-            wanted = {**self.get_connection_params(), "autocommit": True}  # Django sets it as it wants it later on
+            wanted = {**self.get_connection_params(), "autocommit": True}  # Django sets its own value later
             made = Pool(kwargs=wanted, open=False, configure=self._configure_connection, **options)
             self._connection_pools.setdefault(self.alias, made)
         return self._connection_pools[self.alias]
