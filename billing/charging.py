@@ -1,4 +1,4 @@
-"""From what a vendor reported to what is charged. Pure: the ledger writes what stands here."""
+"""Compute a charge from the usage that a vendor reported. Pure functions: the ledger writes their results."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from billing import pricing
 from billing.pricing import Rates
 from billing.usage import Usage
 
-# A vendor's count is not believed above these: then the hold is charged, and the row is flagged.
+# A reported count above these limits is not trusted: the charge is then the hold, and the row is flagged.
 ABSURD_TOKENS = 10**9
 ABSURD_FACTOR = 20
 _PICO = Decimal("1e-12")
 _INT = 2**31 - 1
-# Widths of UsageLog's columns: a long text must not make a settlement fail.
+# Widths of UsageLog's columns: a text is cut to its width, so that a long one cannot make a settlement fail.
 _WIDTHS = {"purpose": 20, "surface": 10, "request_id": 64, "requested_model": 100, "model": 100, "provider": 20, "goal": 8}
 _UUIDS = {"call_id", "group_id", "user_id", "api_key_id", "agent_id", "task_id", "conversation_id", "message_id"}
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Who calls which model for what. One vendor call; `group_id` ties those of one request together."""
+    """The facts of one vendor call: user, model and purpose. The calls of one request share a `group_id`."""
 
     call_id: UUID
     group_id: UUID
@@ -65,7 +65,7 @@ _CALL_FIELDS = tuple(field.name for field in fields(Call))
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Money set aside for a call. `windows`: ids of the BudgetWindows that hold it."""
+    """The amount (USD) that is held for a call. `windows`: ids of the BudgetWindows that hold it."""
 
     call: Call
     amount: Decimal
@@ -74,7 +74,7 @@ class Held:
     windows: tuple[int, ...]
 
     def facts(self) -> dict[str, Any]:
-        """What the Hold row keeps, so that the sweeper can charge a call whose process died."""
+        """Return what the Hold row stores, so that the sweeper can charge a call whose process died."""
         call = self.call.as_json()
         for name in _WIDTHS:
             call[name] = clean_text(call[name])
@@ -83,9 +83,9 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a call ended. `usage` None: the vendor reported nothing. `started` False: it never began to work.
+    """How a call ended. `usage` None: the vendor reported nothing. `started` False: the vendor sent no output.
 
-    `partial`: the vendor's count was not its last one, as when a stream breaks off: what we have seen counts, too.
+    `partial`: the reported count was not final, as when a stream breaks off; the output seen here counts, too.
     """
 
     status: Literal["ok", "failed", "cancelled", "interrupted"]
@@ -97,13 +97,13 @@ class Outcome:
     ttft_ms: int | None = None
     started: bool = True
     partial: bool = False
-    # Whether the request went out to the vendor; None: not known, as for a call whose process died.
-    asked: bool | None = None
+    # Whether the request was sent to the vendor; None: unknown, as for a call whose process died.
+    request_sent: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What is paid. `overrun_usd`: the part above the hold, which counts at once against the next call."""
+    """What a call is charged. `overrun_usd`: the part above the hold, which immediately reduces the budget."""
 
     usage: Usage
     cost_usd: Decimal
@@ -113,13 +113,13 @@ class Charge:
 
 
 def charge(held: Held, outcome: Outcome) -> Charge:
-    """What settling `held` with this outcome will write.
+    """Return what settling `held` with this outcome charges.
 
-    A reported 0 is 0; a missing report of a call that started is estimated, never free and never above the hold.
+    A reported 0 is charged as 0. A call that started and has no report is estimated: never free, never above the hold.
     """
     flags = ["price_unknown"] if held.rates.unknown else []
     estimated = False
-    if outcome.usage is None and (not outcome.started or outcome.asked is False):
+    if outcome.usage is None and (not outcome.started or outcome.request_sent is False):
         usage, cost = Usage(), Decimal(0)
     elif outcome.usage is None:
         usage, estimated = _estimate(held, outcome), True
@@ -131,7 +131,7 @@ def charge(held: Held, outcome: Outcome) -> Charge:
             usage, cost, estimated = _estimate(held, outcome), held.amount, True
             flags.append("usage_absurd")
         elif outcome.partial or usage.missing:
-            # What the vendor did not count is estimated, and an estimate alone takes the cost no higher than the hold.
+            # Missing counts are estimated. An estimate alone never raises the cost above the hold.
             usage, estimated = _completed(usage, held, outcome), True
             cost = max(cost, min(pricing.cost(held.rates, usage), held.amount))
     return Charge(usage, cost, estimated, ",".join(flags), max(Decimal(0), cost - held.amount))
@@ -142,7 +142,7 @@ def _estimate(held: Held, outcome: Outcome) -> Usage:
 
 
 def _completed(usage: Usage, held: Held, outcome: Outcome) -> Usage:
-    """The reported counts, with an estimate for each that is missing or was not the last one."""
+    """Return the reported counts, with an estimate for each one that is missing or not final."""
     guess = _estimate(held, outcome)
     if outcome.partial or "output_tokens" in usage.missing:
         usage = replace(usage, output_tokens=max(usage.output_tokens, guess.output_tokens))
@@ -162,21 +162,21 @@ def _absurd(held: Held, usage: Usage, cost: Decimal) -> bool:
 
 
 def rounded_up(amount: Decimal) -> Decimal:
-    """An amount as the database can hold it."""
+    """Return the amount rounded up to the database's precision (1e-12 USD)."""
     return amount.quantize(_PICO, ROUND_CEILING)
 
 
 def whole(value: int | None) -> int | None:
-    """A count that fits its column."""
+    """Return the count, limited to the range of its column."""
     return None if value is None else max(0, min(int(value), _INT))
 
 
 def log_row(held: Held, outcome: Outcome, charged: Charge, baseline: Rates | None) -> dict[str, Any]:
-    """The columns of the call's UsageLog row, all but `created_at`, which is the hold's."""
+    """Return the columns of the call's UsageLog row, except `created_at`, which comes from the hold."""
     call = held.call.as_json()
     usage = charged.usage
     baseline_cost = None
-    if baseline is not None and outcome.asked is not False and (outcome.started or outcome.usage is not None):
+    if baseline is not None and outcome.request_sent is not False and (outcome.started or outcome.usage is not None):
         baseline_cost = pricing.cost(baseline, usage)
     return {
         **{name: value for name, value in call.items() if name not in _WIDTHS and name != "auth_epoch"},
@@ -194,5 +194,5 @@ def log_row(held: Held, outcome: Outcome, charged: Charge, baseline: Rates | Non
         "overrun_usd": charged.overrun_usd,
         "latency_ms": whole(outcome.latency_ms),
         "ttft_ms": whole(outcome.ttft_ms),
-        "vendor_asked": outcome.asked,
+        "vendor_asked": outcome.request_sent,
     }

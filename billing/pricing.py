@@ -97,7 +97,7 @@ def cost(rates: Rates, usage: Usage) -> Decimal:
         return total.scaleb(-6)
 
 
-def dearest(rates: Rates, input_tokens: int, output_tokens: int) -> Decimal:
+def highest_cost(rates: Rates, input_tokens: int, output_tokens: int) -> Decimal:
     """The most that a call of this size can cost, whatever is cached or written: what a hold must cover."""
     tiers = [tier(rates, long=False)]
     if _is_long(rates, input_tokens):

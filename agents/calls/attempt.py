@@ -112,7 +112,7 @@ class Attempt:
             or self.usage is not None
             or self.written
             or (self.all_at_once and self.sent.done and status in ("cancelled", "interrupted")),
-            asked=self.sent.done or self.started or self.usage is not None,
+            request_sent=self.sent.done or self.started or self.usage is not None,
             # Some vendors report the input first and the growing output later: such a count is final only at the end.
             partial=self.usage is not None and (self.completed is None or self.completed.usage is None),
         )

@@ -118,7 +118,8 @@ async def _release(state: _Loop, opening: asyncio.Task[ledger.Held]) -> ledger.C
         held = await opening
     except AppError:
         return None  # the ledger refused it, so there is no reservation
-    return await _settle(state, held, ledger.Outcome(status="cancelled", usage=None, finish_reason="cancelled", started=False, asked=False))
+    outcome = ledger.Outcome(status="cancelled", usage=None, finish_reason="cancelled", started=False, request_sent=False)
+    return await _settle(state, held, outcome)
 
 
 async def _settle(state: _Loop, held: ledger.Held, outcome: ledger.Outcome) -> ledger.Charge:

@@ -103,7 +103,7 @@ def last_resort(rows: list[Row]) -> list[Row]:
 
 def dearest(row: Row, facts: Facts) -> Decimal:
     """The most that the call can cost with this model."""
-    return pricing.dearest(row.card.rates or pricing.ceiling_rates(), facts.input_tokens, row.output)
+    return pricing.highest_cost(row.card.rates or pricing.ceiling_rates(), facts.input_tokens, row.output)
 
 
 def _removed(rows: list[Row]) -> list[dict[str, str | None]]:

@@ -177,7 +177,7 @@ async def test_a_call_of_which_nothing_is_known_is_charged_by_estimate(context, 
     held = await in_db(ledger.held_of, done)
     charged = ledger.charge(held, Outcome("interrupted", None))
     assert charged.estimated and charged.cost_usd > 0
-    assert ledger.charge(held, Outcome("interrupted", None, asked=False)).cost_usd == 0
+    assert ledger.charge(held, Outcome("interrupted", None, request_sent=False)).cost_usd == 0
 
 
 # --- Retry-After ----------------------------------------------------------------------------------

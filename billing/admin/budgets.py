@@ -131,7 +131,7 @@ class BudgetAdmin(Rows):
     @admin.display(description="whose")
     def whose(self, budget: Budget) -> Any:
         if budget.scope_id is None:
-            return "everybody together"
+            return "all users"
         words = getattr(budget, "owner_name", None) or f"{budget.scope} {budget.scope_id}"
         try:
             return format_html(

@@ -1,7 +1,7 @@
-"""Telling people that a budget runs out: in the product, and by e-mail.
+"""Alerts that a budget is nearly used up: in the product, and by e-mail.
 
-Beat looks once a minute at the budgets that are near their limits, so a call never waits for it. An alert is a row that
-can exist once per month, threshold and person, and the row is the outbox of its e-mail: two workers find one of each.
+Beat checks the budgets near their limits once a minute, so no call waits for it. A unique constraint allows one alert
+per month, threshold and user. The row is also the outbox of its e-mail, so two workers create and send one of each.
 """
 
 from __future__ import annotations
@@ -26,25 +26,31 @@ from billing.models import AlertSettings, Budget, BudgetAlert, BudgetWindow
 
 logger = logging.getLogger(__name__)
 Mail = BudgetAlert.Mail
-# An e-mail that cannot be handed over is tried again after 1, 2, 4, … minutes, so often in all.
+# The most attempts to send an e-mail. The waits between them are 1, 2, 4, … minutes.
 MOST_ATTEMPTS = 8
-# Who tries it has so long; then it is taken for lost, and tried again.
+# How long an attempt may take. After that another worker may try again.
 LEASE = timedelta(minutes=5)
 
 
 def raise_due() -> list[BudgetAlert]:
-    """Tell whoever has not been told yet; the new alerts. Of several thresholds passed at once only the highest is mailed."""
+    """Create the alerts that are due and return them.
+
+    When a budget passes several thresholds at once, only the highest one is mailed.
+    """
     windows = near_limit.windows(_lowest())
-    told = set(BudgetAlert.objects.filter(window__in=windows).values_list("window_id", "threshold", "user_id"))
-    people = _people(windows)
-    wishes = AlertSettings.objects.in_bulk([user_id for ids in people.values() for user_id in ids])
+    raised_before = set(BudgetAlert.objects.filter(window__in=windows).values_list("window_id", "threshold", "user_id"))
+    recipients = _recipients(windows)
+    preferences = AlertSettings.objects.in_bulk([user_id for ids in recipients.values() for user_id in ids])
     names = near_limit.names_of([window.budget for window in windows])
     raised = []
     for window in windows:
-        for user_id in people[window.pk]:
-            wish = wishes.get(user_id) or AlertSettings(user_id=user_id)
-            for threshold in reversed(_passed(window, wish)):
-                if (window.pk, threshold, user_id) not in told and (alert := _tell(window, threshold, wish, names[window.budget.pk])):
+        for user_id in recipients[window.pk]:
+            preference = preferences.get(user_id) or AlertSettings(user_id=user_id)
+            # Lowest first, so that the newest alert has the highest threshold.
+            for threshold in reversed(_passed(window, preference)):
+                if (window.pk, threshold, user_id) not in raised_before and (
+                    alert := _create(window, threshold, preference, names[window.budget.pk])
+                ):
                     raised.append(alert)
     if raised:
         logger.info("budget_alerts", extra={"count": len(raised)})
@@ -52,15 +58,16 @@ def raise_due() -> list[BudgetAlert]:
 
 
 def due_mails(most: int = 500) -> list[UUID]:
-    """E-mails that want to be sent now, the first try or a later one."""
+    """Return the ids of alerts whose e-mail is due now, for a first or a later attempt."""
     due = BudgetAlert.objects.filter(mail=Mail.DUE, mail_due_at__lte=timezone.now()).order_by("mail_due_at")
     return list(due.values_list("pk", flat=True)[:most])
 
 
 def send(alert_id: UUID) -> bool:
-    """Send an alert's e-mail if it is due and nobody else is at it. One that fails is due again later, MOST_ATTEMPTS times.
+    """Send an alert's e-mail if it is due and no other worker is sending it; return whether the attempt succeeded.
 
-    Should the process die between the mail server's yes and our note of it, the e-mail is sent twice rather than never.
+    A failed e-mail is due again later, up to MOST_ATTEMPTS times. If the process dies after the mail server accepted
+    the e-mail and before the row records it, the e-mail is sent twice.
     """
     now = timezone.now()
     mine = BudgetAlert.objects.filter(pk=alert_id, mail=Mail.DUE, mail_due_at__lte=now)
@@ -82,7 +89,7 @@ def send(alert_id: UUID) -> bool:
 
 
 def message(alert: BudgetAlert) -> EmailMultiAlternatives:
-    """The e-mail, as text and as HTML that escapes every name in it."""
+    """Return the e-mail, as text and as HTML with every name escaped."""
     budget = alert.window.budget
     zone = ZoneInfo(budget.time_zone)
     facts: dict[str, Any] = {
@@ -100,7 +107,7 @@ def message(alert: BudgetAlert) -> EmailMultiAlternatives:
 
 
 def what(budget: Budget, alert: BudgetAlert) -> str:
-    """The budget in words, on one line."""
+    """Return a description of the budget, on one line."""
     if budget.scope == Budget.Scope.USER:
         return "your monthly budget" if budget.scope_id == alert.user_id else _line(f"the monthly budget of {alert.subject}")
     if budget.scope == Budget.Scope.SYSTEM:
@@ -109,9 +116,9 @@ def what(budget: Budget, alert: BudgetAlert) -> str:
     return _line(f"the monthly budget of the {thing} “{alert.subject}”")
 
 
-def _tell(window: BudgetWindow, threshold: int, wish: AlertSettings, name: str) -> BudgetAlert | None:
-    """The alert, if it is new. The unique constraint decides between workers."""
-    mailed = wish.by_email and threshold == _passed(window, wish)[0]
+def _create(window: BudgetWindow, threshold: int, preference: AlertSettings, name: str) -> BudgetAlert | None:
+    """Create the alert and return it; None when it exists. The unique constraint decides between workers."""
+    mailed = preference.by_email and threshold == _passed(window, preference)[0]
     values = {
         "spent_usd": window.spent_usd,
         "limit_usd": window.budget.limit_usd,
@@ -119,16 +126,16 @@ def _tell(window: BudgetWindow, threshold: int, wish: AlertSettings, name: str) 
         "mail": Mail.DUE if mailed else Mail.NONE,
         "mail_due_at": timezone.now() if mailed else None,
     }
-    alert, new = BudgetAlert.objects.get_or_create(window=window, threshold=threshold, user_id=wish.user_id, defaults=values)
+    alert, new = BudgetAlert.objects.get_or_create(window=window, threshold=threshold, user_id=preference.user_id, defaults=values)
     return alert if new else None
 
 
-def _passed(window: BudgetWindow, wish: AlertSettings) -> list[int]:
-    """The thresholds that the window has reached, highest first; they are told lowest first, so the newest alert is the highest."""
-    if not wish.enabled:
+def _passed(window: BudgetWindow, preference: AlertSettings) -> list[int]:
+    """Return the thresholds that the window has reached, highest first."""
+    if not preference.enabled:
         return []
     percent = near_limit.used_percent(window)
-    return sorted((threshold for threshold in set(wish.thresholds) if percent >= threshold), reverse=True)
+    return sorted((threshold for threshold in set(preference.thresholds) if percent >= threshold), reverse=True)
 
 
 def _lowest() -> int:
@@ -136,8 +143,8 @@ def _lowest() -> int:
     return min((threshold for each in (settings.BUDGET_ALERT_THRESHOLDS, *chosen) for threshold in each), default=100)
 
 
-def _people(windows: Iterable[BudgetWindow]) -> dict[int, list[UUID]]:
-    """Who is told about each window: a user about their own, the owner of a key, agent or task, every admin about the system's."""
+def _recipients(windows: Iterable[BudgetWindow]) -> dict[int, list[UUID]]:
+    """Return the recipients by window id: the user or owner of the budget, and every admin for the system's budget."""
     found: dict[int, list[UUID]] = {}
     by_scope: dict[str, list[BudgetWindow]] = {}
     for window in windows:
@@ -155,5 +162,5 @@ def _people(windows: Iterable[BudgetWindow]) -> dict[int, list[UUID]]:
 
 
 def _line(text: str) -> str:
-    """Without line breaks, which have no place in a header."""
+    """Return the text without line breaks, which a header must not contain."""
     return " ".join(text.split())

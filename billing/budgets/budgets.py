@@ -1,4 +1,4 @@
-"""Budgets: their limits, their months, and what has been spent in the running one."""
+"""Budgets: their limits, their monthly windows, and the spending of the current month."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from billing.charging import Call
 
 Scope = Budget.Scope
-# The order in which every statement locks the windows of a call; the system's, which all calls share, is held shortest.
+# The order in which every statement locks the windows of a call. All calls share the system's, so it is locked last.
 RANKS = {Scope.USER: 1, Scope.KEY: 2, Scope.AGENT: 3, Scope.TASK: 4, Scope.SYSTEM: 9}
-# UsageLog's column, and Hold.call's key, that name the scope.
+# The column of UsageLog, and the key of Hold.call, that holds the id of each scope.
 COLUMNS = {Scope.USER: "user_id", Scope.KEY: "api_key_id", Scope.AGENT: "agent_id", Scope.TASK: "task_id"}
 
 
 def database_now() -> datetime:
-    """The database's clock, which decides months and expiry; on SQLite that is this machine's."""
+    """Return the time of the database's clock, which decides months and expiry; on SQLite, of this machine's clock."""
     if connection.vendor != "postgresql":
         return timezone.now()
     with connection.cursor() as cursor:
@@ -38,9 +38,9 @@ def database_now() -> datetime:
 
 
 def set_limit(scope: str, scope_id: UUID | None, limit: Decimal | None) -> Budget:
-    """Set a monthly limit in USD; None counts without limiting. Effective with the next hold.
+    """Set a monthly limit in USD and return the budget; None: no limit. The limit applies from the next hold on.
 
-    A budget that is new counts what its scope has spent and holds in the running month already.
+    A new budget includes what its scope has already spent and holds in the current month.
     """
     with transaction.atomic():
         budget = Budget.objects.select_for_update().filter(scope=scope, scope_id=scope_id).first()
@@ -54,10 +54,10 @@ def set_limit(scope: str, scope_id: UUID | None, limit: Decimal | None) -> Budge
 
 
 def create(scope: str, scope_id: UUID | None, limit: Decimal | None) -> Budget:
-    """A budget that did not exist, or the one that another process made meanwhile."""
+    """Create a budget and return it, or return the one that another process created meanwhile."""
     with transaction.atomic():
         if connection.vendor == "postgresql":
-            # No hold or settlement may run while their sums are taken over: one that began before would not be counted.
+            # No hold or settlement may run while their sums are copied: one that began before would be missing.
             with connection.cursor() as cursor:
                 cursor.execute("LOCK TABLE billing_budgetwindow IN EXCLUSIVE MODE")
         now = database_now()
@@ -69,7 +69,7 @@ def create(scope: str, scope_id: UUID | None, limit: Decimal | None) -> Budget:
 
 
 def ensure(call: Call) -> None:
-    """Make what a hold needs and did not find: the system's and the user's budget, and this month's windows."""
+    """Create the rows that a hold needs: the system's and the user's budget, and the windows of this month."""
     _ensure_budget(Scope.SYSTEM, None, settings.MONTHLY_COST_LIMIT)
     _ensure_budget(Scope.USER, call.user_id, settings.NEW_USER_MONTHLY_LIMIT)
     now = database_now()
@@ -78,7 +78,7 @@ def ensure(call: Call) -> None:
 
 
 def open_window(budget: Budget, now: datetime) -> BudgetWindow:
-    """The budget's window that contains `now`, made when it is missing. Windows never overlap."""
+    """Return the budget's window that contains `now`; create it when it is missing. Windows never overlap."""
     current = budget.windows.filter(starts_at__lte=now, ends_at__gt=now).first()
     if current is not None:
         return current
@@ -88,9 +88,9 @@ def open_window(budget: Budget, now: datetime) -> BudgetWindow:
 
 
 def month(zone: str, now: datetime, after: datetime | None = None) -> tuple[datetime, datetime]:
-    """First instant and end, in UTC, of the month around `now` in `zone`; it begins no earlier than `after`.
+    """Return the start and the end, in UTC, of the month around `now` in `zone`; it starts no earlier than `after`.
 
-    After a change of zone the rest of the old month would be a window of hours: it is joined to the next one.
+    After a change of zone only some hours of the old month may remain. They become part of the next window.
     """
     local = now.astimezone(ZoneInfo(zone))
     first = local.replace(day=1, hour=0, minute=0, second=0, microsecond=0, fold=0)
@@ -103,12 +103,12 @@ def month(zone: str, now: datetime, after: datetime | None = None) -> tuple[date
 
 
 def month_to_date(user: User) -> dict[str, Any]:
-    """The user's running month: `spent_usd`, `held_usd`, `limit_usd` (None: none), `left_usd`, and its bounds."""
+    """Return the user's current month: `spent_usd`, `held_usd`, `limit_usd` (None: no limit), `left_usd`, its bounds."""
     return month_of_scope(Scope.USER, user.pk)
 
 
 def month_of_scope(scope: str, scope_id: UUID | None) -> dict[str, Any]:
-    """The same of any scope; without a budget yet, the limit that it will begin with."""
+    """Return the same for any scope. When the budget does not exist yet, the limit is the one it will start with."""
     now = database_now()
     budget = Budget.objects.filter(scope=scope, scope_id=scope_id).first()
     first_limit = {Scope.USER: settings.NEW_USER_MONTHLY_LIMIT, Scope.SYSTEM: settings.MONTHLY_COST_LIMIT}
@@ -129,25 +129,25 @@ def month_of_scope(scope: str, scope_id: UUID | None) -> dict[str, Any]:
 
 
 def user_created(user: User) -> None:
-    """A new user's budget; nothing can be spent yet, so nothing is taken over."""
+    """Create the budget of a new user. A new user has spent nothing, so there are no sums to copy."""
     values = {"limit_usd": settings.NEW_USER_MONTHLY_LIMIT, "time_zone": settings.BUDGET_TIME_ZONE}
     Budget.objects.get_or_create(scope=Scope.USER, scope_id=user.pk, defaults=values)
 
 
 def set_key_budget(key_id: UUID, limit: Decimal | None) -> None:
-    """The monthly limit of an API key; None takes it away (its spending is still counted where it was)."""
+    """Set the monthly limit of an API key; None removes the limit (an existing budget goes on counting)."""
     if limit is not None or Budget.objects.filter(scope=Scope.KEY, scope_id=key_id).exists():
         set_limit(Scope.KEY, key_id, limit)
 
 
 def key_budgets(ids: Iterable[UUID]) -> Mapping[UUID, Decimal | None]:
-    """Limits of those of the keys that have one."""
+    """Return the limits (USD) of those keys that have one, by key id."""
     rows = Budget.objects.filter(scope=Scope.KEY, scope_id__in=list(ids)).exclude(limit_usd=None)
     return {scope_id: limit for scope_id, limit in rows.values_list("scope_id", "limit_usd") if scope_id is not None}
 
 
 def of_call(call: Call) -> Q:
-    """Which budgets apply to a call."""
+    """Return the condition that selects the budgets of a call."""
     found = Q(scope=Scope.SYSTEM, scope_id=None)
     for scope, column in COLUMNS.items():
         if (scope_id := getattr(call, column)) is not None:
@@ -156,12 +156,12 @@ def of_call(call: Call) -> Q:
 
 
 def usage_of(budget: Budget) -> QuerySet[UsageLog]:
-    """The UsageLog rows of a budget's scope."""
+    """Return the UsageLog rows of a budget's scope."""
     return UsageLog.objects.filter(**_where(budget, ""))
 
 
 def open_holds_of(budget: Budget) -> QuerySet[Hold]:
-    """The open holds of a budget's scope."""
+    """Return the open holds of a budget's scope."""
     return Hold.objects.filter(status=Hold.Status.OPEN, **_where(budget, "call__"))
 
 
@@ -177,7 +177,7 @@ def _ensure_budget(scope: str, scope_id: UUID | None, limit: Decimal | None) -> 
 
 
 def _adopt(budget: Budget, window: BudgetWindow) -> None:
-    """Count what was spent and is held before the budget existed; those holds will settle into it, too."""
+    """Add what the scope spent and holds from before the budget existed; those holds will settle into it, too."""
     during = {"created_at__gte": window.starts_at, "created_at__lt": window.ends_at}
     spent = usage_of(budget).filter(**during).aggregate(total=exact_sum("cost_usd"))["total"]
     held = Decimal(0)

@@ -1,4 +1,4 @@
-"""Budgets whose running month stands at a share of its limit or above it."""
+"""Budgets that have used a given percentage of their limit in the current month."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from aiagents.core.jsonio import money
 from billing.budgets import budgets, subjects
 from billing.models import Budget, BudgetWindow
 
-# Near enough to be shown to staff.
+# The percentage from which staff see a budget as near its limit.
 NEAR = 80
 
 
 def windows(percent: int, now: datetime | None = None) -> list[BudgetWindow]:
-    """Running months with at least so much of their limit spent, the fullest first; `budget` comes with each."""
+    """Return the current windows, with `budget`, that spent at least `percent` of their limit; the fullest first."""
     now = now or budgets.database_now()
     rows = BudgetWindow.objects.filter(starts_at__lte=now, ends_at__gt=now, budget__limit_usd__gt=0).select_related("budget")
     if connection.vendor == "postgresql":
-        # Half a percent less: shares are rounded. On SQLite money is text, which SQL cannot compare.
+        # One percent less, because percentages are rounded. On SQLite money is text, which SQL cannot compare.
         rows = rows.filter(spent_usd__gte=F("budget__limit_usd") * (Decimal(percent) - 1) / 100)
     found = [window for window in rows.order_by() if used_percent(window) >= percent]
     return sorted(found, key=lambda window: -(window.spent_usd / (window.budget.limit_usd or 1)))
 
 
 def used_percent(window: BudgetWindow) -> int:
-    """Spent of the limit, to the nearest whole percent: what is left of the last half fits no call any more."""
+    """Return the spent percentage of the limit, rounded to a whole number: no call fits into the last half percent."""
     return percent_of(window.spent_usd, window.budget.limit_usd)
 
 
@@ -38,7 +38,7 @@ def percent_of(spent: Decimal, limit: Decimal | None) -> int:
 
 
 def shown(most: int, percent: int = NEAR) -> list[dict[str, Any]]:
-    """The fullest of them as JSON."""
+    """Return the fullest windows as JSON, at most `most`."""
     fullest = windows(percent)[:most]
     names = names_of([window.budget for window in fullest])
     return [
@@ -55,12 +55,12 @@ def shown(most: int, percent: int = NEAR) -> list[dict[str, Any]]:
 
 
 def names_of(rows: list[Budget]) -> dict[Any, str]:
-    """What people call these budgets, by the budgets' ids."""
+    """Return display names of the budgets, by budget id."""
     found: dict[Any, str] = {}
     for scope in Budget.Scope.values:
         mine = [row for row in rows if row.scope == scope]
         known = subjects.named(scope, [row.scope_id for row in mine if row.scope_id is not None])
         for row in mine:
             subject = known.get(row.scope_id) if row.scope_id is not None else None
-            found[row.pk] = "everybody together" if scope == Budget.Scope.SYSTEM else subject.name if subject else str(row.scope_id)
+            found[row.pk] = "all users" if scope == Budget.Scope.SYSTEM else subject.name if subject else str(row.scope_id)
     return found

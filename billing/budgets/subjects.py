@@ -1,4 +1,7 @@
-"""What a budget is for, or usage was by: the name people know it by, and whose it is. `aiagents/wiring.py` registers each kind."""
+"""Subjects of budgets and usage (users, keys, agents, tasks): their names and owners.
+
+`aiagents/wiring.py` registers them.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from django.db.models import Model, QuerySet
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """`user_id`: whose it is."""
+    """The name of a user, key, agent or task. `user_id`: its owner."""
 
     name: str
     user_id: UUID
@@ -23,20 +26,20 @@ class _Source:
     model: type[Model]
     name: str
     owner: str
-    # Those that people can still see; costs of the others keep their names.
-    living: dict[str, Any]
+    # Selects those that were not deleted or revoked. Reports name the others, too.
+    active: dict[str, Any]
 
 
 _sources: dict[str, _Source] = {}
 
 
-def register(scope: str, model: type[Model], *, name: str = "name", owner: str = "user_id", **living: Any) -> None:
-    """The rows of `model` are the subjects of this scope; `living` narrows them to those that were not deleted or revoked."""
-    _sources[scope] = _Source(model, name, owner, living)
+def register(scope: str, model: type[Model], *, name: str = "name", owner: str = "user_id", **active: Any) -> None:
+    """Make the rows of `model` the subjects of this scope; `active` selects those that were not deleted or revoked."""
+    _sources[scope] = _Source(model, name, owner, active)
 
 
 def named(scope: str, ids: Iterable[UUID]) -> Mapping[UUID, Subject]:
-    """Those of the ids that there are or were, by id."""
+    """Return the subjects of the ids, by id, deleted ones included. Unknown ids are left out."""
     wanted, source = list(ids), _sources.get(scope)
     if not wanted or source is None:
         return {}
@@ -45,22 +48,22 @@ def named(scope: str, ids: Iterable[UUID]) -> Mapping[UUID, Subject]:
 
 
 def name_of(scope: str, id: Any) -> QuerySet[Any]:
-    """The name of one subject as a query of one value; `id` may be an expression."""
+    """Return a query of one value, the name of a subject; `id` may be an expression."""
     source = _sources[scope]
     return source.model._default_manager.filter(pk=id).values(source.name)
 
 
-def living(scope: str, **where: Any) -> QuerySet[Any]:
-    """The ids of what a budget can be set for."""
+def active(scope: str, **where: Any) -> QuerySet[Any]:
+    """Return the ids of the subjects that were not deleted or revoked: a budget can be set for these."""
     source = _sources[scope]
-    return source.model._default_manager.filter(**source.living, **where).values("pk")
+    return source.model._default_manager.filter(**source.active, **where).values("pk")
 
 
 def owned(scope: str, user_id: UUID) -> QuerySet[Any]:
-    """Those of them that are this user's."""
-    return living(scope, **{_sources[scope].owner: user_id})
+    """Return the ids of the active subjects that this user owns."""
+    return active(scope, **{_sources[scope].owner: user_id})
 
 
 def scopes() -> frozenset[str]:
-    """The scopes that have subjects here: all but the system, once every app is loaded."""
+    """Return the scopes with registered subjects: all but the system's, once every app is loaded."""
     return frozenset(_sources)

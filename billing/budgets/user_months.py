@@ -1,4 +1,4 @@
-"""The running month of many users at once, for lists: one query, whatever the list's length."""
+"""The current month of many users, for lists: one query for any number of users."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def with_month(users: QuerySet[User]) -> QuerySet[User]:
-    """The users with `month_spent`, `month_held` and `month_limit` of the running month, and `spent` to order them by."""
+    """Annotate users with `month_spent`, `month_held` and `month_limit` (USD), and with `spent` to sort by."""
     now = timezone.now()
     budget = Budget.objects.filter(scope=Budget.Scope.USER, scope_id=OuterRef("pk"))
     window = BudgetWindow.objects.filter(
@@ -29,17 +29,17 @@ def with_month(users: QuerySet[User]) -> QuerySet[User]:
     return users.annotate(
         month_spent=Subquery(window.values("spent_usd")[:1]),
         month_held=Subquery(window.values("held_usd")[:1]),
-        # An empty limit is no limit; no budget at all is the default's.
+        # A budget without a limit is unlimited; a user without a budget has the default limit.
         month_limit=Case(
             When(Exists(budget), then=Subquery(budget.values("limit_usd")[:1])),
             default=Value(settings.NEW_USER_MONTHLY_LIMIT, output_field=limit),
             output_field=limit,
         ),
-        # Money is text on SQLite, which sorts 10 before 9.
+        # SQLite stores money as text and would sort 10 before 9.
         spent=Coalesce(Cast(Subquery(window.values("spent_usd")[:1]), FloatField()), 0.0),
     )
 
 
 def set_user_budget(user_id: UUID, limit: Decimal | None) -> None:
-    """The user's monthly limit in USD; None: no limit. Effective with the next hold."""
+    """Set the user's monthly limit in USD; None: no limit. The limit applies from the next hold on."""
     budgets.set_limit(Budget.Scope.USER, user_id, limit)

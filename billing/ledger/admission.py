@@ -1,4 +1,4 @@
-"""What the database said to a hold."""
+"""The database's decision about a hold."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from decimal import Decimal
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A budget in which the amount does not fit."""
+    """A budget whose remaining amount is smaller than the hold. Amounts are USD."""
 
     scope: str
     limit: Decimal
@@ -22,9 +22,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """`complete` False: a budget or window is missing, or there is nothing to take over; nothing was changed.
+    """The result of a hold or a new attempt.
 
-    Otherwise the money is held in `windows`, unless the caller is not `caller_ok` or `refusals` stand against it.
+    `complete` is False when a budget or window is missing, or the old hold is not open; then nothing was changed.
+    Otherwise the money is held in `windows`, unless `caller_ok` is False or there are `refusals`.
     """
 
     caller_ok: bool

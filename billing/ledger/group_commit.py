@@ -1,8 +1,8 @@
-"""One wait for the disk for many settlements.
+"""Group commit: concurrent settlements of a process share one disk flush.
 
-A commit that waits for the disk keeps its rows locked meanwhile, and every call settles into the system's budget: on one database
-there would be no more settlements than disk flushes. So a settlement that comes while others of its process are under way commits
-without waiting, lets go of the rows, and then waits for one flush that it shares with all who came meanwhile.
+A synchronous commit keeps its rows locked until the disk has flushed. Every settlement locks the system's budget, so a
+database could not settle more calls than its disk can flush. A settlement that runs beside others therefore commits
+asynchronously and releases its rows. It then waits for one flush that all concurrent settlements share.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ T = TypeVar("T")
 
 
 async def committed(work: Callable[[bool], Awaitable[T]]) -> T:
-    """What `work(waits)` returns, once its commit is on the database's disk.
+    """Return the result of `work(waits)` once its commit is on the database's disk.
 
-    `waits` says whether the commit itself must wait for that: true for whoever is alone, who would only pay a second round trip.
+    `waits` is True when the commit itself must wait for the disk. A settlement without others beside it waits itself:
+    a separate flush would cost it a second round trip.
     """
     here = _loops.setdefault(asyncio.get_running_loop(), _Loop())
     alone = not here.under_way or not on_postgres()
@@ -50,7 +51,7 @@ class _Loop:
     async def _flush(self, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await asyncio.wait([before])
-        # Whoever comes from now on may have committed too late for this one.
+        # A settlement that arrives from now on may commit too late for this flush.
         self.running, self.following = self.following, None
         await in_db(_to_disk)
 
@@ -59,7 +60,7 @@ _loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = WeakKeyDictionary(
 
 
 def _to_disk() -> None:
-    # The commit of a transaction that wrote something takes every earlier one along; an empty one would not wait. This writes an empty
-    # message into the log and nothing else.
+    # A synchronous commit also flushes every earlier commit, but a transaction that wrote nothing does not wait.
+    # This transaction writes an empty message into the write-ahead log and nothing else.
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_logical_emit_message(TRUE, 'flush', '')")

@@ -1,10 +1,10 @@
 """The ledger's steps on PostgreSQL: each is one statement, one round trip, its own transaction.
 
-READ COMMITTED and row locks make them safe. Every statement locks the windows of its call in the same order (user,
-key, agent, task, and last the system's, which all calls share), so two never wait for each other, and each reads
-balances only from rows it has locked: `locked` waits for whoever is there before and then sees what that one wrote.
-Budgets and limits are read afresh each time: a changed limit holds for the next call. The sent values are all text
-with casts, so that a statement has one signature and is planned once per connection.
+READ COMMITTED and row locks make them safe. Every statement locks the windows of its call in the same order: user, key,
+agent, task, and last the system's, which all calls share. Two statements therefore cannot deadlock. Each statement
+reads balances only from rows that it has locked: `locked` waits for the previous writer and then reads its result.
+Each statement reads budgets and limits again, so a changed limit applies to the next call. All parameters are text
+with casts: a statement has one signature, and each connection plans it once.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ caller AS MATERIALIZED (
     FROM accounts_user u WHERE u.id = %(user_id)s::uuid
 )"""
 
-# A hold does not wait for the disk. What a crash of the whole database server may lose is the holds of its last instants:
-# the settlement of such a call, which does wait (and takes every hold before it to the disk), charges it all the same.
+# A hold commits asynchronously. A crash of the database server may lose the holds of its last instants. The settlement
+# of such a call charges it nevertheless, and a settlement waits for the disk, which also flushes every earlier hold.
 _NO_WAIT = "set_config('synchronous_commit', 'off', TRUE)"
 
 _REFUSALS = """
@@ -82,14 +82,14 @@ opened AS (
 SELECT c.ok, v.complete, v.windows, {_REFUSALS}, {_NO_WAIT} FROM verdict v, caller c
 """
 
-# One parameter for the whole row: its keys are the columns, whatever their order.
+# One parameter carries the whole row: its keys are the columns, in any order.
 _LOG = """
     INSERT INTO billing_usagelog
     SELECT r.* FROM {source} c,
         LATERAL jsonb_populate_record(NULL::billing_usagelog, %(row)s::jsonb || jsonb_build_object('created_at', c.created_at)) r"""
 
-# The LIMIT is for the planner: it takes any JSON array for a hundred elements, and then reads a table of some thousand windows
-# whole for each settlement. A call has at most one window of each scope.
+# The LIMIT is for the planner. It estimates a hundred elements for any JSON array, and would then scan the whole table
+# of windows for each settlement. A call has at most one window of each scope.
 _LOCK_HELD = """
     SELECT w.id, w.spent_usd, w.held_usd, b.limit_usd, b.scope
     FROM {source} c, LATERAL (
@@ -115,7 +115,8 @@ logged AS ({_LOG.format(source="claimed")})
 SELECT count(*), CASE WHEN NOT %(waits)s::boolean THEN {_NO_WAIT} END FROM claimed
 """
 
-# What the failed attempt cost (mostly nothing) must fit beside the money that is handed on. `amount` is that cost.
+# The next attempt takes over the hold, so the cost of the failed one (mostly zero) must fit beside it. `amount` is that
+# cost.
 _REATTEMPT = f"""
 WITH {_CALLER},
 old AS MATERIALIZED (
@@ -144,7 +145,7 @@ opened AS (
 SELECT c.ok, o.windows IS NOT NULL, o.windows, {_REFUSALS} FROM verdict v, caller c LEFT JOIN old o ON TRUE
 """
 
-# A hold that is being settled right now is skipped: it needs no heartbeat any more.
+# SKIP LOCKED: a hold that is being settled needs no heartbeat any more.
 _PROGRESS = """
 UPDATE billing_hold h SET output_tokens_seen = GREATEST(h.output_tokens_seen, s.seen), heartbeat_at = now()
 FROM unnest(%(ids)s::uuid[], %(seen)s::int[]) AS s(id, seen)
@@ -154,14 +155,15 @@ WHERE h.id = s.id AND h.id IN (
 
 
 def hold(wanted: Held) -> Admission:
-    """Admit and hold, all budgets or none."""
+    """Hold the amount in every budget of the call, or in none."""
     return _admission(_execute(_HOLD, {**_caller(wanted.call), **_opening(wanted), "amount": f"{wanted.amount:f}"}))
 
 
 def settle(call_id: UUID, row: dict[str, Any], status: str, silent_since: datetime | None, waits: bool = True) -> bool:
-    """Close the hold and write its log row; False when it is not open (or, for the sweeper, has spoken since).
+    """Close the hold and write its usage log row.
 
-    The commit waits for the disk, unless the caller sees to that (durable.py).
+    Returns False when the hold is not open, or when its heartbeat is no longer `silent_since` (which the sweeper
+    gives). The commit waits for the disk unless `waits` is False; then the caller must flush (group_commit.py).
     """
     since = silent_since.isoformat() if silent_since else None
     values = {"call_id": str(call_id), "status": str(status), "silent_since": since, "waits": str(waits)}
@@ -170,23 +172,26 @@ def settle(call_id: UUID, row: dict[str, Any], status: str, silent_since: dateti
 
 
 def reattempt(call_id: UUID, row: dict[str, Any], following: Held) -> Admission:
-    """Close the failed attempt's hold, write its log row, and open the next one over the same money."""
+    """Close the failed attempt's hold, write its log row, and open the next hold for the same amount."""
     values = {**_caller(following.call), **_opening(following), "old_id": str(call_id), "amount": f"{row['cost_usd']:f}", "row": _text(row)}
     return _admission(_execute(_REATTEMPT, values))
 
 
 def progress(seen: Mapping[UUID, int]) -> None:
-    """Raise the counts of open holds and note that they live."""
+    """Record the output tokens and the heartbeat of open holds; a count never decreases."""
     ids, counts = ",".join(map(str, seen)), ",".join(str(whole(count)) for count in seen.values())
     _execute(_PROGRESS, {"ids": f"{{{ids}}}", "seen": f"{{{counts}}}"}, answers=False)
 
 
 def _execute(statement: str, values: dict[str, str | None], *, answers: bool = True) -> Any:
-    """The statement's one row, by a server-side prepared statement: Django's own cursor would plan it each time."""
+    """Return the statement's one row.
+
+    The statement is prepared on the server: Django's cursor would plan it each time.
+    """
     connection.ensure_connection()
     raw = connection.connection
     if raw.prepare_threshold is None and settings.DATABASE_PREPARE:
-        raw.prepare_threshold = 5  # Django switches it off for the sake of poolers; its own cursors never use it
+        raw.prepare_threshold = 5  # Django turns it off because of poolers; its cursors never use it
     with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
         cursor.execute(statement, values, prepare=True if settings.DATABASE_PREPARE else None)
         return cursor.fetchone() if answers else None

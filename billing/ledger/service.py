@@ -1,8 +1,8 @@
-"""Hold, settle, sweep: the only writer of money.
+"""Hold, settle, sweep: the only code that changes balances.
 
-A call's money is set aside in every budget that applies, all or none, before the vendor is asked; its settlement
-moves what was used from held to spent and writes the one UsageLog row. Each is a single statement on PostgreSQL and
-a single transaction on SQLite, and each is safe to repeat: the first one counts.
+`hold` reserves a call's amount in every budget that applies, or in none, before the request to the vendor. `settle`
+moves the cost from held to spent and writes the one UsageLog row. Each is a single statement on PostgreSQL and a single
+transaction on SQLite. Each may be repeated: only the first one takes effect.
 """
 
 from __future__ import annotations
@@ -39,32 +39,36 @@ __all__ = ["Call", "Charge", "Held", "Outcome", "charge", "hold", "progress", "r
 P = ParamSpec("P")
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-# Holds that one sweep closes at most; the next one comes in seconds.
+# The most holds that one sweep closes; the next sweep runs seconds later.
 _SWEEP_MOST = 1000
-# Under this name a process sends heartbeats of its running calls over Valkey while the database is unreachable
+# The name of the heartbeats of running calls that a process sends over Valkey while the database is unreachable
 # (aiagents/core/live/outage_heartbeat.py).
 ALIVE = "calls"
 
 
 async def hold(call: Call, amount: Decimal, rates: Rates, input_tokens: int) -> Held:
-    """Set `amount` aside in every budget of the call, or raise BudgetExceeded and hold nothing.
+    """Reserve `amount` (USD) in every budget of the call.
 
-    Also raises NotAuthenticated for a caller who was disabled or whose key ended: checked in the same statement.
+    Returns what was held. Raises BudgetExceeded when it does not fit into a budget, and then holds nothing.
+    Raises NotAuthenticated for a disabled user or an ended key, which the same statement checks.
     """
     return await _in_db(_hold, call, rounded_up(amount), rates, input_tokens)
 
 
 async def settle(held: Held, outcome: Outcome) -> Charge:
-    """Charge an ended call and release what it held. A second settlement returns the first one's charge."""
+    """Charge an ended call, release its hold and return the charge.
+
+    A second settlement returns the first one's charge.
+    """
     charged = charge(held, outcome)
     row = log_row(held, outcome, charged, await _baseline(held.call.model))
     return await group_commit.committed(lambda waits: _in_db(_settle, held, row, charged, waits))
 
 
 async def reattempt(held: Held, outcome: Outcome, call: Call, rates: Rates) -> Held:
-    """Charge the failed attempt as used and hand its money to the next one, in one step.
+    """Charge the failed attempt and transfer its hold to the next one, in one step; return the new hold.
 
-    Admission is checked anew only where the failed attempt cost something that the budgets no longer have.
+    Raises BudgetExceeded when the failed attempt cost something and that cost no longer fits into a budget.
     """
     charged = charge(held, outcome)
     row = log_row(held, outcome, charged, await _baseline(held.call.model))
@@ -73,20 +77,20 @@ async def reattempt(held: Held, outcome: Outcome, call: Call, rates: Rates) -> H
 
 
 async def progress(seen: Mapping[UUID, int]) -> None:
-    """Heartbeat of running calls, with the output tokens each has produced so far."""
+    """Write the heartbeat of running calls, with the output tokens that each has produced so far."""
     if seen:
         await _in_db(_store().progress, seen)
 
 
 def sweep() -> int:
-    """Charge by estimate and close every hold that has been silent too long; how many there were."""
+    """Close every hold whose heartbeat is too old and charge it by estimate; return how many were closed."""
     silent_since = budgets.database_now() - timedelta(seconds=settings.HOLD_SILENCE_SECONDS)
     found = list(Hold.objects.filter(status=Hold.Status.OPEN, heartbeat_at__lt=silent_since).order_by("heartbeat_at")[:_SWEEP_MOST])
-    living = outage_heartbeat.among(ALIVE, (row.pk for row in found))  # their processes only cannot reach the database
+    alive = outage_heartbeat.among(ALIVE, (row.pk for row in found))  # their processes run, but cannot reach the database
     known = catalogue.current_sync()
     swept = 0
     for row in found:
-        if row.pk in living:
+        if row.pk in alive:
             continue
         try:
             held = held_of(row)
@@ -96,7 +100,7 @@ def sweep() -> int:
         silence = round((row.heartbeat_at - row.created_at).total_seconds() * 1000)
         outcome = Outcome(
             status="interrupted", usage=None, output_tokens_seen=row.output_tokens_seen,
-            finish_reason="error", error_code="interrupted", latency_ms=silence, asked=True if row.output_tokens_seen else None,
+            finish_reason="error", error_code="interrupted", latency_ms=silence, request_sent=True if row.output_tokens_seen else None,
         )  # fmt: skip
         charged = charge(held, outcome)
         swept += _store().settle(
@@ -109,7 +113,7 @@ def sweep() -> int:
 
 
 def held_of(row: Hold) -> Held:
-    """The value that `hold` returned when it made this row."""
+    """Return the value that `hold` returned when it created this row."""
     facts = dict(row.call)
     rates = Rates.from_json(facts.pop("rates"))
     return Held(Call.from_json(facts), row.amount_usd, rates, row.input_tokens_estimate, tuple(row.windows))
@@ -120,10 +124,10 @@ def _hold(call: Call, amount: Decimal, rates: Rates, input_tokens: int) -> Held:
     for _ in range(3):
         try:
             admission = _store().hold(wanted)
-        except IntegrityError:  # held already: the answer to the first try was lost
+        except IntegrityError:  # held already: the response to the first try was lost
             return _open_hold(call.call_id)
         if admission.caller_ok and not admission.complete:
-            budgets.ensure(call)  # the first call of a user, or of a month
+            budgets.ensure(call)  # this is the first call of a user or of a month
             continue
         return _admitted(wanted, admission)
     raise Unavailable("The budgets of this call could not be opened; try again shortly.")
@@ -135,7 +139,7 @@ def _settle(held: Held, row: dict[str, Any], charged: Charge, waits: bool = True
         return charged
     if (first := _first_charge(call_id)) is not None:
         return first
-    # The hold is gone (a restored backup): what was used is charged all the same, in the running month.
+    # The hold does not exist (after a restored backup): charge the usage in the current month.
     logger.error("settled_without_hold", extra={"call_id": str(call_id)})
     budgets.ensure(held.call)
     row["flagged"] = ",".join(filter(None, [charged.flagged, "hold_lost"]))
@@ -150,7 +154,7 @@ def _reattempt(held: Held, row: dict[str, Any], charged: Charge, following: Held
     admission = _store().reattempt(held.call.call_id, row, following)
     if admission.complete:
         return _admitted(following, admission)
-    # The failed attempt is closed already: by this very step, whose answer was lost, or by the sweeper.
+    # The failed attempt is closed already: by this step, whose response was lost, or by the sweeper.
     if Hold.objects.filter(pk=following.call.call_id).exists():
         return _open_hold(following.call.call_id)
     return _hold(following.call, following.amount, following.rates, following.input_tokens)
@@ -158,21 +162,21 @@ def _reattempt(held: Held, row: dict[str, Any], charged: Charge, following: Held
 
 def _admitted(wanted: Held, admission: Admission) -> Held:
     if not admission.caller_ok:
-        raise NotAuthenticated("This account or key may not be used any more.")
+        raise NotAuthenticated("This account or API key is no longer valid.")
     if admission.refusals:
         raise _exceeded(wanted.amount, admission.refusals)
     HOLDS.inc()
     return replace(wanted, windows=admission.windows)
 
 
-def _exceeded(asked: Decimal, refusals: tuple[Refusal, ...]) -> BudgetExceeded:
+def _exceeded(amount: Decimal, refusals: tuple[Refusal, ...]) -> BudgetExceeded:
     tightest = min(refusals, key=lambda one: one.left)
     left = max(Decimal(0), tightest.left)
-    details = {"budget": tightest.scope, "asked_usd": money(asked), "left_usd": money(left)}
-    if tightest.scope != Budget.Scope.SYSTEM:  # what everybody together spends is not a user's to know
+    details = {"budget": tightest.scope, "asked_usd": money(amount), "left_usd": money(left)}
+    if tightest.scope != Budget.Scope.SYSTEM:  # a user may not see the spending of all users
         details |= {"limit_usd": money(tightest.limit), "spent_usd": money(tightest.spent), "held_usd": money(tightest.held)}
     return BudgetExceeded(
-        f"This request may cost ${asked:.4f}; the {tightest.scope} budget has ${left:.4f} left this month.", details=details
+        f"This request may cost ${amount:.4f}; the {tightest.scope} budget has ${left:.4f} left this month.", details=details
     )
 
 
@@ -204,12 +208,12 @@ async def _in_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
 
 
 def _once_more(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The function's result; called again on a new connection if this thread's turns out dead, as after a restart."""
+    """Return the function's result; call it again on a new connection if this thread's connection was closed."""
     began = time.monotonic()
     try:
         return function(*args, **kwargs)
     except (OperationalError, InterfaceError):
         if connection.in_atomic_block or time.monotonic() - began > 1:
-            raise  # not a stale connection but an absent server: the caller decides how long to wait
+            raise  # the server is unreachable, not only this connection: the caller decides how long to wait
         connection.close()
         return function(*args, **kwargs)

@@ -1,6 +1,6 @@
-"""The ledger's steps as short transactions over the ORM: for SQLite, where writers queue for the whole file.
+"""The ledger's steps as short transactions over the ORM, for SQLite, which locks the whole file for each writer.
 
-Amounts are added in Python: SQLite cannot add decimals exactly.
+Python adds the amounts, because SQLite cannot add decimals exactly.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from billing.models import Budget, BudgetWindow, Hold, UsageLog
 
 @transaction.atomic
 def hold(wanted: Held) -> Admission:
-    """Admit and hold, all budgets or none."""
+    """Hold the amount in every budget of the call, or in none."""
     if not _caller_ok(wanted.call):
         return Admission(caller_ok=False, complete=False)
     now = timezone.now()
@@ -42,9 +42,13 @@ def hold(wanted: Held) -> Admission:
 
 @transaction.atomic
 def settle(call_id: UUID, row: dict[str, Any], status: str, silent_since: datetime | None, waits: bool = True) -> bool:
-    """Close the hold and write its log row; False when it is not open (or, for the sweeper, has spoken since). It always `waits`."""
-    heard = {} if silent_since is None else {"heartbeat_at": silent_since}
-    old = Hold.objects.select_for_update().filter(pk=call_id, status=Hold.Status.OPEN, **heard).first()
+    """Close the hold and write its usage log row.
+
+    Returns False when the hold is not open, or when its heartbeat is no longer `silent_since` (which the sweeper
+    gives). SQLite always waits for the disk, whatever `waits` is.
+    """
+    unchanged = {} if silent_since is None else {"heartbeat_at": silent_since}
+    old = Hold.objects.select_for_update().filter(pk=call_id, status=Hold.Status.OPEN, **unchanged).first()
     if old is None:
         return False
     _close(old, status)
@@ -55,7 +59,7 @@ def settle(call_id: UUID, row: dict[str, Any], status: str, silent_since: dateti
 
 @transaction.atomic
 def reattempt(call_id: UUID, row: dict[str, Any], following: Held) -> Admission:
-    """Close the failed attempt's hold, write its log row, and open the next one over the same money."""
+    """Close the failed attempt's hold, write its log row, and open the next hold for the same amount."""
     old = Hold.objects.select_for_update().filter(pk=call_id, status=Hold.Status.OPEN).first()
     if old is None:
         return Admission(caller_ok=True, complete=False)
@@ -75,7 +79,7 @@ def reattempt(call_id: UUID, row: dict[str, Any], following: Held) -> Admission:
 
 @transaction.atomic
 def progress(seen: Mapping[UUID, int]) -> None:
-    """Raise the counts of open holds and note that they live."""
+    """Record the output tokens and the heartbeat of open holds; a count never decreases."""
     now = timezone.now()
     rows = list(Hold.objects.filter(pk__in=seen, status=Hold.Status.OPEN))
     for row in rows:
@@ -85,7 +89,7 @@ def progress(seen: Mapping[UUID, int]) -> None:
 
 @transaction.atomic
 def charge_without_hold(call: Call, row: dict[str, Any]) -> None:
-    """Write the log row of a call whose hold is lost, and count it in the running month."""
+    """Write the log row of a call whose hold is lost, and count it in the current month."""
     now = budgets.database_now()
     found = Budget.objects.filter(budgets.of_call(call))
     _write(row, now)
@@ -102,7 +106,7 @@ def _caller_ok(call: Call) -> bool:
 
 
 def _locked(windows: Any) -> list[BudgetWindow]:
-    """The windows in the order in which every writer locks them, one after the other."""
+    """Return the windows, locked one after the other in the order that every writer uses."""
     ranked = sorted(windows.select_related("budget"), key=lambda window: budgets.RANKS[Budget.Scope(window.budget.scope)])
     for window in ranked:
         fresh = BudgetWindow.objects.select_for_update().get(pk=window.pk)

@@ -1,4 +1,4 @@
-"""Who uses the product, how much, and how many come back."""
+"""User activity: who uses the product, how much, and how many users return."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _NAMES = (*figures.LINE, "last_at")
 
 
 def user_activity(from_: datetime, to: datetime) -> dict[str, Any]:
-    """The users who spent most (MOST_USERS), and over time how many were active and how many new.
+    """Return the MOST_USERS users who spent most, and the numbers of active and new users per day.
 
-    `points` are whole days. A user is active on a day with at least one call, a failed one, too.
+    `points` are whole days. A user is active on a day with at least one call; a failed call counts, too.
     """
     if to <= from_:
-        raise InvalidRequest("`to` is later than `from`.", param="to")
+        raise InvalidRequest("`to` must be later than `from`.", param="to")
     if (to - from_) / DAY > figures.MOST_POINTS:
-        raise InvalidRequest(f"At most {figures.MOST_POINTS} days.", param="from")
-    people = figures.dearest(reading.read(from_, to, Slice.USER, ("user_id",), names=_NAMES))
+        raise InvalidRequest(f"A report covers at most {figures.MOST_POINTS} days. Choose a later `from`.", param="from")
+    people = figures.by_cost(reading.read(from_, to, Slice.USER, ("user_id",), names=_NAMES))
     spent = sum(total["cost_usd"] for _, total in people)
     top = people[:MOST_USERS]
     on_day, per_user = reading.presence(from_, to, Slice.USER, "user_id")

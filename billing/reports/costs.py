@@ -1,4 +1,4 @@
-"""Where the money goes, and what the same work would have cost elsewhere."""
+"""Cost by model and key, and the cost of the same work with other models."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from billing.catalogue import snapshot as catalogue
 from billing.catalogue.snapshot import Catalogue
 from billing.models import Budget, UsageLog, UsageRollup
 from billing.reports import figures, reading, savings, sums
-from billing.reports.figures import share, shown, time, together
+from billing.reports.figures import add_up, share, shown, time
 from billing.reports.rollups import DAY
 from billing.usage import Usage
 
 Slice = UsageRollup.Slice
 _NAMES = (*sums.USUAL, "failed_cost_usd", "estimated_calls", "overrun_usd", "max_input_tokens", "max_output_tokens")
-# With less than this nothing is said about a model or a key.
+# The least data that a suggestion about a model or a key needs.
 FEWEST_CALLS = 50
 FEWEST_DAYS = 3
 LEAST_USD = Decimal(1)
-# Days that a saving "per month" is over.
+# The days of a month in "saving per month".
 MONTH = 30
 
 
 def cost_optimization(from_: datetime, to: datetime) -> dict[str, Any]:
-    """The models by cost, each with the `alternative` that could have done its work for less, and `suggestions` with evidence.
+    """Return the models by cost, each with a cheaper `alternative` if there is one, and `suggestions` with evidence.
 
-    An alternative can all that the model can, is about as good in the catalogue, and is priced at the very tokens that were
-    used; nothing is suggested from fewer than FEWEST_CALLS calls, and no saving is named that was not computed.
+    An alternative has all capabilities of the model and about the same quality in the catalogue. Its cost is computed
+    from the tokens that were used. A suggestion needs at least FEWEST_CALLS calls.
     """
     figures.checked(from_, to)
     models = reading.read(from_, to, Slice.MODEL, ("model",), names=_NAMES)
-    total = together(models.values(), _NAMES)
+    total = add_up(models.values(), _NAMES)
     known = catalogue.current_sync()
     days = observed_days(from_, to)
-    lines = [_line(model, one, total, known, days) for model, one in figures.dearest(models)]
+    lines = [_line(model, one, total, known, days) for model, one in figures.by_cost(models)]
     suggestions = [found for line in lines for found in _about_model(line)] + _about_keys(from_, to, days)
     saving = sum((Decimal(line["alternative"]["saving_usd"]) for line in lines if line["alternative"]), Decimal(0))
     return {
@@ -56,7 +56,7 @@ def cost_optimization(from_: datetime, to: datetime) -> dict[str, Any]:
 
 
 def observed_days(from_: datetime, to: datetime) -> Decimal:
-    """Days of [from_, to) that lie between the first call ever and now."""
+    """Return how many days of [from_, to) lie between the first call of all and now."""
     first = UsageLog.objects.order_by("created_at").values_list("created_at", flat=True).first()
     if first is None:
         return Decimal(0)
@@ -64,7 +64,7 @@ def observed_days(from_: datetime, to: datetime) -> Decimal:
 
 
 def per_month(amount: Decimal, days: Decimal) -> str | None:
-    """What goes on so makes this in a month; None when too few days were seen to say so."""
+    """Return the amount (USD) extrapolated to a month; None when fewer than FEWEST_DAYS days were observed."""
     return None if days < FEWEST_DAYS else money((amount * MONTH / days).quantize(figures.PLACES))
 
 
@@ -107,7 +107,7 @@ def _about_model(line: dict[str, Any]) -> list[dict[str, Any]]:
             _suggestion(
                 "cheaper_model",
                 f"{other['label']} instead of {line['label']}",
-                f"{other['label']} (quality {other['quality']}, {line['label']} has {line['quality']}) would have done the same tokens"
+                f"{other['label']} (quality {other['quality']}, {line['label']} has {line['quality']}) would have processed the same tokens"
                 f" for ${_short(other['cost_usd'])} instead of ${_short(line['cost_usd'])}.",
                 {"model": line["key"], "calls": line["calls"], "cost_usd": line["cost_usd"], "alternative": other["model"]}
                 | {"alternative_cost_usd": other["cost_usd"]},
@@ -119,7 +119,7 @@ def _about_model(line: dict[str, Any]) -> list[dict[str, Any]]:
             _suggestion(
                 "price_unknown",
                 f"Enter the price of {line['label']}",
-                f"Nobody knows what {line['label']} costs: its calls are charged at a ceiling until a price is entered.",
+                f"The price of {line['label']} is unknown: its calls are charged at a ceiling until a price is entered.",
                 {"model": line["key"], "calls": line["calls"], "cost_usd": line["cost_usd"]},
             )
         )
@@ -138,7 +138,7 @@ def _about_model(line: dict[str, Any]) -> list[dict[str, Any]]:
             _suggestion(
                 "many_failed_calls",
                 f"{failed / line['calls']:.0%} of the calls of {line['label']} fail",
-                f"{failed:,} of {line['calls']:,} calls did not end well and cost ${_short(line['failed_cost_usd'])} all the same.",
+                f"{failed:,} of {line['calls']:,} calls failed, broke off or were cancelled, and cost ${_short(line['failed_cost_usd'])}.",
                 {"model": line["key"], "calls": line["calls"], "failed_calls": failed, "failed_cost_usd": line["failed_cost_usd"]},
             )
         )
@@ -146,19 +146,19 @@ def _about_model(line: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _about_keys(from_: datetime, to: datetime, days: Decimal) -> list[dict[str, Any]]:
-    """Keys that spend and have no limit of their own."""
-    keys = figures.dearest(reading.read(from_, to, Slice.KEY, ("api_key_id",), names=figures.LINE))
+    """Return suggestions about keys that spend and have no limit."""
+    keys = figures.by_cost(reading.read(from_, to, Slice.KEY, ("api_key_id",), names=figures.LINE))
     spending = [(key, total) for key, total in keys if key is not None and total["cost_usd"] >= LEAST_USD][:50]
     ids = [key for key, _ in spending]
     limited = set(
         Budget.objects.filter(scope=Budget.Scope.KEY, scope_id__in=ids).exclude(limit_usd=None).values_list("scope_id", flat=True)
     )
-    names = subjects.named(Budget.Scope.KEY, subjects.living(Budget.Scope.KEY, pk__in=ids).values_list("pk", flat=True))
+    names = subjects.named(Budget.Scope.KEY, subjects.active(Budget.Scope.KEY, pk__in=ids).values_list("pk", flat=True))
     return [
         _suggestion(
             "key_without_budget",
             f"Give the key {names[key].name} a budget",
-            f"It spent ${_short(money(total['cost_usd']))} in {days:.0f} days, and nothing but its user's budget would stop it.",
+            f"It spent ${_short(money(total['cost_usd']))} in {days:.0f} days, and only its user's budget limits it.",
             {"key_id": str(key), "user_id": str(names[key].user_id), "calls": total["calls"], "cost_usd": money(total["cost_usd"])},
         )
         for key, total in spending

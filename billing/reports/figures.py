@@ -1,4 +1,4 @@
-"""What all reports are made with: totals, their JSON, and the names of what they are about."""
+"""Shared parts of the reports: totals, their JSON, and labels of users, keys, agents and models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from billing.models import UsageRollup
 from billing.reports import rollups, sums, timing
 
 Slice = UsageRollup.Slice
-# What `group_by` may say: the slice that is read, and its column.
+# The values of `group_by`: the slice that is read, and its column.
 GROUPS: dict[str, tuple[str, str]] = {
     "none": (Slice.MODEL, ""),
     "model": (Slice.MODEL, "model"),
@@ -28,42 +28,45 @@ GROUPS: dict[str, tuple[str, str]] = {
     "key": (Slice.KEY, "api_key_id"),
     "agent": (Slice.AGENT, "agent_id"),
 }
-# What a line of a table says.
+# The sums in a line of a table.
 LINE = ("calls", "failed_calls", "input_tokens", "output_tokens", "cost_usd")
 BUCKETS = ("auto", "hour", "day", "week", "month")
 MOST_POINTS = 1500
-# Of an amount that was divided.
+# The decimal places of an amount that was divided.
 PLACES = Decimal("1e-8")
 
 
 def checked(from_: datetime, to: datetime, group_by: str = "none", bucket: str = "auto") -> str:
-    """The bucket to use; InvalidRequest for what makes no sense, is too fine or is not kept."""
+    """Return the bucket to use.
+
+    Raises InvalidRequest for unknown values, for too many points and for hours not kept.
+    """
     if to <= from_:
-        raise InvalidRequest("`to` is later than `from`.", param="to")
+        raise InvalidRequest("`to` must be later than `from`.", param="to")
     if group_by not in GROUPS:
-        raise InvalidRequest(f"group_by is one of {', '.join(GROUPS)}.", param="group_by")
+        raise InvalidRequest(f"group_by must be one of {', '.join(GROUPS)}.", param="group_by")
     if bucket not in BUCKETS:
-        raise InvalidRequest(f"bucket is one of {', '.join(BUCKETS)}.", param="bucket")
+        raise InvalidRequest(f"bucket must be one of {', '.join(BUCKETS)}.", param="bucket")
     days = (to - from_) / timedelta(days=1)
     if bucket == "auto":
         bucket = "hour" if days <= 3 and _has_hours(from_) else "day" if days <= 400 else "month"
     if bucket == "hour" and not _has_hours(from_):
-        raise InvalidRequest("Hours that long ago are not kept; take days.", param="bucket")
+        raise InvalidRequest("Hourly figures are not kept that long. Choose the bucket day.", param="bucket")
     per_day = {"hour": 24, "day": 1, "week": 1 / 7, "month": 1 / 30}[bucket]
     if days * per_day > MOST_POINTS:
-        raise InvalidRequest(f"That would be more than {MOST_POINTS} points; take a larger bucket.", param="bucket")
+        raise InvalidRequest(f"The report would have more than {MOST_POINTS} points. Choose a larger bucket.", param="bucket")
     return bucket
 
 
 def labelled(group_by: str, groups: Iterable[tuple[Any, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Lines of a table: `key` (what to filter by, None for calls without one) and `label` (for people), then the sums."""
+    """Return lines of a table: `key` (the value to filter by, None for calls without one), `label`, and the sums."""
     lines = list(groups)
     names = labels(group_by, [key for key, _ in lines])
     return [{"key": None if key is None else str(key), "label": names[key]} | shown(sums_) for key, sums_ in lines]
 
 
 def labels(group_by: str, keys: Iterable[Any]) -> Mapping[Any, str]:
-    """What people call these keys."""
+    """Return a display name for each key."""
     wanted = list(keys)
     if group_by in ("user", "key", "agent"):
         known = subjects.named(group_by, cast("list[UUID]", [key for key in wanted if key is not None]))
@@ -74,19 +77,19 @@ def labels(group_by: str, keys: Iterable[Any]) -> Mapping[Any, str]:
     return {key: str(key) or "unknown" for key in wanted}
 
 
-def dearest(found: Mapping[tuple[Any, ...], dict[str, Any]]) -> list[tuple[Any, dict[str, Any]]]:
-    """One-column groups by cost, then calls."""
+def by_cost(found: Mapping[tuple[Any, ...], dict[str, Any]]) -> list[tuple[Any, dict[str, Any]]]:
+    """Return groups of one column, sorted by cost and then by calls, highest first."""
     rows = [(key[0], total) for key, total in found.items()]
     return sorted(rows, key=lambda row: (-row[1]["cost_usd"], -row[1]["calls"], str(row[0])))
 
 
-def nothing(names: Iterable[str] = sums.USUAL) -> dict[str, Any]:
+def no_usage(names: Iterable[str] = sums.USUAL) -> dict[str, Any]:
     return sums.zero(names) | {"simulated_calls": 0}
 
 
-def together(rows: Iterable[Mapping[str, Any]], names: Iterable[str] = sums.USUAL) -> dict[str, Any]:
-    """Totals of totals."""
-    total = nothing(names)
+def add_up(rows: Iterable[Mapping[str, Any]], names: Iterable[str] = sums.USUAL) -> dict[str, Any]:
+    """Return the sum of several totals."""
+    total = no_usage(names)
     for row in rows:
         for name in total:
             if name in sums.BUCKETS:
@@ -100,7 +103,7 @@ def together(rows: Iterable[Mapping[str, Any]], names: Iterable[str] = sums.USUA
 
 
 def shown(total: Mapping[str, Any]) -> dict[str, Any]:
-    """A total as JSON. `saved_usd`: what the baseline model would have cost more, over the calls where that is known."""
+    """Return a total as JSON. `saved_usd`: the baseline model's cost minus the actual cost, where both are known."""
     found: dict[str, Any] = {}
     for name, value in total.items():
         if name not in sums.BUCKETS:
@@ -115,7 +118,7 @@ def time(at: datetime) -> str:
 
 
 def share(part: Any, whole: Any) -> float | None:
-    """part / whole, for people: four places; None of nothing."""
+    """Return part / whole, rounded to four places; None when the whole is zero."""
     return round(float(part) / float(whole), 4) if whole else None
 
 

@@ -1,8 +1,8 @@
-"""Where the month is going, from the user's own days. Pure.
+"""Forecast of a month's spending from the user's past days. Pure functions.
 
-The next days are taken to be like the last ones: their mean, times the days that are left. The range says how far
-such a sum strays: the spread of the days, and that the mean itself is only known from a few of them. It is meant to
-hold in four of five months; weekdays and growth are not modelled.
+The forecast is the mean of the last days times the remaining days. The range accounts for the variance of the days and
+for the error of a mean of few days. The actual amount should lie within it in four of five months. The model knows
+neither weekdays nor growth.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-# With fewer whole days than this there is no honest forecast.
+# The fewest whole days that a forecast needs.
 FEWEST_DAYS = 3
-# No more than this many: what was a season ago says little.
+# The most days that a forecast uses: older days predict little.
 MOST_DAYS = 28
-# Standard deviations on each side that hold four of five sums.
+# The standard deviations on each side of the mean that contain 80 % of a normal distribution.
 _EIGHTY_PERCENT = Decimal("1.2816")
 _PLACES = Decimal("1e-8")
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """Spend at the month's end, and when the budget is used up at this pace (None: not this month)."""
+    """The spending at the month's end, and when the budget is used up at this rate (None: not this month)."""
 
     expected_usd: Decimal
     low_usd: Decimal
@@ -34,7 +34,10 @@ class Forecast:
 
 
 def forecast(days: Sequence[Decimal], spent: Decimal, now: datetime, ends_at: datetime, limit: Decimal | None) -> Forecast | None:
-    """From whole days' sums, newest last, and what is spent so far. None with too few days to say anything."""
+    """Return the forecast from the sums of whole days (newest last) and the amount spent so far.
+
+    None with too few days.
+    """
     observed = days[-MOST_DAYS:]
     count = len(observed)
     if count < FEWEST_DAYS:
@@ -43,12 +46,12 @@ def forecast(days: Sequence[Decimal], spent: Decimal, now: datetime, ends_at: da
     variance = sum(((day - mean) ** 2 for day in observed), Decimal(0)) / (count - 1)
     left = Decimal(max(0, int((ends_at - now).total_seconds()))) / 86400
     coming = mean * left
-    # `left` days of the same spread, and the error of the mean, which is the same on every one of them.
-    strays = _EIGHTY_PERCENT * (variance * left + variance * left * left / count).sqrt()
+    # The variance of `left` days, and the error of the mean, which is the same on each of them.
+    deviation = _EIGHTY_PERCENT * (variance * left + variance * left * left / count).sqrt()
     return Forecast(
         expected_usd=_rounded(spent + coming),
-        low_usd=_rounded(max(spent, spent + coming - strays)),
-        high_usd=_rounded(spent + coming + strays),
+        low_usd=_rounded(max(spent, spent + coming - deviation)),
+        high_usd=_rounded(spent + coming + deviation),
         per_day_usd=_rounded(mean),
         days_observed=count,
         exhausted_at=_exhausted(spent, mean, now, ends_at, limit),

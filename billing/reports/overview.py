@@ -1,4 +1,4 @@
-"""The first page of the back office: how much, by whom, with what, and what stands close to its limit."""
+"""The overview for staff: usage and cost, the top users and models, and the budgets near their limits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from billing.budgets import budgets, near_limit
 from billing.models import Budget, Hold, UsageRollup
 from billing.money.exact_sums import exact_sum
 from billing.reports import figures, reading, rollups
-from billing.reports.figures import share, shown, time, together
+from billing.reports.figures import add_up, share, shown, time
 from billing.reports.forecast import MOST_DAYS, forecast
 from billing.reports.rollups import DAY
 
@@ -25,15 +25,15 @@ TOP = 5
 
 
 def overview(now: datetime | None = None) -> dict[str, Any]:
-    """Today, the month and the last 30 days with the 30 before; who and what spent most; budgets near their limits."""
+    """Return today, the month, the last 60 days, the top users and models, and budgets near their limits."""
     now = now or timezone.now()
     today = rollups.floor_day(now)
     end, month = today + DAY, today.replace(day=1)
     days = reading.read(today - 59 * DAY, end, Slice.MODEL, bucket="day")
-    last = [(start, days.get((start,)) or figures.nothing()) for start in reading.starts(today - 29 * DAY, end, "day")]
+    last = [(start, days.get((start,)) or figures.no_usage()) for start in reading.starts(today - 29 * DAY, end, "day")]
 
     def between(first: datetime, until: datetime) -> dict[str, Any]:
-        return together(total for (at,), total in days.items() if first <= at < until)
+        return add_up(total for (at,), total in days.items() if first <= at < until)
 
     recent, before = between(today - 29 * DAY, end), between(today - 59 * DAY, today - 29 * DAY)
     people = reading.read(today - 29 * DAY, end, Slice.USER, ("user_id",), names=(*figures.LINE, "last_at"))
@@ -47,8 +47,8 @@ def overview(now: datetime | None = None) -> dict[str, Any]:
         "previous_30_days": shown(before),
         "change": {name: _change(recent[name], before[name]) for name in ("calls", "cost_usd", "input_tokens", "output_tokens")},
         "days": [{"at": time(start)} | shown(total) for start, total in last],
-        "top_models": figures.labelled("model", figures.dearest(models)[:TOP]),
-        "top_users": figures.labelled("user", figures.dearest(people)[:TOP]),
+        "top_models": figures.labelled("model", figures.by_cost(models)[:TOP]),
+        "top_users": figures.labelled("user", figures.by_cost(people)[:TOP]),
         "users": _users(now, people),
         "running": _running(),
         "system_budget": _system_budget(now),
@@ -58,7 +58,7 @@ def overview(now: datetime | None = None) -> dict[str, Any]:
 
 
 def _change(now: Any, before: Any) -> float | None:
-    """0.25 for a quarter more; None when there was nothing to compare with."""
+    """Return the relative change (0.25: a quarter more); None when the earlier value is zero."""
     return round(float(now) / float(before) - 1, 4) if before else None
 
 
@@ -82,7 +82,7 @@ def _running() -> dict[str, Any]:
 
 
 def _system_budget(now: datetime) -> dict[str, Any]:
-    """The month of everybody together, with the forecast to its end (None: too little history)."""
+    """Return the month of all users, with the forecast to its end (None: too little history)."""
     month = budgets.month_of_scope(Budget.Scope.SYSTEM, None)
     today = rollups.floor_day(now)
     days = reading.read(today - MOST_DAYS * DAY, today, Slice.MODEL, names=("cost_usd",), bucket="day")

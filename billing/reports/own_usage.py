@@ -1,4 +1,4 @@
-"""What was used, added up."""
+"""A user's usage, summed up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from accounts.models import User
 
 TOKENS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
-# What `group_by` may say, and the column or expression behind it.
+# The values of `group_by`, and the column or expression of each.
 GROUPS: dict[str, tuple[str, Any]] = {
     "hour": ("hour", TruncHour("created_at", tzinfo=UTC)),
     "day": ("day", TruncDate("created_at", tzinfo=UTC)),
@@ -30,9 +30,9 @@ GROUPS: dict[str, tuple[str, Any]] = {
     "agent": ("agent_id", None),
     "key": ("api_key_id", None),
 }
-# What `bucket` may say beside one of the others.
+# The values of `bucket`, beside a `group_by` other than time.
 BUCKETS = ("day", "hour")
-# A spreadsheet takes a cell that begins so for a formula.
+# The columns of the CSV export.
 COLUMNS = (
     "created_at", "call_id", "group_id", "status", "model", "provider", "requested_model", "goal", "purpose", "surface", "attempt",
     *TOKENS, "cost_usd", "baseline_cost_usd", "overrun_usd", "estimated", "flagged", "simulated", "finish_reason", "error_code",
@@ -41,9 +41,10 @@ COLUMNS = (
 
 
 def grouped(rows: QuerySet[UsageLog], by: str, bucket: str | None = None) -> list[dict[str, Any]]:
-    """Calls, tokens and cost per hour or day (UTC), model, agent or key; hours and days oldest first, the others dearest first.
+    """Return calls, tokens and cost per hour or day (UTC), model, agent or key.
 
-    With `bucket` each model, agent or key has a line for each hour or day in which it was used.
+    Hours and days come oldest first, the other groups by cost, highest first. With `bucket` each model, agent or key
+    has a line for each hour or day in which it was used.
     """
     names = [by] if bucket is None else [by, bucket]
     keyed, columns = rows.order_by(), []
@@ -73,7 +74,7 @@ def _summed() -> dict[str, Any]:
 
 
 def _sums(row: dict[str, Any]) -> dict[str, Any]:
-    """`saved_usd`: what the baseline model would have cost more, over the calls where that is known."""
+    """Return the sums. `saved_usd`: the baseline model's cost minus the actual cost, where both are known."""
     return {
         "calls": row["calls"],
         "failed_calls": row["failed_calls"],
@@ -84,7 +85,7 @@ def _sums(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def month_of(user: User) -> dict[str, Any]:
-    """The user's month to date, with the forecast to its end (None: too little history)."""
+    """Return the user's month to date, with the forecast to its end (None: too little history)."""
     to_date = budgets.month_to_date(user)
     now = budgets.database_now()
     days = daily(user, now, ZoneInfo(to_date["time_zone"]))
@@ -95,12 +96,12 @@ def month_of(user: User) -> dict[str, Any]:
 
 
 def daily(user: User, now: datetime, zone: ZoneInfo) -> list[Decimal]:
-    """The user's spend on each whole day in `zone` up to yesterday, oldest first, since their first call, 28 days at most."""
+    """Return the user's spending (USD) per whole day in `zone`, oldest first: since the first call, at most 28 days."""
     today = now.astimezone(zone).date()
     first = today - timedelta(days=MOST_DAYS)
     since = datetime(first.year, first.month, first.day, tzinfo=zone)
     mine = UsageLog.objects.filter(user=user)
-    # A day without calls counts as zero, but only once the user had begun.
+    # A day without calls counts as zero, but only after the user's first call.
     began = mine.order_by("created_at").values_list("created_at", flat=True).first()
     if began is None:
         return []
@@ -111,6 +112,6 @@ def daily(user: User, now: datetime, zone: ZoneInfo) -> list[Decimal]:
 
 
 def csv_rows(rows: QuerySet[UsageLog], after: Any, most: int) -> Sequence[tuple[Any, ...]]:
-    """The next `most` rows by id (so by time of settlement), newest first; the id stands first in each."""
+    """Return the next `most` rows by id (the order of settlement), newest first; each row starts with its id."""
     page = rows.order_by("-pk") if after is None else rows.filter(pk__lt=after).order_by("-pk")
     return list(page.values_list("pk", *COLUMNS)[:most])

@@ -1,4 +1,4 @@
-"""How well the models work: success, speed and what a call costs."""
+"""Performance of the models: success, speed and cost per call."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from aiagents.core.jsonio import money
 from billing.catalogue import snapshot as catalogue
 from billing.models import UsageLog, UsageRollup
 from billing.reports import figures, reading, rollups, sums, timing
-from billing.reports.figures import share, shown, time, together
+from billing.reports.figures import add_up, share, shown, time
 
 Slice = UsageRollup.Slice
-# Error codes named for each model.
+# The number of error codes listed for each model.
 ERRORS = 5
 _NAMES = (*sums.USUAL, *sums.TIMES, "estimated_calls", "failed_cost_usd", "overrun_usd", "max_input_tokens", "max_output_tokens", "last_at")
 
 
 def model_performance(from_: datetime, to: datetime) -> dict[str, Any]:
-    """Each model's share of success, latency and time to first token (p50, p95, p99 in ms), tokens per second, cost and errors.
+    """Return each model's success rate, latency, time to first token, speed, cost and errors; most used first.
 
-    Most used first. `points`: success and speed of all models over time. Failed counts what broke off or was cancelled, too.
+    Times are p50, p95 and p99 in milliseconds. `points`: success and speed of all models over time. Failed calls
+    include those that broke off or were cancelled.
     """
     bucket = figures.checked(from_, to)
     models = reading.read(from_, to, Slice.MODEL, ("model",), names=_NAMES)
@@ -48,8 +49,8 @@ def model_performance(from_: datetime, to: datetime) -> dict[str, Any]:
             | {"errors": errors.get(model, [])[:ERRORS]}
         )
     over_time = reading.read(from_, to, Slice.MODEL, names=_NAMES, bucket=bucket)
-    points = [(at, over_time.get((at,)) or figures.nothing(_NAMES)) for at in reading.starts(from_, to, bucket)]
-    total = together(models.values(), _NAMES)
+    points = [(at, over_time.get((at,)) or figures.no_usage(_NAMES)) for at in reading.starts(from_, to, bucket)]
+    total = add_up(models.values(), _NAMES)
     return {
         "from": time(from_),
         "to": time(to),
@@ -77,7 +78,7 @@ def _percentiles(counts: list[int]) -> dict[str, int | None]:
 
 
 def _timings(from_: datetime, to: datetime) -> dict[str, tuple[list[int], list[int]]]:
-    """Calls per latency bucket and per time to the first token, by model. The lists are added here: SQL cannot."""
+    """Return the calls per bucket of latency and of time to first token, by model. SQL cannot add such lists."""
     lists: dict[str, tuple[list[Any], list[Any]]] = defaultdict(lambda: ([], []))
     for piece in reading.pieces_now(from_, to):
         for model, latencies, first_tokens in _lists(piece):
@@ -96,7 +97,7 @@ def _lists(piece: reading.Piece) -> QuerySet[Any, tuple[Any, ...]]:
 
 
 def _errors(from_: datetime, to: datetime) -> dict[str, list[dict[str, Any]]]:
-    """The error codes of each model, most frequent first."""
+    """Return the error codes of each model, most frequent first."""
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     by = ("model", "status", "error_code")
     rows = reading.read(from_, to, Slice.ENDING, by, names=("calls",), only=~rollups.ENDED_WELL)

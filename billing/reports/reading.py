@@ -1,6 +1,7 @@
-"""Sums over any time, from the coarsest rows that hold them: whole days, then whole hours, then the usage log itself.
+"""Sums over any time range, read from the coarsest rows: whole days, then whole hours, then the usage log itself.
 
-What ended before the rollups came by is read from them; the running hour, and more if beat rests, from the log.
+Hours that the rollups contain are read from them. Later hours come from the usage log: the current one, and more of
+them when beat is not running.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of the time, and where its sums stand: "day", "hour" or "log"."""
+    """A part of the time range, and the source of its sums: "day", "hour" or "log"."""
 
     source: str
     start: datetime
@@ -32,7 +33,7 @@ class Piece:
 
 
 def pieces(from_: datetime, to: datetime, rolled_until: datetime | None, hours_since: datetime, *, hourly: bool = False) -> list[Piece]:
-    """[from_, to) in parts that follow each other. Hourly: nothing coarser than hours."""
+    """Split [from_, to) into consecutive pieces. With `hourly` no piece is coarser than hours."""
     if from_ >= to:
         return []
     known = min(to, rolled_until) if rolled_until else from_
@@ -52,7 +53,10 @@ def read(
     bucket: str | None = None,
     only: Q | None = None,
 ) -> dict[Key, dict[str, Any]]:
-    """Totals by (start of the bucket if one is asked for, …by); each with `simulated_calls` among its `calls`."""
+    """Return totals by (start of the bucket, if `bucket` is given, and the columns `by`).
+
+    `calls` of a total includes its `simulated_calls`.
+    """
     columns, names = tuple(by), tuple(names)
     wanted = tuple(dict.fromkeys((*names, "calls")))
     grouped = ("bucket", *columns) if bucket else columns
@@ -67,13 +71,13 @@ def read(
 
 
 def presence(from_: datetime, to: datetime, slice_: str, column: str) -> tuple[dict[datetime, int], dict[Any, int]]:
-    """How many values of the column have rows on each day, and on how many days each value has some."""
+    """Return how many values of the column have rows on each day, and on how many days each value has rows."""
     on_day: dict[datetime, int] = {}
     days: dict[Any, int] = {}
     parts: set[tuple[datetime, Any]] = set()
     for piece in pieces_now(from_, to):
         at, rows = _within(piece, slice_)
-        if piece.source != "day":  # several pieces may share a day: at both ends, where there are few rows
+        if piece.source != "day":  # pieces at both ends may share a day; they have few rows
             parts |= set(rows.annotate(bucket=TruncDay(at, tzinfo=UTC)).order_by().values_list("bucket", column).distinct())
             continue
         on_day |= dict(rows.order_by().values_list(at).annotate(count=Count(column, distinct=True)))
@@ -85,13 +89,13 @@ def presence(from_: datetime, to: datetime, slice_: str, column: str) -> tuple[d
 
 
 def pieces_now(from_: datetime, to: datetime, *, hourly: bool = False) -> list[Piece]:
-    """`pieces` as far as the rollups have come now."""
+    """Split [from_, to) by the current state of the rollups."""
     now = budgets.database_now()
     return pieces(from_, to, rollups.state_now().rolled_until, rollups.hours_since(now), hourly=hourly)
 
 
 def starts(from_: datetime, to: datetime, bucket: str) -> list[datetime]:
-    """The first instants of all buckets that touch [from_, to)."""
+    """Return the starts of all buckets that overlap [from_, to)."""
     at, found = floor(from_, bucket), []
     while at < to:
         found.append(at)
@@ -103,7 +107,7 @@ SIZES = {"hour": HOUR, "day": timedelta(days=1), "week": timedelta(days=7)}
 
 
 def floor(at: datetime, bucket: str) -> datetime:
-    """The bucket's first instant, UTC; weeks begin on Monday."""
+    """Return the start of the bucket in UTC; weeks start on Monday."""
     if bucket == "hour":
         return floor_hour(at)
     day = floor_day(at)
@@ -125,7 +129,7 @@ def _hours(start: datetime, end: datetime, known: datetime, since: datetime) -> 
 
 
 def _within(piece: Piece, slice_: str) -> tuple[str, QuerySet[Any]]:
-    """The rows of a piece, and their column of time."""
+    """Return the column of time and the rows of a piece."""
     if piece.source == "log":
         return "created_at", UsageLog.objects.filter(created_at__gte=piece.start, created_at__lt=piece.end)
     return "starts_at", UsageRollup.objects.filter(kind=piece.source, slice=slice_, starts_at__gte=piece.start, starts_at__lt=piece.end)

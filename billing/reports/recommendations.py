@@ -1,7 +1,7 @@
-"""What a user could do better, found in their own calls and in nothing else.
+"""Recommendations for a user, computed from that user's calls only.
 
-Each recommendation names the figures that it was found in. A saving is what the same tokens would have cost, taken to a
-month of 30 days at the pace that was seen; where it cannot be computed none is named, and with too few calls nothing is said.
+Each recommendation contains its evidence. A saving compares the costs of the same tokens, extrapolated to a month of 30
+days. It is None where it cannot be computed. With too few calls there are no recommendations.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from billing.reports import savings, sums
 from billing.usage import Usage
 
 DAYS = 30
-# Less than this says nothing: calls and days in all, calls of one model, dollars of a saving per month.
+# The least data for a recommendation: calls and days in all, calls of one model, and dollars saved per month.
 FEWEST_CALLS, FEWEST_DAYS, FEWEST_OF_MODEL = 30, 3, 30
 LEAST_SAVING = Decimal("0.10")
-# A vendor keeps a prompt about so long, and none that is shorter.
+# About how long a vendor caches a prompt, and the fewest tokens that it caches.
 CACHE_LIFE = timedelta(minutes=5)
 CACHE_LEAST_TOKENS = 1024
-# Calls of one model that are looked at one by one, the last ones.
+# The most recent calls of one model that are examined one by one.
 MOST_ROWS = 50_000
 FAILED_SHARE, CUT_SHARE, REASONING_SHARE = 0.15, 0.10, 0.60
 _CENT_PARTS = Decimal("1e-8")
@@ -40,7 +40,7 @@ _CENT_PARTS = Decimal("1e-8")
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """`evidence`: the figures it was found in. `saving_per_month_usd` None: not to be computed."""
+    """A recommendation. `evidence`: its figures. `saving_per_month_usd` is None where it cannot be computed."""
 
     kind: str
     title: str
@@ -51,7 +51,7 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`enough_data` False: too little was seen to recommend anything."""
+    """The recommendations of a user. `enough_data` is False when there are too few calls or days."""
 
     from_: datetime
     to: datetime
@@ -63,35 +63,35 @@ class Report:
 
 
 def for_user(user_id: UUID, now: datetime | None = None) -> Report:
-    """Recommendations from the user's last 30 days, largest saving first."""
+    """Return recommendations from the user's last 30 days, largest saving first."""
     now = now or budgets.database_now()
     from_ = now - timedelta(days=DAYS)
-    mine = UsageLog.objects.filter(user_id=user_id, created_at__gte=from_, created_at__lt=now).order_by()
-    seen = mine.aggregate(calls=Count("pk"), cost=exact_sum("cost_usd"), first=Min("created_at"))
+    user_calls = UsageLog.objects.filter(user_id=user_id, created_at__gte=from_, created_at__lt=now).order_by()
+    seen = user_calls.aggregate(calls=Count("pk"), cost=exact_sum("cost_usd"), first=Min("created_at"))
     days = Decimal((now - seen["first"]) / timedelta(days=1)) if seen["first"] else Decimal(0)
     report = Report(from_, now, seen["calls"], seen["cost"], round(float(days), 1), seen["calls"] >= FEWEST_CALLS and days >= FEWEST_DAYS)
     if not report.enough_data:
         return report
     cards = catalogue.current_sync().cards
     found: list[Recommendation] = []
-    for model, used in _models(mine):
+    for model, used in _models(user_calls):
         if (card := cards.get(model)) is None or used["calls"] < FEWEST_OF_MODEL:
             continue
-        found += [*_about(card, used, cards.values(), days), *_caching(card, mine, days)]
-    found += _keys(mine)
+        found += [*_about(card, used, cards.values(), days), *_caching(card, user_calls, days)]
+    found += _keys(user_calls)
     largest = sorted(found, key=lambda one: (-(one.saving_per_month_usd or Decimal(0)), one.kind, one.title))
     return Report(report.from_, now, report.calls, report.cost_usd, report.observed_days, True, tuple(largest))
 
 
-def _models(mine: QuerySet[UsageLog]) -> list[tuple[str, dict[str, Any]]]:
-    """The user's calls by model. `pinned`: they asked for this very model; only of those another one is a choice of theirs."""
+def _models(user_calls: QuerySet[UsageLog]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the sums of the user's calls by model. `pinned`: the calls that requested this model by name."""
     names = ("calls", "failed_calls", *sums.TOKENS, "cost_usd", "failed_cost_usd", "max_input_tokens", "max_output_tokens")
     found: dict[str, dict[str, Any]] = {}
     also = {
         "cut": Count("pk", filter=Q(finish_reason="length")),
         "ok_output": Sum("output_tokens", filter=Q(status=UsageLog.Status.OK), default=0),
     }
-    rows: Any = mine.annotate(pinned=_PINNED)
+    rows: Any = user_calls.annotate(pinned=_PINNED)
     for row in rows.values("model", "pinned").annotate(**sums.over_log(names), **also):
         used = found.setdefault(row["model"], sums.zero(names) | {"cut": 0, "ok_output": 0, "pinned": sums.zero(names)})
         sums.add(used, row, names)
@@ -116,8 +116,8 @@ def _about(card: ModelCard, used: dict[str, Any], cards: Any, days: Decimal) -> 
             yield Recommendation(
                 "cheaper_model",
                 f"{other.card.display_name} instead of {name}",
-                f"For {pinned['calls']:,} calls you asked for {name} (quality {card.quality}). {other.card.display_name} (quality"
-                f" {other.card.quality}) can all that it can, and costs less for the same tokens. Or ask for `auto`.",
+                f"{pinned['calls']:,} of your calls requested {name} (quality {card.quality}). {other.card.display_name} (quality"
+                f" {other.card.quality}) has the same capabilities and costs less for the same tokens. Or choose `auto`.",
                 {
                     "model": card.slug, "calls": pinned["calls"], "cost_usd": money(pinned["cost_usd"]),
                     "alternative": other.card.slug, "alternative_cost_usd": money(other.cost_usd),
@@ -135,17 +135,17 @@ def _about(card: ModelCard, used: dict[str, Any], cards: Any, days: Decimal) -> 
     if used["failed_calls"] / calls >= FAILED_SHARE:
         yield Recommendation(
             "many_failed_calls",
-            f"{used['failed_calls'] / calls:.0%} of your calls of {name} do not end well",
-            "They failed, were cancelled or broke off. What they had used until then was charged.",
+            f"{used['failed_calls'] / calls:.0%} of your calls of {name} do not succeed",
+            "They failed, were cancelled or broke off. You were charged for the tokens that they had used by then.",
             {"model": card.slug, "calls": calls, "failed_calls": used["failed_calls"], "failed_cost_usd": money(used["failed_cost_usd"])},
-            # What such calls cost is what nobody would miss.
+            # The saving is the cost of these calls.
             _month(used["failed_cost_usd"], days) or None,
         )
     if used["cut"] / calls >= CUT_SHARE:
         yield Recommendation(
             "answers_cut_off",
             f"{used['cut'] / calls:.0%} of the answers of {name} are cut off",
-            "They reached their limit of output tokens. Raise `max_output_tokens`, or ask for shorter answers: half an answer is paid for.",
+            "They reached their limit of output tokens. Raise `max_output_tokens`, or request shorter answers: you pay for cut-off ones.",
             {"model": card.slug, "calls": calls, "cut_off": used["cut"]},
         )
     if card.rates is not None and used["output_tokens"]:
@@ -153,7 +153,7 @@ def _about(card: ModelCard, used: dict[str, Any], cards: Any, days: Decimal) -> 
 
 
 def _outputs(card: ModelCard, used: dict[str, Any], days: Decimal) -> Iterator[Recommendation]:
-    """Answers are dear: long ones, and thoughts that nobody reads."""
+    """Recommend less output where it makes up most of the cost: reasoning, or long answers."""
     assert card.rates is not None
     output_cost = card.rates.output * used["output_tokens"] / 1_000_000
     mean = used["output_tokens"] / used["calls"]
@@ -161,9 +161,9 @@ def _outputs(card: ModelCard, used: dict[str, Any], days: Decimal) -> Iterator[R
         thinking = card.rates.output * used["reasoning_tokens"] / 1_000_000
         yield Recommendation(
             "much_reasoning",
-            f"{used['reasoning_tokens'] / used['output_tokens']:.0%} of what {card.display_name} writes for you is thinking",
-            f"At its price that is ${thinking:,.2f} of ${used['cost_usd']:,.2f}. A lower reasoning effort, or a model that does not"
-            " think, may do.",
+            f"{used['reasoning_tokens'] / used['output_tokens']:.0%} of the output of {card.display_name} is reasoning",
+            f"At its price that is ${thinking:,.2f} of ${used['cost_usd']:,.2f}. A lower reasoning effort, or a model without"
+            " reasoning, may be enough.",
             {"model": card.slug, "calls": used["calls"], "reasoning_tokens": used["reasoning_tokens"]}
             | {"output_tokens": used["output_tokens"], "reasoning_cost_usd": money(thinking)},
         )
@@ -173,20 +173,20 @@ def _outputs(card: ModelCard, used: dict[str, Any], days: Decimal) -> Iterator[R
             yield Recommendation(
                 "long_outputs",
                 f"{card.display_name} writes you long answers",
-                f"{mean:,.0f} tokens on average make up {output_cost / used['cost_usd']:.0%} of its cost. Each tenth by which answers are"
-                f" shorter saves about ${tenth:,.2f} a month.",
+                f"{mean:,.0f} tokens on average make up {output_cost / used['cost_usd']:.0%} of its cost. Answers that are a tenth"
+                f" shorter save about ${tenth:,.2f} a month.",
                 {"model": card.slug, "calls": used["calls"], "mean_output_tokens": round(mean), "output_cost_usd": money(output_cost)}
                 | {"per_tenth_shorter_usd": money(tenth)},
             )
 
 
-def _caching(card: ModelCard, mine: QuerySet[UsageLog], days: Decimal) -> Iterator[Recommendation]:
-    """A call that soon follows another one of its conversation begins with that one's input, which a cache could have kept."""
+def _caching(card: ModelCard, user_calls: QuerySet[UsageLog], days: Decimal) -> Iterator[Recommendation]:
+    """Recommend prompt caching: a call soon after another one of its conversation repeats that call's input."""
     rates = card.rates
     if rates is None or rates.cached_input is None or rates.cached_input >= rates.input or rates.tier_threshold is not None:
         return
     thread = Coalesce("conversation_id", "group_id")
-    rows = mine.filter(model=card.slug, status=UsageLog.Status.OK)
+    rows = user_calls.filter(model=card.slug, status=UsageLog.Status.OK)
     before: dict[str, Any] = {"partition_by": [thread], "order_by": ["created_at", "pk"]}
     rows = rows.annotate(earlier=Window(Lag("input_tokens"), **before), earlier_at=Window(Lag("created_at"), **before))
     repeated = uncached = calls = 0
@@ -199,7 +199,7 @@ def _caching(card: ModelCard, mine: QuerySet[UsageLog], days: Decimal) -> Iterat
         uncached += max(0, same - cached)
     if calls < FEWEST_OF_MODEL or not uncached:
         return
-    # To be read later it must first be written, which some vendors charge for: once for each token that is read.
+    # A cache must be written before it is read, and some vendors charge for writing: once for each token that is read.
     written = (rates.cache_write - rates.input) if rates.cache_write is not None else Decimal(0)
     saving = _month((rates.input - rates.cached_input - max(Decimal(0), written)) * uncached / 1_000_000, days)
     if saving < LEAST_SAVING:
@@ -208,28 +208,28 @@ def _caching(card: ModelCard, mine: QuerySet[UsageLog], days: Decimal) -> Iterat
         "prompt_caching",
         f"Let {card.display_name} cache your prompts",
         f"{calls:,} calls followed another one of the same conversation within {CACHE_LIFE.seconds // 60} minutes and sent its text again:"
-        f" {repeated:,} tokens, of which {uncached:,} were paid in full. Keep the beginning of your prompts unchanged, and mark it for the"
-        " cache where the vendor wants that.",
+        f" {repeated:,} tokens, of which {uncached:,} were paid in full. Keep the beginning of your prompts unchanged, and mark it for"
+        " caching where the vendor requires that.",
         {"model": card.slug, "calls": calls, "repeated_tokens": repeated, "paid_in_full_tokens": uncached}
         | {"input_rate_usd": money(rates.input), "cached_rate_usd": money(rates.cached_input)},
         saving,
     )
 
 
-def _keys(mine: QuerySet[UsageLog]) -> Iterator[Recommendation]:
-    """Keys that spend and have no limit of their own."""
-    spent = mine.exclude(api_key_id=None).values("api_key_id").annotate(calls=Count("pk"), cost=ExactSum("cost_usd"))
+def _keys(user_calls: QuerySet[UsageLog]) -> Iterator[Recommendation]:
+    """Recommend a budget for keys that spend and have no limit."""
+    spent = user_calls.exclude(api_key_id=None).values("api_key_id").annotate(calls=Count("pk"), cost=ExactSum("cost_usd"))
     found = {row["api_key_id"]: row for row in spent if row["calls"] >= FEWEST_OF_MODEL}
     limited = set(
         Budget.objects.filter(scope=Budget.Scope.KEY, scope_id__in=found).exclude(limit_usd=None).values_list("scope_id", flat=True)
     )
-    alive = subjects.living(Budget.Scope.KEY, pk__in=found.keys() - limited).values_list("pk", flat=True)
+    alive = subjects.active(Budget.Scope.KEY, pk__in=found.keys() - limited).values_list("pk", flat=True)
     for key_id, subject in sorted(subjects.named(Budget.Scope.KEY, alive).items()):
         row = found[key_id]
         yield Recommendation(
             "key_without_budget",
             f"Give the key {subject.name} a budget",
-            f"It spent ${row['cost']:,.2f} in {DAYS} days. If it leaks, nothing but your own budget stops it.",
+            f"It spent ${row['cost']:,.2f} in {DAYS} days. If it leaks, only your own budget limits the cost.",
             {"key_id": str(key_id), "calls": row["calls"], "cost_usd": money(row["cost"])},
         )
 

@@ -1,8 +1,8 @@
-"""Usage added up: UsageRollup is, to the last digit, the usage log grouped by hour and by day.
+"""Rollups of usage: UsageRollup equals, to the last digit, the usage log grouped by hour and by day.
 
-A call's row is written when it ends and dated when it was admitted, so rows arrive in hours that were added up before.
-The row's hold was closed in the same statement, by the database's clock: the holds closed since the last look name
-those hours. An hour is never corrected but added up anew, so every step may be repeated and two workers do no harm.
+A call's row is written when the call ends, with the time of its admission. Rows therefore arrive for hours that were
+already summed. The statement that writes the row also closes the hold, so the holds closed since the last check name
+those hours. An hour is never corrected but computed again: every step may be repeated, also by two workers at once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Kind, Slice = UsageRollup.Kind, UsageRollup.Slice
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 SIZE = {Kind.HOUR: HOUR, Kind.DAY: DAY}
 TRUNC: dict[Any, Any] = {Kind.HOUR: TruncHour, Kind.DAY: TruncDay}
-# What each slice tells apart, beside `simulated`.
+# The columns that each slice groups by, beside `simulated`.
 BY: dict[str, tuple[str, ...]] = {
     Slice.MODEL: ("model", "provider"),
     Slice.WORK: ("purpose", "surface", "status", "error_code"),
@@ -40,17 +40,17 @@ BY: dict[str, tuple[str, ...]] = {
 _DIMENSIONS = ("user_id", "api_key_id", "agent_id", "model", "provider", "purpose", "surface", "status", "error_code")
 _EMPTY = {name: "NULL" if name.endswith("_id") else "''" for name in _DIMENSIONS}
 ENDED_WELL = Q(status=UsageLog.Status.OK)
-# A statement that began this long before the last look may still have been running then.
+# A statement that began this long before the last check may still have been running then.
 MARGIN = timedelta(minutes=10)
-# Added up in one transaction, so that none is long: a week, or as much as has no more rows than this.
+# The most that one transaction sums up, so that none is long: a week, or this many rows.
 STEP, STEP_ROWS = timedelta(days=7), 200_000
-# What verification compares; the others are made by the same statement.
+# The sums that verification compares; the same statement computes the others.
 CHECKED = ("calls", "failed_calls", *sums.TOKENS, *sums.MONEY)
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A bucket that is not the sum of its rows."""
+    """A bucket that differs from the sum of its rows."""
 
     kind: str
     slice: str
@@ -62,7 +62,10 @@ class Difference:
 
 
 def catch_up() -> int:
-    """Add up the hours that ended and those that got late rows; how many. 0 at once while another process is at it."""
+    """Sum up the hours that ended and those with late rows; return how many.
+
+    Returns 0 while another process does it.
+    """
     done = 0
     while True:
         with transaction.atomic():
@@ -76,7 +79,10 @@ def catch_up() -> int:
 
 
 def rebuild(from_: datetime, to: datetime) -> int:
-    """Add up every day that touches [from_, to) anew, and its hours as far as they are kept; how many days."""
+    """Compute every day that overlaps [from_, to) again, and its hours as far as they are kept.
+
+    Return how many days.
+    """
     if state_now().rolled_until is None:
         catch_up()
     start, last = floor_day(from_), ceil_day(to)
@@ -95,12 +101,15 @@ def rebuild(from_: datetime, to: datetime) -> int:
 
 
 def prune() -> int:
-    """Drop the hours that are kept no longer; the days stay."""
+    """Delete the hours past their retention and return how many rows; the days stay."""
     return UsageRollup.objects.filter(kind=Kind.HOUR, starts_at__lt=hours_since(budgets.database_now())).delete()[0]
 
 
 def differences() -> Iterator[Difference]:
-    """Buckets, of each kind and slice, that are not the sum of the log's rows. What is still to be caught up on is left out."""
+    """Yield the buckets, of each kind and slice, that differ from the usage log.
+
+    Hours not yet rolled up are left out.
+    """
     state = state_now()
     if state.rolled_until is None or state.checked_at is None:
         return
@@ -118,17 +127,17 @@ def differences() -> Iterator[Difference]:
             rows = rows if start is None else rows.filter(starts_at__gte=start)
             found = {row.pop("starts_at"): row for row in rows.annotate(**sums.over_rollups(CHECKED))}
             for at in sorted((wanted.keys() | found.keys()) - skipped):
-                if wrong := _unlike(wanted.get(at), found.get(at)):
+                if wrong := _first_difference(wanted.get(at), found.get(at)):
                     yield Difference(kind, slice_, at, wrong)
 
 
 def state_now() -> RollupState:
-    """How far the rollups have come."""
+    """Return up to when usage was rolled up."""
     return RollupState.objects.filter(pk=1).first() or RollupState()
 
 
 def hours_since(now: datetime) -> datetime:
-    """From when on hours are kept."""
+    """Return the start of the first hour that is kept."""
     return floor_day(now) - timedelta(days=settings.ROLLUP_HOURS_KEPT_DAYS)
 
 
@@ -151,28 +160,31 @@ def ceil_day(at: datetime) -> datetime:
 
 
 def _claim(*, wait: bool) -> RollupState | None:
-    """The state's row, locked until the transaction ends; None when somebody has it and we do not wait."""
+    """Return the state's row, locked until the transaction ends.
+
+    None without `wait` when another process has locked it.
+    """
     if not RollupState.objects.filter(pk=1).exists():
         RollupState.objects.bulk_create([RollupState()], ignore_conflicts=True)
     return RollupState.objects.select_for_update(skip_locked=not wait).filter(pk=1).first()
 
 
 def _step(state: RollupState) -> tuple[int, bool]:
-    """A step of new hours, and with the last of them the late ones; whether that was all."""
+    """Sum up one step of new hours, and late hours after the last step; return the count and whether that was all."""
     now = budgets.database_now()
     target = floor_hour(now)
     if state.rolled_until is None:
         first = UsageLog.objects.aggregate(first=Min("created_at"))["first"]
         state.rolled_until = min(target, floor_day(first)) if first else target
     before = state.rolled_until
-    after = max(before, _step_end(before, target))  # never back, whatever the clock does
+    after = max(before, _step_end(before, target))  # never earlier, even if the clock was set back
     count = _write_hours(before, after)
     _write(Kind.DAY, floor_day(before), floor_day(after))
     finished = after >= target
     if finished:
-        # The clock may have been set back: then look from there.
+        # The clock may have been set back: then check from its time.
         since = min(state.checked_at or now, now) - MARGIN
-        count += sum(_again(hour, after) for hour in sorted(_late_hours(since) | {floor_hour(since)}) if hour < before)
+        count += sum(_recompute(hour, after) for hour in sorted(_late_hours(since) | {floor_hour(since)}) if hour < before)
         state.checked_at = now
     state.rolled_until = after
     state.save()
@@ -185,15 +197,15 @@ def _step_end(start: datetime, end: datetime) -> datetime:
 
 
 def _late_hours(since: datetime) -> set[datetime]:
-    """The hours, of admission, of the calls that ended since then."""
+    """Return the hours of admission of the calls that ended since then."""
     hours = Hold.objects.filter(~Q(status=Hold.Status.OPEN), closed_at__gte=since).annotate(hour=TruncHour("created_at", tzinfo=UTC))
-    # Without a hold a call is charged at once, and dated so.
+    # A call without a hold has the time of its charge.
     logged = UsageLog.objects.filter(created_at__gte=since).annotate(hour=TruncHour("created_at", tzinfo=UTC))
     return {hour for rows in (hours, logged) for hour in rows.order_by().values_list("hour", flat=True).distinct()}
 
 
-def _again(hour: datetime, rolled_until: datetime) -> int:
-    """Add the hour and its day up anew if rows came in: they are never changed, so their number tells."""
+def _recompute(hour: datetime, rolled_until: datetime) -> int:
+    """Compute the hour and its day again if their number of rows changed (rows are never updated); return how many."""
     day = floor_day(hour)
     found = 0
     if hour >= hours_since(budgets.database_now()) and _count(hour, HOUR) != _rolled(Kind.HOUR, hour):
@@ -219,7 +231,7 @@ def _write_hours(start: datetime, end: datetime) -> int:
 
 
 def _write(kind: UsageRollup.Kind, start: datetime, end: datetime) -> None:
-    """Every slice of the buckets in [start, end), made anew."""
+    """Compute every slice of the buckets in [start, end) again."""
     if start >= end:
         return
     for slice_, by in BY.items():
@@ -236,9 +248,9 @@ def _write(kind: UsageRollup.Kind, start: datetime, end: datetime) -> None:
             cursor.execute(f"INSERT INTO {UsageRollup._meta.db_table} ({into}) SELECT {what} FROM ({inner}) AS added", values)
 
 
-def _unlike(wanted: dict[str, Any] | None, found: dict[str, Any] | None) -> str:
+def _first_difference(wanted: dict[str, Any] | None, found: dict[str, Any] | None) -> str:
     for name in CHECKED:
         expected, seen = ((row or {}).get(sums.PREFIX + name, 0) for row in (wanted, found))
         if Decimal(expected) != Decimal(seen):
-            return f"{name} {seen}, the usage log says {expected}"
+            return f"{name} {seen}, the usage log has {expected}"
     return ""

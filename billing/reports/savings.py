@@ -1,4 +1,4 @@
-"""What the same tokens would have cost elsewhere. Pure."""
+"""Cost of the same tokens with other models. Pure functions."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from billing import pricing
 from billing.catalogue.snapshot import ModelCard
 from billing.usage import Usage
 
-# A model of so many points less quality (of 100) still counts as alike.
+# The points of quality (of 100) that an equivalent model may have less.
 LIKE_QUALITY = 3
-# Share of the cost that must be saved to be worth a word.
+# The share of the cost that an alternative must save to be reported.
 WORTH = Decimal("0.15")
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What was done with one model: its calls' tokens together, and the largest of each."""
+    """The work of one model: the sums of its calls' tokens, and the largest input and output."""
 
     usage: Usage
     cost_usd: Decimal
@@ -28,7 +28,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """A model that could have done the work. `cost_usd`: at the same numbers of tokens."""
+    """A model that could have done the work. `cost_usd`: its cost for the same numbers of tokens."""
 
     card: ModelCard
     cost_usd: Decimal
@@ -36,10 +36,13 @@ class Alternative:
 
 
 def cheapest_alike(work: Work, card: ModelCard, cards: Iterable[ModelCard]) -> Alternative | None:
-    """The cheapest usable model that can all the given one can and is about as good; None if it saves too little."""
+    """Return the cheapest usable model with the same capabilities and about the same quality.
+
+    None if it saves too little.
+    """
     best: Alternative | None = None
     if card.embeds:
-        return None  # its vectors are stored somewhere, and no other model's can be compared with them
+        return None  # stored vectors cannot be compared with those of another model
     for other in cards:
         if other.slug == card.slug or not _can(other, card, work):
             continue
@@ -52,7 +55,10 @@ def cheapest_alike(work: Work, card: ModelCard, cards: Iterable[ModelCard]) -> A
 
 
 def would_cost(card: ModelCard, work: Work) -> Decimal | None:
-    """The work at this model's prices; None where they are unknown, or the rates of long calls come in."""
+    """Return the cost (USD) of the work at this model's prices.
+
+    None if they are unknown or long-context rates apply.
+    """
     rates = card.rates
     if rates is None or rates.unknown or (rates.tier_threshold is not None and work.max_input_tokens > rates.tier_threshold):
         return None
@@ -64,7 +70,7 @@ def _can(other: ModelCard, card: ModelCard, work: Work) -> bool:
         other.usable
         and other.lifecycle == "active"
         and other.quality >= card.quality - LIKE_QUALITY
-        # Reasoning shows in the quality; the rest a request may depend on.
+        # The quality includes reasoning; a request may depend on the other capabilities.
         and other.capabilities >= card.capabilities - {"reasoning"}
         and other.context_window >= work.max_input_tokens + work.max_output_tokens
         and other.max_output_tokens >= work.max_output_tokens

@@ -1,7 +1,7 @@
-"""Reports for staff: the same for `/api/v1/admin/…` and for the pages under `/admin/analytics/`.
+"""Reports for staff, used by `/api/v1/admin/…` and by the pages under `/admin/analytics/`.
 
-Each is a dict ready for JSON: money as decimal strings, times RFC 3339, all of them UTC. Figures come from the rollups
-and, for the hour that is still running, from the usage log. `simulated_calls` of the `calls` were answered by nobody.
+Each report is a dict for JSON: money as decimal strings, times as RFC 3339 in UTC. Figures come from the rollups and,
+for the current hour, from the usage log. `simulated_calls` counts those of the `calls` that the simulator answered.
 """
 
 from __future__ import annotations
@@ -24,34 +24,35 @@ from billing.reports.performance import model_performance
 __all__ = ["BUCKETS", "GROUPS", "cost_optimization", "model_performance", "overview", "usage", "user_activity"]
 GroupBy = Literal["none", "model", "provider", "purpose", "surface", "status", "user", "key", "agent"]
 Bucket = Literal["auto", "hour", "day", "week", "month"]
-# Groups with a line of their own in the chart; the others are one.
+# The groups with a separate line in the chart; the others share one.
 SERIES = 8
-# Groups in a table.
+# The most groups in a table.
 MOST_GROUPS = 200
 
 
 def usage(from_: datetime, to: datetime, group_by: GroupBy = "none", bucket: Bucket = "auto") -> dict[str, Any]:
-    """Usage in [from_, to): `totals`, a `points` list over time, `groups` (dearest first) and for charts their `series`.
+    """Return usage in [from_, to): `totals`, `points` over time, `groups` (by cost), and `series` for charts.
 
-    `series` hold, for the SERIES dearest groups and "other", one value per point. The first and last point may be parts of a bucket.
+    `series` contain one value per point for the SERIES groups with the highest cost and for all others. The first and
+    the last point may cover a part of a bucket.
     """
     chosen = figures.checked(from_, to, group_by, bucket)
     at = reading.starts(from_, to, chosen)
     over_time = reading.read(from_, to, UsageRollup.Slice.MODEL, bucket=chosen)
-    points = [over_time.get((start,)) or figures.nothing() for start in at]
+    points = [over_time.get((start,)) or figures.no_usage() for start in at]
     found: dict[str, Any] = {
         "from": time(from_),
         "to": time(to),
         "bucket": chosen,
         "group_by": group_by,
-        "totals": shown(figures.together(points)),
+        "totals": shown(figures.add_up(points)),
         "points": [{"at": time(start)} | shown(point) for start, point in zip(at, points, strict=True)],
         "groups": [],
         "groups_left_out": 0,
         "series": [],
     }
     if group_by != "none":
-        groups = figures.dearest(reading.read(from_, to, *_by(group_by)))
+        groups = figures.by_cost(reading.read(from_, to, *_by(group_by)))
         found["groups"] = figures.labelled(group_by, groups[:MOST_GROUPS])
         found["groups_left_out"] = max(0, len(groups) - MOST_GROUPS)
         found["series"] = _series(from_, to, group_by, chosen, at, points, groups)

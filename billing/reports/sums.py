@@ -1,4 +1,4 @@
-"""What is added up over usage: one definition for the log and one for the rollups made of it, name by name the same."""
+"""The sums over usage: one definition for the usage log and one for the rollups, with the same names."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ COUNTS = ("calls", "failed_calls", "estimated_calls")
 TIMES = ("latency_ms", "timed_calls", "ttft_ms", "writing_ms", "written_tokens")
 LARGEST = ("max_input_tokens", "max_output_tokens", "last_at")
 BUCKETS = ("latencies", "first_tokens")
-# What a list of groups shows.
+# The sums that a list of groups shows.
 USUAL = ("calls", "failed_calls", *TOKENS, "cost_usd", "baseline_cost_usd", "compared_cost_usd")
 ALL = (*COUNTS, *TOKENS, *MONEY, *TIMES, *LARGEST)
-# In queries the sums carry a prefix: most are named as the columns they add up.
+# A prefix for the sums in queries, because most have the name of the column that they sum up.
 PREFIX = "sum_"
 
 _OK = Q(status=UsageLog.Status.OK)
@@ -50,12 +50,12 @@ _OF_LOG: dict[str, Any] = {
 
 
 def over_log(names: Iterable[str]) -> dict[str, Any]:
-    """Annotations over UsageLog rows."""
+    """Return the sums as annotations over UsageLog rows."""
     return {PREFIX + name: _OF_LOG[name] for name in names}
 
 
 def over_rollups(names: Iterable[str]) -> dict[str, Any]:
-    """The same over UsageRollup rows (BUCKETS, which are lists, excepted)."""
+    """Return the sums as annotations over UsageRollup rows (except BUCKETS, which are lists)."""
     return {PREFIX + name: exact_sum(name) if name in MONEY else Max(name) if name in LARGEST else Sum(name) for name in names}
 
 
@@ -64,7 +64,7 @@ def zero(names: Iterable[str]) -> dict[str, Any]:
 
 
 def add(total: dict[str, Any], row: Mapping[str, Any], names: Iterable[str]) -> None:
-    """Add a row's sums to a total made by `zero`."""
+    """Add a row's sums to a total that `zero` returned."""
     for name in names:
         value = row[PREFIX + name]
         if value is None:

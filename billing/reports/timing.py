@@ -1,4 +1,4 @@
-"""How long model calls take, as counts per bucket: counts of hours add up to those of a year, percentiles do not."""
+"""Durations of model calls as counts per bucket: unlike percentiles, the counts of hours add up to those of a year."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from django.db.models import Count, Q
 from django.db.models.functions import JSONArray
 
-# Upper bounds in milliseconds; above the last is one more bucket.
+# The upper bounds of the buckets in milliseconds; one more bucket is above the last bound.
 BOUNDS = (
     50, 100, 150, 200, 300, 400, 500, 750, 1_000, 1_500, 2_000, 3_000, 4_000, 5_000, 7_500, 10_000, 15_000, 20_000, 30_000, 45_000,
     60_000, 90_000, 120_000, 180_000, 300_000, 600_000,
@@ -15,7 +15,7 @@ BOUNDS = (
 
 
 def buckets(column: str, of: Q) -> JSONArray:
-    """Over rows: how many of those that `of` names lie in each bucket, as a JSON list."""
+    """Return an aggregate: how many of the rows that `of` selects lie in each bucket, as a JSON list."""
     low = [None, *BOUNDS]
     counts = []
     for above, bound in zip(low, [*BOUNDS, None], strict=True):
@@ -29,7 +29,7 @@ def buckets(column: str, of: Q) -> JSONArray:
 
 
 def added(lists: Iterable[Sequence[int]]) -> list[int]:
-    """Buckets of several rows in one."""
+    """Return the sums of the buckets of several rows."""
     total = [0] * (len(BOUNDS) + 1)
     for counts in lists:
         for index, count in enumerate(counts):
@@ -38,7 +38,10 @@ def added(lists: Iterable[Sequence[int]]) -> list[int]:
 
 
 def percentile(counts: Sequence[int], share: float) -> int | None:
-    """Milliseconds within which this share of the calls was done; None over no call. Within a bucket taken as even."""
+    """Return the milliseconds within which this share of the calls ended; None without calls.
+
+    Interpolates linearly within a bucket.
+    """
     total = sum(counts)
     if not total:
         return None

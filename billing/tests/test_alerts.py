@@ -33,7 +33,7 @@ def spent(scope: str, scope_id, amount: str, limit: str | None = "10") -> Budget
     return window
 
 
-def told(user) -> list[int]:
+def raised_for(user) -> list[int]:
     return sorted(BudgetAlert.objects.filter(user=user).values_list("threshold", flat=True))
 
 
@@ -53,7 +53,7 @@ def test_each_threshold_is_told_once_in_its_month():
         spent("user", user.pk, amount)
         alerts.raise_due()
         alerts.raise_due()
-        assert told(user) == expected
+        assert raised_for(user) == expected
     one = BudgetAlert.objects.get(user=user, threshold=80)
     assert (one.spent_usd, one.limit_usd, one.subject) == (D("8.1"), D(10), user.email)
 
@@ -66,14 +66,14 @@ def test_the_next_month_tells_anew(monkeypatch):
     monkeypatch.setattr(budgets, "database_now", lambda: later)
     spent("user", user.pk, "7")
     alerts.raise_due()
-    assert told(user) == [50, 50]
+    assert raised_for(user) == [50, 50]
 
 
 def test_several_thresholds_at_once_are_one_mail():
     user = make_user(D(10))
     spent("user", user.pk, "9")
     alerts.raise_due()
-    assert told(user) == [50, 80]
+    assert raised_for(user) == [50, 80]
     assert list(BudgetAlert.objects.filter(mail="due").values_list("threshold", flat=True)) == [80]
 
 
@@ -84,7 +84,7 @@ def test_without_a_limit_or_below_it_nothing_is_said():
     assert alerts.raise_due() == []
 
 
-def test_the_people_concerned_are_told():
+def test_alerts_go_to_the_owner_or_to_admins():
     admin, other_admin, owner = make_user(role="admin"), make_user(role="admin"), make_user()
     User.objects.filter(pk=other_admin.pk).update(is_active=False)
     spent("system", None, "8.5")
@@ -94,8 +94,8 @@ def test_the_people_concerned_are_told():
     for scope, subject in (("key", key), ("agent", agent), ("task", task)):
         spent(scope, subject.pk, "5.5")
     alerts.raise_due()
-    assert told(admin) == [50, 80]
-    assert told(other_admin) == []
+    assert raised_for(admin) == [50, 80]
+    assert raised_for(other_admin) == []
     assert sorted(BudgetAlert.objects.filter(user=owner).values_list("subject", flat=True)) == ["helper", "nightly", "robot"]
 
 
@@ -108,7 +108,7 @@ def test_everybody_chooses_their_own_thresholds():
     spent("user", off.pk, "9")
     spent("user", mute.pk, "9")
     alerts.raise_due()
-    assert (told(low), told(off), told(mute)) == ([5], [], [50, 80])
+    assert (raised_for(low), raised_for(off), raised_for(mute)) == ([5], [], [50, 80])
     assert list(BudgetAlert.objects.filter(mail="due").values_list("user", flat=True)) == [low.pk]
 
 

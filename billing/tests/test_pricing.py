@@ -104,7 +104,7 @@ def test_no_call_of_that_size_costs_more_than_the_dearest(data):
     used_in = data.draw(st.integers(0, most_in))
     cached = data.draw(st.integers(0, used_in))
     usage = Usage(used_in, cached, data.draw(st.integers(0, used_in - cached)), data.draw(st.integers(0, most_out)))
-    assert pricing.cost(rates, usage) <= pricing.dearest(rates, most_in, most_out)
+    assert pricing.cost(rates, usage) <= pricing.highest_cost(rates, most_in, most_out)
 
 
 @pytest.mark.parametrize("rates", [FLAT, TIERED, pricing.ceiling_rates(), Rates(D(0), D(0), source="genai-prices 0.2.3")])

@@ -218,7 +218,7 @@ class TestAdmin:
         )
         assert put(boss, f"{ADMIN}budgets", {"scope": "system", "limit_usd": "250"})["limit_usd"] == "250.00000000"
         page = boss.get(f"{ADMIN}budgets", {"scope": "system"}).json()
-        assert [(row["label"], row["limit_usd"]) for row in page["results"]] == [("everybody together", "250.00000000")]
+        assert [(row["label"], row["limit_usd"]) for row in page["results"]] == [("all users", "250.00000000")]
         assert boss.get(f"{ADMIN}budgets", {"scope_id": str(user.pk)}).json()["results"][0]["spent_usd"] == "0.00400000"
         assert AuditEvent.objects.filter(action="budget.set").count() == 2
 
