@@ -97,7 +97,6 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | Non
         if conversation is None:
             conversation = Conversation(user=user, settings={name: value for name, value in ask.options().items() if name in _KEPT})
             conversation.title = first_words(ask.content)
-            conversation.save(force_insert=True)
         wish = ask.over(conversation.settings)
         agent = agent_partner.partner(user, wish)
         ask = agent_partner.settled(wish, user, agent)
@@ -111,8 +110,10 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | Non
         answer.writer_for, answer.request_id = user.id, context.request_id.get()
         answer.options, answer.heartbeat_at = agent_partner.options(wish if agent else ask, agent), Now()
         # Before its messages, which the database checks at commit: the row's lock keeps a deletion from coming between.
-        there = Conversation.objects.filter(id=conversation.id, deleted_at=None)
-        if not there.update(leaf=answer, updated_at=answer.created_at):
+        if fresh:
+            conversation.leaf_id, conversation.updated_at = answer.id, answer.created_at
+            conversation.save(force_insert=True)
+        elif not Conversation.objects.filter(id=conversation.id, deleted_at=None).update(leaf=answer, updated_at=answer.created_at):
             raise NotFound
         Message.objects.bulk_create([*new, answer])
         answer.heartbeat_at = None  # the database knows it
