@@ -1,4 +1,4 @@
-"""The access log: one line for each request, whichever door it took. Never the query: people put secrets there."""
+"""The access log: one line for each request of any endpoint. It never holds the query, which may contain secrets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ log = logging.getLogger("aiagents.access")
 
 
 def log_access(method: str, path: str, status: int, seconds: float, size: int, ip: str, *, ended: str = "", error: bool = False) -> None:
-    """Count the request and write its line; `ended` says how a stream ended."""
+    """Count the request in the metrics and write its line; `ended` is how a stream ended."""
     counting.request(path, status, seconds, streamed=bool(ended), broke=error)
     level = logging.ERROR if status >= 500 or error else logging.INFO
     if not log.isEnabledFor(level):
@@ -22,5 +22,5 @@ def log_access(method: str, path: str, status: int, seconds: float, size: int, i
 
 
 def log_socket(path: str, seconds: float, ip: str) -> None:
-    """The same for a WebSocket, once it is closed."""
+    """Write the line of a WebSocket connection, once it is closed."""
     log.info("socket", extra={"fields": {"path": path[:500], "seconds": round(seconds, 1), "ip": ip}})

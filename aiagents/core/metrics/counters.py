@@ -1,8 +1,8 @@
-"""The counters behind the promises, and what `counting` counted, as Prometheus reads them.
+"""The metrics for Prometheus, including the numbers of `counting`.
 
-Several processes count (web, worker), so each copies its values once a second into files under PROMETHEUS_MULTIPROC_DIR
-(metric_files.py); `exposition()` adds them up (docs/adr/0060). Import a counter and count with it, unless it is on the hot
-path: that counts in `counting`.
+Several processes count (web, worker). Each copies its values once a second into files under PROMETHEUS_MULTIPROC_DIR
+(files.py), and `exposition()` adds them up (docs/adr/0060). Code outside the hot path imports a counter from here; code on
+the hot path uses `counting`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from aiagents.core.metrics import counting, files
 
 files.install()
-# Collects nothing by itself when there are files; holds the metrics of a single process otherwise.
+# Used for `exposition()` only when there are no files, i.e. for a single process.
 REGISTRY = CollectorRegistry()
 
 HOLDS = Counter("aiagents_holds", "Money held before a vendor call", registry=REGISTRY)
@@ -29,7 +29,7 @@ SWEPT = Counter("aiagents_swept_holds", "Holds of silent processes, charged by e
 INTERRUPTED = Counter("aiagents_interrupted_turns", "Turns that ended with their process", registry=REGISTRY)
 FALLBACKS = Counter("aiagents_fallbacks", "Calls that went on with another model before the first token", registry=REGISTRY)
 REPLAYS = Counter("aiagents_replays", "Answers repeated for an Idempotency-Key", registry=REGISTRY)
-DENIED = Counter("aiagents_denied", "Requests refused before any work: no right, no rate, no budget", registry=REGISTRY)
+DENIED = Counter("aiagents_denied", "Requests refused before any work: no permission, rate limit, no budget", registry=REGISTRY)
 LOOP_LAG = Gauge("aiagents_loop_lag_seconds", "How late the event loop last woke", multiprocess_mode="livemax", registry=REGISTRY)
 
 REQUESTS = Counter("aiagents_requests", "Answered requests", ["door", "status"], registry=REGISTRY)
@@ -39,7 +39,7 @@ LATENCY = Histogram(
 CALLS = Counter("aiagents_model_calls", "Vendor calls that were settled", ["provider", "model", "status"], registry=REGISTRY)
 TOKENS = Counter("aiagents_tokens", "Tokens of vendor calls", ["provider", "model", "kind"], registry=REGISTRY)
 COST = Counter("aiagents_cost_usd", "What vendor calls cost, US dollars", ["provider", "model"], registry=REGISTRY)
-LOOKUPS = Counter("aiagents_cache_lookups", "Questions to a cache", ["cache", "result"], registry=REGISTRY)
+LOOKUPS = Counter("aiagents_cache_lookups", "Lookups in a cache", ["cache", "result"], registry=REGISTRY)
 GAUGES = Gauge("aiagents_now", "What is going on in the processes", ["what"], multiprocess_mode="livesum", registry=REGISTRY)
 
 _lock = threading.Lock()
@@ -47,12 +47,12 @@ _carried: dict[tuple[Any, ...], float] = {}
 
 
 def flush() -> None:
-    """Carry what was counted since the last time into the metrics, and those into the files."""
+    """Add what was counted since the last call to the metrics, and write them to the files."""
     with _lock:
-        for (door, status), count in list(counting.requests.items()):
-            _carry(REQUESTS, count, door, str(status))
-        for door, latency in list(counting.latencies.items()):
-            _carry_latency(door, latency)
+        for (area, status), count in list(counting.requests.items()):
+            _carry(REQUESTS, count, area, str(status))
+        for area, latency in list(counting.latencies.items()):
+            _carry_latency(area, latency)
         for (provider, model, ended), one in list(counting.calls.items()):
             _carry(CALLS, one.count, provider, model, ended)
             _carry(TOKENS, one.input_tokens, provider, model, "input", part=ended)
@@ -67,7 +67,7 @@ def flush() -> None:
 
 
 def gauge_values() -> dict[str, float]:
-    """What the registered gauges say now; one that fails is left out."""
+    """The current values of the registered gauges by name; one that fails is omitted."""
     found: dict[str, float] = {"open_sockets": counting.open_sockets}
     for name, read in counting.gauges.items():
         with contextlib.suppress(Exception):
@@ -76,7 +76,7 @@ def gauge_values() -> dict[str, float]:
 
 
 def _carry(counter: Counter, value: float, *labels: str, part: str = "") -> None:
-    """`part`: several of our numbers may stand behind one of Prometheus'."""
+    """Add the increase of `value` to a counter. `part` distinguishes several numbers that sum up to one metric."""
     key = (counter, labels, part)
     more = value - _carried.get(key, 0)
     if more > 0:
@@ -84,34 +84,37 @@ def _carry(counter: Counter, value: float, *labels: str, part: str = "") -> None
         _carried[key] = value
 
 
-def _carry_latency(door: str, latency: counting.Latency) -> None:
-    """Whole buckets at once: `observe` would have to be told of each request."""
-    child: Any = LATENCY.labels(door)
+def _carry_latency(area: str, latency: counting.Latency) -> None:
+    """Add whole buckets at once: `observe` would need one call per request."""
+    child: Any = LATENCY.labels(area)
     for index, count in enumerate(list(latency.buckets)):
-        more = count - _carried.get((LATENCY, door, index), 0)
+        more = count - _carried.get((LATENCY, area, index), 0)
         if more > 0:
             child._buckets[index].inc(more)
-            _carried[LATENCY, door, index] = count
-    more_seconds = latency.seconds - _carried.get((LATENCY, door, "seconds"), 0)
+            _carried[LATENCY, area, index] = count
+    more_seconds = latency.seconds - _carried.get((LATENCY, area, "seconds"), 0)
     if more_seconds > 0:
         child._sum.inc(more_seconds)
-        _carried[LATENCY, door, "seconds"] = latency.seconds
+        _carried[LATENCY, area, "seconds"] = latency.seconds
 
 
 def reset() -> None:
-    """Forget what was carried, together with `counting.reset()` (tests)."""
+    """Forget what was already added, together with `counting.reset()` (tests)."""
     _carried.clear()
 
 
 def exposition(further: Iterable[tuple[str, str, str, dict[str, float]]] = ()) -> bytes:
-    """All processes' values of this DATA_DIR. `further`: (name, help, label, values) of gauges that are read now."""
+    """The metrics of all processes of this DATA_DIR in Prometheus' text format.
+
+    `further`: additional gauges as (name, help, label, values by label).
+    """
     flush()
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not folder:
         return generate_latest(REGISTRY) + _exposed(further)
     with files.locked(Path(folder)):
-        with contextlib.suppress(OSError):  # no room for the sums of the dead: they stay where they are
-            files.bury(Path(folder))
+        with contextlib.suppress(OSError):  # disk full: the dead processes' files stay where they are
+            files.merge_dead(Path(folder))
         registry = CollectorRegistry()
         registry.register(_Files(Path(folder)))  # type: ignore[arg-type]
         return generate_latest(registry) + _exposed(further)

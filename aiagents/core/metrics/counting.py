@@ -1,7 +1,7 @@
-"""What this process has done so far, in plain numbers: counting costs a request a fraction of a microsecond.
+"""Counts of this process as plain numbers: counting costs a request a fraction of a microsecond.
 
-`metrics.py` carries the numbers into Prometheus' files and `sharing.py` into Valkey, once a second, off the hot path.
-They are counted on the event loop, or on a worker's one thread; several threads may lose one in a great many.
+Once a second, off the hot path, `counters.py` copies them into Prometheus' files and `monitoring/sharing.py` into Valkey.
+They are incremented without a lock on the event loop or a worker's thread; several threads may rarely lose one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
 
-# Upper bounds of the latency buckets, seconds; above the last is one more.
+# Upper bounds of the latency buckets in seconds; one more bucket is above the last bound.
 BOUNDS = (
     0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75,
     1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 60.0,
@@ -22,7 +22,7 @@ _API = frozenset({"auth", "chat", "billing", "agents", "tasks", "admin", "system
 
 @dataclass(slots=True)
 class Latency:
-    """How long requests took: how many in each bucket, and all seconds together."""
+    """Request durations: the number of requests per bucket, and the sum of seconds."""
 
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
     seconds: float = 0.0
@@ -40,7 +40,7 @@ class Calls:
 
 @dataclass(slots=True)
 class Lookups:
-    """Of one cache. Its owner raises the numbers itself: `counts.hits += 1`."""
+    """Hits and misses of one cache. Its owner increments them: `counts.hits += 1`."""
 
     hits: int = 0
     misses: int = 0
@@ -48,10 +48,10 @@ class Lookups:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Everything since the process began, added up."""
+    """The totals since the process began."""
 
     requests: int
-    # Answered with 5xx, or streams that broke off by our fault.
+    # Responses with 5xx, and streams that failed on our side.
     errors: int
     calls: int
     failed_calls: int
@@ -70,22 +70,22 @@ open_sockets = 0
 
 
 def request(path: str, status: int, seconds: float, *, streamed: bool = False, broke: bool = False) -> None:
-    """One request was answered. A stream's length says nothing of our speed: it is counted, not timed."""
+    """Count a request that was answered. Streams are not timed, because their duration depends on the vendor."""
     global _broken
-    door = door_of(path)
-    requests[door, status] = requests.get((door, status), 0) + 1
+    area = area_of(path)
+    requests[area, status] = requests.get((area, status), 0) + 1
     if broke and status < 500:
         _broken += 1
     if not streamed:
-        latency = latencies.get(door)
+        latency = latencies.get(area)
         if latency is None:
-            latency = latencies[door] = Latency()
+            latency = latencies[area] = Latency()
         latency.buckets[bisect_left(BOUNDS, seconds)] += 1
         latency.seconds += seconds
 
 
 def call(provider: str, model: str, status: str, input_tokens: int, output_tokens: int, cost_usd: Decimal | int) -> None:
-    """One vendor call was settled."""
+    """Count a settled vendor call."""
     one = calls.get((provider, model, status))
     if one is None:
         one = calls[provider, model, status] = Calls()
@@ -96,22 +96,22 @@ def call(provider: str, model: str, status: str, input_tokens: int, output_token
 
 
 def cache(name: str) -> Lookups:
-    """The numbers of one cache, for its owner to raise."""
+    """The hits and misses of one cache, for its owner to increment."""
     return lookups.setdefault(name, Lookups())
 
 
 def gauge(name: str, read: Callable[[], float]) -> None:
-    """Have `read()` asked once a second, from another thread: what only an upper floor knows."""
+    """Register a gauge: `read()` is called once a second, from another thread. Higher layers provide values this way."""
     gauges[name] = read
 
 
-def door_of(path: str) -> str:
-    """Which part of the product a path belongs to: one of a dozen names, whatever a client makes up."""
-    return _door_of(path[:32])
+def area_of(path: str) -> str:
+    """The part of the product that a path belongs to: one of a dozen names for every possible path."""
+    return _area_of(path[:32])
 
 
 @lru_cache(maxsize=2048)
-def _door_of(path: str) -> str:
+def _area_of(path: str) -> str:
     parts = path.split("/", 4)
     head = parts[1] if len(parts) > 1 else ""
     if head == "api" and len(parts) > 3 and parts[2] == "v1":
@@ -124,7 +124,7 @@ def _door_of(path: str) -> str:
 
 
 def totals() -> Totals:
-    """All doors, models and statuses together."""
+    """The sums over all areas, models and statuses."""
     per_bucket = [0] * (len(BOUNDS) + 1)
     for latency in list(latencies.values()):
         for index, count in enumerate(latency.buckets):
@@ -143,7 +143,7 @@ def totals() -> Totals:
 
 
 def percentile(buckets: Sequence[int], share: float) -> float | None:
-    """Milliseconds within which this share of the requests was answered, from the buckets; None over no request."""
+    """The milliseconds within which this share of the requests was answered; None without requests."""
     total = sum(buckets)
     if not total:
         return None
@@ -159,12 +159,12 @@ def percentile(buckets: Sequence[int], share: float) -> float | None:
 
 
 def percentiles(buckets: Sequence[int]) -> dict[str, float | None]:
-    """The three that pages and API show."""
+    """The percentiles that the pages and the API show: `p50_ms`, `p95_ms`, `p99_ms`."""
     return {"p50_ms": percentile(buckets, 0.5), "p95_ms": percentile(buckets, 0.95), "p99_ms": percentile(buckets, 0.99)}
 
 
 def reset() -> None:
-    """As at start (tests)."""
+    """Restore the initial state (tests)."""
     global _broken, open_sockets
     _broken = open_sockets = 0
     for table in (requests, latencies, calls):

@@ -1,8 +1,8 @@
-"""Where prometheus_client keeps its values: in memory, copied to files by ordinary writes.
+"""Storage of prometheus_client's values: in memory, copied to files by ordinary writes.
 
-prometheus_client maps its files into memory. On a full disk the first touch of an unallocated page then kills the process
-with SIGBUS, and no exception handler sees it. Here a full disk is an OSError: the values stay in memory and the next copy
-tries again. The files have prometheus_client's format, so its own collector adds them up.
+prometheus_client maps its files into memory. On a full disk the first access to an unallocated page then kills the process
+with SIGBUS, which no exception handler catches. Here a full disk raises OSError: the values stay in memory and the next
+copy tries again. The files have prometheus_client's format, so its own collector adds them up.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from prometheus_client.mmap_dict import MmapedDict, mmap_key
 
 log = logging.getLogger(__name__)
 _HEADER = 8
-# Kinds whose values are sums: they outlive their process. A gauge ends with it.
+# Kinds whose values are sums and outlive their process. A gauge ends with its process.
 _SUMS = ("counter", "histogram")
 Table = dict[str, list[float]]
 
@@ -35,7 +35,7 @@ _failing = False
 
 
 class Value:
-    """One number of one metric, as prometheus_client asks for it (its `ValueClass`)."""
+    """One number of one metric, with the interface of prometheus_client's `ValueClass`."""
 
     _multiprocess = True
 
@@ -67,7 +67,7 @@ class Value:
         return self._cell[0]
 
     def set_exemplar(self, exemplar: Any) -> None:
-        """Nothing: the files hold no exemplars."""
+        """Do nothing: the files hold no exemplars."""
 
     def get_exemplar(self) -> None:
         return None
@@ -81,7 +81,7 @@ def install() -> None:
 
 
 def _forked() -> None:
-    """The parent's counts stay the parent's."""
+    """Start a forked child at zero; its parent keeps its counts."""
     global _lock, _begun
     _lock, _begun = threading.Lock(), False
     for table in _tables.values():
@@ -93,16 +93,16 @@ def _forked() -> None:
 
 
 def write() -> bool:
-    """Copy this process's values into its files; False when they could not be written. Never raises."""
+    """Copy this process's values into its files. Returns False if they could not be written. Never raises."""
     global _begun, _failing
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not folder:
         return True
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        if not _begun:  # once: later on the file under our pid is our own, and to bury it would count it twice
+        if not _begun:  # only once: later the file with our pid is our own, and merging it would count it twice
             with locked(Path(folder)):
-                bury(Path(folder), own=True)
+                merge_dead(Path(folder), own=True)
             _begun = True
         for prefix, table in list(_tables.items()):
             _write(Path(folder) / f"{prefix}_{os.getpid()}.db", table)
@@ -116,8 +116,11 @@ def write() -> bool:
 
 
 def _write(path: Path, table: Table) -> None:
-    """Entries first, then the header that says how many count. Entries keep their place, so what is written over has its
-    blocks already, and a reader in between sees old or new numbers, never half an entry."""
+    """Write the entries first, then the header with their length.
+
+    Entries keep their position, so their disk blocks exist already. A concurrent reader gets old or new numbers, never
+    half an entry.
+    """
     with _lock:
         body = b"".join(_entry(key, cell) for key, cell in table.items())
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -150,7 +153,7 @@ def _write_at_exit() -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """No process adds up while another merges files. Without a lock when the disk has no room for its file."""
+    """Keep other processes from merging or adding up files meanwhile. On a full disk there is no lock."""
     try:
         lock = (folder / ".lock").open("a")
     except OSError:
@@ -162,7 +165,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def readable(folder: Path) -> list[str]:
-    """The files that hold values. A file that was just made, or torn by a power cut, is left out."""
+    """The files that can be read. A file that was just created, or damaged by a power failure, is omitted."""
     found = []
     for path in folder.glob("*.db"):
         try:
@@ -177,13 +180,13 @@ def _read(path: Path) -> dict[str, float]:
     return {key: value for key, value, _, _ in MmapedDict.read_all_values_from_file(str(path))}  # type: ignore[no-untyped-call]
 
 
-def bury(folder: Path, *, own: bool = False) -> None:
-    """Remove dead processes' gauges, and move their sums into one file, so that sums never fall and files never pile up.
+def merge_dead(folder: Path, *, own: bool = False) -> None:
+    """Delete the files of dead processes: drop their gauges and move their sums into one file, so that no sum decreases.
 
-    `own`: this process has just begun, so that what lies under its pid is a dead one's too. Raises OSError when there is no
-    room for the sums; then nothing is removed. The caller holds the lock.
+    `own`: this process has just started, so a file with its pid is a dead process's. Raises OSError on a full disk; then
+    no file is deleted. The caller holds the lock.
     """
-    gone = [path for path in folder.glob("*.db") if _is_of_the_dead(path, own)]
+    gone = [path for path in folder.glob("*.db") if _is_of_dead_process(path, own)]
     for kind in _SUMS:
         dead = [path for path in gone if path.stem.rpartition("_")[0] == kind]
         if dead:
@@ -192,7 +195,7 @@ def bury(folder: Path, *, own: bool = False) -> None:
         path.unlink(missing_ok=True)
 
 
-def _is_of_the_dead(path: Path, own: bool) -> bool:
+def _is_of_dead_process(path: Path, own: bool) -> bool:
     pid = path.stem.rpartition("_")[2]
     return pid.isdigit() and (int(pid) == os.getpid() if own else not psutil.pid_exists(int(pid)))
 

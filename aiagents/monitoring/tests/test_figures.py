@@ -44,7 +44,7 @@ def serve(count: int, seconds: float = 0.004, status: int = 200, path: str = "/a
     ],
 )  # fmt: skip
 def test_a_path_becomes_one_of_few_names(path: str, door: str):
-    assert counting.door_of(path) == door
+    assert counting.area_of(path) == door
 
 
 def test_hostile_paths_make_no_new_series():
