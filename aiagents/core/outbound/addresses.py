@@ -1,7 +1,7 @@
-"""Which IP addresses may be reached on somebody else's word.
+"""Which IP addresses an untrusted URL may reach.
 
-`ipaddress`'s own properties are no filter (`64:ff9b::a00:1` and `224.0.0.1` are "global", `100.64.0.1` is not
-"private"), so the refused networks are listed.
+The properties of `ipaddress` are not a sufficient filter: `64:ff9b::a00:1` and `224.0.0.1` are "global", `100.64.0.1` is
+not "private". So the refused networks are listed here.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from collections.abc import Iterator
 import psutil
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-# The IANA special-purpose address registries, whole, and multicast. Some entries are globally reachable (AS112, AMT), but
-# no service that a tool, a webhook or a vendor's address means is found there. Compared with the registries as retrieved on
-# 2026-09-17 (26 entries for IPv4, 25 for IPv6): each entry is one of these networks or lies in one.
+# All of the IANA special-purpose address registries, and multicast. Some entries are globally reachable (AS112, AMT), but
+# no tool, webhook or vendor has its service there. Compared with the registries as retrieved on 2026-09-17 (26 entries for
+# IPv4, 25 for IPv6): each entry is one of these networks or part of one.
 # https://www.iana.org/assignments/iana-ipv4-special-registry
 # https://www.iana.org/assignments/iana-ipv6-special-registry
 SPECIAL = {
@@ -52,16 +52,16 @@ SPECIAL = {
     "5f00::/16": "segment routing (SRv6) SIDs",
     "fc00::/7": "unique-local",
     "fe80::/10": "link-local",
-    # Not in the registry any more, or in another one.
+    # No longer in the registries, or in other ones.
     "::/96": "IPv4-compatible, deprecated",
     "::ffff:0:0:0/96": "IPv4-translated (SIIT)",
     "fec0::/10": "site-local, deprecated",
     "ff00::/8": "multicast",
 }
 _REFUSED = [ipaddress.ip_network(net) for net in SPECIAL]
-# All that IANA has allocated for global unicast. https://www.iana.org/assignments/ipv6-address-space
+# The whole range that IANA has allocated for global unicast. https://www.iana.org/assignments/ipv6-address-space
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
-# Never, not even inside one's own network: metadata services of the clouds (link-local; Azure, Alibaba, Oracle, AWS) and what is nobody's.
+# Refused even with `allow_private`: metadata services of clouds (link-local; Azure, Alibaba, Oracle, AWS) and addresses of no host.
 _NEVER = [
     ipaddress.ip_network(net)
     for net in (
@@ -76,7 +76,7 @@ _own: tuple[float, frozenset[str]] = (0.0, frozenset())
 
 
 def is_public(address: str) -> bool:
-    """Whether the IP address is one of the open internet."""
+    """Whether the IP address is on the public internet."""
     ip = _read(address)
     if isinstance(ip, ipaddress.IPv6Address) and (ip not in _GLOBAL_UNICAST or _is_isatap(ip)):
         return False
@@ -84,16 +84,16 @@ def is_public(address: str) -> bool:
 
 
 def may_reach(address: str, allow_private: bool) -> bool:
-    """Whether a connection to it may be made. `allow_private`: staff said that this one is in their own network."""
+    """Whether a connection to the address is allowed. `allow_private`: staff configured it as part of their own network."""
     ip = _read(address)
     if any(one in net for one in (ip, *_inside(ip)) for net in _NEVER if net.version == one.version):
         return False
-    # By its public address a machine reaches services of its own that listen for nobody else.
+    # A machine's own public address also reaches its services that a firewall hides from others.
     return allow_private or (is_public(address) and str(ip) not in _own_addresses())
 
 
 def same(one: str, other: str) -> bool:
-    """Whether two spellings are one address."""
+    """Whether two spellings mean the same address."""
     return _read(one) == _read(other)
 
 
@@ -102,11 +102,11 @@ def _read(address: str) -> Address:
 
 
 def _inside(ip: Address) -> Iterator[Address]:
-    """IPv4 addresses that an IPv6 address stands for: mapped, compatible, NAT64, ISATAP, 6to4, Teredo (client and server)."""
+    """IPv4 addresses embedded in an IPv6 address: mapped, compatible, NAT64, ISATAP, 6to4, Teredo (client and server)."""
     if not isinstance(ip, ipaddress.IPv6Address):
         return
     low = int(ip) & 0xFFFFFFFF
-    if (any(ip in net for net in _EMBEDDING) and int(ip) > 1) or _is_isatap(ip):  # :: and ::1 are themselves
+    if (any(ip in net for net in _EMBEDDING) and int(ip) > 1) or _is_isatap(ip):  # :: and ::1 embed none
         yield ipaddress.IPv4Address(low)
     if ip in _LOCAL_NAT64:
         yield from _translated(int(ip))
@@ -123,9 +123,9 @@ def _is_isatap(ip: ipaddress.IPv6Address) -> bool:
 
 def _translated(ip: int) -> Iterator[Address]:
     """The IPv4 address under a NAT64 prefix of 48, 56, 64 or 96 bits; it leaves out bits 64 to 71 (RFC 6052, 2.2)."""
-    squeezed = (ip >> 64 << 56) | (ip & (1 << 56) - 1)  # without those eight bits: 120 are left
+    squeezed = (ip >> 64 << 56) | (ip & (1 << 56) - 1)  # without those eight bits: 120 remain
     for found in (*(squeezed >> (120 - prefix - 32) & 0xFFFFFFFF for prefix in (48, 56, 64)), ip & 0xFFFFFFFF):
-        # Read with another length than was meant, it mostly begins with zeros.
+        # With the wrong prefix length the address usually begins with zeros.
         if found >> 24:
             yield ipaddress.IPv4Address(found)
 

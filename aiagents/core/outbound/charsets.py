@@ -1,6 +1,6 @@
-"""Bytes of strangers as text: by the charset that they name, if it is one that texts are written in.
+"""Decoding of untrusted bytes by their declared charset, if it is a real character encoding.
 
-Python knows codecs that are none (punycode takes minutes for a megabyte), so the real ones are listed.
+Python has other codecs as well (punycode takes minutes for a megabyte), so the accepted ones are listed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _KNOWN = frozenset({
 
 
 def decode(body: bytes, charset: str = "") -> str:
-    """The text; UTF-8 where the charset is unknown or none is named. What does not fit is replaced."""
+    """The text; decoded as UTF-8 if the charset is unknown or empty. Invalid bytes are replaced."""
     try:
         name = codecs.lookup(charset or "utf-8").name
     except (LookupError, ValueError):

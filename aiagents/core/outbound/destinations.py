@@ -1,4 +1,4 @@
-"""Where a URL leads, judged: what its name resolves to, never how it is spelled (addresses.py has the list)."""
+"""Checks of a URL's destination: of the addresses that its host resolves to, never of its spelling (see addresses.py)."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from aiagents.core.errors import InvalidRequest
 from aiagents.core.outbound.addresses import may_reach
 
 MOST_URL = 8000
-# A resolver that hangs may hold these threads, never those of anybody else.
+# Separate threads for DNS, so that a hanging resolver does not block other work.
 _dns = ThreadPoolExecutor(32, thread_name_prefix="dns")
 
 
 class BlockedUrl(InvalidRequest):
     code = "blocked_url"
-    message = "This address may not be reached from here."
+    message = "This address is not allowed."
 
 
 class Unresolvable(BlockedUrl):
-    """The name has no address now, which may change."""
+    """The host has no address at the moment."""
 
     retryable = True
-    message = "The host's name cannot be resolved."
+    message = "The host name cannot be resolved."
 
 
 def check_url(url: str, *, allow_private: bool = False) -> list[str]:
-    """The addresses to which the URL's host resolves, all of them allowed; BlockedUrl otherwise. Blocks on DNS.
+    """The addresses that the URL's host resolves to. Raises BlockedUrl unless all are allowed. Blocks on DNS.
 
-    Whoever connects must connect to one of these, not resolve again: a name may answer differently the second time.
+    The caller must connect to one of these and not resolve again: the second answer may differ.
     """
     target = parse(url, allow_private)
     return _allowed(_resolve(target.raw_host or "", target.port or 443), allow_private)
 
 
 def check_spelling(url: str, *, allow_private: bool = False) -> None:
-    """BlockedUrl for what no resolver could make right: scheme, user name, port, control characters, a refused address. No name look-up."""
+    """Raise BlockedUrl for errors visible without DNS: scheme, user name, port, control characters, a refused address."""
     address = literal(parse(url, allow_private).raw_host or "")
     if address is not None and not may_reach(address, allow_private):
         raise BlockedUrl
 
 
 def parse(url: str, allow_private: bool) -> URL:
-    """One parser for judging and for connecting: two could disagree about where the host ends."""
+    """Parse a URL for the check and for the connection; two parsers could disagree about the host. Raises BlockedUrl."""
     if len(url) > MOST_URL:
         raise BlockedUrl(f"A URL has at most {MOST_URL} characters.")
     if any(ord(char) <= 32 or char == "\\" or ord(char) == 127 for char in url):
@@ -67,7 +67,7 @@ def parse(url: str, allow_private: bool) -> URL:
 
 
 def literal(host: str) -> str | None:
-    """The IP address that a host is, in any spelling that resolvers take (`127.1`, `0x7f.1`, `2130706433`); None for a name."""
+    """The IP address of a host in any spelling that resolvers accept (`127.1`, `0x7f.1`, `2130706433`); None for a name."""
     bare = host.strip("[]").rstrip(".")
     try:
         return str(ipaddress.ip_address(bare.partition("%")[0]))
@@ -80,7 +80,7 @@ def literal(host: str) -> str | None:
 
 
 def joined(base: URL, location: str, allow_private: bool) -> URL:
-    wrong = BlockedUrl("The other side redirects to something that is not a URL.")
+    wrong = BlockedUrl("The server redirects to an invalid URL.")
     if any(ord(char) <= 32 or char == "\\" or ord(char) == 127 for char in location) or len(location) > MOST_URL:
         raise wrong
     try:
@@ -90,7 +90,8 @@ def joined(base: URL, location: str, allow_private: bool) -> URL:
     return parse(joined, allow_private)
 
 
-async def judged(target: URL, allow_private: bool) -> list[str]:
+async def checked(target: URL, allow_private: bool) -> list[str]:
+    """The addresses of the URL's host, resolved in a thread. Raises BlockedUrl unless all are allowed."""
     loop = asyncio.get_running_loop()
     return _allowed(await loop.run_in_executor(_dns, _resolve, target.raw_host or "", target.port or 443), allow_private)
 
@@ -104,7 +105,7 @@ def _resolve(host: str, port: int) -> list[str]:
 
 
 def _allowed(addresses: list[str], allow_private: bool) -> list[str]:
-    # One private address among public ones is no mistake that we would help with.
+    # One private address among public ones is enough to refuse.
     if not addresses or not all(may_reach(address, allow_private) for address in addresses):
         raise BlockedUrl
     return addresses

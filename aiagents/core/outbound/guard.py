@@ -1,7 +1,7 @@
-"""One guard for every address that a person or a model may choose: tools, webhooks, MCP, base URLs.
+"""Protection against SSRF for every URL that a person or a model may choose: tools, webhooks, MCP, base URLs.
 
-`fetch` makes the request; `check_url` is the same judgement without one. What is judged is what a name resolves to, never
-its spelling, and the connection goes to the judged address and to nothing else (destinations.py, addresses.py).
+`fetch` makes the request; `check_url` makes the same check without a request. The check is about the addresses that a name
+resolves to, never its spelling. The connection goes only to a checked address (destinations.py, addresses.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from yarl import URL
 from aiagents.core.errors import AppError, InvalidRequest
 from aiagents.core.outbound import charsets
 from aiagents.core.outbound.addresses import is_public, may_reach, same
-from aiagents.core.outbound.destinations import BlockedUrl, Unresolvable, check_spelling, check_url, joined, judged, parse
+from aiagents.core.outbound.destinations import BlockedUrl, Unresolvable, check_spelling, check_url, checked, joined, parse
 from aiagents.core.outbound.inflating import Inflater, Malformed
 
 __all__ = [
@@ -42,9 +42,9 @@ __all__ = [
 ]
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# What may follow a redirect to another origin; everything else might be a secret.
+# Headers that are sent on after a redirect to another origin; any other might be a secret.
 _HARMLESS = frozenset({"accept", "accept-language", "user-agent"})
-# These belong to the connection: a caller who sets them could say another length, or another host, than we judged.
+# Headers of the connection: a caller could otherwise send another length or host than was checked.
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "accept-encoding"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _USER_AGENT = "aiagents/1.0"
@@ -53,41 +53,41 @@ log = logging.getLogger(__name__)
 
 
 class OutboundFailed(AppError):
-    """The other side did not answer properly. The message never holds what it, or the system, said."""
+    """The server did not answer properly. The message never contains its response or the system's error text."""
 
     type, code, status = "upstream_error", "upstream_failed", 502
     retryable = True
-    message = "The other side could not be reached."
+    message = "The server could not be reached."
 
 
 class TooSlow(OutboundFailed):
     code, status = "upstream_timeout", 504
-    message = "The other side did not answer in time."
+    message = "The server did not answer in time."
 
 
 class WrongContent(OutboundFailed):
     code = "upstream_content_type"
     retryable = False
-    message = "The other side answered with a kind of content that is not accepted here."
+    message = "The server answered with a content type that is not accepted."
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one request may cost. `seconds` are for all of it: names, connections, redirects and the last byte."""
+    """Limits of one request. `seconds` covers all of it: DNS, connections, redirects and the last byte."""
 
     seconds: float = 20.0
     connect_seconds: float = 5.0
-    # Bytes of the body after decompression; what is more is cut and said (`Answer.truncated`).
+    # Bytes of the body after decompression; a longer one is cut (`Answer.truncated`).
     max_bytes: int = 2_000_000
-    # Followed for GET and HEAD only, each judged anew.
+    # Followed for GET and HEAD only; each target is checked.
     redirects: int = 5
-    # Media types that are read: how they begin, or with a + how they end; empty: all of them.
+    # Accepted media types by prefix, or by suffix if it begins with a +; empty: all.
     content_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`headers` have lower-case names; `url` is where the answer came from, after redirects."""
+    """A response. `headers` have lower-case names; `url` is the URL after redirects."""
 
     status: int
     url: str
@@ -101,7 +101,7 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """The body as text: by the charset that was declared, else UTF-8; what does not fit is replaced."""
+        """The body as text, by the declared charset or UTF-8; invalid bytes are replaced."""
         match = re.search(r"charset=[\"']?([A-Za-z0-9._:-]{1,40})", self.headers.get("content-type", ""), re.IGNORECASE)
         return charsets.decode(self.body, match[1] if match else "")
 
@@ -115,57 +115,58 @@ async def fetch(
     limits: Limits | None = None,
     allow_private: bool = False,
 ) -> Answer:
-    """The answer of any status. BlockedUrl before a packet is sent; OutboundFailed or TooSlow when there is no whole answer.
+    """Make a request and return the response, of any status.
 
-    A redirect of anything but GET and HEAD is an answer like others. To another origin (scheme, host or port) a redirect
-    takes none of `headers` but Accept, Accept-Language and User-Agent.
+    Raises BlockedUrl before a packet is sent; OutboundFailed or TooSlow when there is no complete response. Redirects are
+    followed for GET and HEAD only. A redirect to another origin (scheme, host or port) keeps of `headers` only Accept,
+    Accept-Language and User-Agent.
     """
     if method not in _METHODS:
         raise InvalidRequest("This method is not allowed.")
     limits = limits or Limits()
-    given = _checked(headers or {})
+    given = _valid_headers(headers or {})
     target = parse(url, allow_private)
     left = limits.redirects if method in ("GET", "HEAD") else 0
     follows = left > 0
     try:
         async with asyncio.timeout(limits.seconds):
             while True:
-                addresses = await judged(target, allow_private)
-                answer, location = await _ask(method, target, addresses, given, body, limits, allow_private, follows)
+                addresses = await checked(target, allow_private)
+                answer, location = await _request(method, target, addresses, given, body, limits, allow_private, follows)
                 if location is None:
                     return answer
                 if not left:
-                    raise OutboundFailed("The other side redirects too often.", code="too_many_redirects")
+                    raise OutboundFailed("The server redirects too often.", code="too_many_redirects")
                 left -= 1
                 following = joined(target, location, allow_private)
                 if following.origin() != target.origin():
                     given = {name: value for name, value in given.items() if name in _HARMLESS}
                 if following.raw_host != target.raw_host:
-                    # The one host was vouched for, not those that it names.
+                    # `allow_private` is for the configured host, not for the target of its redirect.
                     allow_private = False
                     following = parse(str(following), False)
                 target = following
     except TimeoutError as exc:
-        raise TooSlow(f"The other side did not answer within {limits.seconds:g} seconds.") from exc
+        raise TooSlow(f"The server did not answer within {limits.seconds:g} seconds.") from exc
     except BlockedUrl:
-        # The host alone: a path or a query may hold what only the other side should see.
+        # Log the host only: the path or query may contain secrets.
         log.warning("outbound_blocked", extra={"host": (target.raw_host or "")[:200]})
         raise
 
 
-def _checked(headers: Mapping[str, str]) -> dict[str, str]:
+def _valid_headers(headers: Mapping[str, str]) -> dict[str, str]:
     found = {}
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or name.lower() in _OURS:
             raise InvalidRequest(f"The header {name[:50]!r} cannot be set.", param="headers")
         if len(value) > 8000 or any((ord(char) < 32 and char != "\t") or ord(char) == 127 or ord(char) > 255 for char in value):
-            raise InvalidRequest(f"The value of the header {name[:50]!r} is not one.", param="headers")
+            raise InvalidRequest(f"The value of the header {name[:50]!r} is not valid.", param="headers")
         found[name.lower()] = value
     return found
 
 
 class _Pinned(AbstractResolver):
-    """Answers with the addresses that were judged, whatever is asked: there is no second look-up."""
+    """Resolves every name to the checked addresses, so that there is no second look-up."""
 
     def __init__(self, addresses: list[str]) -> None:
         self.addresses = addresses
@@ -185,7 +186,7 @@ class _Pinned(AbstractResolver):
 
 @contextlib.asynccontextmanager
 async def _session(addresses: list[str], allow_private: bool, limits: Limits) -> AsyncIterator[aiohttp.ClientSession]:
-    """A connection of its own for each request: none is kept that a later one could inherit unjudged."""
+    """A new connection for each request, so that no request reuses one that was checked for another."""
 
     def dial(address: tuple[Any, ...]) -> socket.socket:
         family, kind, protocol, _, peer = address
@@ -207,11 +208,11 @@ async def _session(addresses: list[str], allow_private: bool, limits: Limits) ->
         yield session
 
 
-async def _ask(
+async def _request(
     method: str, target: URL, addresses: list[str], headers: dict[str, str], body: bytes | None,
     limits: Limits, allow_private: bool, follows: bool,
 ) -> tuple[Answer, str | None]:  # fmt: skip
-    """One request without its redirects: the answer, and where it points if that is to be followed."""
+    """Make one request without its redirects. Returns the response, and the Location that should be followed or None."""
     sent = {"user-agent": _USER_AGENT, "accept": "*/*"} | headers | {"accept-encoding": "gzip, deflate"}
     try:
         async with (
@@ -227,7 +228,7 @@ async def _ask(
             if not read and kind:
                 raise WrongContent
             content, truncated = await _read(response, found.get("content-encoding", ""), limits.max_bytes)
-            if content and not read:  # of no kind at all: only nothing may be that
+            if content and not read:  # only an empty body may have no content type
                 raise WrongContent
             return Answer(response.status, str(target), found, content, truncated), None
     except AppError:
@@ -235,7 +236,7 @@ async def _ask(
     except TimeoutError:  # aiohttp's own are TimeoutErrors as well
         raise
     except Malformed:
-        raise OutboundFailed("The other side's answer cannot be read.") from None
+        raise OutboundFailed("The server's response cannot be read.") from None
     except (aiohttp.ClientError, OSError, ValueError) as exc:
         raise OutboundFailed from exc
 
@@ -245,7 +246,7 @@ def _is_one_of(kind: str, accepted: tuple[str, ...]) -> bool:
 
 
 async def _read(response: aiohttp.ClientResponse, encoding: str, most: int) -> tuple[bytes, bool]:
-    """At most so many bytes of the plain body; a compressed one is never blown up further than that."""
+    """At most `most` bytes of the decompressed body, and whether it was cut. It never decompresses more than that."""
     inflater = Inflater(encoding)
     found = bytearray()
     while data := await response.content.readany():

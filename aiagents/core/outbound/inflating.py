@@ -1,4 +1,4 @@
-"""Compressed bodies, opened no further than somebody is willing to read."""
+"""Decompression of bodies with a limited size."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import zlib
 
 
 class Malformed(Exception):
-    """It is not what its Content-Encoding says, or in a way that was not asked for."""
+    """The body does not match its Content-Encoding, or the encoding was not requested."""
 
 
 class Inflater:
-    """Opens gzip and deflate piece by piece; anything else that is not plain is Malformed."""
+    """Decompresses gzip and deflate incrementally. Raises Malformed for any other encoding."""
 
     def __init__(self, encoding: str) -> None:
         self._kind = encoding.strip().lower()
@@ -20,7 +20,7 @@ class Inflater:
         self._begun = False
 
     def open(self, data: bytes, most: int) -> bytes:
-        """What the next bytes hold, at most `most` bytes of it; the rest is lost, as the caller wants no more."""
+        """Decompress the next bytes to at most `most` bytes; the rest is dropped. Raises Malformed."""
         if self._zip is None:
             return data[:most]
         try:
@@ -29,14 +29,14 @@ class Inflater:
             raise Malformed from exc
 
     def finish(self) -> None:
-        """Malformed when the body ended before its own end mark."""
+        """Raise Malformed if the body ended before its end marker."""
         if self._zip is not None and self._begun and not self._zip.eof:
             raise Malformed("cut off")
 
     def _open(self, data: bytes, most: int) -> bytes:
         assert self._zip is not None
         if not self._begun and self._kind == "deflate" and data[:1] and (data[0] & 0x0F) != 8:
-            # Some servers send raw deflate, without the zlib header that the standard asks for.
+            # Some servers send raw deflate, without the zlib header that the standard requires.
             self._zip = zlib.decompressobj(-zlib.MAX_WBITS)
         self._begun = True
         return self._zip.decompress(data, max(1, most))

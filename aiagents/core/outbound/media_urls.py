@@ -1,7 +1,7 @@
-"""URLs that a client gives and a vendor fetches, such as an image's. We never open them ourselves.
+"""Checks of URLs that a client gives and a vendor fetches, such as an image's. The product never requests them itself.
 
-Every endpoint that takes such a URL calls `check`: the chat's parts and the three foreign wires. The rule is stricter than
-for the URLs that we fetch (destinations.py), for here we cannot look at what the name resolves to at the vendor.
+Every endpoint that accepts such a URL calls `check`: the chat's parts and the three vendor-compatible APIs. The rule is
+stricter than for URLs that we fetch (destinations.py), because we cannot know what the name resolves to at the vendor.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from aiagents.core.outbound.destinations import BlockedUrl
 
 MOST_CHARACTERS = 2048
 RULE = "an https URL of a public host name, without user name, IP address or fragment"
-# Names that mean something inside a network only: RFC 6761, RFC 6762, RFC 8375, ICANN's `internal`, and what routers hand out.
+# Domains that exist inside a network only: RFC 6761, RFC 6762, RFC 8375, ICANN's `internal`, and defaults of routers.
 _PRIVATE_ENDINGS = frozenset({
     "alt", "arpa", "corp", "domain", "home", "internal", "intranet", "invalid", "lan", "local", "localdomain", "localhost",
     "mail", "onion", "private", "svc", "test", "workgroup",
 })  # fmt: skip
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
-# The top of a public name: letters, or an internationalised one in its ASCII form.
+# A top-level domain: letters, or an internationalized one in its ASCII form.
 _TOP = re.compile(r"[a-z]{2,63}|xn--[a-z0-9-]{1,59}")
 _AUTHORITY = re.compile(r"(https)://([^/?]*)(.*)", re.IGNORECASE | re.DOTALL)
 
 
 def check(url: object) -> str:
-    """The URL as it goes to the vendor: as it was given, its host in ASCII. BlockedUrl says what is wrong with it."""
+    """The URL as it is sent to the vendor: unchanged, but with its host in ASCII. Raises BlockedUrl with the reason."""
     wrong = BlockedUrl(f"This must be {RULE}.")
     if not isinstance(url, str) or not url or len(url) > MOST_CHARACTERS or "#" in url:
         raise wrong
