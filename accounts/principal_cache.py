@@ -120,12 +120,12 @@ def _start_listening() -> None:
 
 async def _listen() -> None:
     global _heard_at
-    while not valkey.leaving():
+    while not valkey.cancelled():
         client = valkey.blocking_client()
         try:
             async with client.pubsub() as pubsub:
                 await pubsub.subscribe(CHANNEL)
-                while not valkey.leaving():
+                while not valkey.cancelled():
                     message = await pubsub.get_message(timeout=PING_EVERY)
                     if message is None:
                         await pubsub.ping()  # the answer comes as a message; none for SILENCE seconds: we are alone

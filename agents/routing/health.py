@@ -222,10 +222,10 @@ def _keep_syncing() -> None:
 async def _sync() -> None:
     """Exchange with the other processes until nothing has happened here for a while."""
     idle = 0
-    while idle < _IDLE_SYNCS and not valkey.leaving():
+    while idle < _IDLE_SYNCS and not valkey.cancelled():
         idle = 0 if any(state.changed for state in _states.values()) else idle + 1
         await _exchange()
-        if not valkey.leaving():
+        if not valkey.cancelled():
             await asyncio.sleep(_SYNC_SECONDS)
 
 

@@ -112,7 +112,7 @@ async def announced(run_id: UUID, seconds: float) -> None:
         await asyncio.sleep(min(pause, 1.0))
     finally:
         await client.aclose()
-    if valkey.leaving():
+    if valkey.cancelled():
         raise asyncio.CancelledError
 
 

@@ -113,13 +113,13 @@ class Registry:
 
     async def _listen(self) -> None:
         """Stop the turns that somebody stops in another process."""
-        while not valkey.leaving():
+        while not valkey.cancelled():
             client = valkey.blocking_client()
             try:
                 async with client.pubsub() as channel:
                     await channel.subscribe(CONTROL)
                     await self._missed()
-                    if valkey.leaving():
+                    if valkey.cancelled():
                         return
                     async for message in channel.listen():
                         if message["type"] == "message":

@@ -77,7 +77,7 @@ class EventLog:
                 # The first look must not wait: a log that is not there is an answer, too.
                 found = await client.xread({name: position}, count=500, block=None if first else int(BLOCK_SECONDS * 1000))
                 first = False
-                if valkey.leaving():  # the client lost a cancellation: without this the read would go on for ever
+                if valkey.cancelled():  # the client lost a cancellation: without this the read would go on for ever
                     raise asyncio.CancelledError
                 entries = found[0][1] if found else []
                 lines = [line for _, entry in entries for line in _parse(entry) if line[0] > after]

@@ -1,4 +1,4 @@
-"""Which buckets a request counts in. One place for DRF and the hot doors: both give the same verdict."""
+"""The rate limit buckets of a request, the same for DRF and the asynchronous endpoints."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ ANONYMOUS = "anonymous"
 
 
 def of_role(role: str) -> int:
-    """Requests per window of one user with this role, or of one address without a credential (ANONYMOUS)."""
+    """Requests per window for one user with this role, or for one address without a credential (ANONYMOUS)."""
     return settings.RATE_LIMIT_ROLES.get(role, settings.RATE_LIMIT_REQUESTS)
 
 
 def rules(principal: Any, ip: str) -> list[Rule]:
-    """The buckets of one request: all of them have room for it, or it counts in none (one script call, ratelimit.py).
+    """The buckets of one request. It counts in all of them, or in none if one is full (sliding_window.py).
 
-    A user's requests count together, over all keys and sessions, within the limit of their role; a key with a limit has a
-    bucket of its own besides, and so has the address with RATE_LIMIT_IP_REQUESTS. Nobody in particular (`principal` None) is
-    counted by address.
+    All requests of a user, over all keys and sessions, count within the limit of their role. A key with a limit has another
+    bucket, and so has the address with RATE_LIMIT_IP_REQUESTS. Anonymous requests (`principal` None) count by address.
     """
     window = settings.RATE_LIMIT_WINDOW
     if principal is None:
@@ -31,6 +30,6 @@ def rules(principal: Any, ip: str) -> list[Rule]:
     if principal.key_id is not None and principal.rate_limit is not None:
         found.append(Rule(f"key:{principal.key_id}", principal.rate_limit, window))
     if settings.RATE_LIMIT_IP_REQUESTS and ip:
-        # Its own bucket: strangers at the same address do not use it up, nor it theirs.
+        # A separate bucket, so that anonymous requests from the same address do not use it up, nor it theirs.
         found.append(Rule(f"from:{bucket_ip(ip)}", settings.RATE_LIMIT_IP_REQUESTS, window))
     return found

@@ -1,7 +1,7 @@
-"""A sliding window over several buckets at once: exact over all processes, by one script in Valkey.
+"""A sliding-window rate limit over several buckets at once, exact over all processes, by one script in Valkey.
 
-A hit counts in all of its buckets or in none, by Valkey's clock. While Valkey is away (or hangs) each process keeps the
-same windows by itself: limits then hold per process, and begin empty. That is logged every 30 s.
+A hit counts in all of its buckets or in none, by Valkey's clock. While Valkey is unreachable or hangs, each process keeps
+the same windows in memory: limits then hold per process and start empty. That is logged every 30 s.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from django.conf import settings
 from aiagents.core.valkey import pipeline
 
 log = logging.getLogger(__name__)
-# Seconds. An answer later than this counts as none; the probes that look whether Valkey is back must cost less.
-PATIENCE, PROBE_PATIENCE = 0.5, 0.05
+# Seconds. The time-out of a request to Valkey, and the shorter one of a probe during an outage.
+TIMEOUT, PROBE_TIMEOUT = 0.5, 0.05
 PROBE_EVERY, LOG_EVERY = 2.0, 30.0
 STALL = 0.05
 # Buckets kept in this process while Valkey is away; the least recently used go first.
 MAX_LOCAL = 20_000
 
 # KEYS: buckets. ARGV: cost, random mark, then limit and window (seconds) of each bucket.
-# Answer: admitted (0/1), index of the tightest bucket, what remains in it, ms until it has its next room, ms to wait.
+# Reply: admitted (0/1), index of the tightest bucket, its remaining hits, ms until its next hit is free, ms to wait.
 SCRIPT = """
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
-local cost, wait, tight, left, room = tonumber(ARGV[1]), 0, 1, nil, 0
+local cost, wait, tight, left, reset = tonumber(ARGV[1]), 0, 1, nil, 0
 for i, key in ipairs(KEYS) do
   local limit, window = tonumber(ARGV[1 + 2 * i]), ARGV[2 + 2 * i] * 1000000
   redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
@@ -46,20 +46,20 @@ for i, key in ipairs(KEYS) do
   local frees = oldest[2] and (oldest[2] + window - now) / 1000 or window / 1000
   if free < cost then
     local last = redis.call('ZRANGE', key, cost - free - 1, cost - free - 1, 'WITHSCORES')
-    local until_room = last[2] and (last[2] + window - now) / 1000 or window / 1000
-    if until_room > wait or wait == 0 then wait = until_room; tight, left, room = i, math.max(free, 0), frees end
+    local until_free = last[2] and (last[2] + window - now) / 1000 or window / 1000
+    if until_free > wait or wait == 0 then wait = until_free; tight, left, reset = i, math.max(free, 0), frees end
   elseif wait == 0 and (left == nil or free - cost < left) then
-    tight, left, room = i, free - cost, frees
+    tight, left, reset = i, free - cost, frees
   end
 end
-if wait > 0 then return {0, tight, left, math.ceil(room), math.ceil(wait)} end
+if wait > 0 then return {0, tight, left, math.ceil(reset), math.ceil(wait)} end
 for i, key in ipairs(KEYS) do
   for n = 1, cost do redis.call('ZADD', key, now, now .. ':' .. n .. ARGV[2]) end
   redis.call('PEXPIRE', key, ARGV[2 + 2 * i] * 1000)
 end
-return {1, tight, left, math.ceil(room), 0}
+return {1, tight, left, math.ceil(reset), 0}
 """
-# Valkey's name for the script, by definition of EVALSHA.
+# The script's SHA-1, by which EVALSHA names it.
 _SHA = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -74,7 +74,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a hit was admitted, and what the tightest of its buckets says. `retry_after` (seconds): it was refused."""
+    """Whether a hit was admitted, with the state of its tightest bucket. `retry_after` (seconds) is set if it was refused."""
 
     limit: int
     remaining: int
@@ -86,7 +86,7 @@ class Verdict:
         return self.retry_after is None
 
     def headers(self) -> dict[str, str]:
-        """As the contract names them; Reset is the seconds until more is free."""
+        """The rate limit headers of a response; Reset is the number of seconds until the next hit is free."""
         found = {"RateLimit-Limit": str(self.limit), "RateLimit-Remaining": str(self.remaining), "RateLimit-Reset": str(self.reset_seconds)}
         return found if self.retry_after is None else found | {"Retry-After": str(self.retry_after)}
 
@@ -101,17 +101,17 @@ def hit_sync(bucket: str, limit: int, window: int, cost: int = 1) -> Verdict:
 
 
 async def hit_all(rules: Sequence[Rule], cost: int = 1) -> Verdict:
-    """Count in every bucket, or in none of them if one has no room."""
-    patience = _breaker.patience()
-    if not patience:
+    """Count `cost` hits in every bucket, or in none of them if one is full."""
+    seconds = _breaker.timeout()
+    if not seconds:
         return _local.hit(rules, cost)
     begun = time.monotonic()
     try:
-        async with asyncio.timeout(patience):
+        async with asyncio.timeout(seconds):
             answer = await _evaluate(pipeline.line(), rules, cost)
     except (redis.RedisError, OSError, TimeoutError) as exc:
-        # A time-out that came late says that our own loop stood still, not that Valkey did.
-        if not isinstance(exc, TimeoutError) or time.monotonic() - begun < patience + STALL:
+        # A time-out that fires late means that our own event loop was blocked, not that Valkey is unreachable.
+        if not isinstance(exc, TimeoutError) or time.monotonic() - begun < seconds + STALL:
             pipeline.line().drop()
             _breaker.failed(exc)
         return _local.hit(rules, cost)
@@ -120,12 +120,12 @@ async def hit_all(rules: Sequence[Rule], cost: int = 1) -> Verdict:
 
 
 def hit_all_sync(rules: Sequence[Rule], cost: int = 1) -> Verdict:
-    """The same from sync code."""
-    patience = _breaker.patience()
-    if not patience:
+    """`hit_all` for sync code."""
+    seconds = _breaker.timeout()
+    if not seconds:
         return _local.hit(rules, cost)
     try:
-        answer = _evaluate_sync(_sync_client(patience == PROBE_PATIENCE), rules, cost)
+        answer = _evaluate_sync(_sync_client(seconds == PROBE_TIMEOUT), rules, cost)
     except (redis.RedisError, OSError) as exc:
         _breaker.failed(exc)
         return _local.hit(rules, cost)
@@ -158,46 +158,46 @@ def _arguments(rules: Sequence[Rule], cost: int) -> list[str | int]:
 
 
 def _verdict(rules: Sequence[Rule], answer: Sequence[int]) -> Verdict:
-    admitted, index, left, room, wait = answer
-    reset = max(1, math.ceil(room / 1000))
+    admitted, index, left, free_in, wait = answer
+    reset = max(1, math.ceil(free_in / 1000))
     return Verdict(rules[index - 1].limit, left, reset, None if admitted else max(1, math.ceil(wait / 1000)))
 
 
 @cache
 def _sync_client(probing: bool) -> redis.Redis:
-    patience = PROBE_PATIENCE if probing else PATIENCE
-    # No retries of its own: a caller waits once at most.
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=patience, socket_connect_timeout=patience, retry=None)
+    seconds = PROBE_TIMEOUT if probing else TIMEOUT
+    # No retries: a caller waits for one time-out at most.
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=seconds, socket_connect_timeout=seconds, retry=None)
 
 
 class _Breaker:
-    """Open from the first failure: then one request every `PROBE_EVERY` seconds asks Valkey again, briefly."""
+    """A circuit breaker: it opens at the first failure, and then one request every `PROBE_EVERY` seconds probes Valkey."""
 
     def __init__(self) -> None:
         self._away = False
         self._probe_at = self._logged_at = float("-inf")
 
-    def patience(self) -> float:
-        """How long this request may wait for Valkey; 0: not at all."""
+    def timeout(self) -> float:
+        """Seconds that this request may wait for Valkey; 0 if it should not call Valkey."""
         if not self._away:
-            return PATIENCE
+            return TIMEOUT
         now = time.monotonic()
         if now < self._probe_at:
             return 0
         self._probe_at = now + PROBE_EVERY
-        return PROBE_PATIENCE
+        return PROBE_TIMEOUT
 
     def failed(self, exc: BaseException) -> None:
         now = time.monotonic()
         self._away, self._probe_at = True, now + PROBE_EVERY
         if now - self._logged_at >= LOG_EVERY:
             self._logged_at = now
-            log.warning("Valkey is away (%s): rate limits are kept by each process for itself", type(exc).__name__)
+            log.warning("Valkey is unavailable (%s): each process now counts rate limits by itself", type(exc).__name__)
 
     def worked(self) -> None:
         if self._away:
             self._away = False
-            log.warning("Valkey is back: rate limits are shared again, and begin empty")
+            log.warning("Valkey is available again: rate limits are shared again and start empty")
 
 
 class LocalWindows:

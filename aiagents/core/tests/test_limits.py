@@ -74,7 +74,7 @@ async def test_without_valkey_the_process_keeps_the_same_window_and_says_so_once
     verdicts = [await hit("alone", 5, 60) for _ in range(4)] + [hit_sync("alone", 5, 60) for _ in range(4)]
     assert [verdict.allowed for verdict in verdicts] == [True] * 5 + [False] * 3
     assert 58 <= (verdicts[-1].retry_after or 0) <= 60 and verdicts[4].remaining == 0
-    assert caplog.text.count("Valkey is away") == 1
+    assert caplog.text.count("Valkey is unavailable") == 1
 
 
 async def test_a_valkey_that_hangs_costs_little_and_is_found_again(settings: Any, tmp_path: Any, monkeypatch: Any):

@@ -1,8 +1,8 @@
-"""Values that never change under their key, kept in this process and, behind that, in Valkey for the other processes.
+"""A two-level cache for immutable values: in this process, and in Valkey for the other processes.
 
-What does change has a cache of its own, with its own invalidation (docs/adr/0061): principals (accounts/principal_cache.py),
-models and prices (billing/catalogue/snapshot.py), vendors' connections (agents/routing/connections.py).
-CACHE_ENABLED=false switches off all of them; each counts its hits for /metrics.
+Values that change have other caches with invalidation (docs/adr/0061): principals (accounts/principal_cache.py), models
+and prices (billing/catalogue/snapshot.py), vendors' connections (agents/routing/connections.py). CACHE_ENABLED=false
+switches all of them off. Each counts its hits for /metrics.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from aiagents.core.valkey import clients as valkey
 log = logging.getLogger(__name__)
 K = TypeVar("K")
 V = TypeVar("V")
-# Seconds for which a Valkey that failed is not asked again.
+# Seconds without requests to Valkey after a failure.
 AWAY = 5.0
 
 
 class Layered(Generic[K, V]):
-    """`many(keys, read)`: from here, else from Valkey, else by `read`. Bounded by bytes, the least recently used go first.
+    """`many(keys, read)` reads from this process, else from Valkey, else by `read`. A bounded LRU cache, by bytes.
 
-    `dump` gives a value's bytes, or None for one that is not to be kept; `load` makes the value of them. Values are shared:
-    read them, never write them. A Valkey that is away costs one time-out each AWAY seconds.
+    `dump` serializes a value, or returns None for one that is not to be cached; `load` is its inverse. Values are shared and
+    must not be modified. While Valkey is unreachable it costs one time-out per AWAY seconds.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class Layered(Generic[K, V]):
         self._here: OrderedDict[K, tuple[float, int, V]] = OrderedDict()
         self._bytes = 0
         self._lock = threading.Lock()
-        self._ask_again_at = 0.0
+        self._retry_at = 0.0
         self._counts, self._shared_counts = counting.cache(name), counting.cache(f"{name}_valkey")
 
     def many(self, keys: Iterable[K], read: Callable[[list[K]], Mapping[K, V]]) -> dict[K, V]:
-        """The values of those of the keys that exist, in no particular order."""
+        """The values of the keys that exist, in no particular order."""
         wanted = list(keys)
         if not settings.CACHE_ENABLED:
             return dict(read(wanted))
@@ -72,21 +72,21 @@ class Layered(Generic[K, V]):
         return found
 
     def drop(self, keys: Iterable[K]) -> None:
-        """Drop the values of these keys here and in Valkey, whose errors are raised. Other processes keep theirs."""
+        """Drop these keys in this process and in Valkey. Raises Valkey's errors. Other processes keep their values."""
         gone = list(keys)
         self.drop_here(gone)
         if gone:
             valkey.sync_client().delete(*[self._key(key) for key in gone])
 
     def drop_here(self, keys: Iterable[K]) -> None:
-        """Drop the values of these keys in this process only."""
+        """Drop these keys in this process only."""
         with self._lock:
             for key in keys:
                 if (entry := self._here.pop(key, None)) is not None:
                     self._bytes -= entry[1]
 
     def forget(self) -> None:
-        """Drop what this process keeps (tests)."""
+        """Drop all values of this process (tests)."""
         with self._lock:
             self._here.clear()
             self._bytes = 0
@@ -102,7 +102,7 @@ class Layered(Generic[K, V]):
         return found
 
     def _from_valkey(self, keys: list[K]) -> dict[K, V]:
-        if time.monotonic() < self._ask_again_at:
+        if time.monotonic() < self._retry_at:
             return {}
         try:
             answers = valkey.sync_client().mget([self._key(key) for key in keys])
@@ -121,7 +121,7 @@ class Layered(Generic[K, V]):
     def _keep(self, fresh: dict[K, V]) -> None:
         dumped = {key: raw for key, value in fresh.items() if (raw := self._dump(value)) is not None}
         self._put({key: fresh[key] for key in dumped}, {key: len(raw) for key, raw in dumped.items()})
-        if not dumped or time.monotonic() < self._ask_again_at:
+        if not dumped or time.monotonic() < self._retry_at:
             return
         pipe = valkey.sync_client().pipeline(transaction=False)
         for key, raw in dumped.items():
@@ -145,5 +145,5 @@ class Layered(Generic[K, V]):
         return f"cache:{self.name}:{key}"
 
     def _failed(self, exc: redis.RedisError) -> None:
-        self._ask_again_at = time.monotonic() + AWAY
+        self._retry_at = time.monotonic() + AWAY
         log.warning("cache_not_shared", extra={"cache": self.name, "reason": type(exc).__name__})

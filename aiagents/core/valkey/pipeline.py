@@ -1,7 +1,7 @@
-"""One connection to Valkey that many requests share by pipelining, for the one short command each of them must wait for.
+"""One connection to Valkey that many requests share by pipelining, for one short command per request.
 
-A pooled client costs a request about 90 µs of CPU and a connection; this costs a quarter of that and none, so a burst
-cannot run out of connections. No retries: its caller has a policy for a Valkey that is away.
+A pooled client costs a request about 90 µs of CPU and a connection; this costs a quarter of the time and no connection, so
+a burst cannot exhaust a pool. It makes no retries: the caller has a policy for an unreachable Valkey.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _lines: WeakKeyDictionary[asyncio.AbstractEventLoop, Line] = WeakKeyDictionary()
 
 
 def line() -> Line:
-    """The running loop's line."""
+    """The shared connection of the running event loop."""
     loop = asyncio.get_running_loop()
     found = _lines.get(loop)
     if found is None:
@@ -31,7 +31,7 @@ def line() -> Line:
 
 
 class Line:
-    """`await call("GET", "name")`: the reply as bytes, integers and lists; Valkey's errors raise `redis.ResponseError`."""
+    """A shared connection. `await call("GET", "name")` returns bytes, integers and lists, or raises `redis.ResponseError`."""
 
     def __init__(self, url: str) -> None:
         self._options = parse_url(url)
@@ -39,15 +39,15 @@ class Line:
         self._connecting = asyncio.Lock()
 
     async def call(self, *command: str | int | bytes) -> Any:
-        if self._options.get("connection_class") is SSLConnection:  # what TLS wants is redis-py's business
+        if self._options.get("connection_class") is SSLConnection:  # redis-py handles TLS
             return await valkey.client().execute_command(*command)
         protocol = self._protocol
         if protocol is None or protocol.lost:
             protocol = await self._connect()
-        return await protocol.ask(command)
+        return await protocol.send(command)
 
     def drop(self) -> None:
-        """Forget the connection, and whoever still waits on it."""
+        """Abort the connection and fail all pending calls."""
         if self._protocol is not None:
             self._protocol.transport.abort()
             self._protocol = None
@@ -62,15 +62,15 @@ class Line:
             else:
                 _, protocol = await loop.create_connection(_Replies, options.get("host", "localhost"), options.get("port", 6379))
             if options.get("password"):
-                await protocol.ask(("AUTH", *((options["username"],) if options.get("username") else ()), options["password"]))
+                await protocol.send(("AUTH", *((options["username"],) if options.get("username") else ()), options["password"]))
             if options.get("db"):
-                await protocol.ask(("SELECT", options["db"]))
+                await protocol.send(("SELECT", options["db"]))
             self._protocol = protocol
             return protocol
 
 
 class _Replies(asyncio.Protocol):
-    """Replies come in the order of their commands."""
+    """Matches replies to commands by their order."""
 
     transport: asyncio.Transport
 
@@ -80,7 +80,7 @@ class _Replies(asyncio.Protocol):
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._loop = asyncio.get_running_loop()
 
-    def ask(self, command: tuple[Any, ...]) -> asyncio.Future[Any]:
+    def send(self, command: tuple[Any, ...]) -> asyncio.Future[Any]:
         reply = self._loop.create_future()
         self._waiting.append(reply)
         self.transport.write(hiredis.pack_command(command))
@@ -94,7 +94,7 @@ class _Replies(asyncio.Protocol):
         try:
             while (reply := self._reader.gets()) is not False:
                 waiting = self._waiting.popleft()
-                if waiting.done():  # its caller gave up
+                if waiting.done():  # its caller was cancelled
                     continue
                 if isinstance(reply, hiredis.ReplyError):
                     waiting.set_exception(_error(str(reply)))
