@@ -1,1 +1,1 @@
-"""What every list of the back office is made of. Knows no app: who acts is written down by the site (aiagents/admin_site.py)."""
+"""Building blocks of the admin's lists, independent of any app. The site records who did what (aiagents/admin_site.py)."""

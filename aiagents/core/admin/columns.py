@@ -1,4 +1,4 @@
-"""Columns as people read them: money, numbers, durations, states, links. Each carries `raw`, which goes into a CSV file."""
+"""Formatted columns of lists: money, numbers, durations, states, links. Their attribute `raw` is the value for CSV files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 EMPTY = "–"
-# How the states of all models look: what is well, what goes on, what needs a look, what went wrong.
+# The badge colors of all models' states.
 COLOURS = {
     **dict.fromkeys(("ok", "complete", "succeeded", "delivered", "settled", "active", "sent", "up"), "success"),
     **dict.fromkeys(("running", "streaming", "pending", "queued", "open", "waiting", "scheduled"), "info"),
@@ -24,7 +24,7 @@ Column = Callable[[Any], Any]
 
 
 def value_of(row: Any, path: str) -> Any:
-    """`a__b` of a row; None where the way ends."""
+    """The value at the path `a__b` of a row; None if a part of it is None."""
     for name in path.split("__"):
         if row is None:
             return None
@@ -46,14 +46,14 @@ def _column(path: str, title: str, show: Callable[[Any], Any], *, order: bool = 
 
 
 def dollars(value: Decimal | None, *, least: int = 2) -> str:
-    """$1,234.50, and as many places as a small amount needs to be told from nothing: $0.000421."""
+    """$1,234.50; a small amount has as many places as it needs to differ from zero: $0.000421."""
     if value is None:
         return EMPTY
     value = Decimal(value)
     sign, size = ("-" if value < 0 else ""), abs(value)
     if size >= 1 or size == 0:
         return f"{sign}${size:,.{least}f}"
-    # Three digits that say something, without zeros behind them.
+    # Three significant digits without trailing zeros.
     text = f"{size:.{min(8, 2 - size.adjusted())}f}".rstrip("0")
     return f"{sign}${text.ljust(text.index('.') + 1 + least, '0')}"
 
@@ -95,17 +95,17 @@ def badge(value: Any) -> SafeString:
 
 
 def rate(path: str, title: str = "") -> Column:
-    """A decimal without the zeros that its column fills it up with."""
+    """A decimal without the trailing zeros of its database column."""
     return _column(path, title, lambda value: f"{value.normalize():f}")
 
 
 def text(path: str, title: str = "", *, most: int = 60, order: bool = True) -> Column:
-    """Plain text, cut. Escaped where it is shown, as everything is."""
+    """Plain text, truncated. The template escapes it."""
     return _column(path, title, lambda value: str(value) if len(str(value)) <= most else f"{str(value)[: most - 1]}…", order=order)
 
 
 def link(path: str, title: str = "", *, show: str = "", order: bool = True) -> Column:
-    """A related row and the way to it. `show`: its text instead of str(row)."""
+    """A link to a related row. `show`: the path of its text, by default str(row)."""
 
     def shown(row: Any) -> Any:
         other = value_of(row, path)
@@ -122,28 +122,28 @@ def link(path: str, title: str = "", *, show: str = "", order: bool = True) -> C
     return shown
 
 
-def to(row: Model, words: str = "") -> SafeString | str:
-    """A link to a row's page; only its text where it has none."""
+def to(row: Model, text: str = "") -> SafeString | str:
+    """A link to a row's page; only its text if it has no page."""
     meta = row._meta
     try:
         address = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[row.pk])
     except NoReverseMatch:
-        return words or str(row)
-    return format_html('<a class="office-link" href="{}">{}</a>', address, words or str(row))
+        return text or str(row)
+    return format_html('<a class="office-link" href="{}">{}</a>', address, text or str(row))
 
 
-def page(app: str, model: str, id: Any, words: str) -> SafeString:
-    """A link to the page of a row that need not be loaded."""
-    return format_html('<a class="office-link" href="{}">{}</a>', reverse(f"admin:{app}_{model}_change", args=[id]), words)
+def page(app: str, model: str, id: Any, text: str) -> SafeString:
+    """A link to the page of a row that is not loaded."""
+    return format_html('<a class="office-link" href="{}">{}</a>', reverse(f"admin:{app}_{model}_change", args=[id]), text)
 
 
-def listed(app: str, model: str, query: dict[str, Any], words: str) -> SafeString:
-    """A link to the list of those rows."""
-    return format_html('<a class="office-link" href="{}?{}">{}</a>', reverse(f"admin:{app}_{model}_changelist"), urlencode(query), words)
+def listed(app: str, model: str, query: dict[str, Any], text: str) -> SafeString:
+    """A link to the filtered list of rows."""
+    return format_html('<a class="office-link" href="{}?{}">{}</a>', reverse(f"admin:{app}_{model}_changelist"), urlencode(query), text)
 
 
 def json(path: str, title: str = "") -> Column:
-    """A JSON value, indented, in a box of its own."""
+    """A JSON value, indented, in a scrolling box."""
     from aiagents.core.admin.pretty import pretty  # only forms need it
 
     return _column(path, title, pretty, order=False)

@@ -1,4 +1,4 @@
-"""Rows as CSV: RFC 4180, UTF-8, streamed page by page, and nothing in it that a spreadsheet would run."""
+"""CSV downloads (RFC 4180, UTF-8), streamed page by page and safe against formula injection."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from aiagents.core.admin import csv_cells
 from aiagents.core.db.calls import in_db
 
 TYPE = "text/csv; charset=utf-8"
-# An export ends here; more of it is had by narrower filters.
+# The maximum number of rows of an export; a user gets more with narrower filters.
 MOST = 1_000_000
 _PAGE = 1000
 Column = tuple[str, Callable[[Any], Any]]
 
 
 def stream(rows: QuerySet, columns: Sequence[Column], name: str) -> StreamingHttpResponse:
-    """The rows as a download, newest id first. Neither memory nor a connection is held for the whole of it."""
+    """The rows as a download, newest id first. It holds neither all rows in memory nor a database connection."""
     return _download(StreamingHttpResponse(_pages(rows, columns), content_type=TYPE), name)
 
 

@@ -1,4 +1,4 @@
-"""Filters whose choices are known beforehand: none of them asks a log of millions of rows what it contains."""
+"""List filters with fixed choices: none queries a table of millions of rows for its distinct values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Choices = Sequence[tuple[str, Any]]
 
 
 def one_of(field: str, choices: Choices | Callable[[], Choices], title: str = "") -> type[admin.SimpleListFilter]:
-    """`field` equals one of the choices."""
+    """A filter for `field` equal to one of the choices."""
 
     class OneOf(admin.SimpleListFilter):
         parameter_name = field
@@ -29,7 +29,7 @@ def one_of(field: str, choices: Choices | Callable[[], Choices], title: str = ""
 
 
 def empty(field: str, title: str, yes: str, no: str) -> type[admin.SimpleListFilter]:
-    """Whether `field` is null; `yes` and `no` say what that means."""
+    """A filter for whether `field` is null; `yes` and `no` are the labels."""
 
     class Empty(admin.SimpleListFilter):
         parameter_name = f"{field}_is"
@@ -50,7 +50,7 @@ def empty(field: str, title: str, yes: str, no: str) -> type[admin.SimpleListFil
 
 
 def cases(name: str, title: str, found: Iterable[tuple[str, str, Q]]) -> type[admin.SimpleListFilter]:
-    """(value, what it is called, its rows)."""
+    """A filter of named conditions, given as (value, label, condition)."""
     known = {value: (shown, rows) for value, shown, rows in found}
 
     class Cases(admin.SimpleListFilter):

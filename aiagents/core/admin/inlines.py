@@ -9,7 +9,7 @@ from unfold.admin import TabularInline
 
 
 class ReadOnlyInline(TabularInline):
-    """Rows that are looked at and never made, changed or deleted there."""
+    """An inline whose rows cannot be added, changed or deleted."""
 
     extra = 0
     hide_title = True

@@ -1,4 +1,4 @@
-"""Pages of lists that may have millions of rows: they are counted up to a cap, never whole."""
+"""Pagination of lists that may have millions of rows: they are counted only up to a limit."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.utils.functional import cached_property
 
-# Rows that are counted, and so the last row that pages lead to; what lies beyond is had by filters.
+# The maximum count of rows, and so the last row that pages reach; filters reach the others.
 MOST = 5000
 
 
 class CappedPaginator(Paginator):
-    """`count` is at most MOST; `more` says that there are more rows than that."""
+    """A paginator whose `count` is at most MOST; `more` is True if there are more rows."""
 
     template_name = "admin/capped_pagination.html"
 
@@ -28,5 +28,5 @@ class CappedPaginator(Paginator):
         rows = self.object_list
         if not isinstance(rows, QuerySet):
             return len(rows)
-        # The order goes and the limit stays: the database stops after that many rows.
+        # Without ordering and with a limit the database stops after that many rows.
         return rows.order_by()[: MOST + 1].count()

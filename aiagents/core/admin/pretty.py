@@ -1,4 +1,4 @@
-"""Long values in forms: text and JSON as they are, in a box that scrolls."""
+"""Long text and JSON values in forms, in a scrolling box."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST = 100_000
 
 
 def pretty(value: Any) -> SafeString | str:
-    """JSON indented; text as it stands. Escaped; cut beyond what a page can hold."""
+    """The value as escaped HTML: JSON indented, text unchanged, truncated to _MOST characters."""
     if value in (None, "", [], {}):
         return "–"
     shown = value if isinstance(value, str) else orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2).decode()

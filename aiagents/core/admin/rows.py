@@ -1,7 +1,7 @@
-"""The base of every list in the back office.
+"""The base classes of the admin's lists.
 
-What it adds to the theme's: a page that never counts millions of rows, a search by index, a CSV file of what is seen, no
-lookups through the URL but those of the filters, no bulk deletion, and every change written down by the site.
+They add to the theme's: pages that never count millions of rows, a search by index, and a CSV export of the filtered rows.
+A URL can use only the filters' lookups. There is no bulk deletion, and the site records every change.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from aiagents.core.storage import StorageFull
 PER_PAGE = 50
 
 
-# What a look-up raises whose value its column cannot hold, in Python or in the database. A lost server is none of them.
+# Exceptions of a lookup with a value that its column cannot hold, from Python or the database. A lost server is not included.
 WRONG_VALUE = (
     DataError,
     ProgrammingError,
@@ -47,18 +47,19 @@ WRONG_VALUE = (
 
 
 class CappedChangeList(ChangeList):
-    """How many rows there are in all is never asked; the footer says what is known.
+    """A change list that never counts all rows; the footer shows the limited count.
 
-    A look-up whose value is out of range is found out here, not while the page is rendered: IncorrectLookupParameters.
+    It runs the query at once, so that a lookup value out of range raises IncorrectLookupParameters here and not while the
+    page is rendered.
     """
 
     queryset: QuerySet
 
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         try:
-            with transaction.atomic():  # what the database refuses must not spoil what is asked after it
+            with transaction.atomic():  # an error in the database must not break the transaction of later queries
                 super().__init__(request, *args, **kwargs)
-                len(self.result_list)  # asked now; the page shows the same rows
+                len(self.result_list)  # runs the query; the page reuses its rows
         except WRONG_VALUE as exc:
             raise IncorrectLookupParameters from exc
 
@@ -73,32 +74,32 @@ class CappedChangeList(ChangeList):
 
 
 class Rows(ModelAdmin):
-    """Columns, filters and search as Django has them; `search_*` say how the search goes."""
+    """A ModelAdmin with Django's columns and filters; the `search_*` attributes configure the search."""
 
     paginator = CappedPaginator
     list_per_page = PER_PAGE
     show_full_result_count = False
-    # Each facet would be a count over the whole table.
+    # Each facet would count the whole table.
     show_facets = ShowFacets.NEVER
     list_fullwidth = True
     empty_value_display = "–"
     warn_unsaved_form = True
     change_list_template = "admin/office_list.html"
-    # Columns that hold request ids; other ids; that are compared as they stand; that may contain the words; that name a user.
+    # Columns with request ids; with other ids; for exact matches; for substring matches; with a user's id.
     search_requests: tuple[str, ...] = ()
     search_ids: tuple[str, ...] = ()
     search_exact: tuple[str, ...] = ()
     search_contains: tuple[str, ...] = ()
     search_people: tuple[str, ...] = ()
-    # Columns that lists and CSV files do not read: each may hold megabytes, and a page has many rows.
+    # Columns that lists and CSV files do not load, because each may hold megabytes.
     list_defer: tuple[str, ...] = ()
-    # Further columns of the CSV file, beside those of the list.
+    # Additional columns of the CSV file.
     export_also: tuple[str, ...] = ()
 
     # --- reading ------------------------------------------------------------------------------
 
     def get_search_fields(self, request: HttpRequest) -> list[str]:
-        """What the search looks at: for the search box to appear; the search itself is `get_search_results`."""
+        """The searched columns, so that the search box appears; `get_search_results` does the search."""
         return [*self.search_requests, *self.search_ids, *self.search_exact, *self.search_contains, *self.search_people]
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
@@ -114,7 +115,7 @@ class Rows(ModelAdmin):
         return found, False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
-        """Only what the filters offer, and the row's own or its foreign keys' ids: else a URL could ask for secrets letter by letter."""
+        """Allow the filters' lookups and ids only. Other lookups would let a URL guess secrets character by character."""
         first = lookup.partition("__")[0]
         named = {_field_of(item) for item in (self.get_list_filter(request) if request else self.list_filter)}
         if first in {name.partition("__")[0] for name in named if name}:
@@ -124,7 +125,7 @@ class Rows(ModelAdmin):
         return first in links and rest in ("", "__exact", "__id", "__id__exact", "__pk", "__pk__exact", "__in")
 
     def get_list_display_links(self, request: HttpRequest, list_display: Sequence[Any]) -> list[Any]:
-        """The first column that is no link itself leads to the row: browsers close a link in which another one begins."""
+        """Link the row from its first column that is not a link itself, because HTML links cannot be nested."""
         if self.list_display_links:
             return list(self.list_display_links)
         return [next((name for name in list_display if not getattr(name, "is_link", False)), list_display[0])]
@@ -133,7 +134,7 @@ class Rows(ModelAdmin):
         return CappedChangeList
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
-        return super().get_queryset(request).select_related(*(self.list_select_related or ()))  # for the file too, not the list alone
+        return super().get_queryset(request).select_related(*(self.list_select_related or ()))  # also for the CSV file
 
     # --- the CSV file -------------------------------------------------------------------------
 
@@ -142,21 +143,21 @@ class Rows(ModelAdmin):
         return [path("export/", self.admin_site.admin_view(self.export_view), name=name), *super().get_urls()]
 
     def export_view(self, request: HttpRequest) -> StreamingHttpResponse | HttpResponseRedirect:
-        """All rows that the list shows under these filters, over all its pages."""
+        """A CSV file of all rows that match the list's filters."""
         if not self.has_view_or_change_permission(request):
             raise PermissionDenied
         try:
             rows = self.get_changelist_instance(request).get_queryset(request)
         except IncorrectLookupParameters:
-            return self._mistaken()
+            return self._redirect_to_list()
         return self._export(request, rows)
 
-    def _mistaken(self) -> HttpResponseRedirect:
-        """As Django answers look-ups that are none: the whole list, with a word about it."""
+    def _redirect_to_list(self) -> HttpResponseRedirect:
+        """Django's response to an invalid lookup: a redirect to the unfiltered list with an error message."""
         return HttpResponseRedirect(f"{reverse(f'admin:{self.opts.app_label}_{self.opts.model_name}_changelist')}?{ERROR_FLAG}=1")
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        """The row; None also for an id that its column cannot hold."""
+        """The row; None if it does not exist or its column cannot hold the id."""
         try:
             with transaction.atomic():
                 return super().get_object(request, object_id, from_field)
@@ -164,23 +165,23 @@ class Rows(ModelAdmin):
             return None
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        """The list, or what an action on chosen rows answers. A choice of ids that are none is a mistaken look-up."""
+        """The list, or the response of an action on chosen rows. Invalid ids are handled like an invalid lookup."""
         chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
         if chosen:
             try:
                 with transaction.atomic():
                     self.get_queryset(request).filter(pk__in=chosen).order_by().values_list("pk")[:1].exists()
             except WRONG_VALUE:
-                return self._mistaken()
+                return self._redirect_to_list()
         try:
             return super().changelist_view(request, extra_context)
         except Exception as exc:
             if request.method != "POST" or not storage.is_full(exc):
                 raise
-            return self._no_room(request)
+            return self._disk_full(request)
 
-    def _no_room(self, request: HttpRequest) -> HttpResponse:
-        """The same page, with a message that the disk is full."""
+    def _disk_full(self, request: HttpRequest) -> HttpResponse:
+        """Redirect to the same page, with a message that the disk is full."""
         self.message_user(request, StorageFull.message, messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())
 
@@ -215,7 +216,7 @@ class Rows(ModelAdmin):
     # --- changing -----------------------------------------------------------------------------
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
-        """Without Django's bulk deletion: it knows nothing of what a model does when it is deleted."""
+        """The actions without Django's bulk deletion, which bypasses the models' own deletion rules."""
         found = super().get_actions(request)
         found.pop("delete_selected", None)
         if IS_POPUP_VAR not in request.GET and self.has_view_or_change_permission(request):
@@ -223,11 +224,11 @@ class Rows(ModelAdmin):
         return found
 
     def note(self, request: HttpRequest, action: str, target: Model | None = None, details: dict[str, Any] | None = None) -> None:
-        """Write down in the audit log who did what."""
+        """Record an action in the audit log."""
         self.admin_site.record(request, action, target, details or {})
 
     def each(self, request: HttpRequest, rows: Iterable[Any], act: Any, done: str) -> None:
-        """Do it to each row; say how many (`done` has one {}), and of each that was refused, why."""
+        """Call `act` for each row. Show a message with the count (`done` has one {}), and one with the reason per refusal."""
         count = 0
         for row in rows:
             try:
@@ -238,7 +239,7 @@ class Rows(ModelAdmin):
                 if not storage.is_full(exc):
                     raise
                 self.message_user(request, f"{row}: {StorageFull.message}", messages.ERROR)
-                break  # the next one would meet the same
+                break  # the next row would fail as well
         if count:
             self.message_user(request, done.format(count), messages.SUCCESS)
 
@@ -247,7 +248,7 @@ class Rows(ModelAdmin):
         self.note(request, f"{self.opts.model_name}.{'update' if change else 'create'}", obj, {"fields": sorted(form.changed_data)})
 
     def changeform_view(self, request: HttpRequest, object_id: str | None = None, form_url: str = "", extra_context: Any = None) -> Any:
-        """What our own functions refuse is said above the form, and nothing of it is saved."""
+        """The form. An AppError is shown as a message above it, and nothing is saved."""
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except AppError as exc:
@@ -256,7 +257,7 @@ class Rows(ModelAdmin):
         except Exception as exc:
             if request.method != "POST" or not storage.is_full(exc):
                 raise
-            return self._no_room(request)
+            return self._disk_full(request)
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         self.note(request, f"{self.opts.model_name}.delete", obj, {"what": str(obj)[:200]})
@@ -264,7 +265,7 @@ class Rows(ModelAdmin):
 
 
 class ReadOnly(Rows):
-    """Nothing is added, changed or deleted here, by nobody."""
+    """A list whose rows nobody can add, change or delete."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -276,7 +277,7 @@ class ReadOnly(Rows):
         return False
 
     def may_act(self, request: HttpRequest) -> bool:
-        """The right to change, which Django's own method denies here so that no form opens."""
+        """Whether the user has the change permission; `has_change_permission` is always False so that no form opens."""
         return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
 
     has_act_permission = may_act
@@ -286,7 +287,7 @@ CONTENT = "chat.view_content"
 
 
 class WithContent(ReadOnly):
-    """`content_fields` hold what people wrote or were answered: shown only to those with that right, and that is written down."""
+    """A list whose `content_fields` hold prompts and answers: shown only with the permission CONTENT, and every view is recorded."""
 
     content_fields: tuple[Any, ...] = ()
 
@@ -305,7 +306,7 @@ class WithContent(ReadOnly):
 
 
 def _field_of(item: Any) -> str:
-    """The field or parameter that an entry of list_filter is about."""
+    """The field or parameter of an entry of list_filter."""
     if isinstance(item, tuple | list):
         return str(item[0])
     return item if isinstance(item, str) else str(getattr(item, "parameter_name", ""))

@@ -1,4 +1,4 @@
-"""Searching lists that may be long: ids by their index, people first by their own table, never a scan of a log's text."""
+"""Search in long lists: ids by their index, users by their own table, never a scan of a log's text."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from uuid import UUID
 from django.contrib.auth import get_user_model
 from django.db.models import Model, Q, QuerySet
 
-# Characters of a search that are looked at, and people that a fragment of an address may mean.
+# The maximum number of characters of a search, and of users that match a part of an address.
 LONGEST, MOST_PEOPLE = 200, 200
-# So many rows are few.
+# The number of rows up to which `pinned` replaces the conditions by keys.
 FEW = 500
 
 
@@ -31,10 +31,10 @@ def search(
     people: Iterable[str],
     requests: Iterable[str] = (),
 ) -> QuerySet:
-    """The rows that `text` means: of this request, with one of these ids, exactly this, containing it, or of such people.
+    """The rows that match `text`: by request id, by id, exactly, as a substring, or by user.
 
-    `requests` are columns that hold request ids. They are asked first and by themselves, each by its index: such an id may
-    look like a UUID (32 hexadecimal digits) or like any word (a client may bring its own).
+    `requests` are columns with request ids. They are queried first and separately, each by its index: a request id may look
+    like a UUID (32 hexadecimal digits) or like any text (a client may choose it).
     """
     text = text.replace("\x00", "").strip()[:LONGEST]
     if not text:
@@ -52,7 +52,7 @@ def search(
         found |= Q(**{f"{field}__icontains": text})
     if people := list(people):
         users = get_user_model()._default_manager.filter(Q(email__icontains=text) | Q(name__icontains=text))
-        # The ids themselves, not a subquery: the database then takes the index that begins with the user.
+        # The ids, not a subquery, so that the database uses the index that begins with the user.
         known = list(users.values_list("pk", flat=True)[:MOST_PEOPLE])
         for field in people:
             found |= Q(**{f"{field}__in": known}) if known else Q()
@@ -60,7 +60,7 @@ def search(
 
 
 def request_ids(text: str) -> list[str]:
-    """How a request id that was typed may be stored: as it is, and a UUID with and without hyphens."""
+    """The forms in which a typed request id may be stored: unchanged, and a UUID with and without hyphens."""
     found = [text]
     if (id := as_uuid(text)) is not None:
         found += [id.hex, str(id)]
@@ -68,7 +68,7 @@ def request_ids(text: str) -> list[str]:
 
 
 def _by_id(rows: QuerySet[Model], id: UUID, ids: Iterable[str], people: Iterable[str]) -> QuerySet:
-    """The first column that knows the id: those with an index each for itself, the others in one look through the table."""
+    """The rows of the first column with the id: indexed columns one by one, then the others in one table scan."""
     indexed = {field.name for field in rows.model._meta.fields if field.unique or getattr(field, "db_index", False)} | {"pk"}
     indexed |= {index.fields[0].lstrip("-") for index in rows.model._meta.indexes if index.fields}
     columns = ["pk", *people, *ids]
@@ -83,7 +83,7 @@ def _by_id(rows: QuerySet[Model], id: UUID, ids: Iterable[str], people: Iterable
 
 
 def pinned(rows: QuerySet) -> QuerySet:
-    """The same rows; if they are few, named by their keys: they are looked for once, not again for the count and the page."""
+    """The same rows; if they are few, filtered by their keys, so that the count and the page need not search again."""
     keys = list(rows.order_by().values_list("pk", flat=True)[: FEW + 1])
     if len(keys) > FEW:
         return rows
