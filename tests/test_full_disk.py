@@ -164,20 +164,20 @@ def test_the_reserve_is_given_back_piece_by_piece_and_taken_again():
     with small_disk("300m") as folder:
         reserve = Reserve(folder)
         reserve.tick()
-        wanted = storage.room(folder).wanted
-        assert storage.room(folder).held == pytest.approx(wanted, rel=0.01) and not storage.room(folder).low
+        wanted = storage.disk_space(folder).wanted
+        assert storage.disk_space(folder).held == pytest.approx(wanted, rel=0.01) and not storage.disk_space(folder).low
         fill(folder, "first")
         for piece in (1, 2, 3):
-            before = storage.room(folder).held
+            before = storage.disk_space(folder).held
             reserve.tick()
-            assert storage.room(folder).held == before, "whatever fills the disk meets its end first"
+            assert storage.disk_space(folder).held == before, "whatever fills the disk meets its end first"
             time.sleep(SETTLED_SECONDS + 0.05)
             reserve.tick()
-            assert storage.room(folder).held < before or before == 0
-            assert storage.room(folder).low
+            assert storage.disk_space(folder).held < before or before == 0
+            assert storage.disk_space(folder).low
             fill(folder, f"more-{piece}")
-        assert storage.room(folder).held == 0 and not (folder / storage.RESERVE).exists()
+        assert storage.disk_space(folder).held == 0 and not (folder / storage.RESERVE).exists()
         for path in [*folder.glob("more-*"), folder / "first"]:
             path.unlink()
         reserve.tick()
-        assert storage.room(folder).held == pytest.approx(wanted, rel=0.01) and not storage.room(folder).low
+        assert storage.disk_space(folder).held == pytest.approx(wanted, rel=0.01) and not storage.disk_space(folder).low

@@ -1,6 +1,6 @@
-"""The one flag that says: this process is leaving. Set by our server entry at SIGTERM, read at every door.
+"""Graceful shutdown: a flag that the server sets at SIGTERM, and callbacks that wait for running work.
 
-While it is set new turns get 503 + Retry-After, and what runs gets `settings.DRAIN_SECONDS` to end by itself.
+While the flag is set new turns get 503 with Retry-After. Running work has `settings.DRAIN_SECONDS` to end.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 
 log = logging.getLogger(__name__)
 Callback = Callable[[float], Awaitable[None]]
-# What a client is told to wait, in seconds: by then another process has the port.
+# Seconds for a client's Retry-After: by then another process serves the port.
 RETRY_AFTER = 5
 
 _active = False
@@ -19,7 +19,7 @@ _callbacks: list[Callback] = []
 
 
 def begin() -> None:
-    """From now on this process takes no new work."""
+    """Stop accepting new work in this process."""
     global _active
     _active = True
 
@@ -29,19 +29,19 @@ def active() -> bool:
 
 
 def on_drain(callback: Callback) -> Callback:
-    """Have `await callback(seconds)` run at shutdown, beside the others; it should be done within `seconds`."""
+    """Register a callback: `await callback(seconds)` runs at shutdown with the others and should end within `seconds`."""
     _callbacks.append(callback)
     return callback
 
 
 async def run(seconds: float) -> None:
-    """Run every callback at once; one that fails or overstays is logged and never holds up the others."""
+    """Run all callbacks concurrently. One that fails or exceeds its time is logged and does not block the others."""
     await asyncio.gather(*(_guarded(callback, seconds) for callback in _callbacks))
 
 
 async def _guarded(callback: Callback, seconds: float) -> None:
     try:
-        # Its own time-out comes first; ours is for a callback that forgot it.
+        # A callback should respect `seconds` itself; this time-out is for one that does not.
         await asyncio.wait_for(callback(seconds), seconds + 3)
     except Exception:
         log.exception("draining: %r failed", callback)

@@ -1,4 +1,4 @@
-"""Our errors: `code`, `status` and `retryable` on the class, one renderer for every door."""
+"""The errors that clients see: `code`, `status` and `retryable` on the class, and one rendering for every endpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class AppError(Exception):
     status = 500
     retryable = False
     retry_after: float | None = None
-    message = "Something went wrong on our side."
+    message = "An internal error occurred on the server."
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class AppError(Exception):
         super().__init__(self.message)
 
     def body(self, request_id: str) -> dict[str, Any]:
-        """The contract's error object, as every surface sends it."""
+        """The contract's error object, the same for HTTP, SSE and WebSocket."""
         return {
             "error": {
                 "type": self.type,
@@ -54,7 +54,7 @@ class InvalidRequest(AppError):
 class NotAuthenticated(AppError):
     type = code = "not_authenticated"
     status = 401
-    message = "Give a valid access token or API key."
+    message = "A valid access token or API key is required."
 
 
 class BudgetExceeded(AppError):
@@ -62,19 +62,19 @@ class BudgetExceeded(AppError):
 
     type = code = "budget_exceeded"
     status = 402
-    message = "This request does not fit into the budget that is left."
+    message = "This request exceeds the remaining budget."
 
 
 class PermissionDenied(AppError):
     type = code = "permission_denied"
     status = 403
-    message = "You may not do this."
+    message = "You do not have permission to do this."
 
 
 class NotFound(AppError):
     type = code = "not_found"
     status = 404
-    message = "There is nothing here."
+    message = "Not found."
 
 
 class ModelNotFound(NotFound):
@@ -91,7 +91,7 @@ class MethodNotAllowed(AppError):
 class Conflict(AppError):
     type = code = "conflict"
     status = 409
-    message = "The request conflicts with what is there."
+    message = "The request conflicts with the current state."
 
 
 class PayloadTooLarge(AppError):
@@ -108,13 +108,13 @@ class RateLimited(AppError):
 
 
 class Unavailable(AppError):
-    """A part we need is away; nothing was charged."""
+    """A required service is unavailable; nothing was charged."""
 
     type = code = "unavailable"
     status = 503
     retryable = True
     retry_after = 2
-    message = "A part of the service is away; try again shortly."
+    message = "A part of the service is unavailable; try again shortly."
 
 
 class NoModelAvailable(AppError):
@@ -124,4 +124,4 @@ class NoModelAvailable(AppError):
     code = "no_model_available"
     status = 503
     retryable = True
-    message = "No model could take this request now."
+    message = "No model is available for this request now."

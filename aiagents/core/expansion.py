@@ -1,7 +1,7 @@
-"""Texts that are made of a template and values, or of rows, bounded by what comes out.
+"""Template expansion with a bounded result.
 
-Small inputs can make a huge product: twenty thousand placeholders of one long value. So the length is added up first and
-nothing is built beyond the limit.
+Small inputs can make a huge text: twenty thousand placeholders of one long value. So the length is computed first, and
+no text beyond the limit is built.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ class TooLong(InvalidRequest):
     """`details` holds the limit, in characters."""
 
     code = "expansion_too_long"
-    message = "With its placeholders filled this text would be too long."
+    message = "The text would be too long after its placeholders are filled."
 
 
 def filled(pattern: re.Pattern[str], text: str, value_of: Callable[[str], str | None], most: int | None = None) -> str:
-    """The text with each match replaced by `value_of(group 1)`; None leaves the match as it is. One pass: values are not searched.
+    """The text with each match replaced by `value_of(group 1)`; None keeps the match. Values are not expanded again.
 
-    `value_of` is asked once for each name. Raises TooLong when the result would have more than `most` characters
-    (MAX_EXPANDED_CHARACTERS where that is not given), before it is made.
+    `value_of` is called once for each name. Raises TooLong, before it builds the text, when the result would have more than
+    `most` characters (MAX_EXPANDED_CHARACTERS by default).
     """
     most = settings.MAX_EXPANDED_CHARACTERS if most is None else most
     values: dict[str, str | None] = {}
@@ -43,7 +43,7 @@ def filled(pattern: re.Pattern[str], text: str, value_of: Callable[[str], str | 
 
 
 def characters(value: object) -> int:
-    """About how many characters a value of JSON has when it is written, counted without writing it; escapes are not counted."""
+    """The approximate number of characters of a value as JSON, without serializing it; escapes are not counted."""
     if isinstance(value, str):
         return len(value) + 4
     if isinstance(value, dict):
@@ -56,5 +56,5 @@ def characters(value: object) -> int:
 
 
 def cut(text: str, most: int) -> str:
-    """The text, or its beginning and `…` in `most` characters."""
+    """The text, truncated with `…` to `most` characters."""
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,8 +1,8 @@
-"""`Idempotency-Key`: the same request again gets the first answer, and runs once.
+"""`Idempotency-Key`: a repeated request gets the first response and does not run again.
 
-A claim is a row whose `status` is 0 while the first request runs. Its process keeps the row's heartbeat fresh; a claim
-that has been silent for `STALE` is another's to take over, or to replay from its `reference`. Only answers below 400 are
-kept. They are stored encrypted under the key itself: an answer may show a secret (a new API key) that stands nowhere else.
+A claim is a row whose `status` is 0 while the first request runs. Its process updates the row's heartbeat. After `STALE`
+without a heartbeat another request may take the claim over or replay it from its `reference`. Only responses below 400 are
+stored. They are encrypted with the key itself, because a response may show a secret that is stored nowhere else.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from aiagents.core.jsonio import dumps
 from aiagents.core.live.heartbeat import BEAT_SECONDS, Heart
 from aiagents.core.models import IdempotentAnswer
 
-# How long an answer is kept, and how long a running request may be silent before it counts as dead.
+# How long a response is stored, and after how long without a heartbeat a running request counts as dead.
 KEPT, STALE = timedelta(hours=24), timedelta(seconds=4 * BEAT_SECONDS)
 RETRY_AFTER = 2
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -34,7 +34,7 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 @dataclass(slots=True)
 class Claim:
-    """This request is the first with its key. `reference` tells a replay, after a crash too, what was begun."""
+    """The first request with a key holds it. `reference` names what it started, for a replay after a crash."""
 
     id: int
     principal: str
@@ -44,7 +44,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The first answer. `status` 0: the first request died after it had noted `reference`."""
+    """The first response. `status` is 0 if the first request died after it had stored `reference`."""
 
     status: int
     body: bytes
@@ -53,24 +53,24 @@ class Replay:
 
 
 def valid_key(key: str) -> str:
-    """The key, 1 to 255 visible ASCII characters; else `InvalidRequest`."""
+    """Return the key. Raises InvalidRequest unless it has 1 to 255 visible ASCII characters."""
     if not _KEY.fullmatch(key):
         raise InvalidRequest("An Idempotency-Key is 1 to 255 visible ASCII characters.", param="Idempotency-Key")
     return key
 
 
 def fingerprint(method: str, path: str, body: bytes) -> str:
-    """What makes two requests the same."""
+    """A digest that is equal for equal requests."""
     return hashlib.sha256(b"%b\n%b\n%b" % (method.encode(), path.encode("utf-8", "surrogatepass"), body)).hexdigest()
 
 
 async def begin(principal_id: str, key: str, fingerprint: str) -> Replay | Claim:
-    """A claim for the first request; the answer for a later one; `Conflict` for another body or while the first runs."""
+    """A claim for the first request, the response for a later one. Raises Conflict for another body or while the first runs."""
     return await in_db(begin_sync, principal_id, key, fingerprint)
 
 
 async def note(claim: Claim, reference: dict[str, Any]) -> None:
-    """Keep at once what this request began, so that a replay finds it even if this process dies."""
+    """Store what this request started, so that a replay finds it even if this process dies."""
     claim.reference = reference
     await in_db(note_sync, claim, reference)
 
@@ -78,28 +78,28 @@ async def note(claim: Claim, reference: dict[str, Any]) -> None:
 async def finish(
     claim: Claim, status: int, body: bytes, content_type: str = "application/json", reference: dict[str, Any] | None = None
 ) -> None:
-    """Keep the answer."""
+    """Store the response."""
     await in_db(finish_sync, claim, status, body, content_type, reference)
 
 
 async def abandon(claim: Claim) -> None:
-    """Nothing is kept: the same key may try again."""
+    """Delete the claim; the same key may be used again."""
     await in_db(abandon_sync, claim)
 
 
 async def release(claim: Claim) -> None:
-    """Leave the claim as it is, without a heartbeat: once stale, a replay is answered from its reference."""
+    """Stop the claim's heartbeat and keep its row: once it is stale, a replay is answered from its reference."""
     _heart.stop(claim.id)
 
 
 async def take_over(principal_id: str, key: str) -> Claim:
-    """The claim of a dead request whose reference cannot be replayed; `Conflict` if another was faster."""
+    """Take over the claim of a dead request whose reference cannot be replayed. Raises Conflict if another request did."""
     return await in_db(take_over_sync, principal_id, key)
 
 
 def begin_sync(principal_id: str, key: str, fingerprint: str) -> Replay | Claim:
     row = IdempotentAnswer(principal=principal_id, key=key, fingerprint=fingerprint, created_at=Now(), heartbeat_at=Now())
-    for _ in range(3):  # a row may go away between two statements
+    for _ in range(3):  # another process may delete the row between two statements
         try:
             with transaction.atomic():
                 row.save(force_insert=True)
@@ -126,7 +126,9 @@ def begin_sync(principal_id: str, key: str, fingerprint: str) -> Replay | Claim:
 
 
 def _running() -> Conflict:
-    return Conflict("The first request with this Idempotency-Key still runs.", code="idempotency_in_progress", retry_after=RETRY_AFTER)
+    return Conflict(
+        "The first request with this Idempotency-Key is still running.", code="idempotency_in_progress", retry_after=RETRY_AFTER
+    )
 
 
 def take_over_sync(principal_id: str, key: str) -> Claim:
@@ -159,18 +161,18 @@ def abandon_sync(claim: Claim) -> None:
 
 
 def forget(principal_id: str) -> None:
-    """Delete all that is kept for a principal, when the user goes."""
+    """Delete everything stored for a principal, when the user is deleted."""
     IdempotentAnswer.objects.filter(principal=principal_id).delete()
 
 
 def forget_references(principal_id: str, references: Iterable[Mapping[str, Any]]) -> None:
-    """Delete what is kept for a principal about things that were deleted, named as in `Claim.reference`."""
+    """Delete a principal's stored responses about deleted objects, named as in `Claim.reference`."""
     IdempotentAnswer.objects.filter(pk__in=_about(principal_id, references)).delete()
 
 
 def withdraw_references(principal_id: str, references: Iterable[Mapping[str, Any]]) -> None:
-    """Replace what is kept about deleted things by a 404: a replay neither shows them nor makes them a second time."""
-    body = dumps(NotFound("What this request made was deleted.").body(""))
+    """Replace stored responses about deleted objects by a 404: a replay neither shows nor creates them again."""
+    body = dumps(NotFound("The object that this request created was deleted.").body(""))
     for row in IdempotentAnswer.objects.filter(pk__in=_about(principal_id, references)).defer("body"):
         sealed = _box(row.principal, row.key).encrypt(body)
         IdempotentAnswer.objects.filter(pk=row.pk).update(status=NotFound.status, body=sealed, content_type="application/json")
@@ -183,7 +185,7 @@ def _about(principal_id: str, references: Iterable[Mapping[str, Any]]) -> list[i
 
 
 def sweep() -> int:
-    """Delete answers older than they are kept, and claims that died long ago."""
+    """Delete expired responses and claims that died long ago; return how many."""
     return IdempotentAnswer.objects.filter(created_at__lt=Now() - KEPT, heartbeat_at__lt=Now() - STALE).delete()[0]
 
 

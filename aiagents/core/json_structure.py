@@ -1,7 +1,7 @@
-"""How much a JSON text holds and how deep it goes, counted on its bytes before a parser sees them.
+"""Limits on the number of values and the depth of a JSON text, checked on its bytes before they are parsed.
 
-Every step over the whole text is one call of a compiled method on at most `_CHUNK` bytes, so another thread gets its turn in
-between. Python itself looks only at brackets, and only after their number is known to be small.
+Each step is one call of a compiled method on at most `_CHUNK` bytes, so that other threads run in between. Python code
+iterates over brackets only, and only after their number is known to be small.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from aiagents.core.errors import InvalidRequest, PayloadTooLarge
 
 _CHUNK = 1024 * 1024
-# What is left of a text without its escapes: the quotes, and the marks that separate or nest values.
+# The bytes that are removed: all but quotes and the characters that separate or nest values.
 _DROPPED = bytes(set(range(256)) - set(b'"{}[],'))
 
 
 def check(raw: bytes, most_values: int, most_depth: int) -> None:
     """Raise PayloadTooLarge (413) for more values than `most_values`, InvalidRequest (400) for deeper nesting than `most_depth`.
 
-    Text that is not JSON may pass: the parser refuses it, before it comes to more values than were counted here.
+    Text that is not JSON may pass: the parser refuses it before it reads more values than were counted here.
     """
-    # Counted with what stands inside strings: an upper bound that settles nearly every request.
+    # This also counts characters inside strings: an upper bound that is enough for nearly every request.
     opened = raw.count(b"[") + raw.count(b"{")
     if opened <= most_depth and (len(raw) <= most_values or opened + raw.count(b",") <= most_values):
         return
@@ -47,7 +47,7 @@ def check(raw: bytes, most_values: int, most_depth: int) -> None:
 
 
 def _pieces(raw: bytes) -> Iterator[bytes]:
-    """The text in pieces; none ends between a backslash and what it escapes."""
+    """The text in pieces; none ends between a backslash and the character that it escapes."""
     at = 0
     while at < len(raw):
         piece = raw[at : at + _CHUNK]

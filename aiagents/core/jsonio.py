@@ -1,4 +1,4 @@
-"""JSON at the edge: strict reading of what clients send, fast writing of what we answer."""
+"""JSON of requests and responses: strict parsing, fast serialization."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aiagents.core import json_structure
 from aiagents.core.errors import InvalidRequest
 
 _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
-# Digits of the longest integer that is read. Python itself turns no more than 4,300 into a number.
+# Digits of the longest integer that is parsed. Python itself converts at most 4,300 digits.
 MOST_DIGITS = 4000
 # Characters of the longest number with a fraction or an exponent; a double needs 767 digits at most.
 _MOST_FLOAT = 1000
@@ -29,7 +29,7 @@ def dumps(value: Any, *, default: Callable[[Any], Any] | None = None, indent: bo
     try:
         return orjson.dumps(value, default=default, option=_OPTIONS | (orjson.OPT_INDENT_2 if indent else 0))
     except TypeError:
-        # orjson takes integers of 64 bits; what clients gave us to pass on may hold larger ones.
+        # orjson serializes integers of 64 bits only; values from clients may be larger.
         if not _holds_large_integer(value):
             raise
         separators = (",", ": ") if indent else (",", ":")
@@ -71,11 +71,11 @@ def money(value: Decimal) -> str:
 
 
 def loads(raw: bytes, *, most_values: int | None = None) -> Any:
-    """The value of a client's JSON text; `InvalidRequest` (400) for anything two parsers might read differently.
+    """The value of a client's JSON text. Raises InvalidRequest (400) for text that two parsers might read differently.
 
-    Refused: more values than `most_values` (`MAX_JSON_VALUES`; `PayloadTooLarge`, 413), nesting deeper than `MAX_JSON_DEPTH`, bytes
-    that are not UTF-8, NaN and infinities, numbers beyond a double, integers of more than MOST_DIGITS digits, duplicate keys, NUL and
-    lone surrogates in strings. Size is the caller's to bound: `aiagents.core.http.body_limits`.
+    Refused are: more values than `most_values` (`MAX_JSON_VALUES`; PayloadTooLarge, 413), nesting deeper than
+    `MAX_JSON_DEPTH`, invalid UTF-8, NaN and infinities, numbers beyond a double, integers of more than MOST_DIGITS digits,
+    duplicate keys, NUL and lone surrogates in strings. The caller limits the size: `aiagents.core.http.body_limits`.
     """
     json_structure.check(raw, settings.MAX_JSON_VALUES if most_values is None else most_values, settings.MAX_JSON_DEPTH)
     try:
@@ -91,8 +91,8 @@ def loads(raw: bytes, *, most_values: int | None = None) -> Any:
 
 
 def exact(text: str | bytes) -> Any:
-    """The value of JSON that a model or a vendor wrote, integers of any size exact; ValueError where it is not JSON."""
-    # orjson makes a float of an integer beyond 64 bits.
+    """The value of JSON from a model or a vendor, with exact integers of any size. Raises ValueError if it is not JSON."""
+    # orjson converts an integer beyond 64 bits to a float.
     if not (_LONG_NUMBER if isinstance(text, str) else _LONG_NUMBER_BYTES).search(text):  # type: ignore[arg-type]
         return orjson.loads(text)
     try:
@@ -104,7 +104,7 @@ def exact(text: str | bytes) -> Any:
 
 
 def check_strings(value: Any) -> None:
-    """Refuse what PostgreSQL and UTF-8 cannot hold: NUL and lone surrogates, in keys and values alike."""
+    """Raise InvalidRequest for NUL or lone surrogates in keys or values; PostgreSQL and UTF-8 cannot store them."""
     stack = [value]
     while stack:
         item = stack.pop()
@@ -138,7 +138,7 @@ def _encodable(text: str) -> bool:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise InvalidRequest("A key stands twice in one JSON object.", code="duplicate_key")
+        raise InvalidRequest("A JSON object has the same key twice.", code="duplicate_key")
     return found
 
 

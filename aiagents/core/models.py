@@ -1,4 +1,4 @@
-"""Stored answers of requests with an Idempotency-Key. The app `aiagents` registers the table (aiagents/models.py)."""
+"""Stored responses of requests with an Idempotency-Key. The app `aiagents` registers the table (aiagents/models.py)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.utils import timezone
 
 
 class IdempotentAnswer(models.Model):
-    """The first answer to an `Idempotency-Key` of one principal; `status` 0 while the first still runs."""
+    """The first response for an `Idempotency-Key` of one principal; `status` is 0 while the first request runs."""
 
     principal = models.CharField(max_length=64, help_text="id of the user")
     key = models.CharField(max_length=255)
@@ -15,7 +15,7 @@ class IdempotentAnswer(models.Model):
     status = models.PositiveSmallIntegerField(default=0)
     body = models.BinaryField(default=b"")
     content_type = models.CharField(max_length=100, default="application/json")
-    # What a crashed first request was doing, so that a replay can find it: e.g. {"message_id": …}.
+    # What the first request started, so that a replay finds it after a crash: e.g. {"message_id": …}.
     reference = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=timezone.now)
     heartbeat_at = models.DateTimeField(default=timezone.now)

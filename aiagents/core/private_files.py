@@ -1,4 +1,4 @@
-"""Files of this installation are for its own system user: prompts, keys and answers lie in them."""
+"""File permissions of an installation: only its system user may read the prompts, keys and responses in its files."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 def write_new(path: Path, text: str) -> None:
-    """Make a file that only its owner may read. Raises FileExistsError when it is there."""
+    """Create a file that only its owner may read. Raises FileExistsError if it exists."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
 
 
 def tighten(folder: Path) -> int:
-    """Take everything in `folder` and the folder itself away from other users, as an earlier version left it; how many it took.
+    """Remove other users' permissions from `folder` and everything in it; return how many files were changed.
 
-    For root the folder stays passable to its group: the embedded PostgreSQL then runs as another user (aiagents/local/embedded.py).
-    Symbolic links are neither followed nor changed.
+    An earlier version created them with wider permissions. For root the folder keeps its group's execute bit, because the
+    embedded PostgreSQL then runs as another user (aiagents/local/embedded.py). Symbolic links are not followed or changed.
     """
     if not folder.is_dir():
         return 0

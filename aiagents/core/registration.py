@@ -1,6 +1,6 @@
-"""Who may make an account by themselves: the setting REGISTRATION, for the API, the page and the public description alike.
+"""The policy for self-registration (the setting REGISTRATION), for the API, the page and the public description.
 
-Accounts that staff make in the admin are not asked about here: those people get a one-time link to choose their password.
+It does not apply to accounts that staff create in the admin; their owners get a one-time link to choose a password.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from aiagents.core.errors import PermissionDenied
 
 
 class RegistrationClosed(PermissionDenied):
-    """`details` has the public description of the policy (`Policy`)."""
+    """The policy does not allow this registration. `details` has the keys `registration` and `domains`."""
 
     code = "registration_closed"
 
@@ -28,7 +28,7 @@ class Policy(TypedDict):
 
 
 def policy() -> Policy:
-    """What the settings say now."""
+    """The policy of the current settings."""
     mode, domains = settings.REGISTRATION, list(settings.REGISTRATION_DOMAINS)
     if mode == "open":
         return Policy(mode=mode, open=True, domains=[], message="Every visitor may create an account.")
@@ -36,21 +36,21 @@ def policy() -> Policy:
         named = domains[0] if len(domains) == 1 else f"{', '.join(domains[:-1])} or {domains[-1]}"
         return Policy(mode=mode, open=True, domains=domains, message=f"Accounts are for email addresses at {named}.")
     if mode == "invite":
-        message = "Accounts are made by the administrators of this site. Ask them for one."
-    else:  # closed, and whatever else the setting might hold
-        message = "This site takes no new accounts."
+        message = "The administrators of this site create accounts. Ask them for one."
+    else:  # closed, or an unknown value
+        message = "This site does not accept new accounts."
     return Policy(mode=mode, open=False, domains=[], message=message)
 
 
 def refuse_if_closed() -> None:
-    """Raise `RegistrationClosed` where registration is closed for every address."""
+    """Raise RegistrationClosed if registration is closed for every address."""
     found = policy()
     if not found["open"]:
         raise RegistrationClosed(found["message"], details=_details(found))
 
 
 def refuse_unless_admitted(email: str) -> None:
-    """Raise `RegistrationClosed` unless this address, in its stored spelling, may register.
+    """Raise RegistrationClosed unless this normalized address may register.
 
     A domain admits its own addresses, not those of its subdomains. The address is not verified.
     """

@@ -1,7 +1,7 @@
-"""Room on the disk under DATA_DIR, where it holds the database: a reserve against a full disk, and the rule for new work.
+"""Free space on the disk under DATA_DIR, if it holds the database: a reserve file, and the limit for new work.
 
-`manage.py up` keeps a reserve file there. While little room is left new work is refused, so that what remains, and the
-reserve, are for what must go on: sign-ins, reading, and the ends of what runs.
+`manage.py up` keeps a reserve file there. While little space is free, new work is refused. The remaining space and the
+reserve are for what must go on: sign-ins, reads, and the end of running work.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ MIB = 1024 * 1024
 RESERVE = "reserve"
 # The reserve of a large disk and of a small one. PostgreSQL needs 16 MiB at once for a segment of its log.
 MOST, LEAST, SHARE, LARGEST_SHARE = 64 * MIB, 24 * MIB, 0.05, 0.1
-# Seconds for which one look at the disk serves all who ask.
+# Seconds for which one measurement of the disk is used.
 FRESH = 0.5
 RETRY_AFTER = 30
 
 
 class StorageFull(Unavailable):
-    """The disk has no room: nothing was begun and nothing was charged."""
+    """The disk is full: nothing was started and nothing was charged."""
 
     code = "storage_full"
     retry_after = RETRY_AFTER
-    message = "The server's disk is full; reading goes on, new work is refused until there is room."
+    message = "The server's disk is full: you can read, but new work is refused until there is free space."
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """Bytes. `wanted` is the size that the reserve should have, `held` the size it has."""
+class DiskSpace:
+    """Free bytes of a disk, and the reserve's bytes: `held` is its current size, `wanted` the size that it should have."""
 
     free: int
     held: int
@@ -45,11 +45,11 @@ class Room:
 
     @property
     def low(self) -> bool:
-        """Whether new work is refused: less is left than the reserve and as much again."""
+        """Whether new work is refused: less is free than twice the reserve's size."""
         return self.free + self.held < 2 * self.wanted
 
 
-def room(folder: Path) -> Room:
+def disk_space(folder: Path) -> DiskSpace:
     """The state of the disk under `folder`. Raises OSError."""
     found = os.statvfs(folder)
     total = found.f_blocks * found.f_frsize
@@ -57,11 +57,11 @@ def room(folder: Path) -> Room:
     held = 0
     with contextlib.suppress(FileNotFoundError):
         held = (folder / RESERVE).stat().st_blocks * 512
-    return Room(found.f_bavail * found.f_frsize, held, wanted)
+    return DiskSpace(found.f_bavail * found.f_frsize, held, wanted)
 
 
 def guarded() -> bool:
-    """Whether DATA_DIR holds the product's data. Elsewhere the database itself says when its disk is full."""
+    """Whether DATA_DIR holds the database. A database elsewhere reports itself that its disk is full."""
     name = settings.DATABASES["default"]["NAME"]
     sqlite = isinstance(name, Path) and name.is_relative_to(settings.DATA_DIR)
     return settings.EMBEDDED_POSTGRES or settings.EMBEDDED_VALKEY or sqlite
@@ -71,27 +71,27 @@ _looked: tuple[float, bool] = (-FRESH, False)
 
 
 def low() -> bool:
-    """Whether there is too little room for new work; at most FRESH seconds old."""
+    """Whether there is too little space for new work; the value is at most FRESH seconds old."""
     global _looked
     now = time.monotonic()
     if now - _looked[0] >= FRESH:
         found = False
         if guarded():
             with contextlib.suppress(OSError):
-                found = room(settings.DATA_DIR).low
+                found = disk_space(settings.DATA_DIR).low
         _looked = (now, found)
     return _looked[1]
 
 
 def refuse_if_low() -> None:
-    """Raise StorageFull when there is too little room for new work. Call it where work begins that will be written."""
+    """Raise StorageFull when there is too little space for new work. Call it before work that writes to the database."""
     if low():
         raise StorageFull
 
 
 def is_full(exc: BaseException) -> bool:
-    """Whether this error, or one that caused it, says that a disk is full: ours, PostgreSQL's, SQLite's or Valkey's."""
-    return any(_says_full(one) for one in _chain(exc))
+    """Whether this error or one of its causes means a full disk: ours, PostgreSQL's, SQLite's or Valkey's."""
+    return any(_means_full(one) for one in _chain(exc))
 
 
 def _chain(exc: BaseException | None) -> Iterator[BaseException]:
@@ -102,7 +102,7 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
         exc = exc.__cause__ or exc.__context__
 
 
-def _says_full(exc: BaseException) -> bool:
+def _means_full(exc: BaseException) -> bool:
     # 53100 is PostgreSQL's disk_full, 13 is SQLITE_FULL.
     if getattr(exc, "sqlstate", None) == "53100" or getattr(exc, "sqlite_errorcode", None) == 13:
         return True

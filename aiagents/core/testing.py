@@ -1,4 +1,4 @@
-"""Helpers that only the suite's settings name."""
+"""Helpers that only the test suite's settings use."""
 
 from django.contrib.auth.hashers import BCryptSHA256PasswordHasher
 

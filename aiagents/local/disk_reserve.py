@@ -30,9 +30,9 @@ class Reserve:
     def tick(self) -> None:
         """Give a piece back, or take the reserve again; nothing most of the time. Never raises."""
         with contextlib.suppress(OSError):
-            self._tick(storage.room(self._folder), time.monotonic())
+            self._tick(storage.disk_space(self._folder), time.monotonic())
 
-    def _tick(self, room: storage.Room, now: float) -> None:
+    def _tick(self, room: storage.DiskSpace, now: float) -> None:
         if room.free >= NOTHING:
             self._full_since = None
         elif self._full_since is None:
@@ -44,7 +44,7 @@ class Reserve:
             self._take(room.wanted)
         self._report(room, now)
 
-    def _give_back(self, room: storage.Room) -> None:
+    def _give_back(self, room: storage.DiskSpace) -> None:
         left = room.held - PIECE
         if left > 0:
             os.truncate(self._path, left)
@@ -63,7 +63,7 @@ class Reserve:
             self._path.unlink(missing_ok=True)
             raise
 
-    def _report(self, room: storage.Room, now: float) -> None:
+    def _report(self, room: storage.DiskSpace, now: float) -> None:
         if room.low and now - self._said_at >= SAY_EVERY:
             self._said_at = now
             say("up", f"{room.free // storage.MIB} MiB are free on the disk of {self._folder}: new work is refused with 503")

@@ -1,7 +1,8 @@
-"""How many bytes of a body each endpoint reads. The endpoint declares it, and what reads the body looks it up here.
+"""The maximum number of bytes of a request body, per endpoint.
 
-An endpoint beside Django declares it as `Door.add(max_body_bytes=…)`, a view as its attribute `max_body_bytes`. Without a
-declaration it is SMALL. `MAX_BODY_BYTES` bounds them all. The server counts while a body arrives, so that nothing larger is kept.
+An asynchronous endpoint declares its limit as `max_body_bytes` when it is registered, a view as its attribute of that
+name. The default is SMALL. `MAX_BODY_BYTES` bounds all of them. The server counts while a body arrives, so that it never
+buffers more than the limit.
 """
 
 from __future__ import annotations
@@ -16,32 +17,32 @@ from aiagents.core.errors import PayloadTooLarge
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 SMALL = 16 * 1024
-# A remark of some thousand characters, each of which may be escaped as two halves of six bytes.
+# A comment of some thousand characters, each of which may be escaped as two surrogates of six bytes.
 COMMENT = 64 * 1024
-# A long text in a language whose letters take three bytes, each byte percent-encoded or each letter escaped.
+# A long text of characters of three bytes, each byte percent-encoded or each character escaped.
 FORM = 2 * 1024 * 1024
 # A JSON body with texts and schemas but without attachments.
 TEXT = 4 * 1024 * 1024
-# Whatever MAX_BODY_BYTES allows: prompts of up to a million characters, and attachments.
+# As much as MAX_BODY_BYTES allows: prompts of up to a million characters, and attachments.
 CONTENT = 2**62
 
 
-# The key in an ASGI scope under which stands the limit that a request's body went beyond: its rest was not read.
+# The key in an ASGI scope with the limit that the request's body exceeded; the rest of that body was not read.
 CUT = "aiagents.body_cut_at"
 
 
 def bounded(declared: int) -> int:
-    """The limit that holds where an endpoint declares `declared`."""
+    """The limit of an endpoint that declares `declared`."""
     return min(declared, settings.MAX_BODY_BYTES)
 
 
 def small() -> int:
-    """What every endpoint reads: a body that is no longer is taken without looking its endpoint up."""
+    """The limit up to which a body is accepted without a look-up of its endpoint."""
     return bounded(SMALL)
 
 
 def check_announced(announced: str, limit: int) -> None:
-    """Raise PayloadTooLarge where a Content-Length (digits) is over `limit`."""
+    """Raise PayloadTooLarge if a Content-Length (digits) is over `limit`."""
     if len(announced) > 18 or int(announced) > limit:
         raise too_large(limit)
 
@@ -51,29 +52,30 @@ def too_large(limit: int) -> PayloadTooLarge:
 
 
 def of_view(path: str) -> int:
-    """The limit of the Django view that serves `path`; SMALL where there is none."""
+    """The limit of the Django view that serves `path`; SMALL if no view does."""
     try:
         callback: Any = resolve(path).func
     except (Resolver404, ValueError, UnicodeError):
         return bounded(SMALL)
     view = getattr(callback, "cls", None) or getattr(callback, "view_class", None) or callback
     declared = getattr(view, "max_body_bytes", None)
-    if declared is None:  # the admin site wraps its views, all of which are forms; its log-in page is none of them
+    if declared is None:  # the admin site wraps its views, which are all forms; its sign-in page is not wrapped
         declared = FORM if hasattr(callback, "admin_site") or hasattr(callback, "model_admin") else SMALL
     return bounded(declared)
 
 
 def counted(scope: dict[str, Any], receive: Receive) -> Receive:
-    """`receive` for Django, which reads a whole body before it looks at anything: it ends one byte after the view's limit.
+    """A `receive` for Django that ends the body one byte after the view's limit.
 
-    Then `scope[CUT]` holds the limit, and the middleware answers 413. Our own server counts by itself; others do not.
+    Django reads a whole body before it calls a view. When the limit is exceeded `scope[CUT]` holds it, and the middleware
+    answers 413. Our own server counts by itself; other servers do not.
     """
     limit = size = 0
 
     async def limited() -> dict[str, Any]:
         nonlocal limit, size
         message = await receive()
-        while CUT in scope and message["type"] == "http.request":  # no reader waits for the rest of it
+        while CUT in scope and message["type"] == "http.request":  # drop the rest of the body
             message = await receive()
         size += len(message.get("body", b""))
         if size <= small() or message["type"] != "http.request":

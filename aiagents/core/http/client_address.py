@@ -1,4 +1,4 @@
-"""From where a request comes: the address that counts, and the bucket it is counted in."""
+"""The client's address of a request, and the rate limit bucket of that address."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from functools import lru_cache
 
 from django.conf import settings
 
-# What TRUSTED_PROXIES calls a proxy that reaches us over a Unix socket and so has no address.
+# The entry of TRUSTED_PROXIES for a proxy that connects over a Unix socket and so has no address.
 UNIX = "unix"
-# Headers that show that a proxy passed the request on; every header that begins with `x-forwarded` does so too.
+# Headers that show that a proxy forwarded the request; every header that begins with `x-forwarded` does so too.
 _PROXY_HEADERS = frozenset(
     {
         "forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "x-original-forwarded-for", "x-original-host",
@@ -23,16 +23,16 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def client_ip(peer: str, headers: Mapping[str, str]) -> str:
-    """The address of the client: the connection's peer or, where that is one of `TRUSTED_PROXIES`, what it forwarded.
+    """The address of the client: the connection's peer or, if that is one of `TRUSTED_PROXIES`, what it forwarded.
 
-    `X-Forwarded-For` is read from the right, as far as each hop is trusted: what a client wrote there itself is never
-    believed. No other header is looked at. Header names are lower-case, several headers of one name joined by commas.
+    `X-Forwarded-For` is read from the right, as long as each hop is trusted, so a value that the client itself sent is
+    never used. No other header is read. Header names are lower-case; several headers of one name are joined by commas.
     """
     return _client(peer, headers)[0]
 
 
 def _client(peer: str, headers: Mapping[str, str]) -> tuple[str, bool]:
-    """The client's address, and whether it is known: False where a trusted proxy forwarded none."""
+    """The client's address, and whether it is known: False if a trusted proxy forwarded none."""
     trusted = tuple(settings.TRUSTED_PROXIES)
     if not trusted:
         return peer, True
@@ -49,8 +49,8 @@ def _client(peer: str, headers: Mapping[str, str]) -> tuple[str, bool]:
 def comes_from(peer: str, headers: Mapping[str, str], networks: Sequence[str]) -> bool:
     """Whether the client itself has an address in one of `networks` (CIDRs).
 
-    A request with headers of a proxy counts only where `TRUSTED_PROXIES` names that proxy and it forwarded an address:
-    the peer of any other such request is the proxy, and its client is unknown. Header names are lower-case.
+    A request with a proxy's headers counts only if `TRUSTED_PROXIES` names that proxy and it forwarded an address. The
+    peer of any other such request is the proxy, and its client is unknown. Header names are lower-case.
     """
     client, known = _client(peer, headers)
     if any(name in _PROXY_HEADERS or name.startswith("x-forwarded") for name in headers):
@@ -61,14 +61,14 @@ def comes_from(peer: str, headers: Mapping[str, str], networks: Sequence[str]) -
 
 
 def scheme(peer: str, forwarded: str, own: str) -> str:
-    """`https` or `http`: the connection's own or, where its peer is one of `TRUSTED_PROXIES`, what that proxy said last."""
-    said = forwarded.rpartition(",")[2].strip().lower()
-    return said if said in ("https", "http") and _is_trusted(peer, tuple(settings.TRUSTED_PROXIES)) else own
+    """`https` or `http`: the connection's scheme or, if its peer is one of `TRUSTED_PROXIES`, the last forwarded one."""
+    found = forwarded.rpartition(",")[2].strip().lower()
+    return found if found in ("https", "http") and _is_trusted(peer, tuple(settings.TRUSTED_PROXIES)) else own
 
 
 @lru_cache(maxsize=4096)
 def bucket_ip(ip: str) -> str:
-    """What one client can easily call its own: an IPv4 address, or the /64 of an IPv6 address."""
+    """The range that one client can easily control: an IPv4 address, or the /64 of an IPv6 address."""
     address = _parse(ip)
     if address is None:
         return ip[:64]
@@ -91,7 +91,7 @@ def _networks(proxies: Sequence[str]) -> tuple[Network, ...]:
 
 
 def _parse(text: str) -> Address | None:
-    """An address with or without brackets, port or zone; an IPv4 address inside IPv6 as what it is."""
+    """Parse an address with or without brackets, port or zone. An IPv4-mapped IPv6 address becomes IPv4."""
     text = text.strip().strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]

@@ -1,4 +1,4 @@
-"""CORS at the hot doors, from the settings that django-cors-headers reads for the others."""
+"""CORS of the asynchronous endpoints, from the settings that django-cors-headers reads for Django's views."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from django.conf import settings
 
 Headers = list[tuple[bytes, bytes]]
 MAX_AGE = b"86400"
-# Vendors' own browser clients announce themselves by whole families of headers.
+# The vendors' browser clients send headers with these prefixes.
 _FAMILIES = ("x-stainless-", "anthropic-", "openai-")
 
 
 def headers(origin: str | None) -> Headers:
-    """What a listed origin may see; for any other only the note to caches. Never with credentials: tokens are headers here."""
+    """The CORS headers for a listed origin; for any other only `Vary`. Never with credentials: tokens are headers here."""
     if not settings.CORS_ALLOWED_ORIGINS:
         return []
     found = [(b"vary", b"origin")]
@@ -23,11 +23,11 @@ def headers(origin: str | None) -> Headers:
     return found
 
 
-def preflight(origin: str | None, asked: str, methods: Iterable[str]) -> Headers:
-    """The answer to a browser's question before a cross-origin request."""
+def preflight(origin: str | None, requested: str, methods: Iterable[str]) -> Headers:
+    """The headers of the response to a preflight request; `requested` is its Access-Control-Request-Headers."""
     found = headers(origin)
     if len(found) > 1:
-        wanted = [name.strip().lower() for name in asked.split(",")]
+        wanted = [name.strip().lower() for name in requested.split(",")]
         allowed = [
             *settings.CORS_ALLOW_HEADERS,
             *(name for name in wanted if name.startswith(_FAMILIES) and name.replace("-", "").isalnum()),

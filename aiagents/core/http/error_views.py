@@ -1,4 +1,4 @@
-"""Answers to what no view answers: JSON in the contract's shape for programs, a plain page for people."""
+"""Error responses outside of views: JSON in the contract's shape for programs, a plain page for browsers."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ MOST_MESSAGE = 2000
 
 
 def is_api(path: str) -> bool:
-    """Whether a path's answers are for programs."""
+    """Whether a path's responses are for programs."""
     return path.startswith(API_PATHS)
 
 
 def error_of_status(status: int) -> AppError:
-    """The error that a bare status stands for."""
+    """The error for an HTTP status."""
     if status in _CLASSES:
         return _CLASSES[status]()
     error = AppError() if status >= 500 else InvalidRequest(HTTPStatus(status).phrase + "." if status in [*HTTPStatus] else None)
@@ -62,7 +62,7 @@ def error_of_status(status: int) -> AppError:
 
 
 def render(request: HttpRequest, error: AppError) -> HttpResponse:
-    """The error for whoever asks: a page only where pages are served and a browser asks for one."""
+    """The error as a response: a page if a browser requests one outside of the API, else JSON."""
     request_id = context.request_id.get() or getattr(request, "request_id", "")
     if is_api(request.path) or "text/html" not in request.headers.get("accept", ""):
         response = HttpResponse(dumps(error.body(request_id)), status=error.status, content_type="application/json")
@@ -88,7 +88,7 @@ def permission_denied(request: HttpRequest, exception: Exception | None = None, 
 
 
 def csrf_failure(request: HttpRequest, reason: str = "", **_: Any) -> HttpResponse:
-    """A form without its token, e.g. from a page that was open through a sign-in."""
+    """The response to a form without a valid CSRF token, e.g. from a page that was loaded before a sign-in."""
     return render(request, PermissionDenied("The form's security token is missing or old; reload the page.", code="csrf_failed"))
 
 

@@ -1,4 +1,4 @@
-"""One exchange at a hot door: what is known about it, and how its answer goes out."""
+"""One request of an asynchronous endpoint with its response: rate limit, headers, access log."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiagents.core.ratelimit import buckets
 from aiagents.core.ratelimit import sliding_window as ratelimit
 from aiagents.core.ratelimit.sliding_window import Verdict
 
-# error(exc, request_id): the body, or (status, body, further headers) where a foreign wire has its own statuses.
+# error(exc, request_id): the body, or (status, body, further headers) for a vendor-compatible API with other statuses.
 ErrorRenderer = Callable[[AppError, str], bytes | tuple[int, bytes, dict[str, str]]]
 _NO_STORE = (b"cache-control", b"no-store")
 _STREAM_HEADERS = ((b"cache-control", b"no-cache, no-store"), (b"x-accel-buffering", b"no"))
@@ -30,7 +30,7 @@ def render_error(exc: AppError, request_id: str) -> bytes:
 
 
 class Exchange:
-    """A request, its verdict and its answer."""
+    """A request, its rate limit verdict and its response."""
 
     __slots__ = ("_begun", "_request", "_send", "error", "extra", "verdict")
 
@@ -41,13 +41,13 @@ class Exchange:
         self.extra: list[tuple[bytes, bytes]] = []
 
     async def count(self) -> None:
-        """Count the request; `RateLimited` when it is one too many."""
+        """Count the request in its rate limits. Raises RateLimited when it exceeds one."""
         self.verdict = await ratelimit.hit_all(buckets.rules(self._request.principal, self._request.client_ip))
         if self.verdict.retry_after is not None:
             raise RateLimited(retry_after=self.verdict.retry_after)
 
     async def refuse(self, exc: AppError) -> Response:
-        """The answer that an error is. What was refused before it was counted counts for its address."""
+        """The response for an error. A request that was not counted yet is counted for its address."""
         if self.verdict is None:
             try:
                 await self.count()
@@ -70,12 +70,12 @@ class Exchange:
         return sse.event("error", self._render(exc)[1])
 
     def preflight(self, methods: Iterable[str]) -> Response:
-        asked = self._request.headers.get("access-control-request-headers", "")
-        self.extra += cors.preflight(self._request.headers.get("origin"), asked, methods)
+        requested = self._request.headers.get("access-control-request-headers", "")
+        self.extra += cors.preflight(self._request.headers.get("origin"), requested, methods)
         return Response(204)
 
     async def send(self, answer: Response | EventStream) -> None:
-        """Send the answer and write the request's line in the access log."""
+        """Send the response and write the request's line in the access log."""
         if isinstance(answer, EventStream):
             start = self._start(200, b"text/event-stream; charset=utf-8", answer.headers)
             try:

@@ -1,4 +1,4 @@
-"""Headers at the edge: what comes in read once and strictly, what goes out made once."""
+"""Strict reading of request headers, and the security headers of responses."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from aiagents.core.errors import InvalidRequest
 from aiagents.core.http import url_secrets
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
-# More than one of these is two requests in one: which of them counts would depend on who reads.
+# Two of one of these would be ambiguous: proxies and applications may use different ones.
 SINGLE = frozenset({"authorization", "x-api-key", "content-length", "content-type", "idempotency-key", "host"})
 
 
 def read(raw: RawHeaders) -> dict[str, str]:
-    """Headers by lower-case name, several of one name joined by commas. Never raises; see `check`."""
+    """Headers by lower-case name; several of one name are joined by commas. Never raises; see `check`."""
     found: dict[str, str] = {}
     for name, value in raw:
         key = name.decode("latin-1")
@@ -27,25 +27,25 @@ def read(raw: RawHeaders) -> dict[str, str]:
 
 
 def check(raw: RawHeaders) -> None:
-    """`InvalidRequest` when a header that may stand once stands twice."""
+    """Raise InvalidRequest when a header of SINGLE occurs twice."""
     seen = set()
     for name, _ in raw:
         key = name.decode("latin-1").lower()
         if key in SINGLE:
             if key in seen:
-                raise InvalidRequest(f"The header {key} stands twice.", code="duplicate_header", param=key)
+                raise InvalidRequest(f"The header {key} may occur only once.", code="duplicate_header", param=key)
             seen.add(key)
 
 
 def check_target(raw_path: bytes, query: bytes) -> None:
-    """`InvalidRequest` when the path or the query holds NUL or is not UTF-8 once decoded, or the query holds a credential."""
+    """Raise InvalidRequest for NUL or invalid UTF-8 in the decoded path or query, or a credential in the query."""
     if b"%" in raw_path or not raw_path.isascii() or b"\x00" in raw_path:
         _decode(raw_path, "path")
     if b"%" in query or not query.isascii() or b"\x00" in query:
         _decode(query, "query")
     if query and (name := url_secrets.name_of_one(query)) is not None:
         raise InvalidRequest(
-            "A URL may not hold a credential: it stands in every log on its way. Send it in the Authorization header.",
+            "A URL may not contain a credential, because URLs are logged. Send it in the Authorization header.",
             code="credential_in_url",
             param=name[:100],
         )
@@ -62,7 +62,7 @@ def _decode(raw: bytes, where: str) -> None:
 
 @cache
 def security() -> tuple[tuple[bytes, bytes], ...]:
-    """What every answer of an API path carries: nothing of it is a page, nothing of it is anybody else's to keep."""
+    """The security headers of every API response."""
     found = [
         (b"x-content-type-options", b"nosniff"),
         (b"referrer-policy", settings.SECURE_REFERRER_POLICY.encode()),
@@ -79,7 +79,7 @@ def security() -> tuple[tuple[bytes, bytes], ...]:
 
 
 def encode(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """As ASGI sends them. A line break in a value would be another header, so it becomes a space."""
+    """The headers as ASGI sends them. A line break in a value would start another header, so it becomes a space."""
     return [
         (name.lower().encode("latin-1"), value.replace("\r", " ").replace("\n", " ").encode("latin-1", "replace"))
         for name, value in headers.items()

@@ -1,7 +1,7 @@
-"""The Host header against ALLOWED_HOSTS, for every endpoint: the asynchronous ones, Django's views, WebSocket handshakes, the probes.
+"""The check of Host against ALLOWED_HOSTS, for every endpoint: asynchronous, Django's views, WebSockets, probes.
 
-A page whose name was rebound to our address sends its own name as Host; without this check it could call a server that only
-listens on loopback.
+It stops DNS rebinding: a page whose name was rebound to our address sends its own name as Host. Without this check it
+could call a server that listens on loopback only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.http.request import split_domain_port, validate_host
 
 from aiagents.core.errors import InvalidRequest
 
-# Load balancers ask these by IP address. No page can be rebound to one, for its name would stand in Host.
+# Load balancers request these by IP address. Rebinding cannot use that, for Host would then hold the page's name.
 PROBES = frozenset({"/health", "/health/ready"})
 
 

@@ -1,4 +1,4 @@
-"""`Idempotency-Key` at the hot doors."""
+"""`Idempotency-Key` of the asynchronous endpoints."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from aiagents.core.metrics.counters import REPLAYS
 Answer = Response | EventStream
 Replayer = Callable[[Request, dict[str, Any]], Awaitable[Answer]]
 REPLAYED = {"Idempotent-Replayed": "true"}
-# An answer's bytes are kept for replay up to this size; beyond it, its key may be used again.
+# A larger response is not stored for a replay, and its key may be used again.
 MAX_KEPT_BYTES = 1024 * 1024
 
 
 async def run_once(request: Request, key: str, handler: Callable[[Request], Awaitable[Answer]], replay: Replayer | None) -> Answer:
-    """The handler's answer, or the first one's again.
+    """The handler's response, or a replay of the first response for this key.
 
-    With `replay` a route answers a repetition from the reference that its handler noted (a live turn, for one);
-    without it the stored bytes are sent.
+    With `replay` a repeated request is answered from the reference that the first handler stored, e.g. a running turn.
+    Without it the stored bytes are sent. Raises Conflict for a key of another request.
     """
     principal = str(request.principal.user_id)
     fingerprint = await request.fingerprint()
@@ -43,7 +43,7 @@ async def run_once(request: Request, key: str, handler: Callable[[Request], Awai
     try:
         answer = await handler(request)
     except BaseException as exc:
-        # Cut off from outside: what it began may live on, and a replay will find it by its reference.
+        # Cancelled: the work may go on in the background, and a replay finds it by its reference.
         cut = not isinstance(exc, Exception) and replay is not None and bool(begun.reference)
         await asyncio.shield(idempotency.release(begun) if cut else idempotency.abandon(begun))
         raise
@@ -57,7 +57,7 @@ async def run_once(request: Request, key: str, handler: Callable[[Request], Awai
 
 
 async def _kept(chunks: AsyncGenerator[bytes, None], claim: Claim, by_reference: bool) -> AsyncGenerator[bytes, None]:
-    """The same chunks; at their end (or when the client left) the claim is finished or given back."""
+    """Yield the same chunks; when they end or the client disconnects, finish or abandon the claim."""
     kept: list[bytes] = []
     size, whole = 0, False
     try:

@@ -1,4 +1,4 @@
-"""What surrounds every Django view: the request's id, limits, headers, and one line in the access log."""
+"""Middleware of every Django view: the request's id, limits, headers, and one line in the access log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from aiagents.core.ratelimit import sliding_window as ratelimit
 from aiagents.core.ratelimit.sliding_window import Verdict
 
 LIMITED_PATHS = ("/api/", "/v1/")
-# What `ApiThrottle` leaves on Django's request for the middleware.
+# The attribute of Django's request with the verdict of `ApiThrottle`.
 VERDICT = "rate_verdict"
 
 
@@ -48,7 +48,7 @@ class _Middleware:
 
 
 class RequestContextMiddleware(_Middleware):
-    """The outermost: sees every answer of Django, also those that no view made."""
+    """The outermost middleware: it handles every response, also those that no view made."""
 
     def synchronously(self, request: HttpRequest) -> HttpResponseBase:
         begun = time.perf_counter()
@@ -62,7 +62,7 @@ class RequestContextMiddleware(_Middleware):
 
 
 def _begin(request: HttpRequest) -> HttpResponse | None:
-    """Name the request; an answer at once when it cannot be read in one way only."""
+    """Set the request's id and address. Returns an error response for an ambiguous or oversized request."""
     request.request_id = context.accept_request_id(request.META.get("HTTP_X_REQUEST_ID"))  # type: ignore[attr-defined]
     context.user_id.set("")
     forwarded = {"x-forwarded-for": request.META.get("HTTP_X_FORWARDED_FOR", "")}
@@ -84,7 +84,7 @@ def _check(request: HttpRequest) -> None:
         headers.check(scope["headers"])
         hosts.check(headers.read(scope["headers"]), request.path)
         if request.path in hosts.PROBES:
-            # An address is enough here; Django's own middleware would ask for a name once more.
+            # Probes may use an IP address; Django's own middleware would require a name.
             request.get_host = lambda: request.META["HTTP_HOST"]  # type: ignore[method-assign]
     length = request.META.get("CONTENT_LENGTH") or "0"
     if not length.isdigit():
@@ -128,7 +128,7 @@ def _end(request: HttpRequest, response: HttpResponseBase, begun: float) -> Http
 
 
 def _in_shape(response: HttpResponseBase) -> bool:
-    """JSON, or what DRF's renderer made of the error for the browser that asked for it."""
+    """Whether the response is JSON, or was rendered by DRF in the negotiated format."""
     return response.get("Content-Type", "").startswith("application/json") or hasattr(response, "accepted_renderer")
 
 
@@ -136,7 +136,7 @@ _LIMITS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 
 
 class ApiRateLimitMiddleware(_Middleware):
-    """The innermost: puts the verdict on the answer. What never came to a throttle (404, 401, 403) is counted here."""
+    """The innermost middleware: adds the rate limit headers. It counts requests that reached no throttle (404, 401, 403)."""
 
     def synchronously(self, request: HttpRequest) -> HttpResponseBase:
         return _limit_sync(request, self.get_response(request))
@@ -160,7 +160,7 @@ async def _limit(request: HttpRequest, response: HttpResponseBase) -> HttpRespon
 
 
 def _principal(request: HttpRequest) -> Any:
-    """Whom DRF authenticated, if it came so far."""
+    """The principal that DRF authenticated, if any."""
     found = getattr(request, "auth", None)
     return found if hasattr(found, "user_id") and hasattr(found, "rate_limit") else None
 

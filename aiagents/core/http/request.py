@@ -1,4 +1,4 @@
-"""What a hot door's handler gets and gives."""
+"""Request and response types of the asynchronous endpoints' handlers."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 T = TypeVar("T")
-# Larger bodies are read in a thread: in each of its steps it holds up the event loop for less than all of them together.
+# Larger bodies are parsed in a thread, so that they do not block the event loop.
 LARGE_BYTES = 128 * 1024
 
 
 class ClientGone(Exception):
-    """The client hung up before its request was whole. Nobody is left to answer."""
+    """The client disconnected before its request was complete."""
 
 
 class Request:
-    """One HTTP request at a hot door. `claim` is there on idempotent routes when the client sent a key."""
+    """One HTTP request to an asynchronous endpoint. `claim` is set on idempotent routes when the client sent a key."""
 
     __slots__ = (
         "_body", "_gone", "_query", "_receive", "_watch",
@@ -57,7 +57,7 @@ class Request:
 
     @property
     def id(self) -> UUID:
-        """The id in the path; NotFound where it is none."""
+        """The id in the path. Raises NotFound if it is not a UUID."""
         try:
             return UUID(self.path_args["id"])
         except ValueError as exc:
@@ -65,7 +65,7 @@ class Request:
 
     @property
     def query(self) -> dict[str, str]:
-        """The query's parameters; of several with one name the last."""
+        """The query's parameters; of several with one name the last. Raises InvalidRequest for more than 100."""
         if self._query is None:
             try:
                 pairs = parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=100)
@@ -75,7 +75,7 @@ class Request:
         return self._query
 
     async def body(self) -> bytes:
-        """The whole body; `PayloadTooLarge` beyond `max_body_bytes`, whatever its Content-Length says."""
+        """The whole body. Raises PayloadTooLarge beyond `max_body_bytes`, even if its Content-Length is smaller."""
         if self._body is None:
             self._body = await self._read()
         return self._body
@@ -103,7 +103,7 @@ class Request:
         return await self.read(lambda value: value, most_values=most_values)
 
     async def read(self, reader: Callable[[dict[str, Any]], T], *, most_values: int | None = None) -> T:
-        """What `reader` makes of the body's JSON object, which is read strictly. Of a large body all of this happens in a thread."""
+        """The result of `reader` for the body's JSON object, parsed strictly. A large body is handled in a thread."""
         raw = await self.body()
 
         def whole() -> T:
@@ -115,7 +115,7 @@ class Request:
         return await asyncio.to_thread(whole) if len(raw) > LARGE_BYTES else whole()
 
     async def fingerprint(self) -> str:
-        """What an Idempotency-Key is compared by: equal for the same request."""
+        """The digest by which requests with one Idempotency-Key are compared: equal for the same request."""
         raw = await self.body()
         arguments = (self.method, self.path, raw)
         if len(raw) > LARGE_BYTES:
@@ -123,7 +123,7 @@ class Request:
         return idempotency.fingerprint(*arguments)
 
     def watch(self) -> asyncio.Future[None]:
-        """A future that is done once the client hung up. Only after the body was read: both read the same channel."""
+        """A future that is done once the client disconnected. Call it after `body`: both read the same channel."""
         if self._gone is None:
             loop = asyncio.get_running_loop()
             self._gone = loop.create_future()
@@ -137,18 +137,18 @@ class Request:
             gone.set_result(None)
 
     def unwatch(self) -> None:
-        """The answer is out: nobody reads the channel any more."""
+        """Stop watching for a disconnect, because the response was sent."""
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
 
     async def gone(self) -> None:
-        """Return once the client hung up."""
+        """Return once the client disconnected."""
         await self.body()
         await asyncio.shield(self.watch())
 
     def authority(self) -> None:
-        """Refuse what could be read in two ways, and a host name that is not ours."""
+        """Raise InvalidRequest for ambiguous headers or paths, and for a Host that is not allowed."""
         http_headers.check(self.scope["headers"])
         hosts.check(self.headers, self.path)
         http_headers.check_target(self.scope.get("raw_path") or self.path.encode("utf-8", "surrogatepass"), self.scope["query_string"])
@@ -156,7 +156,7 @@ class Request:
 
 @dataclass(slots=True)
 class Response:
-    """A whole answer."""
+    """A complete response."""
 
     status: int = 200
     body: bytes = b""
@@ -166,10 +166,10 @@ class Response:
 
 @dataclass(slots=True)
 class EventStream:
-    """A `text/event-stream` answer. `chunks` yields whole events as bytes and is closed by the door in every case.
+    """A `text/event-stream` response. `chunks` yields whole events as bytes and is always closed by the caller.
 
-    It ends when the credential of its request does, whatever `chunks` waits for. `failure` makes the event that says why a stream
-    ended early, where the wire has a shape of its own; else that is an `error` event with the route's error body.
+    The stream ends when the request's credential ends, even while `chunks` waits. `failure` makes the event for an early
+    end in a vendor-compatible format; by default that is an `error` event with the route's error body.
     """
 
     chunks: AsyncGenerator[bytes, None]

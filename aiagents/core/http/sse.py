@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-# Ends an idle time-out of proxies; readers ignore it.
+# Keeps proxies from closing an idle connection; clients ignore it.
 COMMENT = b": keep-alive\n\n"
 MEDIA_TYPE = "text/event-stream"
 
 
 def event(name: str, data: bytes, seq: int | None = None) -> bytes:
-    """One whole event. `data` is JSON on one line: a line break in it could forge another event, so it is refused."""
+    """One event as bytes. `data` is JSON on one line. Raises ValueError for a line break, which could forge an event."""
     if b"\n" in data or b"\r" in data:
         raise ValueError("an event's data is one line")
     if seq is None:
@@ -16,7 +16,7 @@ def event(name: str, data: bytes, seq: int | None = None) -> bytes:
     return b"id: %d\nevent: %b\ndata: %b\n\n" % (seq, name.encode(), data)
 
 
-# Each event of a text/event-stream answer, for the OpenAPI document; what its data holds, the operation says.
+# One event of a text/event-stream response in the OpenAPI document; each operation describes its `data`.
 SCHEMA = {
     "type": "object",
     "properties": {

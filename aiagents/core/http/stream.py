@@ -1,9 +1,8 @@
-"""Server-Sent Events out of a generator: coalesced, kept alive, ended honestly, closed where it runs.
+"""Send Server-Sent Events from a generator: coalesced, with heartbeats, and closed in every case.
 
-The generator runs in the request's own task (its first steps did already, in the handler: time-outs and context
-variables belong to a task) and a second task sends. So a slow reader holds up the generator only when
-`VIEWER_MAX_PENDING_BYTES` wait, and a reader that left or stalls ends it by cancelling the request's task. So does the end of the
-credential that the request came with: no stream is made without that watch.
+The generator runs in the request's task, because time-outs and context variables belong to a task and its first steps ran
+there. A second task sends. So a slow client blocks the generator only when `VIEWER_MAX_PENDING_BYTES` are pending. A client
+that disconnects or stalls cancels the request's task; so does the end of the request's credential.
 """
 
 from __future__ import annotations
@@ -23,23 +22,23 @@ from aiagents.core.live import credential_watch
 log = logging.getLogger(__name__)
 # How a stream ended, for the access log.
 COMPLETE, CLIENT_GONE, STALLED, FAILED, UNAUTHENTICATED = "complete", "client_gone", "stalled", "failed", "credential_ended"
-# Seconds that a reader has to take the last event of a stream whose credential ended, before its connection is cut.
-GOODBYE_SECONDS = 1.0
+# Seconds that a client has to receive the last event after its credential ended, before the connection is closed.
+LAST_EVENT_SECONDS = 1.0
 
 
 class Writer:
-    """Sends in a task of its own what `put` was given, all that is ready at once, and a comment after silence."""
+    """Sends the parts given to `put` in a separate task, all pending ones at once, and a comment when idle."""
 
     def __init__(self, send: Send, start: dict[str, Any], lost: Callable[[str], None]) -> None:
         self._send, self._start, self._lost = send, start, lost
         self._loop = asyncio.get_running_loop()
         self._parts: list[bytes] = []
         self._pending = 0
-        # Half of what may wait for one reader waits here, the other half is what is being sent.
+        # Half of the pending bytes of a client are queued here, the other half are being sent.
         self._limit = settings.VIEWER_MAX_PENDING_BYTES // 2
         self._ended = False
         self._wake: asyncio.Future[None] | None = None
-        self._room: asyncio.Future[None] | None = None
+        self._capacity: asyncio.Future[None] | None = None
         self._sending_since: float | None = None
         self._last = self._loop.time()
         self.bytes = 0
@@ -48,38 +47,38 @@ class Writer:
         self.task.add_done_callback(self._done)
 
     def put(self, part: bytes) -> bool:
-        """Take a part; True when the reader is so far behind that the caller should wait for `room`."""
+        """Queue a part. Returns True when so much is pending that the caller should await `drain`."""
         self._parts.append(part)
         self._pending += len(part)
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
         return self._pending >= self._limit
 
-    async def room(self) -> None:
-        """Return once what was put is being sent."""
+    async def drain(self) -> None:
+        """Return once the queued parts are being sent."""
         if self._pending >= self._limit:
-            self._room = self._loop.create_future()
-            await self._room
+            self._capacity = self._loop.create_future()
+            await self._capacity
 
     async def end(self) -> None:
-        """Return once all was sent, or the reader was lost."""
+        """Return once everything was sent, or the client was lost."""
         self._ended = True
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
         await asyncio.wait([self.task])
 
     def replace(self, part: bytes) -> None:
-        """Send `part` as the last one, instead of what was not sent yet. A reader that does not take it is lost."""
+        """Send `part` as the last one, instead of the queued parts. A client that does not receive it is lost."""
         self._parts, self._pending, self._ended = [part], len(part), True
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
         self._timer.cancel()
-        self._timer = self._loop.call_later(GOODBYE_SECONDS, lambda: self._lost(STALLED))
+        self._timer = self._loop.call_later(LAST_EVENT_SECONDS, lambda: self._lost(STALLED))
 
     def stop(self) -> None:
         self._timer.cancel()
         self.task.cancel()
-        self._lost = _nobody  # whom we tell knows us: what knows each other waits for the collector
+        self._lost = _ignore  # breaks the reference cycle with the callback
 
     async def _run(self) -> None:
         await self._send(self._start)
@@ -90,8 +89,8 @@ class Writer:
                 continue
             body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
             self._parts, self._pending, last = [], 0, self._ended
-            if self._room is not None and not self._room.done():
-                self._room.set_result(None)
+            if self._capacity is not None and not self._capacity.done():
+                self._capacity.set_result(None)
             self._sending_since = self._loop.time()
             await self._send({"type": "http.response.body", "body": body, "more_body": not last})
             self._sending_since, self._last = None, self._loop.time()
@@ -116,17 +115,17 @@ class Writer:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._timer.cancel()
         if not task.cancelled() and task.exception() is not None:
-            self._lost(CLIENT_GONE)  # a server that says so by raising in `send`
+            self._lost(CLIENT_GONE)  # some servers report a disconnect by raising in `send`
 
 
-def _nobody(reason: str) -> None:
-    """Nobody is told any more."""
+def _ignore(reason: str) -> None:
+    """Do nothing: the writer has stopped."""
 
 
 async def send_stream(
     request: Request, chunks: AsyncGenerator[bytes, None], send: Send, start: dict[str, Any], failure: Callable[[AppError], bytes]
 ) -> tuple[str, int]:
-    """Send the whole stream. How it ended, and how many bytes were sent. `failure` makes the event that says why it ended early."""
+    """Send the whole stream. Returns how it ended and the number of bytes sent. `failure` makes the event for an early end."""
     me = asyncio.current_task()
     assert me is not None
     lost_by: str | None = None
@@ -149,7 +148,7 @@ async def send_stream(
         nonlocal unauthenticated
         if lost_by is None and pumping:
             unauthenticated = True
-            # Sent before the generator is closed: what it has to close, a vendor call for one, may take seconds.
+            # Sent before the generator is closed: closing a vendor call may take seconds.
             writer.replace(failure(credential_watch.CredentialEnded()))
             cancel()
 
@@ -164,10 +163,10 @@ async def send_stream(
                     if cancelled:
                         break  # the generator swallowed our cancellation
                     if chunk and writer.put(chunk):
-                        await writer.room()
+                        await writer.drain()
         except asyncio.CancelledError:
             if not cancelled and me.cancelling():
-                raise  # the server ends us
+                raise  # the server cancelled the request
             outcome = FAILED
             if not cancelled:
                 log.error("a stream's generator was cancelled from inside", exc_info=True)

@@ -1,9 +1,8 @@
-"""Credentials in a query string. A URL stands in the log of every machine on its way, so none is ever accepted there.
+"""Detection of credentials in a query string. URLs are logged by every proxy, so a credential there is refused.
 
-A WebSocket handshake with one is refused, for browsers cannot set headers there and clients are tempted. An HTTP request with one is
-refused too: its client must not take the answer for one that its credential got. In our own log such parameters are hidden
-(redact.py). Names are compared as an application would read them: percent-decoded (`t%6fken` is `token`), in any case, with any of
-the separators that frameworks take.
+This holds for HTTP requests and for WebSocket handshakes, where browsers cannot set headers. In our own log such parameters
+are redacted (redact.py). Names are compared as an application would read them: percent-decoded (`t%6fken` is `token`), in
+any case, and with any separator that frameworks accept.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ _NAMES = frozenset({
     "idtoken", "jwt", "passwd", "password", "refresh", "refreshtoken", "secret", "sessionid", "sessiontoken", "ticket", "token",
     "xapikey", "xauthtoken", "xgoogapikey",
 })  # fmt: skip
-# One of our keys, or a JSON web token, whatever its name is.
+# The value is one of our keys or a JSON web token; its name does not matter.
 _VALUE = re.compile(r"aia_[A-Za-z0-9_-]{20,}|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*=*")
 # `key` is a credential at other products and the id of one here.
 _ID = re.compile(r"[0-9A-Fa-f]{8}(?:-?[0-9A-Fa-f]{4}){3}-?[0-9A-Fa-f]{12}")
 _SEPARATORS = re.compile(r"[&;]")
-# An encoded percent sign hides another layer; no client needs more of them.
+# Layers of percent-encoding that are decoded; no client needs more.
 _MOST_LAYERS = 4
 
 
@@ -35,9 +34,9 @@ def holds_one(query: bytes) -> bool:
 
 
 def name_of_one(query: bytes) -> str | None:
-    """The decoded name of the first parameter that is a credential by its name or by its value; None where there is none.
+    """The decoded name of the first parameter that is a credential by its name or its value; None if there is none.
 
-    Unlike `holds_one` it takes no word inside a value for one: a search for `token` is a search.
+    Unlike `holds_one` it allows the text `token` inside a value, e.g. in a search.
     """
     for pair in _SEPARATORS.split(query.decode("latin-1")):
         name, _, value = pair.partition("=")
@@ -48,9 +47,9 @@ def name_of_one(query: bytes) -> str | None:
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a parameter's name, still encoded, is that of a credential."""
+    """Whether a parameter's name, still percent-encoded, is that of a credential."""
     plain = unicodedata.normalize("NFKC", decoded(name)).casefold()
-    # `auth[token]` and `auth.token` are `token` to frameworks that nest.
+    # Frameworks with nested parameters read `auth[token]` and `auth.token` as `token`.
     last = re.split(r"[.\[\]]", plain.rstrip("]"))[-1]
     return any(_simple(one) in _NAMES for one in (plain, last))
 
@@ -60,7 +59,7 @@ def _simple(name: str) -> str:
 
 
 def decoded(text: str) -> str:
-    """The text without its percent-encoding, however many times it was encoded."""
+    """The text percent-decoded, up to _MOST_LAYERS times."""
     for _ in range(_MOST_LAYERS):
         if "%" not in text and "+" not in text:
             break

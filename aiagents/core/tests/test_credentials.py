@@ -44,7 +44,7 @@ IN_PRODUCTION = (credential_watch.CHECK_EVERY, credential_watch.CHECK_SECONDS, c
 
 
 def test_the_waits_of_production_add_up_to_less_than_five_seconds():
-    assert sum(IN_PRODUCTION) < 5 and sum(IN_PRODUCTION) - credential_watch.CHECK_SECONDS + stream.GOODBYE_SECONDS < 4
+    assert sum(IN_PRODUCTION) < 5 and sum(IN_PRODUCTION) - credential_watch.CHECK_SECONDS + stream.LAST_EVENT_SECONDS < 4
 
 
 async def test_a_stream_ends_with_an_error_and_its_generator_is_closed(door: Door, principal: Any):
@@ -133,7 +133,7 @@ async def test_a_generator_that_never_pauses_is_ended_too(door: Door, principal:
 
 async def test_a_reader_that_takes_nothing_is_cut(door: Door, principal: Any, settings: Any, monkeypatch: pytest.MonkeyPatch):
     settings.VIEWER_STALL_SECONDS = 60
-    monkeypatch.setattr(stream, "GOODBYE_SECONDS", 0.2)
+    monkeypatch.setattr(stream, "LAST_EVENT_SECONDS", 0.2)
     story: list[str] = []
     blocked = asyncio.Event()
 

@@ -15,7 +15,7 @@ from aiagents.core import storage
 from aiagents.core.db.calls import in_db
 from aiagents.core.drf.errors import error_of
 from aiagents.core.errors import Unavailable
-from aiagents.core.storage import MIB, Room, StorageFull
+from aiagents.core.storage import MIB, DiskSpace, StorageFull
 
 
 def sqlite_full() -> sqlite3.OperationalError:
@@ -79,11 +79,11 @@ async def test_the_same_from_async_code(db_threads: None):
     [(1000, 64, False), (64, 64, False), (63, 64, True), (0, 64, True), (24, 40, True), (127, 0, True), (128, 0, False)],
 )
 def test_new_work_is_refused_below_the_reserve_and_as_much_again(free: int, held: int, low: bool):
-    assert Room(free * MIB, held * MIB, 64 * MIB).low is low
+    assert DiskSpace(free * MIB, held * MIB, 64 * MIB).low is low
 
 
 def test_only_a_disk_that_holds_the_databases_is_guarded(settings: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(storage, "room", lambda folder: Room(0, 0, 64 * MIB))
+    monkeypatch.setattr(storage, "disk_space", lambda folder: DiskSpace(0, 0, 64 * MIB))
     for embedded in (False, True):
         monkeypatch.setattr(storage, "_looked", (-storage.FRESH, False))
         settings.EMBEDDED_POSTGRES = embedded
