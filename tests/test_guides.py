@@ -1,4 +1,4 @@
-"""The operator's guides name nothing that does not exist: tests, files, settings, commands, metrics."""
+"""The guides and decisions name nothing that does not exist: tests, files, settings, commands, metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiagents.core.metrics import counters as metrics
 from aiagents.settings.env import Env
 from tests.live import ROOT
 
-GUIDES = [ROOT / "docs" / name for name in ("operations.md", "security.md")]
+GUIDES = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"
 # In the guides' code, but no setting of the product's.
 OTHERS = {
@@ -24,6 +24,8 @@ OTHERS = {
     "OUTAGE_SECONDS",
     "FULL_SECONDS",
     "REDISCLI_AUTH",
+    "KEEP_TEST_SERVERS",
+    "PR_SET_PDEATHSIG",
 }
 
 
