@@ -28,7 +28,7 @@ _SLACK_BYTES = 1024
 
 
 class Attempt:
-    """A running call to one candidate: its clock, its reservation and its output so far. Ends in exactly one settlement."""
+    """A running call to one candidate, with its clock, reservation and output. Ends in exactly one settlement."""
 
     __slots__ = (
         "all_at_once", "began", "candidate", "closed", "completed", "first_at", "held", "running", "sent", "target", "usage", "written",
@@ -106,8 +106,8 @@ class Attempt:
             error_code=error.code if error else "",
             latency_ms=round((time.monotonic() - self.began) * 1000),
             ttft_ms=self.ttft_ms,
-            # Vectors and whole answers arrive all at once. A caller that disconnects earlier pays the estimate: the vendor
-            # may have made them already.
+            # Vectors and whole answers arrive all at once. A caller that disconnects earlier pays the estimate:
+            # the vendor may have made them already.
             started=self.started
             or self.usage is not None
             or self.written

@@ -17,7 +17,7 @@ from aiagents.core.logs.context import call_id as current_call
 from billing.ledger import service as ledger
 
 logger = logging.getLogger(__name__)
-# Seconds between two tries to settle while the database is unreachable, and seconds that the caller waits for the charge.
+# Seconds between two tries to settle while the database is unreachable; seconds that the caller waits for the charge.
 _RETRY_SECONDS = 0.5
 _CALLER_WAIT_SECONDS = 3.0
 

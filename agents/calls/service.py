@@ -219,7 +219,7 @@ class _Attempts:
         self.failure: ProviderError | None = None
 
     def explanation(self, model: str) -> dict[str, Any]:
-        """Return the routing explanation to store, with the model that answered and the attempts that failed before it."""
+        """Return the routing explanation to store, with the model that answered and the failed attempts."""
         return {**self.route.explanation, "model": model, "tried": list(self.tried)}
 
     async def next_attempt(self) -> Attempt:

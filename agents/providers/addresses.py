@@ -23,7 +23,7 @@ _NOT_SIGNED = {"host", "content-length", "accept-encoding", "connection"}
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A vendor's URL and headers, which hold the key. `client` is the SDK's client; it makes typed errors of refusals."""
+    """A vendor's URL and headers, which hold the key. `client` is the SDK's client; it builds the typed errors."""
 
     url: URL
     headers: CIMultiDict[str]
@@ -34,7 +34,7 @@ class Address:
 
 
 class _RequestBuilt(BaseException):
-    """Carries the request that the SDK built, in place of sending it. No SDK catches a BaseException to wrap or retry it."""
+    """Carries the SDK's request in place of sending it. No SDK catches a BaseException to wrap or retry it."""
 
     def __init__(self, request: httpx2.Request) -> None:
         self.request = request

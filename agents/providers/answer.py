@@ -196,7 +196,7 @@ def whole_number(value: Any) -> int | None:
 
 
 def counted(input_tokens: int | None, output_tokens: int | None, **parts: int | None) -> Usage | None:
-    """Return the usage of these counts; a count of None was not reported. None if neither input nor output was reported.
+    """Return the usage of these counts, or None if neither input nor output was reported (a count of None).
 
     An unreadable part (cached input, reasoning) makes its total unreadable, because parts may have another rate.
     """

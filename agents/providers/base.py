@@ -35,9 +35,10 @@ class Provider(Protocol):
     """An adapter: the events of an answer, streamed or from one JSON body, and vectors if the vendor makes them."""
 
     def stream(self, request: CompletionRequest, target: Target) -> AsyncGenerator[Event, None]:
-        """Yield TextDelta, ReasoningDelta, ToolCall and UsageReport as they arrive, Completed last. Raises a ProviderError.
+        """Yield TextDelta, ReasoningDelta, ToolCall and UsageReport as they arrive, Completed last.
 
-        Closing the generator closes the vendor's connection at once. Adjacent pieces that arrive together are one delta.
+        Raises a ProviderError. Closing the generator closes the vendor's connection at once.
+        Adjacent pieces that arrive together are one delta.
         """
         ...
 

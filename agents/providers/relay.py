@@ -276,7 +276,7 @@ class Upstream:
         self._body.close()
 
     def _unread(self) -> bytes:
-        """Return the bytes that aiohttp had buffered when the connection broke; it raises before it returns them. Once only."""
+        """Return, once, the bytes that aiohttp had buffered when the connection broke: it raises before it returns them."""
         if self._buffer_read:
             return b""
         self._buffer_read = True

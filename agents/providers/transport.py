@@ -59,7 +59,7 @@ class Reply:
         self.received = 0
 
     async def read(self) -> bytes:
-        """Return the whole body. Raises ProviderBadResponse above the limit; `received` counts the bytes as they arrive."""
+        """Return the whole body; `received` counts its bytes. Raises ProviderBadResponse above the limit."""
         parts = []
         try:
             while data := await self.content.readany():

@@ -1,4 +1,4 @@
-"""The values that routing passes around: what is asked, and one model under consideration."""
+"""The values of routing: the facts of a request, and one model under consideration."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GOALS = tuple(User.Goal.values)
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What routing needs to know of a request. `requested`: a slug, `auto`, or `auto:<goal>`."""
+    """The facts of a request that routing uses. `requested` is a slug, `auto`, or `auto:<goal>`."""
 
     requested: str
     goal: str
@@ -29,10 +29,10 @@ class Facts:
 
 @dataclass(slots=True)
 class Row:
-    """One model under consideration. `soft`: what removed it may be overruled.
+    """One model under consideration. `soft`: the reason in `removed` may be overruled.
 
-    `cost` and `value` are USD, `chance` is the probability of an answer that is good enough (router_scores).
-    `value` is None for a goal that orders by one number alone.
+    `cost` and `value` are USD; `chance` is the probability of an answer that is good enough (scores.py).
+    `value` is None for a goal that orders by a single number.
     """
 
     card: ModelCard

@@ -1,4 +1,4 @@
-"""Where a model is reached and with which key: a saved connection, else the environment's key, else the simulator."""
+"""Address and key of a model: those of a saved connection, else the environment's, else the simulator's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from aiagents.core.metrics import counting
 from billing.catalogue import snapshot as catalogue
 from billing.catalogue.snapshot import Catalogue, ModelCard
 
-# Seconds for which this process believes its copy of the saved connections.
+# Seconds for which this process uses its copy of the saved connections.
 _FRESH_SECONDS = 2.0
 
 
@@ -38,18 +38,18 @@ _counts = counting.cache("connections")
 
 
 def kinds() -> set[str]:
-    """The kinds of the saved connections that are switched on (for sync code)."""
+    """Return the kinds of the enabled saved connections (for sync code)."""
     return set(ProviderConnection.objects.filter(enabled=True).values_list("kind", flat=True))
 
 
 def invalidate() -> None:
-    """A connection changed: this process reads it anew at once, the others within two seconds."""
+    """Drop this process's copy after a change. The other processes reload theirs within two seconds."""
     global _snapshot
     _snapshot = None
 
 
 async def configured() -> Container[str]:
-    """The slugs of all models that can be reached."""
+    """Return the slugs of all models that have an address and a key."""
     global _slugs
     found, cards = await _current(), await catalogue.current()
     if _slugs is None or _slugs[0] is not found or _slugs[1] is not cards:
@@ -58,7 +58,7 @@ async def configured() -> Container[str]:
 
 
 async def target(card: ModelCard, max_output_tokens: int) -> Target:
-    """The card's address and key. NotConfigured when there is none."""
+    """Return the address and key of a model. Raises NotConfigured if there is none."""
     found = await _current()
     saved = _saved(found, card)
     abilities: dict[str, Any] = {"temperature": "temperature" in card.capabilities, "reasoning": "reasoning" in card.capabilities}
@@ -111,7 +111,7 @@ async def _current() -> _Snapshot:
         _counts.hits += 1
         return found
     if found is not None and _loading.locked() and settings.CACHE_ENABLED:
-        return found  # somebody is fetching the next one
+        return found  # another task is loading the next snapshot
     try:
         return await in_db(_load)
     except Unavailable:

@@ -1,7 +1,7 @@
-"""How demanding a request looks, from its surface: what lets `balanced` send easy questions to cheap models.
+"""Estimates how demanding a request is from its text, so that `balanced` sends easy questions to cheap models.
 
-Cheap on purpose (microseconds, no model call). It errs towards hard: a strong model on an easy question costs cents,
-a weak one on a hard question costs the answer.
+It takes microseconds and calls no model. It errs towards hard: a strong model on an easy question costs cents, a weak
+model on a hard question costs the answer.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from agents.messages import CompletionRequest, Image
 
 _MOST_READ = 20_000
-# SELECT looks for its FROM only up to the next SELECT. Without that stop every SELECT of a text reads on to its end.
+# The search from SELECT to FROM stops at the next SELECT, else a text of many SELECTs takes quadratic time.
 _CODE = re.compile(
     r"```|\bdef \w+\(|\bclass \w+|\bfunction\b|=>|#include|\bSELECT\b(?:(?!\bSELECT\b).)+?\bFROM\b|</\w+>|Traceback \(", re.IGNORECASE
 )
@@ -29,7 +29,7 @@ _EASY = re.compile(
 
 
 def difficulty(request: CompletionRequest) -> float:
-    """From 0 (small talk) to 1 (long, technical, with tools): a heuristic over the last question and its setting."""
+    """Return a heuristic difficulty of the last question, from 0 (small talk) to 1 (long, technical, with tools)."""
     question = next((message.text for message in reversed(request.messages) if message.role == "user"), "")
     text = question[:_MOST_READ]
     score = 0.25 + min(0.2, len(question) / 8000)

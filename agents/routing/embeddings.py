@@ -1,7 +1,7 @@
-"""Which model makes the vectors: the one that is named, and nothing else. Pure.
+"""Routing of embedding calls: only to the named model. Pure functions.
 
-Vectors of different models cannot be compared, so there is no `auto`, and a fallback may only be the same model at another
-connection: a catalogue entry with the same name at its vendor and the same length of vectors.
+Vectors of different models cannot be compared, so there is no `auto`. A fallback must be the same model at another
+connection: a catalogue entry with the same vendor's name and the same dimensions.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound
 from billing import pricing
 from billing.catalogue.snapshot import ModelCard
 
-# Vendors that read tokens by their numbers.
+# Vendors that accept token numbers as input.
 _READS_TOKENS = ("openai", "openai_compatible")
-# Hardly any text has fewer tokens than its bytes divided by this; what is surely too long is not sent.
+# Hardly any text has fewer tokens than its bytes divided by this. A text that is longer for certain is refused.
 _BYTES_PER_TOKEN = 16
-# Numbers of one answer: 16 MB as vectors, several times that as text, for a call that may cost next to nothing.
+# Most numbers of one answer: 16 MB as vectors and several times that as text, for a call that costs almost nothing.
 MOST_NUMBERS = 4_000_000
 _NEVER_SHORTENED = ("text-embedding-ada-002",)
 
@@ -38,25 +38,25 @@ class Wanted:
 
 
 def rank(wanted: Wanted, cards: Mapping[str, ModelCard], configured: Container[str]) -> Route:
-    """The named model, and its doubles that the caller named as fallbacks.
+    """Return the named model, and its duplicates among the caller's fallbacks.
 
-    Raises ModelNotFound for a name nobody has or that cannot be called here, InvalidRequest for `auto`, for a model that
-    makes no embeddings or not these, BudgetExceeded where none fits `max_cost_usd`.
+    Raises ModelNotFound for an unknown or unavailable model, InvalidRequest for `auto` and for a model that cannot make
+    these embeddings, BudgetExceeded if no candidate fits `max_cost_usd`.
     """
     if wanted.model.partition(":")[0] == "auto":
-        there = ", ".join(slug for slug, card in sorted(cards.items()) if card.embeds and absent(card, configured) is None) or "none"
+        available = ", ".join(slug for slug, card in sorted(cards.items()) if card.embeds and absent(card, configured) is None) or "none"
         raise InvalidRequest(
-            f"Embeddings are not routed: vectors of different models cannot be compared. Name one; here are: {there}.",
+            f"Embeddings are not routed: vectors of different models cannot be compared. Name one of: {available}.",
             param="model", code="model_required",
         )  # fmt: skip
     first = _card(wanted.model, cards, "model")
-    doubles = [_double(_card(slug, cards, "fallbacks"), first) for slug in dict.fromkeys(wanted.fallbacks) if slug != first.slug]
-    rows: list[tuple[ModelCard, str | None]] = [(card, absent(card, configured)) for card in (first, *doubles)]
-    there_are = [card for card, missing in rows if missing is None]
-    if not there_are:
+    duplicates = [_same_model(_card(slug, cards, "fallbacks"), first) for slug in dict.fromkeys(wanted.fallbacks) if slug != first.slug]
+    rows: list[tuple[ModelCard, str | None]] = [(card, absent(card, configured)) for card in (first, *duplicates)]
+    callable_cards = [card for card, missing in rows if missing is None]
+    if not callable_cards:
         raise ModelNotFound(f"{first.slug} is not available here: {rows[0][1]}.", param="model")
-    _fits(wanted.request, there_are)
-    candidates = [_candidate(card, wanted.input_tokens) for card in there_are]
+    _fits(wanted.request, callable_cards)
+    candidates = [_candidate(card, wanted.input_tokens) for card in callable_cards]
     paid = [one for one in candidates if wanted.max_cost_usd is None or one.dearest_usd <= wanted.max_cost_usd]
     if not paid:
         raise BudgetExceeded("The call may cost more than max_cost_usd.", code="max_cost_exceeded", param="max_cost_usd")
@@ -71,8 +71,8 @@ def _card(slug: str, cards: Mapping[str, ModelCard], param: str) -> ModelCard:
     return card
 
 
-def _double(card: ModelCard, first: ModelCard) -> ModelCard:
-    """The card, where it is the same model at another place."""
+def _same_model(card: ModelCard, first: ModelCard) -> ModelCard:
+    """Return the card if it is the same model at another connection. Raises InvalidRequest for another model."""
     if (card.vendor_model, card.dimensions) != (first.vendor_model, first.dimensions):
         raise InvalidRequest(
             f"{card.slug} cannot stand in for {first.slug}: it is another model, and its vectors cannot be compared.",
@@ -82,7 +82,7 @@ def _double(card: ModelCard, first: ModelCard) -> ModelCard:
 
 
 def _fits(request: EmbeddingRequest, cards: list[ModelCard]) -> None:
-    """What the vendors would refuse, or silently cut, is said before anything is paid."""
+    """Raise InvalidRequest for input that a vendor would refuse or silently cut, before a call is paid."""
     for card in cards:
         if card.provider not in _READS_TOKENS and not all(isinstance(one, str) for one in request.inputs):
             raise InvalidRequest(
@@ -90,10 +90,10 @@ def _fits(request: EmbeddingRequest, cards: list[ModelCard]) -> None:
                 param="input", code="tokens_not_supported",
             )  # fmt: skip
         if request.dimensions is not None and (card.vendor_model in _NEVER_SHORTENED or 0 < card.dimensions < request.dimensions):
-            told = f"{card.slug}'s vectors are {card.dimensions} long" + (
+            message = f"{card.slug}'s vectors are {card.dimensions} long" + (
                 "." if card.vendor_model not in _NEVER_SHORTENED else " and cannot be shortened."
             )
-            raise InvalidRequest(told, param="dimensions", code="invalid_value")
+            raise InvalidRequest(message, param="dimensions", code="invalid_value")
         if len(request.inputs) * (length := request.dimensions or card.dimensions) > MOST_NUMBERS:
             raise InvalidRequest(
                 f"{len(request.inputs)} vectors of {length} numbers are too many for one answer: send {MOST_NUMBERS // length} at a time.",
@@ -121,7 +121,9 @@ def _explanation(wanted: Wanted, rows: list[tuple[ModelCard, str | None]], chose
         "requested": wanted.model,
         "goal": "",
         "chosen": first,
-        "reason": f"{first} was asked for." if first == wanted.model else f"{first} is the same model as {wanted.model}, elsewhere.",
+        "reason": f"{first} was requested."
+        if first == wanted.model
+        else f"{first} is the same model as {wanted.model} at another connection.",
         "candidates": [
             {"model": card.slug, "provider": card.provider, "estimated_cost_usd": costs.get(card.slug), "removed": removed}
             for card, removed in rows

@@ -1,9 +1,9 @@
-"""How each model does: rolling latency and speed, and a circuit breaker, shared between processes through Valkey.
+"""Health of each model: rolling latency and speed, and a circuit breaker, shared between processes through Valkey.
 
-Reading costs nothing: it is this process's copy. A background task per event loop sends what happened here and fetches
-what happened elsewhere about once a second, an opened breaker at once. With Valkey away each process judges by itself.
+Reads use this process's copy. A background task per event loop exchanges changes with the other processes about once a
+second, and an opened breaker at once. While Valkey is unreachable each process uses only its own measurements.
 
-Only a vendor's own failures count: never a caller's bad prompt, short deadline or departure.
+Only a vendor's own failures count, never a caller's bad prompt, short deadline or disconnect.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from aiagents.core.valkey import clients as valkey
 from billing.catalogue.snapshot import ModelCard
 
 logger = logging.getLogger(__name__)
-# A breaker opens after so many failures in a row, or when this share of at least so many calls in a minute failed.
-_IN_A_ROW, _SHARE, _LEAST = 5, 0.5, 10
+# A breaker opens after this many failures in a row, or when this share of at least this many calls in a minute fails.
+_MOST_FAILURES_IN_A_ROW, _MOST_FAILED_SHARE, _LEAST_CALLS = 5, 0.5, 10
 _WINDOW_SECONDS = 60.0
 _MOST_OUTCOMES = 500
-# How long it stays open; our own key refused or a quota spent is a person's to mend.
+# How long a breaker stays open. A refused key or a spent quota needs a person, so its breaker stays open longer.
 _OPEN_SECONDS, _CONNECTION_SECONDS = 30.0, 600.0
 _LONGEST_COOL_DOWN = 120.0
 # Weight of the newest sample in the rolling means.
 _ALPHA = 0.2
 _SYNC_SECONDS = 1.0
-# One call at a time tries a model on trial; a trial that never reports ends by itself.
+# One call at a time tries a half-open model; a trial without a result expires.
 _TRIAL_SECONDS = 15
 _KEY = "health:models"
 _IDLE_SYNCS = 120
@@ -43,7 +43,7 @@ _IDLE_SYNCS = 120
 
 @dataclass(frozen=True, slots=True)
 class ModelHealth:
-    """`half_open`: the breaker's time is over and the next call decides. Measured values are None before any sample."""
+    """Health of one model, None for values without samples. `half_open`: the next call closes or reopens the breaker."""
 
     state: Literal["closed", "open", "half_open"] = "closed"
     ttft_ms: float | None = None
@@ -75,7 +75,7 @@ class _State:
         self.forget(now)
 
     def forget(self, now: float) -> None:
-        """Let go of what is too old or too much: each outcome once, however often its share is asked for."""
+        """Drop outcomes outside the window. Each is dropped once, so reading the share stays cheap."""
         outcomes = self.outcomes
         while outcomes and (now - outcomes[0][0] >= _WINDOW_SECONDS or len(outcomes) > _MOST_OUTCOMES):
             self.failures -= not outcomes.popleft()[1]
@@ -88,12 +88,12 @@ _view_at = 0.0
 
 
 def connection_key(card: ModelCard) -> str:
-    """The name under which a whole connection's health is kept: failures of its key are not one model's."""
+    """Return the name of a connection's own health: failures of its key concern all of its models."""
     return f"@{card.connection or card.provider}"
 
 
 def snapshot() -> Mapping[str, ModelHealth]:
-    """All that is known now, by model slug and by `connection_key`; at most a fifth of a second old."""
+    """Return all health values by model slug and by `connection_key`, at most 0.2 s old."""
     global _view, _view_at
     now = time.monotonic()
     if now - _view_at > 0.2:
@@ -112,7 +112,7 @@ def record(
     seconds: float = 0.0,
     error: ProviderError | None = None,
 ) -> None:
-    """Note how one vendor call went. Cheap, and never raises."""
+    """Record the result of one vendor call. Cheap, and never raises."""
     state = _states.setdefault(model, _State())
     now = time.time()
     if ok:
@@ -141,12 +141,12 @@ def record(
 
 
 async def allow(model: str) -> bool:
-    """Whether a call may go there: not while open; while on trial only for one caller among all processes."""
+    """Return whether a call may use the model. A half-open model gets one call at a time among all processes."""
     state = _states.get(model)
     if state is None or not state.open_until:
         return True
     if time.time() < state.open_until:
-        return True  # the router took it all the same: it was asked for by name, or nothing else is left
+        return True  # the router chose it anyway: the caller named it, or no other model is left
     try:
         first = await valkey.client().set(f"health:trial:{model}", b"1", nx=True, ex=_TRIAL_SECONDS)
     except (redis.RedisError, OSError):
@@ -155,12 +155,12 @@ async def allow(model: str) -> bool:
 
 
 def recent() -> dict[str, dict[str, float | str]]:
-    """Each vendor connection and model that was called lately, for the readiness report."""
+    """Return state, error rate and samples of each recently called model and connection, for the readiness report."""
     return {name: {"state": one.state, "error_rate": round(one.error_rate, 3), "samples": one.samples} for name, one in snapshot().items()}
 
 
 def reset() -> None:
-    """Forget everything (tests, and staff who have mended a connection)."""
+    """Forget all measurements (tests, and staff after they repaired a connection)."""
     _states.clear()
     _invalidate()
 
@@ -170,7 +170,7 @@ def _failed(state: _State, now: float, model: str) -> None:
     state.in_a_row += 1
     calls = len(state.outcomes)
     again = 0 < state.open_until <= now  # the trial failed
-    if again or state.in_a_row >= _IN_A_ROW or (calls >= _LEAST and state.failures > _SHARE * calls):
+    if again or state.in_a_row >= _MOST_FAILURES_IN_A_ROW or (calls >= _LEAST_CALLS and state.failures > _MOST_FAILED_SHARE * calls):
         _open(state, _OPEN_SECONDS, model)
 
 
@@ -220,7 +220,7 @@ def _keep_syncing() -> None:
 
 
 async def _sync() -> None:
-    """Exchange with the other processes until nothing has happened here for a while."""
+    """Exchange health with the other processes until this one has been idle for a while."""
     idle = 0
     while idle < _IDLE_SYNCS and not valkey.cancelled():
         idle = 0 if any(state.changed for state in _states.values()) else idle + 1
@@ -230,7 +230,7 @@ async def _sync() -> None:
 
 
 async def _exchange() -> None:
-    """Send what changed here, take what changed elsewhere. Valkey away: nothing."""
+    """Send this process's changes and merge those of others. Does nothing while Valkey is unreachable."""
     mine: dict[Any, Any] = {name: _packed(state) for name, state in _states.items() if state.changed}
     for name in mine:
         _states[name].changed = False
@@ -254,7 +254,7 @@ def _packed(state: _State) -> bytes:
 
 
 def _merge(state: _State, theirs: list[float | None]) -> None:
-    """Another process's word: its breaker counts like ours, its measurements fill what we have not measured."""
+    """Merge another process's state: its breaker counts like ours, its measurements fill those that we lack."""
     at, open_until, ttft, speed = theirs
     if at and time.time() - at < _WINDOW_SECONDS:
         state.open_until = max(state.open_until, open_until or 0.0) if open_until else 0.0

@@ -1,7 +1,7 @@
-"""Which model: ranks the candidates for a request and explains the order. Pure.
+"""Ranks the candidate models of a request and explains the order. Pure functions.
 
-Hard filters come first (a model that cannot do it), then soft ones (an open circuit breaker, an unknown price). The rest are
-weighed in US dollars and ordered by the goal (router_scores). Every model and what removed it stands in the explanation.
+Hard filters come first (missing capabilities), then soft ones (an open circuit breaker, an unknown price). The rest are
+valued in US dollars and ordered by the goal (scores.py). The explanation lists every model and why it was removed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MOST_CANDIDATES = 5
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model that may be called: with this limit on its output, probably for `estimate_usd`, at most for `dearest_usd`."""
+    """A model that may be called, its limit of output tokens, its expected cost and its highest possible cost."""
 
     card: ModelCard
     output_tokens: int
@@ -45,17 +45,17 @@ class Route:
 
 
 def weighs(requested: str, fallbacks: tuple[str, ...] = ()) -> bool:
-    """Whether a request lets us choose among models: only then does its difficulty matter."""
+    """Return whether routing chooses among models. Only then does the request's difficulty matter."""
     return any(name.partition(":")[0] == "auto" for name in (requested, *fallbacks))
 
 
 def rank(
     facts: Facts, cards: Mapping[str, ModelCard] | Iterable[ModelCard], health: Mapping[str, ModelHealth], configured: Container[str]
 ) -> Route:
-    """The models to try, best first, and why. `cards`: those that there are, by slug where they lie so already.
+    """Return the models to try, best first, and the explanation. `cards` are all models, perhaps by slug.
 
-    Raises ModelNotFound for an unknown name, InvalidRequest where the named model cannot do what is asked,
-    BudgetExceeded where nothing fits `max_cost_usd`, NoModelAvailable where nothing is left at all.
+    Raises ModelNotFound for an unknown name, InvalidRequest if the named model cannot serve the request,
+    BudgetExceeded if no model fits `max_cost_usd`, NoModelAvailable if no model is left.
     """
     by_slug = cards if isinstance(cards, Mapping) else {card.slug: card for card in cards}
     named, _, suffix = facts.requested.partition(":")
@@ -80,7 +80,7 @@ def _explicit(facts: Facts, by_slug: Mapping[str, ModelCard], health: Mapping[st
         if (card := by_slug.get(slug)) is None:
             raise ModelNotFound(f"The model {slug[:100]!r} does not exist.", param="model" if not position else "fallbacks")
         row = routing_filters.row(facts, routing_filters.current(card, by_slug, notes), health, configured)
-        # Who names a model gets it: an open breaker or an unknown price does not overrule a person.
+        # A named model is used in spite of an open breaker or an unknown price.
         if row.soft:
             row.removed = None
         rows.append(row)
@@ -90,9 +90,9 @@ def _explicit(facts: Facts, by_slug: Mapping[str, ModelCard], health: Mapping[st
     for row in rows:
         scores.weigh(row, facts, goal)
     chosen = tuple(_candidate(row, facts) for row in kept[:_MOST_CANDIDATES])
-    reason = f"{chosen[0].card.slug} was asked for."
+    reason = f"{chosen[0].card.slug} was requested."
     if chosen[0].card.slug != rows[0].card.slug:
-        reason = f"{rows[0].card.slug} was asked for, but {rows[0].removed}; {chosen[0].card.slug} is the next named."
+        reason = f"{rows[0].card.slug} was requested, but {rows[0].removed}; {chosen[0].card.slug} is the next named model."
     notes += reasons.unknown_price(chosen[0].card)
     return Route(chosen, _explanation(facts, goal, rows, chosen, " ".join([reason, *notes])), goal)
 
@@ -172,12 +172,12 @@ def _usd(amount: float | None) -> str | None:
 
 
 def _feedback(card: ModelCard) -> dict[str, Any]:
-    """What people's votes do to the model's quality."""
+    """Return the votes of users and the points that they add to the model's quality."""
     return {"up": card.votes_up, "down": card.votes_down, "adjustment": card.votes_points}
 
 
 def _baseline(facts: Facts, rows: list[Row], first: Candidate) -> dict[str, str] | None:
-    """What the baseline model would cost, and what choosing saves; None where it is not among the rows."""
+    """Return the baseline model's cost and the saving against it; None if it is not among the rows."""
     for row in rows:
         if row.card.slug == settings.ROUTING_BASELINE_MODEL and row.card.rates is not None:
             return {

@@ -1,4 +1,4 @@
-"""Why a model is the first choice, in a sentence made from the numbers that stand beside it in the explanation. Pure."""
+"""Sentences that explain the first choice with the numbers of the routing explanation. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from billing.catalogue.snapshot import ModelCard
 
 
 def reason(goal: str, kept: list[Row], facts: Facts, *, forced: bool) -> str:
-    """Why the first of `kept`, which is in its order, is the first choice. `forced`: all of them had been removed before."""
+    """Return why the first of `kept` is chosen. `forced`: the filters had removed all of them."""
     first, name = kept[0], kept[0].card.slug
     able = [row for row in kept if row.good_enough]
     bar = f"a chance of {settings.ROUTING_WEIGHTS[goal].good_enough:.0%}"
     if forced:
-        said = f"No model is without objection now; {name} is tried all the same."
+        choice = f"The filters removed every model; {name} is tried as the last resort."
     elif goal == User.Goal.BEST:
-        said = f"{name} has the highest quality of {_models(len(kept))} that can do it{_equals(first, kept)}."
+        choice = f"{name} has the highest quality of {_models(len(kept))} that can do it{_equals(first, kept)}."
     elif not able:
-        said = f"No model that can do it has {bar} of a good answer; {name} has the highest quality of {len(kept)}{_equals(first, kept)}."
+        choice = f"No model that can do it has {bar} of a good answer; {name} has the highest quality of {len(kept)}{_equals(first, kept)}."
     else:
         most = "should answer soonest" if goal == User.Goal.FASTEST else f"is worth most by the weights of {goal}"
-        said = f"{name} {most} of {_models(len(able))} with at least {bar} of a good answer."
-    parts = [said, _numbers(first, facts), *unknown_price(first.card)]
+        choice = f"{name} {most} of {_models(len(able))} with at least {bar} of a good answer."
+    parts = [choice, _numbers(first, facts), *unknown_price(first.card)]
     if facts.sticky == name:
         parts.append("It also wrote before in this conversation, so part of the input is cached.")
     return " ".join(parts)
 
 
 def unknown_price(card: ModelCard) -> list[str]:
-    """A sentence for a model without a price; none for the others."""
+    """Return one sentence for a model without a price, else no sentence."""
     if card.rates is not None:
         return []
     return [f"Its price is unknown: it is charged at the ceiling of ${settings.UNKNOWN_PRICE_CEILING_PER_MTOK} per million tokens."]

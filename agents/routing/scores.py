@@ -1,8 +1,8 @@
-"""What a model is worth for one request, in US dollars, and the order of the candidates for each goal. Pure.
+"""The value of a model for one request, in US dollars, and the order of the candidates for each goal. Pure functions.
 
 The chance that a model's answer is good enough is p = logistic((quality - need) / s), where need = 35 + 65 x difficulty.
 Its value is V x p - cost - w x seconds, in USD. s, V and w are settings of each goal (ROUTING_WEIGHTS).
-docs/adr/0084-routing-rule.md explains the rule and proves that the quality taken never falls as the need rises.
+docs/adr/0084-routing-rule.md explains the rule and proves that the chosen quality never falls as the need rises.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from agents.routing.health import ModelHealth
 from billing import pricing
 from billing.catalogue.snapshot import ModelCard
 
-# An answer's usual length, where the limit allows more: for comparing prices and times, not for holds.
+# Usual tokens of an answer, for comparing prices and times, not for reservations.
 USUAL_OUTPUT = 400
-# Live measurements count as much as the catalogue's priors after this many calls.
+# After this many calls, live measurements weigh as much as the catalogue's priors.
 _PRIOR_SAMPLES = 5
-# Part of the input that a conversation's model finds in its prompt cache.
+# Share of the input that the conversation's last model finds in its prompt cache.
 _CACHED_SHARE = 0.8
-# Outages are a vendor's, so the second candidate comes from another vendor, where one gives up at most so many points of quality.
+# Outages hit whole vendors, so the second candidate comes from another vendor if it has at most this much less quality.
 _NEAR_POINTS = 15
 _EASIEST_NEED, _NEED_RANGE = 35.0, 65.0
 _BY_GOAL: dict[str, Callable[[Row], tuple[Any, ...]]] = {
@@ -37,17 +37,17 @@ _BY_GOAL: dict[str, Callable[[Row], tuple[Any, ...]]] = {
 
 
 def need(difficulty: float) -> float:
-    """The quality, on the catalogue's scale from 0 to 100, at which an answer is as likely good enough as not."""
+    """Return the quality, from 0 to 100, at which an answer is good enough with a probability of one half."""
     return _EASIEST_NEED + _NEED_RANGE * difficulty
 
 
 def chance(quality: float, needed: float, spread: float) -> float:
-    """The probability from 0 to 1 that a model of this quality answers well enough. `spread`: points of quality."""
+    """Return the probability, from 0 to 1, that a model of this quality answers well enough. `spread`: quality points."""
     return 1 / (1 + exp((needed - quality) / spread))
 
 
 def weigh(row: Row, facts: Facts, goal: str) -> None:
-    """Write quality, chance, value and good_enough into the row, by the weights of the goal; its cost and seconds are there already."""
+    """Set quality, chance, value and good_enough of the row by the goal's weights. Its cost and seconds must be set."""
     weights = settings.ROUTING_WEIGHTS[goal]
     row.quality = row.card.quality_in_use
     row.chance = chance(row.quality, need(facts.difficulty), weights.spread)
@@ -57,9 +57,9 @@ def weigh(row: Row, facts: Facts, goal: str) -> None:
 
 
 def order(rows: list[Row], goal: str) -> list[Row]:
-    """The rows, first choice first: the good enough ones by the goal, then the others by quality.
+    """Return the rows, first choice first: the good enough ones by the goal, then the others by quality.
 
-    The second row comes from another vendor where one is near: a fallback at the vendor that just failed mostly fails, too.
+    The second row comes from another vendor if one is near, because a fallback at the failed vendor mostly fails, too.
     """
     able = sorted((row for row in rows if goal == User.Goal.BEST or row.good_enough), key=_BY_GOAL[goal])
     ids = {id(row) for row in able}
@@ -76,9 +76,9 @@ def order(rows: list[Row], goal: str) -> list[Row]:
 
 
 def expected_cost(card: ModelCard, tokens: int, output: int, *, cached: bool) -> float:
-    """What `pricing.cost` charges for this size, in USD; a model without a price counts at the ceiling.
+    """Return what `pricing.cost` charges for these tokens, in USD. A model without a price counts at the ceiling.
 
-    `cached`: the model knows most of the input from the conversation so far.
+    `cached`: the model has most of the input in its prompt cache.
     """
     threshold, base, long = _float_rates(card)
     into, out, from_cache = long if threshold is not None and tokens > threshold else base
@@ -87,7 +87,7 @@ def expected_cost(card: ModelCard, tokens: int, output: int, *, cached: bool) ->
 
 
 def expected_seconds(card: ModelCard, live: ModelHealth, output: int) -> float:
-    """Expected time of an answer: measured values weigh in as samples come."""
+    """Return the expected seconds of an answer. Measured values gain weight with the number of samples."""
     trust = live.samples / (live.samples + _PRIOR_SAMPLES)
     ttft = card.ttft_ms if live.ttft_ms is None else trust * live.ttft_ms + (1 - trust) * card.ttft_ms
     speed = (
@@ -101,7 +101,10 @@ _rates_cache: dict[int, tuple[pricing.Rates | None, tuple[int | None, _Tier, _Ti
 
 
 def _float_rates(card: ModelCard) -> tuple[int | None, _Tier, _Tier]:
-    """Input, output and cached-input rates as floats, below and above the tier's threshold: for comparing, not for charging."""
+    """Return the tier's threshold and the input, output and cached-input rates below and above it.
+
+    They are floats, for comparing only and not for charging.
+    """
     rates = card.rates
     found = _rates_cache.get(id(rates))
     if found is None or found[0] is not rates:

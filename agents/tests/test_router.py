@@ -121,7 +121,7 @@ def test_an_open_breaker_removes_a_model_from_auto_but_never_the_last_one(settin
     assert "strong" not in ranked(facts("auto:best"), health={"@anthropic": ModelHealth("open")})
     everything = {one.slug: ModelHealth("open") for one in ALL}
     route = router.rank(facts(), ALL, everything, set(everything))
-    assert route.candidates[0].card.slug == "middle" and "all the same" in route.explanation["reason"]
+    assert route.candidates[0].card.slug == "middle" and "last resort" in route.explanation["reason"]
 
 
 def test_an_unknown_price_is_never_chosen_by_auto_but_held_at_the_ceiling_by_name(settings):
