@@ -1,6 +1,7 @@
-"""`model: "agent:<slug>"` on the foreign wires: an agent where a model would answer, with the two verbs of the door.
+"""Agents as models of the compatible APIs (`model: "agent:<slug>"`), with the functions of `agents.calls.service`.
 
-Its tool calls are run by us and not shown; the usage is the sum of all its calls. The caller brings no tools.
+The product runs the agent's tools and does not show their calls. The usage is the sum of all model calls. The caller may
+not send tools.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ from aiagents.core.errors import AppError, InvalidRequest, ModelNotFound
 from billing.usage import Usage
 
 PREFIX = "agent:"
-# What these wires know of an agent's limits.
+# Finish reasons of agents as those that the compatible APIs know.
 _FINISH: dict[FinishReason, FinishReason] = {"max_steps": "stop", "max_cost": "length", "max_seconds": "length", "tool_calls": "stop"}
 _MOST_LISTED = 200
 
 
 def reference(model: str) -> dict[str, str]:
-    """The reference of a stored idempotent answer to the agent that gave it; empty for a model."""
+    """Return the reference from a stored idempotent answer to its agent; empty for a model."""
     return {"agent": model.removeprefix(PREFIX)} if model.startswith(PREFIX) else {}
 
 
 async def stream(request: CompletionRequest, context: CallContext) -> AsyncGenerator[Event, None]:
-    """As `calls.stream`: Started once, the words of all steps, one Settled with the sum of all calls."""
+    """Yield events as `calls.stream`: Started once, the text of all steps, one Settled with the sum of all calls."""
     if request.tools:
-        raise InvalidRequest("An agent brings its own tools: leave `tools` out.", param="tools", code="tools_with_agent")
+        raise InvalidRequest("An agent uses its own tools. Remove `tools` from the request.", param="tools", code="tools_with_agent")
     definition = await in_db(_definition, context)
     receipts: list[Settled] = []
     last, reason, started = None, None, False
@@ -55,12 +56,12 @@ async def stream(request: CompletionRequest, context: CallContext) -> AsyncGener
                 case Stopped():
                     reason = event.finish_reason
     if last is None:
-        raise AppError  # it ended before its first call, and raised nothing
+        raise AppError  # the run ended without a model call and without an error
     yield _sum(last, reason or last.finish_reason, receipts)
 
 
 async def complete(request: CompletionRequest, context: CallContext) -> Completion:
-    """As `calls.complete`."""
+    """Return the whole answer, as `calls.complete`."""
     text: list[str] = []
     reasoning: list[str] = []
     async with aclosing(stream(request, context)) as events:
@@ -75,12 +76,12 @@ async def complete(request: CompletionRequest, context: CallContext) -> Completi
     raise AssertionError("stream ends with Settled or raises")
 
 
-async def listed(principal: Principal) -> list[tuple[str, str, str]]:
-    """(id, name, owner's name) of the agents that the caller may use as models."""
-    return await in_db(_listed, principal)
+async def list_agents(principal: Principal) -> list[tuple[str, str, str]]:
+    """Return (id, name, owner's name) of the agents that the caller may use as models."""
+    return await in_db(_list_agents, principal)
 
 
-def _listed(principal: Principal) -> list[tuple[str, str, str]]:
+def _list_agents(principal: Principal) -> list[tuple[str, str, str]]:
     agents = Agent.objects.visible_to(principal.user).filter(enabled=True).exclude(version=None).order_by("slug")
     shown = agents.select_related("user").only("slug", "name", "user__name", "user__email")[:_MOST_LISTED]
     return [(PREFIX + agent.slug, agent.name, agent.user.display_name) for agent in shown]

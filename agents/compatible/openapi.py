@@ -1,4 +1,4 @@
-"""The foreign wires in the OpenAPI document: their bodies are the vendors', described here in their main lines."""
+"""The compatible APIs in the OpenAPI document. It describes only the main fields of the vendors' bodies."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from aiagents.core.http.sse import SCHEMA as EVENT
 JSON = dict[str, Any]
 
 
-# Why a body that fits is refused: only its main lines stand here.
+# Why a body that fits this schema may still be refused: the schema holds only the main fields.
 _REFUSALS: JSON = {
     "*": "the vendor's own API describes its fields in full; a value that it would refuse, and a field that cannot be honoured, is refused"
 }
 
 
 def _body(required: list[str], properties: JSON, known: Iterable[str]) -> JSON:
-    """`known`: the fields that are read; every other one is refused."""
+    """Return a request body. `known` are the accepted fields; every other field is refused."""
     schema = {
         "type": "object",
         "additionalProperties": False,
@@ -106,9 +106,9 @@ OPERATIONS: dict[str, JSON] = {
         "operationId": "v1_responses",
         "summary": "OpenAI's responses, stateless",
         "description": (
-            "Nothing is stored under a response id, and the answer says so (`store: false`), whatever was asked for. What would need a "
-            "store is refused with what to do instead: `previous_response_id`, `conversation`, `background`, `prompt`, and items of the "
-            "type `item_reference`. Clients that send such references by themselves send whole items with `store: false`."
+            "Responses are not stored, and the answer states it (`store: false`), whatever was requested. Fields that need a store are "
+            "refused, with a hint what to do instead: `previous_response_id`, `conversation`, `background`, `prompt`, and items of "
+            "the type `item_reference`. Clients that send such references by themselves send whole items with `store: false`."
         ),
         "requestBody": _body(
             ["model", "input"],
@@ -134,7 +134,7 @@ OPERATIONS: dict[str, JSON] = {
         "requestBody": _body(["model", "messages"], {"model": _MODEL, "messages": _MESSAGES}, anthropic_request.FIELDS),
         "responses": _answers("The estimate"),
     },
-    "model_list": {"operationId": "v1_models", "summary": "The models that may be asked for", "responses": _answers("The list")},
+    "model_list": {"operationId": "v1_models", "summary": "The models that may be requested", "responses": _answers("The list")},
     "model_detail": {
         "operationId": "v1_model",
         "summary": "One model",

@@ -1,4 +1,4 @@
-"""Reading a foreign body field by field: the value in its type and range, or a 400 that names the field."""
+"""Readers for the fields of compatible bodies. Each returns a valid value, or raises a 400 that names the field."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ MAX_MESSAGES, MAX_PARTS, MAX_TOOLS = 2000, 200, 256
 _IMAGES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 
 
-def wrong(param: str, message: str, code: str = "invalid_value") -> InvalidRequest:
+def invalid(param: str, message: str, code: str = "invalid_value") -> InvalidRequest:
     return InvalidRequest(f"{param}: {message}", param=param, code=code, details={param: [message]})
 
 
-def only(body: JSON, known: Collection[str]) -> None:
-    """Refuse fields that nobody reads: a misspelt limit must not pass silently."""
+def refuse_unknown(body: JSON, known: Collection[str]) -> None:
+    """Raise InvalidRequest for unknown fields: a misspelt limit must not pass silently."""
     for name in body:
         if name not in known:
             raise InvalidRequest(f"Unrecognized request argument supplied: {name[:80]}", param=name[:80], code="unknown_parameter")
@@ -35,11 +35,11 @@ def text(body: JSON, name: str, *, required: bool = False, longest: int = 1_000_
     if value is None and not required:
         return ""
     if not isinstance(value, str) or (required and not value):
-        raise wrong(
+        raise invalid(
             at + name, "must be a non-empty string" if required else "must be a string", "missing" if value is None else "invalid_type"
         )
     if len(value) > longest:
-        raise wrong(at + name, f"must be at most {longest} characters")
+        raise invalid(at + name, f"must be at most {longest} characters")
     return value
 
 
@@ -48,7 +48,7 @@ def number(body: JSON, name: str, low: float, high: float) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-        raise wrong(name, f"must be a number from {low:g} to {high:g}")
+        raise invalid(name, f"must be a number from {low:g} to {high:g}")
     return float(value)
 
 
@@ -57,7 +57,7 @@ def integer(body: JSON, name: str, low: int, high: int) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise wrong(name, f"must be an integer from {low} to {high}")
+        raise invalid(name, f"must be an integer from {low} to {high}")
     return value
 
 
@@ -66,83 +66,85 @@ def flag(body: JSON, name: str, default: bool | None = False) -> bool | None:
     if value is None:
         return default
     if not isinstance(value, bool):
-        raise wrong(name, "must be true or false", "invalid_type")
+        raise invalid(name, "must be true or false", "invalid_type")
     return value
 
 
 def choice(body: JSON, name: str, among: Collection[str]) -> str | None:
     value = body.get(name)
     if value is not None and (not isinstance(value, str) or value not in among):
-        raise wrong(name, f"must be one of {', '.join(sorted(among))}")
+        raise invalid(name, f"must be one of {', '.join(sorted(among))}")
     return value
 
 
 def mapping(value: object, param: str) -> JSON:
     if not isinstance(value, Mapping):
-        raise wrong(param, "must be an object", "invalid_type")
+        raise invalid(param, "must be an object", "invalid_type")
     return dict(value)
 
 
 def items(body: JSON, name: str, most: int, *, required: bool = False, at: str = "") -> list[JSON]:
-    """A list of objects."""
+    """Return a list of objects."""
     value = body.get(name)
     if value is None and not required:
         return []
     if not isinstance(value, list) or (required and not value):
-        raise wrong(at + name, "must be a non-empty list" if required else "must be a list", "missing" if value is None else "invalid_type")
+        raise invalid(
+            at + name, "must be a non-empty list" if required else "must be a list", "missing" if value is None else "invalid_type"
+        )
     if len(value) > most:
-        raise wrong(at + name, f"may hold at most {most} items")
+        raise invalid(at + name, f"may hold at most {most} items")
     return [mapping(item, f"{at}{name}[{number}]") for number, item in enumerate(value)]
 
 
 def strings(body: JSON, name: str, most: int) -> tuple[str, ...]:
-    """A string or a list of strings."""
+    """Return a string or a list of strings as a tuple."""
     value = body.get(name)
     if value is None:
         return ()
     value = [value] if isinstance(value, str) else value
     if not isinstance(value, list) or len(value) > most or not all(isinstance(item, str) and item for item in value):
-        raise wrong(name, f"must be a string or a list of at most {most} non-empty strings")
+        raise invalid(name, f"must be a string or a list of at most {most} non-empty strings")
     return tuple(value)
 
 
 def dollars(body: JSON, name: str) -> Decimal | None:
-    """A positive amount of USD, best given as a decimal string."""
+    """Return a positive amount of USD, best sent as a decimal string."""
     value = body.get(name)
     if value is None:
         return None
     try:
         return read_cost(value)
     except ValueError as exc:
-        raise wrong(name, str(exc)) from None
+        raise invalid(name, str(exc)) from None
 
 
 def base64_image(media_type: str, data: str, param: str) -> Image:
     if media_type not in _IMAGES:
-        raise wrong(param, f"the image must be one of {', '.join(sorted(_IMAGES))}")
+        raise invalid(param, f"the image must be one of {', '.join(sorted(_IMAGES))}")
     try:
         base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
-        raise wrong(param, "the image is not valid base64") from None
+        raise invalid(param, "the image is not valid base64") from None
     return Image(media_type=media_type, data=data)
 
 
 def image_from_url(url: str, param: str) -> Image:
-    """A data: URL becomes bytes; an https: one goes to the vendor, by the same rule as everywhere (lib/handed_urls.py)."""
+    """Return the image of a data: URL as bytes, or of an https: URL that media_urls allows, for the vendor to fetch."""
     if url.startswith("data:"):
         head, _, data = url[5:].partition(",")
         media_type, _, encoding = head.partition(";")
         if encoding != "base64":
-            raise wrong(param, "a data: URL must be base64")
+            raise invalid(param, "a data: URL must be base64")
         return base64_image(media_type, data, param)
     try:
         return Image(url=media_urls.check(url))
     except BlockedUrl:
-        raise wrong(param, f"must be a data: URL or {media_urls.RULE}") from None
+        raise invalid(param, f"must be a data: URL or {media_urls.RULE}") from None
 
 
-def no_file_reference(item: JSON, at: str) -> None:
-    """Refuse a file that stands elsewhere: nothing is fetched here, and a vendor's file ids are one vendor's."""
+def refuse_file_reference(item: JSON, at: str) -> None:
+    """Raise InvalidRequest for a file by URL or id: we fetch no files, and a file id is valid at one vendor only."""
     for name in ("file_url", "file_id"):
         if item.get(name) is not None:
-            raise wrong(at + name, "is not supported here; send the bytes as file_data", "unsupported_parameter")
+            raise invalid(at + name, "is not supported here; send the bytes as file_data", "unsupported_parameter")

@@ -1,4 +1,4 @@
-"""The foreign wires on the hot door: any OpenAI or Anthropic client works with its base URL and key changed."""
+"""The compatible APIs: any OpenAI or Anthropic client works after a change of base URL and key."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def _context(
     )
 
 
-def _door(model: str) -> Any:
-    """Who answers: a model behind the door, or an agent."""
+def _source_of(model: str) -> Any:
+    """Return the module that answers: `agents.calls.service` for a model, `agent_source` for an agent."""
     return agent_source if model.startswith(agent_source.PREFIX) else calls
 
 
 async def _first(events: AsyncGenerator[Event, None]) -> Started:
-    """Run a call up to its first token, so that what fails before it is answered with its own status."""
+    """Run a call up to its first token, so that an earlier failure gets its own HTTP status."""
     try:
         async for event in events:
             if isinstance(event, Started):
@@ -77,24 +77,24 @@ async def _first(events: AsyncGenerator[Event, None]) -> Started:
 
 async def chat_completions(request: Request) -> Response | EventStream:
     """`POST /v1/chat/completions`."""
-    asked = await request.read(openai_request.read)
-    context = _context(request, "openai", asked.model, asked.fallbacks, asked.max_cost_usd)
-    door = _door(asked.model)
-    if not asked.stream:
-        answers = await _all(door, asked.request, context, asked.n)
+    parsed = await request.read(openai_request.read)
+    context = _context(request, "openai", parsed.model, parsed.fallbacks, parsed.max_cost_usd)
+    source = _source_of(parsed.model)
+    if not parsed.stream:
+        answers = await _complete_all(source, parsed.request, context, parsed.n)
         return Response(body=openai_answer.whole(request.request_id, answers), headers=_cost_headers([one.settled for one in answers]))
-    if asked.n == 1:
-        events = door.stream(asked.request, context)
+    if parsed.n == 1:
+        events = source.stream(parsed.request, context)
         started = await _first(events)
-        return EventStream(_openai_stream(request.request_id, events, started, asked.include_usage), failure=_openai_failure(request))
-    return await _openai_many(door, request, asked, context)
+        return EventStream(_openai_stream(request.request_id, events, started, parsed.include_usage), failure=_openai_failure(request))
+    return await _openai_many(source, request, parsed, context)
 
 
-async def _all(door: Any, request: CompletionRequest, context: CallContext, n: int) -> list[Completion]:
+async def _complete_all(source: Any, request: CompletionRequest, context: CallContext, n: int) -> list[Completion]:
     if n == 1:
-        return [await door.complete(request, context)]
+        return [await source.complete(request, context)]
     async with asyncio.TaskGroup() as group:
-        running = [group.create_task(door.complete(request, context)) for _ in range(n)]
+        running = [group.create_task(source.complete(request, context)) for _ in range(n)]
     return [task.result() for task in running]
 
 
@@ -119,15 +119,15 @@ async def _openai_stream(
             yield openai_answer.error_event(exc, request_id)
 
 
-async def _openai_many(door: Any, request: Request, asked: openai_request.ChatCompletion, context: CallContext) -> EventStream:
-    """`n` choices in one stream: as many calls at once, each paid, their chunks interleaved as they come."""
-    streams = [door.stream(asked.request, context) for _ in range(asked.n)]
+async def _openai_many(source: Any, request: Request, parsed: openai_request.ChatCompletion, context: CallContext) -> EventStream:
+    """Stream `n` choices: one paid call for each, at the same time, with interleaved chunks."""
+    streams = [source.stream(parsed.request, context) for _ in range(parsed.n)]
     results = await asyncio.gather(*map(_first, streams), return_exceptions=True)
     failed = [result for result in results if isinstance(result, BaseException)]
     if failed:
         await asyncio.gather(*(events.aclose() for events in streams), return_exceptions=True)
         raise failed[0]
-    chunks = _interleaved(request.request_id, streams, results[0], asked.include_usage)  # type: ignore[arg-type]
+    chunks = _interleaved(request.request_id, streams, results[0], parsed.include_usage)  # type: ignore[arg-type]
     return EventStream(chunks, failure=_openai_failure(request))
 
 
@@ -172,22 +172,22 @@ async def _interleaved(
 
 async def responses(request: Request) -> Response | EventStream:
     """`POST /v1/responses`."""
-    asked = await request.read(responses_request.read)
-    context, door = _context(request, "openai", asked.model), _door(asked.model)
-    if not asked.stream:
-        answer = await door.complete(asked.request, context)
-        return Response(body=responses_answer.whole(answer, asked.body), headers=_cost_headers([answer.settled]))
-    events = door.stream(asked.request, context)
+    parsed = await request.read(responses_request.read)
+    context, source = _context(request, "openai", parsed.model), _source_of(parsed.model)
+    if not parsed.stream:
+        answer = await source.complete(parsed.request, context)
+        return Response(body=responses_answer.whole(answer, parsed.body), headers=_cost_headers([answer.settled]))
+    events = source.stream(parsed.request, context)
     started = await _first(events)
-    return _event_stream(request, events, responses_answer.Events(started, asked.body))
+    return _event_stream(request, events, responses_answer.Events(started, parsed.body))
 
 
 def _event_stream(request: Request, events: AsyncGenerator[Event, None], writer: EventWriter) -> EventStream:
-    return EventStream(_written(request.request_id, events, writer), failure=partial(writer.failure, request_id=request.request_id))
+    return EventStream(_encoded(request.request_id, events, writer), failure=partial(writer.failure, request_id=request.request_id))
 
 
-async def _written(request_id: str, events: AsyncGenerator[Event, None], writer: EventWriter) -> AsyncGenerator[bytes, None]:
-    """A call's events as a wire's writer puts them; an error after the stream began is the writer's to say."""
+async def _encoded(request_id: str, events: AsyncGenerator[Event, None], writer: EventWriter) -> AsyncGenerator[bytes, None]:
+    """Yield a call's events as the writer encodes them. Errors after the start of the stream become its error events."""
     async with aclosing(events):
         yield writer.opening()
         try:
@@ -202,9 +202,9 @@ async def _written(request_id: str, events: AsyncGenerator[Event, None], writer:
 
 async def embeddings(request: Request) -> Response:
     """`POST /v1/embeddings`."""
-    asked = await request.read(embeddings_wire.read, most_values=embeddings_wire.MOST_VALUES)
-    made = await calls.embed(asked.request, _context(request, "openai", asked.model, asked.fallbacks, asked.max_cost_usd))
-    return Response(body=await embeddings_wire.whole(made, asked.encoding), headers=_cost_headers([made.settled]))
+    parsed = await request.read(embeddings_wire.read, most_values=embeddings_wire.MOST_VALUES)
+    embedding = await calls.embed(parsed.request, _context(request, "openai", parsed.model, parsed.fallbacks, parsed.max_cost_usd))
+    return Response(body=await embeddings_wire.whole(embedding, parsed.encoding), headers=_cost_headers([embedding.settled]))
 
 
 # --- Anthropic ----------------------------------------------------------------------------------
@@ -212,20 +212,20 @@ async def embeddings(request: Request) -> Response:
 
 async def messages(request: Request) -> Response | EventStream:
     """`POST /v1/messages`."""
-    asked = await request.read(anthropic_request.read)
-    context, door = _context(request, "anthropic", asked.model), _door(asked.model)
-    if not asked.stream:
-        answer = await door.complete(asked.request, context)
+    parsed = await request.read(anthropic_request.read)
+    context, source = _context(request, "anthropic", parsed.model), _source_of(parsed.model)
+    if not parsed.stream:
+        answer = await source.complete(parsed.request, context)
         return Response(body=anthropic_answer.whole(answer), headers=_cost_headers([answer.settled]))
-    events = door.stream(asked.request, context)
+    events = source.stream(parsed.request, context)
     started = await _first(events)
-    return _event_stream(request, events, anthropic_answer.Events(started, token_estimates.estimate_input(asked.request)))
+    return _event_stream(request, events, anthropic_answer.Events(started, token_estimates.estimate_input(parsed.request)))
 
 
 async def count_tokens(request: Request) -> Response:
-    """`POST /v1/messages/count_tokens`: our estimate; no vendor is asked and nothing is charged."""
-    asked = await request.read(partial(anthropic_request.read, counting=True))
-    return Response(body=dumps({"input_tokens": token_estimates.estimate_input(asked.request)}))
+    """`POST /v1/messages/count_tokens`: our estimate, without a vendor call and without a charge."""
+    parsed = await request.read(partial(anthropic_request.read, counting=True))
+    return Response(body=dumps({"input_tokens": token_estimates.estimate_input(parsed.request)}))
 
 
 # --- Models -------------------------------------------------------------------------------------
@@ -239,11 +239,11 @@ async def _models(request: Request) -> list[dict[str, Any]]:
         for card in (await catalogue.current()).usable()
         if card.slug in configured
     ]
-    return rows + [_row(slug, name, owner) for slug, name, owner in await agent_source.listed(request.principal)]
+    return rows + [_row(slug, name, owner) for slug, name, owner in await agent_source.list_agents(request.principal)]
 
 
 def _row(slug: str, name: str, owner: str, kind: str = "chat") -> dict[str, Any]:
-    """One model as both wires' clients read it: OpenAI's fields and Anthropic's side by side, and what it is for."""
+    """Return one model with OpenAI's and Anthropic's fields side by side, and our field `kind`."""
     return {
         "kind": kind,
         "id": slug, "object": "model", "created": 1700000000, "owned_by": owner,
@@ -267,12 +267,12 @@ async def model_detail(request: Request) -> Response:
 
 
 def register(door: Door) -> None:
-    """Serve the foreign wires at this door."""
+    """Register the endpoints of the compatible APIs."""
 
     def add(method: str, path: str, handler: Handler, error: ErrorRenderer, *, starts_work: bool = False) -> None:
         door.add(
             method, path, handler, scope="chat", error=error, starts_work=starts_work, cancel_on_disconnect=starts_work,
-            idempotent=starts_work, tags=("foreign wires",), openapi=OPERATIONS[handler.__name__], max_body_bytes=body_limits.CONTENT,
+            idempotent=starts_work, tags=("compatible APIs",), openapi=OPERATIONS[handler.__name__], max_body_bytes=body_limits.CONTENT,
         )  # fmt: skip
 
     add("POST", "/v1/chat/completions", chat_completions, openai_answer.error, starts_work=True)

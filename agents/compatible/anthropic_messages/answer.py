@@ -1,4 +1,4 @@
-"""Our events → Anthropic's message, whole or as its event sequence, and errors in Anthropic's shape."""
+"""Our events → Anthropic's message, whole or as an event stream, and errors in Anthropic's shape."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _ERRORS = {
 
 
 def usage(counts: Usage) -> JSON:
-    """Exclusive input buckets, as this wire counts."""
+    """Return the usage in Anthropic's shape, where input tokens exclude cached ones."""
     return {
         "input_tokens": counts.input_tokens - counts.cached_input_tokens - counts.cache_write_tokens,
         "cache_creation_input_tokens": counts.cache_write_tokens,
@@ -52,7 +52,7 @@ def _paid(settled: Settled) -> JSON:
 
 
 def _input(call: ToolCall) -> Any:
-    """The tool's arguments as an object; this wire has no place for text that is not JSON."""
+    """Return the tool's arguments as an object. The API has no field for text that is not JSON."""
     try:
         return jsonio.exact(call.arguments or "{}")
     except ValueError:
@@ -60,7 +60,7 @@ def _input(call: ToolCall) -> Any:
 
 
 def whole(answer: Completion, signature: str = "") -> bytes:
-    """The body of a `message`."""
+    """Return the body of a `message`."""
     content: list[JSON] = []
     if answer.reasoning:
         content.append({"type": "thinking", "thinking": answer.reasoning, "signature": signature})
@@ -82,7 +82,7 @@ def whole(answer: Completion, signature: str = "") -> bytes:
 
 
 class Events:
-    """Writes the event sequence of one streamed message; a block is opened and closed as the kind of delta changes."""
+    """Encodes the events of one streamed message. A new kind of delta closes the open block and opens another."""
 
     def __init__(self, started: Started, input_tokens: int) -> None:
         self._started, self._input_tokens = started, input_tokens
@@ -98,7 +98,7 @@ class Events:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            # The vendor's own count comes at the end; until then our estimate.
+            # Our estimate. The vendor's count arrives at the end.
             "usage": {**usage(Usage(input_tokens=self._input_tokens)), "output_tokens": 1},
         }
         return _event("message_start", {"message": message}) + _event("ping", {})
@@ -168,5 +168,5 @@ def error_object(exc: AppError, request_id: str) -> JSON:
 
 
 def error(exc: AppError, request_id: str) -> tuple[int, bytes, dict[str, str]]:
-    """Status, body and headers. 402 is this wire's own billing error; it is not worth a retry."""
+    """Return status, body and headers. 402 is Anthropic's own billing error, which clients should not retry."""
     return exc.status, dumps(error_object(exc, request_id)), {"x-should-retry": "false"} if exc.status == 402 else {}

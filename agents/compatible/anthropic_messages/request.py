@@ -1,4 +1,4 @@
-"""Anthropic's message body → our request. Wire: docs.anthropic.com/en/api/messages."""
+"""Anthropic's message body → our request. Source: docs.anthropic.com/en/api/messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.compatible import reading
-from agents.compatible.reading import JSON, wrong
+from agents.compatible.reading import JSON, invalid
 from agents.messages import CompletionRequest, File, Image, Message, Part, Reasoning, Text, ToolOutput, ToolSpec, ToolUse
 from aiagents.core.jsonio import dumps
 
@@ -14,14 +14,14 @@ _KNOWN = {
     "model", "messages", "max_tokens", "system", "stream", "temperature", "top_p", "top_k", "stop_sequences", "tools", "tool_choice",
     "metadata", "thinking", "output_config", "service_tier", "cache_control",
 }  # fmt: skip
-# Every field that a body may have.
+# All accepted fields.
 FIELDS = frozenset(_KNOWN)
 _EFFORTS = {"low", "medium", "high", "xhigh", "max"}
 
 
 @dataclass(frozen=True, slots=True)
 class MessageCall:
-    """What the caller asked for: the model call and how to answer."""
+    """The parsed body: the model call and the form of its answer."""
 
     request: CompletionRequest
     model: str
@@ -29,11 +29,14 @@ class MessageCall:
 
 
 def read(body: JSON, *, counting: bool = False) -> MessageCall:
-    """The parsed body; InvalidRequest (400) names the field that is wrong. `counting`: max_tokens may be missing."""
-    reading.only(body, _KNOWN)
+    """Parse the body. Raises InvalidRequest (400) with the name of the invalid field.
+
+    `counting`: the body is for counting tokens, so max_tokens may be missing.
+    """
+    reading.refuse_unknown(body, _KNOWN)
     limit = reading.integer(body, "max_tokens", 1, 10_000_000)
     if limit is None and not counting:
-        raise wrong("max_tokens", "Field required", "missing")
+        raise invalid("max_tokens", "Field required", "missing")
     choice, parallel = _tool_choice(body.get("tool_choice"))
     config = reading.mapping(body.get("output_config") or {}, "output_config")
     request = CompletionRequest(
@@ -66,7 +69,7 @@ def _messages(items: list[JSON]) -> tuple[Message, ...]:
         at = f"messages[{number}]."
         role = item.get("role")
         if role not in ("user", "assistant"):
-            raise wrong(at + "role", "must be user or assistant")
+            raise invalid(at + "role", "must be user or assistant")
         parts = _blocks(item, at, names)
         outputs = tuple(part for part in parts if isinstance(part, ToolOutput))
         if outputs:
@@ -94,7 +97,7 @@ def _blocks(item: JSON, at: str, names: dict[str, str]) -> tuple[Part, ...]:
                 signature = reading.text(block, "signature", at=where)
                 parts.append(Reasoning(reading.text(block, "thinking", at=where), signature, "anthropic" if signature else ""))
             case "redacted_thinking":
-                continue  # encrypted by the vendor for itself; it may be left out
+                continue  # only the vendor can decrypt it, and it may be left out
             case "tool_use":
                 name = reading.text(block, "name", required=True, longest=200, at=where)
                 call_id = reading.text(block, "id", required=True, longest=200, at=where)
@@ -104,7 +107,7 @@ def _blocks(item: JSON, at: str, names: dict[str, str]) -> tuple[Part, ...]:
                 call_id = reading.text(block, "tool_use_id", required=True, longest=200, at=where)
                 parts.append(ToolOutput(call_id, names.get(call_id, call_id), _result(block, where), bool(reading.flag(block, "is_error"))))
             case kind:
-                raise wrong(where + "type", f"{str(kind)[:40]} is not supported", "unsupported_value")
+                raise invalid(where + "type", f"{str(kind)[:40]} is not supported", "unsupported_value")
     return tuple(parts)
 
 
@@ -129,7 +132,7 @@ def _document(source: JSON, block: JSON, at: str) -> Part:
     if source.get("type") == "text":
         return Text(reading.text(source, "data", required=True, longest=10_000_000, at=at + "source."))
     if source.get("type") != "base64":
-        raise wrong(at + "source.type", "must be base64 or text", "unsupported_value")
+        raise invalid(at + "source.type", "must be base64 or text", "unsupported_value")
     media_type = reading.text(source, "media_type", required=True, longest=100, at=at + "source.")
     return File(media_type, reading.text(source, "data", required=True, longest=20_000_000, at=at + "source."), title or "document")
 
@@ -137,7 +140,7 @@ def _document(source: JSON, block: JSON, at: str) -> Part:
 def _tool(item: JSON, number: int) -> ToolSpec:
     at = f"tools[{number}]."
     if item.get("type") not in (None, "custom"):
-        raise wrong(at + "type", "only custom tools are supported", "unsupported_value")
+        raise invalid(at + "type", "only custom tools are supported", "unsupported_value")
     return ToolSpec(
         name=reading.text(item, "name", required=True, longest=128, at=at),
         description=reading.text(item, "description", longest=20_000, at=at),
@@ -157,11 +160,11 @@ def _tool_choice(value: Any) -> tuple[str, bool | None]:
             return "required", parallel
         case "tool":
             return reading.text(choice, "name", required=True, longest=128, at="tool_choice."), parallel
-    raise wrong("tool_choice.type", "must be auto, any, tool or none")
+    raise invalid("tool_choice.type", "must be auto, any, tool or none")
 
 
 def _thinking(value: Any) -> str | None:
-    """Thinking asked for by budget, as an effort: what every vendor's models understand."""
+    """Return a budget of thinking tokens as an effort, which the models of all vendors understand."""
     if value is None:
         return None
     thinking = reading.mapping(value, "thinking")
@@ -173,9 +176,9 @@ def _thinking(value: Any) -> str | None:
         case "enabled":
             budget = reading.integer(thinking, "budget_tokens", 1024, 10_000_000)
             if budget is None:
-                raise wrong("thinking.budget_tokens", "Field required", "missing")
+                raise invalid("thinking.budget_tokens", "Field required", "missing")
             return "low" if budget < 4096 else "medium" if budget < 16384 else "high"
-    raise wrong("thinking.type", "must be enabled, adaptive or disabled")
+    raise invalid("thinking.type", "must be enabled, adaptive or disabled")
 
 
 def _format(value: Any) -> JSON | None:
@@ -183,7 +186,7 @@ def _format(value: Any) -> JSON | None:
         return None
     wanted = reading.mapping(value, "output_config.format")
     if wanted.get("type") != "json_schema":
-        raise wrong("output_config.format.type", "must be json_schema")
+        raise invalid("output_config.format.type", "must be json_schema")
     return {
         "type": "json_schema",
         "name": "output",

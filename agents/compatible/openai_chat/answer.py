@@ -16,7 +16,7 @@ from billing.usage import Usage
 JSON = dict[str, Any]
 DONE = b"data: [DONE]\n\n"
 _FINISH = {"error": "stop", "cancelled": "stop"}
-# Our error types → the pair (type, code) that OpenAI's clients know.
+# Our error types → the types that OpenAI's clients know.
 _ERRORS = {
     "invalid_request": "invalid_request_error",
     "not_authenticated": "authentication_error",
@@ -41,13 +41,13 @@ def usage(counts: Usage) -> JSON:
 
 
 def total(settled: list[Settled]) -> JSON:
-    """The usage of one answer; our addition `cost_usd` is what was charged for it."""
+    """Return the usage of one answer. Our addition `cost_usd` is the charge."""
     counts = sum((one.usage for one in settled), Usage())
     return {**usage(counts), "cost_usd": money(sum((one.cost_usd for one in settled), start=settled[0].cost_usd * 0))}
 
 
 def whole(request_id: str, answers: list[Completion]) -> bytes:
-    """The body of a `chat.completion`."""
+    """Return the body of a `chat.completion`."""
     first = answers[0].settled
     body = {
         "id": f"chatcmpl-{first.call_id.hex}",
@@ -76,7 +76,7 @@ def _tool_call(call: ToolCall) -> JSON:
 
 
 class Chunks:
-    """Writes the chunks of one streamed answer. What never changes is encoded once."""
+    """Encodes the chunks of one streamed answer. Their constant parts are encoded once."""
 
     def __init__(self, started: Started, include_usage: bool) -> None:
         head = {
@@ -87,7 +87,7 @@ class Chunks:
             "system_fingerprint": None,
         }
         self._head = b"data: " + orjson.dumps(head)[:-1] + b',"choices":['
-        # With include_usage every chunk but the last carries "usage": null, as the vendor's do.
+        # With include_usage every chunk but the last carries "usage": null, as OpenAI's do.
         self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
         self._include_usage = include_usage
         self._calls: dict[int, int] = {}
@@ -96,7 +96,7 @@ class Chunks:
         return self._delta(index, b'{"role":"assistant","content":"","refusal":null}')
 
     def event(self, event: object, index: int) -> bytes:
-        """One delta as one chunk; empty for events that this wire does not show."""
+        """Return one delta as one chunk; empty for events that the API does not show."""
         if type(event) is TextDelta:
             return self._delta(index, b'{"content":' + orjson.dumps(event.text) + b"}") if event.text else b""
         if type(event) is ToolCall:
@@ -111,7 +111,7 @@ class Chunks:
         return self._delta(index, b"{}", orjson.dumps(reason))
 
     def ending(self, settled: list[Settled]) -> bytes:
-        """The usage chunk, where it was asked for, and the terminal mark."""
+        """Return the usage chunk, if it was requested, and `[DONE]`."""
         if not self._include_usage:
             return DONE
         return self._head + b'],"usage":' + orjson.dumps(total(settled)) + b"}\n\n" + DONE
@@ -127,12 +127,12 @@ def error_object(exc: AppError, request_id: str) -> JSON:
 
 
 def error(exc: AppError, request_id: str) -> tuple[int, bytes, dict[str, str]]:
-    """Status, body and headers. A spent budget is 429 insufficient_quota, which these clients know not to repeat."""
+    """Return status, body and headers. A spent budget is 429 insufficient_quota, which OpenAI's clients do not retry."""
     status = 429 if exc.status == 402 else exc.status
     headers = {"x-should-retry": "false"} if exc.status == 402 else {}
     return status, dumps({"error": error_object(exc, request_id)}), headers
 
 
 def error_event(exc: AppError, request_id: str) -> bytes:
-    """An error after the stream began: the clients raise it as an APIError."""
+    """Return the event of an error after the start of the stream. OpenAI's clients raise it as an APIError."""
     return b"data: " + dumps({"error": error_object(exc, request_id)}) + b"\n\n"

@@ -1,4 +1,4 @@
-"""OpenAI's chat completion body → our request. Wire: platform.openai.com/docs/api-reference/chat."""
+"""OpenAI's chat completion body → our request. Source: platform.openai.com/docs/api-reference/chat."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from decimal import Decimal
 from typing import Any
 
 from agents.compatible import reading
-from agents.compatible.reading import JSON, wrong
+from agents.compatible.reading import JSON, invalid
 from agents.messages import CompletionRequest, File, Message, Part, Text, ToolOutput, ToolSpec, ToolUse
 from aiagents.core.errors import InvalidRequest
 
 EFFORTS = {"none", "minimal", "low", "medium", "high", "xhigh", "max"}
 MOST_CHOICES = 8
 _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
-# Passed on as they are to vendors that speak this wire.
+# Passed on unchanged to vendors with the same API.
 _PASSED = ("presence_penalty", "frequency_penalty", "logit_bias", "user")
-# Accepted and without effect here: they steer the vendor's own storage, billing or caching.
+# Accepted without effect: they control the vendor's own storage, billing or caching.
 _IGNORED = {"store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key", "verbosity", "prompt_cache_retention"}
 _KNOWN = {
     "model", "messages", "stream", "stream_options", "temperature", "top_p", "n", "stop", "max_tokens", "max_completion_tokens",
@@ -24,13 +24,13 @@ _KNOWN = {
     "fallbacks", "max_cost_usd", *_PASSED, *_IGNORED,
 }  # fmt: skip
 _UNSUPPORTED = {"logprobs", "top_logprobs", "audio", "prediction", "web_search_options", "functions", "function_call"}
-# Every field that a body may have, those included that are refused unless they ask for nothing.
+# All fields that a body may have, including those that are refused unless they are null or false.
 FIELDS = frozenset(_KNOWN | _UNSUPPORTED | {"modalities"})
 
 
 @dataclass(frozen=True, slots=True)
 class ChatCompletion:
-    """What the caller asked for: the model call and how to answer."""
+    """The parsed body: the model call and the form of its answer."""
 
     request: CompletionRequest
     model: str
@@ -42,13 +42,13 @@ class ChatCompletion:
 
 
 def read(body: JSON) -> ChatCompletion:
-    """The parsed body; InvalidRequest (400) names the field that is wrong."""
+    """Parse the body. Raises InvalidRequest (400) with the name of the invalid field."""
     for name in _UNSUPPORTED & body.keys():
         if body[name] not in (None, False) and not (name == "modalities" and body[name] == ["text"]):
             raise InvalidRequest(f"{name} is not supported here.", param=name, code="unsupported_parameter")
     if body.get("modalities") not in (None, ["text"]):
         raise InvalidRequest("Only the modality text is supported.", param="modalities", code="unsupported_parameter")
-    reading.only(body, _KNOWN | _UNSUPPORTED | {"modalities"})
+    reading.refuse_unknown(body, _KNOWN | _UNSUPPORTED | {"modalities"})
     system, messages = _messages(reading.items(body, "messages", reading.MAX_MESSAGES, required=True))
     request = CompletionRequest(
         messages=messages,
@@ -90,7 +90,7 @@ def _passed(body: JSON) -> JSON:
     if body.get("logit_bias") is not None:
         bias = reading.mapping(body["logit_bias"], "logit_bias")
         if len(bias) > 300 or not all(isinstance(value, int | float) and -100 <= value <= 100 for value in bias.values()):
-            raise wrong("logit_bias", "must map at most 300 tokens to numbers from -100 to 100")
+            raise invalid("logit_bias", "must map at most 300 tokens to numbers from -100 to 100")
         found["logit_bias"] = bias
     if user := reading.text(body, "user", longest=512):
         found["user"] = user
@@ -105,7 +105,7 @@ def _messages(items: list[JSON]) -> tuple[str, tuple[Message, ...]]:
         at = f"messages[{number}]."
         role = item.get("role")
         if not isinstance(role, str) or role not in _ROLES:
-            raise wrong(at + "role", f"must be one of {', '.join(sorted(_ROLES - {'function'}))}")
+            raise invalid(at + "role", f"must be one of {', '.join(sorted(_ROLES - {'function'}))}")
         if role in ("system", "developer"):
             system.append("".join(part.text for part in _parts(item, at) if isinstance(part, Text)))
         elif role == "user":
@@ -116,12 +116,12 @@ def _messages(items: list[JSON]) -> tuple[str, tuple[Message, ...]]:
             call_id = reading.text(item, "tool_call_id" if role == "tool" else "name", required=True, longest=200, at=at)
             output = "".join(part.text for part in _parts(item, at) if isinstance(part, Text))
             part = ToolOutput(call_id, names.get(call_id, call_id), output)
-            if messages and messages[-1].role == "tool":  # parallel calls are answered one by one on this wire
+            if messages and messages[-1].role == "tool":  # OpenAI sends the outputs of parallel calls as separate messages
                 messages[-1] = Message("tool", (*messages[-1].parts, part))
             else:
                 messages.append(Message("tool", (part,)))
     if not messages:
-        raise wrong("messages", "must hold at least one message that is not the system's")
+        raise invalid("messages", "must hold at least one message that is not a system message")
     return "\n\n".join(filter(None, system)), tuple(messages)
 
 
@@ -143,12 +143,12 @@ def _parts(item: JSON, at: str) -> tuple[Part, ...]:
             case "file":
                 parts.append(_file(reading.mapping(part.get("file"), where + "file"), where))
             case kind:
-                raise wrong(where + "type", f"{str(kind)[:40]} is not supported; use text, image_url or file", "unsupported_value")
+                raise invalid(where + "type", f"{str(kind)[:40]} is not supported; use text, image_url or file", "unsupported_value")
     return tuple(parts)
 
 
 def _file(item: JSON, at: str) -> File:
-    reading.no_file_reference(item, at)
+    reading.refuse_file_reference(item, at)
     data = reading.text(item, "file_data", required=True, longest=20_000_000, at=at)
     head, comma, encoded = data.partition(",")
     media_type = head.removeprefix("data:").partition(";")[0] if comma else "application/pdf"
@@ -170,7 +170,7 @@ def _assistant(item: JSON, at: str, names: dict[str, str]) -> tuple[Part, ...]:
 def _tool(item: JSON, number: int) -> ToolSpec:
     at = f"tools[{number}]."
     if item.get("type") != "function":
-        raise wrong(at + "type", "only function tools are supported", "unsupported_value")
+        raise invalid(at + "type", "only function tools are supported", "unsupported_value")
     function = reading.mapping(item.get("function"), at + "function")
     schema = function.get("parameters")
     return ToolSpec(
@@ -186,7 +186,7 @@ def _tool_choice(value: Any) -> str:
         return value or "auto"
     if isinstance(value, dict) and isinstance(value.get("function"), dict) and isinstance(value["function"].get("name"), str):
         return str(value["function"]["name"])
-    raise wrong("tool_choice", 'must be "auto", "none", "required" or name a function')
+    raise invalid("tool_choice", 'must be "auto", "none", "required" or name a function')
 
 
 def _response_format(value: Any) -> JSON | None:
@@ -205,4 +205,4 @@ def _response_format(value: Any) -> JSON | None:
             "schema": reading.mapping(schema.get("schema") or {}, "response_format.json_schema.schema"),
             "strict": bool(reading.flag(schema, "strict")),
         }
-    raise wrong("response_format.type", "must be text, json_object or json_schema")
+    raise invalid("response_format.type", "must be text, json_object or json_schema")

@@ -1,4 +1,4 @@
-"""Our events → OpenAI's response object, whole or as its event sequence."""
+"""Our events → OpenAI's response object, whole or as an event stream."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _usage(settled: Settled) -> JSON:
     }
 
 
-def _base(call_id: str, model: str, asked: JSON) -> JSON:
+def _base(call_id: str, model: str, requested: JSON) -> JSON:
     return {
         "id": f"resp_{call_id}",
         "object": "response",
@@ -36,23 +36,23 @@ def _base(call_id: str, model: str, asked: JSON) -> JSON:
         "status": "in_progress",
         "error": None,
         "incomplete_details": None,
-        "instructions": asked.get("instructions"),
-        "max_output_tokens": asked.get("max_output_tokens"),
-        "metadata": asked.get("metadata") or {},
+        "instructions": requested.get("instructions"),
+        "max_output_tokens": requested.get("max_output_tokens"),
+        "metadata": requested.get("metadata") or {},
         "model": model,
         "output": [],
-        "parallel_tool_calls": asked.get("parallel_tool_calls") is not False,
+        "parallel_tool_calls": requested.get("parallel_tool_calls") is not False,
         "previous_response_id": None,
         "store": False,
-        "temperature": asked.get("temperature"),
-        "tool_choice": asked.get("tool_choice") or "auto",
-        "tools": asked.get("tools") or [],
-        "top_p": asked.get("top_p"),
+        "temperature": requested.get("temperature"),
+        "tool_choice": requested.get("tool_choice") or "auto",
+        "tools": requested.get("tools") or [],
+        "top_p": requested.get("top_p"),
         "usage": None,
     }
 
 
-def _ended(base: JSON, output: list[JSON], settled: Settled) -> JSON:
+def _finished(base: JSON, output: list[JSON], settled: Settled) -> JSON:
     reason = _INCOMPLETE.get(settled.finish_reason)
     status = {"status": "incomplete", "incomplete_details": {"reason": reason}} if reason else {"status": "completed"}
     return {**base, **status, "output": output, "usage": _usage(settled)}
@@ -78,22 +78,22 @@ def _reasoning(item_id: str, text: str) -> JSON:
     return {"id": item_id, "type": "reasoning", "summary": [{"type": "summary_text", "text": text}]}
 
 
-def whole(answer: Completion, asked: JSON) -> bytes:
-    """The body of a `response`."""
+def whole(answer: Completion, requested: JSON) -> bytes:
+    """Return the body of a `response`."""
     key = answer.settled.call_id.hex
     output: list[JSON] = [_reasoning(f"rs_{key}", answer.reasoning)] if answer.reasoning else []
     if answer.text or not answer.tool_calls:
         output.append(_message(f"msg_{key}", answer.text))
     output += [_function_call(f"fc_{key}_{number}", call) for number, call in enumerate(answer.tool_calls)]
-    return dumps(_ended(_base(key, answer.settled.model, asked), output, answer.settled))
+    return dumps(_finished(_base(key, answer.settled.model, requested), output, answer.settled))
 
 
 class Events:
-    """Writes the event sequence of one streamed response; an item is opened and closed as the kind of delta changes."""
+    """Encodes the events of one streamed response. A new kind of delta closes the open item and opens another."""
 
-    def __init__(self, started: Started, asked: JSON) -> None:
+    def __init__(self, started: Started, requested: JSON) -> None:
         self._key = started.call_id.hex
-        self._base = _base(self._key, started.model, asked)
+        self._base = _base(self._key, started.model, requested)
         self._number = -1
         self._output: list[JSON] = []
         self._open = ""
@@ -118,7 +118,7 @@ class Events:
     def finish(self, settled: Settled) -> bytes:
         opened = b"" if self._output or self._open else self._start_message()
         closed = self._close()
-        response = _ended(self._base, self._output, settled)
+        response = _finished(self._base, self._output, settled)
         return opened + closed + self._event(f"response.{response['status']}", {"response": response})
 
     def failure(self, exc: AppError, request_id: str) -> bytes:

@@ -1,6 +1,6 @@
-"""OpenAI's Responses body → our request. Stateless: nothing is stored under a response id.
+"""OpenAI's Responses body → our request. Stateless: no response is stored under its id.
 
-Wire: platform.openai.com/docs/api-reference/responses.
+Source: platform.openai.com/docs/api-reference/responses.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import Any
 
 from agents.compatible import reading
 from agents.compatible.openai_chat.request import EFFORTS
-from agents.compatible.reading import JSON, wrong
+from agents.compatible.reading import JSON, invalid
 from agents.messages import CompletionRequest, File, Message, Part, Text, ToolOutput, ToolSpec, ToolUse
 from aiagents.core.errors import InvalidRequest
 
-# Accepted and without effect here: they steer the vendor's own storage, caching or what it echoes.
+# Accepted without effect: they control the vendor's own storage, caching or the details of its answer.
 _IGNORED = {
     "store",
     "metadata",
@@ -33,25 +33,25 @@ _KNOWN = {
 }  # fmt: skip
 _NOT_STORED = (
     "responses are not stored here. Send the whole conversation in `input`, the output items of earlier answers included, "
-    "or talk to /api/v1/chat, which remembers."
+    "or use /api/v1/chat, which stores conversations."
 )
-# What is refused, with what to do instead: a field that changes the answer is never dropped in silence.
+# Refused fields, with what to do instead: a field that changes the answer is never dropped silently.
 _UNSUPPORTED = {
     "previous_response_id": _NOT_STORED,
     "conversation": _NOT_STORED,
-    "background": "a response ends with its request here. Stream it, or make it a task at /api/v1/tasks/.",
-    "prompt": "prompts that are stored at a vendor are unknown here. Send `instructions` and `input`.",
-    "max_tool_calls": "tools are run by the caller here, who can count their calls.",
-    "top_logprobs": "no log probabilities are given.",
-    "context_management": "the whole input is sent as it is given. Shorten it before.",
+    "background": "a response ends with its request here. Stream it, or create a task at /api/v1/tasks/.",
+    "prompt": "prompts stored at a vendor are not available here. Send `instructions` and `input`.",
+    "max_tool_calls": "the caller runs the tools here and can count their calls.",
+    "top_logprobs": "log probabilities are not available.",
+    "context_management": "the whole input is sent unchanged. Shorten it in the request.",
 }
-# Every field that a body may have, those included that are refused unless they ask for nothing.
+# All fields that a body may have, including those that are refused unless they are null or false.
 FIELDS = frozenset(_KNOWN | _UNSUPPORTED.keys())
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseCall:
-    """What the caller asked for: the model call and how to answer."""
+    """The parsed body: the model call and the form of its answer."""
 
     request: CompletionRequest
     model: str
@@ -60,11 +60,11 @@ class ResponseCall:
 
 
 def read(body: JSON) -> ResponseCall:
-    """The parsed body; InvalidRequest (400) names the field that is wrong."""
+    """Parse the body. Raises InvalidRequest (400) with the name of the invalid field."""
     for name in _UNSUPPORTED.keys() & body.keys():
         if body[name] not in (None, False):
             raise InvalidRequest(f"{name} is not supported: {_UNSUPPORTED[name]}", param=name, code="unsupported_parameter")
-    reading.only(body, _KNOWN | _UNSUPPORTED.keys())
+    reading.refuse_unknown(body, _KNOWN | _UNSUPPORTED.keys())
     system, messages = _input(body)
     instructions = reading.text(body, "instructions", longest=10_000_000)
     reasoning = reading.mapping(body.get("reasoning") or {}, "reasoning")
@@ -100,7 +100,7 @@ def _input(body: JSON) -> tuple[str, tuple[Message, ...]]:
                 elif role in ("user", "assistant"):
                     messages.append(Message(role, parts))
                 else:
-                    raise wrong(at + "role", "must be user, assistant, system or developer")
+                    raise invalid(at + "role", "must be user, assistant, system or developer")
             case "function_call":
                 name = reading.text(item, "name", required=True, longest=200, at=at)
                 call_id = reading.text(item, "call_id", required=True, longest=200, at=at)
@@ -110,16 +110,16 @@ def _input(body: JSON) -> tuple[str, tuple[Message, ...]]:
                 call_id = reading.text(item, "call_id", required=True, longest=200, at=at)
                 _append(messages, "tool", ToolOutput(call_id, names.get(call_id, call_id), _output(item, at)))
             case "reasoning":
-                continue  # encrypted by the vendor for itself
+                continue  # only the vendor can decrypt it
             case "item_reference":
-                raise wrong(
-                    at + "id", "responses are not stored here, so their items cannot be referred to. "
+                raise invalid(
+                    at + "id", "responses are not stored here, so their items cannot be referenced. "
                     "Send the items themselves; most clients do with `store` set to false", "unsupported_value",
                 )  # fmt: skip
             case kind:
-                raise wrong(at + "type", f"{str(kind)[:40]} is not supported", "unsupported_value")
+                raise invalid(at + "type", f"{str(kind)[:40]} is not supported", "unsupported_value")
     if not messages:
-        raise wrong("input", "must hold at least one message that is not the system's")
+        raise invalid("input", "must hold at least one message that is not a system message")
     return "\n\n".join(filter(None, system)), tuple(messages)
 
 
@@ -154,20 +154,20 @@ def _content(item: JSON, at: str) -> tuple[Part, ...]:
                     )
                 )
             case "input_file":
-                reading.no_file_reference(part, where)
+                reading.refuse_file_reference(part, where)
                 data = reading.text(part, "file_data", required=True, longest=20_000_000, at=where)
                 head, comma, encoded = data.partition(",")
                 media_type = head.removeprefix("data:").partition(";")[0] if comma else "application/pdf"
                 parts.append(File(media_type, encoded if comma else data, reading.text(part, "filename", longest=200, at=where) or "file"))
             case kind:
-                raise wrong(where + "type", f"{str(kind)[:40]} is not supported", "unsupported_value")
+                raise invalid(where + "type", f"{str(kind)[:40]} is not supported", "unsupported_value")
     return tuple(parts)
 
 
 def _tool(item: JSON, number: int) -> ToolSpec:
     at = f"tools[{number}]."
     if item.get("type") != "function":
-        raise wrong(at + "type", "only function tools are supported", "unsupported_value")
+        raise invalid(at + "type", "only function tools are supported", "unsupported_value")
     schema = item.get("parameters")
     return ToolSpec(
         name=reading.text(item, "name", required=True, longest=64, at=at),
@@ -182,7 +182,7 @@ def _tool_choice(value: Any) -> str:
         return value or "auto"
     if isinstance(value, dict) and value.get("type") == "function" and isinstance(value.get("name"), str):
         return str(value["name"])
-    raise wrong("tool_choice", 'must be "auto", "none", "required" or name a function')
+    raise invalid("tool_choice", 'must be "auto", "none", "required" or name a function')
 
 
 def _format(value: Any) -> JSON | None:
@@ -201,4 +201,4 @@ def _format(value: Any) -> JSON | None:
                 "schema": reading.mapping(wanted.get("schema") or {}, "text.format.schema"),
                 "strict": bool(reading.flag(wanted, "strict")),
             }
-    raise wrong("text.format.type", "must be text, json_object or json_schema")
+    raise invalid("text.format.type", "must be text, json_object or json_schema")
