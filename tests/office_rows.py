@@ -98,7 +98,7 @@ def _one(index: int, mark: str, keep: Any) -> None:
     Agent.objects.filter(pk=agent.pk).update(version=version)
     keep(agent)
     keep(HttpTool.objects.create(
-        name=f"tool_{index}", description=mark, url="https://x.example/a", headers_encrypted=http.seal_headers({"X-Key": SECRET})
+        name=f"tool_{index}", description=mark, url="https://x.example/a", headers_encrypted=http.encrypt_headers({"X-Key": SECRET})
     ))  # fmt: skip
     run = keep(AgentRun.objects.create(
         user=user, agent=agent, version=version, surface="rest", input=CONTENT + mark, output=CONTENT, status="succeeded", model=mark[:100]

@@ -60,7 +60,7 @@ class HttpToolForm(forms.ModelForm):
     def save(self, commit: bool = True) -> HttpTool:
         row: HttpTool = super().save(commit=False)
         if headers := self.cleaned_data.get("new_headers"):
-            row.headers_encrypted = http.seal_headers(headers)
+            row.headers_encrypted = http.encrypt_headers(headers)
         elif self.cleaned_data.get("drop_headers"):
             row.headers_encrypted = ""
         if commit:

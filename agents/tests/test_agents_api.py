@@ -327,7 +327,7 @@ def test_the_tools_are_listed_without_what_staff_keep_secret(mine):
     HttpTool.objects.create(
         name="ticket", description="Open a ticket", url="https://desk.internal.example/planted",
         parameters={"properties": {"title": {"type": "string"}}},
-        headers_encrypted=http.seal_headers({"Authorization": "planted-secret"}),
+        headers_encrypted=http.encrypt_headers({"Authorization": "planted-secret"}),
     )  # fmt: skip
     HttpTool.objects.create(name="off_tool", description="t", url="https://example.com/", parameters={}, enabled=False)
     found = {tool["name"]: tool for tool in mine.get(API + "tools").json()["results"]}

@@ -209,7 +209,7 @@ async def test_a_long_page_is_read_in_parts(settings):
             rest = int(more.rpartition("start=")[2].rstrip(".]")) if "start=" in more else 0
         beyond = await use("fetch_page", url=server.url(), start=10**9)
     assert len(parts) > 2 and "".join(part.rstrip("\n") for part in parts) == words
-    assert "no text from there on" in beyond[0]
+    assert "no text after this position" in beyond[0]
     assert (await use("fetch_page", url="http://127.0.0.1/", start=-1))[1] == "error"
 
 

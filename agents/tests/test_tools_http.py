@@ -98,8 +98,8 @@ async def test_arguments_that_are_none_are_told_to_the_model(raw: str):
 
 
 async def test_headers_go_with_the_request_and_nowhere_else(caplog):
-    sealed = http.seal_headers({"Authorization": "Bearer planted-secret", "X-Team": "planted-too"})
-    assert "planted" not in sealed and http.seal_headers({}) == ""
+    sealed = http.encrypt_headers({"Authorization": "Bearer planted-secret", "X-Team": "planted-too"})
+    assert "planted" not in sealed and http.encrypt_headers({}) == ""
     async with serving(reply(b"other")) as other, serving(redirect(other.url("/there"))) as server:
         row = made(server, headers_encrypted=sealed)
         text, status = await use(row, city="Graz")
@@ -211,7 +211,7 @@ async def test_only_enabled_ones_are_given_out_and_none_replaces_a_built_in():
 
 @pytest.mark.django_db
 def test_headers_are_dropped_when_the_host_changes():
-    sealed = http.seal_headers({"X-Key": "planted-secret"})
+    sealed = http.encrypt_headers({"X-Key": "planted-secret"})
     row = made(headers_encrypted=sealed)
     row.save()
     row.url = "https://api.example.com/other/{city}"
@@ -226,7 +226,7 @@ def test_headers_are_dropped_when_the_host_changes():
         row.url = url
         row.save(update_fields=["url"])
         assert HttpTool.objects.get().headers_encrypted == "", url
-    row.headers_encrypted = http.seal_headers({"X-Key": "another"})
+    row.headers_encrypted = http.encrypt_headers({"X-Key": "another"})
     row.url = "https://third.example/{city}"
     row.save()
     assert http.read_headers(HttpTool.objects.get()) == {"X-Key": "another"}, "entered together with the new address"
@@ -236,7 +236,7 @@ def test_headers_are_dropped_when_the_host_changes():
 def test_rotation_takes_every_secret_along_and_names_those_it_cannot(settings):
     old, new = Fernet.generate_key().decode(), Fernet.generate_key().decode()
     settings.ENCRYPTION_KEYS = [old]
-    made(headers_encrypted=http.seal_headers({"X-Key": "planted-secret"})).save()
+    made(headers_encrypted=http.encrypt_headers({"X-Key": "planted-secret"})).save()
     made(name="broken", headers_encrypted="gAAAAnonsense").save()
     ProviderConnection.objects.create(slug="own", name="Own", kind="openai", api_key_encrypted=secrets.encrypt("sk-planted"))
     settings.ENCRYPTION_KEYS = [new, old]

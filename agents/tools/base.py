@@ -1,4 +1,4 @@
-"""What a tool is, whoever made it: a built-in function or an HTTP endpoint of staff's."""
+"""The interface of tools: built-in functions and HTTP endpoints that staff configure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ JSON = dict[str, Any]
 
 
 class ToolError(Exception):
-    """The tool could not do it; the text is for the model, so it says what to do better and holds no secret."""
+    """A tool failed. The text goes to the model, so it states what to change and holds no secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToolContext:
-    """For whom a tool works and how long it may take."""
+    """The user of a tool call, and the time that it may take."""
 
     principal: Principal
     run_id: UUID
@@ -29,7 +29,7 @@ class ToolContext:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """`outside`: its answer was written by strangers, so the model gets it marked as data."""
+    """A tool. `outside`: strangers write its output, so it is marked as data for the model."""
 
     name: str
     description: str
@@ -42,5 +42,5 @@ class Tool:
 
     @property
     def reaches_out(self) -> bool:
-        """Whether a call sends something to another machine: all tools but the built-in ones that only compute."""
+        """Whether a call sends data to another machine: true for all but the built-in tools that only compute."""
         return self.kind != "builtin" or self.outside

@@ -1,4 +1,4 @@
-"""What staff may make a tool of: checked before it is saved, so that no agent finds out first."""
+"""Validation of HTTP tools before staff can save them."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from agents.tools.declaring import BUILTINS
 if TYPE_CHECKING:
     from agents.models import HttpTool
 
-assert builtin  # imported for what it registers
+assert builtin  # imported to register the built-in tools
 _MOST_SCHEMA_BYTES = 20_000
 _MOST_BYTES = 5_000_000
 
 
 def wrong_with(row: HttpTool) -> dict[str, str]:
-    """A sentence for each field that is wrong."""
+    """Return a sentence for each invalid field, by field name."""
     found = {
         "name": "A built-in tool has this name." if row.name in BUILTINS else "",
         "url": template.wrong_with(row.url, allow_private=row.allow_private_address),
-        "parameters": _schema(row.parameters, template.places(row.url)),
+        "parameters": _schema(row.parameters, template.placeholders(row.url)),
         "timeout_seconds": _between(row.timeout_seconds, int(settings.TOOL_MAX_SECONDS)),
         "max_bytes": _between(row.max_bytes, _MOST_BYTES),
     }
@@ -36,7 +36,7 @@ def _between(value: int | None, most: int) -> str:
     return "" if value is not None and 1 <= value <= most else f"From 1 to {most}."
 
 
-def _schema(schema: Any, places: list[str]) -> str:
+def _schema(schema: Any, placeholders: list[str]) -> str:
     if not isinstance(schema, dict) or schema.get("type", "object") != "object":
         return 'A JSON Schema of an object, such as {"properties": {"city": {"type": "string"}}, "required": ["city"]}.'
     if len(json.dumps(schema)) > _MOST_SCHEMA_BYTES:
@@ -47,8 +47,8 @@ def _schema(schema: Any, places: list[str]) -> str:
         return f"This is not a JSON Schema: {exc.message[:200]}"
     if _refers_elsewhere(schema):
         return "$ref may only point into this schema (#/…)."
-    if missing := [name for name in places if name not in schema.get("properties", {})]:
-        return f"The URL asks for {{{missing[0]}}}, which stands in no property."
+    if missing := [name for name in placeholders if name not in schema.get("properties", {})]:
+        return f"The URL has {{{missing[0]}}}, which is not one of the properties."
     return ""
 
 

@@ -1,6 +1,6 @@
-"""Built-in tools: a decorated async function; its schema is made from the annotations and the docstring.
+"""Registration of built-in tools: decorated async functions, whose schemas come from annotations and docstrings.
 
-The docstring's text is what the model reads; a line `name: …` at its end describes that parameter.
+The model reads the docstring's text. A line `name: …` at its end describes that parameter.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Function = Callable[..., Awaitable[str]]
 
 
 def tool(*, repeatable: bool = True, needs_approval: bool = False, outside: bool = False) -> Callable[[Function], Function]:
-    """Register the function under its name. Its first parameter is the ToolContext, the others are the model's."""
+    """Return a decorator that registers a function as a tool. The model sends all parameters after the ToolContext."""
 
     def register(function: Function) -> Function:
         name = function.__name__
@@ -38,7 +38,7 @@ def tool(*, repeatable: bool = True, needs_approval: bool = False, outside: bool
 
 
 def describe(function: Function) -> tuple[str, JSON]:
-    """The description and the JSON Schema of a tool's function."""
+    """Return the description and the JSON Schema of a tool's function."""
     hints = get_type_hints(function, include_extras=True)
     given = list(inspect.signature(function).parameters.values())[1:]
     text, about = _read_docstring(inspect.getdoc(function) or "", {one.name for one in given})
@@ -68,7 +68,7 @@ def _read_docstring(text: str, names: set[str]) -> tuple[str, dict[str, str]]:
 
 
 def _without_titles(schema: JSON) -> JSON:
-    """Pydantic titles everything; to the model they only repeat the names."""
+    """Remove pydantic's titles, which only repeat the names."""
     found = {key: value for key, value in schema.items() if key != "title"}
     properties = {name: {key: value for key, value in one.items() if key != "title"} for name, one in schema.get("properties", {}).items()}
     return {**found, "properties": properties}

@@ -1,7 +1,7 @@
-"""HTML as text that a model can read: what was written for people, without what surrounds it.
+"""Converts HTML to the text that people read, without menus and markup.
 
-Run as a program by reading.py, alone and bounded: a page of a stranger's making can keep any tree builder busy for
-minutes (100,000 nested lists do), and it is C that reads it. So this file imports nothing of ours.
+reading.py runs this file as a separate, bounded process: a hostile page keeps any tree builder busy for minutes
+(100,000 nested lists do), and the parser is written in C. So this file imports none of our modules.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-# Of the process that reads one page.
+# Limits of the process that parses one page.
 _SECONDS = 3
 _MEMORY_BYTES = 1024 * 1024 * 1024
 _NOISE = "script, style, noscript, template, svg, canvas, iframe, object, form, nav, footer, aside, [hidden], [aria-hidden=true]"
@@ -23,12 +23,12 @@ _BLOCKS = frozenset({
     "figcaption", "details", "summary", "address", "h1", "h2", "h3", "h4", "h5", "h6", "li", "hr", "br", "body",
 })  # fmt: skip
 _MOST_NODES = 200_000
-# Below this the page has put its text somewhere else than in its <main>.
+# A <main> with fewer characters does not hold the page's text.
 _FEW = 200
 
 
-def of_html(html: str, base: str) -> tuple[str, str]:
-    """The page's title, and the text of its main part: paragraphs, headings, lists, table rows, and links with their addresses."""
+def text_of_html(html: str, base: str) -> tuple[str, str]:
+    """Return the page's title and the text of its main part: paragraphs, headings, lists, table rows and links."""
     tree = LexborHTMLParser(html)
     title = tree.css_first("title")
     heading = _squeezed(title.text()) if title else ""
@@ -43,7 +43,7 @@ def of_html(html: str, base: str) -> tuple[str, str]:
 
 
 def _text(root: LexborNode, base: str) -> str:
-    """A walk without recursion: the depth of a page is the page's choice."""
+    """Return the element's text. Traverses without recursion, because a page may be nested to any depth."""
     lines: list[str] = [""]
     stack: list[LexborNode | str] = [root]
     seen = 0
@@ -71,7 +71,7 @@ def _text(root: LexborNode, base: str) -> str:
 
 
 def _around(node: LexborNode, tag: str, base: str) -> tuple[str, str]:
-    """What is written before and after an element's content; line breaks end the line."""
+    """Return the text before and after an element's content. Line breaks in it end the line."""
     if tag == "a":
         link = _address(node.attributes.get("href") or "", base)
         return ("[", f"]({link})") if link else ("", "")
@@ -89,7 +89,7 @@ def _around(node: LexborNode, tag: str, base: str) -> tuple[str, str]:
 
 
 def _address(href: str, base: str) -> str:
-    """The link's whole address; nothing for those that lead nowhere a reader could go."""
+    """Return the link's full URL; empty for links that are not http or https."""
     href = href.strip()
     if not href or href.startswith("#") or len(href) > 500:
         return ""
@@ -111,12 +111,12 @@ def _squeezed(text: str) -> str:
 
 
 def main() -> None:
-    """stdin: the page's address as a line of JSON, then its HTML; stdout: its title and text as JSON."""
+    """Read the page's URL (a line of JSON) and its HTML from stdin; write title and text as JSON to stdout."""
     resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS, _SECONDS))
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_NOFILE, (16, 16))
     address, _, html = sys.stdin.buffer.read().partition(b"\n")
-    found = of_html(html.decode("utf-8", "replace"), json.loads(address))
+    found = text_of_html(html.decode("utf-8", "replace"), json.loads(address))
     sys.stdout.write(json.dumps(found))
 
 

@@ -1,4 +1,4 @@
-"""Tools that staff make of an HTTP endpoint: the model's arguments go into its path, query or body, and nowhere else."""
+"""HTTP endpoints as tools. The model's arguments go into path, query or body, and nowhere else."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _REDIRECTS = 3
 
 
 def tool_of(row: HttpTool) -> Tool:
-    """The row as a tool. Arguments that its schema does not name are refused unless it says otherwise."""
+    """Return the row as a tool. Its schema refuses unknown arguments unless it sets `additionalProperties`."""
 
     async def run(arguments: JSON, context: ToolContext) -> str:
         return await request(row, arguments, context)
@@ -29,7 +29,7 @@ def tool_of(row: HttpTool) -> Tool:
 
 
 async def request(row: HttpTool, arguments: JSON, context: ToolContext) -> str:
-    """The endpoint's answer as text. ToolError for an answer of 400 and above, with what it said."""
+    """Call the endpoint and return its answer as text. Raises ToolError with that text for a status of 300 or more."""
     url, rest = template.fill(row.url, arguments)
     headers, body = read_headers(row), None
     if row.method in _BODIES:
@@ -45,24 +45,24 @@ async def request(row: HttpTool, arguments: JSON, context: ToolContext) -> str:
     )
     answer = await outbound.fetch(row.method, url, headers=headers, body=body, limits=limits, allow_private=row.allow_private_address)
     page = await reading.readable(answer)
-    said = f"{page.title}\n{page.text}".strip()
+    text = f"{page.title}\n{page.text}".strip()
     if answer.status >= 300:
-        raise ToolError(f"The service answered {answer.status}. {said[:2000]}".strip())
+        raise ToolError(f"The service answered {answer.status}. {text[:2000]}".strip())
     if answer.truncated:
-        said += f"\n[cut here: the answer is larger than {row.max_bytes} bytes]"
-    return said or f"The service answered {answer.status} without content."
+        text += f"\n[cut here: the answer is larger than {row.max_bytes} bytes]"
+    return text or f"The service answered {answer.status} without content."
 
 
-def seal_headers(headers: Mapping[str, str]) -> str:
-    """Headers as they stand in the database; nothing for none."""
+def encrypt_headers(headers: Mapping[str, str]) -> str:
+    """Return the headers encrypted for the database; empty for no headers."""
     return secrets.encrypt(json.dumps(dict(headers))) if headers else ""
 
 
 def read_headers(row: HttpTool) -> dict[str, str]:
-    """The row's headers in clear, for the request only. SecretUnreadable when their key is gone."""
+    """Return the row's decrypted headers, for the request only. Raises SecretUnreadable if their key is missing."""
     return json.loads(secrets.decrypt(row.headers_encrypted)) if row.headers_encrypted else {}
 
 
 def header_names(row: HttpTool) -> list[str]:
-    """Which headers are stored, for staff; never what is in them."""
+    """Return the names of the stored headers, for staff, without their values."""
     return sorted(read_headers(row))

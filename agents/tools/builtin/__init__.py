@@ -1,4 +1,4 @@
-"""The tools that come with the product. Importing a module registers its tools."""
+"""The built-in tools. Importing a module registers its tools."""
 
 from agents.tools.builtin import calculator, clock, page
 

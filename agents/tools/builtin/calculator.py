@@ -1,4 +1,4 @@
-"""Exact arithmetic: decimals as they were written, never a float, bounded in size, power and depth."""
+"""Exact decimal arithmetic without floats, bounded in size, power and depth."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agents.tools.declaring import tool
 
 _MOST_CHARACTERS = 1000
 _MOST_DEPTH = 60
-# Digits that a result keeps before it counts as rounded; decimals are exact up to here.
+# Results are exact up to this many digits; longer ones are rounded.
 _DIGITS = 400
 _SHOWN = 28
 _SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", "−": "-", "–": "-", "π": "pi", "^": "\x00"})
@@ -39,35 +39,35 @@ async def calculator(context: ToolContext, expression: str) -> str:
 
 
 def evaluate(expression: str) -> str:
-    """The expression's value as `= 0.3` or `≈ 0.3333…`; ToolError says what is wrong with it."""
+    """Return the expression's value as `= 0.3` or `≈ 0.3333…`. Raises ToolError with the mistake in it."""
     if len(expression) > _MOST_CHARACTERS:
         raise ToolError(f"The expression is longer than {_MOST_CHARACTERS} characters; split it.")
     text = expression.translate(_SIGNS).replace("\x00", "**")
     text = " ".join(text.split())
-    if "#" in text:  # what follows it would be left out without a word
+    if "#" in text:  # Python would silently ignore the rest
         raise ToolError("Only numbers, + - * / // % ** ( ) and the listed functions are allowed.")
     try:
         tree = ast.parse(text, mode="eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):  # surrogates are ValueErrors
-        raise ToolError("This is not an arithmetic expression that I can read.") from None
+        raise ToolError("This is not a valid arithmetic expression.") from None
     with decimal.localcontext(_EXACT) as rules:
         try:
-            value = +_Walk(text).value(tree.body, 0)
+            value = +_Evaluator(text).value(tree.body, 0)
         except decimal.DivisionByZero:
             raise ToolError("Division by zero.") from None
         except decimal.Overflow:
             raise ToolError("The result has more than 9999 digits.") from None
         except (decimal.InvalidOperation, decimal.InvalidContext):
-            raise ToolError("This has no real value, or one too large for me.") from None
+            raise ToolError("The result is not a real number, or it is too large.") from None
         exact = not rules.flags[decimal.Inexact]
     return f"= {_plain(value)}" if exact else f"≈ {_plain(_rounded(value))}"
 
 
-class _Walk:
-    """The walk over the tree of one expression; only what is listed here can happen."""
+class _Evaluator:
+    """Evaluates the syntax tree of one expression. It allows only the operations listed here."""
 
     def __init__(self, text: str) -> None:
-        # The tree counts in bytes of UTF-8.
+        # The tree's offsets count bytes of UTF-8.
         self.source = text.encode()
 
     def value(self, node: ast.expr, depth: int) -> Decimal:
@@ -91,14 +91,14 @@ class _Walk:
         raise ToolError("Only numbers, + - * / // % ** ( ) and the listed functions are allowed.")
 
     def number(self, node: ast.Constant) -> Decimal:
-        # The source, not the parsed value: 0.1 would come back as a binary float.
+        # Read from the source: the parsed value of 0.1 is a binary float.
         text = self.source[node.col_offset : node.end_col_offset].decode().replace("_", "")
         if not re.fullmatch(r"(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", text, re.ASCII):
             raise ToolError("Only decimal numbers are allowed.")
         return +Decimal(text)
 
     def operation(self, node: ast.BinOp, depth: int) -> Decimal:
-        # A long sum is a deep tree on its left: gone down without a level of ours for each sign.
+        # A long sum is a deep tree on its left, so we descend it without recursion.
         chain = [node]
         while isinstance(chain[-1].left, ast.BinOp):
             chain.append(chain[-1].left)
@@ -137,7 +137,7 @@ def _rounded(value: Decimal) -> Decimal:
 
 
 def _plain(value: Decimal) -> str:
-    """Without an exponent where a person would write none."""
+    """Return the number as text, without an exponent unless it is very large or small."""
     if value == 0:
         return "0"
     with decimal.localcontext(_EXACT):

@@ -1,4 +1,4 @@
-"""Date and time: now in any zone, a date some days off, and the span between two moments."""
+"""Date and time: the current time in any zone, dates some days away, and the time between two dates."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def current_time(
     if abs(plus_days) > _MOST_DAYS:
         raise ToolError(f"plus_days is at most {_MOST_DAYS}.")
     try:
-        # The same time of the day in that zone, summer time or not.
+        # Keeps the time of day in that zone, also across changes of summer time.
         moment += timedelta(days=plus_days)
         shown = _shown(moment, zone, format)
         return f"{shown}\n{_span(moment, _read(until, zone), zone)}" if until else shown
@@ -44,7 +44,7 @@ async def current_time(
 
 
 def _zone(name: str) -> zoneinfo.ZoneInfo:
-    # The list, not the file system: a name is never a path.
+    # Checked against the list, so that the model's name is never used as a path.
     if name not in _zones():
         raise ToolError(f"There is no time zone {name[:64]!r}; use an IANA name such as Europe/Vienna or America/New_York.")
     return zoneinfo.ZoneInfo(name)
@@ -78,7 +78,7 @@ def _shown(moment: datetime, zone: zoneinfo.ZoneInfo, format: str) -> str:
 
 
 def _span(start: datetime, end: datetime, zone: zoneinfo.ZoneInfo) -> str:
-    """Days are the calendar's; hours and seconds those that really pass, over changes of summer time too."""
+    """Return the time between two dates: calendar days, and the seconds that really pass, also across summer time."""
     seconds = int((end.astimezone(UTC) - start.astimezone(UTC)).total_seconds())
     days = (end.date() - start.date()).days
     left = abs(seconds)
@@ -98,7 +98,7 @@ def _weeks(days: int) -> str:
 
 
 def _workdays(start: date, end: date) -> int:
-    """Days from Monday to Friday, the first counted and the last not."""
+    """Return the days from Monday to Friday, including the first day and excluding the last."""
     if end < start:
         return -_workdays(end, start)
     weeks, rest = divmod((end - start).days, 7)

@@ -1,4 +1,4 @@
-"""The calculator's functions over Decimal. All of them work under the caller's context and its limits."""
+"""The calculator's functions over Decimal. They use the caller's decimal context and its limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import mpmath
 
 from agents.tools.base import ToolError
 
-# Digits of what has no end: roots, logarithms, angles. Far more than are shown, so that rounding errors stay unseen.
+# Digits of irrational results (roots, logarithms, angles): far more than are shown, so that rounding errors stay hidden.
 _DIGITS = 60
 _MOST_FACTORIAL = 1000
 _MOST_ANGLE = Decimal(10) ** 15
@@ -34,7 +34,7 @@ def divide(a: Decimal, b: Decimal) -> Decimal:
 
 
 def floor_divide(a: Decimal, b: Decimal) -> Decimal:
-    """Rounded down, as mathematicians do (and Python's whole numbers, but not its decimals)."""
+    """Return the quotient rounded down, as Python does for integers but not for decimals."""
     if b == 0:
         raise ToolError("Division by zero.")
     whole = a // b
@@ -47,11 +47,11 @@ def power(a: Decimal, b: Decimal) -> Decimal:
     if a == 0 and b == 0:
         return Decimal(1)
     if b == b.to_integral_value() and abs(b) <= 9999:
-        # libmpdec marks every power as rounded; those of whole exponents are exact while they fit.
+        # libmpdec marks every power as rounded, but powers with integer exponents are exact while they fit.
         return _whole_power(a, int(b))
     if a < 0:
         raise ToolError("A root of a negative number has no real value.")
-    return _endless(lambda: a**b)
+    return _irrational(lambda: a**b)
 
 
 def _whole_power(a: Decimal, exponent: int) -> Decimal:
@@ -84,13 +84,13 @@ def _cbrt(x: Decimal) -> Decimal:
 def _ln(x: Decimal) -> Decimal:
     if x <= 0:
         raise ToolError("Only a number above 0 has a logarithm.")
-    return Decimal(0) if x == 1 else _endless(x.ln)
+    return Decimal(0) if x == 1 else _irrational(x.ln)
 
 
 def _log10(x: Decimal) -> Decimal:
     if x <= 0:
         raise ToolError("Only a number above 0 has a logarithm.")
-    # Exact for powers of ten, as libmpdec knows by itself.
+    # libmpdec marks the logarithms of powers of ten as exact.
     with decimal.localcontext(prec=_DIGITS) as rules:
         found = x.log10()
         rounded = rules.flags[decimal.Inexact]
@@ -114,16 +114,16 @@ def _log(x: Decimal, base: Decimal) -> Decimal:
 
 
 def _exp(x: Decimal) -> Decimal:
-    return _endless(x.exp) if x else Decimal(1)
+    return _irrational(x.exp) if x else Decimal(1)
 
 
 def _angle(function: Callable[[Any], Any]) -> Function:
-    """A function of an angle in radians. Between rounding errors and zero: sin(pi) is 0, but sin(1e-60) is not."""
+    """A function of an angle in radians. A rounding error becomes 0: sin(pi) is 0, but sin(1e-60) is not."""
 
     def of(x: Decimal) -> Decimal:
         if abs(x) > _MOST_ANGLE:
             raise ToolError("The angle is too large.")
-        found = _endless(lambda: _decimal(function(_real(x)))) if x else _decimal(function(_MP.zero))
+        found = _irrational(lambda: _decimal(function(_real(x)))) if x else _decimal(function(_MP.zero))
         if abs(x) > 1 and found.adjusted() < 10 - _DIGITS:
             return Decimal(0)
         if found.adjusted() > _DIGITS - 10:
@@ -138,18 +138,18 @@ def _real(x: Decimal) -> Any:
 
 
 def _decimal(real: Any) -> Decimal:
-    """mpmath's number as a Decimal of at most 60 digits."""
+    """Return mpmath's number as a Decimal of at most 60 digits."""
     return Decimal(mpmath.nstr(real, _DIGITS, strip_zeros=True, min_fixed=1, max_fixed=0))
 
 
 def _round(x: Decimal, digits: Decimal = Decimal(0)) -> Decimal:
-    """Halves away from zero, as on an invoice."""
+    """Return the number rounded half away from zero, as on an invoice."""
     places = _whole(digits, "round's digits")
     if abs(places) > 100:
         raise ToolError("round takes at most 100 digits.")
     if x.is_zero() or -int(x.as_tuple().exponent) <= places:
         return x
-    # Rounding that was asked for is no inexactness: done beside the flags.
+    # Requested rounding does not count as inexact, so it uses a separate context.
     with decimal.localcontext():
         return x.quantize(Decimal(1).scaleb(-places), rounding=ROUND_HALF_UP)
 
@@ -186,7 +186,7 @@ def _whole(x: Decimal, what: str) -> int:
     return int(x)
 
 
-def _endless(work: Callable[[], Decimal]) -> Decimal:
+def _irrational(work: Callable[[], Decimal]) -> Decimal:
     with decimal.localcontext(prec=_DIGITS):
         found = work()
     _inexact()
@@ -198,9 +198,9 @@ def _inexact() -> None:
 
 
 CONSTANTS: dict[str, Callable[[], Decimal]] = {
-    "pi": lambda: _endless(lambda: _decimal(+_MP.pi)),
-    "e": lambda: _endless(lambda: _decimal(+_MP.e)),
-    "tau": lambda: _endless(lambda: _decimal(2 * _MP.pi)),
+    "pi": lambda: _irrational(lambda: _decimal(+_MP.pi)),
+    "e": lambda: _irrational(lambda: _decimal(+_MP.e)),
+    "tau": lambda: _irrational(lambda: _decimal(2 * _MP.pi)),
 }
 # Name: function, fewest and most arguments.
 FUNCTIONS: dict[str, tuple[Function, int, int]] = {

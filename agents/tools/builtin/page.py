@@ -1,4 +1,4 @@
-"""A web page as text, through the one guard."""
+"""Fetches a web page as text, through the outbound guard."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from agents.tools.base import ToolContext, ToolError
 from agents.tools.declaring import tool
 from aiagents.core.outbound import guard as outbound
 
-# Left for the heading and the marks around it.
-_ROOM = 2_000
+# Characters kept free for the heading and the marks around the output.
+_RESERVED_CHARACTERS = 2_000
 
 
 @tool(outside=True)
@@ -20,7 +20,7 @@ async def fetch_page(context: ToolContext, url: str, start: int = 0) -> str:
     Only http and https addresses of the public internet; no files, no PDF, no pages behind a sign-in.
 
     url: the whole address, beginning with https:// or http://
-    start: for a long page: the character from which to read on, as the answer before said
+    start: for a long page: the character from which to continue, as given in the previous answer
     """
     if start < 0:
         raise ToolError("start is 0 or more.")
@@ -37,10 +37,10 @@ async def fetch_page(context: ToolContext, url: str, start: int = 0) -> str:
 
 
 def _shown(answer: outbound.Answer, page: reading.Page, start: int) -> str:
-    room = settings.TOOL_MAX_OUTPUT_CHARS - _ROOM
-    part = page.text[start : start + room]
+    most = settings.TOOL_MAX_OUTPUT_CHARS - _RESERVED_CHARACTERS
+    part = page.text[start : start + most]
     if not part:
-        return f"{answer.url}\n\n(The page has no text{' from there on' if start else ''}.)"
+        return f"{answer.url}\n\n(The page has no text{' after this position' if start else ''}.)"
     lines = [answer.url, *([f"Title: {page.title}"] if page.title else []), "", part]
     end = start + len(part)
     if end < len(page.text):
