@@ -1,4 +1,4 @@
-"""One attempt of a model call: a candidate, its reservation, the vendor's events and the settlement."""
+"""One attempt of a model call: a candidate, its hold, the vendor's events and the settlement."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SLACK_BYTES = 1024
 
 
 class Attempt:
-    """A running call to one candidate, with its clock, reservation and output. Ends in exactly one settlement."""
+    """A running call to one candidate, with its clock, hold and output. Ends in exactly one settlement."""
 
     __slots__ = (
         "all_at_once", "began", "candidate", "closed", "completed", "first_at", "held", "running", "sent", "target", "usage", "written",

@@ -11,7 +11,7 @@ log = logging.getLogger("aiagents.calls")
 
 
 def ended(call: Call, outcome: Outcome, charge: Charge | None) -> None:
-    """Count a settled vendor call, and log it. `charge` is None when the next attempt took over its reservation."""
+    """Count a settled vendor call, and log it. `charge` is None when the next attempt took over its hold."""
     usage = charge.usage if charge else outcome.usage
     counting.call(
         call.provider, call.model, outcome.status, usage.input_tokens if usage else 0, usage.output_tokens if usage else 0,

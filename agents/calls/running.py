@@ -55,7 +55,7 @@ def _state_of_loop() -> _Loop:
 
 
 def begin(call_id: UUID) -> Running:
-    """Register a call that has a reservation. Heartbeats keep the reservation alive until the settlement."""
+    """Register a call that has a hold. Heartbeats keep the hold alive until the settlement."""
     state = _state_of_loop()
     running = state.calls[call_id] = Running(call_id)
     if state.reporter is None or state.reporter.done():
@@ -70,12 +70,12 @@ def tokens_so_far() -> int:
 
 
 def end(call_id: UUID) -> None:
-    """Stop the heartbeats of a call whose reservation was closed elsewhere."""
+    """Stop the heartbeats of a call whose hold was closed elsewhere."""
     _state_of_loop().calls.pop(call_id, None)
 
 
 async def acquire(opening: Coroutine[None, None, ledger.Held]) -> ledger.Held:
-    """Return the reservation that `opening` makes. If the caller is cancelled meanwhile, release it unused."""
+    """Return the hold that `opening` makes. If the caller is cancelled meanwhile, release it unused."""
     task = asyncio.create_task(opening)
     try:
         return await asyncio.shield(task)
@@ -117,7 +117,7 @@ async def _release(state: _Loop, opening: asyncio.Task[ledger.Held]) -> ledger.C
     try:
         held = await opening
     except AppError:
-        return None  # the ledger refused it, so there is no reservation
+        return None  # the ledger refused it, so there is no hold
     outcome = ledger.Outcome(status="cancelled", usage=None, finish_reason="cancelled", started=False, request_sent=False)
     return await _settle(state, held, outcome)
 

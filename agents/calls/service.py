@@ -206,7 +206,7 @@ async def _rank(request: CompletionRequest | EmbeddingRequest, context: CallCont
 
 
 class _Attempts:
-    """The attempts of one call: the next candidate, the failures so far and the current reservation."""
+    """The attempts of one call: the next candidate, the failures so far and the current hold."""
 
     def __init__(self, context: CallContext, route: router.Route, input_tokens: int, receipts: list[Settled]) -> None:
         self.context, self.route, self.input_tokens, self.receipts = context, route, input_tokens, receipts
@@ -223,7 +223,7 @@ class _Attempts:
         return {**self.route.explanation, "model": model, "tried": list(self.tried)}
 
     async def next_attempt(self) -> Attempt:
-        """Return an attempt at the next candidate, with a new reservation or that of the failed attempt."""
+        """Return an attempt at the next candidate, with a new hold or the hold of the failed attempt."""
         self.number += 1
         if self.attempt is None:
             await self._skip_half_open()

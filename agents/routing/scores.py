@@ -19,7 +19,7 @@ from agents.routing.health import ModelHealth
 from billing import pricing
 from billing.catalogue.snapshot import ModelCard
 
-# Usual tokens of an answer, for comparing prices and times, not for reservations.
+# Usual tokens of an answer, for comparing prices and times, not for holds.
 USUAL_OUTPUT = 400
 # After this many calls, live measurements weigh as much as the catalogue's priors.
 _PRIOR_SAMPLES = 5
