@@ -148,6 +148,21 @@ def test_lines_of_prose_are_at_most_120_characters(document: Path):
     assert not [line for line in lines if len(line) > 120 and not line.startswith("|")]
 
 
+def sentences(text: str) -> list[str]:
+    """Prose only: no headings, tables, indented code or link targets. A piece of code counts as one word."""
+    lines = [line for line in FENCE.sub("", text).splitlines() if not line.startswith(("|", "#", "    "))]
+    paragraphs = re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", "\n".join(lines))
+    flat = [re.sub(r"\]\([^)]*\)", "]", re.sub(r"`[^`]*`", "X", " ".join(paragraph.split()))) for paragraph in paragraphs]
+    return [sentence for paragraph in flat for sentence in re.split(r"(?<=[.!?:;])\s+", paragraph)]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_sentences_are_short(document: Path):
+    """The style asks for fewer than 25 words; a figure or a name in parentheses may take some more."""
+    long = [sentence for sentence in sentences(document.read_text()) if len(re.findall(r"[A-Za-z][\w'’-]*", sentence)) > 28]
+    assert not long
+
+
 def test_the_glossary_defines_few_words_and_each_once():
     words = re.findall(r"^\| ([^|]+) \|", (ROOT / "GLOSSARY.md").read_text(), re.M)[1:]
     assert 20 <= len(words) <= MOST_WORDS, len(words)
