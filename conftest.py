@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.kit.people import PASSWORD
+
 pytest_plugins = ["tests.canary", "tests.kit.cpu_report"]
 
 
@@ -49,6 +51,25 @@ def _fresh_valkey(request: pytest.FixtureRequest):
     health.reset()  # what this process knows of the vendors, whichever tests came before
     throttle.forget()  # a test that took Valkey away made the process count by itself for some seconds
     yield
+
+
+@pytest.fixture
+def monthly_limit() -> Any:
+    """What `user` may spend in a month; None is the default of new accounts. Test modules override it."""
+    return None
+
+
+@pytest.fixture
+def user(db: None, monthly_limit: Any) -> Any:
+    """Ann, who has an account and the password of tests/kit/people.py."""
+    from accounts.models import User
+    from billing.budgets import budgets
+    from billing.models import Budget
+
+    made = User.objects.create_user("ann@example.com", PASSWORD, name="Ann")
+    if monthly_limit is not None:
+        budgets.set_limit(Budget.Scope.USER, made.pk, monthly_limit)
+    return made
 
 
 @pytest.fixture

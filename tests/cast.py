@@ -10,8 +10,7 @@ from accounts.models import ApiKey, User
 from accounts.sign_in import tokens
 from agents.definitions import authoring
 from agents.models import AgentRun, AgentStep
-
-PASSWORD = "correct horse battery staple"
+from tests.kit.people import PASSWORD
 
 
 @dataclass

@@ -24,8 +24,9 @@ from typing import Any
 
 import redis
 
+from tests.kit.people import PASSWORD
+
 ROOT = Path(__file__).resolve().parents[1]
-PASSWORD = "correct horse battery staple"
 
 
 def free_port() -> int:

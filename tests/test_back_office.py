@@ -43,7 +43,7 @@ def browser(user: User) -> Client:
 
 @pytest.fixture
 def root(db: None) -> Client:
-    return browser(User.objects.create_superuser("root@example.com", "correct horse battery"))
+    return browser(User.objects.create_superuser("root@example.com", "correct horse battery staple"))
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def rows(db: None) -> dict[type[Model], Model]:
 
 
 def member(group: str) -> Client:
-    user = User.objects.create_user(f"{group.lower()}@example.com", "correct horse battery", is_staff=True)
+    user = User.objects.create_user(f"{group.lower()}@example.com", "correct horse battery staple", is_staff=True)
     user.groups.add(Group.objects.get(name=group))
     return browser(user)
 
@@ -534,7 +534,7 @@ def test_changing_actions_are_refused_to_those_who_only_look(rows: dict[type[Mod
 
 
 def test_who_forges_a_form_is_refused() -> None:
-    user = User.objects.create_superuser("careful@example.com", "correct horse battery")
+    user = User.objects.create_superuser("careful@example.com", "correct horse battery staple")
     client = Client(enforce_csrf_checks=True)
     client.force_login(user)
     assert client.post(reverse("admin:accounts_user_changelist"), {"action": "disable"}).status_code == 403

@@ -21,10 +21,10 @@ import pytest
 from aiagents.core import storage
 from aiagents.local import embedded
 from aiagents.local.disk_reserve import SETTLED_SECONDS, Reserve
+from tests.kit.installation import Installation
 from tests.outage import parse_events
 from tests.server_process import ROOT, wait_for
 from tests.small_disk import fill, small_disk
-from tests.test_up import Installation
 
 _COUNTING = """
 from aiagents.core.metrics import counters as metrics

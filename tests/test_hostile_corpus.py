@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import re
 import time
-from functools import cache
 from typing import Any
 
 import pytest
 
-from aiagents.core.http import endpoints
 from tests import cast, hostile
-from tests.endpoints import RANDOM_ID, Endpoint, every
+from tests.endpoints import RANDOM_ID, Endpoint
+from tests.kit.hostile_answers import ENDPOINTS, WRITES, check, fields_of
 from tests.wire import Answer, ask, product
 
 pytestmark = pytest.mark.django_db
-ENDPOINTS = every()
-WRITES = [endpoint for endpoint in ENDPOINTS if endpoint.method in ("POST", "PUT", "PATCH")]
-# Without a vendor there is no model to call, and a readiness probe says what is away: the only honest 5xx here.
-MAY_BE_503 = {"no_model_available", "no_model_fits", "not_configured", "unavailable", "shutting_down"}
-PAGES = ("/", "/docs", "/password", "/{room}")
 # Seconds, on a machine that runs other suites too.
 PATIENCE = 2.0
 
@@ -48,36 +42,17 @@ async def send(endpoint: Endpoint, what: str, target: str, body: Any = None, hea
     return answer
 
 
-def check(endpoint: Endpoint, what: str, answer: Answer) -> None:
-    said = f"{endpoint} with {what} answered {answer.status}: {answer.body[:500]!r}"
-    assert answer.headers.get("x-request-id"), said
-    if answer.status == 503 and endpoint.template == "/health/ready":
-        return
-    if answer.status >= 500:
-        assert answer.status == 503 and answer.error["code"] in MAY_BE_503, said
-    if answer.status >= 400:
-        assert answer.headers["content-type"].startswith("application/json"), said
-        error = answer.error
-        assert error["message"] and error["type"], said
-        if not endpoint.template.startswith("/v1/"):
-            assert set(error) == {"type", "message", "code", "param", "details", "request_id"}, said
-            assert error["request_id"] == answer.headers["x-request-id"], said
-    elif endpoint.template not in PAGES:
-        assert not answer.headers.get("content-type", "").startswith("text/html"), said
-    assert not hostile.LEAKS.search(answer.body), said
-
-
 @pytest.mark.parametrize("endpoint", WRITES, ids=str)
 async def test_bodies(endpoint: Endpoint, ann: Attackers):
     for what, body in hostile.BODIES.items():
         answer = await send(endpoint, what, endpoint.path(), body, {"content-type": "application/json"}, ann.token(endpoint))
-        if _fields(endpoint):  # where a body is read at all, nothing of it is taken
+        if fields_of(endpoint):  # where a body is read at all, nothing of it is taken
             assert answer.status in (400, 404, 413, 429), f"{endpoint} took {what}: {answer.status} {answer.body[:300]!r}"
 
 
 @pytest.mark.parametrize("endpoint", WRITES, ids=str)
 async def test_values_in_every_field(endpoint: Endpoint, ann: Attackers):
-    bodies = list(hostile.objects(_fields(endpoint)).items())
+    bodies = list(hostile.objects(fields_of(endpoint)).items())
     if {Endpoint(endpoint.template, "PUT"), Endpoint(endpoint.template, "PATCH")} <= set(ENDPOINTS):  # one serializer: they share the work
         bodies = bodies[endpoint.method == "PUT" :: 2]
     for what, body in bodies:
@@ -127,7 +102,7 @@ def foreign() -> dict[str, Any]:
 async def test_other_peoples_ids_in_fields_are_no_more_than_random_ones(ann: Attackers, foreign: dict[str, Any]):
     """Ids in bodies get the verdict of an id that does not exist (S18)."""
     for endpoint in WRITES:
-        for field in _fields(endpoint):
+        for field in fields_of(endpoint):
             if not field.endswith("_id"):
                 continue
             answers = []
@@ -136,25 +111,3 @@ async def test_other_peoples_ids_in_fields_are_no_more_than_random_ones(ann: Att
                 shown = answer.body.replace(row.encode(), b"ID").replace(answer.headers["x-request-id"].encode(), b"REQUEST")
                 answers.append((answer.status, shown if answer.status >= 400 else b""))
             assert len(set(answers)) == 1, f"{endpoint} tells foreign rows from none by {field}: {answers}"
-
-
-@cache
-def _document() -> dict[str, Any]:
-    from drf_spectacular.generators import SchemaGenerator
-
-    return SchemaGenerator().get_schema(request=None, public=True)
-
-
-def _fields(endpoint: Endpoint) -> list[str]:
-    """The names of the body's fields, by our own OpenAPI document."""
-    endpoints.doors()
-    document = _document()
-    shape = re.sub(r"{\w+}", "{}", endpoint.template)
-    for path, operations in document["paths"].items():
-        if re.sub(r"{\w+}", "{}", path) == shape and endpoint.method.lower() in operations:
-            content = operations[endpoint.method.lower()].get("requestBody", {}).get("content", {})
-            schema = content.get("application/json", {}).get("schema", {})
-            while "$ref" in schema:
-                schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-            return sorted(schema.get("properties", {}))
-    return []

@@ -9,8 +9,8 @@ import pytest
 from tests import cast, hostile
 from tests.access_matrix import TABLE
 from tests.endpoints import Endpoint
+from tests.kit.hostile_answers import WRITES, check
 from tests.kit.sampling import sample
-from tests.test_hostile_corpus import WRITES, check
 from tests.valid_bodies import BODIES, WITHOUT_BODY
 from tests.wire import ask, product
 

@@ -13,7 +13,7 @@ import pytest
 from tests import cast
 from tests.access_matrix import TABLE
 from tests.endpoints import Endpoint, every
-from tests.test_hostile_corpus import _document, check
+from tests.kit.hostile_answers import check, openapi_document
 from tests.wire import Answer, product, start
 
 pytestmark = pytest.mark.django_db
@@ -73,7 +73,7 @@ def callers(settings: Any) -> tuple[cast.Person, cast.Person, dict[str, Any]]:
 def parameters(endpoint: Endpoint) -> dict[str, str]:
     """The documented query parameters with the kind of each; where there are none one that nothing knows."""
     shape = re.sub(r"{\w+}", "{}", endpoint.template)
-    for path, operations in _document()["paths"].items():
+    for path, operations in openapi_document()["paths"].items():
         if re.sub(r"{\w+}", "{}", path) == shape and endpoint.method.lower() in operations:
             found = operations[endpoint.method.lower()].get("parameters", [])
             queries = sorted((one for one in found if one["in"] == "query"), key=lambda one: one["name"])

@@ -18,8 +18,8 @@ from aiagents.core.http import body_limits
 from tests import cast
 from tests.endpoints import Endpoint
 from tests.hostile_shapes import SHAPES
+from tests.kit.hostile_answers import WRITES, check
 from tests.kit.sampling import sample
-from tests.test_hostile_corpus import WRITES, check
 from tests.valid_bodies import BODIES
 from tests.wire import ask, product
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import time
@@ -11,6 +10,7 @@ from decimal import Decimal
 
 import pytest
 
+from tests.kit.streams import open_stream, read_events
 from tests.live import Live, launch
 
 pytestmark = pytest.mark.long
@@ -26,27 +26,6 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
         installation.invariants_hold()
     finally:
         installation.close()
-
-
-def open_stream(live: Live, content: str) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=30)
-    headers = {"Authorization": f"Bearer {live.key}", "Content-Type": "application/json", "Accept": "text/event-stream"}
-    connection.request("POST", "/api/v1/chat/stream", json.dumps({"content": content, "model": "gpt-4o-mini"}), headers)
-    return connection.getresponse()
-
-
-def read_events(response: http.client.HTTPResponse, most: int) -> list[tuple[str, dict]]:
-    found: list[tuple[str, dict]] = []
-    name = ""
-    while len(found) < most:
-        line = response.readline().decode().rstrip("\n")
-        if line.startswith("event: "):
-            name = line[7:]
-        elif line.startswith("data: "):
-            found.append((name, json.loads(line[6:])))
-        elif not line and response.isclosed():
-            break
-    return found
 
 
 def message_row(live: Live, message_id: str) -> tuple[str, str]:

@@ -52,7 +52,7 @@ def ann(settings: Any) -> Iterator[Principal]:
     settings.CHAT_TITLES = False
     call_command("catalogue", "load", stdout=StringIO())
     catalogue.invalidate()
-    yield of_account(User.objects.create_user("ann@example.com", "correct horse battery"))
+    yield of_account(User.objects.create_user("ann@example.com", "correct horse battery staple"))
 
 
 # --- the maxima -----------------------------------------------------------------------------------

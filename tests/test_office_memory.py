@@ -31,14 +31,14 @@ def lists() -> list[type[Model]]:
 
 
 @pytest.fixture
-def user(db) -> User:
+def root(db) -> User:
     return User.objects.create_superuser("root@example.com", cast.PASSWORD)
 
 
 @pytest.fixture
-def request_of(user: User, rf: Any) -> Any:
+def request_of(root: User, rf: Any) -> Any:
     request = rf.get("/admin/")
-    request.user = user
+    request.user = root
     return request
 
 
@@ -68,8 +68,8 @@ def test_no_list_reads_what_it_left_row_by_row(model: type[Model], request_of: A
     assert not again, again
 
 
-def test_fifty_long_messages_fit_into_a_list_and_a_file(user: User, request_of: Any):
-    conversation = Conversation.objects.create(user=user, title="x")
+def test_fifty_long_messages_fit_into_a_list_and_a_file(root: User, request_of: Any):
+    conversation = Conversation.objects.create(user=root, title="x")
     Message.objects.bulk_create(
         Message(conversation=conversation, role="user", content=LONG, parts=[{"type": "file", "data": LONG}]) for _ in range(ROWS)
     )

@@ -13,7 +13,7 @@ from agents.routing.candidates import GOALS
 from billing.money.amounts import MOST_COST_USD, read_cost
 from chat import turn_request
 from tests import cast, hostile
-from tests.test_hostile_corpus import WRITES, _fields
+from tests.kit.hostile_answers import WRITES, fields_of
 from tests.wire import ask, product
 
 ROOT = Path(__file__).parents[1]
@@ -100,12 +100,12 @@ def people(db) -> tuple[cast.Person, cast.Person]:
     return cast.person("ann@example.com"), cast.person("root@example.com", admin=True)
 
 
-@pytest.mark.parametrize("endpoint", [one for one in WRITES if any(name.endswith("_usd") for name in _fields(one))], ids=str)
+@pytest.mark.parametrize("endpoint", [one for one in WRITES if any(name.endswith("_usd") for name in fields_of(one))], ids=str)
 async def test_every_amount_of_every_endpoint_is_refused_in_words_and_by_name(endpoint, people):
     token = people[endpoint.template.startswith("/api/v1/admin/")].token
     needed = {"input": "x", "content": "x", "name": "x", "messages": [{"role": "user", "content": "x"}], "model": "auto", "max_tokens": 9}
-    base = {name: value for name, value in needed.items() if name in _fields(endpoint)}
-    for field in (name for name in _fields(endpoint) if name.endswith("_usd")):
+    base = {name: value for name, value in needed.items() if name in fields_of(endpoint)}
+    for field in (name for name in fields_of(endpoint) if name.endswith("_usd")):
         for value in ("abc", "NaN", "1e999", [], {}, "1_0x"):
             answer = await ask(product, endpoint.method, endpoint.path(), base | {field: value}, {}, token)
             assert answer.status in (400, 404), f"{endpoint} {field}={value!r}: {answer.status} {answer.body[:300]!r}"

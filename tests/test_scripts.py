@@ -10,7 +10,7 @@ import re
 import pytest
 
 from tests import scripts
-from tests.test_patterns import worst
+from tests.kit.growth import worst
 
 # A method of regular expressions beside a slash.
 LOOKS_LIKE_ONE = re.compile(r"\.(?:replace|replaceAll|split|match|matchAll|search)\(/|/[a-z]*\.(?:test|exec)\(")

@@ -43,7 +43,7 @@ def test_the_sweep_is_started_by_beat_on_the_queue_of_housekeeping(name):
 
 
 def test_runs_of_what_earlier_versions_deleted_are_hidden_by_the_migrations(db, django_user_model):
-    ann, bob = (django_user_model.objects.create_user(f"{name}@example.com", "correct horse battery") for name in ("ann", "bob"))
+    ann, bob = (django_user_model.objects.create_user(f"{name}@example.com", "correct horse battery staple") for name in ("ann", "bob"))
     gone, there = timezone.now(), None
     tasks = [Task.objects.create(user=ann, name="t", input="x", deleted_at=moment) for moment in (gone, there)]
     agents = [Agent.objects.create(user=ann, name="a", slug=f"a{number}", deleted_at=moment) for number, moment in enumerate((gone, there))]

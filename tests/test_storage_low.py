@@ -31,7 +31,7 @@ from tasks.runs import store as task_runs
 from tests import cast, office_rows
 from tests.access_matrix import TABLE
 from tests.endpoints import Endpoint, every
-from tests.test_hostile_corpus import check
+from tests.kit.hostile_answers import check
 from tests.valid_bodies import BODIES, FRAMES
 from tests.wire import ask, product
 
@@ -231,7 +231,7 @@ def _post(browser: Client, label: str, name: str, row: Any) -> tuple[int, str]:
 @pytest.fixture
 def browser() -> Client:
     client = Client(raise_request_exception=False)
-    client.force_login(User.objects.create_superuser("root@example.com", "correct horse battery"))
+    client.force_login(User.objects.create_superuser("root@example.com", "correct horse battery staple"))
     return client
 
 

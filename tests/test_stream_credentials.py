@@ -49,7 +49,7 @@ from tasks.schedule import Kind, Plan
 
 pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).resolve().parents[1]
-PASSWORD, MODEL, ORIGIN = "correct horse battery", "gpt-4o-mini", "http://testserver"
+PASSWORD, MODEL, ORIGIN = "correct horse battery staple", "gpt-4o-mini", "http://testserver"
 # Text that is written for longer than any of these tests may take to see its end.
 LONG = "[[sim:chunks=400,pace=50]] Go"
 SSE = {"accept": "text/event-stream"}

@@ -10,8 +10,7 @@ from rest_framework.test import APIClient
 
 from accounts import principal_cache
 from accounts.models import User
-
-PASSWORD = "correct horse battery"
+from tests.kit.people import PASSWORD
 
 
 @pytest.fixture(autouse=True)
@@ -22,24 +21,19 @@ def _nothing_remembered():
 
 
 @pytest.fixture
-def user(db) -> User:
-    return User.objects.create_user("ann@example.com", PASSWORD, name="Ann")
-
-
-@pytest.fixture
 def other(db) -> User:
     return User.objects.create_user("bob@example.com", PASSWORD)
 
 
 @pytest.fixture
 def root(db) -> User:
-    return User.objects.create_superuser("root@example.com", "correct horse battery")
+    return User.objects.create_superuser("root@example.com", "correct horse battery staple")
 
 
 @pytest.fixture
 def staff(db) -> User:
     """Staff with every right on this app's tables, but no superuser."""
-    user = User.objects.create_user("staff@example.com", "correct horse battery", is_staff=True)
+    user = User.objects.create_user("staff@example.com", "correct horse battery staple", is_staff=True)
     user.user_permissions.set(Permission.objects.filter(content_type__app_label="accounts"))
     return user
 

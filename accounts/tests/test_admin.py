@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import Permission
-from django.test import Client
 
 from accounts import hooks, keys
 from accounts.models import ApiKey, AuditEvent, TokenFamily, User
 from accounts.sign_in import tokens
 from accounts.tests.conftest import Caller
+from accounts.tests.office import act, browser, form
 
 PAGES = ["user", "apikey", "tokenfamily", "auditevent"]
-
-
-def browser(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-def form(user: User, **changes) -> dict:
-    return {"email": user.email, "name": user.name, "role": user.role, "is_active": "on", "default_model": "auto", "goal": "balanced",
-            "time_zone": "UTC"} | changes  # fmt: skip
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -97,11 +86,6 @@ def test_staff_cannot_become_an_admin_by_way_of_their_password_or_address(staff:
     assert User.objects.get(pk=root.pk).password == root.password
 
 
-def act(client: Client, page: str, action: str, *rows) -> int:
-    data = {"action": action, "_selected_action": [str(row.pk) for row in rows]}
-    return client.post(f"/admin/accounts/{page}/", data).status_code
-
-
 def test_disabling_ends_sessions_and_keys_and_spares_superusers_from_staff(staff: User, root: User, user: User, ann: Caller):
     assert act(browser(staff), "user", "disable", user, root, staff) == 302
     assert not ann.works()
@@ -113,7 +97,7 @@ def test_disabling_ends_sessions_and_keys_and_spares_superusers_from_staff(staff
 
 
 def test_the_role_goes_through_the_apis_function_which_keeps_the_last_admin(staff: User, root: User, user: User):
-    boss = User.objects.create_user("boss@example.com", "correct horse battery", is_staff=True, role="admin")
+    boss = User.objects.create_user("boss@example.com", "correct horse battery staple", is_staff=True, role="admin")
     boss.user_permissions.set(staff.user_permissions.all())
     act(browser(staff), "user", "make_admin", user)
     assert not User.objects.get(pk=user.pk).is_admin, "only admins make admins"
@@ -171,7 +155,7 @@ def test_keys_and_sessions_are_ended_by_action(root: User, user: User, ann: Call
 
 
 def test_reading_rights_alone_end_nothing(user: User, ann: Caller):
-    viewer = User.objects.create_user("viewer@example.com", "correct horse battery", is_staff=True)
+    viewer = User.objects.create_user("viewer@example.com", "correct horse battery staple", is_staff=True)
     viewer.user_permissions.set(Permission.objects.filter(content_type__app_label="accounts", codename__startswith="view_"))
     client = browser(viewer)
     for page, action, row in [("user", "disable", user), ("tokenfamily", "revoke", TokenFamily.objects.get())]:

@@ -16,7 +16,7 @@ from accounts.mail import send
 from accounts.models import AccountMail, AuditEvent, User
 from accounts.sign_in import password_links
 from accounts.tests.conftest import PASSWORD, Caller
-from accounts.tests.test_admin import act, browser, form
+from accounts.tests.office import act, browser, form
 
 NEW = "fine new words here"
 URL = "/api/v1/auth/password-link"

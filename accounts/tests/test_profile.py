@@ -30,7 +30,7 @@ def test_the_month_comes_from_whoever_keeps_budgets_with_money_as_text(ann: Call
 
 
 def test_an_admin_is_told_so(db):
-    User.objects.create_superuser("root@example.com", "correct horse battery")
+    User.objects.create_superuser("root@example.com", "correct horse battery staple")
     assert "admin" in Caller("root@example.com").get(PROFILE).json()["permissions"]
 
 

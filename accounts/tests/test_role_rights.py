@@ -17,7 +17,7 @@ from accounts import keys
 from accounts.mail import send
 from accounts.models import AccountMail, ApiKey, TokenFamily, User
 from accounts.sign_in import tokens
-from accounts.tests.test_admin import browser
+from accounts.tests.office import browser
 from aiagents import roles
 
 pytestmark = pytest.mark.django_db
@@ -52,10 +52,10 @@ PAGES = {"user": User, "apikey": ApiKey, "tokenfamily": TokenFamily, "group": Gr
 def people(db) -> dict[str, User]:
     """One account of each kind that a member of staff may meet, each with a session and a key."""
     made = {
-        "ordinary": User.objects.create_user("ann@example.com", "correct horse battery"),
-        "colleague": User.objects.create_user("colleague@example.com", "correct horse battery", is_staff=True),
-        "admin": User.objects.create_user("boss@example.com", "correct horse battery", role="admin"),
-        "root": User.objects.create_superuser("root@example.com", "correct horse battery"),
+        "ordinary": User.objects.create_user("ann@example.com", "correct horse battery staple"),
+        "colleague": User.objects.create_user("colleague@example.com", "correct horse battery staple", is_staff=True),
+        "admin": User.objects.create_user("boss@example.com", "correct horse battery staple", role="admin"),
+        "root": User.objects.create_superuser("root@example.com", "correct horse battery staple"),
     }
     for user in made.values():
         tokens.sign_in(user)
@@ -65,7 +65,7 @@ def people(db) -> dict[str, User]:
 
 @pytest.fixture(params=sorted(roles.ROLES))
 def me(request, db) -> User:
-    user = User.objects.create_user("me@example.com", "correct horse battery", is_staff=True)
+    user = User.objects.create_user("me@example.com", "correct horse battery staple", is_staff=True)
     user.groups.add(Group.objects.get(name=request.param))
     user.role_name = request.param  # type: ignore[attr-defined]
     return user

@@ -92,3 +92,6 @@ def adds_up() -> None:
         if run.status not in AgentRun.OPEN:
             assert run.ended_at and not [step for step in steps if step.status in ("running", "waiting")]
             assert run.state == {}
+
+
+API = "/api/v1/agents/"

@@ -20,11 +20,9 @@ from agents.definitions import definition as definitions
 from agents.definitions.definition import AgentNotFound, Grant
 from agents.models import Agent, AgentVersion, HttpTool
 from agents.tests.conftest import client_of
+from agents.tests.runs import API
 from agents.tools import http
 from billing.models import AIModel
-
-API = "/api/v1/agents/"
-
 
 WHOLE = {
     "name": "Travel planner",

@@ -16,9 +16,9 @@ from agents.runs import service as runner
 from agents.runs import store as run_store
 from agents.runs import sweep as run_sweep
 from agents.runs.service import RunCancelled
+from agents.tests.books import exact
 from agents.tests.conftest import ask
 from agents.tests.runs import Probe, adds_up, agent, calls_of, drain, results_of, steps_of, the_run
-from agents.tests.test_calls import exact
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Conflict, NotFound, Unavailable
 from aiagents.core.live import outage_heartbeat

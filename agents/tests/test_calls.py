@@ -9,7 +9,6 @@ from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from django.db.models import Sum
 from django.utils import timezone
 
 from accounts.models import User
@@ -17,22 +16,14 @@ from agents.calls import running as running_calls
 from agents.calls import service as calls
 from agents.events import RouteFallback, Settled, Started, TextDelta
 from agents.providers.errors import ContextTooLong, ProviderBadRequest, ProviderError
+from agents.tests.books import exact
 from agents.tests.conftest import ask
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import BudgetExceeded, NoModelAvailable, NotAuthenticated, Unavailable
 from aiagents.core.live import outage_heartbeat
 from billing.budgets import budgets
 from billing.ledger import service as ledger
-from billing.models import BudgetWindow, Hold, UsageLog
-
-
-def exact() -> None:
-    """Enforced = reported = the sum of the log, and nothing is held."""
-    logged = UsageLog.objects.aggregate(total=Sum("cost_usd"))["total"] or Decimal(0)
-    assert not Hold.objects.filter(status="open").exists()
-    assert UsageLog.objects.count() == Hold.objects.count()
-    for window in BudgetWindow.objects.filter(budget__scope__in=("system", "user")):
-        assert (window.spent_usd, window.held_usd) == (logged, 0)
+from billing.models import Hold, UsageLog
 
 
 async def drain(request, context, receipts=None):

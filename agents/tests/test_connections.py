@@ -10,7 +10,7 @@ from agents import secrets
 from agents.models import ProviderConnection
 from agents.providers.errors import NotConfigured
 from agents.routing import connections
-from agents.tests.test_router import card
+from agents.tests.cards import card
 from aiagents.core.errors import AppError
 from aiagents.core.outbound import guard as outbound
 

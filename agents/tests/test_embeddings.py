@@ -19,8 +19,8 @@ from agents.messages import EmbeddingRequest
 from agents.providers import errors, provider, vectors
 from agents.simulator import Simulator
 from agents.simulator.wires import vectors as simulated
+from agents.tests.books import exact
 from agents.tests.conftest import ask
-from agents.tests.test_calls import exact
 from agents.tests.vendors import target, until
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound, NoModelAvailable

@@ -14,31 +14,14 @@ from agents.routing import rank as router
 from agents.routing.difficulty import difficulty
 from agents.routing.health import ModelHealth
 from agents.routing.rank import Facts
+from agents.tests.cards import card, facts
 from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound, NoModelAvailable
-from billing.catalogue.snapshot import ModelCard
-from billing.pricing import Rates
-
-
-def card(slug: str, **changes) -> ModelCard:
-    price = changes.pop("price", (1, 4))
-    fields = {
-        "slug": slug, "display_name": slug, "provider": "openai", "connection": "", "vendor_model": slug, "context_window": 100_000,
-        "max_output_tokens": 8000, "capabilities": frozenset({"tools", "json", "vision", "temperature"}), "quality": 50,
-        "tokens_per_second": 60.0, "ttft_ms": 700, "lifecycle": "active", "replaced_by": "", "enabled": True,
-        "rates": Rates(Decimal(str(price[0])), Decimal(str(price[1])), Decimal(str(price[0])) / 2) if price else None, "price_id": 1,
-    }  # fmt: skip
-    return ModelCard(**(fields | changes))
-
 
 CHEAP = card("cheap", price=(0.1, 0.4), quality=45, provider="google")
 FAST = card("fast", price=(0.5, 2), quality=55, tokens_per_second=400.0, ttft_ms=150)
 STRONG = card("strong", price=(10, 40), quality=95, tokens_per_second=40.0, provider="anthropic")
 MIDDLE = card("middle", price=(1, 4), quality=75)
 ALL = (CHEAP, FAST, STRONG, MIDDLE)
-
-
-def facts(requested: str = "auto", **changes) -> Facts:
-    return Facts(**({"requested": requested, "goal": "balanced", "needs": frozenset(), "input_tokens": 2000, "difficulty": 0.5} | changes))
 
 
 def ranked(asked: Facts, cards=ALL, health=None, configured=None) -> list[str]:

@@ -23,7 +23,7 @@ from agents.routing import rank as router
 from agents.routing.difficulty import difficulty
 from agents.routing.rank import Facts
 from agents.routing.scores import expected_cost
-from agents.tests.test_router import card, facts
+from agents.tests.cards import card, facts
 from aiagents.settings.env import Env, read
 from aiagents.settings.routing import RoutingWeights
 from billing import pricing

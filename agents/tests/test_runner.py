@@ -11,9 +11,9 @@ import pytest
 from agents.calls import running as running_calls
 from agents.events import ReasoningDelta, Settled, Started, Stopped, TextDelta
 from agents.runs import service as runner
+from agents.tests.books import exact
 from agents.tests.conftest import ask
 from agents.tests.runs import Probe, adds_up, agent, calls_of, drain, results_of, steps_of, text_of, the_run
-from agents.tests.test_calls import exact
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import BudgetExceeded, NoModelAvailable
 from billing.budgets import budgets

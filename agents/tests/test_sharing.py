@@ -20,8 +20,7 @@ from agents.models import Agent, AgentRun, AgentStep, HttpTool
 from agents.runs import approvals, tool_calls
 from agents.runs import service as runner
 from agents.tests.conftest import ask
-from agents.tests.runs import Probe, calls_of, drain, results_of, the_run
-from agents.tests.test_agents_api import API
+from agents.tests.runs import API, Probe, calls_of, drain, results_of, the_run
 from agents.tools import registry
 from agents.tools.declaring import BUILTINS
 from aiagents.core.db.calls import in_db
@@ -70,7 +69,7 @@ def test_what_was_shared_before_stays_shared_and_may_be_changed(mine, ada, hers)
 
 
 def test_staff_name_people_in_the_admin_and_take_the_right_back(mine, ada, hers):
-    root = User.objects.create_superuser("root@example.com", "correct horse battery")
+    root = User.objects.create_superuser("root@example.com", "correct horse battery staple")
     client = Client()
     client.force_login(root)
     for action, note in [("allow_sharing", "user.sharing_allowed"), ("withdraw_sharing", "user.sharing_withdrawn")]:
@@ -86,7 +85,7 @@ def test_staff_name_people_in_the_admin_and_take_the_right_back(mine, ada, hers)
 def test_staff_stop_the_sharing_of_an_agent(mine, ada, hers):
     sharing.allow(ada)
     made = mine.post(API, SHARED, format="json").json()
-    root = User.objects.create_superuser("root@example.com", "correct horse battery")
+    root = User.objects.create_superuser("root@example.com", "correct horse battery staple")
     client = Client()
     client.force_login(root)
     assert client.post("/admin/agents/agent/", {"action": "stop_sharing", "_selected_action": [made["id"]]}).status_code == 302
@@ -152,7 +151,7 @@ def mailer():
 
 
 async def test_a_run_of_a_strangers_agent_waits_for_the_one_who_runs_it(context, vendor, caller, mailer):
-    owner = await in_db(lambda: User.objects.create_user("owner@example.com", "correct horse battery"))
+    owner = await in_db(lambda: User.objects.create_user("owner@example.com", "correct horse battery staple"))
     agent = await in_db(shared_agent, owner, "mailer")
     definition = await in_db(lambda: definitions.visible(caller.user, agent_id=agent.pk))
     async with vendor():
@@ -170,7 +169,7 @@ async def test_a_run_of_a_strangers_agent_waits_for_the_one_who_runs_it(context,
 
 
 async def test_a_run_parked_before_this_rule_asks_from_then_on(context, vendor, caller, mailer):
-    owner = await in_db(lambda: User.objects.create_user("owner@example.com", "correct horse battery"))
+    owner = await in_db(lambda: User.objects.create_user("owner@example.com", "correct horse battery staple"))
     agent = await in_db(shared_agent, owner, "mailer")
     definition = await in_db(lambda: definitions.visible(caller.user, agent_id=agent.pk))
     text = f"{CALL} then {CALL.replace('secret', 'again')}"

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from decimal import Decimal as D
 from typing import Any
 
 from asgiref.sync import async_to_sync
+from rest_framework.test import APIClient
 
+from accounts import keys
 from accounts.models import User
 from aiagents.core.ids import uuid7
 from billing.budgets import budgets
 from billing.charging import Call, Outcome
 from billing.ledger import service as ledger
-from billing.models import Budget, BudgetWindow
+from billing.models import Budget, BudgetWindow, UsageLog
 from billing.pricing import Rates
 from billing.usage import Usage
+from tests.kit.people import PASSWORD
 
 RATES = Rates(input=Decimal("2.5"), output=Decimal("10"), cached_input=Decimal("1.25"), source="test")
 # One call of 1,000 input and 100 output tokens at RATES.
@@ -22,7 +26,7 @@ CENT = Decimal("0.01")
 
 
 def make_user(limit: Decimal | None = Decimal("50"), **extra: Any) -> User:
-    user = User.objects.create_user(f"{uuid7().hex}@example.com", "correct horse battery", **extra)
+    user = User.objects.create_user(f"{uuid7().hex}@example.com", PASSWORD, **extra)
     budgets.set_limit(Budget.Scope.USER, user.pk, limit)
     return user
 
@@ -61,3 +65,36 @@ class Ledger:
     reattempt = staticmethod(async_to_sync(ledger.reattempt))
     progress = staticmethod(async_to_sync(ledger.progress))
     sweep = staticmethod(ledger.sweep)
+
+
+def spent(scope: str, scope_id, amount: str, limit: str | None = "10") -> BudgetWindow:
+    """A budget of which so much is spent in the running month."""
+    budget = budgets.set_limit(scope, scope_id, None if limit is None else D(limit))
+    window = budgets.open_window(budget, budgets.database_now())
+    BudgetWindow.objects.filter(pk=window.pk).update(spent_usd=D(amount))
+    return window
+
+
+def client_of(user) -> APIClient:
+    client = APIClient()
+    answer = client.post("/api/v1/auth/login", {"email": user.email, "password": PASSWORD}, format="json")
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {answer.json()['access']}")
+    return client
+
+
+def key_client(user, *scopes) -> APIClient:
+    client = APIClient()
+    client.credentials(HTTP_AUTHORIZATION=f"Bearer {make_key(user, scopes)}")
+    return client
+
+
+def spend(user, cost="0.001", outcome=None, *, at=None, **call):
+    held = Ledger.hold(call_of(user, **call), CENT, RATES, 1000)
+    Ledger.settle(held, outcome or used(D(cost)))
+    if at is not None:
+        UsageLog._base_manager.filter(call_id=held.call.call_id).update(created_at=at)
+    return held.call
+
+
+def make_key(user, scopes):
+    return keys.create(user, name="k", scopes=scopes)[1]

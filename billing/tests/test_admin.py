@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def staff(db) -> Client:
     client = Client()
-    client.force_login(User.objects.create_superuser("root@example.com", "correct horse battery"))
+    client.force_login(User.objects.create_superuser("root@example.com", "correct horse battery staple"))
     return client
 
 

@@ -19,18 +19,10 @@ from agents.definitions import authoring
 from billing import tasks
 from billing.budgets import alerts, budgets, near_limit
 from billing.models import AlertSettings, Budget, BudgetAlert, BudgetWindow
-from billing.tests.making import make_user
+from billing.tests.making import make_user, spent
 from tasks.models import Task
 
 pytestmark = pytest.mark.django_db
-
-
-def spent(scope: str, scope_id, amount: str, limit: str | None = "10") -> BudgetWindow:
-    """A budget of which so much is spent in the running month."""
-    budget = budgets.set_limit(scope, scope_id, None if limit is None else D(limit))
-    window = budgets.open_window(budget, budgets.database_now())
-    BudgetWindow.objects.filter(pk=window.pk).update(spent_usd=D(amount))
-    return window
 
 
 def raised_for(user) -> list[int]:

@@ -19,7 +19,7 @@ from billing.reports import costs, reading, rollups, timing
 from billing.reports import staff as analytics
 from billing.reports.rollups import DAY, HOUR
 from billing.tests.making import make_user
-from billing.tests.test_rollups import NOON, USERS, Clock, log
+from billing.tests.rollup_rows import NOON, USERS, Clock, log
 from tests.kit.sampling import examples
 
 pytestmark = pytest.mark.django_db

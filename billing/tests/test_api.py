@@ -20,46 +20,21 @@ from billing.catalogue import price_list, update
 from billing.charging import Outcome
 from billing.models import AIModel, UsageLog
 from billing.reports.own_usage import COLUMNS
-from billing.tests.making import CENT, RATES, Ledger, call_of, make_user, used
+from billing.tests.making import CENT, RATES, Ledger, call_of, client_of, key_client, make_user, spend, used
 from billing.usage import Usage
 
 pytestmark = pytest.mark.django_db
 PATHS = ["/api/v1/billing/models", "/api/v1/billing/usage", "/api/v1/billing/usage/export", "/api/v1/billing/summary"]
 
 
-def client_of(user) -> APIClient:
-    client = APIClient()
-    answer = client.post("/api/v1/auth/login", {"email": user.email, "password": "correct horse battery"}, format="json")
-    client.credentials(HTTP_AUTHORIZATION=f"Bearer {answer.json()['access']}")
-    return client
-
-
-def key_client(user, *scopes) -> APIClient:
-    client = APIClient()
-    client.credentials(HTTP_AUTHORIZATION=f"Bearer {make_key(user, scopes)}")
-    return client
-
-
-def make_key(user, scopes):
-    return keys.create(user, name="k", scopes=scopes)[1]
-
-
 @pytest.fixture
-def user(db):
-    return make_user(D(5))
+def monthly_limit() -> D:
+    return D(5)
 
 
 @pytest.fixture
 def ann(user):
     return client_of(user)
-
-
-def spend(user, cost="0.001", outcome=None, *, at=None, **call):
-    held = Ledger.hold(call_of(user, **call), CENT, RATES, 1000)
-    Ledger.settle(held, outcome or used(D(cost)))
-    if at is not None:
-        UsageLog._base_manager.filter(call_id=held.call.call_id).update(created_at=at)
-    return held.call
 
 
 @pytest.fixture

@@ -75,7 +75,7 @@ class TestBudgets:
         assert balances("agent", agent) == (0, 0)
 
     def test_lowering_a_limit_is_remembered_and_raising_it_is_not(self):
-        user = User.objects.create_user("a@example.com", "correct horse battery")
+        user = User.objects.create_user("a@example.com", "correct horse battery staple")
         budgets.user_created(user)
         assert Budget.objects.get(scope_id=user.pk).lowered_at is None
         assert budgets.set_limit("user", user.pk, D(500)).lowered_at is None
@@ -96,14 +96,14 @@ class TestBudgets:
 
     def test_month_to_date_of_a_user_without_a_budget_tells_the_default(self, settings):
         settings.NEW_USER_MONTHLY_LIMIT = D(7)
-        user = User.objects.create_user("a@example.com", "correct horse battery")
+        user = User.objects.create_user("a@example.com", "correct horse battery staple")
         Budget.objects.all().delete()
         found = budgets.month_to_date(user)
         assert (found["spent_usd"], found["limit_usd"], found["left_usd"]) == (0, 7, 7)
 
     def test_accounts_reaches_us_through_its_hooks(self, settings):
         settings.NEW_USER_MONTHLY_LIMIT = D(9)
-        user = User.objects.create_user("a@example.com", "correct horse battery")
+        user = User.objects.create_user("a@example.com", "correct horse battery staple")
         Budget.objects.all().delete()
         hooks.user_created(user)
         hooks.user_created(user)

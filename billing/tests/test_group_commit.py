@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from decimal import Decimal
 
 import pytest
 from django.db import OperationalError, connection
@@ -14,7 +15,7 @@ from aiagents.core.errors import Unavailable
 from billing.ledger import group_commit
 from billing.ledger import service as ledger
 from billing.models import UsageLog
-from billing.tests.making import CENT, RATES, call_of, make_user, used
+from billing.tests.making import CENT, RATES, call_of, used
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -34,8 +35,8 @@ def careful(db_threads):
 
 
 @pytest.fixture
-def user():
-    return make_user()
+def monthly_limit() -> Decimal:
+    return Decimal(50)
 
 
 @pytest.fixture

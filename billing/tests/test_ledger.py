@@ -44,8 +44,8 @@ def store(request, monkeypatch):
 
 
 @pytest.fixture
-def user(db):
-    return make_user()
+def monthly_limit() -> D:
+    return D(50)
 
 
 def make_key(user, **extra):
@@ -429,7 +429,7 @@ def test_a_month_that_ends_meanwhile_is_charged_where_it_was_held(user):
 
 def test_the_first_hold_makes_the_budgets_from_the_settings(settings, db):
     settings.MONTHLY_COST_LIMIT, settings.NEW_USER_MONTHLY_LIMIT = D(100), D(7)
-    user = User.objects.create_user("new@example.com", "correct horse battery")
+    user = User.objects.create_user("new@example.com", "correct horse battery staple")
     Budget.objects.all().delete()
     held_for(user)
     assert dict(Budget.objects.values_list("scope", "limit_usd")) == {"system": D(100), "user": D(7)}

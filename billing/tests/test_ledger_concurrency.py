@@ -175,7 +175,7 @@ def test_a_budget_made_under_load_misses_nothing(db_threads):
 def test_the_first_calls_of_a_new_user_make_one_budget(db_threads):
     from accounts.models import User
 
-    user = User.objects.create_user("new@example.com", "correct horse battery")
+    user = User.objects.create_user("new@example.com", "correct horse battery staple")
 
     async def all_together() -> None:
         await asyncio.gather(*[ledger.hold(call_of(user), CENT, RATES, 10) for _ in range(20)])

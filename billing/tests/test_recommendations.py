@@ -17,17 +17,22 @@ from billing.models import AIModel
 from billing.reports import recommendations
 from billing.reports.rollups import DAY
 from billing.tests.making import make_user
-from billing.tests.test_rollups import NOON, Clock, log
+from billing.tests.rollup_rows import NOON, Clock, log
 from billing.usage import Usage
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def user(monkeypatch, db):
+@pytest.fixture(autouse=True)
+def noon(monkeypatch, db):
+    """The database's clock stands at noon, and the catalogue is there, before `user` is made."""
     monkeypatch.setattr(budgets, "database_now", Clock(NOON))
     update.load(price_list.installed())
-    return make_user()
+
+
+@pytest.fixture
+def monthly_limit() -> D:
+    return D(50)
 
 
 def calls(

@@ -18,9 +18,7 @@ from billing.catalogue import price_list, update
 from billing.models import AlertSettings, Budget, BudgetAlert
 from billing.reports import rollups
 from billing.reports import staff as analytics
-from billing.tests.making import CENT, RATES, Ledger, call_of, make_user, used
-from billing.tests.test_alerts import spent
-from billing.tests.test_api import client_of, key_client, spend
+from billing.tests.making import CENT, RATES, Ledger, call_of, client_of, key_client, make_user, spend, spent, used
 from tasks.models import Task
 
 pytestmark = pytest.mark.django_db
@@ -29,8 +27,8 @@ ADMINS = [f"{ADMIN}{name}" for name in ("overview", "usage-analytics", "cost-opt
 
 
 @pytest.fixture
-def user(db):
-    return make_user(D(10))
+def monthly_limit() -> D:
+    return D(10)
 
 
 @pytest.fixture

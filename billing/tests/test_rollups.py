@@ -19,22 +19,11 @@ from billing.budgets import budgets
 from billing.models import Hold, RollupState, UsageLog, UsageRollup
 from billing.reports import rollups
 from billing.reports.rollups import DAY, HOUR
+from billing.tests.rollup_rows import NOON, USERS, Clock, log
 from tests.kit.sampling import examples
 
 pytestmark = pytest.mark.django_db
-NOON = datetime(2026, 3, 5, 12, 20, tzinfo=UTC)
-USERS = [uuid7() for _ in range(3)]
 KEYS = [None, uuid7()]
-
-
-class Clock:
-    """The database's clock, to be set."""
-
-    def __init__(self, now: datetime) -> None:
-        self.now = now
-
-    def __call__(self) -> datetime:
-        return self.now
 
 
 @pytest.fixture
@@ -42,18 +31,6 @@ def clock(monkeypatch):
     found = Clock(NOON)
     monkeypatch.setattr(budgets, "database_now", found)
     return found
-
-
-def log(admitted: datetime, ended: datetime | None = None, **values) -> UsageLog:
-    """A settled call as the ledger leaves it: its row, and its hold, closed when the row was written."""
-    row = {
-        "call_id": uuid7(), "group_id": uuid7(), "user_id": USERS[0], "purpose": "chat", "surface": "rest", "requested_model": "m",
-        "model": "m", "provider": "openai", "status": "ok", "cost_usd": D("0.000001234567"), "input_tokens": 10, "output_tokens": 3,
-        "latency_ms": 700, "ttft_ms": 120, "created_at": admitted,
-    } | values  # fmt: skip
-    made = UsageLog.objects.create(**row)
-    Hold.objects.create(pk=made.call_id, status="settled", amount_usd=made.cost_usd, created_at=admitted, closed_at=ended or admitted)
-    return made
 
 
 def raw_sum() -> D:

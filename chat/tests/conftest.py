@@ -10,9 +10,11 @@ from io import StringIO
 import pytest
 from django.core.management import call_command
 
+from accounts import keys
 from accounts.authentication import Principal
 from accounts.models import User
 from agents.calls import running as running_calls
+from agents.runs import live as live_runs
 from agents.simulator import Simulator
 from aiagents.core.db.calls import in_db
 from billing.catalogue import snapshot as catalogue
@@ -39,13 +41,14 @@ def models(db):
 
 
 @pytest.fixture
-def user(db) -> User:
-    return User.objects.create_user("ann@example.com", "correct horse battery")
+def stranger(db) -> User:
+    return User.objects.create_user("bob@example.com", "correct horse battery staple")
 
 
 @pytest.fixture
-def stranger(db) -> User:
-    return User.objects.create_user("bob@example.com", "correct horse battery")
+def key(user, models) -> str:
+    """A key that may use the chat."""
+    return keys.create(user, name="t", scopes=["chat"])[1]
 
 
 @pytest.fixture
@@ -77,6 +80,13 @@ async def quiet(seconds: float = 8.0) -> None:
         while here.turns or here.loose:
             await asyncio.sleep(0.01)
         await running_calls.finish_settlements()
+
+
+async def runs_quiet(seconds: float = 8.0) -> None:
+    """Wait until no agent run of this loop is under way."""
+    async with asyncio.timeout(seconds):
+        while live_runs.count():
+            await asyncio.sleep(0.01)
 
 
 async def begin(principal: Principal, content: str = "Name three rivers", *, surface: str = "sse", **ask) -> Turn:

@@ -24,7 +24,7 @@ from chat.conversations import deleting, message_cache
 from chat.models import Conversation, Message
 from chat.tests.caller import whole
 from chat.tests.conftest import begin, quiet
-from chat.tests.test_views import API, said
+from chat.tests.making import API, said
 from chat.turn_request import Ask
 from chat.turns import store as turn_store
 from chat.turns.stored import event_log
@@ -215,7 +215,7 @@ def test_hidden_runs_are_found_by_nobody_and_late_ones_are_hidden_by_the_sweep(u
 
 @pytest.mark.django_db(transaction=True)
 def test_two_sweeps_at_once_erase_each_conversation_once(django_user_model):
-    user = django_user_model.objects.create_user("ann@example.com", "correct horse battery")
+    user = django_user_model.objects.create_user("ann@example.com", "correct horse battery staple")
     for _ in range(12):
         conversation = Conversation.objects.create(user=user, deleted_at=timezone.now() - timedelta(days=8), title=CANARY)
         Message.objects.create(conversation=conversation, role="user", content=CANARY)

@@ -23,8 +23,7 @@ from aiagents.core.db.calls import in_db
 from aiagents.core.models import IdempotentAnswer
 from billing.models import UsageLog
 from chat.tests.caller import call, whole
-from chat.tests.conftest import quiet
-from chat.tests.test_run_door import quiet as runs_quiet
+from chat.tests.conftest import quiet, runs_quiet
 from tasks.models import Task
 from tests.planted import CANARY, in_tables, in_valkey
 
@@ -275,7 +274,7 @@ def test_a_hidden_run_that_nothing_took_along_is_erased_a_day_later(user, models
 def test_two_sweeps_at_once_erase_each_agent_once(django_user_model):
     from tests.racing import at_once
 
-    user = django_user_model.objects.create_user("ann@example.com", "correct horse battery")
+    user = django_user_model.objects.create_user("ann@example.com", "correct horse battery staple")
     for number in range(8):
         agent = authoring.create(user, {"name": f"{CANARY} {number}", "system_prompt": CANARY})
         AgentRun.objects.create(user=user, surface="rest", agent=agent, version=agent.version, status="succeeded", input=CANARY)

@@ -24,11 +24,6 @@ PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + b"\0" * 40).decode()
 
 
 @pytest.fixture
-def key(user, models) -> str:
-    return keys.create(user, name="t", scopes=["chat"])[1]
-
-
-@pytest.fixture
 def foreign_key(stranger, models) -> str:
     return keys.create(stranger, name="t", scopes=["chat"])[1]
 

@@ -16,6 +16,7 @@ from aiagents.core.live import outage_heartbeat as alive
 from aiagents.core.valkey import clients as valkey
 from chat.models import Message
 from chat.tests.conftest import begin, collect, quiet
+from chat.tests.making import left_behind
 from chat.turns import running as running_turns
 from chat.turns import service as turns
 from chat.turns import store as turn_store
@@ -143,17 +144,6 @@ async def test_progress_reaches_the_row_while_the_turn_runs(principal, vendors, 
 
 
 # --- the sweeper --------------------------------------------------------------------------------------
-
-
-def left_behind(user, *, content="partial ", last_seq=3, silent=30.0) -> Message:
-    """A running message whose process is gone."""
-    from chat.turn_request import Ask
-
-    answer = turn_store.open_turn(user, Ask(content="Question")).answer
-    Message.objects.filter(id=answer.id).update(
-        status="streaming", content=content, last_seq=last_seq, heartbeat_at=timezone.now() - timedelta(seconds=silent)
-    )
-    return Message.objects.get(id=answer.id)
 
 
 def test_the_sweeper_ends_what_is_silent_and_nothing_else(user):

@@ -18,8 +18,8 @@ from aiagents.core.valkey import clients as valkey
 from chat.models import Message
 from chat.tests.caller import whole
 from chat.tests.conftest import begin, collect, quiet
+from chat.tests.making import left_behind
 from chat.tests.socket import Socket
-from chat.tests.test_reattach import left_behind
 from chat.turns import running as running_turns
 from chat.turns import service as turns
 from chat.turns import stored

@@ -20,6 +20,7 @@ from agents.runs import sweep as run_sweep
 from agents.tests.runs import adds_up
 from aiagents.core.db.calls import in_db
 from chat.tests.caller import call, whole
+from chat.tests.conftest import runs_quiet
 
 CALC = '[[call calculator {"expression": "2+3"}]]'
 
@@ -68,11 +69,6 @@ async def rest(method: str, where: str, key: str, body=None):
     return await in_db(ask)
 
 
-async def quiet() -> None:
-    while live_runs.count():
-        await asyncio.sleep(0.01)
-
-
 async def test_a_run_answered_whole(key, sums, vendors):
     async with vendors():
         answer = await whole("POST", path(sums), {"input": CALC}, key=key)
@@ -108,7 +104,7 @@ async def test_a_client_that_leaves_does_not_lose_the_run(key, sums, vendors):
         answer = await call("POST", path(sums), {"input": "[[sim:chunks=40,pace=10]] on", "stream": True}, key=key)
         await answer.read_events(3)
         await answer.hang_up()
-        await quiet()
+        await runs_quiet()
     run = await AgentRun.objects.aget()
     assert (run.status, run.finish_reason) == ("succeeded", "stop")
     await in_db(adds_up)
@@ -297,7 +293,7 @@ async def test_a_stream_that_is_too_long_ends_with_an_error_and_the_run_goes_on(
         assert kinds[0] == "message.start" and kinds.count("error") == 1 and kinds[-1] == "error"
         error = json.loads(blocks[-1].split("data: ", 1)[1])["error"]
         assert error["code"] == "stream_too_long" and "goes on" in error["message"]
-        await quiet()
+        await runs_quiet()
         status, run = await rest("GET", error["details"]["read"], key)
     assert status == 200 and run["id"] == error["details"]["run_id"] and run["status"] == "succeeded"
     assert len(run["output"]) > 2_000

@@ -9,11 +9,8 @@ import pytest
 from rest_framework.test import APIClient
 
 from accounts import keys
-from chat.models import Conversation, Message
-from chat.turn_request import Ask
-from chat.turns import store as turn_store
-
-API = "/api/v1/chat/conversations"
+from chat.models import Conversation
+from chat.tests.making import API, said
 
 
 def client_of(user, scopes=("chat",)) -> APIClient:
@@ -30,14 +27,6 @@ def ann(user) -> APIClient:
 @pytest.fixture
 def bob(stranger) -> APIClient:
     return client_of(stranger)
-
-
-def said(user, question: str, answer: str = "An answer", **ask) -> Message:
-    """One ended exchange."""
-    message = turn_store.open_turn(user, Ask(content=question, **ask)).answer
-    Message.objects.filter(id=message.id).update(status="complete", content=answer, model="gpt-4o-mini", provider="openai", last_seq=2)
-    message.refresh_from_db()
-    return message
 
 
 def test_a_conversation_is_made_read_changed_and_deleted(ann, user):

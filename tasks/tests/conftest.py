@@ -47,7 +47,7 @@ def models(db, settings):
 
 @pytest.fixture
 def owner(models) -> Principal:
-    user = User.objects.create_user("ann@example.com", "correct horse battery")
+    user = User.objects.create_user("ann@example.com", "correct horse battery staple")
     return Principal(user, user.auth_epoch)
 
 

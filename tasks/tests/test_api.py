@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.utils import timezone
 
 from accounts import keys
@@ -18,23 +17,12 @@ from billing.models import Budget
 from tasks.models import Status, Task, TaskRun
 from tasks.runs import due as beat
 from tasks.runs import store as task_runs
+from tasks.tests.caller import Api
 from tasks.tests.conftest import again, fresh
-from tasks.tests.test_execution import agent_of
+from tasks.tests.making import agent_of
 
 pytestmark = pytest.mark.django_db
-BASE = "/api/v1/tasks/"
 HELLO = {"name": "hello", "input": "Say hello"}
-
-
-class Api:
-    def __init__(self, raw: str) -> None:
-        self.client, self.raw = Client(), raw
-
-    def __call__(self, method: str, path: str = "", body: Any = None, **headers: str) -> Any:
-        found = {"authorization": f"Bearer {self.raw}"} | {name.replace("_", "-"): value for name, value in headers.items()}
-        send = getattr(self.client, method.lower())
-        data = {} if method == "GET" else {"data": body, "content_type": "application/json"}
-        return send(path if path.startswith("http") else BASE + path, headers=found, **data)
 
 
 @pytest.fixture
@@ -127,7 +115,7 @@ def test_an_agent_brings_its_own_prompt_and_must_be_visible(api, owner):
     task = made(api, agent_id=str(agent.pk))
     assert (task["kind"], task["agent_id"]) == ("agent", str(agent.pk))
     refused(api("POST", "", HELLO | {"agent_id": str(agent.pk), "system_prompt": "mine"}), "system_prompt")
-    other = User.objects.create_user("bob@example.com", "correct horse battery")
+    other = User.objects.create_user("bob@example.com", "correct horse battery staple")
     private = agent_of(other, slug="private")
     refused(api("PATCH", task["id"], {"agent_id": str(private.pk)}), "agent_id")
     Agent.objects.filter(pk=private.pk).update(visibility="shared")

@@ -27,9 +27,9 @@ from tasks.runs import feed
 from tasks.runs import store as task_runs
 from tasks.runs.execute import Crew
 from tasks.tasks import sweep_deleted
+from tasks.tests.caller import Api
 from tasks.tests.conftest import aboard, again, at_work, begin, fresh
-from tasks.tests.test_api import Api
-from tasks.tests.test_execution import SLOW, agent_of
+from tasks.tests.making import SLOW, agent_of
 from tests.planted import CANARY, in_tables, in_valkey
 from tests.racing import at_once
 
@@ -143,7 +143,7 @@ def test_a_replayed_creation_tells_that_its_task_was_deleted(api):
 
 def test_only_the_owner_erases_and_now_is_true_or_false(api, make, django_user_model):
     task = make()
-    other = django_user_model.objects.create_user("bob@example.com", "correct horse battery")
+    other = django_user_model.objects.create_user("bob@example.com", "correct horse battery staple")
     stranger = Api(keys.create(other, name="t", scopes=ApiKey.Scope.values)[1])
     for query in ("", "?now=true"):
         assert stranger("DELETE", f"{task.pk}{query}").status_code == 404

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts import keys
 from accounts.authentication import Principal
 from accounts.models import User
-from agents.models import Agent, AgentRun, AgentStep, AgentVersion
+from agents.models import Agent, AgentRun, AgentStep
 from agents.runs import approvals
 from agents.runs import loop as run_loop
 from agents.runs import store as run_store
@@ -31,17 +31,9 @@ from tasks.runs import due
 from tasks.runs import store as task_runs
 from tasks.runs import sweep as run_sweep
 from tasks.tests.conftest import MODEL, aboard, again, again_here, at_work, begin, done, due_now, fresh
+from tasks.tests.making import SLOW, agent_of, silence
 
 pytestmark = pytest.mark.django_db
-SLOW = "[[sim:chunks=300,pace=50]] story"
-
-
-def agent_of(user: User, *tools: str, ask: tuple[str, ...] = (), **values) -> Agent:
-    agent = Agent.objects.create(user=user, slug=values.pop("slug", "helper"), name="helper", **values)
-    granted = [{"name": name, "approval": "always" if name in ask else "never"} for name in tools]
-    agent.version = AgentVersion.objects.create(agent=agent, number=1, model=MODEL, tools=granted)
-    agent.save()
-    return agent
 
 
 def costs(run: TaskRun) -> Decimal:
@@ -251,7 +243,7 @@ def test_a_keys_calls_count_in_its_own_budget(make, owner, vendors):
 
 @pytest.mark.parametrize("how", ["deleted", "disabled", "unshared", "gone"])
 def test_an_agent_that_is_lost_fails_its_runs_and_says_so(make, owner, vendors, how):
-    other = User.objects.create_user("bob@example.com", "correct horse battery")
+    other = User.objects.create_user("bob@example.com", "correct horse battery staple")
     agent = agent_of(other, visibility="shared")
     task = make(agent_id=agent.id)
     match how:
@@ -379,7 +371,7 @@ def test_a_run_that_needs_a_person_lets_its_worker_go_and_goes_on_when_decided(m
 
 
 def test_a_task_with_a_strangers_agent_waits_for_the_tasks_owner_before_a_tool_reaches_out(make, owner, vendors):
-    other = User.objects.create_user("bob@example.com", "correct horse battery")
+    other = User.objects.create_user("bob@example.com", "correct horse battery staple")
     with Probe("mailer") as probe:
         BUILTINS["mailer"] = replace(probe.tool, outside=True)
         agent = agent_of(other, "mailer", visibility="shared")
@@ -415,10 +407,6 @@ def test_the_hook_takes_a_tasks_run_and_no_others(make, owner, vendors):
 
 
 # --- workers that die or leave -------------------------------------------------------------------
-
-
-def silence(run: TaskRun) -> None:
-    TaskRun.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=1))
 
 
 def test_the_run_of_a_dead_worker_is_tried_again(make, owner, vendors):

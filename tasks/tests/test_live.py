@@ -22,7 +22,7 @@ from tasks.runs import store as task_runs
 from tasks.runs import sweep as run_sweep
 from tasks.runs.feed import event_log
 from tasks.tests.conftest import aboard, again_here, at_work, begin, fresh
-from tasks.tests.test_execution import agent_of, silence
+from tasks.tests.making import agent_of, silence
 
 pytestmark = pytest.mark.django_db
 SLOW = "[[sim:chunks=40,pace=30]] story"

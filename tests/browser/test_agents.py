@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import urllib.request
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from tests.browser.visit import Visit
+from tests.browser.visit import Visit, api
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Visit]
-
-
-def api(one: Visit, method: str, path: str, body: Any = None) -> Any:
-    request = urllib.request.Request(f"{one.url}/api/v1/{path}", json.dumps(body).encode() if body is not None else None, method=method)
-    request.add_header("Authorization", f"Bearer {one.access}")
-    request.add_header("Content-Type", "application/json")
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
 
 
 def with_agent(one: Visit) -> None:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.browser.test_agents import api
-from tests.browser.visit import Visit
+from tests.browser.visit import Visit, api
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 Open = Callable[..., Visit]

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.browser.test_agents import api
-from tests.browser.visit import Visit
+from tests.browser.visit import Visit, api
 from tests.live import Live
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.test_agents import api
-from tests.browser.visit import Visit
+from tests.browser.visit import Visit, api
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Visit]

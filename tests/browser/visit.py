@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import urllib.request
 from collections import deque
 from typing import Any
 
@@ -113,3 +114,11 @@ class Visit:
         answer = self.context.request.get(url, headers={"Authorization": f"Bearer {self.access}"})
         assert answer.ok, answer.text()
         return answer.json()
+
+
+def api(one: Visit, method: str, path: str, body: Any = None) -> Any:
+    request = urllib.request.Request(f"{one.url}/api/v1/{path}", json.dumps(body).encode() if body is not None else None, method=method)
+    request.add_header("Authorization", f"Bearer {one.access}")
+    request.add_header("Content-Type", "application/json")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db
 def client(settings: Any) -> APIClient:
     settings.ROOT_URLCONF = "aiagents.core.tests.urls"
     found = APIClient()
-    user = User.objects.create_user("ann@example.com", "correct horse battery")
+    user = User.objects.create_user("ann@example.com", "correct horse battery staple")
     found.credentials(HTTP_AUTHORIZATION="Bearer " + keys.create(user, name="k", scopes=["chat"])[1])
     AuditEvent.objects.all().delete()
     return found

@@ -57,7 +57,7 @@ def both(settings: Any) -> dict[str, Callable]:
 
 @pytest.fixture
 def key() -> str:
-    user = User.objects.create_user("ann@example.com", "correct horse battery")
+    user = User.objects.create_user("ann@example.com", "correct horse battery staple")
     return keys.create(user, name="k", scopes=["chat"])[1]
 
 

@@ -19,9 +19,9 @@ from aiagents.core.live import credential_watch
 from aiagents.monitoring import live, live_access, sharing
 from billing.catalogue import snapshot as catalogue
 from chat.tests.socket import Refused, Socket
+from tests.kit.people import PASSWORD
 
 pytestmark = pytest.mark.django_db
-PASSWORD = "correct horse battery"
 ORIGIN = "http://testserver"
 
 
@@ -39,11 +39,6 @@ def _sockets(monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture
 def root(db) -> User:
     return User.objects.create_superuser("root@example.com", PASSWORD)
-
-
-@pytest.fixture
-def user(db) -> User:
-    return User.objects.create_user("ann@example.com", PASSWORD)
 
 
 def watch(**options) -> Socket:
