@@ -20,7 +20,7 @@ from accounts import keys
 from accounts.models import User
 from aiagents.asgi import application
 from aiagents.core.db.calls import in_db
-from chat.tests.conftest import models, quiet, user, vendors  # noqa: F401
+from chat.tests.conftest import models, quiet, vendors  # noqa: F401
 from tests.message_walk import Walk, recording
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "architecture.md"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_architecture import ROOT, modules
+from tests.kit.source_tree import ROOT, modules
 
 # Calls that hand something to somebody else, in an expression of any kind.
 EFFECTS = {
