@@ -1,7 +1,7 @@
-"""Made-up usage for trials, demonstrations and measurements: every row says `simulated`, and the books stay in balance.
+"""Demo usage for trials, demonstrations and measurements. Every row is marked as `simulated`. Not for production.
 
-Rows go in as the ledger would have left them: priced by the catalogue to the last digit, counted in the budgets' months in
-the same transaction, those of the last day with their closed holds. Never for production.
+The rows are the same as the ledger would write: with exact prices of the catalogue, counted in the budgets' windows in
+the same transaction, and with closed holds for those of the last day. All invariants therefore hold.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from billing.models import Budget, BudgetWindow, Hold, UsageLog
 from billing.pricing import Rates
 from billing.reports import rollups
 
-# By this the rows are found again.
+# The request id of all demo rows.
 REQUEST_ID = "demo"
 CHUNK = 50_000
 _HOUR = timedelta(hours=1)
-# How busy the hours of a day are, UTC, and the days of a week from Monday on.
+# The relative load of the hours of a day (UTC), and of the days of a week from Monday on.
 _HOURS = (2, 1, 1, 1, 1, 2, 4, 8, 14, 18, 20, 18, 14, 17, 19, 18, 16, 12, 9, 8, 7, 6, 4, 3)
 _WEEK = (20, 21, 21, 20, 17, 6, 5)
-# Models that people like, where the catalogue has them.
+# The models that demo users choose, if the catalogue has them.
 _LIKED = (
     "gpt-4o-mini",
     "gpt-4o",
@@ -60,7 +60,7 @@ _SURFACES = {
 }
 _ENDS = (("ok", 957), ("failed", 25), ("cancelled", 15), ("interrupted", 3))
 _ERRORS = ("provider_rate_limited", "provider_timeout", "provider_overloaded", "provider_unavailable")
-# Median tokens in and out.
+# Median input and output tokens.
 _SIZES = {"chat": (900, 350), "api": (1_800, 260), "agent": (3_200, 300), "title": (220, 9), "task": (2_400, 700)}
 COLUMNS = (
     "id", "call_id", "group_id", "user_id", "api_key_id", "agent_id", "task_id", "conversation_id", "message_id", "purpose", "surface",
@@ -74,7 +74,7 @@ Row = tuple[Any, ...]
 
 @dataclass(slots=True)
 class Person:
-    """Who makes usage: how much of it, with which keys; and the conversation they are in."""
+    """A demo user: the share of the usage, the keys and agents, and the current conversation."""
 
     user_id: UUID
     weight: float = 1.0
@@ -93,7 +93,10 @@ class _Model:
 
 
 def make(people: Sequence[Person], rows: int, days: int, *, now: datetime | None = None, seed: int = 1) -> Decimal:
-    """Write so many rows over the last `days`, and add them up; what they cost. The models are the catalogue's."""
+    """Write `rows` rows over the last `days`, roll them up, and return their cost (USD).
+
+    Uses the catalogue's models.
+    """
     now = now or budgets.database_now()
     start = rollups.floor_hour(now - timedelta(days=days))
     made = _rows(people, rows, start, now, random.Random(seed))
@@ -111,9 +114,10 @@ def make(people: Sequence[Person], rows: int, days: int, *, now: datetime | None
 
 
 def month(users: Sequence[User], rows: int = 5_000) -> int:
-    """A month of usage of these users and a few made-up colleagues, with one key's budget nearly used up; how many rows.
+    """Write a month of usage of these users and a few demo colleagues; return how many rows.
 
-    Safe to repeat: nothing is made where some is already. The last of the users gets the key whose alert is raised.
+    Safe to repeat: it writes nothing if there is demo usage already. The last user gets a key whose budget is nearly
+    used up and raises an alert.
     """
     if UsageLog.objects.filter(user__in=users, request_id=REQUEST_ID).exists():
         return 0
@@ -131,7 +135,7 @@ def month(users: Sequence[User], rows: int = 5_000) -> int:
 
 
 def colleagues(count: int) -> list[User]:
-    """So many users who cannot sign in; the same ones each time. Their months are counted, not limited."""
+    """Return `count` users who cannot sign in, the same ones each time. Their budgets have no limit."""
     emails = [f"demo-{number:03}@example.com" for number in range(1, count + 1)]
     known = User.objects.in_bulk(emails, field_name="email")
     for number, email in enumerate(emails, 1):
@@ -142,13 +146,13 @@ def colleagues(count: int) -> list[User]:
 
 
 def pico(rates: tuple[int, int, int, int], usage: Sequence[int]) -> int:
-    """billing.pricing.cost in 1e-12 USD, for inputs below any tier: whole numbers, because there are millions of them."""
+    """Return the cost in 1e-12 USD, for inputs below any tier. Integers are much faster than billing.pricing.cost."""
     into, cached, write, out = rates
     return into * (usage[0] - usage[1] - usage[2]) + cached * usage[1] + write * usage[2] + out * usage[3]
 
 
 def whole_rates(rates: Rates) -> tuple[int, int, int, int]:
-    """Input, cached, written and output, in 1e-6 USD per million tokens."""
+    """Return the rates for input, cached, written and output tokens, in 1e-6 USD per million tokens."""
     into = int(rates.input * 10**6)
     return (
         into,
@@ -175,7 +179,7 @@ def _long(rates: Rates) -> int:
 
 
 def _rows(people: Sequence[Person], rows: int, start: datetime, end: datetime, dice: random.Random) -> Iterator[Row]:
-    """Rows by time: more by day than by night, on Monday than on Sunday, at the end than at the beginning."""
+    """Yield rows by time: more by day than by night, on weekdays than on Sundays, and more towards the end."""
     models, baseline = _models()
     likes = [2.0 ** -(number / 1.5) for number in range(len(models))]
     hours = [start + number * _HOUR for number in range(max(1, -int(-((end - start) / _HOUR) // 1)))]
@@ -233,33 +237,33 @@ def _usd(amount: int) -> Decimal:
 
 
 def _uuid(at: datetime, dice: random.Random) -> UUID:
-    """Version 7, as if made at that time."""
+    """Return a UUID of version 7 with this time."""
     return UUID(int=(int(at.timestamp() * 1000) << 80) | (7 << 76) | (dice.getrandbits(12) << 64) | (2 << 62) | dice.getrandbits(62))
 
 
 @transaction.atomic
 def _write(rows: list[Row], start: datetime, now: datetime) -> Decimal:
-    """The rows, their holds and the budgets' months, all or none."""
+    """Write the rows, their holds and the budgets' windows in one transaction; return the cost (USD)."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
-            # A budget that is made now waits for these rows, or is seen below: it is not forgotten.
+            # A budget that is created meanwhile either waits for these rows or is counted below.
             cursor.execute("LOCK TABLE billing_budgetwindow IN ROW EXCLUSIVE MODE")
     spent = _months(rows, start, now)
     _insert(rows)
     kept = now - timedelta(seconds=settings.HOLD_KEEP_SECONDS + 600)
     Hold.objects.bulk_create([_hold(row) for row in rows if row[_AT["created_at"]] > kept], batch_size=2_000)
     windows = BudgetWindow.objects.filter(pk__in=spent).select_related("budget")
-    # In the ledger's order: whatever runs meanwhile never waits crosswise.
+    # In the ledger's locking order, which prevents deadlocks.
     for window in sorted(windows, key=lambda one: (budgets.RANKS[Budget.Scope(one.budget.scope)], one.pk)):
         if connection.vendor == "postgresql":
             BudgetWindow.objects.filter(pk=window.pk).update(spent_usd=F("spent_usd") + spent[window.pk])
-        else:  # money is text there, and nobody else writes meanwhile
+        else:  # SQLite stores money as text, and has one writer at a time
             BudgetWindow.objects.filter(pk=window.pk).update(spent_usd=window.spent_usd + spent[window.pk])
     return sum((row[_AT["cost_usd"]] for row in rows), Decimal(0))
 
 
 def _months(rows: list[Row], start: datetime, now: datetime) -> dict[int, Decimal]:
-    """What the rows cost in each window that they count in; windows that are missing are made."""
+    """Return the rows' cost by window; create missing windows."""
     columns = {str(scope): _AT[column] for scope, column in budgets.COLUMNS.items()}
     ids = {row[index] for row in rows for index in columns.values()} - {None}
     if not Budget.objects.filter(scope=Budget.Scope.SYSTEM).exists():
@@ -278,7 +282,7 @@ def _months(rows: list[Row], start: datetime, now: datetime) -> dict[int, Decima
 
 
 def _windows(found: Iterable[Budget], start: datetime, now: datetime) -> dict[Any, tuple[list[datetime], list[datetime], list[int]]]:
-    """Each budget's months from `start` to `now`: their beginnings, ends and ids."""
+    """Return each budget's windows from `start` to `now`: their starts, ends and ids."""
     rows = list(found)
     known: dict[Any, list[BudgetWindow]] = defaultdict(list)
     for window in BudgetWindow.objects.filter(budget__in=rows):
@@ -325,6 +329,6 @@ def _hold(row: Row) -> Hold:
 
 
 def _spent_by(key: ApiKey) -> Decimal:
-    """This month's, before the key has a budget."""
+    """Return the key's spending (USD) this month, before it has a budget."""
     first = budgets.month(settings.BUDGET_TIME_ZONE, datetime.now(UTC))[0]
     return sum(UsageLog.objects.filter(api_key_id=key.pk, created_at__gte=first).values_list("cost_usd", flat=True), Decimal(0))

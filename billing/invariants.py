@@ -1,8 +1,8 @@
-"""What must always be true, asked of the database. `aiagents/wiring.py` registers the checks of every app.
+"""Invariants that are checked against the database. `aiagents/wiring.py` registers the checks of every app.
 
 I2  each vendor call has one hold, one end and one UsageLog row
 I3  enforced = reported = the sum of the usage log, to the last digit
-I4  at each admission spent + held fits the limit: above it stands only what calls already admitted overran
+I4  at each admission spent + held fits the limit; only overruns of admitted calls may exceed it
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from billing.pricing import Rates
 from billing.reports import rollups
 from billing.usage import Usage
 
-# A hold may be silent this many times the sweeper's patience before the sweeper itself is in doubt.
-_PATIENCE = 3
+# A hold whose heartbeat is this many times older than the sweeper allows shows that the sweeper does not run.
+_SWEEPER_INTERVALS = 3
 _ROWS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One thing that is not as it must be."""
+    """One violation of an invariant."""
 
     rule: str
     what: str
@@ -49,7 +49,7 @@ def register(name: str, check: Check) -> None:
 
 
 def violations() -> list[Violation]:
-    """Everything that is wrong now, seen in one snapshot per check."""
+    """Return all violations; each check reads one snapshot of the database."""
     found: list[Violation] = []
     for check in _checks.values():
         with transaction.atomic():
@@ -59,7 +59,7 @@ def violations() -> list[Violation]:
 
 
 def one_end_per_call() -> Iterator[Violation]:
-    """I2."""
+    """I2, for every hold and every recent usage log row."""
     logged = Exists(UsageLog.objects.filter(call_id=OuterRef("pk")))
     for pk in Hold.objects.exclude(status=Hold.Status.OPEN).filter(~logged).values_list("pk", flat=True):
         yield Violation("I2", f"call {pk} is closed and has no usage log row")
@@ -69,9 +69,9 @@ def one_end_per_call() -> Iterator[Violation]:
     held = Exists(Hold.objects.filter(pk=OuterRef("call_id")))
     for pk in UsageLog.objects.filter(~held, created_at__gt=kept).exclude(flagged__contains="hold_lost").values_list("call_id", flat=True):
         yield Violation("I2", f"call {pk} was charged and never held")
-    silent = budgets.database_now() - timedelta(seconds=_PATIENCE * settings.HOLD_SILENCE_SECONDS)
+    silent = budgets.database_now() - timedelta(seconds=_SWEEPER_INTERVALS * settings.HOLD_SILENCE_SECONDS)
     for pk in Hold.objects.filter(status=Hold.Status.OPEN, heartbeat_at__lt=silent).values_list("pk", flat=True):
-        yield Violation("I2", f"call {pk} has been silent for long and was not swept")
+        yield Violation("I2", f"call {pk} has an old heartbeat and was not swept")
 
 
 def balances_are_sums() -> Iterator[Violation]:
@@ -88,12 +88,12 @@ def balances_are_sums() -> Iterator[Violation]:
             sums[key] = _spent(*key)
         spent = sums[key].get(str(budget.scope_id), Decimal(0))
         if window.spent_usd != spent:
-            yield Violation("I3", f"{budget} {window.starts_at:%Y-%m}: spent {window.spent_usd}, the usage log says {spent}")
+            yield Violation("I3", f"{budget} {window.starts_at:%Y-%m}: spent {window.spent_usd}, the usage log has {spent}")
         if window.held_usd != held[window.pk]:
-            yield Violation("I3", f"{budget} {window.starts_at:%Y-%m}: held {window.held_usd}, the open holds say {held[window.pk]}")
+            yield Violation("I3", f"{budget} {window.starts_at:%Y-%m}: held {window.held_usd}, the open holds have {held[window.pk]}")
 
 
-def rows_cost_what_they_say() -> Iterator[Violation]:
+def costs_match_tokens() -> Iterator[Violation]:
     """I3, for every recent row: tokens times the stored price is the stored cost."""
     for row in UsageLog.objects.filter(estimated=False).order_by("-created_at")[:_ROWS].iterator():
         usage = Usage(row.input_tokens, row.cached_input_tokens, row.cache_write_tokens, row.output_tokens, row.reasoning_tokens)
@@ -102,7 +102,7 @@ def rows_cost_what_they_say() -> Iterator[Violation]:
 
 
 def limits_hold() -> Iterator[Violation]:
-    """I4, wherever the limit was not lowered below what was spent already."""
+    """I4, for every window whose limit was not lowered during it."""
     for window in BudgetWindow.objects.select_related("budget"):
         budget, limit, taken = window.budget, window.budget.limit_usd, window.spent_usd + window.held_usd
         if limit is None or taken <= limit or (budget.lowered_at and budget.lowered_at >= window.starts_at):
@@ -114,7 +114,7 @@ def limits_hold() -> Iterator[Violation]:
 
 
 def rollups_are_sums() -> Iterator[Violation]:
-    """I3: what is reported from the rollups is what the usage log says."""
+    """I3: the rollups equal the sums of the usage log."""
     for one in rollups.differences():
         yield Violation("I3", f"rollup {one}")
 
@@ -128,14 +128,17 @@ def _spent(scope: str, starts_at: Any, ends_at: Any) -> dict[str, Decimal]:
 
 
 def _one_snapshot() -> None:
-    """Without it a settlement between two reads of a check would look like an error. Tests' own transactions cannot change any more."""
+    """Make the transaction read one snapshot: a settlement between two reads of a check would look like an error.
+
+    A test's outer transaction has begun already and cannot change its isolation level.
+    """
     connection = transaction.get_connection()
     if connection.vendor == "postgresql" and not connection.savepoint_ids:
         with connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
 
-# Billing's own checks by name.
+# The checks of billing, by name.
 CHECKS: dict[str, Check] = {
-    check.__name__: check for check in (one_end_per_call, balances_are_sums, rows_cost_what_they_say, limits_hold, rollups_are_sums)
+    check.__name__: check for check in (one_end_per_call, balances_are_sums, costs_match_tokens, limits_hold, rollups_are_sums)
 }

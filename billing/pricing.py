@@ -1,4 +1,4 @@
-"""What tokens cost. Pure arithmetic over a price's snapshot; nothing is ever rounded."""
+"""Cost of tokens. Pure functions over a price snapshot, without any rounding."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """USD per million tokens, as applied. `unknown`: the ceiling stands in for a price nobody knows.
+    """The applied rates in USD per million tokens. `unknown`: the ceiling replaces a price that is not known.
 
-    Above `tier_threshold` input tokens the `tier_*` rates hold for the whole call. A missing cached or write rate
+    Above `tier_threshold` input tokens the `tier_*` rates apply to the whole call. A missing cached or write rate
     means the input rate.
     """
 
@@ -36,12 +36,12 @@ class Rates:
     unknown: bool = False
 
     def as_json(self) -> dict[str, Any]:
-        """The snapshot that is stored with a call: money as strings, what is not set left out."""
+        """Return the snapshot that is stored with a call: money as strings, without unset fields."""
         return dict(_as_json(self))
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Rates:
-        """The rates that `as_json` wrote."""
+        """Return the rates from the output of `as_json`."""
         plain = {"tier_threshold", "source", "unknown"}
         values: dict[str, Any] = {key: value if key in plain else Decimal(value) for key, value in data.items()}
         return cls(**values)
@@ -58,7 +58,7 @@ def _as_json(rates: Rates) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Tier:
-    """The four rates that hold for one call."""
+    """The four rates that apply to one call."""
 
     input: Decimal
     cached: Decimal
@@ -67,11 +67,11 @@ class Tier:
 
 
 def tier(rates: Rates, *, long: bool) -> Tier:
-    """The rates that hold for a call whose input is `long`: above the threshold, where the price has one."""
+    """Return the rates of a call; `long`: its input is above the price's threshold."""
     if not long:
         into, cached, write, out = rates.input, rates.cached_input, rates.cache_write, rates.output
     else:
-        # Where only some rates have a tier, the others keep their base.
+        # A rate without a tier keeps its base.
         into = rates.input if rates.tier_input is None else rates.tier_input
         out = rates.output if rates.tier_output is None else rates.tier_output
         cached = rates.cached_input if rates.tier_cached_input is None else rates.tier_cached_input
@@ -84,7 +84,7 @@ def _is_long(rates: Rates, input_tokens: int) -> bool:
 
 
 def cost(rates: Rates, usage: Usage) -> Decimal:
-    """The exact cost in USD of `usage` (inclusive buckets) at `rates`."""
+    """Return the exact cost in USD of `usage` (inclusive buckets) at `rates`."""
     rate = tier(rates, long=_is_long(rates, usage.input_tokens))
     plain = usage.input_tokens - usage.cached_input_tokens - usage.cache_write_tokens
     with localcontext(_EXACT):
@@ -98,10 +98,10 @@ def cost(rates: Rates, usage: Usage) -> Decimal:
 
 
 def highest_cost(rates: Rates, input_tokens: int, output_tokens: int) -> Decimal:
-    """The most that a call of this size can cost, whatever is cached or written: what a hold must cover."""
+    """Return the highest possible cost (USD) of a call of this size, with any caching: the amount of a hold."""
     tiers = [tier(rates, long=False)]
     if _is_long(rates, input_tokens):
-        # A call that turns out shorter than estimated is charged at the base rates, and some long tiers are cheaper.
+        # A call that is shorter than estimated is charged at the base rates, and some long tiers are cheaper.
         tiers.append(tier(rates, long=True))
     with localcontext(_EXACT):
         totals = [max(t.input, t.cached, t.write) * input_tokens + t.output * output_tokens for t in tiers]
@@ -109,6 +109,6 @@ def highest_cost(rates: Rates, input_tokens: int, output_tokens: int) -> Decimal
 
 
 def ceiling_rates() -> Rates:
-    """What stands in for a price nobody knows: dear on purpose, and flagged."""
+    """Return the rates for a model without a known price: high on purpose, and flagged."""
     ceiling = Decimal(settings.UNKNOWN_PRICE_CEILING_PER_MTOK)
     return Rates(input=ceiling, output=ceiling, source="ceiling", unknown=True)

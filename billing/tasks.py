@@ -1,4 +1,4 @@
-"""What beat asks of billing."""
+"""Celery tasks of billing. Beat starts them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,16 @@ _PAGE = 5000
 
 @shared_task
 def sweep_holds() -> int:
-    """Charge and close the holds of processes that died."""
+    """Charge and close the holds of processes that died; return how many."""
     return ledger.sweep()
 
 
 @shared_task
 def update_catalogue() -> int:
-    """Bring models and prices up to the installed price list. A list that looks wrong changes nothing and is said loudly."""
+    """Update models and prices from the installed price list; return how many lines changed.
+
+    A list that looks wrong changes nothing and is logged as an error.
+    """
     try:
         diff = update.update(price_list.installed())
     except update.Refused as exc:
@@ -40,13 +43,13 @@ def update_catalogue() -> int:
 
 @shared_task
 def prune_holds() -> int:
-    """Delete closed holds that nobody can come back to; what they cost stands in the usage log."""
+    """Delete closed holds past their retention; return how many. The usage log contains their costs."""
     before = budgets.database_now() - timedelta(seconds=settings.HOLD_KEEP_SECONDS)
     if (checked_at := rollups.state_now().checked_at) is not None:
-        before = min(before, checked_at - rollups.MARGIN)  # closed holds tell the rollups where late rows belong
+        before = min(before, checked_at - rollups.MARGIN)  # the rollups find late rows by their closed holds
     old = Hold.objects.exclude(status=Hold.Status.OPEN).filter(closed_at__lt=before).order_by("closed_at")
     pruned = 0
-    # In small transactions: a settlement must never wait for a million deletions.
+    # Small transactions: a settlement must not wait for a million deletions.
     while page := list(old.values_list("pk", flat=True)[:_PAGE]):
         pruned += Hold.objects.filter(pk__in=page).delete()[0]
     return pruned
@@ -54,13 +57,16 @@ def prune_holds() -> int:
 
 @shared_task
 def sweep_rollups() -> int:
-    """Add up the hours that ended, and those that got late rows."""
+    """Roll up the hours that ended and those with late rows; return how many."""
     return rollups.catch_up()
 
 
 @shared_task
 def verify_rollups() -> int:
-    """Compare all rollups with the usage log; what differs is said loudly and made anew. How many buckets did."""
+    """Compare all rollups with the usage log; return how many buckets differ.
+
+    A day that differs is logged as an error and computed again.
+    """
     found = list(rollups.differences())
     for at in sorted({rollups.floor_day(one.starts_at) for one in found}):
         logger.error(
@@ -74,7 +80,7 @@ def verify_rollups() -> int:
 
 @shared_task
 def sweep_alerts() -> int:
-    """Raise the alerts of budgets that came near their limits, and send the e-mails that are due, earlier failures included."""
+    """Create the alerts of budgets near their limits, and send the e-mails that are due; return how many alerts."""
     raised = alerts.raise_due()
     for alert_id in alerts.due_mails():
         send_alert.delay(str(alert_id))
@@ -83,5 +89,8 @@ def sweep_alerts() -> int:
 
 @shared_task(expires=240)
 def send_alert(alert_id: str) -> bool:
-    """Send one alert's e-mail. A failure is tried again by a later sweep, with growing pauses; a repeated message finds nothing due."""
+    """Send one alert's e-mail; return whether it was sent.
+
+    A later sweep retries a failure, with growing waits. A redelivered task finds nothing due.
+    """
     return alerts.send(UUID(alert_id))

@@ -1,4 +1,4 @@
-"""`Usage`: what a model call consumed. The value that crosses every floor."""
+"""`Usage`: the tokens of a model call. All layers share this value."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 class Usage:
     """Tokens, in inclusive buckets: cached and written input ⊂ input, reasoning ⊂ output.
 
-    `missing` names the counts (`input_tokens`, `output_tokens`) that the vendor did not report: there the 0 means nothing, and
-    settlement puts an estimate in its place. Everywhere else 0 means that the vendor reported 0. Without any report there is no Usage.
+    `missing` names the counts (`input_tokens`, `output_tokens`) that the vendor did not report. Settlement replaces
+    their 0 with an estimate. Any other 0 was reported by the vendor. Without any report there is no Usage.
     """
 
     input_tokens: int = 0
@@ -31,7 +31,7 @@ class Usage:
         )
 
     def clean(self) -> Usage:
-        """The same with nonsense removed: nothing negative, no part larger than its whole."""
+        """Return valid counts: none is negative, and no part is larger than its whole."""
         total_in, total_out = max(0, self.input_tokens), max(0, self.output_tokens)
         cached = min(max(0, self.cached_input_tokens), total_in)
         return replace(
@@ -44,7 +44,7 @@ class Usage:
         )
 
     def as_dict(self) -> dict[str, int]:
-        """The contract's `usage` object."""
+        """Return the API's `usage` object."""
         return {
             "input_tokens": self.input_tokens,
             "cached_input_tokens": self.cached_input_tokens,

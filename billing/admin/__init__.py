@@ -1,7 +1,7 @@
-"""Money in the back office."""
+"""The admin of billing."""
 
-from billing.admin import books, budgets, catalogue, sums
-from billing.admin.books import SURFACES
+from billing.admin import budgets, catalogue, sums, usage_log
 from billing.admin.catalogue import AIModelAdmin
+from billing.admin.usage_log import SURFACES
 
-__all__ = ["SURFACES", "AIModelAdmin", "books", "budgets", "catalogue", "sums"]
+__all__ = ["SURFACES", "AIModelAdmin", "budgets", "catalogue", "sums", "usage_log"]

@@ -1,4 +1,4 @@
-"""Budgets with their months."""
+"""Budgets with their monthly windows."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PAGES = {
 
 
 def _of(budget: Budget, name: str) -> Decimal:
-    """What the list's query found out about the running month."""
+    """Return an amount of the current month that the list's query annotated."""
     return getattr(budget, name, None) or Decimal(0)
 
 
@@ -42,7 +42,7 @@ class BudgetForm(forms.ModelForm):
         choices=lambda: [(name, name) for name in sorted(zoneinfo.available_timezones())],
         initial="UTC",
         widget=UnfoldAdminSelect2Widget,
-        help_text="A new zone begins with the next month; the running one ends as it was.",
+        help_text="A new zone applies from the next month on.",
     )
 
     class Meta:
@@ -58,7 +58,7 @@ class BudgetForm(forms.ModelForm):
         data = super().clean() or {}
         scope, scope_id = data.get("scope", self.instance.scope), data.get("scope_id", self.instance.scope_id)
         if (scope == Budget.Scope.SYSTEM) != (scope_id is None):
-            raise forms.ValidationError("The system's budget has no scope id; every other one needs one.")
+            raise forms.ValidationError("Enter a scope id, except for the scope system, where it must be empty.")
         return data
 
 
@@ -93,7 +93,7 @@ class BudgetAdmin(Rows):
                 month_spent=spent,
                 month_held=Subquery(month.values("held_usd")[:1]),
                 owner_name=Case(*whens, output_field=CharField()),
-                # To order by: money is text on SQLite, which sorts 10 before 9.
+                # For sorting: SQLite stores money as text and would sort 10 before 9.
                 spent_number=Coalesce(Cast(spent, FloatField()), 0.0),
                 used_share=Case(
                     When(limit_usd__isnull=True, then=None),
@@ -114,10 +114,10 @@ class BudgetAdmin(Rows):
         return self.inlines if obj else []
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # an empty limit does what is meant, and goes on counting
+        return False  # an empty limit removes the limit and keeps counting
 
     def save_model(self, request: HttpRequest, obj: Budget, form: forms.ModelForm, change: bool) -> None:
-        """Through the one function that takes over what was spent already and knows when a limit was lowered."""
+        """Save with `set_limit`, which copies earlier spending and records when a limit was lowered."""
         if obj.scope == Budget.Scope.USER:
             administration.refuse_own_budget(obj.scope_id, staff(request))
         saved = budgets.set_limit(obj.scope, obj.scope_id, obj.limit_usd)
@@ -132,13 +132,13 @@ class BudgetAdmin(Rows):
     def whose(self, budget: Budget) -> Any:
         if budget.scope_id is None:
             return "all users"
-        words = getattr(budget, "owner_name", None) or f"{budget.scope} {budget.scope_id}"
+        name = getattr(budget, "owner_name", None) or f"{budget.scope} {budget.scope_id}"
         try:
             return format_html(
-                '<a class="office-link" href="{}">{}</a>', reverse(PAGES[Budget.Scope(budget.scope)], args=[budget.scope_id]), words
+                '<a class="office-link" href="{}">{}</a>', reverse(PAGES[Budget.Scope(budget.scope)], args=[budget.scope_id]), name
             )
         except NoReverseMatch:
-            return words
+            return name
 
     @admin.display(description="spent this month", ordering="spent_number")
     def spent(self, budget: Budget) -> str:

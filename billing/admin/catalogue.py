@@ -1,4 +1,4 @@
-"""Models with their prices. A price that may have been charged is never changed."""
+"""Models with their prices. A price that calls may have been charged by never changes."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ RATES = (
 
 
 class PriceFormSet(BaseInlineFormSet):
-    """The prices that are entered with a model; a new self-hosted model needs one, or is free."""
+    """The prices that are entered with a model. A new self-hosted model needs a price or must be free."""
 
     def clean(self) -> None:
         super().clean()
         given = any(form.has_changed() for form in self.extra_forms)
         free = bool(self.data.get("free"))
         if free and given:
-            raise forms.ValidationError("A model is free or has a price: untick \u201cfree of charge\u201d, or remove the price.")
+            raise forms.ValidationError("A free model cannot have a price. Untick \u201cfree of charge\u201d, or remove the price.")
         if self.instance._state.adding and self.instance.provider == AIModel.Provider.OPENAI_COMPATIBLE and not (free or given):
-            raise forms.ValidationError("What does this model cost? Enter a price, or tick \u201cfree of charge\u201d.")
+            raise forms.ValidationError("A self-hosted model needs a price. Enter a price, or tick \u201cfree of charge\u201d.")
 
 
 class ModelForm(forms.ModelForm):
-    """A model with the question that its price list answers otherwise: is it free?"""
+    """A model, with a checkbox that enters a price of 0."""
 
     free = forms.BooleanField(
         label="Free of charge", required=False, help_text="enters a price of 0; else give a price below (USD per million tokens)"
@@ -51,7 +51,7 @@ class ModelForm(forms.ModelForm):
 
 
 class PriceInline(TabularInline):
-    """A price that may have been charged is never edited: a new one is a new row, from a moment on."""
+    """A price that calls may have been charged by is never edited: a new price is a new row with its start."""
 
     model = ModelPrice
     formset = PriceFormSet
@@ -98,11 +98,11 @@ class AIModelAdmin(Rows):
         return super().get_queryset(request).prefetch_related(Prefetch("prices", prices, to_attr="past_prices"))
 
     def get_readonly_fields(self, request: HttpRequest, obj: AIModel | None = None) -> list[str]:
-        # The slug stands in usage logs and preferences; renaming it would cut them off.
+        # Usage log and preferences contain the slug; a new one would disconnect them.
         return [*self.readonly_fields, "slug"] if obj else [*self.readonly_fields]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # its name stands in the books; switch it off
+        return False  # the usage log names it; disable it instead
 
     @admin.display(description="USD per million tokens, in / out")
     def price(self, model: AIModel) -> str:
@@ -141,7 +141,7 @@ class AIModelAdmin(Rows):
 
 @admin.register(ModelPrice)
 class ModelPriceAdmin(ReadOnly):
-    """All prices there ever were. A new one is entered at its model."""
+    """All prices, past ones included. Staff enter a new one on the page of its model."""
 
     list_display = [
         columns.link("model", show="model__slug"), "effective_from",

@@ -1,4 +1,4 @@
-"""What is made of the books: rollups, and the alerts that budgets gave."""
+"""Rollups of the usage log, and budget alerts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from billing.models import AIModel, AlertSettings, BudgetAlert, RollupState, Usa
 
 @admin.register(UsageRollup)
 class UsageRollupAdmin(ReadOnly):
-    """Sums by hour and day. They can be made anew at any time: `manage.py rollups`."""
+    """Sums by hour and day. `manage.py rollups` can compute them again at any time."""
 
     list_display = [
         "starts_at", "kind", "slice", columns.text("model"), columns.text("provider"), columns.text("purpose"), columns.text("status"),
@@ -23,7 +23,7 @@ class UsageRollupAdmin(ReadOnly):
     search_ids = ("user_id", "api_key_id", "agent_id")
     search_exact = ("model",)
     search_people = ("user_id",)
-    # As its one index has them: with a kind and a slice chosen, newest first.
+    # The order of the index: with a kind and a slice chosen, newest first.
     ordering = ["-kind", "-slice", "-starts_at"]
     export_also = ("user_id", "api_key_id", "agent_id", "surface", "cached_input_tokens", "reasoning_tokens", "baseline_cost_usd")
 
@@ -35,7 +35,7 @@ class RollupStateAdmin(ReadOnly):
 
 @admin.register(BudgetAlert)
 class BudgetAlertAdmin(ReadOnly):
-    """Who was told that a budget is nearly spent, and whether the e-mail went out."""
+    """The alerts that budgets were nearly used up, and whether their e-mails were sent."""
 
     list_display = [
         "created_at", columns.link("user", show="user__email"), columns.text("subject"), "threshold", columns.money("spent_usd"),
@@ -50,7 +50,7 @@ class BudgetAlertAdmin(ReadOnly):
 
 @admin.register(AlertSettings)
 class AlertSettingsAdmin(ReadOnly):
-    """What each user wants to be told."""
+    """Each user's settings for alerts."""
 
     list_display = [columns.link("user", show="user__email"), "enabled", "by_email", "thresholds", "updated_at"]
     list_filter = ["enabled", "by_email"]

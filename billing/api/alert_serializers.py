@@ -1,4 +1,4 @@
-"""The shapes of alerts, budgets and recommendations."""
+"""Serializers of alerts, budgets and recommendations."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _AMOUNT: dict[str, Any] = {"max_digits": 24, "decimal_places": 12, "min_value": 
 
 
 class AlertSerializer(serializers.ModelSerializer):
-    """A budget reached a share of its limit; said once in its month."""
+    """A budget reached a threshold of its limit; there is one alert per threshold and month."""
 
     scope = serializers.ChoiceField(Budget.Scope.choices, source="window.budget.scope", read_only=True)
     scope_id = serializers.UUIDField(source="window.budget.scope_id", read_only=True, allow_null=True)
@@ -38,10 +38,10 @@ class AlertSerializer(serializers.ModelSerializer):
 
 
 class AlertSettingsSerializer(StrictFieldsMixin, serializers.ModelSerializer):
-    """When to be told. `thresholds`: percent of a limit."""
+    """When to create alerts. `thresholds`: percent of a limit."""
 
     refusals: ClassVar[dict[str, str]] = {
-        "thresholds": "one stands twice or is out of range",
+        "thresholds": "one is repeated or out of range",
     }
     thresholds = BoundedListField(child=serializers.IntegerField(min_value=1, max_value=100), min_length=1, max_length=10)
 
@@ -55,7 +55,7 @@ class AlertSettingsSerializer(StrictFieldsMixin, serializers.ModelSerializer):
 
 
 class AlertsSerializer(serializers.Serializer):
-    """The settings, and the alerts of the running and the last month, newest first, 100 at most."""
+    """The settings, and the alerts of this and the last month, newest first, at most 100."""
 
     settings = AlertSettingsSerializer()
     unread = serializers.IntegerField()
@@ -63,7 +63,7 @@ class AlertsSerializer(serializers.Serializer):
 
 
 class ReadSerializer(StrictFieldsMixin, serializers.Serializer):
-    """Which alerts were seen; without `ids`, all."""
+    """The alerts to mark as read; without `ids`, all."""
 
     ids = BoundedListField(child=serializers.UUIDField(), max_length=100, required=False)
 
@@ -73,12 +73,12 @@ class MarkedSerializer(serializers.Serializer):
 
 
 class BudgetSerializer(serializers.Serializer):
-    """A monthly limit with its running month. `limit_usd` null: counted, not limited."""
+    """A monthly limit with its current month. `limit_usd` null: no limit."""
 
     id = serializers.UUIDField(read_only=True)
     scope = serializers.ChoiceField(Budget.Scope.choices)
     scope_id = serializers.UUIDField(allow_null=True)
-    label: Any = serializers.CharField(read_only=True, help_text="what people call it")
+    label: Any = serializers.CharField(read_only=True, help_text="the display name of its subject")
     limit_usd = Money(allow_null=True)
     spent_usd = serializers.SerializerMethodField()
     held_usd = serializers.SerializerMethodField()
@@ -107,7 +107,7 @@ class BudgetSerializer(serializers.Serializer):
 
 
 class OwnBudgetInputSerializer(StrictFieldsMixin, serializers.Serializer):
-    """A limit for a key, agent or task of one's own."""
+    """A limit for a key, agent or task of the user."""
 
     refusals: ClassVar[dict[str, str]] = {
         "limit_usd": "it is more than can be kept",
@@ -118,17 +118,17 @@ class OwnBudgetInputSerializer(StrictFieldsMixin, serializers.Serializer):
 
 
 class BudgetInputSerializer(StrictFieldsMixin, serializers.Serializer):
-    """Any budget; the system's has no `scope_id`."""
+    """A limit for any budget; the system's has no `scope_id`."""
 
     refusals: ClassVar[dict[str, str]] = {
-        "scope_id": "the scope `system` has none, every other one needs it",
+        "scope_id": "it is missing, or it is given with the scope `system`",
         "limit_usd": "it is more than can be kept",
     }
     scope = serializers.ChoiceField(Budget.Scope.choices)
     scope_id = serializers.UUIDField(allow_null=True, required=False, default=None)
     limit_usd = serializers.DecimalField(**_AMOUNT, help_text="per month; null: no limit")
     time_zone = serializers.CharField(
-        required=False, max_length=64, help_text=f"in which its months begin; {settings.BUDGET_TIME_ZONE} if new"
+        required=False, max_length=64, help_text=f"the zone in which its months start; {settings.BUDGET_TIME_ZONE} for a new budget"
     )
 
     def validate_time_zone(self, value: str) -> str:
@@ -138,7 +138,10 @@ class BudgetInputSerializer(StrictFieldsMixin, serializers.Serializer):
 
 
 class RecommendationSerializer(serializers.Serializer):
-    """Found in one's own calls: `evidence` names the figures. `saving_per_month_usd` null: not to be computed, so not named."""
+    """A recommendation from the user's calls. `evidence`: its figures.
+
+    `saving_per_month_usd` null: it cannot be computed.
+    """
 
     kind = serializers.ChoiceField(
         [
@@ -153,7 +156,7 @@ class RecommendationSerializer(serializers.Serializer):
 
 
 class RecommendationsSerializer(serializers.Serializer):
-    """What the last 30 days suggest, largest saving first. `enough_data` false: too few calls or days to say anything."""
+    """Recommendations from the last 30 days, largest saving first. `enough_data` false: too few calls or days."""
 
     from_ = serializers.DateTimeField(source="from_")  # bound as `from`
     to = serializers.DateTimeField()

@@ -1,4 +1,4 @@
-"""What the lists of billing can be filtered by."""
+"""Filters of billing's lists."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class UsageFilter(StrictFilterSet):
         fields: list[str] = []
 
 
-# `from` is a keyword, so it cannot stand in the class body.
+# `from` is a keyword, so it cannot be a name in the class body.
 UsageFilter.base_filters["from"] = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="gte")
 UsageFilter.base_filters["to"] = django_filters.IsoDateTimeFilter(field_name="created_at", lookup_expr="lt")
 

@@ -1,4 +1,4 @@
-"""The shapes of the reports of `/api/v1/admin/`: billing/reports/staff.py makes them, these describe them."""
+"""Serializers that describe the reports of `/api/v1/admin/`, which billing/reports/staff.py computes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Usd(serializers.CharField):
 
 
 class Share(serializers.FloatField):
-    """0.25 is a quarter; null: of nothing."""
+    """A ratio (0.25 is a quarter); null: the whole is zero."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"read_only": True, "allow_null": True, **options})
@@ -35,11 +35,11 @@ class TotalsSerializer(serializers.Serializer):
     cost_usd = Usd()
     baseline_cost_usd = Usd(help_text="of the baseline model for the same tokens")
     compared_cost_usd = Usd(help_text="cost of the calls that have a baseline")
-    saved_usd = Usd(help_text="what the baseline model would have cost more")
+    saved_usd = Usd(help_text="cost of the baseline model minus the actual cost")
 
 
 class PointSerializer(TotalsSerializer):
-    at = serializers.DateTimeField(help_text="the bucket's first instant, UTC")
+    at = serializers.DateTimeField(help_text="start of the bucket, UTC")
 
 
 class GroupTotalsSerializer(TotalsSerializer):
@@ -48,7 +48,7 @@ class GroupTotalsSerializer(TotalsSerializer):
 
 
 class SeriesSerializer(serializers.Serializer):
-    """One line of a chart, a value per point. The last one may be all other groups together, with an empty key."""
+    """One line of a chart, a value per point. The last line may sum up all other groups, with an empty key."""
 
     key = serializers.CharField(allow_null=True)
     label: Any = serializers.CharField()
@@ -65,7 +65,7 @@ class RangeSerializer(serializers.Serializer):
 
 
 class UsageAnalyticsSerializer(RangeSerializer):
-    """Usage over time and by group, dearest group first. The first and the last point may be parts of their buckets."""
+    """Usage over time and by group, highest cost first. The first and the last point may cover a part of a bucket."""
 
     bucket = serializers.CharField()
     group_by = serializers.CharField()
@@ -117,7 +117,7 @@ class RunningSerializer(serializers.Serializer):
 
 
 class AheadSerializer(serializers.Serializer):
-    """To the month's end at the pace of the last whole days; the range is meant to hold in four of five months."""
+    """Forecast to the month's end from the last whole days. The range should contain four of five actual amounts."""
 
     expected_usd = Usd()
     low_usd = Usd()
@@ -148,7 +148,7 @@ class NearSerializer(serializers.Serializer):
 
 
 class OverviewSerializer(serializers.Serializer):
-    """How the house stands. Days are UTC; `change` compares the last 30 days with the 30 before (0.25: a quarter more)."""
+    """The overview. Days are UTC. `change` compares the last 30 days with the 30 before (0.25: a quarter more)."""
 
     at = serializers.DateTimeField()
     today = TotalsSerializer()
@@ -164,7 +164,7 @@ class OverviewSerializer(serializers.Serializer):
     running = RunningSerializer()
     system_budget = SystemBudgetSerializer()
     budgets_near_limit = NearSerializer(many=True)
-    rolled_until = serializers.DateTimeField(allow_null=True, help_text="what came later was read from the usage log itself")
+    rolled_until = serializers.DateTimeField(allow_null=True, help_text="later usage was read from the usage log")
 
 
 class AlternativeSerializer(serializers.Serializer):
@@ -194,7 +194,7 @@ class ModelCostSerializer(GroupTotalsSerializer):
 
 
 class SuggestionSerializer(serializers.Serializer):
-    """`evidence`: the figures it was found in. A saving that cannot be computed is null, never guessed."""
+    """A suggestion. `evidence`: its figures. A saving that cannot be computed is null."""
 
     kind = serializers.CharField()
     title = serializers.CharField()
@@ -213,7 +213,7 @@ class CostTotalsSerializer(TotalsSerializer):
 
 
 class CostOptimizationSerializer(RangeSerializer):
-    """Models by cost, with what the same tokens would have cost on a model that is about as good."""
+    """Models by cost, each with the cost of the same tokens on a model of about the same quality."""
 
     baseline_model = serializers.CharField()
     totals = CostTotalsSerializer()

@@ -1,4 +1,4 @@
-"""The shapes of `/api/v1/billing/`. Nothing here is written by clients."""
+"""Read-only serializers of `/api/v1/billing/`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Money(serializers.Field):
 
 
 class PriceSerializer(serializers.Serializer):
-    """USD per million tokens. Above `tier_threshold` input tokens the tier's rates hold for the whole call."""
+    """USD per million tokens. Above `tier_threshold` input tokens the tier's rates apply to the whole call."""
 
     input = Money()
     cached_input = Money(allow_null=True)
@@ -41,7 +41,7 @@ class PriceSerializer(serializers.Serializer):
 
 
 class ModelSerializer(serializers.ModelSerializer):
-    """A model as it may be asked for. `price` null, `price_known` false: no price is entered; the model is charged at a ceiling."""
+    """A model of the catalogue. `price` null, `price_known` false: it has no price and is charged at a ceiling."""
 
     id = serializers.CharField(source="slug")
     capabilities = serializers.SerializerMethodField()
@@ -98,14 +98,14 @@ class UsageSerializer(serializers.ModelSerializer):
 
 
 class GroupSerializer(serializers.Serializer):
-    """One line of usage added up; of the first five fields only those that were grouped by are there."""
+    """A line of summed usage. Of the first five fields it contains only those that the request grouped by."""
 
     hour = serializers.DateTimeField(required=False)
     day = serializers.DateField(required=False)
     model = serializers.CharField(required=False)
     agent_id = serializers.UUIDField(required=False, allow_null=True)
     api_key_id = serializers.UUIDField(required=False, allow_null=True)
-    label: Any = serializers.CharField(required=False, help_text="what people call the model, agent or key")
+    label: Any = serializers.CharField(required=False, help_text="the display name of the model, agent or key")
     calls = serializers.IntegerField()
     failed_calls = serializers.IntegerField()
     input_tokens = serializers.IntegerField()
@@ -118,14 +118,14 @@ class GroupSerializer(serializers.Serializer):
 
 
 class ForecastSerializer(serializers.Serializer):
-    """To the month's end at the pace of the last whole days. The range is meant to hold in four of five months."""
+    """Forecast to the month's end from the last whole days. The range should contain four of five actual amounts."""
 
     expected_usd = Money()
     low_usd = Money()
     high_usd = Money()
     per_day_usd = Money()
     days_observed = serializers.IntegerField()
-    exhausted_at = serializers.DateTimeField(allow_null=True, help_text="when the budget is used up at this pace; null: not this month")
+    exhausted_at = serializers.DateTimeField(allow_null=True, help_text="when the budget is used up at this rate; null: not this month")
 
 
 class SummarySerializer(serializers.Serializer):
@@ -135,7 +135,7 @@ class SummarySerializer(serializers.Serializer):
     ends_at = serializers.DateTimeField()
     time_zone = serializers.CharField()
     spent_usd = Money()
-    held_usd = Money(help_text="set aside for calls that are running")
+    held_usd = Money(help_text="reserved for running calls")
     limit_usd = Money(allow_null=True)
     left_usd = Money(allow_null=True)
     calls = serializers.IntegerField()

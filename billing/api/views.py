@@ -1,4 +1,4 @@
-"""`/api/v1/billing/`: the models and their prices, one's own usage, and the month."""
+"""`/api/v1/billing/`: the models and their prices, the user's usage, and the current month."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ from billing.models import AIModel, UsageLog
 from billing.reports import own_usage
 
 _PAGE = 1000
-# An export ends here; more of it is had by a narrower `from` and `to`.
+# The most lines of an export; a narrower `from` and `to` returns the others.
 EXPORT_MOST = 1_000_000
-# Lines of one answer with `group_by`.
+# The most lines of a response with `group_by`.
 GROUPS_MOST = 2000
 _GROUP_BY = OpenApiParameter(
     "group_by",
     enum=sorted(own_usage.GROUPS),
-    description="Add up instead of listing; hours and days are UTC. The most there are: 2,000 lines.",
+    description="Return sums instead of calls; hours and days are UTC. At most 2,000 lines.",
 )
 
 _BUCKET = OpenApiParameter(
-    "bucket", enum=list(own_usage.BUCKETS), description="With group_by model, agent or key: a line for each hour or day, oldest first."
+    "bucket", enum=list(own_usage.BUCKETS), description="With group_by model, agent or key: one line for each hour or day, oldest first."
 )
 
 
 class BillingView(GenericAPIView):
-    """Read by its user, and by their keys with the scope `billing` or `read`. Never cached."""
+    """Readable by the user, and by the user's keys with the scope `billing` or `read`. Never cached."""
 
     permission_classes = [HasScope]
     required_scope = ApiKey.Scope.BILLING
 
     @property
     def user(self) -> User:
-        """Who asks: HasScope lets nobody in without an account."""
+        """Return the user of the request. HasScope refuses requests without one."""
         assert isinstance(self.request.user, User)
         return self.request.user
 
@@ -63,7 +63,7 @@ class BillingView(GenericAPIView):
 
 
 class InputMixin:
-    """A view that answers something else than it is sent."""
+    """A view with different serializers for requests and responses."""
 
     input_serializer_class: type[Serializer]
 
@@ -72,7 +72,7 @@ class InputMixin:
         kwargs.setdefault("context", view.get_serializer_context())
         if view.request.method in SAFE_METHODS:
             return view.get_serializer_class()(*args, **kwargs)
-        kwargs.pop("instance", None)  # the browsable API's, of what the view answers
+        kwargs.pop("instance", None)  # the browsable API passes the instance of the response
         return self.input_serializer_class(*args, **kwargs)
 
 
@@ -84,7 +84,7 @@ class InputMixin:
     ],
 )
 class Models(BillingView, ListAPIView):
-    """The catalogue: what may be asked for, what it can do, and what it costs now."""
+    """The catalogue: the models that requests may name, with capabilities and current prices."""
 
     queryset = AIModel.objects.filter(enabled=True)
     serializer_class = ModelSerializer
@@ -98,11 +98,11 @@ class Models(BillingView, ListAPIView):
 
 
 class UsageBase(BillingView):
-    """One's own rows, filtered."""
+    """The user's rows of the usage log, filtered."""
 
     refusals: ClassVar[dict[str, str]] = {
-        "from": "it is no time that can be compared",
-        "to": "it is no time that can be compared",
+        "from": "it is not a valid time",
+        "to": "it is not a valid time",
         "bucket": "it needs a `group_by` of model, agent or key",
     }
     serializer_class = UsageSerializer
@@ -118,7 +118,7 @@ class UsageBase(BillingView):
 
 
 class Usage(UsageBase, ListAPIView):
-    """Every vendor call that was charged to the caller, or their sums."""
+    """The vendor calls that were charged to the user, or their sums."""
 
     @extend_schema(
         tags=["billing"],
@@ -126,40 +126,40 @@ class Usage(UsageBase, ListAPIView):
         responses=PolymorphicProxySerializer("UsageOrGroup", [UsageSerializer, GroupSerializer], resource_type_field_name=None, many=True),
     )
     def get(self, request: Request) -> Response:
-        """One's own calls, newest first. With `group_by` their sums, all on one page."""
+        """Return the user's calls, newest first. With `group_by` return their sums, all on one page."""
         by, bucket = request.query_params.get("group_by"), request.query_params.get("bucket")
         if by is None and bucket is None:
             return self.list(request)
         if by not in own_usage.GROUPS:
-            raise InvalidRequest(f"group_by is one of {', '.join(sorted(own_usage.GROUPS))}.", param="group_by")
+            raise InvalidRequest(f"group_by must be one of {', '.join(sorted(own_usage.GROUPS))}.", param="group_by")
         if bucket is not None and (bucket not in own_usage.BUCKETS or by in own_usage.BUCKETS):
-            raise InvalidRequest("bucket is day or hour, beside a group_by of model, agent or key.", param="bucket")
+            raise InvalidRequest("bucket must be day or hour, and needs a group_by of model, agent or key.", param="bucket")
         lines = own_usage.grouped(self.filter_queryset(self.get_queryset()), by, bucket)
         if len(lines) > GROUPS_MOST:
-            raise InvalidRequest(f"That would be more than {GROUPS_MOST} lines; take a shorter time.", param="from")
+            raise InvalidRequest(f"The response would have more than {GROUPS_MOST} lines. Choose a shorter time.", param="from")
         return Response({"next": None, "previous": None, "results": GroupSerializer(lines, many=True).data})
 
 
 class UsageExport(UsageBase):
-    """One's own calls as a file."""
+    """The user's calls as a file."""
 
     pagination_class = None
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> tuple[BaseRenderer, str]:
-        """`format` names the file's format here, not a renderer; errors are JSON as everywhere."""
+        """Always use JSON for errors: `format` is the format of the file here, not a renderer."""
         return JSONRenderer(), JSONRenderer.media_type
 
     @extend_schema(
         tags=["billing"],
-        parameters=[OpenApiParameter("format", enum=["csv"], description="csv is the only one")],
+        parameters=[OpenApiParameter("format", enum=["csv"], description="csv is the only format")],
         responses={
-            (200, "text/csv"): OpenApiResponse(OpenApiTypes.BINARY, description="RFC 4180, UTF-8, newest first, a million lines at most")
+            (200, "text/csv"): OpenApiResponse(OpenApiTypes.BINARY, description="RFC 4180, UTF-8, newest first, at most a million lines")
         },
     )
     def get(self, request: Request) -> StreamingHttpResponse:
-        """The same rows as `usage`, with the same filters, as CSV."""
+        """Return the same rows as `usage`, with the same filters, as CSV."""
         if (wanted := request.query_params.get("format", "csv")) != "csv":
-            raise InvalidRequest(f"There is no export as {wanted[:20]!r}; csv is the only one.", param="format")
+            raise InvalidRequest(f"format must be csv, not {wanted[:20]!r}.", param="format")
         rows = self.filter_queryset(self.get_queryset()).order_by()
         response = StreamingHttpResponse(_csv(rows), content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = 'attachment; filename="usage.csv"'
@@ -167,7 +167,7 @@ class UsageExport(UsageBase):
 
 
 class Summary(BillingView):
-    """Where the month stands and where it is going."""
+    """The user's current month with its forecast."""
 
     serializer_class = SummarySerializer
     pagination_class = None
@@ -175,12 +175,12 @@ class Summary(BillingView):
 
     @extend_schema(tags=["billing"], responses=SummarySerializer)
     def get(self, request: Request) -> Response:
-        """Month to date, the budget, and the forecast to the month's end with its range."""
+        """Return the month to date, the budget, and the forecast to the month's end with its range."""
         return Response(self.get_serializer(own_usage.month_of(self.user)).data)
 
 
 async def _csv(rows: QuerySet[UsageLog]) -> AsyncGenerator[bytes, None]:
-    """Page by page, so that neither memory nor a connection is held for the whole export."""
+    """Yield the export page by page: it occupies neither memory nor a connection for the whole export."""
     yield csv_cells.lines([own_usage.COLUMNS])
     after, left = None, EXPORT_MOST
     while left > 0 and (page := await in_db(own_usage.csv_rows, rows, after, min(_PAGE, left))):

@@ -1,4 +1,4 @@
-"""`/api/v1/admin/`: the reports on usage and costs, and everybody's budgets. For the admin role, in person."""
+"""`/api/v1/admin/`: reports on usage and costs, and all budgets. For the admin role, without API keys."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from billing.reports import ranges
 from billing.reports import staff as analytics
 
 _RANGE = [
-    OpenApiParameter("from", datetime, description="a day or a time, UTC; without it, 30 days before `to`"),
-    OpenApiParameter("to", datetime, description="not included; without it, now"),
+    OpenApiParameter("from", datetime, description="a day or a time, UTC; default: 30 days before `to`"),
+    OpenApiParameter("to", datetime, description="not included; default: now"),
 ]
 _LIMIT = OpenApiExample("The whole system", value={"scope": "system", "limit_usd": "1000"}, request_only=True)
 
 
 class AdminView(BillingView):
-    """For the admin role in person; never cached."""
+    """For the admin role, without API keys; never cached."""
 
     refusals: ClassVar[dict[str, str]] = {
         "from": "it is no day or time that lies before `to`",
@@ -47,7 +47,7 @@ class Overview(AdminView):
 
     @extend_schema(tags=["admin"], operation_id="admin_overview_retrieve", responses={200: OverviewSerializer})
     def get(self, request: Request) -> Response:
-        """Today, the month and the last 30 days; the models and users that cost most; budgets near their limits."""
+        """Return today, the month, the last 30 days, the top models and users, and budgets near their limits."""
         return Response(analytics.overview())
 
 
@@ -65,7 +65,7 @@ class UsageAnalytics(AdminView):
         responses={200: UsageAnalyticsSerializer},
     )  # fmt: skip
     def get(self, request: Request) -> Response:
-        """Everybody's usage over time, and by model, provider, purpose, surface, status, user, key or agent."""
+        """Return all users' usage over time, and by model, provider, purpose, surface, status, user, key or agent."""
         from_, to = ranges.read(request, "group_by", "bucket")
         group_by: Any = request.query_params.get("group_by") or "none"
         bucket: Any = request.query_params.get("bucket") or "auto"
@@ -79,12 +79,12 @@ class CostOptimization(AdminView):
         tags=["admin"], operation_id="admin_cost_optimization_retrieve", parameters=_RANGE, responses={200: CostOptimizationSerializer}
     )
     def get(self, request: Request) -> Response:
-        """The models by cost, what the same tokens would have cost on one about as good, and what else the figures suggest."""
+        """Return the models by cost, the cost of the same tokens on a similar model, and suggestions."""
         return Response(analytics.cost_optimization(*ranges.read(request)))
 
 
 class Budgets(InputMixin, BillingView, ListAPIView):
-    """Every budget there is."""
+    """All budgets."""
 
     permission_classes = [IsAdmin]
     serializer_class, input_serializer_class = BudgetSerializer, BudgetInputSerializer
@@ -98,7 +98,10 @@ class Budgets(InputMixin, BillingView, ListAPIView):
 
     @extend_schema(tags=["admin"], operation_id="admin_budgets_list")
     def get(self, request: Request) -> Response:
-        """The budgets of the system, users, keys, agents and tasks, each with its running month; newest first."""
+        """Return the budgets of the system, users, keys, agents and tasks, each with its current month.
+
+        Newest first.
+        """
         return self.list(request)
 
     @extend_schema(
@@ -109,7 +112,7 @@ class Budgets(InputMixin, BillingView, ListAPIView):
         examples=[_LIMIT],
     )
     def put(self, request: Request) -> Response:
-        """Set a monthly limit (null: counted, not limited). It holds from the next call on, and stands in the audit log."""
+        """Set a monthly limit (null: no limit). It applies from the next call on; the audit log records it."""
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         data = serializer.validated_data

@@ -1,4 +1,4 @@
-"""`/api/v1/billing/`: alerts, one's own budgets, and recommendations."""
+"""`/api/v1/billing/`: alerts, the user's budgets, and recommendations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from billing.budgets import manage
 from billing.models import AlertSettings, BudgetAlert
 from billing.reports import recommendations
 
-# The running month and the one before.
+# The current month and the one before.
 RECENT = timedelta(days=62)
 MOST_ALERTS = 100
 _SETTINGS = OpenApiExample(
@@ -41,7 +41,7 @@ _LIMIT = OpenApiExample(
 
 
 class OwnView(BillingView):
-    """Read by the user's keys, too; changed by the user in person."""
+    """The user's API keys may read it; changes need the user's session."""
 
     pagination_class = None
     filter_backends: list[Any] = []
@@ -55,13 +55,13 @@ class OwnView(BillingView):
 
 
 class Alerts(InputMixin, OwnView):
-    """What budgets had to say, and when they shall."""
+    """Budget alerts and their settings."""
 
     serializer_class, input_serializer_class = AlertsSerializer, AlertSettingsSerializer
 
     @extend_schema(tags=["billing"], operation_id="billing_alerts_retrieve", responses={200: AlertsSerializer})
     def get(self, request: Request) -> Response:
-        """The settings, and the recent alerts of one's budgets (for admins the system's, too), newest first."""
+        """Return the settings and the recent alerts of the user (of admins also the system's), newest first."""
         return Response(self._all())
 
     @extend_schema(
@@ -72,7 +72,10 @@ class Alerts(InputMixin, OwnView):
         examples=[_SETTINGS],
     )
     def put(self, request: Request) -> Response:
-        """Choose at which percentages of a limit to be told, and whether by e-mail. What was told already is not told again."""
+        """Choose the percentages of a limit that create alerts, and whether to send e-mails.
+
+        Past alerts are not repeated.
+        """
         chosen = self.valid(self.get_serializer(data=request.data))
         AlertSettings.objects.update_or_create(user=self.user, defaults=chosen)
         return Response(self._all())
@@ -86,13 +89,13 @@ class Alerts(InputMixin, OwnView):
 
 
 class AlertsRead(OwnView):
-    """Alerts that were seen."""
+    """Marks alerts as read."""
 
     serializer_class = ReadSerializer
 
     @extend_schema(tags=["billing"], operation_id="billing_alerts_read", request=ReadSerializer, responses={200: MarkedSerializer})
     def post(self, request: Request) -> Response:
-        """Mark alerts as read: those in `ids`, or all. Ids of others' alerts, and of none, are passed over."""
+        """Mark alerts as read: those in `ids`, or all. Unknown ids and ids of other users' alerts are ignored."""
         data = self.valid(ReadSerializer(data=request.data))
         unread = BudgetAlert.objects.filter(user=self.user, read_at=None)
         if "ids" in data:
@@ -101,13 +104,13 @@ class AlertsRead(OwnView):
 
 
 class Budgets(InputMixin, OwnView):
-    """One's own monthly limits."""
+    """The user's monthly limits."""
 
     serializer_class, input_serializer_class = BudgetSerializer, OwnBudgetInputSerializer
 
     @extend_schema(tags=["billing"], operation_id="billing_budgets_list", responses={200: BudgetSerializer(many=True)})
     def get(self, request: Request) -> Response:
-        """The user's budget, which staff set, and those of their keys, agents and tasks; each with its running month."""
+        """Return the user's budget, which staff set, and those of the keys, agents and tasks, with their months."""
         rows = manage.with_month(manage.of_user(self.user).order_by("scope", "created_at")[:1000])
         return Response(BudgetSerializer(rows, many=True).data)
 
@@ -119,18 +122,18 @@ class Budgets(InputMixin, OwnView):
         examples=[_LIMIT],
     )
     def put(self, request: Request) -> Response:
-        """Limit a key, agent or task of one's own by month (null: no limit). It holds from the next call on."""
+        """Set the monthly limit of a key, agent or task (null: no limit). It applies from the next call on."""
         data = self.valid(self.get_serializer(data=request.data))
         budget = manage.put_own(data["scope"], data["scope_id"], data["limit_usd"], actor=self.user, ip=Origin.of(request).ip)
         return Response(BudgetSerializer(manage.with_month([budget])[0]).data)
 
 
 class Recommendations(OwnView):
-    """What one could do better."""
+    """Recommendations for the user."""
 
     serializer_class = RecommendationsSerializer
 
     @extend_schema(tags=["billing"], operation_id="billing_recommendations_retrieve", responses={200: RecommendationsSerializer})
     def get(self, request: Request) -> Response:
-        """Found in one's own calls of the last 30 days, with the figures and, where it can be computed, the saving per month."""
+        """Return recommendations from the user's last 30 days, with figures and possible savings per month."""
         return Response(self.get_serializer(recommendations.for_user(self.user.pk)).data)

@@ -103,7 +103,7 @@ def month(zone: str, now: datetime, after: datetime | None = None) -> tuple[date
 
 
 def month_to_date(user: User) -> dict[str, Any]:
-    """Return the user's current month: `spent_usd`, `held_usd`, `limit_usd` (None: no limit), `left_usd`, its bounds."""
+    """Return the current month: `spent_usd`, `held_usd`, `limit_usd` (None: no limit), `left_usd`, its bounds."""
     return month_of_scope(Scope.USER, user.pk)
 
 

@@ -1,4 +1,4 @@
-"""What the price package says a model costs, as rows of ours. Reads the installed package or its published file; no network."""
+"""Prices of models from the package genai-prices: the installed one or its published file, without network access."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-# `genai_prices` is imported where it is used: its tables cost 60 ms and 20 MB that only the catalogue's command needs.
+# `genai_prices` is imported inside functions: its tables cost 60 ms and 20 MB, and only catalogue updates need them.
 
-# The vendors whose prices we read, as the package names them.
+# The package's names of the vendors whose prices are read.
 VENDORS = ("openai", "anthropic", "google")
-# A price without a date held from the beginning, as far as we are concerned.
+# The start of a price without a date.
 ALWAYS = datetime(2020, 1, 1, tzinfo=UTC)
 _KEYS = {"input": "input_mtok", "cached_input": "cache_read_mtok", "cache_write": "cache_write_mtok", "output": "output_mtok"}
 _PLACES = Decimal("0.000001")
 
 
 class Unlisted(LookupError):
-    """The package has no price for the model, or one that our rows cannot express."""
+    """The package has no price for the model, or one that ModelPrice cannot store."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """Rates from a day on; `columns` are ModelPrice's."""
+    """Rates valid from a day on; `columns` are those of ModelPrice."""
 
     effective_from: datetime
     columns: dict[str, Any]
@@ -39,18 +39,18 @@ class PriceList:
     providers: tuple[Any, ...]
 
     def size(self) -> int:
-        """How many models of our vendors it knows."""
+        """Return the number of models of the VENDORS."""
         return sum(len(provider.models) for provider in self.providers if provider.id in VENDORS)
 
     def prices(self, vendor: str, model: str, *, writes: bool = True) -> tuple[Listed, ...]:
-        """The model's prices by day, oldest first; `Unlisted` when there are none.
+        """Return the model's prices by day, oldest first. Raises Unlisted when there are none.
 
-        `writes` False: an embedding model, whose list has no price for output because there is none.
+        `writes` is False for an embedding model, which has no output and so no price for it.
         """
         provider = next((one for one in self.providers if one.id == vendor), None)
         found = provider.find_model(model) if provider else None
         if found is None:
-            raise Unlisted(f"{self.source} does not know {vendor}/{model}")
+            raise Unlisted(f"{self.source} does not contain {vendor}/{model}")
         stages = (
             [(ALWAYS, found.prices)] if not isinstance(found.prices, list) else [(_day(one.constraint), one.prices) for one in found.prices]
         )
@@ -58,7 +58,7 @@ class PriceList:
 
 
 def installed() -> PriceList:
-    """The tables of the installed package."""
+    """Return the tables of the installed package."""
     import genai_prices
     from genai_prices.data_snapshot import get_snapshot
 
@@ -66,8 +66,11 @@ def installed() -> PriceList:
 
 
 def from_file(path: Path) -> PriceList:
-    """The tables of a file as the package publishes it (prices/…/data.json); ValueError when it is not one."""
-    # Its own updater reads the file with this function; there is no public one.
+    """Return the tables of a file that the package publishes (prices/…/data.json).
+
+    Raises ValueError for another file.
+    """
+    # The package's updater reads the file with this private function; there is no public one.
     from genai_prices.types import _providers_from_raw
 
     raw = json.loads(path.read_bytes())

@@ -1,7 +1,7 @@
-"""The models that may be asked for, with their prices: one snapshot per process, always a few seconds fresh.
+"""A snapshot of the catalogue (models and their prices) per process, at most a few seconds old.
 
-The database is the truth. A counter in Valkey tells every process that something changed; without Valkey the snapshot
-is simply read anew every few seconds, and without the database the last one serves.
+A counter in Valkey announces changes to every process. Without Valkey each process reloads its snapshot every few
+seconds. Without the database the last snapshot stays in use.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CAPABILITIES = ("vision", "files", "tools", "json", "reasoning", "temperature", 
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """One model as the router and the pages see it. `rates` None: nobody knows its price."""
+    """One model as the router and the pages use it. `rates` None: its price is unknown."""
 
     slug: str
     display_name: str
@@ -58,19 +58,19 @@ class ModelCard:
     rates: Rates | None
     price_id: int | None
     dimensions: int = 0
-    # People's votes on its answers, and the points that they add to its quality in `auto` routing.
+    # Users' votes on its answers, and the points that they add to its quality in `auto` routing.
     votes_up: int = 0
     votes_down: int = 0
     votes_points: float = 0.0
 
     @property
     def embeds(self) -> bool:
-        """An embedding model: it makes vectors, and is no candidate for a chat."""
+        """Whether this is an embedding model, which returns vectors and cannot chat."""
         return EMBEDDINGS in self.capabilities
 
     @property
     def quality_in_use(self) -> float:
-        """What `auto` reckons with: the catalogue's word, moved by people's."""
+        """Return the quality that `auto` routing uses: the catalogue's value plus the points of users' votes."""
         return min(100.0, max(0.0, self.quality + self.votes_points)) if self.votes_points else self.quality
 
     @property
@@ -83,17 +83,17 @@ class Catalogue:
     """All models at one moment, by slug."""
 
     cards: Mapping[str, ModelCard]
-    # When the next price that is known already takes effect.
+    # When the next known price takes effect.
     valid_until: datetime | None = None
 
     def get(self, slug: str) -> ModelCard:
-        """The card, also of a model that is switched off; ModelNotFound for an unknown slug."""
+        """Return the card of a model, also of a disabled one. Raises ModelNotFound for an unknown slug."""
         if (card := self.cards.get(slug)) is None:
             raise ModelNotFound(param="model", details={"model": slug[:100]})
         return card
 
     def usable(self) -> tuple[ModelCard, ...]:
-        """The models that may be called now."""
+        """Return the models that may be called now."""
         return tuple(card for card in self.cards.values() if card.usable)
 
 
@@ -111,36 +111,36 @@ _counts = counting.cache("catalogue")
 
 
 async def current() -> Catalogue:
-    """The catalogue as it is, at most a second or so old."""
+    """Return the catalogue, at most CATALOGUE_CHECK_SECONDS old."""
     found = _snapshot
-    if found is not None and _unasked(found):
+    if found is not None and _is_fresh(found):
         _counts.hits += 1
         return found.catalogue
     if found is not None and _loading.locked() and settings.CACHE_ENABLED:
-        return found.catalogue  # somebody is fetching the next one
+        return found.catalogue  # another thread is loading the next one
     return await in_db(current_sync)
 
 
 def current_sync() -> Catalogue:
-    """`current` for sync code."""
+    """Return the same as `current`, for sync code."""
     found = _snapshot
-    if found is not None and _unasked(found):
+    if found is not None and _is_fresh(found):
         _counts.hits += 1
         return found.catalogue
     with _loading:
         found = _snapshot
-        return found.catalogue if found is not None and _unasked(found) else _refreshed(found)
+        return found.catalogue if found is not None and _is_fresh(found) else _refreshed(found)
 
 
 def invalidate() -> None:
-    """The catalogue has changed: forget it here now, and everywhere once the running transaction is committed."""
+    """Drop the snapshot of this process now, and those of all processes once the current transaction is committed."""
     global _snapshot
     _snapshot = None
     transaction.on_commit(_announce)
 
 
 def baseline(catalogue: Catalogue, model: str = "") -> Rates | None:
-    """The rates that the savings of `model` are measured against; None where they are unknown, and for what makes no text."""
+    """Return the baseline model's rates, which savings are compared with; None if unknown or for an embedding model."""
     if (used := catalogue.cards.get(model)) is not None and used.embeds:
         return None
     card = catalogue.cards.get(settings.ROUTING_BASELINE_MODEL)
@@ -153,11 +153,11 @@ def _announce() -> None:
     try:
         valkey.sync_client().incr(VERSION_KEY)
     except redis.RedisError:
-        logger.warning("catalogue_change_not_announced")  # the others see it with their next reload
+        logger.warning("catalogue_change_not_announced")  # the other processes see the change with their next reload
 
 
-def _unasked(found: _Snapshot) -> bool:
-    """Young enough to be used without asking anybody."""
+def _is_fresh(found: _Snapshot) -> bool:
+    """Return whether the snapshot is young enough to be used without checking the counter."""
     return settings.CACHE_ENABLED and time.monotonic() - found.checked_at < settings.CATALOGUE_CHECK_SECONDS
 
 
@@ -181,7 +181,7 @@ def _refreshed(found: _Snapshot | None) -> Catalogue:
     except (DatabaseError, Unavailable):
         if found is None:
             raise
-        found.checked_at = now  # the last one serves until the database is back
+        found.checked_at = now  # use the last one until the database is back
         return found.catalogue
     _snapshot = _Snapshot(catalogue, version, now, now)
     return catalogue
@@ -199,7 +199,7 @@ def _version() -> bytes | None:
 
 
 def load(at: datetime | None = None) -> Catalogue:
-    """The catalogue as the database has it, with the prices that hold `at` a moment (now)."""
+    """Load the catalogue from the database, with the prices that are valid `at` a time (default: now)."""
     at = at or timezone.now()
     prices: dict[Any, ModelPrice] = {}
     following: list[datetime] = []
@@ -213,7 +213,7 @@ def load(at: datetime | None = None) -> Catalogue:
 
 
 def card(model: AIModel, price: ModelPrice | None) -> ModelCard:
-    """A model's card at a price."""
+    """Return a model's card with a price."""
     return ModelCard(
         slug=model.slug,
         display_name=model.display_name,
@@ -239,5 +239,5 @@ def card(model: AIModel, price: ModelPrice | None) -> ModelCard:
 
 
 def rates_of(price: ModelPrice) -> Rates:
-    """The rates of a price row."""
+    """Return the rates of a price row."""
     return Rates(**{name: getattr(price, name) for name in RATE_COLUMNS}, source=price.source)

@@ -1,7 +1,7 @@
-"""Bringing the catalogue up to date: what data/catalogue.json and the price list say, without touching staff's edits.
+"""Update the catalogue from data/catalogue.json and the price list, without overwriting edits of staff.
 
-A model's field that staff changed is theirs: only fields that still hold what was loaded last are brought up to date.
-A price that staff set wins over the list's. Used prices are never edited; a new one is a new row from now on.
+A model's field is updated only if it still has the value that was loaded last; otherwise staff changed it. A price that
+staff set takes precedence over the list. A used price is never edited: a new price is a new row, valid from now on.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from billing.catalogue.snapshot import RATE_COLUMNS
 from billing.models import AIModel, ModelPrice
 
 DATA = Path(__file__).parent / "data" / "catalogue.json"
-# A rate that moves by more than this factor is a mistake until somebody has looked at it.
+# A rate that changes by more than this factor is refused as a mistake until staff confirm it.
 ABSURD_FACTOR = 20
-# A list with less than this part of the models that the installed one has is a torn one.
+# A list with less than this share of the installed list's models is refused as incomplete.
 SHRUNK = Decimal("0.8")
 _RATES = [name for name in RATE_COLUMNS if name != "tier_threshold"]
 
 
 @dataclass(slots=True)
 class Diff:
-    """What an update does, line by line; models without a price; and why it would be refused."""
+    """The changes of an update, line by line; the models without a price; and the reasons to refuse it."""
 
     lines: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Diff:
 
 
 class Refused(ValueError):
-    """The update looks wrong; nothing was changed. `diff.refused` says why."""
+    """The update looks wrong and changed nothing. `diff.refused` contains the reasons."""
 
     def __init__(self, diff: Diff) -> None:
         self.diff = diff
@@ -50,7 +50,7 @@ class Refused(ValueError):
 
 
 def load(prices: PriceList) -> Diff:
-    """Add the models and prices that are missing. Safe to repeat; nothing that exists is changed."""
+    """Add the missing models and prices; return what was added. Existing rows do not change. Safe to repeat."""
     diff = Diff()
     with transaction.atomic():
         for entry in entries():
@@ -65,9 +65,10 @@ def load(prices: PriceList) -> Diff:
 
 
 def update(prices: PriceList, installed: PriceList | None = None, *, force: bool = False, apply: bool = True) -> Diff:
-    """Bring models and prices up to date; `Refused`, and nothing changed, when the new list looks wrong.
+    """Update models and prices and return the changes. Raises Refused, and changes nothing, if the list looks wrong.
 
-    `installed`: the list to compare the size with. `apply=False` only says what would be done. `force`: staff looked.
+    `installed`: the list to compare the size with. `apply=False` returns the changes without making them. `force`
+    applies an update that would be refused.
     """
     diff = Diff()
     with transaction.atomic():
@@ -87,7 +88,7 @@ def update(prices: PriceList, installed: PriceList | None = None, *, force: bool
 
 
 def entries() -> list[dict[str, Any]]:
-    """The models of data/catalogue.json."""
+    """Return the models of data/catalogue.json."""
     return json.loads(DATA.read_text())["models"]
 
 
@@ -97,7 +98,7 @@ def _fields(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def _merge(model: AIModel, entry: dict[str, Any]) -> list[str]:
-    """Fields that still hold what was loaded last follow the file; the others are staff's."""
+    """Update the fields that still have the value that was loaded last; return the changes."""
     lines = []
     for name, value in _fields(entry).items():
         now, before = getattr(model, name), model.loaded.get(name)
@@ -122,7 +123,7 @@ def _add_prices(model: AIModel, entry: dict[str, Any], prices: PriceList, diff: 
         return
     for one in listed:
         model.prices.create(effective_from=one.effective_from, source=prices.source, **one.columns)
-        diff.lines.append(f"+ {model.slug} {_said(one.columns)} from {one.effective_from:%Y-%m-%d}")
+        diff.lines.append(f"+ {model.slug} {_described(one.columns)} from {one.effective_from:%Y-%m-%d}")
 
 
 def _update_prices(model: AIModel, entry: dict[str, Any], prices: PriceList, diff: Diff) -> None:
@@ -137,13 +138,13 @@ def _update_prices(model: AIModel, entry: dict[str, Any], prices: PriceList, dif
     try:
         listed = _listed(model, entry, prices)
     except Unlisted as exc:
-        diff.refused.append(f"{model.slug} has a price and is gone from the list ({exc})")
+        diff.refused.append(f"{model.slug} has a price and is no longer in the list ({exc})")
         return
     before = {name: getattr(current, name) for name in RATE_COLUMNS}
     holds = [one for one in listed if one.effective_from <= now]
     if holds and holds[-1].columns != before:
         _judge(model, before, holds[-1].columns, diff)
-        diff.lines.append(f"~ {model.slug} {_said(before)} -> {_said(holds[-1].columns)}")
+        diff.lines.append(f"~ {model.slug} {_described(before)} -> {_described(holds[-1].columns)}")
         model.prices.create(effective_from=now, source=prices.source, **holds[-1].columns)
     _announced(model, {one.effective_from: one.columns for one in listed if one.effective_from > now}, now, before, prices, diff)
 
@@ -151,14 +152,14 @@ def _update_prices(model: AIModel, entry: dict[str, Any], prices: PriceList, dif
 def _announced(
     model: AIModel, coming: dict[datetime, dict[str, Any]], now: datetime, before: dict[str, Any], prices: PriceList, diff: Diff
 ) -> None:
-    """Prices that are announced for a day to come: nothing was charged by them yet, so they follow the list."""
+    """Update the prices of future days: no call was charged by them yet, so they may follow the list."""
     stored = {row.effective_from: row for row in model.prices.filter(effective_from__gt=now)}
     for day, columns in coming.items():
         row = stored.pop(day, None)
         if row is not None and (not _from_list(row) or {name: getattr(row, name) for name in RATE_COLUMNS} == columns):
             continue
         _judge(model, before, columns, diff)
-        diff.lines.append(f"~ {model.slug} {_said(columns)} from {day:%Y-%m-%d}")
+        diff.lines.append(f"~ {model.slug} {_described(columns)} from {day:%Y-%m-%d}")
         model.prices.update_or_create(effective_from=day, defaults={"source": prices.source, **columns})
     for day, row in stored.items():
         if _from_list(row):
@@ -179,6 +180,6 @@ def _from_list(price: ModelPrice) -> bool:
     return price.source.startswith("genai-prices")
 
 
-def _said(columns: dict[str, Any]) -> str:
-    said = [f"{name}={columns[name].normalize():f}" for name in _RATES if columns[name] is not None]
-    return " ".join(said) + (f" above {columns['tier_threshold']} input tokens" if columns["tier_threshold"] else "")
+def _described(columns: dict[str, Any]) -> str:
+    rates = [f"{name}={columns[name].normalize():f}" for name in _RATES if columns[name] is not None]
+    return " ".join(rates) + (f" above {columns['tier_threshold']} input tokens" if columns["tier_threshold"] else "")

@@ -1,7 +1,8 @@
-"""What people's votes on answers are worth to a model in `auto` routing: counted above, kept in the catalogue, shown to staff.
+"""Quality points that a model gains or loses in `auto` routing by users' votes on its answers.
 
-A vote is worth little until there are many. Each model starts with `FEEDBACK_PRIOR_VOTES` imagined votes at the approval that
-all models have together, so what counts is how far it stands from the others, and a handful of votes moves almost nothing.
+The chat app counts the votes, and the catalogue stores the points. Each model starts with `FEEDBACK_PRIOR_VOTES`
+assumed votes at the mean approval of all models. A few votes therefore change almost nothing, and only the difference
+from the other models counts.
 """
 
 from __future__ import annotations
@@ -18,14 +19,14 @@ from django.db.models import Q
 from billing.catalogue import snapshot as catalogue
 from billing.models import AIModel
 
-# The shared approval is kept off its ends: where all say yes, a no is no catastrophe.
+# Limits the mean approval: if all votes are positive, one negative vote must not have an extreme effect.
 _LEAST_APPROVAL = 0.1
 _PLACES = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Votes:
-    """How many people's days spoke for a model, and against it."""
+    """The positive and negative votes on a model; one per user and day."""
 
     up: int = 0
     down: int = 0
@@ -36,20 +37,23 @@ class Votes:
 
 
 def approval(votes: Mapping[str, Votes]) -> float:
-    """The share of yes over all models; one half where nobody voted."""
+    """Return the share of positive votes over all models; one half without votes."""
     up, total = sum(one.up for one in votes.values()), sum(one.total for one in votes.values())
     prior = settings.FEEDBACK_PRIOR_VOTES
     return min(1 - _LEAST_APPROVAL, max(_LEAST_APPROVAL, (up + prior / 2) / (total + prior)))
 
 
 def points(votes: Votes, usual: float) -> float:
-    """Points of quality (of 100) that the votes add or take, `FEEDBACK_MOST_POINTS` at most; `usual`: the approval of all."""
+    """Return the quality points (of 100) that votes add or take, at most `FEEDBACK_MOST_POINTS`.
+
+    `usual`: mean approval.
+    """
     surprise = votes.up - votes.total * usual
     return round(settings.FEEDBACK_MOST_POINTS * surprise / (votes.total + settings.FEEDBACK_PRIOR_VOTES) / max(usual, 1 - usual), _PLACES)
 
 
 def keep(votes: Mapping[str, Votes], at: datetime) -> int:
-    """Write what was counted into the catalogue; how many models' standing changed. Safe to repeat."""
+    """Write the counted votes into the catalogue; return how many models changed. Safe to repeat."""
     usual, changed = approval(votes), 0
     with transaction.atomic():
         for model in AIModel.objects.filter(Q(slug__in=votes) | Q(votes_up__gt=0) | Q(votes_down__gt=0)):
@@ -57,7 +61,7 @@ def keep(votes: Mapping[str, Votes], at: datetime) -> int:
             now = {"votes_up": found.up, "votes_down": found.down, "votes_points": points(found, usual)}
             moved = any(getattr(model, name) != value for name, value in now.items())
             changed += moved
-            # Not `save`: nobody edited the model, and the cache is told once.
+            # Not `save`: staff did not edit the model, and one invalidation of the cache is enough.
             AIModel.objects.filter(pk=model.pk).update(**now, votes_counted_at=at)
         if changed:
             catalogue.invalidate()
@@ -65,7 +69,7 @@ def keep(votes: Mapping[str, Votes], at: datetime) -> int:
 
 
 def report() -> list[dict[str, Any]]:
-    """For staff: every model that people voted on, the most votes first. `quality_in_use` is what `auto` reckons with."""
+    """Return, for staff, every model with votes, most votes first. `auto` routing uses `quality_in_use`."""
     rated = AIModel.objects.filter(Q(votes_up__gt=0) | Q(votes_down__gt=0))
     rows = [
         {

@@ -1,4 +1,4 @@
-"""What model calls cost and whether they may run: catalogue, prices, budgets, holds, and the usage log."""
+"""The models of billing: catalogue, prices, budgets, holds, the usage log and its rollups."""
 
 from billing.models.alerts import AlertSettings, BudgetAlert
 from billing.models.amounts import MONEY, RATE

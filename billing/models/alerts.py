@@ -1,4 +1,4 @@
-"""What a budget has to say to whom, and whether it was said."""
+"""Budget alerts, and each user's settings for them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def default_thresholds() -> list[int]:
 
 
 class AlertSettings(models.Model):
-    """What a user wants to be told; without a row, the defaults."""
+    """The alerts that a user wants; the defaults apply to a user without a row."""
 
     user = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE, primary_key=True, related_name="alert_settings")
     enabled = models.BooleanField(default=True)
@@ -34,7 +34,7 @@ class AlertSettings(models.Model):
 
 
 class BudgetAlert(models.Model):
-    """A budget reached a share of its limit: told to one user once in its month. Also the outbox of the e-mail about it."""
+    """An alert to one user that a budget reached a threshold, once a month. Also the outbox of its e-mail."""
 
     class Mail(models.TextChoices):
         NONE = "none"
@@ -46,7 +46,7 @@ class BudgetAlert(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="budget_alerts", help_text="who is told")
     window = models.ForeignKey("billing.BudgetWindow", models.CASCADE, related_name="alerts")
     threshold = models.PositiveSmallIntegerField(help_text="percent of the limit")
-    # As it was then; and the name of what the budget is for.
+    # The amounts at that time, and the name of the budget's subject.
     spent_usd = MoneyField()
     limit_usd = MoneyField()
     subject = models.CharField(max_length=200, blank=True)
@@ -54,7 +54,7 @@ class BudgetAlert(models.Model):
     read_at = models.DateTimeField(null=True, blank=True)
     mail = models.CharField(max_length=6, choices=Mail, default=Mail.NONE)
     mail_attempts = models.PositiveSmallIntegerField(default=0)
-    # When it may be tried (again); whoever moves it forward has the attempt.
+    # When the next attempt is due. The worker that moves this time forward makes the attempt.
     mail_due_at = models.DateTimeField(null=True, blank=True)
     mailed_at = models.DateTimeField(null=True, blank=True)
 
@@ -71,5 +71,5 @@ class BudgetAlert(models.Model):
 
     @property
     def percent(self) -> Any:
-        """Share of the limit that was spent, in percent."""
+        """Return the spent share of the limit in percent."""
         return self.spent_usd * 100 / self.limit_usd if self.limit_usd else 0

@@ -1,9 +1,9 @@
-"""How many digits the columns of money and of rates hold."""
+"""The digits of the columns for money and for rates."""
 
 from __future__ import annotations
 
 from typing import Any
 
-# USD per million tokens needs 6 places at most; one token of that needs 12.
+# A rate in USD per million tokens needs at most 6 places; the cost of one token then needs 12.
 MONEY: Any = {"max_digits": 24, "decimal_places": 12}
 RATE: Any = {"max_digits": 14, "decimal_places": 6}

@@ -1,4 +1,4 @@
-"""Budgets and their months."""
+"""Budgets and their monthly windows."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from billing.money.fields import MoneyField
 
 
 class Budget(models.Model):
-    """A monthly limit in USD over one scope. `limit_usd` empty: counted, not limited.
+    """A monthly limit in USD over one scope. An empty `limit_usd` counts without limiting.
 
-    The system's and each user's budget always exist; a key's, agent's or task's only where one is set.
+    The system and each user always have a budget. A key, agent or task has one only if it was set.
     """
 
     class Scope(models.TextChoices):
@@ -31,7 +31,7 @@ class Budget(models.Model):
     scope_id = models.UUIDField(null=True, blank=True, help_text="of the user, key, agent or task; empty for the system")
     limit_usd = models.DecimalField(**MONEY, null=True, blank=True)
     time_zone = models.CharField(max_length=64, help_text="zone in which its month begins")
-    # When the limit was last set below what it was: until then spent + held above it is a mistake, after it may be history.
+    # When the limit was last lowered. A window that started before may exceed the limit without an error.
     lowered_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
@@ -48,7 +48,7 @@ class Budget(models.Model):
 
 
 class BudgetWindow(models.Model):
-    """One month of one budget. `spent + held` is what admission compares with the limit; only the ledger writes it.
+    """One month of one budget. Admission compares `spent + held` with the limit. Only the ledger writes them.
 
     `spent_usd` is, to the last digit, the sum of `cost_usd` over the scope's UsageLog rows whose `created_at` lies in
     [starts_at, ends_at), and `held_usd` the sum of the open holds that name this window.

@@ -1,4 +1,4 @@
-"""The catalogue: models that may be asked for, and their prices."""
+"""The catalogue: the models that requests may name, and their prices."""
 
 from __future__ import annotations
 
@@ -13,28 +13,31 @@ from billing.models.amounts import RATE
 
 
 class CatalogueRow(models.Model):
-    """A row of the catalogue: every process hears of its change. (`QuerySet.update` tells nobody; they reload in seconds.)"""
+    """A row of the catalogue. Saving or deleting it invalidates the snapshots of every process.
+
+    `QuerySet.update` does not: the processes then reload within seconds.
+    """
 
     class Meta:
         abstract = True
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         super().save(*args, **kwargs)
-        self._tell()
+        self._invalidate()
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         deleted = super().delete(*args, **kwargs)
-        self._tell()
+        self._invalidate()
         return deleted
 
-    def _tell(self) -> None:
-        from billing.catalogue import snapshot as catalogue  # it reads these models
+    def _invalidate(self) -> None:
+        from billing.catalogue import snapshot as catalogue  # a circular import otherwise
 
         catalogue.invalidate()
 
 
 class AIModel(CatalogueRow):
-    """One model that may be asked for by `slug`. What it can do is data, kept by the catalogue and staff."""
+    """One model, which requests name by its `slug`. The catalogue's file and staff set its capabilities."""
 
     class Provider(models.TextChoices):
         OPENAI = "openai", "OpenAI"
@@ -70,12 +73,13 @@ class AIModel(CatalogueRow):
     lifecycle = models.CharField(max_length=10, choices=Lifecycle, default=Lifecycle.ACTIVE)
     replaced_by = models.CharField(max_length=100, blank=True, help_text="slug")
     enabled = models.BooleanField(default=True)
-    # What people said of its answers lately (billing/catalogue/votes.py): votes, and the points of quality that they are worth.
+    # Recent votes on the model's answers (billing/catalogue/votes.py), and the quality points that they add.
     votes_up = models.PositiveIntegerField(default=0, editable=False)
     votes_down = models.PositiveIntegerField(default=0, editable=False)
     votes_points = models.FloatField(default=0, editable=False)
     votes_counted_at = models.DateTimeField(null=True, editable=False)
-    # The values that data/catalogue.json gave last: a field that differs from them was changed by staff, and stays.
+    # The values last loaded from data/catalogue.json. Staff changed a field that differs from them, so an update keeps
+    # it.
     loaded = models.JSONField(default=dict, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
@@ -89,9 +93,9 @@ class AIModel(CatalogueRow):
 
 
 class ModelPrice(CatalogueRow):
-    """Rates in USD per million tokens, from a moment on. Never edited once used: a new price is a new row.
+    """Rates in USD per million tokens, valid from `effective_from`. A used price is never edited.
 
-    Above `tier_threshold` input tokens (long context) the `tier_*` rates hold for the whole call.
+    Above `tier_threshold` input tokens (long context) the `tier_*` rates apply to the whole call.
     An empty cached or write rate means the input rate.
     """
 

@@ -1,4 +1,4 @@
-"""Usage added up by hour and by day, so that a year of it is read in milliseconds."""
+"""Rollups of usage by hour and by day: a year is read in milliseconds."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from billing.money.fields import MoneyField
 
 
 class UsageRollup(models.Model):
-    """The sums of one bucket over the rows that agree in what its `slice` tells apart; the other columns are empty.
+    """The sums of one bucket over the rows with the same values in the columns of its `slice`; others are empty.
 
-    Each slice alone adds up to the whole: slices are read one at a time, never together. Made from the usage log by
-    billing/reports/rollups.py and by nothing else; it can be thrown away and made anew.
+    Each slice adds up to the whole, so a query must read one slice only. Only billing/reports/rollups.py writes these
+    rows. It can compute them again from the usage log at any time.
     """
 
     class Kind(models.TextChoices):
@@ -31,7 +31,7 @@ class UsageRollup(models.Model):
     kind = models.CharField(max_length=4, choices=Kind)
     slice = models.CharField(max_length=6, choices=Slice)
     starts_at = models.DateTimeField(help_text="the bucket's first instant, UTC")
-    # What is told apart.
+    # The columns to group by.
     user_id = models.UUIDField(null=True)
     api_key_id = models.UUIDField(null=True)
     agent_id = models.UUIDField(null=True)
@@ -42,7 +42,7 @@ class UsageRollup(models.Model):
     status = models.CharField(max_length=12, blank=True)
     error_code = models.CharField(max_length=50, blank=True)
     simulated = models.BooleanField(default=False)
-    # What is added up.
+    # The sums.
     calls = models.BigIntegerField(default=0)
     failed_calls = models.BigIntegerField(default=0, help_text="failed, cancelled or interrupted")
     estimated_calls = models.BigIntegerField(default=0)
@@ -56,7 +56,7 @@ class UsageRollup(models.Model):
     baseline_cost_usd = MoneyField(default=Decimal(0))
     compared_cost_usd = MoneyField(default=Decimal(0), help_text="cost of the calls that have a baseline")
     overrun_usd = MoneyField(default=Decimal(0))
-    # Of the calls that went well; `timed`: those that streamed a first token.
+    # Of successful calls; `timed`: those that streamed a first token.
     latency_ms = models.BigIntegerField(default=0)
     timed_calls = models.BigIntegerField(default=0)
     ttft_ms = models.BigIntegerField(default=0)
@@ -65,13 +65,13 @@ class UsageRollup(models.Model):
     max_input_tokens = models.BigIntegerField(default=0)
     max_output_tokens = models.BigIntegerField(default=0)
     last_at = models.DateTimeField(null=True)
-    # Calls per latency bucket (billing/reports/timing.py); of the slice `model` only.
+    # Calls per latency bucket (billing/reports/timing.py); only in the slice `model`.
     latencies = models.JSONField(default=list)
     first_tokens = models.JSONField(default=list)
 
     class Meta:
         ordering = ["-starts_at"]
-        # The constraint's index would serve as well, but is so wide that reading the whole table looks cheaper.
+        # The constraint's index is so wide that the planner would prefer to scan the whole table.
         indexes = [models.Index(fields=["kind", "slice", "starts_at"], name="rollup_range")]
         constraints = [
             models.UniqueConstraint(
@@ -88,12 +88,12 @@ class UsageRollup(models.Model):
 
 
 class RollupState(models.Model):
-    """The one row that says how far the rollups have come. Who adds up holds its lock."""
+    """The one row that records up to when usage was rolled up. The process that rolls up holds its lock."""
 
     id = models.SmallIntegerField(primary_key=True, default=1)
-    # Every hour that ended by then was added up; None: nothing ever was.
+    # Every hour that ended by then was rolled up; None: none yet.
     rolled_until = models.DateTimeField(null=True)
-    # Rows that were written since then may belong into hours that were added up before.
+    # Rows written since then may belong to hours that were already rolled up.
     checked_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:

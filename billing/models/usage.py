@@ -1,4 +1,4 @@
-"""Money that is reserved for running calls, and the log of what calls cost."""
+"""Holds: money reserved for running calls. The usage log: the cost of every call."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from billing.money.fields import MoneyField
 
 
 class Hold(models.Model):
-    """Money set aside for one vendor call that may be running. Its id is the call's id.
+    """Money reserved for one vendor call that may be running. Its id is the call's id.
 
-    Everything the sweeper needs to charge a call whose process died stands here, in the row.
+    The row contains everything that the sweeper needs to charge a call whose process died.
     """
 
     class Status(models.TextChoices):
@@ -29,14 +29,14 @@ class Hold(models.Model):
     id = models.UUIDField(primary_key=True, editable=False)
     status = models.CharField(max_length=8, choices=Status, default=Status.OPEN)
     amount_usd = MoneyField()
-    # Ids of the BudgetWindows that hold it: a month that ends meanwhile changes nothing.
+    # Ids of the BudgetWindows that hold the money. They stay the same when the month ends meanwhile.
     windows = models.JSONField(default=list)
     # The facts of the call as UsageLog will store them (ledger.Call), and the price snapshot.
     call = models.JSONField(default=dict)
     input_tokens_estimate = models.PositiveIntegerField(default=0)
     output_tokens_seen = models.PositiveIntegerField(default=0)
     heartbeat_at = models.DateTimeField(default=timezone.now)
-    # The moment of admission; the next attempt of the same call inherits it together with the money and the month.
+    # The time of admission. The next attempt of the same call inherits it, with the money and the windows.
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     closed_at = models.DateTimeField(null=True, blank=True)
 
@@ -51,7 +51,7 @@ class Hold(models.Model):
 
 
 class UsageLogQuerySet(models.QuerySet["UsageLog"]):
-    """Rows that are written once."""
+    """Rows that are written once and never change."""
 
     def update(self, **kwargs: Any) -> NoReturn:
         raise TypeError("the usage log is never updated; a correction is a new row")
@@ -63,8 +63,8 @@ class UsageLogQuerySet(models.QuerySet["UsageLog"]):
 class UsageLog(models.Model):
     """One vendor call, as it was charged. Never updated, never deleted; a correction is a new row.
 
-    Who and what are plain ids, not foreign keys: a deleted conversation leaves its costs in the books.
-    `created_at` is when the call was admitted, by the database's clock: it names the month in which the cost counts.
+    Keys, agents, tasks and conversations are plain ids, not foreign keys: a deleted conversation's costs stay.
+    `created_at` is the time of admission by the database's clock. It decides the month in which the cost counts.
     """
 
     class Status(models.TextChoices):
@@ -77,7 +77,7 @@ class UsageLog(models.Model):
     call_id = models.UUIDField(unique=True)
     # The calls of one request (fallbacks, agent steps) share it.
     group_id = models.UUIDField()
-    # Django protects a user who has used something; the database does not check, so that no settlement can fail.
+    # Django protects a user with usage. The database has no constraint, so that no settlement can fail.
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="usage", db_index=False, db_constraint=False)
     api_key_id = models.UUIDField(null=True, blank=True)
     agent_id = models.UUIDField(null=True, blank=True)
@@ -101,7 +101,7 @@ class UsageLog(models.Model):
     output_tokens = models.PositiveBigIntegerField(default=0)
     reasoning_tokens = models.PositiveBigIntegerField(default=0)
     cost_usd = models.DecimalField(**MONEY)
-    # What the baseline model would have cost for the same tokens; empty where it is unknown.
+    # The cost of the same tokens with the baseline model; empty where it is unknown.
     baseline_cost_usd = models.DecimalField(**MONEY, null=True, blank=True)
     price = models.JSONField(default=dict, help_text="the rates that were applied, USD per million tokens")
     estimated = models.BooleanField(default=False, help_text="the vendor reported no usage")

@@ -1,4 +1,4 @@
-"""Amounts of US dollars as clients write them: the one reading of `max_cost_usd` and its like, and its one maximum."""
+"""Parse amounts of US dollars that clients send, such as `max_cost_usd`."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from typing import Any
 
 from rest_framework import serializers
 
-# No request, run or task may be given a larger limit on its cost.
+# The largest cost limit of a request, run or task.
 MOST_COST_USD = Decimal(10_000)
 # Narrower than Decimal(), which also reads underscores, NaN and the digits of every script.
 _AMOUNT = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?(e-?[0-9]{1,2})?", re.ASCII | re.IGNORECASE)
 _PLACES = 12
-WANTED = f'must be US dollars above 0 and up to {MOST_COST_USD:,}, as a decimal string such as "0.05".'
+EXPECTED = f'must be US dollars above 0 and up to {MOST_COST_USD:,}, as a decimal string such as "0.05".'
 
 
 def read_cost(value: Any) -> Decimal:
-    """The amount in a client's JSON: a decimal string or a number above 0 and up to MOST_COST_USD, with at most 12 places.
+    """Parse an amount from a client's JSON: a decimal string or a number above 0 and up to MOST_COST_USD, 12 places.
 
-    Raises ValueError with a sentence for the client.
+    Raises ValueError with an error message for the client.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(WANTED)
-    # A number is bounded before it is written out: Python refuses to write integers of thousands of digits.
+        raise ValueError(EXPECTED)
+    # Compare a number before converting it to text: Python refuses to convert integers with thousands of digits.
     if (not isinstance(value, str) and not 0 < value <= MOST_COST_USD) or not _AMOUNT.fullmatch(str(value)):
-        raise ValueError(WANTED)
+        raise ValueError(EXPECTED)
     amount = Decimal(str(value))
     if not 0 < amount <= MOST_COST_USD:
-        raise ValueError(WANTED)
+        raise ValueError(EXPECTED)
     if amount != round(amount, _PLACES):
         raise ValueError(f"must have at most {_PLACES} decimal places.")
     return amount
 
 
 class CostField(serializers.DecimalField):
-    """The same in a serializer."""
+    """A serializer field for such an amount."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(max_digits=24, decimal_places=_PLACES, max_value=MOST_COST_USD, **options)

@@ -1,4 +1,4 @@
-"""Sums of money to the last digit, on SQLite too."""
+"""Exact sums of money, also on SQLite."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from django.db.models import Aggregate
 
 from billing.money.fields import MoneyField
 
-# What a double keeps of a decimal: the precision with which Django, too, reads one back from SQLite.
+# The digits of a decimal that a double keeps: Django reads decimals from SQLite with the same precision.
 _DOUBLE = Context(prec=15)
 
 
 class ExactSum(Aggregate):
-    """`Sum` of decimals; zero, not None, over nothing. SQLite alone would add doubles."""
+    """`Sum` of decimals; zero, not None, without rows. SQLite's own SUM would add doubles."""
 
     function = "SUM"
     template = "COALESCE(%(function)s(%(expressions)s), 0)"
@@ -28,17 +28,17 @@ class ExactSum(Aggregate):
 
 
 def exact_sum(field: str) -> ExactSum:
-    """The exact sum of a decimal column."""
+    """Return the exact sum of a decimal column."""
     return ExactSum(field)
 
 
 def _to_decimal(value: Any, expression: Any, connection: Any) -> Decimal:
-    # Over no rows SQLite never asks the aggregate.
+    # Without rows SQLite does not call the aggregate.
     return value if isinstance(value, Decimal) else Decimal(value or 0)
 
 
 class _Adder:
-    """SQLite's aggregate behind ExactSum."""
+    """The SQLite aggregate of ExactSum."""
 
     def __init__(self) -> None:
         self.total = Decimal(0)
@@ -52,6 +52,6 @@ class _Adder:
 
 
 def register(connection: Any, **_: Any) -> None:
-    """Give a new SQLite connection the aggregate (Django's `connection_created`)."""
+    """Register the aggregate with a new SQLite connection (Django's signal `connection_created`)."""
     if connection.vendor == "sqlite":
         connection.connection.create_aggregate("exact_sum", 1, _Adder)

@@ -1,4 +1,4 @@
-"""Money in the database, exact on every vendor."""
+"""A model field for money, exact on every database."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from django.db import models
 
 
 class MoneyField(models.DecimalField):
-    """USD with 12 places, exact on SQLite too.
+    """USD with 12 decimal places, exact also on SQLite.
 
-    SQLite turns a decimal column into a double (15 digits): enough for one call, not for a running balance.
-    There it is text, which SQL can store and test for a sign but neither add nor order: the ledger adds in Python.
+    SQLite stores a decimal column as a double (15 digits). That is enough for one call, not for a balance. On SQLite
+    the column is therefore text. SQL can neither add nor sort it, so the ledger adds in Python.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""What staff may do with money: set limits and prices, and read the books."""
+"""Staff in the admin of billing: set limits and prices, and read the usage log."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ def page(client, name, *args):
 
 
 @pytest.fixture
-def books(db):
+def charged_user(db):
     user = make_user(D(1))
     Ledger.settle(Ledger.hold(call_of(user), CENT, RATES, 10), used(D("0.004")))
     Ledger.hold(call_of(user), CENT, RATES, 10)
     return user
 
 
-def test_the_books_are_read_and_not_written(staff, books):
+def test_the_usage_log_is_read_only(staff, charged_user):
     row, hold = UsageLog.objects.get(), Hold.objects.filter(status="open").get()
-    assert books.email in page(staff, "usagelog_changelist")
+    assert charged_user.email in page(staff, "usagelog_changelist")
     assert str(hold.pk) in page(staff, "hold_changelist")
     page(staff, "usagelog_change", row.pk)
     page(staff, "hold_change", hold.pk)
@@ -71,15 +71,15 @@ def test_the_books_are_read_and_not_written(staff, books):
     assert Hold.objects.filter(status="open").count() == 1
 
 
-def test_lookups_into_passwords_are_refused(staff, books):
+def test_lookups_into_passwords_are_refused(staff, charged_user):
     assert staff.get(url("usagelog_changelist") + "?user__password__startswith=b").status_code in {302, 400}
 
 
-def test_the_budgets_show_their_month(staff, books):
+def test_the_budgets_show_their_month(staff, charged_user):
     shown = page(staff, "budget_changelist")
-    assert books.email in shown
+    assert charged_user.email in shown
     assert "0.986" in shown
-    assert "everybody" in shown
+    assert "all users" in shown
     Budget.objects.create(scope="user", scope_id=uuid7(), time_zone="UTC")
     Budget.objects.create(scope="agent", scope_id=uuid7(), time_zone="UTC")
     page(staff, "budget_changelist")
@@ -89,8 +89,8 @@ def test_the_budgets_show_their_month(staff, books):
 MONTHS = {"windows-TOTAL_FORMS": "0", "windows-INITIAL_FORMS": "0"}
 
 
-def test_a_changed_limit_holds_and_is_recorded(staff, books):
-    budget = Budget.objects.get(scope="user", scope_id=books.pk)
+def test_a_changed_limit_holds_and_is_recorded(staff, charged_user):
+    budget = Budget.objects.get(scope="user", scope_id=charged_user.pk)
     assert staff.post(url("budget_change", budget.pk), {"limit_usd": "0.5", "time_zone": "Asia/Tokyo"} | MONTHS).status_code == 302
     budget.refresh_from_db()
     assert (budget.limit_usd, budget.time_zone) == (D("0.5"), "Asia/Tokyo")
@@ -100,26 +100,26 @@ def test_a_changed_limit_holds_and_is_recorded(staff, books):
     assert staff.post(url("budget_change", budget.pk), {"limit_usd": "", "time_zone": "Asia/Tokyo"} | MONTHS).status_code == 302
     budget.refresh_from_db()
     assert budget.limit_usd is None
-    assert balances("user", books.pk) == (D("0.004"), CENT)
+    assert balances("user", charged_user.pk) == (D("0.004"), CENT)
 
 
-def test_a_new_budget_takes_over_what_was_spent(staff, books):
+def test_a_new_budget_takes_over_what_was_spent(staff, charged_user):
     agent = uuid7()
-    Ledger.settle(Ledger.hold(call_of(books, agent_id=agent), CENT, RATES, 10), used(CENT))
+    Ledger.settle(Ledger.hold(call_of(charged_user, agent_id=agent), CENT, RATES, 10), used(CENT))
     form = {"scope": "agent", "scope_id": str(agent), "limit_usd": "2", "time_zone": "UTC"}
     assert staff.post(url("budget_add"), form).status_code == 302
     assert balances("agent", agent) == (CENT, 0)
 
 
 @pytest.mark.parametrize("scope", [("system", str(uuid7())), ("user", "")])
-def test_a_budget_of_nobody_is_refused(staff, scope):
+def test_a_budget_without_a_subject_is_refused(staff, scope):
     before = set(Budget.objects.values_list("pk", flat=True))
     answer = staff.post(url("budget_add"), {"scope": scope[0], "scope_id": scope[1], "limit_usd": "2", "time_zone": "UTC"})
     assert answer.status_code == 200
     assert set(Budget.objects.values_list("pk", flat=True)) == before
 
 
-def test_budgets_and_models_are_not_deleted(staff, books, model):
+def test_budgets_and_models_are_not_deleted(staff, charged_user, model):
     budget = Budget.objects.first()
     assert staff.post(url("budget_delete", budget.pk), {"post": "yes"}).status_code == 403
     assert staff.post(url("aimodel_delete", model.pk), {"post": "yes"}).status_code == 403

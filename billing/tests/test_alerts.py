@@ -1,4 +1,4 @@
-"""Budgets say that they run out: once, to the right people, whoever looks."""
+"""Budget alerts: created once, for the right users, by any number of workers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def now(settings):
     app.conf.task_always_eager = False
 
 
-def test_each_threshold_is_told_once_in_its_month():
+def test_each_threshold_raises_one_alert_a_month():
     user = make_user(D(10))
     for amount, expected in (("4.9", []), ("5", [50]), ("5.1", [50]), ("8.1", [50, 80]), ("9.96", [50, 80, 100]), ("12", [50, 80, 100])):
         spent("user", user.pk, amount)
@@ -69,7 +69,7 @@ def test_several_thresholds_at_once_are_one_mail():
     assert list(BudgetAlert.objects.filter(mail="due").values_list("threshold", flat=True)) == [80]
 
 
-def test_without_a_limit_or_below_it_nothing_is_said():
+def test_no_alert_without_a_limit_or_below_the_threshold():
     user = make_user(None)
     spent("user", user.pk, "900", limit=None)
     spent("user", make_user().pk, "4", limit="0")
@@ -91,7 +91,7 @@ def test_alerts_go_to_the_owner_or_to_admins():
     assert sorted(BudgetAlert.objects.filter(user=owner).values_list("subject", flat=True)) == ["helper", "nightly", "robot"]
 
 
-def test_everybody_chooses_their_own_thresholds():
+def test_each_user_chooses_thresholds():
     low, off, mute = make_user(D(10)), make_user(D(10)), make_user(D(10))
     AlertSettings.objects.create(user=low, thresholds=[5, 90])
     AlertSettings.objects.create(user=off, enabled=False)

@@ -162,7 +162,7 @@ def test_percentiles_of_nothing_and_of_the_endless():
     assert timing.percentile([0] * 26 + [4], 0.5) == timing.BOUNDS[-1]
 
 
-def test_the_overview_of_an_empty_house(clock):
+def test_the_overview_without_usage(clock):
     found = analytics.overview(NOON)
     assert found["last_30_days"]["calls"] == 0
     assert found["change"]["cost_usd"] is None
@@ -212,7 +212,7 @@ class TestCosts:
         assert D(other["saving_per_month_usd"]) == pytest.approx(D(other["saving_usd"]) * 3, rel=D("0.05"))
         assert "cheaper_model" in [one["kind"] for one in found["suggestions"]]
 
-    def test_of_few_calls_or_days_nothing_is_said(self, clock, catalogue):
+    def test_few_calls_or_days_give_no_suggestions(self, clock, catalogue):
         self.spent("gpt-4o", costs.FEWEST_CALLS - 1)
         found = analytics.cost_optimization(NOON - 20 * DAY, NOON)
         assert (found["models"][0]["alternative"], found["suggestions"]) == (None, [])
@@ -223,9 +223,9 @@ class TestCosts:
         assert found["models"][0]["alternative"]["saving_per_month_usd"] is None
         assert found["possible_saving_per_month_usd"] is None
 
-    def test_failures_and_unknown_models_are_told(self, clock, catalogue):
-        self.spent("of-nobody", 30)
-        self.spent("of-nobody", 30, status="failed")
+    def test_failures_and_unknown_models_are_suggestions(self, clock, catalogue):
+        self.spent("unknown-model", 30)
+        self.spent("unknown-model", 30, status="failed")
         kinds = {one["kind"]: one for one in analytics.cost_optimization(NOON - 20 * DAY, NOON)["suggestions"]}
         assert kinds.keys() == {"price_unknown", "many_failed_calls"}
         assert kinds["many_failed_calls"]["evidence"]["failed_calls"] == 30
@@ -247,7 +247,7 @@ def test_buckets_of_months_and_weeks():
     assert reading.starts(start, start + HOUR, "week") == [datetime(2026, 1, 12, tzinfo=UTC)]
 
 
-def test_ids_of_nobody_are_their_own_names(clock):
+def test_unknown_ids_are_shown_as_ids(clock):
     unknown = uuid7()
     log(NOON - HOUR, user_id=unknown)
     assert analytics.usage(NOON - DAY, NOON, "user")["groups"][0]["label"] == str(unknown)

@@ -49,7 +49,7 @@ def results(client, path, **params):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_nobody_reads_without_a_credential(path):
+def test_reading_needs_a_credential(path):
     answer = APIClient().get(path)
     assert answer.status_code == 401
     assert answer.json()["error"]["type"] == "not_authenticated"

@@ -150,7 +150,7 @@ def test_without_the_database_the_last_catalogue_serves(monkeypatch, settings):
         catalogue.current_sync()
 
 
-def test_nobody_waits_for_a_reload_that_somebody_else_is_doing(reads):
+def test_no_request_waits_for_a_reload_in_another_thread(reads):
     found = async_to_sync(catalogue.current)()
     with catalogue._loading:
         assert async_to_sync(catalogue.current)() is found

@@ -1,4 +1,4 @@
-"""Made-up usage keeps the books true."""
+"""Demo usage violates no invariant."""
 
 from __future__ import annotations
 

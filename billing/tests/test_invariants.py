@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def books(db):
+def ledger_rows(db):
     user = make_user(D(1))
     closed = Ledger.hold(call_of(user), CENT, RATES, 1000)
     Ledger.settle(closed, used(D("0.004")))
@@ -32,24 +32,24 @@ def rules() -> list[str]:
     return [one.rule for one in invariants.violations()]
 
 
-def test_right_books_have_no_violations(books):
+def test_a_correct_ledger_has_no_violations(ledger_rows):
     assert invariants.violations() == []
     out = StringIO()
     call_command("invariants", stdout=out)
     assert "all invariants hold" in out.getvalue()
 
 
-def test_a_closed_call_without_its_row(books):
+def test_a_closed_call_without_its_row(ledger_rows):
     UsageLog._base_manager.all()._raw_delete("default")
     assert set(rules()) == {"I2", "I3"}
 
 
-def test_a_charged_call_that_still_holds(books):
+def test_a_charged_call_that_still_holds(ledger_rows):
     Hold.objects.filter(status="settled").update(status="open")
     assert "I2" in rules()
 
 
-def test_a_charge_that_was_never_held(books):
+def test_a_charge_that_was_never_held(ledger_rows):
     Hold.objects.filter(status="settled").delete()
     assert rules() == ["I2"]
     UsageLog._base_manager.update(created_at=timezone.now() - timedelta(days=3))
@@ -57,27 +57,27 @@ def test_a_charge_that_was_never_held(books):
     assert rules() == []  # pruned long ago
 
 
-def test_a_hold_that_nobody_sweeps(books):
+def test_a_hold_that_is_not_swept(ledger_rows):
     Hold.objects.filter(status="open").update(heartbeat_at=timezone.now() - timedelta(minutes=5))
     assert rules() == ["I2"]
 
 
 @pytest.mark.parametrize("column", ["spent_usd", "held_usd"])
 @pytest.mark.parametrize("scope", ["user", "system"])
-def test_a_balance_that_is_off_by_the_last_digit(books, column, scope):
-    row = window(scope, books[0].pk if scope == "user" else None)
+def test_a_balance_that_is_off_by_the_last_digit(ledger_rows, column, scope):
+    row = window(scope, ledger_rows[0].pk if scope == "user" else None)
     setattr(row, column, getattr(row, column) + D("1e-12"))
     row.save()
     assert rules() == ["I3"]
 
 
-def test_a_row_that_costs_something_else_than_its_tokens(books):
+def test_a_row_that_costs_something_else_than_its_tokens(ledger_rows):
     UsageLog._base_manager.update(output_tokens=1)
     assert rules() == ["I3"]
 
 
-def test_more_taken_than_the_limit_allows(books):
-    user = books[0]
+def test_more_taken_than_the_limit_allows(ledger_rows):
+    user = ledger_rows[0]
     Budget.objects.filter(scope_id=user.pk).update(limit_usd=CENT, lowered_at=None)
     assert rules() == ["I4"]
     Budget.objects.filter(scope_id=user.pk).update(lowered_at=timezone.now())
@@ -92,7 +92,7 @@ def test_an_overrun_is_no_violation():
     assert budgets.month_to_date(user)["left_usd"] == 0
 
 
-def test_other_floors_add_their_checks_and_the_command_fails_on_what_they_find(books, monkeypatch):
+def test_other_apps_add_their_checks_and_the_command_fails_on_what_they_find(ledger_rows, monkeypatch):
     monkeypatch.setattr(invariants, "_checks", dict(invariants._checks))
     invariants.register("mine", lambda: [invariants.Violation("I5", "a text was lost")])
     out = StringIO()

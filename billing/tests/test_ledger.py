@@ -319,7 +319,7 @@ def test_without_room_for_what_the_failed_attempt_cost_there_is_no_next_one(user
     with pytest.raises(BudgetExceeded) as refused:
         Ledger.reattempt(first, failed, call_of(user, attempt=2), RATES)
     assert refused.value.details["budget"] == "user"
-    assert balances("user", user.pk) == (0, CENT)  # nothing was done: the door settles the failed attempt
+    assert balances("user", user.pk) == (0, CENT)  # nothing was done: the caller settles the failed attempt
     Ledger.settle(first, failed)
     assert balances("user", user.pk) == (D("0.004"), 0)
 
@@ -383,16 +383,16 @@ def test_the_sweeper_leaves_a_call_that_lives_but_cannot_reach_the_database_and_
     assert Ledger.settle(held, used(D("0.009"))).cost_usd == D("0.009")
 
 
-def test_a_hold_that_speaks_while_it_is_swept_lives(user, monkeypatch):
+def test_a_hold_with_a_heartbeat_during_the_sweep_stays_open(user, monkeypatch):
     held = held_for(user)
     Hold.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=1))
     read = ledger.held_of
 
-    def speaks(row):
+    def with_heartbeat(row):
         Hold.objects.filter(pk=row.pk).update(heartbeat_at=timezone.now())
         return read(row)
 
-    monkeypatch.setattr(ledger, "held_of", speaks)
+    monkeypatch.setattr(ledger, "held_of", with_heartbeat)
     assert Ledger.sweep() == 0
     assert Hold.objects.get(pk=held.call.call_id).status == "open"
 
@@ -460,7 +460,7 @@ def test_budgets_that_cannot_be_opened_are_an_honest_503(user, monkeypatch):
         held_for(user)
 
 
-def test_an_absent_database_is_tried_once_more_and_then_said(monkeypatch):
+def test_an_unreachable_database_is_retried_once_and_then_reported(monkeypatch):
     tries = []
 
     def away():

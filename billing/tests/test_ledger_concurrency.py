@@ -54,7 +54,7 @@ def test_exactly_as_many_are_admitted_as_fit_and_afterwards_every_cent_is_accoun
     assert invariants.violations() == []
 
 
-def test_nobody_is_refused_while_money_is_free(db_threads):
+def test_no_call_is_refused_while_money_is_available(db_threads):
     user = make_user(D("0.02"))
 
     async def one() -> None:
@@ -109,7 +109,7 @@ def test_mixed_users_keys_agents_and_sweeps_neither_deadlock_nor_lose_anything(d
         assert sum(await asyncio.gather(*map(one, calls))) > 100
 
     async_to_sync(all_together)()
-    for row in Hold.objects.filter(status="open"):  # a reattempt that was refused leaves its hold to the door
+    for row in Hold.objects.filter(status="open"):  # a reattempt that was refused leaves its hold to the caller
         async_to_sync(ledger.settle)(ledger.held_of(row), Outcome("failed", None, started=False))
     assert invariants.violations() == []
     assert set(BudgetWindow.objects.values_list("held_usd", flat=True)) == {D(0)}

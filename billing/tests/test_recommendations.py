@@ -58,7 +58,7 @@ def found(user) -> dict[str, recommendations.Recommendation]:
 
 
 @pytest.mark.parametrize(("count", "days"), [(0, 10), (29, 10), (200, 2)])
-def test_of_too_little_nothing_is_said(user, count, days):
+def test_too_little_data_gives_no_recommendations(user, count, days):
     calls(user, count, "gpt-4o", days=days, usage=Usage(50_000, 0, 0, 2000, 0), status="failed")
     report = recommendations.for_user(user.pk)
     assert (report.enough_data, report.recommendations, report.calls) == (False, (), count)
@@ -120,7 +120,7 @@ def test_answers_that_are_cut_off_are_counted(user):
     assert found(user)["answers_cut_off"].evidence == {"model": "gpt-4o-mini", "calls": 60, "cut_off": 10}
 
 
-def test_thinking_that_nobody_reads_is_priced(user):
+def test_reasoning_is_priced(user):
     calls(user, 60, usage=Usage(100, 0, 0, 1000, 900))
     one = found(user)["much_reasoning"]
     rates = catalogue.current_sync().cards["gpt-4o-mini"].rates

@@ -50,7 +50,7 @@ def put(client, path, body, status=200):
 class TestAlerts:
     path = f"{BILLING}alerts"
 
-    def test_defaults_and_what_was_told(self, ann, user):
+    def test_defaults_and_past_alerts(self, ann, user):
         spent("user", user.pk, "8.5")
         alerts.raise_due()
         found = ann.get(self.path).json()

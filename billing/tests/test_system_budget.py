@@ -46,7 +46,7 @@ def test_the_word_none_switches_it_off(settings):
     assert system_limit() is None
 
 
-def test_the_upgrade_sets_the_limit_where_nobody_chose_to_have_none(settings, caplog):
+def test_the_upgrade_sets_the_limit_where_staff_did_not_remove_it(settings, caplog):
     budgets.create(Budget.Scope.SYSTEM, None, None)
     user_without = budgets.create(Budget.Scope.USER, Budget().pk, None)
     settings.MONTHLY_COST_LIMIT = D(250)
@@ -69,9 +69,9 @@ def test_the_upgrade_leaves_what_staff_chose():
 
 
 def test_the_doctor_says_whether_there_is_one(settings):
-    def said() -> list[str]:
+    def levels() -> list[str]:
         return [level for level, subject, _ in doctor.diagnose() if subject == "budget"]
 
-    assert said() == ["ok"]
+    assert levels() == ["ok"]
     settings.MONTHLY_COST_LIMIT = None
-    assert said() == ["warning"]
+    assert levels() == ["warning"]

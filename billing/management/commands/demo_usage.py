@@ -1,4 +1,4 @@
-"""`manage.py demo_usage --rows 1000000 --days 365`: made-up usage, to try and to measure with."""
+"""`manage.py demo_usage --rows 1000000 --days 365`: demo usage for trials and measurements."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from billing.models import Budget, BudgetWindow
 
 
 class Command(BaseCommand):
-    help = (
-        "Write made-up usage, marked as simulated, of made-up users who cannot sign in. Budgets and rollups stay true. Not for production."
-    )
+    help = "Write demo usage, marked as simulated, of demo users who cannot sign in. Updates budgets and rollups. Not for production."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--rows", type=int, default=100_000)
@@ -30,17 +28,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, rows: int, days: int, users: int, seed: int, force: bool, **options: Any) -> None:
         if min(rows, days, users) < 1:
-            raise CommandError("rows, days and users are at least 1")
+            raise CommandError("--rows, --days and --users must be at least 1")
         if settings.ENVIRONMENT == "production" and not force:
-            raise CommandError("This writes made-up usage into the books; not in production (--force does it all the same).")
+            raise CommandError("This writes demo usage into the usage log, which production must not contain (--force overrides this).")
         limit = Budget.objects.filter(scope=Budget.Scope.SYSTEM).values_list("limit_usd", flat=True).first() or settings.MONTHLY_COST_LIMIT
         if limit is not None and not force:
-            raise CommandError(
-                f"The system's budget has a limit (${limit}), which made-up usage would use up (--force does it all the same)."
-            )
+            raise CommandError(f"The system's budget has a limit (${limit}), which demo usage would use up (--force overrides this).")
         begun = time.perf_counter()
         people = [
-            # A few use much, many little.
+            # A few users use much, many use little.
             demo.Person(user.pk, 1 / (number + 1) ** 0.7, [uuid7() for _ in range(2)] if number % 3 == 0 else (), [uuid7()])
             for number, user in enumerate(demo.colleagues(users))
         ]

@@ -1,4 +1,4 @@
-"""`manage.py invariants`: is everything as it must be? Ends with 1 when it is not."""
+"""`manage.py invariants`: check all invariants; the exit status is 1 if one is violated."""
 
 from __future__ import annotations
 

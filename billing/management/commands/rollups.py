@@ -14,7 +14,7 @@ from billing.reports import rollups
 
 
 def moment(text: str) -> datetime:
-    """A day or a time; UTC unless it says otherwise."""
+    """Parse a day or a time; without a zone it is UTC."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError as exc:
@@ -23,21 +23,21 @@ def moment(text: str) -> datetime:
 
 
 class Command(BaseCommand):
-    help = "catch-up: add up what came since. rebuild: add up these days anew from the usage log. verify: compare, exit 1 when they differ."
+    help = "catch-up: roll up new usage. rebuild: compute days again from the usage log. verify: compare both; exit 1 if they differ."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("action", choices=["catch-up", "rebuild", "verify"])
-        parser.add_argument("--from", dest="from_", type=moment, help="first day of a rebuild; without it, the first there is")
-        parser.add_argument("--to", type=moment, help="end of a rebuild, itself left out; without it, now")
+        parser.add_argument("--from", dest="from_", type=moment, help="first day of a rebuild; default: the first day with usage")
+        parser.add_argument("--to", type=moment, help="end of a rebuild (not included); default: now")
 
     def handle(self, *args: Any, action: str, from_: datetime | None, to: datetime | None, **options: Any) -> None:
         match action:
             case "catch-up":
-                self.stdout.write(f"{rollups.catch_up()} hours were added up")
+                self.stdout.write(f"{rollups.catch_up()} hours were rolled up")
             case "rebuild":
                 first = from_ or UsageLog.objects.order_by("created_at").values_list("created_at", flat=True).first()
                 days = rollups.rebuild(first, to or budgets.database_now()) if first else 0
-                self.stdout.write(f"{days} days were added up anew")
+                self.stdout.write(f"{days} days were computed again")
             case _:
                 found = list(rollups.differences())
                 for one in found:

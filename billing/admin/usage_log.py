@@ -1,4 +1,4 @@
-"""The books, which staff only read: the usage log and what is held now."""
+"""The usage log and the holds, read-only."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ PRICE = columns.json("price", "rates that were applied")
 
 @admin.register(UsageLog)
 class UsageLogAdmin(ReadOnly):
-    """The books. Nobody adds, changes or deletes a line."""
+    """The usage log. The admin cannot add, change or delete a row."""
 
     list_display = [
         "created_at", columns.link("user", show="user__email"), "model", columns.state("status"), "purpose", "surface",
         columns.number("input_tokens", "input"), columns.number("output_tokens", "output"), columns.money("cost_usd", "cost"),
         columns.millis("latency_ms", "time"), columns.text("flagged"), "simulated",
     ]  # fmt: skip
-    # Ordered by its index only: any other order would sort the whole log.
+    # Only this order has an index; any other one would sort the whole log.
     sortable_by = ["created_at"]
     list_filter = [
         "status",
