@@ -1,4 +1,4 @@
-"""What goes into a model call: vendor-neutral messages, tools and the request."""
+"""The input of a model call: vendor-neutral messages, tools and requests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """A model's thinking with the vendor's signature, to be sent back unchanged within a tool loop."""
+    """A model's thinking with the vendor's signature. It must be sent back unchanged within a tool loop."""
 
     text: str
     signature: str = ""
@@ -43,7 +43,7 @@ class Reasoning:
 
 @dataclass(frozen=True, slots=True)
 class ToolUse:
-    """The model asked for a tool. `arguments` is the JSON text as the model wrote it."""
+    """A tool call of the model. `arguments` is the JSON text as the model wrote it."""
 
     call_id: str
     name: str
@@ -64,7 +64,7 @@ Part = Text | Image | File | Reasoning | ToolUse | ToolOutput
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of the dialogue. Tool outputs come in a message of role `tool`."""
+    """One message of a prompt. Tool outputs are in a message of role `tool`."""
 
     role: Role
     parts: tuple[Part, ...]
@@ -75,7 +75,7 @@ class Message:
 
 
 def characters(request: CompletionRequest) -> int:
-    """Characters of all text and data in the request, added up without a copy: a vendor's body is made of them."""
+    """Return the characters of all text and data in the request, which bound the vendor's body. Makes no copy."""
     total = len(request.system)
     for message in request.messages:
         total += sum(part_characters(part) for part in message.parts)
@@ -83,7 +83,7 @@ def characters(request: CompletionRequest) -> int:
 
 
 def part_characters(part: Part) -> int:
-    """Characters of all texts of one part: what it says, its base64, its names."""
+    """Return the characters of one part: its text, its base64 and its names."""
     values = (getattr(part, name) for name in type(part).__slots__)
     return sum(len(value) for value in values if isinstance(value, str))
 
@@ -98,9 +98,9 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingRequest:
-    """Texts, or their tokens by number where the vendor takes such, to be turned into one vector each.
+    """Texts to embed, or their token numbers if the vendor accepts them: one vector for each.
 
-    `dimensions` None: as long as the model makes them.
+    `dimensions` None: the model's default length.
     """
 
     inputs: tuple[str | tuple[int, ...], ...]
@@ -129,11 +129,11 @@ class CompletionRequest:
     max_output_tokens: int | None = None
     response_format: JSON | None = None
     reasoning_effort: str | None = None
-    # Passed to OpenAI-wire vendors only, from an allow-list: presence_penalty, frequency_penalty, logit_bias, user…
+    # Passed only to vendors with OpenAI's API, from an allow-list: presence_penalty, frequency_penalty, logit_bias, user…
     extra: JSON = field(default_factory=dict)
 
     def needs(self) -> frozenset[str]:
-        """The capabilities a model must have: of `vision`, `files`, `tools`, `json`."""
+        """Return the capabilities that the model must have, out of `vision`, `files`, `tools` and `json`."""
         kinds = {type(part) for message in self.messages for part in message.parts}
         wanted = {"vision": Image in kinds, "files": File in kinds, "tools": bool(self.tools), "json": bool(self.response_format)}
         return frozenset(name for name, on in wanted.items() if on)

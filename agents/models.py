@@ -1,4 +1,4 @@
-"""How a vendor is reached, what an agent is, and what its runs did."""
+"""Vendor connections, agents and their versions, HTTP tools, and agent runs with their steps."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ProviderConnection(models.Model):
 
 class AgentQuerySet(models.QuerySet["Agent"]):
     def visible_to(self, user: Any) -> AgentQuerySet:
-        """Those that `user` may see and run: their own, and what others share."""
+        """Return the agents that `user` may see and run: their own, and those that others share."""
         return self.filter(Q(user=user) | Q(visibility=Agent.Visibility.SHARED, enabled=True), deleted_at=None)
 
     def editable_by(self, user: Any) -> AgentQuerySet:
@@ -59,7 +59,7 @@ class AgentQuerySet(models.QuerySet["Agent"]):
 
 
 class Agent(models.Model):
-    """A name for a definition that changes: what it is now is its `version`, what it was are its `versions`."""
+    """A named agent. `version` is its current definition, `versions` are all of them."""
 
     class Visibility(models.TextChoices):
         PRIVATE = "private"
@@ -67,7 +67,7 @@ class Agent(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="agents")
-    # `model: "agent:<slug>"` on the foreign wires.
+    # `model: "agent:<slug>"` in the compatible APIs.
     slug = models.SlugField(max_length=60)
     name = models.CharField(max_length=100)
     description = models.TextField(blank=True, max_length=2000)
@@ -77,9 +77,9 @@ class Agent(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Its owner wants it erased before the time that deleted agents are kept.
+    # Its owner requested the erasure before the end of the retention time.
     erase_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Its content is gone; the row stays for the slug and the version numbers that other runs name.
+    # Its content is erased; the row keeps the slug and the version numbers that other runs name.
     erased_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = AgentQuerySet.as_manager()
@@ -98,7 +98,7 @@ class Agent(models.Model):
 
 
 class AgentVersion(models.Model):
-    """One definition of an agent. Written once: a change is a new version, and each run names the one it used."""
+    """One definition of an agent. It never changes: a change makes a new version. Each run names its version."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     agent = models.ForeignKey(Agent, models.CASCADE, related_name="versions")
@@ -123,7 +123,7 @@ class AgentVersion(models.Model):
 
 
 class HttpTool(models.Model):
-    """An HTTP endpoint that staff give to agents. Its headers are encrypted at rest and never shown again."""
+    """An HTTP endpoint that staff configure as a tool. Its headers are encrypted at rest and never shown."""
 
     class Method(models.TextChoices):
         GET = "GET"
@@ -158,13 +158,13 @@ class HttpTool(models.Model):
         return self.name
 
     def clean(self) -> None:
-        from agents.tools import checks  # the HTTP client and the parsers, for which only forms of staff have a use
+        from agents.tools import checks  # imports an HTTP client and parsers that only staff's forms need
 
         if wrong := checks.wrong_with(self):
             raise ValidationError(wrong)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Headers stay with the host they were entered for: at another one they are dropped and must be entered again."""
+        """Save the tool. A change of the URL's host deletes the stored headers, so that no other host receives them."""
         before = None if self._state.adding else HttpTool.objects.filter(pk=self.pk).values_list("url", "headers_encrypted").first()
         if before and before[1] == self.headers_encrypted != "" and _origin(before[0]) != _origin(self.url):
             self.headers_encrypted = ""
@@ -179,9 +179,9 @@ def _origin(url: str) -> tuple[str, str]:
 
 
 class AgentRun(models.Model):
-    """One run of an agent, or of a bare prompt (a task's), on whatever surface. Its steps tell what it did.
+    """One run of an agent, or of a prompt without an agent (a task's), on any surface. `steps` are its calls.
 
-    `state` is what another process needs to go on after a pause; it is empty once the run has ended.
+    `state` is what another process needs to continue after an approval. It is empty once the run has ended.
     """
 
     class Status(models.TextChoices):
@@ -202,7 +202,7 @@ class AgentRun(models.Model):
     conversation_id = models.UUIDField(null=True, blank=True)
     message_id = models.UUIDField(null=True, blank=True)
     task_id = models.UUIDField(null=True, blank=True)
-    # Its conversation, its task or its agent was deleted: it is out of sight, and is erased later.
+    # Hidden since the deletion of its conversation, task or agent; erased later.
     hidden_at = models.DateTimeField(null=True, blank=True, editable=False)
     surface = models.CharField(max_length=10)
     request_id = models.CharField(max_length=64, blank=True)
@@ -218,7 +218,7 @@ class AgentRun(models.Model):
     output_tokens = models.PositiveBigIntegerField(default=0)
     cost_usd = MoneyField(default=Decimal(0))
     simulated = models.BooleanField(default=False)
-    # When its process last said that it lives.
+    # The last heartbeat of its process.
     heartbeat_at = models.DateTimeField(default=timezone.now)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     ended_at = models.DateTimeField(null=True, blank=True)

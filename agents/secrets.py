@@ -1,4 +1,4 @@
-"""Secrets at rest: encrypted with the newest of ENCRYPTION_KEYS, readable with any of them."""
+"""Encrypts secrets at rest with the newest of ENCRYPTION_KEYS. Any of the keys decrypts them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from aiagents.core.errors import AppError
 
 class SecretUnreadable(AppError):
     code = "secret_unreadable"
-    message = "A stored secret cannot be read with the present ENCRYPTION_KEYS; staff must enter it again."
+    message = "A stored secret cannot be read with the current ENCRYPTION_KEYS; staff must enter it again."
 
 
 def encrypt(secret: str) -> str:
-    """The secret as it may stand in the database; empty stays empty."""
+    """Return the secret encrypted for the database; empty for an empty secret."""
     return _fernet(tuple(settings.ENCRYPTION_KEYS), settings.SECRET_KEY).encrypt(secret.encode()).decode() if secret else ""
 
 
 def decrypt(stored: str) -> str:
-    """The secret again. SecretUnreadable when its key is gone."""
+    """Return the decrypted secret. Raises SecretUnreadable if its key is missing."""
     if not stored:
         return ""
     try:
@@ -34,12 +34,12 @@ def decrypt(stored: str) -> str:
 
 
 def rotate(stored: str) -> str:
-    """The same secret under the newest key."""
+    """Return the secret encrypted with the newest key."""
     return encrypt(decrypt(stored))
 
 
 @lru_cache(maxsize=4)
 def _fernet(keys: tuple[str, ...], secret_key: str) -> MultiFernet:
-    """Without keys of its own an installation derives one from SECRET_KEY, which then must not change."""
+    """Return the cipher. Without ENCRYPTION_KEYS it is derived from SECRET_KEY, which then must not change."""
     derived = HKDF(SHA256(), 32, salt=None, info=b"aiagents secrets at rest").derive(secret_key.encode())
     return MultiFernet([*(Fernet(key) for key in keys), Fernet(base64.urlsafe_b64encode(derived))])

@@ -1,4 +1,4 @@
-"""Celery's ways into the agents."""
+"""Celery tasks of the agents."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from aiagents.core import storage
 
 @shared_task(ignore_result=True)
 def resume_run(run_id: str) -> None:
-    """Go on with a run whose tool calls were decided. A second delivery finds nothing to take up.
+    """Continue a run whose tool calls were decided. A second delivery does nothing.
 
-    While the disk is full the run stays parked, with its decision: the sweeper sends it again.
+    While the disk is full the run stays parked with its decision, and the sweeper sends it again later.
     """
     if storage.low():
         return
@@ -26,11 +26,11 @@ def resume_run(run_id: str) -> None:
 
 @shared_task(ignore_result=True)
 def sweep_runs() -> int:
-    """End the runs whose process died, and take up what was decided. Safe to run twice and anywhere."""
+    """End runs whose process died, and continue decided ones. Safe to run twice and in any process."""
     return run_sweep.sweep()
 
 
 @shared_task(ignore_result=True)
 def sweep_deleted() -> int:
-    """Erase the agents that were deleted long enough ago. Safe to run twice and anywhere."""
+    """Erase deleted agents after their retention time. Safe to run twice and in any process."""
     return deleting.sweep()

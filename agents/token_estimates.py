@@ -1,8 +1,8 @@
-"""How many tokens a text is, before any vendor has counted. Offline there is no exact way; the bill is the vendor's count.
+"""Estimates the tokens of texts before a vendor counts them. The vendor's count is charged if there is one.
 
-Measured against o200k, UTF-8 bytes / 4 gives 1.15 of the true count for English, 1.6 German, 2.1 Russian, 1.3 Chinese and
-0.6 for JSON and code. So money is held for bytes / 2, which covers all of these, and what is shown or, lacking a report,
-billed is bytes / 4 plus a share for punctuation, which is what makes code dense.
+Measured against o200k, UTF-8 bytes / 4 gives 1.15 of the true count for English, 1.6 for German, 2.1 for Russian, 1.3 for
+Chinese and 0.6 for JSON and code. So a hold assumes bytes / 2, which covers all of these. Displayed counts, and charges
+without a vendor's count, assume bytes / 4 plus a share for punctuation, because code has many short tokens.
 """
 
 from __future__ import annotations
@@ -13,34 +13,34 @@ from agents.messages import CompletionRequest, EmbeddingRequest, File, Image, Pa
 from aiagents.core import jsonio
 
 BYTES_PER_TOKEN = 4
-_HELD_BYTES_PER_TOKEN = 2
-# Role marks and separators around a message; the frame of one tool.
+_HOLD_BYTES_PER_TOKEN = 2
+# Tokens of the role and separators around a message, and of the frame around a tool.
 _PER_MESSAGE, _PER_TOOL = 8, 16
-# The largest usual count for one picture (Anthropic's 1.15 megapixels / 750, OpenAI's eight tiles); a vendor that
-# counts higher is charged truly, and what exceeds the hold is stored as overrun.
+# The largest usual count for one image (Anthropic's 1.15 megapixels / 750, OpenAI's eight tiles). A higher count of the
+# vendor is charged, and the part above the hold is stored as overrun.
 IMAGE_TOKENS = 2048
 # A PDF is text and rendered pages; a page of 3,000 tokens weighs 24 KiB at least.
 _FILE_BYTES_PER_TOKEN, _FILE_LEAST = 8, 1500
 _PUNCTUATION = re.compile(r"[^\w\s]")
 # Characters of a text whose punctuation is counted.
-_READ = 64 * 1024
+_COUNTED_CHARACTERS = 64 * 1024
 
 
 def size(text: str) -> int:
-    """UTF-8 bytes."""
+    """Return the number of UTF-8 bytes."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
 def estimate_text(text: str) -> int:
-    """About how many tokens `text` is: for display, and for billing where the vendor reported nothing."""
-    marks = len(_PUNCTUATION.findall(text[:_READ]))
-    if len(text) > _READ:  # the rest is taken to be like the beginning: a text of ten million characters is not read mark by mark
-        marks = marks * len(text) // _READ
+    """Return the estimated tokens of a text, for display and for charges without a vendor's count."""
+    marks = len(_PUNCTUATION.findall(text[:_COUNTED_CHARACTERS]))
+    if len(text) > _COUNTED_CHARACTERS:  # extrapolated, to keep very long texts cheap
+        marks = marks * len(text) // _COUNTED_CHARACTERS
     return -(-size(text) // BYTES_PER_TOKEN) + marks // 4
 
 
 def estimate_input(request: CompletionRequest) -> int:
-    """A bound from above, in nearly every case, of the request's input tokens: what a hold must cover."""
+    """Return an upper bound, in nearly all cases, of the request's input tokens, for the hold."""
     total = size(request.system)
     tokens = _PER_MESSAGE * (len(request.messages) + 1) + _PER_TOOL * len(request.tools)
     for message in request.messages:
@@ -53,16 +53,16 @@ def estimate_input(request: CompletionRequest) -> int:
         total += size(tool.name) + size(tool.description) + len(jsonio.dumps(tool.parameters))
     if request.response_format:
         total += len(jsonio.dumps(request.response_format))
-    return tokens + -(-total // _HELD_BYTES_PER_TOKEN)
+    return tokens + -(-total // _HOLD_BYTES_PER_TOKEN)
 
 
 def estimate_embedding(request: EmbeddingRequest) -> int:
-    """A bound from above of an embedding request's tokens: what a hold must cover."""
-    return sum(len(one) if isinstance(one, tuple) else 1 - (-size(one) // _HELD_BYTES_PER_TOKEN) for one in request.inputs)
+    """Return an upper bound of an embedding request's tokens, for the hold."""
+    return sum(len(one) if isinstance(one, tuple) else 1 - (-size(one) // _HOLD_BYTES_PER_TOKEN) for one in request.inputs)
 
 
 def typical(estimate: int) -> int:
-    """From the bound to what is likely: for windows and for comparing prices, not for money."""
+    """Return the likely tokens for an upper bound: for windows and for comparing prices, not for charges."""
     return max(1, estimate // 2)
 
 
@@ -73,10 +73,10 @@ def _estimate_part(part: Part) -> int:
         case File():
             return max(_FILE_LEAST, len(part.data) * 3 // 4 // _FILE_BYTES_PER_TOKEN)
         case ToolUse():
-            return -(-(size(part.name) + size(part.arguments)) // _HELD_BYTES_PER_TOKEN) + _PER_TOOL
+            return -(-(size(part.name) + size(part.arguments)) // _HOLD_BYTES_PER_TOKEN) + _PER_TOOL
         case ToolOutput():
-            return -(-size(part.output) // _HELD_BYTES_PER_TOKEN) + _PER_TOOL
+            return -(-size(part.output) // _HOLD_BYTES_PER_TOKEN) + _PER_TOOL
         case Reasoning():
-            return -(-(size(part.text) + size(part.signature)) // _HELD_BYTES_PER_TOKEN)
+            return -(-(size(part.text) + size(part.signature)) // _HOLD_BYTES_PER_TOKEN)
         case Text():
-            return -(-size(part.text) // _HELD_BYTES_PER_TOKEN)
+            return -(-size(part.text) // _HOLD_BYTES_PER_TOKEN)

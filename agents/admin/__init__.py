@@ -1,4 +1,4 @@
-"""Agents, their tools and the vendors in the back office."""
+"""Admin pages of agents, tools and vendor connections."""
 
 from agents.admin import agents, connections, people, tools
 

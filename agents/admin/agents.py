@@ -1,4 +1,4 @@
-"""Agents, their versions and their runs: what they are told and what they did is content."""
+"""Admin pages of agents, versions and runs. Prompts, inputs and outputs are content, which needs a permission."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from billing import admin as billing_admin
 
 @admin.register(Agent)
 class AgentAdmin(ReadOnly):
-    """What an agent is told and may do is its owner's; staff may stop it."""
+    """The page of agents. Staff may stop an agent, but only its owner may change its definition."""
 
     list_display = [
         "slug", "name", columns.link("user", show="user__email"), "visibility", "enabled", columns.link("version", show="version__number"),
@@ -87,7 +87,7 @@ class AgentVersionAdmin(WithContent):
 
 
 class StepInline(ReadOnlyInline):
-    """What a run did, in order. What went in and came out is content."""
+    """The steps of a run, in order. Their inputs and outputs are content."""
 
     model = AgentStep
     fields = [

@@ -1,4 +1,4 @@
-"""Provider connections, and the test call that staff pay for. A stored key is never shown: only replaced."""
+"""Admin pages of provider connections, with test calls that staff pay. A stored key is never shown."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from billing import admin as billing_admin
 from billing.models import AIModel
 
 
-def tell_test(page: Rows, request: HttpRequest, model: str, target: Any) -> None:
-    """Call the model, say how it went, write it down."""
+def run_test(page: Rows, request: HttpRequest, model: str, target: Any) -> None:
+    """Call the model, show the result to staff and record it in the audit log."""
     try:
-        said, settled = testcall.call(staff(request), model)
+        text, settled = testcall.call(staff(request), model)
     except AppError as exc:
         page.message_user(request, f"{model} did not answer: {exc.message} ({exc.code})", messages.ERROR)
         page.note(request, "model.test", target, {"model": model, "error": exc.code})
         return
     simulated = " (simulated)" if settled.simulated else ""
-    text = f"{model} answered in {columns.duration(settled.latency_ms)} for {columns.dollars(settled.cost_usd)}{simulated}: {said[:200]}"
-    page.message_user(request, text, messages.SUCCESS)
+    message = f"{model} answered in {columns.duration(settled.latency_ms)} for {columns.dollars(settled.cost_usd)}{simulated}: {text[:200]}"
+    page.message_user(request, message, messages.SUCCESS)
     page.note(request, "model.test", target, {"model": model, "call_id": str(settled.call_id), "cost_usd": str(settled.cost_usd)})
 
 
@@ -44,14 +44,14 @@ admin.site.unregister(AIModel)
 
 @admin.register(AIModel)
 class CallableModelAdmin(billing_admin.AIModelAdmin):
-    """The catalogue's page, with what only this floor can do: ask the model."""
+    """The catalogue's page with a test call, which needs the agents app."""
 
     actions = [*billing_admin.AIModelAdmin.actions, "test_call"]
 
     @admin.action(description="Test call (you pay)", permissions=["change"])
     def test_call(self, request: HttpRequest, queryset: QuerySet[AIModel]) -> None:
         for model in queryset[:5]:
-            tell_test(self, request, model.slug, model)
+            run_test(self, request, model.slug, model)
 
 
 class ConnectionForm(forms.ModelForm):
@@ -83,7 +83,7 @@ class ConnectionForm(forms.ModelForm):
         if key := self.cleaned_data.get("api_key"):
             row.api_key_encrypted = secrets.encrypt(key)
         elif "base_url" in self.changed_data:
-            # Else whoever may edit the address could have the key sent to a place of their own.
+            # Else a person who may edit the URL could send the key to a server of their own.
             row.api_key_encrypted = ""
         if commit:
             row.save()
@@ -124,4 +124,4 @@ class ProviderConnectionAdmin(Rows):
             except AppError as exc:
                 self.message_user(request, f"{connection.slug}: {exc.message}", messages.WARNING)
             else:
-                tell_test(self, request, model, connection)
+                run_test(self, request, model, connection)

@@ -1,4 +1,4 @@
-"""HTTP tools. Their headers go in and never come out."""
+"""Admin pages of HTTP tools. Stored headers can be replaced but are never shown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aiagents.core.errors import AppError
 
 
 class HeadersField(forms.CharField):
-    """Lines of `Name: value`. What is stored never comes back."""
+    """Lines of `Name: value`. The stored headers are never shown."""
 
     def clean(self, value: Any) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -28,7 +28,7 @@ class HeadersField(forms.CharField):
             if not line.strip():
                 continue
             if not colon or not name.replace("-", "").replace("_", "").isalnum() or not name.isascii() or not content.isprintable():
-                raise ValidationError("Each line is a header: its name, a colon, its value.")
+                raise ValidationError("Each line must be a header: a name, a colon and a value.")
             found[name] = content
         return found
 
@@ -38,9 +38,9 @@ class HttpToolForm(forms.ModelForm):
         required=False,
         label="Headers",
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "autocomplete": "off", "spellcheck": "false"}),
-        help_text="One per line, such as “Authorization: Bearer …”. Written only: empty keeps what is stored, unless the host changes.",
+        help_text="One per line, such as “Authorization: Bearer …”. Never shown; empty keeps the stored headers, unless the host changes.",
     )
-    drop_headers = forms.BooleanField(required=False, label="Forget the stored headers", widget=UnfoldBooleanSwitchWidget())
+    drop_headers = forms.BooleanField(required=False, label="Delete the stored headers", widget=UnfoldBooleanSwitchWidget())
 
     class Meta:
         model = HttpTool
@@ -51,8 +51,8 @@ class HttpToolForm(forms.ModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "parameters" in self.fields:  # they are not for those who only look
-            self.fields["parameters"].required = False  # a tool may need none, and Django takes {} for nothing
+        if "parameters" in self.fields:  # absent on the read-only page
+            self.fields["parameters"].required = False  # a tool may have no parameters, and Django treats {} as missing
 
     def clean_parameters(self) -> Any:
         return self.cleaned_data.get("parameters") or {}

@@ -1,4 +1,4 @@
-"""`/api/v1/agents/` over DRF: agents, their versions, the tools. Runs are runs_api.py's."""
+"""REST endpoints of agents, their versions and the tools (`/api/v1/agents/`). runs.py has the endpoints of runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from aiagents.core.http import body_limits
 @extend_schema_view(
     list=extend_schema(operation_id="agents_list", description="The user's own agents and those that others share, newest first."),
     retrieve=extend_schema(
-        operation_id="agents_retrieve", description="One agent. Whoever may run it sees its definition; what its tools know stays secret."
+        operation_id="agents_retrieve", description="One agent. All users who may run it see its definition, but no secrets of its tools."
     ),
 )
 class AgentViewSet(IdempotentMixin, viewsets.GenericViewSet):  # type: ignore[misc]  # DRF's stubs want wider signatures
@@ -62,7 +62,7 @@ class AgentViewSet(IdempotentMixin, viewsets.GenericViewSet):  # type: ignore[mi
 
     @extend_schema(operation_id="agents_create", responses={201: AgentSerializer}, examples=examples.CREATE)
     def create(self, request: Request) -> Response:
-        """Make an agent. Its definition becomes version 1; it is private unless `visibility` says otherwise."""
+        """Create an agent. Its definition becomes version 1; it is private unless `visibility` is `shared`."""
         agent = authoring.create(self.me, self._valid(request), ip=Origin.of(request).ip)
         if (claim := request.claim) is not None:  # type: ignore[attr-defined]  # set by IdempotentMixin
             claim.reference = {"agent_id": str(agent.pk)}  # the stored answer shows the definition
@@ -70,24 +70,23 @@ class AgentViewSet(IdempotentMixin, viewsets.GenericViewSet):  # type: ignore[mi
 
     @extend_schema(operation_id="agents_update", responses=AgentSerializer, examples=examples.CREATE)
     def update(self, request: Request, pk: UUID) -> Response:
-        """Replace the definition: what is not given becomes its default. The slug and the visibility stay where they are not given."""
+        """Replace the definition: missing fields become their defaults. A missing slug or visibility stays unchanged."""
         agent = authoring.own(self.me, pk)
         return self._changed(request, pk, self._valid(request, agent))
 
     @extend_schema(operation_id="agents_partial_update", responses=AgentSerializer, examples=examples.CHANGE)
     def partial_update(self, request: Request, pk: UUID) -> Response:
-        """Change what is given; `parameters` and `tools` as a whole. A change of the definition makes a new version."""
+        """Change the given fields; `parameters` and `tools` as a whole. A changed definition becomes a new version."""
         agent = authoring.own(self.me, pk)
         return self._changed(request, pk, self._valid(request, agent, partial=True))
 
     @extend_schema(operation_id="agents_destroy", responses=api_deleting.RESPONSES, parameters=[api_deleting.NOW], filters=False)
     def destroy(self, request: Request, pk: UUID) -> Response:
-        """Delete the agent: it cannot be seen or run again, and the runs that you started on it itself are out of sight.
+        """Delete the agent: it cannot be seen or run again, and your own direct runs of it are hidden.
 
-        Both are erased from the database after `DELETED_RETENTION_DAYS`, with every version's prompt, tools and parameters;
-        `?now=true` does that at once. 202: a run of it did not end within seconds; it is erased when that has ended. Runs in
-        conversations, in tasks and of other people stay with those, and name its slug and version. Costs stay, without
-        content.
+        They are erased from the database after `DELETED_RETENTION_DAYS`, with the prompt, tools and parameters of all versions;
+        `?now=true` erases them at once. 202: a run of it did not end within seconds; the agent is erased after its end. Runs in
+        conversations, in tasks and of other users stay and name its slug and version. Costs stay, without content.
         """
         now = api_deleting.wants_now(request)
         try:
@@ -121,7 +120,7 @@ class VersionList(GenericAPIView):
 
     @extend_schema(tags=["agents"], operation_id="agents_versions_list", responses=VersionSerializer(many=True))
     def get(self, request: Request, pk: UUID) -> Response:
-        """Every version of one's own agent, newest first. Runs name the version that they used."""
+        """All versions of one of your agents, newest first. Runs name the version that they used."""
         agent = authoring.own(principal_of(request).user, pk)
         page = self.paginate_queryset(AgentVersion.objects.filter(agent=agent))
         context = {**self.get_serializer_context(), "current_version_id": agent.version_id}
@@ -150,9 +149,9 @@ class ToolList(GenericAPIView):
         examples=examples.TOOLS,
     )
     def get(self, request: Request) -> Response:
-        """The tools an agent may be given now: those of the product and those that staff have made. All of them on one page."""
+        """The tools that agents may use now: built-in tools and those that staff configured, all on one page."""
         kind = request.query_params.get("kind")
         if kind not in (None, "builtin", "http"):
-            raise InvalidRequest("kind is builtin or http.", param="kind")
+            raise InvalidRequest("kind must be builtin or http.", param="kind")
         found = [tool for tool in registry.catalogue_sync() if not kind or tool.kind == kind]
         return Response({"next": None, "previous": None, "results": ToolSerializer(found, many=True).data})

@@ -2,7 +2,7 @@
 
 from drf_spectacular.utils import OpenApiExample
 
-_ASKED = {
+_REQUEST = {
     "name": "Travel planner",
     "description": "Plans trips and adds up what they cost.",
     "system_prompt": "You plan trips. Work out every sum with the calculator.",
@@ -15,10 +15,10 @@ _ASKED = {
     "max_seconds": 120,
     "visibility": "private",
 }
-_SHOWN = {
+_RESPONSE = {
     "id": "0198a5c2-7f31-7c4e-9d26-1f0c2b3a4d5e",
     "slug": "travel-planner",
-    **_ASKED,
+    **_REQUEST,
     "max_cost_usd": "0.25000000",
     "enabled": True,
     "version": 1,
@@ -28,14 +28,14 @@ _SHOWN = {
     "updated_at": "2026-11-23T08:00:00Z",
 }
 CREATE = [
-    OpenApiExample("An agent with two tools", _ASKED, request_only=True),
-    OpenApiExample("As it was stored", _SHOWN, response_only=True),
+    OpenApiExample("An agent with two tools", _REQUEST, request_only=True),
+    OpenApiExample("As it was stored", _RESPONSE, response_only=True),
 ]
 CHANGE = [
     OpenApiExample("A cheaper model and a limit", {"model": "auto:cheapest", "max_cost_usd": "0.05"}, request_only=True),
     OpenApiExample(
         "Now version 2",
-        {**_SHOWN, "model": "auto:cheapest", "max_cost_usd": "0.05000000", "version": 2, "updated_at": "2026-11-23T08:05:00Z"},
+        {**_RESPONSE, "model": "auto:cheapest", "max_cost_usd": "0.05000000", "version": 2, "updated_at": "2026-11-23T08:05:00Z"},
         response_only=True,
     ),
 ]

@@ -1,4 +1,4 @@
-"""What the list of agents can be narrowed by."""
+"""Filters of the list of agents."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aiagents.core.drf.base import StrictFilterSet
 
 
 class AgentFilter(StrictFilterSet):
-    # Not a BooleanFilter: that one takes whatever is neither true nor false for no filter at all.
+    # Not a BooleanFilter, which ignores values other than true and false.
     mine = filters.TypedChoiceFilter(
         choices=[("true", "true"), ("false", "false")],
         coerce=lambda value: value == "true",

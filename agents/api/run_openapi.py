@@ -1,4 +1,4 @@
-"""The hot door of runs as the OpenAPI document shows it."""
+"""The endpoint that starts runs, in the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from aiagents.core.http.sse import SCHEMA as EVENT
 
 JSON = dict[str, Any]
 _RUN: JSON = {"$ref": "#/components/schemas/AgentRun"}
-_WAITS = "Parked: tool calls wait for a person. Approve or reject them under `runs/{id}`; the run then goes on by itself."
+_WAITS = "Parked: tool calls wait for a person. Approve or reject them under `runs/{id}`; the run then continues by itself."
 _BODY: JSON = {
     "type": "object",
     "required": ["input"],
     "additionalProperties": False,
     "properties": {
-        "input": {"type": "string", "minLength": 1, "maxLength": 1_000_000, "pattern": r"\S", "description": "what the agent is to do"},
+        "input": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 1_000_000,
+            "pattern": r"\S",
+            "description": "the agent's instructions for this run",
+        },
         "stream": {"type": "boolean", "default": False, "description": "answer with Server-Sent Events"},
         "max_cost_usd": {
             **MONEY,
@@ -28,8 +34,8 @@ _BODY: JSON = {
 _EVENTS: JSON = {
     **EVENT,
     "description": (
-        "message.start (run_id, model, provider, route), content.delta, reasoning.delta, tool.call (needs_approval and run_id where a "
-        "person is asked), tool.result, route.fallback; ends with message.end (the run) or error; "
+        "message.start (run_id, model, provider, route), content.delta, reasoning.delta, tool.call (with needs_approval and run_id if "
+        "it waits for a person), tool.result, route.fallback; ends with message.end (the run) or error; "
         "a stream of more than 8 MiB ends with the error `stream_too_long`, its run goes on and is read at `details.read`"
     ),
 }
@@ -37,8 +43,8 @@ RUN: JSON = {
     "operationId": "agents_run",
     "summary": "Run an agent, whole or streamed",
     "description": (
-        "One run of an agent that you own or that is shared with you, charged to you. It goes on when you leave; `GET runs/{id}` "
-        "shows it with all its steps. `finish_reason` says how it ended: `stop`, `length`, `content_filter`, or at a limit of the agent: "
+        "One run of an agent that you own or that is shared with you, charged to you. It continues after a disconnect; `GET runs/{id}` "
+        "shows it with all its steps. `finish_reason` states how it ended: `stop`, `length`, `content_filter`, or at a limit of the agent: "
         "`max_steps`, `max_cost`, `max_seconds`."
     ),
     "parameters": [
@@ -46,7 +52,7 @@ RUN: JSON = {
         {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}},
     ],
     "requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}},
-    REFUSALS: {"max_cost_usd": "it is more than may be asked for", "input": "the agent's model cannot read so much"},
+    REFUSALS: {"max_cost_usd": "it is more than may be requested", "input": "the agent's model cannot read so much"},
     "responses": {
         "200": {
             "description": "The run, ended.",
@@ -56,9 +62,9 @@ RUN: JSON = {
         **{
             status: {"description": text, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
             for status, text in (
-                ("402", "A budget or a limit leaves no room for the first model call."),
+                ("402", "A budget or a limit is too small for the first model call."),
                 ("502", "The model's vendor failed; `details.run_id` names the run."),
-                ("503", "No model could answer, or a part of the service is away."),
+                ("503", "No model could answer, or a part of the service is unavailable."),
             )
         },
     },

@@ -1,4 +1,4 @@
-"""`/api/v1/agents/runs/…`; a run is started at the hot door (run_doors.py)."""
+"""URLs of `/api/v1/agents/runs/…`. run_endpoint.py starts runs."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""`/api/v1/agents/runs/…`: what runs did, and a person's word in them. A run is started at the hot door (run_doors.py)."""
+"""REST endpoints of runs and their approvals (`/api/v1/agents/runs/…`). run_endpoint.py starts runs."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ class RunUsageSerializer(serializers.Serializer):
 
 
 class AgentStepSerializer(serializers.Serializer):
-    """A step for OpenAPI; its words are `run_wording.step`'s."""
+    """A step in the OpenAPI document. `agents.runs.as_json` encodes it."""
 
     number = serializers.IntegerField()
     kind = serializers.ChoiceField(AgentStep.Kind.choices)
-    status = serializers.ChoiceField(AgentStep.Status.choices, help_text="`waiting`: a person is asked")
+    status = serializers.ChoiceField(AgentStep.Status.choices, help_text="`waiting`: the call waits for a person")
     name = serializers.CharField(help_text="the model or the tool")
     call_id = serializers.CharField(
         allow_null=True, help_text="of a tool call: the model's id of it; of a model call: its id in the usage log"
@@ -69,15 +69,15 @@ class AgentStepSerializer(serializers.Serializer):
 
 
 class RunListSerializer(serializers.Serializer):
-    """A run for OpenAPI; its words are `run_wording.run`'s."""
+    """A run without its steps, encoded by `agents.runs.as_json`."""
 
     id = serializers.UUIDField()
     agent_id = serializers.UUIDField(allow_null=True)
     agent = serializers.CharField(allow_null=True, help_text="the agent's slug")
-    version = serializers.IntegerField(allow_null=True, help_text="the agent's version that it ran by")
+    version = serializers.IntegerField(allow_null=True, help_text="the version of the agent that it used")
     status = serializers.ChoiceField(AgentRun.Status.choices)
     input = serializers.CharField()
-    output = serializers.CharField(help_text="the model's last words")
+    output = serializers.CharField(help_text="the text of the last model call")
     finish_reason = serializers.CharField(help_text="stop, length, content_filter, max_steps, max_cost, max_seconds, cancelled, error")
     error = serializers.DictField(allow_null=True)
     model = serializers.CharField()
@@ -98,7 +98,7 @@ class RunListSerializer(serializers.Serializer):
 
 
 class AgentRunSerializer(RunListSerializer):
-    waits_for = serializers.ListField(child=serializers.CharField(), help_text="call_ids that a person has to decide about")
+    waits_for = serializers.ListField(child=serializers.CharField(), help_text="the call_ids that wait for a person's decision")
     steps = AgentStepSerializer(many=True)
 
     def to_representation(self, instance: AgentRun) -> dict[str, Any]:
@@ -106,17 +106,17 @@ class AgentRunSerializer(RunListSerializer):
 
 
 class DecisionSerializer(StrictFieldsMixin, serializers.Serializer):
-    """About one waiting tool call, or without `call_id` about all of them."""
+    """A decision about one waiting tool call, or about all of them without `call_id`."""
 
     call_id = serializers.CharField(required=False, max_length=200)
-    reason = serializers.CharField(required=False, max_length=1000, help_text="of a rejection: the model is told")
+    reason = serializers.CharField(required=False, max_length=1000, help_text="of a rejection; the model reads it")
 
 
 @extend_schema(tags=["agents"])
 @extend_schema_view(
     list=extend_schema(
         operation_id="agents_runs_list",
-        description="Your runs on every surface, newest first; `?status=waiting_approval` are those that ask you.",
+        description="Your runs on every surface, newest first; `?status=waiting_approval` lists those that wait for you.",
     ),
     retrieve=extend_schema(operation_id="agents_runs_retrieve", responses=AgentRunSerializer, description="A run with all its steps."),
 )
@@ -132,7 +132,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
 
     @property
     def required_scope(self) -> str:
-        """Decisions are a person's: a key needs a scope of its own for them, and no other scope includes it."""
+        """Return the scope. Approvals need a scope of their own, which no other scope includes."""
         return ApiKey.Scope.APPROVE if self.action in DECISIONS else ApiKey.Scope.AGENTS
 
     def get_queryset(self) -> QuerySet[AgentRun]:
@@ -145,31 +145,31 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
 
     @extend_schema(operation_id="agents_runs_approve", request=DecisionSerializer, responses=AgentRunSerializer, examples=[_DECISION])
     def approve(self, request: Request, pk: UUID | None = None) -> Response:
-        """Let the waiting tool calls (or the one named) run. With the last decision the run goes on. Saying it twice changes nothing.
+        """Approve the waiting tool calls, or the named one. The run continues after the last decision. Safe to repeat.
 
-        In person, or by an API key with the scope `approve`."""
+        Needs a sign-in, or an API key with the scope `approve`."""
         return self._decide(request, pk, approve=True)
 
     @extend_schema(operation_id="agents_runs_reject", request=DecisionSerializer, responses=AgentRunSerializer, examples=[_DECISION])
     def reject(self, request: Request, pk: UUID | None = None) -> Response:
-        """Refuse the waiting tool calls (or the one named). The model learns of it and goes on without them.
+        """Reject the waiting tool calls, or the named one. The model reads the rejection and continues without them.
 
-        In person, or by an API key with the scope `approve`."""
+        Needs a sign-in, or an API key with the scope `approve`."""
         return self._decide(request, pk, approve=False)
 
     @extend_schema(operation_id="agents_runs_cancel", request=None, responses=AgentRunSerializer)
     def cancel(self, request: Request, pk: UUID | None = None) -> Response:
-        """End the run wherever it is. What was said is kept, what was used is charged; what has ended stays as it is."""
+        """Cancel the run. Its text so far is kept and its usage is charged. An ended run stays unchanged."""
         assert pk is not None
         return self._answer(run_store.cancel(principal_of(request).user_id, pk).id)
 
     def _decide(self, request: Request, pk: UUID | None, *, approve: bool) -> Response:
-        asked = self.get_serializer(data=request.data)
-        asked.is_valid(raise_exception=True)
+        serializer = self.get_serializer(data=request.data)
+        serializer.is_valid(raise_exception=True)
         assert pk is not None
         run = approvals.decide(
             principal_of(request).user, pk, approve=approve,
-            call_id=asked.validated_data.get("call_id"), reason=asked.validated_data.get("reason", ""),
+            call_id=serializer.validated_data.get("call_id"), reason=serializer.validated_data.get("reason", ""),
         )  # fmt: skip
         return self._answer(run.id)
 

@@ -1,4 +1,4 @@
-"""The shapes of `/api/v1/agents/`. Each names all that may be written; anything else is 400."""
+"""Serializers of `/api/v1/agents/`. Unknown fields are refused with 400."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _MOST_PROMPT = 100_000
 
 def _finite(value: float) -> None:
     if not math.isfinite(value):
-        raise serializers.ValidationError("A number.")
+        raise serializers.ValidationError("A finite number is required.")
 
 
 class StopField(serializers.ListField):
-    """A list whose length is looked at before its items are."""
+    """A list whose length is checked before its items."""
 
     def to_internal_value(self, data: Any) -> list[Any]:
         if isinstance(data, list) and len(data) > (self.max_length or 0):
@@ -38,7 +38,7 @@ class StopField(serializers.ListField):
 
 
 class ParametersSerializer(StrictFieldsMixin, serializers.Serializer):
-    """Sampling and length of each model call; what is left out is the model's default."""
+    """Sampling and length of each model call. Missing fields are the model's defaults."""
 
     temperature = serializers.FloatField(min_value=0, max_value=2, required=False, validators=[_finite])
     top_p = serializers.FloatField(min_value=0, max_value=1, required=False, validators=[_finite])
@@ -50,15 +50,15 @@ class ParametersSerializer(StrictFieldsMixin, serializers.Serializer):
 class GrantSerializer(StrictFieldsMixin, serializers.Serializer):
     """A tool that the agent may use."""
 
-    name = serializers.CharField(max_length=64, help_text="as `GET tools` lists it")
+    name = serializers.CharField(max_length=64, help_text="a name from `GET tools`")
     approval = serializers.ChoiceField(
         [("never", "never"), ("always", "always")],
         default="never",
-        help_text="`always`: every call waits for a person. Some tools ask in any case (`needs_approval` in `GET tools`).",
+        help_text="`always`: every call waits for a person. Some tools always do (`needs_approval` in `GET tools`).",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        # In a PATCH DRF takes each of these for a change of something: but a grant is whole or none.
+        # DRF treats these as partial in a PATCH, but a grant must be complete.
         if "name" not in attrs:
             raise serializers.ValidationError({"name": ["This field is required."]})
         return {"approval": "never"} | attrs
@@ -66,14 +66,14 @@ class GrantSerializer(StrictFieldsMixin, serializers.Serializer):
 
 @extend_schema_field({"type": "string", "format": "decimal", "examples": ["0.25000000"]})
 class CostText(CostField):
-    """The same, written as a decimal string."""
+    """A CostField that is encoded as a decimal string."""
 
     def to_representation(self, value: Decimal) -> str:
         return money(value)
 
 
 class DefinitionSerializer(serializers.Serializer):
-    """What the agent is told and may do. Every change of it is a new version."""
+    """The definition of an agent. Every change of it makes a new version."""
 
     system_prompt = serializers.CharField(max_length=_MOST_PROMPT, allow_blank=True, trim_whitespace=False, default="")
     model = serializers.CharField(max_length=100, default="auto", help_text="a model's id, `auto`, or `auto:` and a goal")
@@ -89,12 +89,12 @@ class DefinitionSerializer(serializers.Serializer):
             return value
         card = catalogue.current_sync().cards.get(value)
         if card is None:
-            raise serializers.ValidationError("There is no such model.")
+            raise serializers.ValidationError("The model does not exist.")
         if not card.usable:
             instead = f" Use {card.replaced_by}." if card.replaced_by else ""
-            raise serializers.ValidationError(f"This model cannot be used any more.{instead}")
+            raise serializers.ValidationError(f"This model is no longer available.{instead}")
         if card.embeds:
-            raise serializers.ValidationError("This model makes embeddings; it cannot write.")
+            raise serializers.ValidationError("This model makes embeddings and cannot write text.")
         return value
 
     def validate_parameters(self, value: dict[str, Any]) -> dict[str, Any]:
@@ -103,10 +103,10 @@ class DefinitionSerializer(serializers.Serializer):
     def validate_tools(self, value: list[dict[str, Any]]) -> list[dict[str, Any]]:
         names = [row["name"] for row in value]
         if len(set(names)) != len(names):
-            raise serializers.ValidationError("A tool stands twice.")
+            raise serializers.ValidationError("A tool appears twice.")
         known = registry.tools_for_sync(names)
         if missing := [name for name in names if name not in known]:
-            raise serializers.ValidationError(f"There is no tool {missing[0]!r}.")
+            raise serializers.ValidationError(f"The tool {missing[0]!r} does not exist.")
         return [{"name": row["name"], "approval": row["approval"]} for row in value]
 
     def validate_max_steps(self, value: int) -> int:
@@ -118,21 +118,21 @@ class DefinitionSerializer(serializers.Serializer):
 
 def _at_most(value: int, most: int) -> int:
     if value > most:
-        raise serializers.ValidationError(f"At most {most}, as this installation allows.")
+        raise serializers.ValidationError(f"This installation allows at most {most}.")
     return value
 
 
 class AgentSerializer(StrictFieldsMixin, DefinitionSerializer):
-    """An agent as it is now: how it is called, who sees it, and the definition of its current version."""
+    """An agent with its names, its visibility and the definition of its current version."""
 
     refusals: ClassVar[dict[str, str]] = {
-        "model": "there is no such model, it cannot be used any more, makes embeddings, or cannot use the tools",
-        "tools": "a tool is unknown or stands twice",
+        "model": "the model does not exist, is no longer available, makes embeddings, or cannot use the tools",
+        "tools": "a tool is unknown or appears twice",
         "slug": "another agent has it (`slug_taken`)",
         "max_steps": "this installation allows fewer",
         "max_seconds": "this installation allows fewer",
         "parameters": "a number is not finite",
-        "max_cost_usd": "it is 0 or more than may be asked for",
+        "max_cost_usd": "it is 0 or more than may be requested",
     }
     id = serializers.UUIDField(read_only=True)
     slug = serializers.RegexField(
@@ -161,7 +161,7 @@ class AgentSerializer(StrictFieldsMixin, DefinitionSerializer):
         tools = attrs.get("tools", now.tools if now else [])
         card = catalogue.current_sync().cards.get(model) if {"model", "tools"} & set(attrs) else None
         if tools and card is not None and "tools" not in card.capabilities:
-            raise serializers.ValidationError({"model": [f"{model} cannot use tools; choose another model, or give the agent none."]})
+            raise serializers.ValidationError({"model": [f"{model} cannot use tools; choose another model or remove the tools."]})
         return attrs
 
     def to_representation(self, agent: Agent) -> dict[str, Any]:
@@ -183,7 +183,7 @@ class AgentSerializer(StrictFieldsMixin, DefinitionSerializer):
 
 
 def definition_of(version: AgentVersion) -> dict[str, Any]:
-    """A version's definition as the API shows it."""
+    """Return a version's definition in the API's shape."""
     return {
         "system_prompt": version.system_prompt,
         "model": version.model,
@@ -197,7 +197,7 @@ def definition_of(version: AgentVersion) -> dict[str, Any]:
 
 
 class VersionSerializer(DefinitionSerializer):
-    """One version of an agent, as it stays."""
+    """One version of an agent, which never changes."""
 
     id = serializers.UUIDField(read_only=True)
     number = serializers.IntegerField(read_only=True)
@@ -215,11 +215,11 @@ class VersionSerializer(DefinitionSerializer):
 
 
 class ToolSerializer(serializers.Serializer):
-    """A tool that an agent may be given."""
+    """A tool that agents may use."""
 
     name = serializers.CharField()
     kind = serializers.ChoiceField([("builtin", "builtin"), ("http", "http")])
-    description = serializers.CharField(help_text="what the model reads")
+    description = serializers.CharField(help_text="the description that the model reads")
     parameters = serializers.DictField(help_text="JSON Schema of the arguments")
-    needs_approval = serializers.BooleanField(help_text="every call waits for a person, whatever the agent says")
+    needs_approval = serializers.BooleanField(help_text="every call waits for a person, whatever the agent's `approval`")
     repeatable = serializers.BooleanField(help_text="calling it twice does no harm")

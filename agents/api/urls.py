@@ -1,4 +1,4 @@
-"""`/api/v1/agents/…`; whole paths, included at the root."""
+"""URLs of `/api/v1/agents/…` as full paths, included at the root."""
 
 from django.urls import path
 

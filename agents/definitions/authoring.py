@@ -1,4 +1,4 @@
-"""Agents made, changed and deleted. Their definition is never changed: a change of it is one more version."""
+"""Creates, changes and deletes agents. A changed definition becomes a new version; versions never change."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from agents.definitions import deleting, sharing
 from agents.models import Agent, AgentVersion
 from aiagents.core.errors import Conflict, InvalidRequest, NotFound, PermissionDenied
 
-# What an agent is called and who may see it; everything else that can be set belongs to its version.
+# The fields of the agent itself: its names and its visibility. All other fields belong to its version.
 FACE = ("slug", "name", "description", "visibility")
 DEFINITION = ("system_prompt", "model", "goal", "parameters", "tools", "max_steps", "max_cost_usd", "max_seconds")
 _SLUG_LENGTH = 60
 
 
 def create(user: User, fields: Mapping[str, Any], *, ip: str = "") -> Agent:
-    """A new agent with its version 1. Without a slug it gets one from its name.
+    """Create an agent with its version 1. Without a slug it gets one from its name.
 
-    PermissionDenied where it is to be shared and the user may not share agents.
+    Raises PermissionDenied if it should be shared and the user may not share agents, Conflict at the limit of agents, and
+    InvalidRequest if the slug is taken.
     """
     if fields.get("visibility") == Agent.Visibility.SHARED:
         sharing.require(user)
@@ -42,20 +43,18 @@ def create(user: User, fields: Mapping[str, Any], *, ip: str = "") -> Agent:
                 version = {name: fields[name] for name in DEFINITION if name in fields}
                 agent.version = AgentVersion.objects.create(agent=agent, number=1, created_by=user, **version)
                 agent.save(update_fields=["version"])
-                _tell(agent, user, "agent.shared", agent.visibility == Agent.Visibility.SHARED, ip)
+                _audit(agent, user, "agent.shared", agent.visibility == Agent.Visibility.SHARED, ip)
                 return agent
         except IntegrityError:
-            continue  # somebody has this slug
+            continue  # another agent has this slug
     raise _taken()
 
 
 def change(user: User, agent_id: UUID, fields: Mapping[str, Any], *, ip: str = "", may_approve: bool = True) -> Agent:
-    """The agent with the given fields changed. A version is made only if its definition became another one.
+    """Change the given fields of an agent and return it. Only a changed definition makes a new version.
 
-    PermissionDenied where a tool of which a version of this agent asks a person would ask no more, unless the caller `may_approve`:
-    to switch the question off is to answer it for ever.
-
-    The row is locked from reading to writing: of two changes at once the second goes on from what the first one made.
+    Raises PermissionDenied if a tool would no longer wait for approval although some version requires it, unless the caller
+    `may_approve`: removing the approval approves all later calls. Concurrent changes follow one another by a row lock.
     """
     try:
         with transaction.atomic():
@@ -63,10 +62,10 @@ def change(user: User, agent_id: UUID, fields: Mapping[str, Any], *, ip: str = "
             before = agent.visibility
             if fields.get("visibility") == Agent.Visibility.SHARED != before:
                 sharing.require(user)
-            if not may_approve and (unasked := _asks_no_more(agent, fields)):
+            if not may_approve and (unapproved := _lost_approvals(agent, fields)):
                 raise PermissionDenied(
-                    f"A person decides about {unasked[0]!r} here; an API key needs the scope approve to change that.",
-                    code="scope_missing", param="tools", details={"scope": "approve", "tools": unasked},
+                    f"Calls of {unapproved[0]!r} need a person's approval. Only an API key with the scope approve may change that.",
+                    code="scope_missing", param="tools", details={"scope": "approve", "tools": unapproved},
                 )  # fmt: skip
             face = {name: fields[name] for name in FACE if name in fields and fields[name] != getattr(agent, name)}
             for name, value in face.items():
@@ -74,7 +73,7 @@ def change(user: User, agent_id: UUID, fields: Mapping[str, Any], *, ip: str = "
             made = _next_version(agent, user, fields)
             if face or made:
                 agent.save(update_fields=[*face, *(["version"] if made else []), "updated_at"])
-            _tell(
+            _audit(
                 agent,
                 user,
                 f"agent.{'shared' if agent.visibility == Agent.Visibility.SHARED else 'unshared'}",
@@ -87,18 +86,18 @@ def change(user: User, agent_id: UUID, fields: Mapping[str, Any], *, ip: str = "
 
 
 def delete(user: User, agent_id: UUID, *, ip: str = "") -> None:
-    """Out of sight at once with its owner's own runs of it, its slug free again. The sweep of `deleting` erases it later."""
+    """Hide the agent and its owner's own runs at once, and free its slug. The sweep of `deleting` erases it later."""
     with transaction.atomic():
         agent = _locked(user, agent_id)
         agent.deleted_at = timezone.now()
         agent.save(update_fields=["deleted_at", "updated_at"])
         deleting.hide_runs(agent)
-        _tell(agent, user, "agent.deleted", True, ip)
+        _audit(agent, user, "agent.deleted", True, ip)
     deleting.withdraw_answers(agent)
 
 
 def own(user: User, agent_id: UUID) -> Agent:
-    """The user's own agent. PermissionDenied for one that is only shared with them, NotFound for any other."""
+    """Return the user's own agent. Raises PermissionDenied for another user's shared agent, NotFound for any other."""
     agent = Agent.objects.visible_to(user).filter(pk=agent_id).select_related("version", "user").first()
     if agent is None:
         raise NotFound
@@ -109,7 +108,7 @@ def own(user: User, agent_id: UUID) -> Agent:
 
 def _locked(user: User, agent_id: UUID) -> Agent:
     own(user, agent_id)
-    # Without a join: PostgreSQL, having waited for the lock, would look for the new version in the old snapshot.
+    # Without a join: after the wait for the lock PostgreSQL would read the joined version from its old snapshot.
     agent = Agent.objects.editable_by(user).select_for_update().filter(pk=agent_id).first()
     if agent is None:  # deleted while we waited
         raise NotFound
@@ -127,20 +126,20 @@ def _next_version(agent: Agent, user: User, fields: Mapping[str, Any]) -> bool:
     return True
 
 
-def _asks_no_more(agent: Agent, fields: Mapping[str, Any]) -> list[str]:
-    """Tools that would run without a person although some version of the agent asks one: also one that was taken away in between."""
+def _lost_approvals(agent: Agent, fields: Mapping[str, Any]) -> list[str]:
+    """Return tools that would run without approval although some version, also an older one, requires it."""
     free = {row["name"] for row in fields.get("tools", []) if row["approval"] != "always"}
     versions = AgentVersion.objects.filter(agent=agent).values_list("tools", flat=True) if free else []
     now = agent.version.tools if agent.version else []
     known = {row["name"] for row in now if row["approval"] != "always"}
-    asked = {row["name"] for tools in versions for row in tools if row["approval"] == "always"}
-    return sorted((free & asked) - known)
+    required = {row["name"] for tools in versions for row in tools if row["approval"] == "always"}
+    return sorted((free & required) - known)
 
 
 def _slugs(name: str) -> Iterator[str]:
     base = re.sub(r"[-_]+", "-", slugify(name))[: _SLUG_LENGTH - 8].strip("-") or "agent"
     yield base
-    # No counting: a -2 would tell how many there are of others.
+    # Random, because a suffix such as -2 would reveal the agents of other users.
     for _ in range(5):
         yield f"{base}-{uuid4().hex[:6]}"
 
@@ -150,6 +149,6 @@ def _taken() -> InvalidRequest:
     return InvalidRequest(f"slug: {sentence}", code="slug_taken", param="slug", details={"slug": [sentence]})
 
 
-def _tell(agent: Agent, user: User, action: str, happened: bool, ip: str = "") -> None:
+def _audit(agent: Agent, user: User, action: str, happened: bool, ip: str = "") -> None:
     if happened:
         audit.record(action, actor=user, target=agent, ip=ip, details={"slug": agent.slug})

@@ -1,4 +1,4 @@
-"""What an agent is at one moment: the frozen value that a run works by."""
+"""An agent's definition at one moment: the frozen value that a run uses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiagents.core.errors import NotFound
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A tool that an agent has. `ask`: every call waits for a person, as the agent or the tool itself demands."""
+    """A tool of an agent. `ask`: every call waits for approval, because the agent or the tool requires it."""
 
     name: str
     ask: bool
@@ -25,10 +25,10 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """`agent_id` and `version_id` None: a bare prompt.
+    """The definition that a run uses. `agent_id` and `version_id` are None for a prompt without an agent.
 
-    `shared`: the agent of another user. Every tool of it that reaches out waits for the person who runs it, whatever its grants
-    say, because its owner could otherwise have it send their data away.
+    `shared`: another user owns the agent. Its tools that send data to other machines always wait for approval, because the
+    owner could otherwise collect the data of those who run it.
     """
 
     agent_id: UUID | None
@@ -48,22 +48,22 @@ class Definition:
 
 class AgentNotFound(NotFound):
     code = "agent_not_found"
-    message = "There is no such agent."
+    message = "The agent does not exist or is not available to you."
 
 
 def visible(user: Any, *, agent_id: UUID | None = None, slug: str | None = None) -> Definition:
-    """The present definition of an agent that `user` may run, by id or slug; AgentNotFound otherwise."""
+    """Return the current definition of an agent that `user` may run, by id or slug. Raises AgentNotFound."""
     by: dict[str, Any] = {"pk": agent_id} if agent_id is not None else {"slug": slug}
     agent = Agent.objects.visible_to(user).filter(**by).select_related("version").first()
     if agent is None or agent.version is None:
         raise AgentNotFound(param="agent_id" if agent_id is not None else "model")
-    if not agent.enabled:  # its owner's, or nobody would see it
+    if not agent.enabled:  # only its owner sees a disabled agent
         raise AgentNotFound("This agent was switched off by an administrator.", code="agent_disabled")
     return of_version(agent, agent.version, shared=agent.user_id != user.pk)
 
 
 def of_version(agent: Agent, version: AgentVersion, *, shared: bool) -> Definition:
-    """The agent as it was in one of its versions, within today's limits."""
+    """Return the definition of one version of an agent, within the current limits of the settings."""
     return Definition(
         agent_id=agent.pk,
         version_id=version.pk,
@@ -92,7 +92,7 @@ def bare(
     max_cost_usd: Decimal | None = None,
     max_seconds: int = 300,
 ) -> Definition:
-    """A prompt without an agent."""
+    """Return the definition of a prompt without an agent."""
     return Definition(
         agent_id=None,
         version_id=None,
@@ -110,7 +110,7 @@ def bare(
 
 
 def grants(tools: Iterable[Mapping[str, Any]]) -> tuple[Grant, ...]:
-    """The grants in a version's `tools`. A tool that is gone or switched off stays: a call of it tells the model so."""
+    """Return the grants of a version's `tools`. Calls of missing and disabled tools return an error to the model."""
     rows = list(tools)
     known = registry.tools_for_sync(str(row["name"]) for row in rows)
     return tuple(

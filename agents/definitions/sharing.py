@@ -1,4 +1,4 @@
-"""Who may share an agent with everybody: staff, and the people whom staff have named."""
+"""The permission to share agents with all users: staff have it, and the users to whom staff grant it."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ PERMISSION = f"agents.{CODENAME}"
 
 class SharingNotAllowed(PermissionDenied):
     code = "sharing_not_allowed"
-    message = "You may not share agents with everybody. Ask an administrator for the permission to share agents."
+    message = "You may not share agents with all users. Request the permission from an administrator."
 
 
 def may(user: User) -> bool:
-    """Whether the user may share agents, as the database has it now. Agents shared earlier stay shared without it."""
-    # A fresh row: the caller's may be a remembered copy, which keeps its permissions.
+    """Return whether the user may share agents now. Agents that are shared already stay shared without it."""
+    # Reload the row: the caller's may be cached, with old permissions.
     known = User.objects.get(pk=user.pk)
     return known.is_active and (known.is_staff or known.is_admin or known.has_perm(PERMISSION))
 
 
 def require(user: User) -> None:
-    """`SharingNotAllowed` (403, param `visibility`) unless the user may share agents."""
+    """Raise SharingNotAllowed (403, param `visibility`) unless the user may share agents."""
     if not may(user):
         raise SharingNotAllowed(param="visibility")
 
 
 def allow(user: User) -> bool:
-    """Let the user share agents with everybody. False if they could already by this permission."""
+    """Grant the user the permission to share agents. False if the user had it already."""
     if _permission().user_set.filter(pk=user.pk).exists():
         return False
     user.user_permissions.add(_permission())
@@ -40,7 +40,7 @@ def allow(user: User) -> bool:
 
 
 def withdraw(user: User) -> int:
-    """Take the permission away and make the user's shared agents private. How many agents that were."""
+    """Withdraw the permission, make the user's shared agents private, and return their number."""
     user.user_permissions.remove(_permission())
     return shared_by(user).update(visibility=Agent.Visibility.PRIVATE)
 

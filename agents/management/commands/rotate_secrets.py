@@ -1,4 +1,4 @@
-"""Encrypt every stored secret (provider keys, tools' headers, webhooks' secrets) anew with the first of ENCRYPTION_KEYS."""
+"""Encrypt all stored secrets (provider keys, tools' headers, webhooks' secrets) again with the first of ENCRYPTION_KEYS."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,7 +10,7 @@ from agents import secrets
 
 
 def columns() -> Iterator[tuple[Any, str]]:
-    """Every column of the product that holds an encrypted secret: its name says so, in whatever app."""
+    """Yield (model, column) for all encrypted secrets, which are the columns named `…_encrypted`."""
     for model in apps.get_models():
         yield from ((model, field.name) for field in model._meta.concrete_fields if field.name.endswith("_encrypted"))
 
@@ -26,7 +26,7 @@ class Command(BaseCommand):
                     after = secrets.rotate(before)
                 except secrets.SecretUnreadable:
                     unreadable += 1
-                    self.stderr.write(f"{model._meta.verbose_name} {pk}: not readable with the present keys; enter its secret again.")
+                    self.stderr.write(f"{model._meta.verbose_name} {pk}: not readable with the current keys; enter its secret again.")
                     continue
                 # Guarded: a secret entered meanwhile stays.
                 count += model._default_manager.filter(pk=pk, **{column: before}).update(**{column: after})
