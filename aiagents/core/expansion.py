@@ -43,13 +43,13 @@ def filled(pattern: re.Pattern[str], text: str, value_of: Callable[[str], str | 
 
 
 def characters(value: object) -> int:
-    """The approximate number of characters of a value as JSON, without serializing it; escapes are not counted."""
+    """At least the number of characters of a value as compact JSON, without serializing it; escapes are not counted."""
     if isinstance(value, str):
         return len(value) + 4
     if isinstance(value, dict):
         return sum(characters(name) + characters(one) for name, one in value.items()) + 2
     if isinstance(value, list | tuple):
-        return sum(map(characters, value)) + 2
+        return sum(characters(one) + 1 for one in value) + 2
     if isinstance(value, int):  # a digit takes more than three bits
         return value.bit_length() // 3 + 6
     return 32

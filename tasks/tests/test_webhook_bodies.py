@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
@@ -79,5 +79,6 @@ def test_a_usual_run_stands_in_full():
         max_leaves=20,
     )
 )
+@example([[], []])
 def test_the_count_of_characters_is_no_less_than_what_is_written(value: Any):
     assert expansion.characters(value) >= len(json.dumps(value, separators=(",", ":")))
