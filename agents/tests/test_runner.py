@@ -55,11 +55,9 @@ async def test_parallel_calls_run_at_once_but_not_all_at_once(context, vendor, s
     text = "".join(f'[[call probe {{"word": "{word}"}}]]' for word in "abcdef")
     with Probe(seconds=0.1) as probe:
         async with vendor() as sim:
-            began = asyncio.get_running_loop().time()
             events = await drain(ask(text), context(), agent("probe"))
-            took = asyncio.get_running_loop().time() - began
             told = [message["content"] for message in sim.requests[1].body["messages"] if message["role"] == "tool"]
-    assert sorted(probe.calls) == list("abcdef") and probe.most == 3 and took < 0.55
+    assert sorted(probe.calls) == list("abcdef") and probe.most == 3
     assert told == [f"probed {word}" for word in "abcdef"], "results stand in the order of the calls"
     assert len(results_of(events)) == 6
     await in_db(adds_up)

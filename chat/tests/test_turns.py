@@ -65,7 +65,7 @@ async def test_every_viewer_sees_every_event_once_from_any_place(principal, vend
         whole = early[0]
         assert [line[0] for line in whole] == list(range(len(whole)))
         for after, lines in zip(range(-1, 6), early, strict=True):
-            assert lines == whole[after + 1 :]
+            assert lines == (whole[after + 1 :] or whole[-1:])  # a slow machine joins pieces of text, so there may be fewer events
         for after in range(-1, len(whole) + 3):
             expected = whole[after + 1 :] or whole[-1:]
             assert await collect(turn.view(after)) == expected

@@ -201,7 +201,7 @@ def test_a_retry_has_what_is_left_of_the_runs_money_only(make, owner, vendors, s
 
 def test_a_run_that_takes_too_long_fails_with_what_it_had_written(make, owner, vendors):
     with vendors():
-        run = done(make(input="[[sim:chunks=200,pace=50]] story", max_seconds=1), owner)
+        run = done(make(input="[[sim:chunks=400,pace=50]] story", max_seconds=3), owner)
     assert (run.status, run.error["code"], run.finish_reason) == (Status.FAILED, "time_limit", "max_seconds")
     assert run.output and run.cost_usd > 0 and run.attempt == 1
 

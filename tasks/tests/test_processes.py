@@ -46,7 +46,7 @@ def worker(live: Live, processes: int = 2) -> Iterator[None]:
     live.spawn("worker", *_celery("worker", "-n", "worker@%h", "-Q", "celery,tasks", "-c", str(processes), *quiet))
     try:
         ready = make(live, "ready?")
-        assert wait_for(lambda: status(live, ready) in ENDED, 60), log(live)
+        assert wait_for(lambda: status(live, ready) in ENDED, 180), log(live)
         yield
     finally:
         live.stop("worker", signal.SIGKILL)
