@@ -1,4 +1,4 @@
-"""Who is calling, from any door's headers: one answer for DRF, the hot doors, the WebSocket and `/v1`."""
+"""Who is calling, from a request's headers: one answer for DRF, the endpoints beside Django and the WebSockets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ASGI application: who answers which request. Django for everything but the doors that carry tokens.
+"""The ASGI application: who answers which request. Django, apart from the endpoints that carry tokens.
 
 Served by `python -m aiagents.server`; any ASGI server takes it (`uvicorn aiagents.asgi:application`), without our drain.
 """
@@ -20,7 +20,7 @@ from django.core.asgi import get_asgi_application
 
 django: Any = get_asgi_application()  # loads the apps, which the imports below need
 
-from aiagents import housekeeping, warming  # noqa: E402
+from aiagents import endpoints, housekeeping, warming  # noqa: E402
 from aiagents.core import draining  # noqa: E402
 from aiagents.core.errors import AppError  # noqa: E402
 from aiagents.core.http import body_limits, hosts  # noqa: E402
@@ -31,11 +31,8 @@ from aiagents.core.jsonio import dumps  # noqa: E402
 from aiagents.core.logs.access import log_socket  # noqa: E402
 from aiagents.core.logs.context import accept_request_id  # noqa: E402
 from aiagents.core.metrics import counting  # noqa: E402
-from aiagents.monitoring import health, live_access, sharing  # noqa: E402
-from chat.api.routing import websocket_application  # noqa: E402
-from tasks.api.http import application as door  # noqa: E402
+from aiagents.monitoring import health, sharing  # noqa: E402
 
-live_access.register()
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -49,10 +46,10 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if kind == "http":
         if scope["path"] == "/health" and scope["method"] in {"GET", "HEAD"}:
             await _health(scope, send)
-        elif not door.matches(scope):
+        elif not endpoints.http.matches(scope):
             await django(scope, body_limits.counted(scope, receive), send)
         else:
-            await door(scope, receive, send)
+            await endpoints.http(scope, receive, send)
     elif kind == "websocket":
         if draining.active():
             await receive()
@@ -67,7 +64,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 def _body_limit(method: str, target: str) -> int:
     """The most bytes that a request's body may have, by its method and its target as it stands on the wire."""
     path = unquote(target.partition("?")[0])
-    limit = door.body_limit(method, path)
+    limit = endpoints.http.body_limit(method, path)
     return body_limits.of_view(path) if limit is None else limit
 
 
@@ -88,7 +85,7 @@ async def _socket(scope: Scope, receive: Receive, send: Send) -> None:
     begun = time.monotonic()
     counting.open_sockets += 1
     try:
-        await websocket_application(scope, receive, send)
+        await endpoints.websocket(scope, receive, send)
     finally:
         counting.open_sockets -= 1
         headers = {"x-forwarded-for": read(scope["headers"]).get("x-forwarded-for", "")}

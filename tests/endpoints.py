@@ -1,4 +1,4 @@
-"""Every endpoint that the product has: from Django's URL map and from the doors beside it. A new one shows up by itself."""
+"""Every endpoint that the product has: from Django's URL map and from the table beside it. A new one shows up by itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from aiagents.core.http import endpoints
+from aiagents import endpoints
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # Django's own admin has its own rights and its own tests; static files are public.
@@ -24,7 +24,7 @@ class Endpoint:
 
     template: str
     method: str
-    door: bool = False
+    beside_django: bool = False
 
     def __str__(self) -> str:
         return f"{self.method} {self.template}"
@@ -40,7 +40,7 @@ class Endpoint:
 
 @cache
 def every() -> tuple[Endpoint, ...]:
-    found = {Endpoint(route.template, route.method, door=True) for door in endpoints.doors() for route in door.routes()}
+    found = {Endpoint(one.template, one.method, beside_django=True) for one in endpoints.HTTP}
     for template, callback in _patterns(get_resolver().url_patterns, "/"):
         if not template.startswith(NOT_OURS):
             found |= {Endpoint(template, method) for method in _methods(callback)}

@@ -15,7 +15,9 @@ from tests.access_matrix import TABLE
 from tests.endpoints import Endpoint, every
 
 pytestmark = pytest.mark.django_db
-PAGES = [endpoint for endpoint in every() if endpoint.method == "GET" and not endpoint.door and endpoint.template.startswith("/api/v1/")]
+PAGES = [
+    endpoint for endpoint in every() if endpoint.method == "GET" and not endpoint.beside_django and endpoint.template.startswith("/api/v1/")
+]
 # What a person types into an empty box of that name.
 TYPED = {"name": "By hand", "input": "Hello"}
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from drf_spectacular.generators import SchemaGenerator
 
-from aiagents.core.http import endpoints
 from aiagents.core.outbound import media_urls
 from chat import turn_request
 from chat.tests.socket import Socket
@@ -136,7 +135,6 @@ def fields(
 
 def taken() -> list[tuple[Endpoint, tuple[str, ...], Callable[[str], Any]]]:
     """Every endpoint that takes a URL, with the field and the body that carries it."""
-    endpoints.doors()
     document = SchemaGenerator().get_schema(request=None, public=True)
     found = []
     for endpoint in every():

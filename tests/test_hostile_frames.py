@@ -18,17 +18,17 @@ from django.core.management import call_command
 
 from agents.calls import running as running_calls
 from agents.simulator import Simulator
-from aiagents.monitoring import live, live_access
+from aiagents.endpoints import CHAT_SOCKET, LIVE_SOCKET, WEBSOCKETS
+from aiagents.monitoring import live
 from billing.catalogue import snapshot as catalogue
 from chat.api import websocket
-from chat.api.routing import routes
 from chat.tests.socket import Socket
 from chat.turns import running as running_turns
 from tests import cast, hostile
 from tests.valid_bodies import FRAMES
 
 pytestmark = [pytest.mark.django_db, pytest.mark.long]
-CHAT, LIVE = "/api/v1/chat/ws", live_access.LIVE
+CHAT, LIVE = CHAT_SOCKET, LIVE_SOCKET
 ERROR_FIELDS = {"type", "message", "code", "param", "details", "request_id"}
 # Frames that end what one frame asked for; an `ack` of a turn is followed by the turn.
 FINAL = ("error", "pong", "message.end")
@@ -42,7 +42,6 @@ PATIENCE = 90
 @pytest.fixture
 def ids(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Ids:
     """The credentials of two people, and the rows of the first that a frame names."""
-    live_access.register()
     settings.CHAT_TITLES, settings.RATE_LIMIT_REQUESTS = False, 1_000_000
     monkeypatch.setattr(websocket, "FRAMES_PER_SECOND", 1_000_000)
     monkeypatch.setattr(live, "EVERY", 0.0)
@@ -98,8 +97,7 @@ async def answered(socket: Socket, what: str) -> dict[str, Any]:
 
 
 def test_every_socket_and_frame_is_here():
-    live_access.register()
-    assert set(routes) == set(FRAMES), "a socket without valid frames in tests/valid_bodies.py"
+    assert set(WEBSOCKETS) == set(FRAMES), "a socket without valid frames in tests/valid_bodies.py"
     fields: dict[str, set[str]] = {}
     for name, frame in FRAMES[CHAT].items():
         assert name.split()[0] == frame["type"]

@@ -131,7 +131,7 @@ LIMITS = {endpoint: application.body_limit(endpoint.method, endpoint.path()) for
 
 
 # Every shape meets one endpoint of each limit and each reader of bodies (ours, Django's); the others meet a sample.
-ONE_OF_EACH_READER = set({(limit, endpoint.door): endpoint for endpoint, limit in LIMITS.items()}.values())
+ONE_OF_EACH_READER = set({(limit, endpoint.beside_django): endpoint for endpoint, limit in LIMITS.items()}.values())
 
 
 def test_small_bodies_are_what_endpoints_take_unless_they_carry_content():

@@ -9,8 +9,7 @@ from django.test import Client as DjangoClient
 
 from aiagents.asgi import application
 from aiagents.core.http import hosts
-from aiagents.monitoring import live_access
-from chat.api.routing import routes
+from aiagents.endpoints import WEBSOCKETS
 from chat.tests.socket import Refused, Socket
 from tests import cast
 from tests.endpoints import Endpoint, every
@@ -68,7 +67,7 @@ async def test_our_own_names_are_served(endpoint: Endpoint, root: cast.Person):
         assert answer.status != 400 or answer.error["code"] != "host_not_allowed", f"{endpoint} refused {host!r}"
 
 
-@pytest.mark.parametrize("endpoint", sorted(endpoint for endpoint in every() if endpoint.door), ids=str)
+@pytest.mark.parametrize("endpoint", sorted(endpoint for endpoint in every() if endpoint.beside_django), ids=str)
 async def test_a_preflight_and_a_wrong_method_are_no_way_round(endpoint: Endpoint, root: cast.Person):
     for method in ("OPTIONS", "PATCH"):
         assert (await call(endpoint, b"evil.example.com", root.token, method)).status == 400
@@ -81,10 +80,8 @@ async def test_a_wildcard_of_subdomains_is_understood_everywhere(root: cast.Pers
         assert (await call(endpoint, b"localhost", root.token)).status == 400, endpoint
 
 
-@pytest.mark.parametrize("path", ["/api/v1/chat/ws", live_access.LIVE])
+@pytest.mark.parametrize("path", sorted(WEBSOCKETS))
 async def test_no_socket_opens_under_another_host(path: str, root: cast.Person):
-    live_access.register()
-    assert set(routes) == {"/api/v1/chat/ws", live_access.LIVE}
     for host in ("evil.example.com", "rebound.example:8000", "", "localhost, evil.example", "10.1.2.3"):
         with pytest.raises(Refused):
             async with Socket(key=root.token, path=path, host=host):

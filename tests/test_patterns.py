@@ -21,7 +21,7 @@ from tests.product_modules import ROOT, modules, sources
 # Methods that try one position only; every other method tries each position of the text.
 ANCHORED = {"match", "fullmatch"}
 # Patterns whose text is only known while the product runs, as `file: argument`, and why they are of no concern here.
-DYNAMIC = {"aiagents/core/http/endpoints.py: pattern": "the paths of the endpoints, which the registry of endpoints gives below"}
+DYNAMIC = {"aiagents/core/http/endpoints.py: endpoint.pattern": "the paths of the endpoints, which the registry of endpoints gives below"}
 
 
 def compiled() -> dict[str, re.Pattern]:
@@ -115,11 +115,9 @@ def anchored(where: str) -> bool:
 
 
 def paths_of_endpoints() -> dict[str, re.Pattern]:
-    from aiagents.core.http import endpoints
+    from aiagents import endpoints
 
-    return {
-        f"endpoint: {path.pattern.pattern}": path.pattern for door in endpoints.doors() for path in (*door._exact.values(), *door._patterns)
-    }
+    return {f"endpoint: {endpoint.pattern}": re.compile(endpoint.pattern) for endpoint in endpoints.HTTP}
 
 
 def patterns() -> dict[str, re.Pattern]:

@@ -179,7 +179,7 @@ def test_new_turns_get_503_while_the_product_drains(monkeypatch):
         await asgi.application(scope, None, send)
         return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
-    monkeypatch.setattr(asgi.door, "matches", lambda scope: True)
+    monkeypatch.setattr(asgi.endpoints.http, "matches", lambda scope: True)
     draining.begin()
     try:
         code, headers, content = async_to_sync(call)("POST", "/v1/chat/completions")

@@ -17,14 +17,13 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from aiagents.monitoring import live_access
-from chat.api.routing import routes
+from aiagents.endpoints import CHAT_SOCKET, LIVE_SOCKET, WEBSOCKETS
 from tests.endpoints import RANDOM_ID
 from tests.hostile import BODIES, LEAKS, VALUES
 from tests.live import Live, launch
 
 pytestmark = pytest.mark.long
-CHAT, LIVE = "/api/v1/chat/ws", live_access.LIVE
+CHAT, LIVE = CHAT_SOCKET, LIVE_SOCKET
 SCOPES = ["chat", "agents", "tasks", "billing", "read", "approve"]
 MODEL = "gpt-4o-mini"
 # Who may open which socket; an address without a row fails the suite.
@@ -97,8 +96,7 @@ def ask(socket: ClientConnection, frame: Any) -> dict[str, Any]:
 
 
 def test_every_socket_has_its_row():
-    live_access.register()
-    assert set(routes) == set(DOORS), "a socket without a row in DOORS: say who may open it"
+    assert set(WEBSOCKETS) == set(DOORS), "a socket without a row in DOORS: say who may open it"
 
 
 @pytest.mark.parametrize("path", sorted(DOORS))

@@ -21,9 +21,9 @@ from accounts.models import User
 from accounts.sign_in import tokens
 from agents import tasks as agent_tasks
 from agents.models import AgentRun, AgentStep
+from aiagents import endpoints
 from aiagents.core import storage
 from aiagents.core.db.calls import in_db
-from aiagents.core.http import endpoints
 from chat.api import websocket
 from chat.tests.socket import Socket
 from tasks.models import Task, TaskRun
@@ -107,9 +107,8 @@ def test_every_endpoint_and_frame_has_its_entry():
 
 
 def test_the_registry_of_endpoints_says_the_same():
-    doors = [route for door in endpoints.doors() for route in door.routes()]
-    starting = {f"{route.method} {route.template}" for route in doors if route.starts_work}
-    assert starting == {name for name in STARTS if ENDPOINTS[name].door}
+    starting = {f"{one.method} {one.template}" for one in endpoints.HTTP if one.starts_work}
+    assert starting == {name for name in STARTS if ENDPOINTS[name].beside_django}
 
 
 @pytest.mark.parametrize("name", STARTS)

@@ -33,13 +33,12 @@ from agents.calls import running as running_calls
 from agents.definitions.authoring import create
 from agents.runs import live as live_runs
 from agents.simulator import Simulator
+from aiagents import endpoints
 from aiagents.core.db.calls import in_db
-from aiagents.core.http import endpoints
+from aiagents.core.http.endpoints import Endpoint
 from aiagents.core.live import credential_watch
-from aiagents.monitoring import live_access
 from billing.catalogue import snapshot as catalogue
 from billing.models import Hold, UsageLog
-from chat.api.routing import routes
 from chat.models import Conversation, Message
 from chat.tests.caller import Answer, call
 from chat.tests.socket import Socket
@@ -256,17 +255,13 @@ CASES: dict[str, Case] = {
 }
 
 
-def _routes() -> list[endpoints.Route]:
-    return [route for door in endpoints.doors() for route in door.routes()]
+def _streams(endpoint: Endpoint) -> bool:
+    return "text/event-stream" in json.dumps(endpoint.operation)
 
 
-def _streams(route: endpoints.Route) -> bool:
-    return "text/event-stream" in json.dumps(route.openapi)
-
-
-STREAMING = sorted(f"{route.method} {route.template}" for route in _routes() if _streams(route))
+STREAMING = sorted(f"{one.method} {one.template}" for one in endpoints.HTTP if _streams(one))
 # Those that answer whole: all that start work, but those that always stream.
-WHOLE = sorted({f"{route.method} {route.template}" for route in _routes() if route.starts_work} - {"POST /api/v1/chat/stream"})
+WHOLE = sorted({f"{one.method} {one.template}" for one in endpoints.HTTP if one.starts_work} - {"POST /api/v1/chat/stream"})
 
 
 def test_every_endpoint_that_streams_or_works_for_long_has_its_case():
@@ -347,7 +342,7 @@ async def test_an_answer_that_is_not_whole_yet_becomes_401(ann: Viewer, vendors:
 
 # --- sockets --------------------------------------------------------------------------------------
 
-CHAT, LIVE = "/api/v1/chat/ws", live_access.LIVE
+CHAT, LIVE = endpoints.CHAT_SOCKET, endpoints.LIVE_SOCKET
 # How each socket may be opened, and by which kind of credential.
 SOCKETS: dict[str, dict[str, str]] = {
     CHAT: {
@@ -359,8 +354,7 @@ SOCKETS: dict[str, dict[str, str]] = {
 
 
 def test_every_socket_has_its_case():
-    live_access.register()
-    assert set(routes) == set(SOCKETS), "a socket without a case: say how it may be opened"
+    assert set(endpoints.WEBSOCKETS) == set(SOCKETS), "a socket without a case: say how it may be opened"
 
 
 async def _ticket(ann: Viewer, by: str) -> str:
@@ -392,7 +386,6 @@ WAYS = [(path, way, by) for path, ways in SOCKETS.items() for way, kinds in ways
 
 @pytest.mark.parametrize(("path", "way", "by", "how"), [(path, way, by, how) for path, way, by in WAYS for how in ENDS[by]])
 async def test_a_socket_ends_with_its_credential(ann: Viewer, vendors: Any, path: str, way: str, by: str, how: str):
-    live_access.register()
     if path == LIVE:
         assert ann.user.is_admin
     async with vendors() as sim, await _socket(ann, path, way, by) as socket:

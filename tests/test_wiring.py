@@ -36,10 +36,6 @@ ALLOWED = [
     ("aiagents/server/core.py", "asyncioreactor.install"),
     # prometheus_client asks for its class of values while a metric is made, which happens in the next lines.
     ("aiagents/core/metrics/counters.py", "files.install"),
-    # The endpoints beside Django, until one table lists them.
-    ("chat/api/http.py", "*"),
-    ("tasks/api/http.py", "application.add"),
-    ("aiagents/asgi.py", "live_access.register"),
 ]
 
 

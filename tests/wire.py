@@ -1,4 +1,4 @@
-"""A client for ASGI applications inside the test's process: our doors and Django alike, byte for byte, without a socket."""
+"""A client for ASGI applications inside the test's process, byte for byte, without a socket."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from urllib.parse import unquote
 from django.core.asgi import get_asgi_application
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
-
-from aiagents.core.http import endpoints
 
 
 @dataclass
@@ -167,11 +165,12 @@ _handler: Any = None
 
 
 async def product(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    """The whole product's paths: its hot doors, and Django behind them."""
-    for door in endpoints.doors():
-        if door.matches(scope):
-            await door(scope, receive, send)
-            return await _quiet()
+    """The whole product's paths: its endpoints beside Django, and Django behind them."""
+    from aiagents import endpoints  # needs Django's apps
+
+    if endpoints.http.matches(scope):
+        await endpoints.http(scope, receive, send)
+        return await _quiet()
     await django(scope, receive, send)
 
 

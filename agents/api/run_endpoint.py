@@ -1,4 +1,4 @@
-"""`POST /api/v1/agents/{id}/run` at the hot door: one run, whole or as Server-Sent Events."""
+"""`POST /api/v1/agents/{id}/run` one run, answered whole or as Server-Sent Events."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from django.conf import settings
 
 from accounts.authentication import Principal
 from accounts.models import User
-from agents.api import run_openapi
 from agents.calls.service import CallContext
 from agents.definitions import definition as definitions
 from agents.definitions.definition import Definition
@@ -26,8 +25,8 @@ from agents.runs.live import Line, LiveRun
 from aiagents.core import idempotency
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, Conflict, InvalidRequest, NotFound, RateLimited
-from aiagents.core.http import body_limits, sse
-from aiagents.core.http.endpoints import Door, EventStream, Request, Response, json_response
+from aiagents.core.http import sse
+from aiagents.core.http.endpoints import EventStream, Request, Response, json_response
 from aiagents.core.ids import uuid7
 from billing.money.amounts import read_cost
 
@@ -162,13 +161,5 @@ async def _shielded(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 def _principal(request: Request) -> Principal:
-    assert request.principal is not None, "this door is authenticated"
+    assert request.principal is not None, "this endpoint is authenticated"
     return request.principal
-
-
-def register(door: Door) -> None:
-    """Serve runs at this door."""
-    door.add(
-        "POST", r"/api/v1/agents/(?P<id>[0-9a-fA-F-]{36})/run", run, scope="agents", starts_work=True, tags=("agents",),
-        openapi=run_openapi.RUN, max_body_bytes=body_limits.CONTENT,
-    )  # fmt: skip

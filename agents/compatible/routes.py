@@ -20,15 +20,12 @@ from agents.compatible.openai_chat import answer as openai_answer
 from agents.compatible.openai_chat import request as openai_request
 from agents.compatible.openai_responses import answer as responses_answer
 from agents.compatible.openai_responses import request as responses_request
-from agents.compatible.openapi import OPERATIONS
 from agents.events import Event, Settled, Started
 from agents.messages import CompletionRequest
 from agents.routing import connections
 from agents.routing.candidates import GOALS
 from aiagents.core.errors import AppError, ModelNotFound
-from aiagents.core.http import body_limits
-from aiagents.core.http.endpoints import Door, EventStream, Request, Response
-from aiagents.core.http.exchange import ErrorRenderer
+from aiagents.core.http.endpoints import EventStream, Request, Response
 from aiagents.core.ids import uuid7
 from aiagents.core.jsonio import dumps
 from billing.catalogue import snapshot as catalogue
@@ -264,21 +261,3 @@ async def model_detail(request: Request) -> Response:
         if row["id"] == wanted:
             return Response(body=dumps(row))
     raise ModelNotFound(f"The model {wanted[:100]!r} does not exist or is not available here.", param="model")
-
-
-def register(door: Door) -> None:
-    """Register the endpoints of the compatible APIs."""
-
-    def add(method: str, path: str, handler: Handler, error: ErrorRenderer, *, starts_work: bool = False) -> None:
-        door.add(
-            method, path, handler, scope="chat", error=error, starts_work=starts_work, cancel_on_disconnect=starts_work,
-            idempotent=starts_work, tags=("compatible APIs",), openapi=OPERATIONS[handler.__name__], max_body_bytes=body_limits.CONTENT,
-        )  # fmt: skip
-
-    add("POST", "/v1/chat/completions", chat_completions, openai_answer.error, starts_work=True)
-    add("POST", "/v1/embeddings", embeddings, openai_answer.error, starts_work=True)
-    add("POST", "/v1/responses", responses, openai_answer.error, starts_work=True)
-    add("POST", "/v1/messages", messages, anthropic_answer.error, starts_work=True)
-    add("POST", "/v1/messages/count_tokens", count_tokens, anthropic_answer.error)
-    add("GET", "/v1/models", model_list, openai_answer.error)
-    add("GET", r"/v1/models/(?P<model>[^/]{1,200})", model_detail, openai_answer.error)

@@ -1,4 +1,4 @@
-"""The WebSockets of other rooms than the chat's, with who may open them."""
+"""Who may open the WebSocket of live figures."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from accounts.sign_in import browser_sessions
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotAuthenticated, PermissionDenied
 from aiagents.core.http import url_secrets
-from aiagents.monitoring.live import LiveSocket, Viewer
-from chat.api import origins, routing
+from aiagents.monitoring.live import Viewer
+from chat.api import origins
 
-LIVE = "/api/v1/admin/live"
 # Staff without the admin role may watch in the admin's pages with this right.
 RIGHT = "monitoring.view_systemmetric"
 
@@ -84,7 +83,3 @@ def _staff_of(session_key: str) -> _Viewer | None:
         return None
     viewer = _Viewer(principals.of_session(user, session_key))
     return viewer if principals.has_right(user, viewer.standing) else None
-
-
-def register() -> None:
-    routing.routes[LIVE] = LiveSocket(admit)

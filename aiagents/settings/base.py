@@ -98,8 +98,6 @@ MIDDLEWARE = [
     "aiagents.core.http.middleware.ApiRateLimitMiddleware",
 ]
 ROOT_URLCONF = "aiagents.urls"
-# Modules that register the doors beside Django (aiagents/core/http/endpoints.py); the OpenAPI document and the suite load them.
-HOT_DOORS = ["tasks.api.http"]
 ASGI_APPLICATION = "aiagents.asgi.application"
 TEMPLATES = [
     {
@@ -404,7 +402,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     # Choices stand where they are used: components of enums would need a name for every second "status" and "role".
-    "POSTPROCESSING_HOOKS": ["aiagents.core.drf.schema.add_async_endpoints"],
+    "POSTPROCESSING_HOOKS": ["aiagents.openapi.add_endpoints"],
 }
 
 # --- Pages and headers --------------------------------------------------------------------------

@@ -1,7 +1,4 @@
-"""The hot doors over HTTP: send, stream, re-attach, cancel, regenerate, edit and route. Plain ASGI, no Django stack.
-
-`application` also carries the foreign wires (wires/routes.py) and the agents' runs (agents/api/run_endpoint.py).
-"""
+"""A conversation over HTTP: send, stream, re-attach, cancel, regenerate, edit and route. `aiagents/endpoints.py` serves them."""
 
 from __future__ import annotations
 
@@ -13,22 +10,18 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from accounts.authentication import Principal, authenticate
-from accounts.permissions import require_scope
-from agents.api import run_endpoint
+from accounts.authentication import Principal
 from agents.calls import service as calls
 from agents.calls.service import CallContext
-from agents.compatible import routes as foreign_wires
 from agents.runs import service as runner
 from aiagents.core import idempotency
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, Conflict, InvalidRequest
-from aiagents.core.http import body_limits, sse
-from aiagents.core.http.endpoints import Door, EventStream, Request, Response, json_response
+from aiagents.core.http import sse
+from aiagents.core.http.endpoints import EventStream, Request, Response, json_response
 from aiagents.core.ids import uuid7
 from aiagents.core.live.event_log import Line
 from chat import turn_request
-from chat.api import openapi
 from chat.conversations import as_json as message_json
 from chat.conversations import history
 from chat.models import Message
@@ -38,9 +31,6 @@ from chat.turns import service as turns
 from chat.turns import store as turn_store
 from chat.turns.running import here
 
-application = Door(authenticate=authenticate, authorize=require_scope)
-_ID = r"(?P<id>[0-9a-fA-F-]{36})"
-_BASE = r"/api/v1/chat/"
 _ENDED_WELL = ("complete", "cancelled")
 
 
@@ -58,7 +48,7 @@ class TurnFailed(AppError):
         self.retryable = error.get("retryable", False)
 
 
-# --- the doors ----------------------------------------------------------------------------------
+# --- the endpoints ------------------------------------------------------------------------------
 
 
 async def send(request: Request) -> Response:
@@ -194,24 +184,5 @@ async def _begin_whole(request: Request, ask: Ask, surface: str) -> turns.Turn |
 
 
 def _principal(request: Request) -> Principal:
-    assert request.principal is not None, "these doors are authenticated"
+    assert request.principal is not None, "these endpoints are authenticated"
     return request.principal
-
-
-def _add(method: str, path: str, handler: Any, *, starts_work: bool = True, max_body_bytes: int = body_limits.SMALL) -> None:
-    application.add(
-        method, _BASE + path, handler, scope="chat", starts_work=starts_work, tags=("chat",), openapi=openapi.OPERATIONS[handler.__name__],
-        max_body_bytes=max_body_bytes,
-    )  # fmt: skip
-
-
-_add("POST", "send", send, max_body_bytes=body_limits.CONTENT)
-_add("POST", "stream", stream, max_body_bytes=body_limits.CONTENT)
-_add("GET", f"stream/{_ID}", reattach, starts_work=False)
-_add("POST", f"messages/{_ID}/cancel", cancel, starts_work=False)
-_add("POST", f"messages/{_ID}/regenerate", regenerate, max_body_bytes=body_limits.TEXT)
-_add("POST", f"messages/{_ID}/edit", edit, max_body_bytes=body_limits.CONTENT)
-_add("POST", "route", route, starts_work=False, max_body_bytes=body_limits.CONTENT)
-
-foreign_wires.register(application)
-run_endpoint.register(application)

@@ -1,4 +1,4 @@
-"""The hot doors as the OpenAPI document shows them."""
+"""A conversation's endpoints beside Django, as the OpenAPI document shows them."""
 
 from __future__ import annotations
 

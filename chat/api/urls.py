@@ -1,4 +1,4 @@
-"""`/api/v1/chat/…`, apart from the hot doors (doors.py, routing.py); whole paths, included at the root."""
+"""`/api/v1/chat/…`, apart from what `aiagents/endpoints.py` lists; whole paths, included at the root."""
 
 from django.urls import path
 from rest_framework.routers import SimpleRouter

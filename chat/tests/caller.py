@@ -1,4 +1,4 @@
-"""A client of the hot doors, straight at the ASGI application."""
+"""A client of the endpoints beside Django, straight at the ASGI application."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from chat.api.http import application
+from aiagents.endpoints import http as application
 
 
 @dataclass

@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any
 
-from chat.api.routing import websocket_application
+from aiagents import endpoints
 
 
 class Refused(Exception):
@@ -43,7 +43,7 @@ class Socket:
 
     async def __aenter__(self) -> Socket:
         self.inbox.put_nowait({"type": "websocket.connect"})
-        self.task = asyncio.create_task(websocket_application(self.scope, self.inbox.get, self.outbox.put))
+        self.task = asyncio.create_task(endpoints.websocket(self.scope, self.inbox.get, self.outbox.put))
         answer = await asyncio.wait_for(self.outbox.get(), 10)
         if answer["type"] == "websocket.close":
             await self.task

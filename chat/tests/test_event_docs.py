@@ -10,7 +10,7 @@ from django.conf import settings
 
 from agents import events
 from chat.api.openapi import OPERATIONS
-from tasks.api.http import _EVENTS as TASK_EVENTS
+from tasks.api.http import EVENTS as TASK_EVENTS
 
 PAGE = Path(settings.BASE_DIR, "docs/streaming.md").read_text()
 SAMPLES = [

@@ -1,6 +1,4 @@
-"""The live events of a task, as a hot door: followed while they happen, taken up again where a viewer left off.
-
-`application` is the chat's door with ours added: the whole of the product's hot doors.
+"""The live events of a task: followed while they happen, resumed where a viewer left off.
 
 An event's id is its run's number times a million plus its place in the run, so that one `Last-Event-ID` leads through
 all runs of a task, without gap or repeat.
@@ -22,16 +20,14 @@ from aiagents.core.http import sse
 from aiagents.core.http.endpoints import EventStream, Request
 from aiagents.core.jsonio import dumps
 from aiagents.core.live.event_log import Line
-from chat.api.http import application
 from tasks.models import ENDED, Task, TaskRun
 from tasks.runs import as_json as run_json
 from tasks.runs import feed
 
-__all__ = ["application"]
 PER_RUN = feed.PER_RUN
 # Seconds between two looks for a run that has not begun yet.
 _LOOK_EVERY = 1.0
-_EVENTS = {
+EVENTS = {
     "tags": ["tasks"],
     "parameters": [
         {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
@@ -51,7 +47,7 @@ _EVENTS = {
 
 async def events(request: Request) -> EventStream:
     """Follow a task's newest run live; from `Last-Event-ID` on where it is given."""
-    assert isinstance(request.principal, Principal), "this door is authenticated"
+    assert isinstance(request.principal, Principal), "this endpoint is authenticated"
     after = _after(request.headers.get("last-event-id") or request.query.get("after"))
     task = await in_db(_task, request.principal, _id(request.path_args["id"]))
     run_id = _id(request.query["run_id"]) if "run_id" in request.query else None
@@ -123,6 +119,3 @@ def _id(text: str) -> UUID:
         return UUID(text)
     except ValueError as exc:
         raise NotFound from exc
-
-
-application.add("GET", r"/api/v1/tasks/(?P<id>[0-9a-fA-F-]{36})/events", events, scope="tasks", openapi=_EVENTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from drf_spectacular.openapi import AutoSchema as SpectacularAutoSchema
@@ -12,7 +13,7 @@ from rest_framework import serializers
 
 from aiagents.core.drf.fields import StrictFieldsMixin
 from aiagents.core.drf.idempotency import IdempotentMixin
-from aiagents.core.http import endpoints
+from aiagents.core.http.endpoints import Endpoint
 
 JSON = dict[str, Any]
 ERROR: JSON = {
@@ -134,15 +135,14 @@ def _narrowed(field: Any, schema: JSON) -> JSON:
     return {"pattern": r"\S"} if trims and not {"pattern", "format", "enum", "$ref"} & schema.keys() else {}
 
 
-def add_async_endpoints(result: JSON, generator: Any, request: Any, public: bool) -> JSON:
-    """Add the paths of every registered asynchronous endpoint, and the errors of every operation."""
+def add_endpoints(result: JSON, endpoints: Iterable[Endpoint]) -> JSON:
+    """Add the paths of the asynchronous endpoints, and the errors of every operation."""
     components = result.setdefault("components", {})
     components.setdefault("schemas", {})["Error"] = ERROR if result["openapi"].startswith("3.1") else _without_types(ERROR)
     secured = next((operation["security"] for operation in _operations(result) if {} not in operation.get("security", [{}])), None)
-    for door in endpoints.doors():
-        for route in door.routes():
-            path = result["paths"].setdefault(route.template, {})
-            path[route.method.lower()] = _operation(route, secured)
+    for endpoint in endpoints:
+        path = result["paths"].setdefault(endpoint.template, {})
+        path[endpoint.method.lower()] = _operation(endpoint, secured)
     taken: set[str] = set()
     for operation in _operations(result):
         operation["operationId"] = _unique(operation["operationId"], taken)
@@ -151,19 +151,19 @@ def add_async_endpoints(result: JSON, generator: Any, request: Any, public: bool
     return result
 
 
-def _operation(route: endpoints.Route, secured: Any) -> JSON:
-    lines = (route.handler.__doc__ or "").strip().splitlines()
-    operation: JSON = {"summary": lines[0] if lines else "", **route.openapi}
-    operation.setdefault("tags", [_tag(route.template)])
+def _operation(endpoint: Endpoint, secured: Any) -> JSON:
+    lines = (endpoint.handler.__doc__ or "").strip().splitlines()
+    operation: JSON = {"summary": lines[0] if lines else "", **endpoint.operation}
+    operation.setdefault("tags", [_tag(endpoint.template)])
     operation.setdefault("responses", {"200": {"description": "", "content": {"application/json": {"schema": {"type": "object"}}}}})
     parameters = operation["parameters"] = list(operation.get("parameters", []))
     named = {parameter["name"] for parameter in parameters}
-    for name in re.findall(r"{(\w+)}", route.template):
+    for name in re.findall(r"{(\w+)}", endpoint.template):
         if name not in named:
             parameters.append({"name": name, "in": "path", "required": True, "schema": {"type": "string"}})
-    if route.idempotent and "Idempotency-Key" not in named:
+    if endpoint.idempotent and "Idempotency-Key" not in named:
         parameters.append(_IDEMPOTENCY)
-    if route.authenticated and secured:
+    if endpoint.authenticated and secured:
         operation.setdefault("security", secured)
     return operation
 

@@ -1,8 +1,8 @@
 """The maximum number of bytes of a request body, per endpoint.
 
-An asynchronous endpoint declares its limit as `max_body_bytes` when it is registered, a view as its attribute of that
-name. The default is SMALL. `MAX_BODY_BYTES` bounds all of them. The server counts while a body arrives, so that it never
-buffers more than the limit.
+An asynchronous endpoint declares its limit as `Endpoint.max_body_bytes`, a view as its attribute `max_body_bytes`. The
+default is SMALL. `MAX_BODY_BYTES` bounds all of them. The server counts while a body arrives, so that it never buffers
+more than the limit.
 """
 
 from __future__ import annotations

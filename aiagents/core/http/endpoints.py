@@ -1,7 +1,7 @@
-"""The hot doors: plain ASGI for the paths that carry tokens, with all that Django's middleware and DRF do for the others.
+"""Endpoints beside Django: plain ASGI for the paths that carry tokens, with all that Django's middleware and DRF do for the others.
 
 For each request: its id, the caller, the limits, the handler, errors in one shape, one line in the access log; no thread
-and no middleware in between. `registry` knows every door, for the OpenAPI document and for the suite.
+and no middleware in between. `aiagents/endpoints.py` lists the product's.
 """
 
 from __future__ import annotations
@@ -10,13 +10,10 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from functools import partial
-from importlib import import_module
 from typing import Any
-
-from django.conf import settings
 
 from aiagents.core import draining, storage
 from aiagents.core.errors import AppError, MethodNotAllowed, NotFound, Unavailable
@@ -28,113 +25,87 @@ from aiagents.core.http.request import ClientGone, EventStream, Receive, Request
 from aiagents.core.live import credential_watch
 from aiagents.core.logs.context import accept_request_id, user_id
 
-__all__ = ["Door", "EventStream", "Request", "Response", "Route", "doors", "json_response", "registry", "render_error"]
+__all__ = ["Endpoint", "EndpointApplication", "EventStream", "Request", "Response", "json_response", "render_error"]
 log = logging.getLogger(__name__)
 Handler = Callable[[Request], Awaitable[Answer]]
 Authenticate = Callable[[Mapping[str, str]], Awaitable[Any]]
 # authorize(principal, scope, safe=…): raises PermissionDenied; safe: the request only reads.
 Authorize = Callable[..., None]
-_FOUND = "aiagents.door"
+_FOUND = "aiagents.endpoint"
 _GROUP = re.compile(r"\(\?P<(\w+)>(?:[^()\\\[]|\\[^(]|\[[^]]*+\])*+\)")
 _SPECIAL = set("\\()[]{}.*+?^$|")
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One method of one path. `template` is the path as OpenAPI writes it, `openapi` the operation object."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Endpoint:
+    """One method of the paths that match `pattern` whole; its named groups become `request.path_args`."""
 
     method: str
-    template: str
+    pattern: str
     handler: Handler
+    _: KW_ONLY
+    # What a principal needs; None: nothing in particular.
     scope: str | None
-    authenticated: bool
-    error: ErrorRenderer
-    cancel_on_disconnect: bool
-    idempotent: bool
-    replay: Replayer | None
-    starts_work: bool
-    max_body_bytes: int
-    openapi: dict[str, Any]
+    authenticated: bool = True
+    error: ErrorRenderer = render_error
+    # The handler is cancelled when its client leaves.
+    cancel_on_disconnect: bool = False
+    # Idempotency-Key is read. `replay` answers a repetition from the reference that the handler kept.
+    idempotent: bool = False
+    replay: Replayer | None = None
+    # Refused while the process is draining or the disk is full.
+    starts_work: bool = False
+    # A longer body is refused while it is read.
+    max_body_bytes: int = body_limits.SMALL
+    # The OpenAPI operation, apart from what the other fields say.
+    openapi: Mapping[str, Any] = field(default_factory=dict)
+    tags: Sequence[str] = ()
+
+    @property
+    def template(self) -> str:
+        """The path as OpenAPI writes it: `/v1/models/{model}`."""
+        return _GROUP.sub(r"{\1}", self.pattern).replace("/?", "").replace("\\", "")
+
+    @property
+    def operation(self) -> dict[str, Any]:
+        """The OpenAPI operation object as far as it is declared."""
+        name = getattr(self.handler, "__name__", "operation")
+        return {"operationId": name, **({"tags": list(self.tags)} if self.tags else {}), **self.openapi}
 
 
 @dataclass(slots=True)
 class Path:
     pattern: re.Pattern[str]
-    routes: dict[str, Route] = field(default_factory=dict)
+    methods: dict[str, Endpoint] = field(default_factory=dict)
 
 
-registry: list[Door] = []
+class EndpointApplication:
+    """An ASGI application of endpoints. It is given what it may not import: who authenticates and who judges scopes."""
 
-
-def doors() -> list[Door]:
-    """Every door of the product; loads the modules that make them."""
-    for name in settings.HOT_DOORS:
-        try:
-            import_module(name)
-        except ModuleNotFoundError as exc:
-            if exc.name is None or not name.startswith(exc.name):
-                raise
-    return registry
-
-
-class Door:
-    """An ASGI application. Give it what it may not import: who authenticates and who judges scopes."""
-
-    def __init__(self, *, authenticate: Authenticate, authorize: Authorize, register: bool = True) -> None:
+    def __init__(self, endpoints: Iterable[Endpoint] = (), *, authenticate: Authenticate, authorize: Authorize) -> None:
         self._authenticate, self._authorize = authenticate, authorize
         self._exact: dict[str, Path] = {}
         self._patterns: list[Path] = []
-        if register:
-            registry.append(self)
+        for endpoint in endpoints:
+            self.add(endpoint)
 
-    def add(
-        self,
-        method: str,
-        pattern: str,
-        handler: Handler,
-        *,
-        scope: str | None,
-        authenticated: bool = True,
-        error: ErrorRenderer = render_error,
-        cancel_on_disconnect: bool = False,
-        idempotent: bool = False,
-        replay: Replayer | None = None,
-        starts_work: bool = False,
-        max_body_bytes: int = body_limits.SMALL,
-        openapi: dict[str, Any] | None = None,
-        tags: Sequence[str] = (),
-    ) -> None:
-        """Serve `method` on paths that match `pattern` whole; its named groups become `request.path_args`.
-
-        `scope`: what a principal needs, None for nothing in particular. `cancel_on_disconnect`: the handler is cancelled
-        when its client leaves. `idempotent`: Idempotency-Key is heard. `starts_work`: refused while the process leaves.
-        `max_body_bytes`: a longer body is refused while it is read.
-        """
-        pattern = pattern.removeprefix("^").removesuffix("$")
-        operation = {"operationId": getattr(handler, "__name__", "operation"), **({"tags": list(tags)} if tags else {}), **(openapi or {})}
-        template = _GROUP.sub(r"{\1}", pattern).replace("/?", "").replace("\\", "")
-        route = Route(
-            method.upper(), template, handler, scope, authenticated, error, cancel_on_disconnect, idempotent, replay, starts_work,
-            max_body_bytes, operation,
-        )  # fmt: skip
-        known = [path for path in (*self._exact.values(), *self._patterns) if path.pattern.pattern == pattern]
-        path = known[0] if known else Path(re.compile(pattern))
-        path.routes[route.method] = route
-        if not known and _SPECIAL & set(pattern):
+    def add(self, endpoint: Endpoint) -> None:
+        """Serve one more endpoint. One that has the same method and pattern is replaced."""
+        paths = [path for path in (*self._exact.values(), *self._patterns) if path.pattern.pattern == endpoint.pattern]
+        path = paths[0] if paths else Path(re.compile(endpoint.pattern))
+        path.methods[endpoint.method] = endpoint
+        if not paths and _SPECIAL & set(endpoint.pattern):
             self._patterns.append(path)
-        elif not known:
-            self._exact[pattern] = path
-
-    def routes(self) -> list[Route]:
-        return [route for path in (*self._exact.values(), *self._patterns) for route in path.routes.values()]
+        elif not paths:
+            self._exact[endpoint.pattern] = path
 
     def body_limit(self, method: str, path: str) -> int | None:
         """The most bytes that this request's body may have; None where the path is not served here."""
         found = self._look_up(path)
         if found is None:
             return None
-        route = found[0].routes.get(method)
-        return body_limits.bounded(body_limits.SMALL if route is None else route.max_body_bytes)
+        endpoint = found[0].methods.get(method)
+        return body_limits.bounded(body_limits.SMALL if endpoint is None else endpoint.max_body_bytes)
 
     def matches(self, scope: Scope) -> bool:
         """Whether the request's path is served here, by whatever method."""
@@ -178,40 +149,40 @@ class Door:
         if found is None:
             raise NotFound
         path, request.path_args = found
-        exchange.error = next(iter(path.routes.values())).error
+        exchange.error = next(iter(path.methods.values())).error
         request.authority()
         if request.method == "OPTIONS":
-            return exchange.preflight(path.routes)
-        route = path.routes.get(request.method)
-        if route is None:
-            exchange.extra.append((b"allow", ", ".join(sorted({*path.routes, "OPTIONS"})).encode()))
+            return exchange.preflight(path.methods)
+        endpoint = path.methods.get(request.method)
+        if endpoint is None:
+            exchange.extra.append((b"allow", ", ".join(sorted({*path.methods, "OPTIONS"})).encode()))
             raise MethodNotAllowed(f"{request.method[:20]} is not allowed here.")
-        exchange.error = route.error
-        request.max_body_bytes = body_limits.bounded(route.max_body_bytes)
-        if route.starts_work and draining.active():
+        exchange.error = endpoint.error
+        request.max_body_bytes = body_limits.bounded(endpoint.max_body_bytes)
+        if endpoint.starts_work and draining.active():
             exchange.extra.append((b"connection", b"close"))
             raise Unavailable("The server is shutting down; try again in a moment.", code="shutting_down", retry_after=draining.RETRY_AFTER)
-        if route.starts_work:
+        if endpoint.starts_work:
             storage.refuse_if_low()
-        if route.authenticated:
+        if endpoint.authenticated:
             request.principal = await self._authenticate(request.headers)
             user_id.set(str(request.principal.user_id))
         await exchange.count()
-        if route.scope is not None and route.authenticated:
-            self._authorize(request.principal, route.scope, safe=request.method == "GET")
+        if endpoint.scope is not None and endpoint.authenticated:
+            self._authorize(request.principal, endpoint.scope, safe=request.method == "GET")
         if request.method != "GET":
             await request.body()
         # A whole answer may take minutes: it ends with its credential as a stream does.
-        return await credential_watch.while_valid(request.principal, partial(self._handle, request, route))
+        return await credential_watch.while_valid(request.principal, partial(self._handle, request, endpoint))
 
-    async def _handle(self, request: Request, route: Route) -> Answer:
-        handler = route.handler
-        if route.cancel_on_disconnect:
+    async def _handle(self, request: Request, endpoint: Endpoint) -> Answer:
+        handler = endpoint.handler
+        if endpoint.cancel_on_disconnect:
             handler = _while_connected(handler)
-        key = request.headers.get("idempotency-key") if route.idempotent else None
+        key = request.headers.get("idempotency-key") if endpoint.idempotent else None
         if key is None or request.principal is None:
             return await handler(request)
-        return await run_once(request, key, handler, route.replay)
+        return await run_once(request, key, handler, endpoint.replay)
 
 
 def _while_connected(handler: Handler) -> Handler:

@@ -1,4 +1,4 @@
-"""A door and a DRF view that do the same, for the tests that compare them."""
+"""An endpoint beside Django and a DRF view that do the same, for the tests that compare them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from aiagents.core.errors import NotAuthenticated, PermissionDenied
-from aiagents.core.http.endpoints import Door
+from aiagents.core.http.endpoints import EndpointApplication
 from aiagents.core.live import credential_watch
 from aiagents.core.ratelimit import sliding_window as ratelimit
 
@@ -43,7 +43,7 @@ def principal() -> Any:
 
 
 @pytest.fixture
-def door(principal: Any) -> Door:
+def app(principal: Any) -> EndpointApplication:
     """Takes `Bearer good`; the scope `forbidden` is nobody's."""
 
     async def authenticate(headers: Any) -> Any:
@@ -55,7 +55,7 @@ def door(principal: Any) -> Door:
         if scope == "forbidden":
             raise PermissionDenied
 
-    return Door(authenticate=authenticate, authorize=authorize, register=False)
+    return EndpointApplication(authenticate=authenticate, authorize=authorize)
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
 from aiagents.core.errors import Unavailable
 from aiagents.core.http import stream
-from aiagents.core.http.endpoints import Door, EventStream, Request, Response, json_response
+from aiagents.core.http.endpoints import Endpoint, EndpointApplication, EventStream, Request, Response, json_response
 from aiagents.core.live import credential_watch
 from aiagents.core.tests.conftest import Standing, revoked
 from tests.wire import ask, start
@@ -36,8 +36,8 @@ async def endless(story: list[str]) -> AsyncGenerator[bytes, None]:
         story.append("closed")
 
 
-def serve(door: Door, handler: Any, **options: Any) -> None:
-    door.add("POST", "/api/v1/stream", handler, scope="chat", **options)
+def serve(app: EndpointApplication, handler: Any, **options: Any) -> None:
+    app.add(Endpoint("POST", "/api/v1/stream", handler, scope="chat", **options))
 
 
 IN_PRODUCTION = (credential_watch.CHECK_EVERY, credential_watch.CHECK_SECONDS, credential_watch.PAUSE)
@@ -47,14 +47,14 @@ def test_the_waits_of_production_add_up_to_less_than_five_seconds():
     assert sum(IN_PRODUCTION) < 5 and sum(IN_PRODUCTION) - credential_watch.CHECK_SECONDS + stream.LAST_EVENT_SECONDS < 4
 
 
-async def test_a_stream_ends_with_an_error_and_its_generator_is_closed(door: Door, principal: Any):
+async def test_a_stream_ends_with_an_error_and_its_generator_is_closed(app: EndpointApplication, principal: Any):
     story: list[str] = []
 
     async def handler(request: Request) -> EventStream:
         return EventStream(endless(story))
 
-    serve(door, handler)
-    client, task = start(door, "POST", "/api/v1/stream", {}, GOOD)
+    serve(app, handler)
+    client, task = start(app, "POST", "/api/v1/stream", {}, GOOD)
     await client.wait_for(b"data: 1")
     revoked.add(principal.standing)
     await asyncio.wait_for(task, 3)
@@ -63,19 +63,19 @@ async def test_a_stream_ends_with_an_error_and_its_generator_is_closed(door: Doo
     assert story == ["closed"]
 
 
-async def test_an_answer_in_the_wires_own_shape_is_asked_of_the_stream(door: Door, principal: Any):
+async def test_an_answer_in_the_wires_own_shape_is_asked_of_the_stream(app: EndpointApplication, principal: Any):
     async def handler(request: Request) -> EventStream:
         return EventStream(endless([]), failure=lambda exc: b"data: own %b\n\n" % exc.code.encode())
 
-    serve(door, handler)
-    client, task = start(door, "POST", "/api/v1/stream", {}, GOOD)
+    serve(app, handler)
+    client, task = start(app, "POST", "/api/v1/stream", {}, GOOD)
     await client.wait_for(b"data: 1")
     revoked.add(principal.standing)
     await asyncio.wait_for(task, 3)
     assert client.answer.body == b"data: 1\n\ndata: own not_authenticated\n\n"
 
 
-async def test_the_reader_hears_it_before_what_the_generator_has_to_close_is_closed(door: Door, principal: Any):
+async def test_the_reader_hears_it_before_what_the_generator_has_to_close_is_closed(app: EndpointApplication, principal: Any):
     async def slow_to_close() -> AsyncGenerator[bytes, None]:
         try:
             yield b"data: 1\n\n"
@@ -86,8 +86,8 @@ async def test_the_reader_hears_it_before_what_the_generator_has_to_close_is_clo
     async def handler(request: Request) -> EventStream:
         return EventStream(slow_to_close())
 
-    serve(door, handler)
-    client, task = start(door, "POST", "/api/v1/stream", {}, GOOD)
+    serve(app, handler)
+    client, task = start(app, "POST", "/api/v1/stream", {}, GOOD)
     await client.wait_for(b"data: 1")
     revoked.add(principal.standing)
     await client.wait_for(b"event: error")
@@ -96,7 +96,7 @@ async def test_the_reader_hears_it_before_what_the_generator_has_to_close_is_clo
     assert client.answer.ended
 
 
-async def test_a_generator_that_swallows_its_cancellation_says_nothing_more(door: Door, principal: Any):
+async def test_a_generator_that_swallows_its_cancellation_says_nothing_more(app: EndpointApplication, principal: Any):
     async def stubborn() -> AsyncGenerator[bytes, None]:
         while True:
             yield b"data: 1\n\n"
@@ -106,15 +106,15 @@ async def test_a_generator_that_swallows_its_cancellation_says_nothing_more(door
     async def handler(request: Request) -> EventStream:
         return EventStream(stubborn())
 
-    serve(door, handler)
-    client, task = start(door, "POST", "/api/v1/stream", {}, GOOD)
+    serve(app, handler)
+    client, task = start(app, "POST", "/api/v1/stream", {}, GOOD)
     await client.wait_for(b"data: 1")
     revoked.add(principal.standing)
     await asyncio.wait_for(task, 3)
     assert client.answer.body.count(b"data: 1") == 1 and b"event: error" in client.answer.body
 
 
-async def test_a_generator_that_never_pauses_is_ended_too(door: Door, principal: Any):
+async def test_a_generator_that_never_pauses_is_ended_too(app: EndpointApplication, principal: Any):
     async def busy() -> AsyncGenerator[bytes, None]:
         while True:
             yield b"data: x\n\n"
@@ -123,15 +123,15 @@ async def test_a_generator_that_never_pauses_is_ended_too(door: Door, principal:
     async def handler(request: Request) -> EventStream:
         return EventStream(busy())
 
-    serve(door, handler)
-    client, task = start(door, "POST", "/api/v1/stream", {}, GOOD)
+    serve(app, handler)
+    client, task = start(app, "POST", "/api/v1/stream", {}, GOOD)
     await client.wait_for(b"data: x")
     revoked.add(principal.standing)
     await asyncio.wait_for(task, 5)
     assert client.answer.body.endswith(b"\n\n") and b"event: error" in client.answer.body[-600:]
 
 
-async def test_a_reader_that_takes_nothing_is_cut(door: Door, principal: Any, settings: Any, monkeypatch: pytest.MonkeyPatch):
+async def test_a_reader_that_takes_nothing_is_cut(app: EndpointApplication, principal: Any, settings: Any, monkeypatch: pytest.MonkeyPatch):
     settings.VIEWER_STALL_SECONDS = 60
     monkeypatch.setattr(stream, "LAST_EVENT_SECONDS", 0.2)
     story: list[str] = []
@@ -156,7 +156,7 @@ async def test_a_reader_that_takes_nothing_is_cut(door: Door, principal: Any, se
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("options", [{}, {"cancel_on_disconnect": True}, {"idempotent": True}])
-async def test_a_whole_answer_that_is_not_there_yet_becomes_401(door: Door, principal: Any, options: dict[str, Any]):
+async def test_a_whole_answer_that_is_not_there_yet_becomes_401(app: EndpointApplication, principal: Any, options: dict[str, Any]):
     story: list[str] = []
 
     async def handler(request: Request) -> Response:
@@ -167,8 +167,8 @@ async def test_a_whole_answer_that_is_not_there_yet_becomes_401(door: Door, prin
             story.append("cancelled")
         return json_response({})
 
-    serve(door, handler, **options)
-    task = asyncio.create_task(ask(door, "POST", "/api/v1/stream", {}, GOOD | {"idempotency-key": "one-key"}))
+    serve(app, handler, **options)
+    task = asyncio.create_task(ask(app, "POST", "/api/v1/stream", {}, GOOD | {"idempotency-key": "one-key"}))
     while not story:
         assert not task.done(), task.result().body
         await asyncio.sleep(0.01)
@@ -178,7 +178,9 @@ async def test_a_whole_answer_that_is_not_there_yet_becomes_401(door: Door, prin
     assert story == ["begun", "cancelled"]
 
 
-async def test_a_token_ends_it_when_it_expires_without_the_database(door: Door, principal: Any, monkeypatch: pytest.MonkeyPatch):
+async def test_a_token_ends_it_when_it_expires_without_the_database(
+    app: EndpointApplication, principal: Any, monkeypatch: pytest.MonkeyPatch
+):
     async def away(standings: list[Any]) -> set[Any]:
         raise Unavailable
 
@@ -189,8 +191,8 @@ async def test_a_token_ends_it_when_it_expires_without_the_database(door: Door, 
     async def handler(request: Request) -> EventStream:
         return EventStream(endless([]))
 
-    serve(door, handler)
-    client, task = start(door, "POST", "/api/v1/stream", {}, GOOD)
+    serve(app, handler)
+    client, task = start(app, "POST", "/api/v1/stream", {}, GOOD)
     await client.wait_for(b"data: 1")
     await asyncio.wait_for(task, 3)
     assert b"not_authenticated" in client.answer.body

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from aiagents.core import idempotency
 from aiagents.core.errors import Conflict, InvalidRequest
-from aiagents.core.http.endpoints import Door, EventStream, Request, Response, json_response
+from aiagents.core.http.endpoints import Endpoint, EndpointApplication, EventStream, Request, Response, json_response
 from aiagents.core.idempotency import Claim, Replay, begin_sync, finish_sync
 from aiagents.core.models import IdempotentAnswer
 from aiagents.tasks import sweep_idempotency
@@ -24,8 +24,8 @@ GOOD = {"authorization": "Bearer good", "idempotency-key": "key-1"}
 
 
 @pytest.fixture
-def counted(door: Door) -> list[Any]:
-    """A door whose handler notes each of its runs."""
+def counted(app: EndpointApplication) -> list[Any]:
+    """An endpoint whose handler notes each of its runs."""
     runs: list[Any] = []
 
     async def handler(request: Request) -> Response:
@@ -37,43 +37,43 @@ def counted(door: Door) -> list[Any]:
             raise RuntimeError
         return json_response({"run": len(runs)}, 201)
 
-    door.add("POST", "/api/v1/things", handler, scope="chat", idempotent=True)
-    door.add("POST", "/api/v1/others", handler, scope="chat", idempotent=True)
+    app.add(Endpoint("POST", "/api/v1/things", handler, scope="chat", idempotent=True))
+    app.add(Endpoint("POST", "/api/v1/others", handler, scope="chat", idempotent=True))
     return runs
 
 
-async def test_the_same_request_again_gets_the_same_bytes_and_runs_once(door: Door, counted: list):
-    first = await ask(door, "POST", "/api/v1/things", {"a": 1}, GOOD)
-    again = await ask(door, "POST", "/api/v1/things", {"a": 1}, GOOD)
+async def test_the_same_request_again_gets_the_same_bytes_and_runs_once(app: EndpointApplication, counted: list):
+    first = await ask(app, "POST", "/api/v1/things", {"a": 1}, GOOD)
+    again = await ask(app, "POST", "/api/v1/things", {"a": 1}, GOOD)
     assert (first.status, again.status, again.body) == (201, 201, first.body)
     assert again.headers["idempotent-replayed"] == "true" and "idempotent-replayed" not in first.headers
     assert len(counted) == 1
-    other_body = await ask(door, "POST", "/api/v1/things", {"a": 2}, GOOD)
-    other_path = await ask(door, "POST", "/api/v1/others", {"a": 1}, GOOD)
+    other_body = await ask(app, "POST", "/api/v1/things", {"a": 2}, GOOD)
+    other_path = await ask(app, "POST", "/api/v1/others", {"a": 1}, GOOD)
     assert {(answer.status, answer.error["code"]) for answer in (other_body, other_path)} == {(409, "idempotency_key_reused")}
 
 
-async def test_keys_never_cross_principals(door: Door, counted: list, principal: Any):
-    await ask(door, "POST", "/api/v1/things", {"a": 1}, GOOD)
+async def test_keys_never_cross_principals(app: EndpointApplication, counted: list, principal: Any):
+    await ask(app, "POST", "/api/v1/things", {"a": 1}, GOOD)
     principal.user_id = uuid4()
-    assert "idempotent-replayed" not in (await ask(door, "POST", "/api/v1/things", {"a": 1}, GOOD)).headers
+    assert "idempotent-replayed" not in (await ask(app, "POST", "/api/v1/things", {"a": 1}, GOOD)).headers
     assert len(counted) == 2
 
 
 @pytest.mark.parametrize("body", [{"wrong": 1}, {"crash": 1}])
-async def test_a_failure_is_not_kept(door: Door, counted: list, body: dict):
+async def test_a_failure_is_not_kept(app: EndpointApplication, counted: list, body: dict):
     for _ in range(2):
-        assert (await ask(door, "POST", "/api/v1/things", body, GOOD)).status in (400, 500)
+        assert (await ask(app, "POST", "/api/v1/things", body, GOOD)).status in (400, 500)
     assert len(counted) == 2 and not await IdempotentAnswer.objects.aexists()
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "with space", "tab\tkey", "ü"])
-async def test_a_key_that_is_no_key_is_refused(door: Door, counted: list, key: str):
-    answer = await ask(door, "POST", "/api/v1/things", {}, GOOD | {"idempotency-key": key})
+async def test_a_key_that_is_no_key_is_refused(app: EndpointApplication, counted: list, key: str):
+    answer = await ask(app, "POST", "/api/v1/things", {}, GOOD | {"idempotency-key": key})
     assert (answer.status, answer.error["param"]) == (400, "Idempotency-Key") and not counted
 
 
-async def test_while_the_first_runs_the_second_waits_outside(door: Door):
+async def test_while_the_first_runs_the_second_waits_outside(app: EndpointApplication):
     release, runs = asyncio.Event(), 0
 
     async def slow(request: Request) -> Response:
@@ -82,15 +82,15 @@ async def test_while_the_first_runs_the_second_waits_outside(door: Door):
         await release.wait()
         return json_response({"done": True})
 
-    door.add("POST", "/api/v1/slow", slow, scope="chat", idempotent=True)
-    client, task = start(door, "POST", "/api/v1/slow", {}, GOOD)
+    app.add(Endpoint("POST", "/api/v1/slow", slow, scope="chat", idempotent=True))
+    client, task = start(app, "POST", "/api/v1/slow", {}, GOOD)
     while not runs:
         await asyncio.sleep(0.005)
-    second = await ask(door, "POST", "/api/v1/slow", {}, GOOD)
+    second = await ask(app, "POST", "/api/v1/slow", {}, GOOD)
     assert (second.status, second.error["code"]) == (409, "idempotency_in_progress") and int(second.headers["retry-after"]) >= 1
     release.set()
     await task
-    assert (await ask(door, "POST", "/api/v1/slow", {}, GOOD)).body == client.answer.body
+    assert (await ask(app, "POST", "/api/v1/slow", {}, GOOD)).body == client.answer.body
     assert runs == 1
 
 
@@ -162,7 +162,7 @@ def test_a_running_request_keeps_its_claim(monkeypatch: Any):
     assert heart._thread is None
 
 
-async def test_a_stream_is_replayed_byte_for_byte(door: Door):
+async def test_a_stream_is_replayed_byte_for_byte(app: EndpointApplication):
     runs = 0
 
     async def handler(request: Request) -> EventStream:
@@ -170,9 +170,9 @@ async def test_a_stream_is_replayed_byte_for_byte(door: Door):
         runs += 1
         return EventStream(_numbers(runs))
 
-    door.add("POST", "/api/v1/stream", handler, scope="chat", idempotent=True)
-    first = await ask(door, "POST", "/api/v1/stream", {}, GOOD)
-    again = await ask(door, "POST", "/api/v1/stream", {}, GOOD)
+    app.add(Endpoint("POST", "/api/v1/stream", handler, scope="chat", idempotent=True))
+    first = await ask(app, "POST", "/api/v1/stream", {}, GOOD)
+    again = await ask(app, "POST", "/api/v1/stream", {}, GOOD)
     assert again.body == first.body and again.headers["content-type"].startswith("text/event-stream") and runs == 1
 
 
@@ -182,7 +182,7 @@ async def _numbers(run: int) -> AsyncGenerator[bytes, None]:
         await asyncio.sleep(0)
 
 
-async def test_a_stream_with_a_replayer_is_followed_after_its_client_left(door: Door):
+async def test_a_stream_with_a_replayer_is_followed_after_its_client_left(app: EndpointApplication):
     runs = 0
 
     async def handler(request: Request) -> EventStream:
@@ -195,12 +195,12 @@ async def test_a_stream_with_a_replayer_is_followed_after_its_client_left(door: 
     async def replay(request: Request, reference: dict) -> EventStream:
         return EventStream(_numbers(int(reference["message_id"] == "m-1")))
 
-    door.add("POST", "/api/v1/stream", handler, scope="chat", idempotent=True, replay=replay)
-    client, task = start(door, "POST", "/api/v1/stream", {}, GOOD)
+    app.add(Endpoint("POST", "/api/v1/stream", handler, scope="chat", idempotent=True, replay=replay))
+    client, task = start(app, "POST", "/api/v1/stream", {}, GOOD)
     await client.wait_for(b"data")
     client.leave()
     await asyncio.wait_for(task, 3)
-    again = await ask(door, "POST", "/api/v1/stream", {}, GOOD)
+    again = await ask(app, "POST", "/api/v1/stream", {}, GOOD)
     assert again.headers["idempotent-replayed"] == "true" and again.body.startswith(b"data: 1.0") and runs == 1
 
 

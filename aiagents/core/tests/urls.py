@@ -1,4 +1,4 @@
-"""Views for the comparison of the two kinds of door."""
+"""Views for the comparison of the two kinds of endpoint."""
 
 from __future__ import annotations
 

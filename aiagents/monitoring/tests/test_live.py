@@ -16,7 +16,8 @@ from accounts.models import User
 from accounts.sign_in import tickets, tokens
 from aiagents.core.db.calls import in_db
 from aiagents.core.live import credential_watch
-from aiagents.monitoring import live, live_access, sharing
+from aiagents.endpoints import LIVE_SOCKET
+from aiagents.monitoring import live, sharing
 from billing.catalogue import snapshot as catalogue
 from chat.tests.socket import Refused, Socket
 from tests.kit.people import PASSWORD
@@ -27,7 +28,6 @@ ORIGIN = "http://testserver"
 
 @pytest.fixture(autouse=True)
 def _sockets(monkeypatch: pytest.MonkeyPatch):
-    live_access.register()
     live.forget()
     monkeypatch.setattr(live, "EVERY", 0.05)
     monkeypatch.setattr(live, "FRESH", 0.01)
@@ -42,7 +42,7 @@ def root(db) -> User:
 
 
 def watch(**options) -> Socket:
-    return Socket(path=live_access.LIVE, **options)
+    return Socket(path=LIVE_SOCKET, **options)
 
 
 def token(user: User) -> str:
@@ -59,7 +59,7 @@ class Browser(Socket):
     """A page's socket: its cookie goes along."""
 
     def __init__(self, cookie: str, **options):
-        super().__init__(path=live_access.LIVE, **{"origin": ORIGIN, **options})
+        super().__init__(path=LIVE_SOCKET, **{"origin": ORIGIN, **options})
         self.scope["headers"].append((b"cookie", cookie.encode()))
 
 

@@ -1,4 +1,4 @@
-"""One test for two kinds of door: a DRF view and a hot door answer errors, limits and headers alike."""
+"""A DRF view and an endpoint beside Django answer errors, limits and headers alike."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from accounts.models import User
 from accounts.permissions import require_scope
 from aiagents.core.errors import BudgetExceeded, InvalidRequest
 from aiagents.core.http import body_limits
-from aiagents.core.http.endpoints import Door, Request, Response, json_response
+from aiagents.core.http.endpoints import Endpoint, EndpointApplication, Request, Response, json_response
 from aiagents.core.tests import urls
 from tests import hostile, wire
 from tests.wire import Answer, ask
@@ -47,10 +47,10 @@ def both(settings: Any) -> dict[str, Callable]:
     settings.ROOT_URLCONF = "aiagents.core.tests.urls"
     principal_cache.forget()
     urls.RUNS.clear()
-    hot = Door(authenticate=authenticate, authorize=require_scope, register=False)
-    hot.add("POST", "/api/v1/things", things, scope="chat", idempotent=True)
-    hot.add("GET", "/api/v1/things", get, scope="chat")
-    hot.add("POST", "/api/v1/forbidden", things, scope="tasks")
+    hot = EndpointApplication(authenticate=authenticate, authorize=require_scope)
+    hot.add(Endpoint("POST", "/api/v1/things", things, scope="chat", idempotent=True))
+    hot.add(Endpoint("GET", "/api/v1/things", get, scope="chat"))
+    hot.add(Endpoint("POST", "/api/v1/forbidden", things, scope="tasks"))
     wire._handler = None
     return {"hot": hot, "django": wire.django}
 
@@ -104,7 +104,7 @@ async def compare(both: dict, *arguments: Any, **options: Any) -> tuple[Answer, 
     ],
 )
 async def test_same_request_same_verdict(both: dict, key: str, method: str, path: str, body: Any, headers: dict, status: int | None):
-    if status is None:  # a path that no door serves: only Django answers it
+    if status is None:  # a path that no endpoint has: only Django answers it
         answer = await ask(both["django"], method, path, body, headers, key)
         assert answer.status == 400 and answer.error["code"] == "invalid_text"
         return

@@ -1,4 +1,4 @@
-"""The hot door by itself."""
+"""Endpoints beside Django, by themselves."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from aiagents.core import draining
 from aiagents.core.errors import AppError, BudgetExceeded
-from aiagents.core.http.endpoints import Door, Request, Response, json_response
+from aiagents.core.http.endpoints import Endpoint, EndpointApplication, Request, Response, json_response
 from tests.wire import ask, start
 
 GOOD = {"authorization": "Bearer good"}
@@ -20,9 +20,9 @@ async def echo(request: Request) -> Response:
     return json_response({"body": await request.json(), "args": request.path_args, "query": request.query})
 
 
-async def test_it_answers_with_every_header_of_the_contract(door: Door, settings: Any):
-    door.add("POST", r"/api/v1/things/(?P<id>[^/]+)", echo, scope="chat")
-    answer = await ask(door, "POST", "/api/v1/things/7?a=1&a=2", {"x": 1}, GOOD | {"x-request-id": "client-made-id-1"})
+async def test_it_answers_with_every_header_of_the_contract(app: EndpointApplication, settings: Any):
+    app.add(Endpoint("POST", r"/api/v1/things/(?P<id>[^/]+)", echo, scope="chat"))
+    answer = await ask(app, "POST", "/api/v1/things/7?a=1&a=2", {"x": 1}, GOOD | {"x-request-id": "client-made-id-1"})
     assert (answer.status, answer.json) == (200, {"body": {"x": 1}, "args": {"id": "7"}, "query": {"a": "2"}})
     assert answer.headers["x-request-id"] == "client-made-id-1"
     assert answer.headers["content-type"] == "application/json" and answer.headers["content-length"] == str(len(answer.body))
@@ -32,9 +32,9 @@ async def test_it_answers_with_every_header_of_the_contract(door: Door, settings
 
 
 @pytest.mark.parametrize("offered", ["short", "x" * 65, "with space in", "a\tb23456789", "{{7*7}}aaaa", "ü" * 10])
-async def test_a_request_id_that_is_not_harmless_is_replaced(door: Door, offered: str):
-    door.add("GET", "/api/v1/things", echo, scope="chat")
-    answer = await ask(door, "GET", "/api/v1/things", None, GOOD | {"x-request-id": offered})
+async def test_a_request_id_that_is_not_harmless_is_replaced(app: EndpointApplication, offered: str):
+    app.add(Endpoint("GET", "/api/v1/things", echo, scope="chat"))
+    answer = await ask(app, "GET", "/api/v1/things", None, GOOD | {"x-request-id": offered})
     assert answer.headers["x-request-id"] != offered and len(answer.headers["x-request-id"]) == 32
 
 
@@ -52,7 +52,9 @@ async def test_a_request_id_that_is_not_harmless_is_replaced(door: Door, offered
         ("POST", "/api/v1/broken", GOOD, 500, "internal_error"),
     ],
 )
-async def test_every_error_has_the_contracts_shape(door: Door, method: str, path: str, headers: dict, status: int, code: str, caplog: Any):
+async def test_every_error_has_the_contracts_shape(
+    app: EndpointApplication, method: str, path: str, headers: dict, status: int, code: str, caplog: Any
+):
     async def poor(request: Request) -> Response:
         raise BudgetExceeded
 
@@ -65,8 +67,8 @@ async def test_every_error_has_the_contracts_shape(door: Door, method: str, path
         ("poor", poor, None),
         ("broken", broken, None),
     ):
-        door.add("POST", f"/api/v1/{name}", handler, scope=scope)
-    answer = await ask(door, method, path, {}, headers)
+        app.add(Endpoint("POST", f"/api/v1/{name}", handler, scope=scope))
+    answer = await ask(app, method, path, {}, headers)
     assert (answer.status, answer.error["code"]) == (status, code)
     assert set(answer.error) == {"type", "message", "code", "param", "details", "request_id"}
     assert answer.error["request_id"] == answer.headers["x-request-id"]
@@ -78,80 +80,80 @@ async def test_every_error_has_the_contracts_shape(door: Door, method: str, path
         assert "hunter2" in caplog.text  # said in the log, with its traceback, and nowhere else
 
 
-async def test_two_credentials_in_one_request_are_refused(door: Door):
-    door.add("POST", "/api/v1/things", echo, scope="chat")
+async def test_two_credentials_in_one_request_are_refused(app: EndpointApplication):
+    app.add(Endpoint("POST", "/api/v1/things", echo, scope="chat"))
     for name in (b"authorization", b"x-api-key", b"idempotency-key"):
-        answer = await ask(door, "POST", "/api/v1/things", b"{}", [(b"authorization", b"Bearer good"), (name, b"a"), (name, b"b")])
+        answer = await ask(app, "POST", "/api/v1/things", b"{}", [(b"authorization", b"Bearer good"), (name, b"a"), (name, b"b")])
         assert (answer.status, answer.error["code"]) == (400, "duplicate_header")
 
 
-async def test_the_body_is_counted_and_not_believed(door: Door, settings: Any):
+async def test_the_body_is_counted_and_not_believed(app: EndpointApplication, settings: Any):
     settings.MAX_BODY_BYTES = 1000
-    door.add("POST", "/api/v1/things", echo, scope="chat")
-    announced = await ask(door, "POST", "/api/v1/things", b"{}", GOOD | {"content-length": "1001"})
-    understated = await ask(door, "POST", "/api/v1/things", [b" " * 600, b" " * 600], GOOD | {"content-length": "10"})
-    absurd = await ask(door, "POST", "/api/v1/things", b"{}", GOOD | {"content-length": "9" * 5000})
+    app.add(Endpoint("POST", "/api/v1/things", echo, scope="chat"))
+    announced = await ask(app, "POST", "/api/v1/things", b"{}", GOOD | {"content-length": "1001"})
+    understated = await ask(app, "POST", "/api/v1/things", [b" " * 600, b" " * 600], GOOD | {"content-length": "10"})
+    absurd = await ask(app, "POST", "/api/v1/things", b"{}", GOOD | {"content-length": "9" * 5000})
     assert [answer.status for answer in (announced, understated, absurd)] == [413, 413, 413]
-    fits = await ask(door, "POST", "/api/v1/things", [b'{"a":', b"1}"], GOOD)
+    fits = await ask(app, "POST", "/api/v1/things", [b'{"a":', b"1}"], GOOD)
     assert fits.json["body"] == {"a": 1}
 
 
-async def test_the_limit_is_exact_also_for_requests_at_once(door: Door, settings: Any):
+async def test_the_limit_is_exact_also_for_requests_at_once(app: EndpointApplication, settings: Any):
     settings.RATE_LIMIT_REQUESTS = 20
-    door.add("POST", "/api/v1/things", echo, scope="chat")
-    answers = await asyncio.gather(*(ask(door, "POST", "/api/v1/things", {}, GOOD) for _ in range(60)))
+    app.add(Endpoint("POST", "/api/v1/things", echo, scope="chat"))
+    answers = await asyncio.gather(*(ask(app, "POST", "/api/v1/things", {}, GOOD) for _ in range(60)))
     refused = [answer for answer in answers if answer.status == 429]
     assert len(refused) == 40 and sum(answer.status == 200 for answer in answers) == 20
     assert all(1 <= int(answer.headers["retry-after"]) <= settings.RATE_LIMIT_WINDOW for answer in refused)
     assert all(answer.headers["ratelimit-remaining"] == "0" and answer.error["type"] == "rate_limited" for answer in refused)
 
 
-async def test_a_key_has_a_bucket_of_its_own_within_its_users(door: Door, principal: Any, settings: Any):
+async def test_a_key_has_a_bucket_of_its_own_within_its_users(app: EndpointApplication, principal: Any, settings: Any):
     settings.RATE_LIMIT_REQUESTS = 5
-    door.add("GET", "/api/v1/me", lambda request: _ok(), scope=None)
+    app.add(Endpoint("GET", "/api/v1/me", lambda request: _ok(), scope=None))
     principal.key_id, principal.rate_limit = "key-1", 2
-    assert [(await ask(door, "GET", "/api/v1/me", None, GOOD)).status for _ in range(3)] == [200, 200, 429]
+    assert [(await ask(app, "GET", "/api/v1/me", None, GOOD)).status for _ in range(3)] == [200, 200, 429]
     principal.key_id = "key-2"
-    answers = [await ask(door, "GET", "/api/v1/me", None, GOOD) for _ in range(3)]
+    answers = [await ask(app, "GET", "/api/v1/me", None, GOOD) for _ in range(3)]
     assert [answer.status for answer in answers] == [200, 200, 429] and answers[0].headers["ratelimit-limit"] == "2"
     principal.key_id, principal.rate_limit = None, None
-    assert [(await ask(door, "GET", "/api/v1/me", None, GOOD)).status for _ in range(2)] == [200, 429]
+    assert [(await ask(app, "GET", "/api/v1/me", None, GOOD)).status for _ in range(2)] == [200, 429]
 
 
 async def _ok() -> Response:
     return json_response({})
 
 
-async def test_wrong_credentials_are_counted_by_address(door: Door, settings: Any):
+async def test_wrong_credentials_are_counted_by_address(app: EndpointApplication, settings: Any):
     settings.RATE_LIMIT_REQUESTS = 3
-    door.add("GET", "/api/v1/me", lambda request: _ok(), scope=None)
+    app.add(Endpoint("GET", "/api/v1/me", lambda request: _ok(), scope=None))
     statuses = [
-        (await ask(door, "GET", "/api/v1/me", None, {"authorization": f"Bearer {n}", "x-forwarded-for": f"9.9.9.{n}"})).status
+        (await ask(app, "GET", "/api/v1/me", None, {"authorization": f"Bearer {n}", "x-forwarded-for": f"9.9.9.{n}"})).status
         for n in range(5)
     ]
     assert statuses == [401, 401, 401, 429, 429]
-    assert (await ask(door, "GET", "/api/v1/me", None, {}, peer="192.0.2.9")).status == 401
-    assert (await ask(door, "GET", "/api/v1/me", None, GOOD)).status == 200
+    assert (await ask(app, "GET", "/api/v1/me", None, {}, peer="192.0.2.9")).status == 401
+    assert (await ask(app, "GET", "/api/v1/me", None, GOOD)).status == 200
 
 
-async def test_a_leaving_process_starts_no_work_and_finishes_what_it_can(door: Door):
-    door.add("POST", "/api/v1/start", lambda request: _ok(), scope=None, starts_work=True)
-    door.add("POST", "/api/v1/stop", lambda request: _ok(), scope=None)
+async def test_a_leaving_process_starts_no_work_and_finishes_what_it_can(app: EndpointApplication):
+    app.add(Endpoint("POST", "/api/v1/start", lambda request: _ok(), scope=None, starts_work=True))
+    app.add(Endpoint("POST", "/api/v1/stop", lambda request: _ok(), scope=None))
     draining.begin()
     try:
-        refused = await ask(door, "POST", "/api/v1/start", {}, GOOD)
+        refused = await ask(app, "POST", "/api/v1/start", {}, GOOD)
         assert (refused.status, refused.error["code"], refused.headers["retry-after"]) == (503, "shutting_down", str(draining.RETRY_AFTER))
-        assert (await ask(door, "POST", "/api/v1/stop", {}, GOOD)).status == 200
+        assert (await ask(app, "POST", "/api/v1/stop", {}, GOOD)).status == 200
     finally:
         draining.reset()
 
 
-async def test_cors_is_for_listed_origins_only(door: Door, settings: Any):
+async def test_cors_is_for_listed_origins_only(app: EndpointApplication, settings: Any):
     settings.CORS_ALLOWED_ORIGINS = ["https://app.example.com"]
-    door.add("POST", "/api/v1/things", echo, scope="chat")
-    listed = await ask(door, "POST", "/api/v1/things", {}, GOOD | {"origin": "https://app.example.com"})
-    foreign = await ask(door, "POST", "/api/v1/things", {}, GOOD | {"origin": "https://app.example.com.evil"})
-    refused = await ask(door, "POST", "/api/v1/things", {}, {"origin": "https://app.example.com"})
+    app.add(Endpoint("POST", "/api/v1/things", echo, scope="chat"))
+    listed = await ask(app, "POST", "/api/v1/things", {}, GOOD | {"origin": "https://app.example.com"})
+    foreign = await ask(app, "POST", "/api/v1/things", {}, GOOD | {"origin": "https://app.example.com.evil"})
+    refused = await ask(app, "POST", "/api/v1/things", {}, {"origin": "https://app.example.com"})
     assert listed.headers["access-control-allow-origin"] == refused.headers["access-control-allow-origin"] == "https://app.example.com"
     assert "RateLimit-Remaining" in listed.headers["access-control-expose-headers"]
     assert "access-control-allow-origin" not in foreign.headers and foreign.headers["vary"] == "origin"
@@ -161,27 +163,27 @@ async def test_cors_is_for_listed_origins_only(door: Door, settings: Any):
         "access-control-request-method": "POST",
         "access-control-request-headers": "authorization,x-stainless-os",
     }
-    asked = await ask(door, "OPTIONS", "/api/v1/things", None, preflight)
+    asked = await ask(app, "OPTIONS", "/api/v1/things", None, preflight)
     assert asked.status == 204 and "POST" in asked.headers["access-control-allow-methods"]
     assert {"authorization", "x-stainless-os", "idempotency-key"} <= set(asked.headers["access-control-allow-headers"].split(", "))
 
 
-async def test_a_foreign_wire_renders_errors_in_its_own_shape(door: Door):
+async def test_a_foreign_wire_renders_errors_in_its_own_shape(app: EndpointApplication):
     def foreign(exc: AppError, request_id: str) -> tuple[int, bytes, dict[str, str]]:
         return 429 if exc.status == 402 else exc.status, b'{"oops":"%b"}' % exc.code.encode(), {"x-should-retry": "false"}
 
     async def poor(request: Request) -> Response:
         raise BudgetExceeded
 
-    door.add("POST", "/v1/poor", poor, scope="chat", error=foreign)
-    answer = await ask(door, "POST", "/v1/poor", {}, GOOD)
+    app.add(Endpoint("POST", "/v1/poor", poor, scope="chat", error=foreign))
+    answer = await ask(app, "POST", "/v1/poor", {}, GOOD)
     assert (answer.status, answer.json, answer.headers["x-should-retry"]) == (429, {"oops": "budget_exceeded"}, "false")
-    assert (await ask(door, "POST", "/v1/poor", {}, {})).json == {"oops": "not_authenticated"}
-    assert (await ask(door, "GET", "/v1/poor", None, GOOD)).json == {"oops": "method_not_allowed"}
+    assert (await ask(app, "POST", "/v1/poor", {}, {})).json == {"oops": "not_authenticated"}
+    assert (await ask(app, "GET", "/v1/poor", None, GOOD)).json == {"oops": "method_not_allowed"}
 
 
 @pytest.mark.parametrize("cancelled", [True, False])
-async def test_a_handler_is_cancelled_with_its_client_only_where_asked(door: Door, cancelled: bool):
+async def test_a_handler_is_cancelled_with_its_client_only_where_asked(app: EndpointApplication, cancelled: bool):
     seen: list[str] = []
 
     async def slow(request: Request) -> Response:
@@ -195,8 +197,8 @@ async def test_a_handler_is_cancelled_with_its_client_only_where_asked(door: Doo
             raise
         return json_response({})
 
-    door.add("POST", "/v1/slow", slow, scope="chat", cancel_on_disconnect=cancelled)
-    client, task = start(door, "POST", "/v1/slow", {}, GOOD)
+    app.add(Endpoint("POST", "/v1/slow", slow, scope="chat", cancel_on_disconnect=cancelled))
+    client, task = start(app, "POST", "/v1/slow", {}, GOOD)
     while not seen:
         await asyncio.sleep(0.001)
     client.leave()
@@ -205,7 +207,7 @@ async def test_a_handler_is_cancelled_with_its_client_only_where_asked(door: Doo
     assert not cancelled or client.answer.status == 0
 
 
-async def test_gone_returns_when_the_client_leaves(door: Door):
+async def test_gone_returns_when_the_client_leaves(app: EndpointApplication):
     left: list[bool] = []
 
     async def waits(request: Request) -> Response:
@@ -213,8 +215,8 @@ async def test_gone_returns_when_the_client_leaves(door: Door):
         left.append(True)
         return json_response({})
 
-    door.add("POST", "/v1/waits", waits, scope="chat")
-    client, task = start(door, "POST", "/v1/waits", {}, GOOD)
+    app.add(Endpoint("POST", "/v1/waits", waits, scope="chat"))
+    client, task = start(app, "POST", "/v1/waits", {}, GOOD)
     await asyncio.sleep(0.02)
     assert not left
     client.leave()
@@ -222,9 +224,9 @@ async def test_gone_returns_when_the_client_leaves(door: Door):
     assert left == [True]
 
 
-async def test_the_access_log_is_one_line_without_the_query(door: Door, caplog: Any):
-    door.add("GET", "/api/v1/me", lambda request: _ok(), scope=None)
+async def test_the_access_log_is_one_line_without_the_query(app: EndpointApplication, caplog: Any):
+    app.add(Endpoint("GET", "/api/v1/me", lambda request: _ok(), scope=None))
     caplog.set_level("INFO", "aiagents.access")
-    await ask(door, "GET", "/api/v1/me?note=aia_verysecretvalue", None, GOOD)
+    await ask(app, "GET", "/api/v1/me?note=aia_verysecretvalue", None, GOOD)
     (line,) = [record for record in caplog.records if record.name == "aiagents.access"]
     assert line.fields["path"] == "/api/v1/me" and line.fields["status"] == 200 and "aia_" not in str(vars(line))

@@ -1,6 +1,6 @@
-"""What the hot door costs by itself, in process: µs of CPU for a JSON request and for a chunk of a stream.
+"""What an endpoint beside Django costs by itself, in process: µs of CPU for a JSON request and for a chunk of a stream.
 
-    python -m benchmarks.door [redis-url]
+    python -m benchmarks.endpoint [redis-url]
 
 Everything is on (request id, authentication by a stand-in, limits in Valkey, headers, access log to /dev/null); the
 server and the client are not measured.
@@ -31,7 +31,7 @@ CHUNK = b'id: 7\nevent: content.delta\ndata: {"text":" word"}\n\n'
 async def main() -> None:
     import logging
 
-    from aiagents.core.http.endpoints import Door, EventStream, Request, Response, json_response
+    from aiagents.core.http.endpoints import Endpoint, EndpointApplication, EventStream, Request, Response, json_response
     from aiagents.core.live import credential_watch
 
     for handler in logging.getLogger().handlers:
@@ -55,20 +55,20 @@ async def main() -> None:
     async def paced(request: Request) -> EventStream:
         return EventStream(_paced(20_000))
 
-    door = Door(authenticate=authenticate, authorize=lambda *_, **__: None, register=False)
-    door.add("POST", "/api/v1/echo", echo, scope="chat")
-    door.add("POST", "/api/v1/ready", ready, scope="chat")
-    door.add("POST", "/api/v1/paced", paced, scope="chat")
+    app = EndpointApplication(authenticate=authenticate, authorize=lambda *_, **__: None)
+    app.add(Endpoint("POST", "/api/v1/echo", echo, scope="chat"))
+    app.add(Endpoint("POST", "/api/v1/ready", ready, scope="chat"))
+    app.add(Endpoint("POST", "/api/v1/paced", paced, scope="chat"))
 
-    await call(door, "/api/v1/echo")
+    await call(app, "/api/v1/echo")
     for name, count in (("JSON request", 5000),):
         wall, cpu = time.perf_counter(), time.process_time()
         for _ in range(count):
-            await call(door, "/api/v1/echo")
+            await call(app, "/api/v1/echo")
         report(name, count, wall, cpu)
     for path, what in (("/api/v1/ready", "chunk, all ready at once"), ("/api/v1/paced", "chunk, each after a turn of the loop")):
         wall, cpu = time.perf_counter(), time.process_time()
-        sent = await call(door, path)
+        sent = await call(app, path)
         report(what, 20_000, wall, cpu, f"{sent} sends")
 
 
@@ -83,7 +83,7 @@ async def _paced(count: int) -> AsyncGenerator[bytes, None]:
         yield CHUNK
 
 
-async def call(door: Any, path: str) -> int:
+async def call(app: Any, path: str) -> int:
     """One request, answered to nobody. How many body messages were sent."""
     body = b'{"content":"Hello","model":"auto"}'
     headers = [(b"host", b"localhost"), (b"authorization", b"Bearer x"), (b"content-type", b"application/json"), (b"user-agent", b"x")]
@@ -101,7 +101,7 @@ async def call(door: Any, path: str) -> int:
         nonlocal sent
         sent += message["type"] == "http.response.body"
 
-    await door(scope, receive, send)
+    await app(scope, receive, send)
     return sent
 
 
