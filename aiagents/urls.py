@@ -26,7 +26,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("chat.api.urls")),
     path("", include("tasks.api.urls")),
     path("", pages.index, name="index"),
-    path("<room:room>", pages.index, name="room"),
+    path("<page:page>", pages.index, name="page"),
 ]
 
 handler400 = "aiagents.core.http.error_views.bad_request"

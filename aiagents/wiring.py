@@ -112,7 +112,7 @@ def _django() -> None:
     connection_created.connect(exact_sums.register, dispatch_uid="billing.money.exact_sums")
     # After the last app's migrations: only then all permissions are there.
     post_migrate.connect(roles.ensure, sender=list(apps.get_app_configs())[-1], dispatch_uid="aiagents.roles")
-    register_converter(pages.RoomConverter, "room")
+    register_converter(pages.PageConverter, "page")
 
 
 def _celery() -> None:

@@ -48,8 +48,8 @@ TABLE: dict[str, Row] = {
     # System
     "GET /": PUBLIC,
     "GET /docs": PUBLIC,
-    # The page's rooms: the same empty page everywhere, its data comes from the API.
-    "GET /{room}": PUBLIC,
+    # The pages beside the chat: the same empty page everywhere, its data comes from the API.
+    "GET /{page}": PUBLIC,
     "GET /api/schema/": PUBLIC,
     "GET /health": PUBLIC,
     # What they show to whom hangs on the address: aiagents/monitoring/tests/test_insiders.py.

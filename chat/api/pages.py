@@ -1,4 +1,4 @@
-"""The web chat: one page, whose work is done by static/chat/ against the public API."""
+"""The web chat: one page, whose work is done by static/ against the public API."""
 
 from __future__ import annotations
 
@@ -12,26 +12,28 @@ from aiagents.core import registration
 
 # Named in the page, so that the browser asks for all of them at once instead of import by import.
 _LIBRARIES = ("vendor/markdown-it/markdown-it.js", "vendor/dompurify/purify.js", "vendor/highlight/highlight.js")
-_OWN = tuple(f"chat/{path.name}" for path in sorted((settings.BASE_DIR / "static" / "chat").glob("*.js")) if path.name != "early.js")
-_SHARED = ("usage/alert_words.js", "usage/bell.js", "tasks/waiting.js")
-MODULES = _OWN + _SHARED + _LIBRARIES
-# The rooms' modules are fetched when a room is entered; their styles are small and come at once.
-ROOMS = ("agents", "tasks", "usage", "account")
-ROOM_STYLES = tuple(f"css/{name}.css" for name in ROOMS if (settings.BASE_DIR / "static" / "css" / f"{name}.css").exists())
+_FOLDERS = ("shared", "chat", "shell")
+# A classic script, which the page names by itself.
+_EARLY = "shared/early_theme.js"
+_OWN = [f"{folder}/{path.name}" for folder in _FOLDERS for path in sorted((settings.BASE_DIR / "static" / folder).glob("*.js"))]
+MODULES = (*(name for name in _OWN if name != _EARLY), *_LIBRARIES)
+# The other pages' modules are fetched when a page is entered; their styles are small and come at once.
+PAGES = ("agents", "tasks", "usage", "account")
+PAGE_STYLES = tuple(f"css/{name}.css" for name in PAGES)
 
 
-class RoomConverter(StringConverter):
-    """A room's address and all below it."""
+class PageConverter(StringConverter):
+    """The address of a page beside the chat, and all addresses below it."""
 
-    regex = rf"(?:{'|'.join(ROOMS)})(?:/[\w/-]*)?"
+    regex = rf"(?:{'|'.join(PAGES)})(?:/[\w/-]*)?"
 
 
 @require_safe
-def index(request: HttpRequest, room: str = "") -> HttpResponse:
-    """The empty page, at `/` and at each room's addresses.
+def index(request: HttpRequest, page: str = "") -> HttpResponse:
+    """The empty page, at `/` and at each page's addresses.
 
-    It holds nothing of anybody's, so it is the same for everyone; `no-cache` lets a deploy reach open tabs.
+    It holds no person's data, so it is the same for everyone. `no-cache`: it names the modules of this version.
     """
-    response = render(request, "chat.html", {"modules": MODULES, "rooms": ROOM_STYLES, "registration": registration.policy()})
+    response = render(request, "chat.html", {"modules": MODULES, "page_styles": PAGE_STYLES, "registration": registration.policy()})
     response["Cache-Control"] = "no-cache"
     return response

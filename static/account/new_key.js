@@ -1,10 +1,11 @@
+// @ts-check
 // A new key: what it may, for how long and how much; then the only look at it.
 
-import { post } from "../chat/api.js";
-import { copy } from "../chat/clipboard.js";
-import { h, icon } from "../chat/dom.js";
-import { fieldSet, numberIn } from "../chat/fields.js";
-import { dialog } from "../chat/overlay.js";
+import { post } from "../shared/api.js";
+import { copy } from "../shared/clipboard.js";
+import { h, icon } from "../shared/dom.js";
+import { fieldSet, numberIn } from "../shared/fields.js";
+import { dialog } from "../shared/overlay.js";
 
 const SCOPES = {
   chat: "Chat, and all of /v1",
@@ -24,7 +25,13 @@ export async function askKey() {
     const box = h("input", { type: "checkbox", value: scope, checked: scope === "chat" });
     return h("label", { class: "check" }, box, h("span", {}, h("strong", {}, scope), ` ${text}`));
   });
-  const ends = h("select", { class: "field" }, Object.entries(DAYS).sort(([a], [b]) => a - b).map(([days, text]) => h("option", { value: days }, text)));
+  const ends = h(
+    "select",
+    { class: "field" },
+    Object.entries(DAYS)
+      .sort(([a], [b]) => Number(a) - Number(b))
+      .map(([days, text]) => h("option", { value: days }, text)),
+  );
   const budget = h("input", { class: "field", inputmode: "decimal", placeholder: "your own", autocomplete: "off" });
   const rate = h("input", { class: "field", type: "number", min: "1", step: "1", placeholder: "your own" });
   const make = h("button", { class: "button primary" }, "Make key");
@@ -39,7 +46,10 @@ export async function askKey() {
       box.close(
         await post("auth/api-keys", {
           name: name.value.trim(),
-          scopes: scopes.map((label) => label.firstChild).filter((one) => one.checked).map((one) => one.value),
+          scopes: scopes
+            .map((label) => label.firstChild)
+            .filter((one) => one.checked)
+            .map((one) => one.value),
           expires_at: days ? new Date(Date.now() + days * 86400000).toISOString() : null,
           monthly_budget_usd: budget.value.trim().replace(/^\$/, "") || null,
           rate_limit: numberIn(rate),
@@ -59,7 +69,13 @@ export async function askKey() {
       { class: "form", onsubmit: submit },
       fields.add("name", "Name", name, "What it is for"),
       group,
-      h("div", { class: "three" }, fields.add("expires_at", "Ends", ends), fields.add("monthly_budget_usd", "Dollars a month", budget), fields.add("rate_limit", "Requests a window", rate)),
+      h(
+        "div",
+        { class: "three" },
+        fields.add("expires_at", "Ends", ends),
+        fields.add("monthly_budget_usd", "Dollars a month", budget),
+        fields.add("rate_limit", "Requests a window", rate),
+      ),
       fields.general,
       h("footer", {}, h("button", { type: "button", class: "button", onclick: () => box.close() }, "Cancel"), make),
     ),
@@ -74,9 +90,18 @@ function showKey({ key, name, scopes }) {
   const origin = location.origin;
   const button = h("button", { type: "button", class: "button primary", onclick: () => copy(key, button) }, icon("copy", 16), "Copy");
   const samples = scopes.includes("chat") && [
-    sample("OpenAI's client", `from openai import OpenAI\n\nclient = OpenAI(base_url="${origin}/v1", api_key="${key}")\nprint(client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "Hello"}]))`),
-    sample("Anthropic's client", `from anthropic import Anthropic\n\nclient = Anthropic(base_url="${origin}", api_key="${key}")\nprint(client.messages.create(model="auto", max_tokens=500, messages=[{"role": "user", "content": "Hello"}]))`),
-    sample("curl", `curl ${origin}/v1/chat/completions \\\n  -H "Authorization: Bearer ${key}" -H "Content-Type: application/json" \\\n  -d '{"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}'`),
+    sample(
+      "OpenAI's client",
+      `from openai import OpenAI\n\nclient = OpenAI(base_url="${origin}/v1", api_key="${key}")\nprint(client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "Hello"}]))`,
+    ),
+    sample(
+      "Anthropic's client",
+      `from anthropic import Anthropic\n\nclient = Anthropic(base_url="${origin}", api_key="${key}")\nprint(client.messages.create(model="auto", max_tokens=500, messages=[{"role": "user", "content": "Hello"}]))`,
+    ),
+    sample(
+      "curl",
+      `curl ${origin}/v1/chat/completions \\\n  -H "Authorization: Bearer ${key}" -H "Content-Type: application/json" \\\n  -d '{"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}'`,
+    ),
   ];
   const box = dialog(
     `Key “${name}”`,
@@ -91,6 +116,10 @@ function showKey({ key, name, scopes }) {
 }
 
 function sample(title, code) {
-  const button = h("button", { type: "button", class: "button small", "aria-label": `Copy the example: ${title}`, onclick: () => copy(code, button) }, "Copy");
+  const button = h(
+    "button",
+    { type: "button", class: "button small", "aria-label": `Copy the example: ${title}`, onclick: () => copy(code, button) },
+    "Copy",
+  );
   return h("section", { class: "sample" }, h("div", { class: "panel-head" }, h("h3", {}, title), button), h("pre", { tabIndex: 0 }, code));
 }

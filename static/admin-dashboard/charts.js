@@ -1,7 +1,8 @@
+// @ts-check
 // Draws the figures that the page carries (#board-charts) with Chart.js, which the theme has loaded.
 // Colours follow the theme; arrow keys walk along a chart; what is on screen is also in the table below it.
 
-import { shown, moments } from "./figures.js";
+import { moments, shown } from "./figures.js";
 
 const PALETTE = ["#4f63e7", "#e2703a", "#12a594", "#a855d8", "#d6a100", "#e5484d", "#0090ff", "#68a611", "#d6409f", "#7c7f8a"];
 const drawn = new Map();
@@ -95,7 +96,8 @@ function draw(canvas, spec) {
         tooltip: {
           callbacks: {
             title: (items) => (items.length && !round ? spec.labels[items[0].dataIndex] : ""),
-            label: (context) => `${round ? context.label : context.dataset.label}: ${shown(round ? context.parsed : context.raw, unitOf(context))}`,
+            label: (context) =>
+              `${round ? context.label : context.dataset.label}: ${shown(round ? context.parsed : context.raw, unitOf(context))}`,
           },
         },
       },
@@ -134,7 +136,7 @@ function start() {
   const specs = JSON.parse(source.textContent);
   window.Chart.defaults.font.family = "Inter, system-ui, sans-serif";
   window.Chart.defaults.font.size = 12;
-  const canvases = [...document.querySelectorAll("canvas[data-chart]")];
+  const canvases = /** @type {HTMLCanvasElement[]} */ ([...document.querySelectorAll("canvas[data-chart]")]);
   const redraw = () => {
     for (const canvas of canvases) {
       drawn.get(canvas)?.destroy();
@@ -150,7 +152,7 @@ function start() {
       redraw();
     }
   }).observe(document.documentElement, { attributeFilter: ["class"] });
-  const tables = [...document.querySelectorAll(".board details")];
+  const tables = /** @type {HTMLDetailsElement[]} */ ([...document.querySelectorAll(".board details")]);
   let open = [];
   addEventListener("beforeprint", () => {
     open = tables.map((one) => one.open);
@@ -163,5 +165,6 @@ function start() {
   });
 }
 
-for (const select of document.querySelectorAll(".board-range select")) select.addEventListener("change", () => select.form.requestSubmit());
+for (const select of /** @type {NodeListOf<HTMLSelectElement>} */ (document.querySelectorAll(".board-range select")))
+  select.addEventListener("change", () => select.form.requestSubmit());
 start();

@@ -1,3 +1,4 @@
+// @ts-check
 // Figures as people read them; the same rules as aiagents/dashboards/panels.py has for tables.
 
 const SIZES = ["B", "KB", "MB", "GB", "TB"];

@@ -1,3 +1,4 @@
+// @ts-check
 // The live view: one socket, its figures as cards, two charts of the last five minutes, and two tables.
 
 import { shown } from "./figures.js";
@@ -9,9 +10,14 @@ const pause = document.getElementById("live-pause");
 const dark = () => document.documentElement.classList.contains("dark");
 
 // What the cards show: [title, value of a frame, note].
+/** @type {[string, (figures: any) => string, ((figures: any) => string)?][]} */
 const CARDS = [
   ["Requests per second", (f) => shown(f.requests_per_second, "rate")],
-  ["Model calls per second", (f) => shown(f.calls_per_second, "rate"), (f) => `${shown(f.failed_calls_last_minute)} failed in the last minute`],
+  [
+    "Model calls per second",
+    (f) => shown(f.calls_per_second, "rate"),
+    (f) => `${shown(f.failed_calls_last_minute)} failed in the last minute`,
+  ],
   ["Tokens per second", (f) => shown(f.tokens_per_second, "rate")],
   ["Answers within", (f) => shown(f.latency?.p95_ms, "ms"), () => "95 of 100, last minute"],
   ["Running turns", (f) => shown(f.running_turns)],
@@ -47,12 +53,21 @@ function chart(id, lines) {
     data: {
       labels: Array(SECONDS).fill(""),
       datasets: lines.map((label, index) => ({
-        label, data: Array(SECONDS).fill(null), borderColor: colours[index], backgroundColor: `${colours[index]}22`, borderWidth: 2,
-        pointRadius: 0, tension: 0.2, fill: lines.length === 1,
+        label,
+        data: Array(SECONDS).fill(null),
+        borderColor: colours[index],
+        backgroundColor: `${colours[index]}22`,
+        borderWidth: 2,
+        pointRadius: 0,
+        tension: 0.2,
+        fill: lines.length === 1,
       })),
     },
     options: {
-      responsive: true, maintainAspectRatio: false, animation: false, interaction: { mode: "index", intersect: false },
+      responsive: true,
+      maintainAspectRatio: false,
+      animation: false,
+      interaction: { mode: "index", intersect: false },
       scales: {
         x: { grid: { display: false }, ticks: { maxTicksLimit: 6, maxRotation: 0 } },
         y: { beginAtZero: true, suggestedMax: 1, border: { display: false }, ticks: { maxTicksLimit: 5 } },
@@ -89,7 +104,8 @@ function rows(id, lines) {
   document.getElementById(id).replaceChildren(
     ...lines.map((cells) => {
       const row = document.createElement("tr");
-      for (const [text, number, tone] of cells) row.append(element("td", text, [number ? "is-number" : "", tone ? `is-${tone}` : ""].join(" ").trim()));
+      for (const [text, number, tone] of cells)
+        row.append(element("td", text, [number ? "is-number" : "", tone ? `is-${tone}` : ""].join(" ").trim()));
       return row;
     }),
   );
@@ -105,12 +121,24 @@ function show(figures) {
   const at = String(figures.at ?? "").slice(11, 19);
   rates(at, [figures.requests_per_second, figures.calls_per_second]);
   tokens(at, [figures.tokens_per_second]);
-  rows("live-vendor-rows", Object.entries(figures.vendors ?? {}).map(([name, one]) => [
-    [name + (one.simulated ? " (simulated)" : "")], [one.status, false, TONES[one.status] ?? ""], [shown(one.latency_ms, "ms"), true],
-    [shown(one.error_rate, "share"), true], [(one.open ?? []).join(", ")],
-  ]));
-  rows("live-queue-rows", Object.entries(figures.queues ?? {}).map(([name, depth]) => [[name], [shown(depth), true]]));
-  say(figures.complete === false ? "Valkey is away: only what this process knows" : `Live, ${at} UTC`, figures.complete === false ? "warn" : "good");
+  rows(
+    "live-vendor-rows",
+    Object.entries(figures.vendors ?? {}).map(([name, one]) => [
+      [name + (one.simulated ? " (simulated)" : "")],
+      [one.status, false, TONES[one.status] ?? ""],
+      [shown(one.latency_ms, "ms"), true],
+      [shown(one.error_rate, "share"), true],
+      [(one.open ?? []).join(", ")],
+    ]),
+  );
+  rows(
+    "live-queue-rows",
+    Object.entries(figures.queues ?? {}).map(([name, depth]) => [[name], [shown(depth), true]]),
+  );
+  say(
+    figures.complete === false ? "Valkey is away: only what this process knows" : `Live, ${at} UTC`,
+    figures.complete === false ? "warn" : "good",
+  );
 }
 
 function say(text, tone) {

@@ -1,16 +1,17 @@
+// @ts-check
 // One agent: its definition, its runs, its versions.
 
-import { api, get, remove } from "../chat/api.js";
-import { emit } from "../chat/bus.js";
-import { fill, h, icon, iconButton } from "../chat/dom.js";
-import { say } from "../chat/notices.js";
-import { confirm, menu } from "../chat/overlay.js";
-import { section } from "../chat/section.js";
+import { get, patch, remove } from "../shared/api.js";
+import { emit } from "../shared/bus.js";
+import { fill, h, icon, iconButton } from "../shared/dom.js";
+import { notify } from "../shared/notices.js";
+import { confirm, menu } from "../shared/overlay.js";
+import { section } from "../shared/section.js";
 import { definitionList } from "./definition.js";
 import { agentForm } from "./form.js";
+import { agentBadges } from "./labels.js";
 import { runsView } from "./runs.js";
 import { versionList } from "./versions.js";
-import { badges } from "./words.js";
 
 const TABS = { "": "Definition", runs: "Run", versions: "Versions" };
 
@@ -71,12 +72,18 @@ export function agentView({ go, title }) {
         "div",
         { class: "agent-title" },
         h("span", { class: "avatar" }, icon("robot", 20)),
-        h("div", {}, h("h2", {}, agent.name), h("div", { class: "badges" }, badges(agent))),
+        h("div", {}, h("h2", {}, agent.name), h("div", { class: "badges" }, agentBadges(agent))),
         h("a", { class: "button primary", href: `/?agent=${agent.id}` }, "Chat"),
         more,
       ),
       agent.description && h("p", { class: "about" }, agent.description),
-      h("nav", { class: "tabs", "aria-label": "Parts of this agent" }, links.map(([name, text]) => h("a", { href: `/agents/${agent.id}${name && `/${name}`}`, "aria-current": name === chosen ? "page" : null }, text))),
+      h(
+        "nav",
+        { class: "tabs", "aria-label": "Parts of this agent" },
+        links.map(([name, text]) =>
+          h("a", { href: `/agents/${agent.id}${name && `/${name}`}`, "aria-current": name === chosen ? "page" : null }, text),
+        ),
+      ),
     );
   }
 
@@ -90,11 +97,21 @@ export function agentView({ go, title }) {
   }
 
   async function share(agent, visibility) {
-    const text = visibility === "shared" ? "Everybody here will see its prompt and may run it, each with their own budget." : "Others cannot run it any more; their conversations with it stop.";
-    if (!(await confirm(visibility === "shared" ? "Share this agent" : "Stop sharing", text, visibility === "shared" ? "Share" : "Stop sharing"))) return;
+    const text =
+      visibility === "shared"
+        ? "Everybody here will see its prompt and may run it, each with their own budget."
+        : "Others cannot run it any more; their conversations with it stop.";
+    if (
+      !(await confirm(
+        visibility === "shared" ? "Share this agent" : "Stop sharing",
+        text,
+        visibility === "shared" ? "Share" : "Stop sharing",
+      ))
+    )
+      return;
     try {
-      emit("agent-changed", await api("PATCH", `agents/${agent.id}`, { body: { visibility } }));
-      say(visibility === "shared" ? "Shared" : "Private again");
+      emit("agent-changed", await patch(`agents/${agent.id}`, { visibility }));
+      notify(visibility === "shared" ? "Shared" : "Private again");
       again();
     } catch (problem) {
       emit("problem", problem);
@@ -102,7 +119,14 @@ export function agentView({ go, title }) {
   }
 
   async function erase(agent) {
-    if (!(await confirm("Delete agent", `“${agent.name}” and the runs that you started here disappear at once, and after some days they are erased with every version. Conversations and tasks with it need another agent; their runs stay with them. What it cost stays in your usage, without the text.`, "Delete"))) return;
+    if (
+      !(await confirm(
+        "Delete agent",
+        `“${agent.name}” and the runs that you started here disappear at once, and after some days they are erased with every version. Conversations and tasks with it need another agent; their runs stay with them. What it cost stays in your usage, without the text.`,
+        "Delete",
+      ))
+    )
+      return;
     try {
       await remove(`agents/${agent.id}`);
       forms.delete(agent.id);
@@ -158,5 +182,15 @@ async function limitOf(id) {
 /** Somebody else's agent: to be read, run and chatted with. */
 function readOnly(agent) {
   const by = `${agent.owner} shares this agent`;
-  return h("section", { class: "panel", "aria-label": "Definition" }, h("div", { class: "panel-head" }, h("h2", {}, "Definition"), h("small", {}, `${by}; only they can change it. Tools that reach other services ask you before each call.`)), definitionList(agent));
+  return h(
+    "section",
+    { class: "panel", "aria-label": "Definition" },
+    h(
+      "div",
+      { class: "panel-head" },
+      h("h2", {}, "Definition"),
+      h("small", {}, `${by}; only they can change it. Tools that reach other services ask you before each call.`),
+    ),
+    definitionList(agent),
+  );
 }

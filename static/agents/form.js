@@ -1,13 +1,14 @@
+// @ts-check
 // The form of an agent. What was typed stays until it is saved, whatever goes wrong.
 
-import { api, post } from "../chat/api.js";
-import { emit } from "../chat/bus.js";
-import { h } from "../chat/dom.js";
-import { say } from "../chat/notices.js";
+import { patch, post, put } from "../shared/api.js";
+import { emit } from "../shared/bus.js";
+import { h } from "../shared/dom.js";
+import { notify } from "../shared/notices.js";
 import { agentControls } from "./form_controls.js";
 
 /** `agent` without an id is one to be made. `budget`: its monthly limit, undefined where none can be set. `saved(agent, budget)` after each save. */
-export function agentForm(agent, tools, { budget, saved }) {
+export function agentForm(agent, tools, { budget = undefined, saved }) {
   const controls = agentControls(agent, tools, budget, changed);
   const { fields } = controls;
   const save = h("button", { class: "button primary" }, agent.id ? "Save" : "Create agent");
@@ -15,7 +16,8 @@ export function agentForm(agent, tools, { budget, saved }) {
   let kept = controls.value();
   let keptMonth = controls.month();
 
-  const changes = () => Object.fromEntries(Object.entries(controls.value()).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(kept[name])));
+  const changes = () =>
+    Object.fromEntries(Object.entries(controls.value()).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(kept[name])));
   const dirty = () => Object.keys(changes()).length > 0 || controls.month() !== keptMonth;
 
   function changed() {
@@ -33,7 +35,7 @@ export function agentForm(agent, tools, { budget, saved }) {
       await keep();
       if (controls.month() !== keptMonth) await keepMonth();
       emit("agent-changed", agent);
-      say(agent.version === before ? "Saved" : `Saved as version ${agent.version}`);
+      notify(agent.version === before ? "Saved" : `Saved as version ${agent.version}`);
       saved(agent, keptMonth);
     } catch (problem) {
       fields.complain(problem);
@@ -46,7 +48,7 @@ export function agentForm(agent, tools, { budget, saved }) {
   async function keep() {
     const [sent, body] = [controls.value(), changes()];
     if (!agent.id) agent = await post("agents/", sent);
-    else if (Object.keys(body).length) agent = await api("PATCH", `agents/${agent.id}`, { body });
+    else if (Object.keys(body).length) agent = await patch(`agents/${agent.id}`, body);
     // What was typed while it was on its way is not saved yet.
     kept = sent;
   }
@@ -54,7 +56,7 @@ export function agentForm(agent, tools, { budget, saved }) {
   async function keepMonth() {
     const limit = controls.month();
     try {
-      await api("PUT", "billing/budgets", { body: { scope: "agent", scope_id: agent.id, limit_usd: limit } });
+      await put("billing/budgets", { scope: "agent", scope_id: agent.id, limit_usd: limit });
       keptMonth = limit;
     } catch (problem) {
       if (problem.param === "limit_usd") Object.assign(problem, { param: "budget", details: { budget: problem.details.limit_usd } });
@@ -62,6 +64,12 @@ export function agentForm(agent, tools, { budget, saved }) {
     }
   }
 
-  const el = h("form", { class: "stack agent-form", novalidate: true, onsubmit: submit }, controls.panels, fields.general, h("footer", { class: "save-bar" }, state, save));
+  const el = h(
+    "form",
+    { class: "stack agent-form", novalidate: true, onsubmit: submit },
+    controls.panels,
+    fields.general,
+    h("footer", { class: "save-bar" }, state, save),
+  );
   return { el, dirty, focus: controls.focus };
 }

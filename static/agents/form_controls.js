@@ -1,11 +1,12 @@
+// @ts-check
 // The controls of an agent's form, and what they say.
 
-import { h, icon } from "../chat/dom.js";
-import { chooseModel } from "../chat/picker.js";
-import { fieldSet, numberIn } from "../chat/fields.js";
-import { plainAmount } from "../chat/format.js";
+import { h, icon } from "../shared/dom.js";
+import { fieldSet, numberIn } from "../shared/fields.js";
+import { plainAmount } from "../shared/format.js";
+import { chooseModel } from "../shared/model_picker.js";
 import { toolPicker } from "./form_tools.js";
-import { modelLabel } from "./words.js";
+import { modelLabel } from "./labels.js";
 
 const EFFORTS = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
 const OWN = "the model's own";
@@ -13,18 +14,34 @@ const OWN = "the model's own";
 /** `value()` is the agent as the API takes it, `month()` its monthly limit; `unreadable()` names what cannot be sent. */
 export function agentControls(agent, tools, budget, changed) {
   const fields = fieldSet();
-  const control = (tag, value, props) => Object.assign(h(tag, { class: "field", autocomplete: "off", oninput: changed, ...props }), { value: value ?? "" });
+  const control = (tag, value, props) =>
+    Object.assign(h(tag, { class: "field", autocomplete: "off", oninput: changed, ...props }), { value: value ?? "" });
   const number = (value, props) => control("input", value, { type: "number", step: "1", ...props });
   const amount = (value) => control("input", plainAmount(value), { inputmode: "decimal", placeholder: "no limit" });
-  const select = (value, options) => Object.assign(h("select", { class: "field", onchange: changed }, options.map(([key, text]) => h("option", { value: key }, text))), { value });
+  const select = (value, options) =>
+    Object.assign(
+      h(
+        "select",
+        { class: "field", onchange: changed },
+        options.map(([key, text]) => h("option", { value: key }, text)),
+      ),
+      { value },
+    );
   const { temperature, max_output_tokens: length, reasoning_effort: effort, ...others } = agent.parameters;
 
   const all = {
     name: control("input", agent.name, { maxlength: "100" }),
     slug: control("input", agent.slug, { maxlength: "60", placeholder: "made from the name", spellcheck: "false" }),
     description: control("textarea", agent.description, { rows: 2, maxlength: "2000" }),
-    visibility: select(agent.visibility, [["private", "Private: only you"], ["shared", "Shared: everybody may see and run it"]]),
-    system_prompt: control("textarea", agent.system_prompt, { rows: 9, maxlength: "100000", placeholder: "You are a careful accountant. Calculate, do not guess…" }),
+    visibility: select(agent.visibility, [
+      ["private", "Private: only you"],
+      ["shared", "Shared: everybody may see and run it"],
+    ]),
+    system_prompt: control("textarea", agent.system_prompt, {
+      rows: 9,
+      maxlength: "100000",
+      placeholder: "You are a careful accountant. Calculate, do not guess…",
+    }),
     temperature: number(temperature, { min: "0", max: "2", step: "0.1", placeholder: OWN }),
     max_output_tokens: number(length, { min: "1", placeholder: OWN }),
     reasoning_effort: select(effort ?? "", [["", OWN], ...EFFORTS.map((one) => [one, one])]),
@@ -38,7 +55,12 @@ export function agentControls(agent, tools, budget, changed) {
 
   const money = (field) => field.value.trim().replace(/^\$\s*/, "") || null;
   const parameters = () => {
-    const said = { ...others, temperature: numberIn(all.temperature), max_output_tokens: numberIn(all.max_output_tokens), reasoning_effort: all.reasoning_effort.value };
+    const said = {
+      ...others,
+      temperature: numberIn(all.temperature),
+      max_output_tokens: numberIn(all.max_output_tokens),
+      reasoning_effort: all.reasoning_effort.value,
+    };
     return Object.fromEntries(Object.entries(said).filter(([, value]) => value !== null && value !== ""));
   };
   const value = () => ({
@@ -59,7 +81,8 @@ export function agentControls(agent, tools, budget, changed) {
   function unreadable() {
     const found = all.name.value.trim() ? {} : { name: "An agent needs a name." };
     for (const name of ["max_steps", "max_seconds"]) if (!numberIn(all[name])) found[name] = "A number above 0.";
-    for (const name of ["temperature", "max_output_tokens"]) if (Number.isNaN(numberIn(all[name]))) found[`parameters.${name}`] = "A number.";
+    for (const name of ["temperature", "max_output_tokens"])
+      if (Number.isNaN(numberIn(all[name]))) found[`parameters.${name}`] = "A number.";
     return found;
   }
 
@@ -67,7 +90,12 @@ export function agentControls(agent, tools, budget, changed) {
   const panels = [
     panel(
       "What it is",
-      h("div", { class: "two" }, fields.add("name", "Name", all.name, "As people see it"), fields.add("slug", "Name for programs", all.slug, "model: “agent:…” in OpenAI and Anthropic clients")),
+      h(
+        "div",
+        { class: "two" },
+        fields.add("name", "Name", all.name, "As people see it"),
+        fields.add("slug", "Name for programs", all.slug, "model: “agent:…” in OpenAI and Anthropic clients"),
+      ),
       fields.add("description", "Description", all.description, "Tells people what it is good for; the model does not see it"),
       fields.add("visibility", "Visibility", all.visibility),
     ),
@@ -94,19 +122,31 @@ export function agentControls(agent, tools, budget, changed) {
         fields.add("max_cost_usd", "Cost limit", all.max_cost_usd, "US dollars per run"),
         fields.add("max_seconds", "Time limit", all.max_seconds, "seconds per run, without waiting for people"),
       ),
-      budget !== undefined && h("div", { class: "three" }, fields.add("budget", "Monthly budget", all.month, "US dollars, over all its runs and chats")),
+      budget !== undefined &&
+        h("div", { class: "three" }, fields.add("budget", "Monthly budget", all.month, "US dollars, over all its runs and chats")),
     ),
   ];
   return { fields, panels, value, unreadable, month: () => money(all.month), focus: () => all.name.focus() };
 }
 
-const panel = (title, ...children) => h("section", { class: "panel", "aria-label": title }, h("div", { class: "panel-head" }, h("h2", {}, title)), h("div", { class: "form" }, children));
+const panel = (title, ...children) =>
+  h(
+    "section",
+    { class: "panel", "aria-label": title },
+    h("div", { class: "panel-head" }, h("h2", {}, title)),
+    h("div", { class: "form" }, children),
+  );
 
 /** A button that shows the model and opens the page's list of them. */
 function modelField({ model, goal }, changed) {
   let chosen = model.startsWith("auto:") ? { model: "auto", goal: model.slice(5) } : { model, goal };
   const label = h("span", {});
-  const el = h("button", { type: "button", class: "field model-field", "aria-haspopup": "dialog", onclick: ask }, label, icon("chevron", 15));
+  const el = h(
+    "button",
+    { type: "button", class: "field model-field", "aria-haspopup": "dialog", onclick: ask },
+    label,
+    icon("chevron", 15),
+  );
   const show = () => (label.textContent = modelLabel(chosen));
 
   async function ask() {

@@ -1,9 +1,10 @@
+// @ts-check
 // All agents that the person may ask: their own, and what others share.
 
-import { get } from "../chat/api.js";
-import { debounce, fill, h, icon } from "../chat/dom.js";
-import { pagedList } from "../chat/pages.js";
-import { badges, modelLabel, placeOf } from "./words.js";
+import { debounce, h, icon } from "../shared/dom.js";
+import { pagedList } from "../shared/paged_list.js";
+import { showWaitingRuns } from "../shared/waiting_runs.js";
+import { agentBadges, modelLabel } from "./labels.js";
 
 const OWNERS = { "": "All", true: "Mine", false: "Shared" };
 
@@ -12,19 +13,35 @@ export function listView({ go, title }) {
   const filters = Object.entries(OWNERS).map(([value, text]) => h("a", { class: "segment", data: { value } }, text));
   const waiting = h("div", {});
   const list = pagedList(draw);
-  const head = h("div", { class: "agents-head" }, h("div", { class: "search-field" }, icon("search", 15), search), h("nav", { class: "segments", "aria-label": "Whose agents" }, filters), h("a", { class: "button primary", href: "/agents/new" }, icon("plus", 16), "New agent"));
+  const head = h(
+    "div",
+    { class: "agents-head" },
+    h("div", { class: "search-field" }, icon("search", 15), search),
+    h("nav", { class: "segments", "aria-label": "Whose agents" }, filters),
+    h("a", { class: "button primary", href: "/agents/new" }, icon("plus", 16), "New agent"),
+  );
   let chosen = { search: "", mine: "" };
 
   const addressOf = ({ search: text, mine }) => {
     const query = new URLSearchParams(Object.entries({ search: text, mine }).filter(([, value]) => value));
     return query.size ? `/agents?${query}` : "/agents";
   };
-  search.addEventListener("input", debounce(() => head.isConnected && go(addressOf({ ...chosen, search: search.value.trim() })), 300));
+  search.addEventListener(
+    "input",
+    debounce(() => head.isConnected && go(addressOf({ ...chosen, search: search.value.trim() })), 300),
+  );
 
   function draw(agents) {
     if (agents.length) return h("div", { class: "agent-cards" }, agents.map(card));
-    if (chosen.search || chosen.mine) return h("div", { class: "empty" }, h("p", {}, "No agent fits."), h("a", { class: "button", href: "/agents" }, "Show all"));
-    return h("div", { class: "empty" }, icon("robot", 30), h("p", {}, "An agent is a prompt with a model, tools and limits that you can chat with, run and put into tasks."), h("a", { class: "button primary", href: "/agents/new" }, "Make the first one"));
+    if (chosen.search || chosen.mine)
+      return h("div", { class: "empty" }, h("p", {}, "No agent fits."), h("a", { class: "button", href: "/agents" }, "Show all"));
+    return h(
+      "div",
+      { class: "empty" },
+      icon("robot", 30),
+      h("p", {}, "An agent is a prompt with a model, tools and limits that you can chat with, run and put into tasks."),
+      h("a", { class: "button primary", href: "/agents/new" }, "Make the first one"),
+    );
   }
 
   return {
@@ -39,7 +56,7 @@ export function listView({ go, title }) {
         if (link.dataset.value === chosen.mine) link.setAttribute("aria-current", "true");
         else link.removeAttribute("aria-current");
       }
-      askWhoWaits(waiting);
+      showWaitingRuns(waiting);
       return list.load("agents/", { ...chosen, page_size: 30 });
     },
   };
@@ -56,17 +73,18 @@ function card(agent) {
     h("header", {}, h("span", { class: "avatar" }, icon("robot", 16)), h("h2", {}, h("a", { href: `/agents/${agent.id}` }, agent.name))),
     h("p", { class: "about" }, agent.description || h("span", { class: "none" }, "No description")),
     h("p", { class: "facts" }, icon("spark", 14), modelLabel(agent)),
-    h("p", { class: "facts" }, icon("wrench", 14), names.length ? [names.slice(0, TOOLS_SHOWN).join(", "), more > 0 && ` and ${more} more`] : "No tools"),
-    h("div", { class: "badges" }, badges(agent)),
-    h("footer", {}, h("a", { class: "button small", href: `/?agent=${agent.id}`, "aria-label": `Chat with ${agent.name}` }, "Chat"), h("a", { class: "button small", href: `/agents/${agent.id}/runs`, "aria-label": `Run ${agent.name}` }, icon("play", 13), "Run")),
+    h(
+      "p",
+      { class: "facts" },
+      icon("wrench", 14),
+      names.length ? [names.slice(0, TOOLS_SHOWN).join(", "), more > 0 && ` and ${more} more`] : "No tools",
+    ),
+    h("div", { class: "badges" }, agentBadges(agent)),
+    h(
+      "footer",
+      {},
+      h("a", { class: "button small", href: `/?agent=${agent.id}`, "aria-label": `Chat with ${agent.name}` }, "Chat"),
+      h("a", { class: "button small", href: `/agents/${agent.id}/runs`, "aria-label": `Run ${agent.name}` }, icon("play", 13), "Run"),
+    ),
   );
-}
-
-/** Runs that stand still until the person says yes or no. */
-async function askWhoWaits(el) {
-  const page = await get("agents/runs/", { status: "waiting_approval", page_size: 5 }).catch(() => ({ results: [] }));
-  const rows = page.results.map((run) =>
-    h("li", {}, h("a", { href: run.conversation_id ? `/?c=${run.conversation_id}` : `/agents/${run.agent_id ? `${run.agent_id}/` : ""}runs/${run.id}` }, run.input.slice(0, 160) || "A run"), h("small", {}, run.agent ?? "", " · ", placeOf(run))),
-  );
-  fill(el, rows.length > 0 && h("section", { class: "panel waits", "aria-label": "Waiting for you" }, h("h2", {}, icon("alert", 16), "Waiting for you"), h("p", {}, "These runs ask before they use a tool."), h("ul", {}, rows), page.next && h("p", {}, "There are more.")));
 }

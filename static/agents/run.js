@@ -1,12 +1,13 @@
+// @ts-check
 // One run: while it goes on from its stream or by looking again, afterwards as it is stored.
 
-import { get, post } from "../chat/api.js";
-import { emit, on } from "../chat/bus.js";
-import { fill, h } from "../chat/dom.js";
-import { section } from "../chat/section.js";
-import { liveRun } from "./live.js";
+import { get, post } from "../shared/api.js";
+import { emit, on } from "../shared/bus.js";
+import { fill, h } from "../shared/dom.js";
+import { section } from "../shared/section.js";
+import { isOpen } from "./labels.js";
 import { runPanels } from "./run_panels.js";
-import { isOpen } from "./words.js";
+import { liveRun } from "./streamed_runs.js";
 
 // How often a run that this page does not stream is looked at.
 const PAUSE = { running: 1200, waiting_approval: 4000 };
@@ -21,7 +22,14 @@ export function runView({ title }) {
   const load = section(state, (run) => draw(run));
   const stops = [];
 
-  const trail = (agentId, name) => fill(crumbs, h("a", { href: "/agents" }, "Agents"), " / ", agentId && [h("a", { href: `/agents/${agentId}/runs` }, name), " / "], "Run");
+  const trail = (agentId, name) =>
+    fill(
+      crumbs,
+      h("a", { href: "/agents" }, "Agents"),
+      " / ",
+      agentId && [h("a", { href: `/agents/${agentId}/runs` }, name), " / "],
+      "Run",
+    );
 
   function draw(run) {
     title(run.agent ? `Run of ${run.agent}` : "Run");
@@ -77,7 +85,11 @@ export function runView({ title }) {
       [id, view] = [runId, null];
       fill(state);
       title("Run");
-      if (!stops.length) stops.push(on("run", follow), on("decided", (decided) => decided === id && look()));
+      if (!stops.length)
+        stops.push(
+          on("run", follow),
+          on("decided", (decided) => decided === id && look()),
+        );
       const record = liveRun(runId);
       if (record) follow(record);
       else return load(() => get(`agents/runs/${runId}`));

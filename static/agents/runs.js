@@ -1,13 +1,14 @@
+// @ts-check
 // Running an agent, and the runs that there were.
 
-import { get } from "../chat/api.js";
-import { on } from "../chat/bus.js";
-import { fill, h, icon, isEnter } from "../chat/dom.js";
-import { duration, moment, usd } from "../chat/format.js";
-import { fieldSet } from "../chat/fields.js";
-import { begin } from "./live.js";
-import { pagedList } from "../chat/pages.js";
-import { STATUS, isOpen, placeOf, statusBadge } from "./words.js";
+import { get } from "../shared/api.js";
+import { on } from "../shared/bus.js";
+import { h, icon, isEnter } from "../shared/dom.js";
+import { fieldSet } from "../shared/fields.js";
+import { duration, moment, usd } from "../shared/format.js";
+import { pagedList } from "../shared/paged_list.js";
+import { isOpen, originLabel, STATUS, statusBadge } from "./labels.js";
+import { startRun } from "./streamed_runs.js";
 
 const LOOK_EVERY = 5000;
 const drafts = new Map(); // agent id -> what was typed
@@ -15,11 +16,18 @@ on("signed-out", () => drafts.clear());
 
 export function runsView(agent, go) {
   const box = runBox(agent, go);
-  const status = h("select", { class: "field", "aria-label": "Status", onchange: () => go(`/agents/${agent.id}/runs${status.value && `?status=${status.value}`}`) }, h("option", { value: "" }, "All runs"), Object.entries(STATUS).map(([value, [text]]) => h("option", { value }, text)));
+  const status = h(
+    "select",
+    { class: "field", "aria-label": "Status", onchange: () => go(`/agents/${agent.id}/runs${status.value && `?status=${status.value}`}`) },
+    h("option", { value: "" }, "All runs"),
+    Object.entries(STATUS).map(([value, [text]]) => h("option", { value }, text)),
+  );
   const list = pagedList((runs) => {
     clearTimeout(timer);
     if (runs.some(isOpen)) timer = setTimeout(renew, LOOK_EVERY);
-    return runs.length ? table(runs, agent) : h("p", { class: "empty" }, status.value ? "No run has this status." : "This agent has not run for you yet.");
+    return runs.length
+      ? table(runs, agent)
+      : h("p", { class: "empty" }, status.value ? "No run has this status." : "This agent has not run for you yet.");
   });
   let timer = 0;
 
@@ -32,7 +40,17 @@ export function runsView(agent, go) {
     list.redraw();
   }
 
-  const el = h("div", { class: "stack" }, box.el, h("section", { class: "panel", "aria-label": "Past runs" }, h("div", { class: "panel-head" }, h("h2", {}, "Past runs"), status), list.el));
+  const el = h(
+    "div",
+    { class: "stack" },
+    box.el,
+    h(
+      "section",
+      { class: "panel", "aria-label": "Past runs" },
+      h("div", { class: "panel-head" }, h("h2", {}, "Past runs"), status),
+      list.el,
+    ),
+  );
   return {
     el,
     show(query) {
@@ -47,8 +65,19 @@ export function runsView(agent, go) {
 
 function runBox(agent, go) {
   const fields = fieldSet();
-  const input = h("textarea", { class: "field", rows: 4, maxlength: 1000000, placeholder: "What is it to do?", oninput: () => drafts.set(agent.id, input.value) });
-  const cost = h("input", { class: "field", inputmode: "decimal", autocomplete: "off", placeholder: agent.max_cost_usd === null ? "no limit" : "the agent's own limit" });
+  const input = h("textarea", {
+    class: "field",
+    rows: 4,
+    maxlength: 1000000,
+    placeholder: "What is it to do?",
+    oninput: () => drafts.set(agent.id, input.value),
+  });
+  const cost = h("input", {
+    class: "field",
+    inputmode: "decimal",
+    autocomplete: "off",
+    placeholder: agent.max_cost_usd === null ? "no limit" : "the agent's own limit",
+  });
   const button = h("button", { class: "button primary", disabled: !agent.enabled }, icon("play", 15), "Run");
   input.addEventListener("keydown", (event) => isEnter(event) && (event.ctrlKey || event.metaKey) && submit(event));
   input.value = drafts.get(agent.id) ?? "";
@@ -61,7 +90,7 @@ function runBox(agent, go) {
     button.disabled = true;
     const limit = cost.value.trim().replace(/^\$\s*/, "");
     try {
-      const record = await begin(agent.id, { input: input.value, ...(limit && { max_cost_usd: limit }) });
+      const record = await startRun(agent.id, { input: input.value, ...(limit && { max_cost_usd: limit }) });
       drafts.delete(agent.id);
       // Who went elsewhere meanwhile is not called back; the run stands in the list.
       if (el.isConnected) go(`/agents/${agent.id}/runs/${record.id}`);
@@ -83,15 +112,28 @@ function runBox(agent, go) {
   const el = h(
     "section",
     { class: "panel", "aria-label": "Run" },
-    h("div", { class: "panel-head" }, h("h2", {}, `Run ${agent.name}`), h("small", {}, "Once, without a conversation. It goes on when you leave.")),
-    h("form", { class: "form", novalidate: true, onsubmit: submit }, fields.add("input", "Input", input), h("div", { class: "run-row" }, fields.add("max_cost_usd", "Cost limit", cost, "US dollars, of this run"), button), fields.general),
+    h(
+      "div",
+      { class: "panel-head" },
+      h("h2", {}, `Run ${agent.name}`),
+      h("small", {}, "Once, without a conversation. It goes on when you leave."),
+    ),
+    h(
+      "form",
+      { class: "form", novalidate: true, onsubmit: submit },
+      fields.add("input", "Input", input),
+      h("div", { class: "run-row" }, fields.add("max_cost_usd", "Cost limit", cost, "US dollars, of this run"), button),
+      fields.general,
+    ),
     !agent.enabled && h("p", { class: "form-error" }, "An administrator switched this agent off."),
   );
   return { el, start };
 }
 
 function table(runs, agent) {
-  const head = ["Started", "Status", "Input", "Where", "Steps", "Cost", "Time"].map((name, at) => h("th", { scope: "col", class: at > 3 ? "number" : "" }, name));
+  const head = ["Started", "Status", "Input", "Where", "Steps", "Cost", "Time"].map((name, at) =>
+    h("th", { scope: "col", class: at > 3 ? "number" : "" }, name),
+  );
   const rows = runs.map((run) =>
     h(
       "tr",
@@ -99,11 +141,15 @@ function table(runs, agent) {
       h("td", { class: "when" }, h("a", { href: `/agents/${agent.id}/runs/${run.id}` }, moment(run.created_at))),
       h("td", {}, statusBadge(run.status)),
       h("td", { class: "said" }, h("span", {}, run.input)),
-      h("td", {}, placeOf(run)),
+      h("td", {}, originLabel(run)),
       h("td", { class: "number" }, run.steps_done),
       h("td", { class: "number", title: `Exactly $${run.cost_usd}` }, usd(run.cost_usd)),
       h("td", { class: "number" }, run.ended_at ? duration(Date.parse(run.ended_at) - Date.parse(run.created_at)) : "–"),
     ),
   );
-  return h("div", { class: "table-box", tabIndex: 0, role: "region", "aria-label": "Runs" }, h("table", { class: "data runs" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows)));
+  return h(
+    "div",
+    { class: "table-box", tabIndex: 0, role: "region", "aria-label": "Runs" },
+    h("table", { class: "data runs" }, h("thead", {}, h("tr", {}, head)), h("tbody", {}, rows)),
+  );
 }

@@ -1,19 +1,26 @@
+// @ts-check
 // The versions of one's own agent: what each changed, and the way back to it.
 
-import { api } from "../chat/api.js";
-import { emit } from "../chat/bus.js";
-import { add, h } from "../chat/dom.js";
-import { moment } from "../chat/format.js";
-import { say } from "../chat/notices.js";
+import { patch } from "../shared/api.js";
+import { emit } from "../shared/bus.js";
+import { add, h } from "../shared/dom.js";
+import { moment } from "../shared/format.js";
+import { notify } from "../shared/notices.js";
+import { pagedList } from "../shared/paged_list.js";
 import { changesOf, promptLines } from "./changes.js";
 import { definitionList } from "./definition.js";
-import { pagedList } from "../chat/pages.js";
 
 const DEFINITION = ["system_prompt", "model", "goal", "parameters", "tools", "max_steps", "max_cost_usd", "max_seconds"];
 
 /** `restored(agent)` after an old version was made the current one. */
 export function versionList(agentId, restored) {
-  const list = pagedList((versions) => h("ol", { class: "versions" }, versions.map((one, at) => row(one, versions[at + 1]))));
+  const list = pagedList((versions) =>
+    h(
+      "ol",
+      { class: "versions" },
+      versions.map((one, at) => row(one, versions[at + 1])),
+    ),
+  );
 
   function row(one, before) {
     const whole = h("details", {}, h("summary", {}, "All of this version"));
@@ -22,7 +29,14 @@ export function versionList(agentId, restored) {
     return h(
       "li",
       { class: "version", "aria-label": `Version ${one.number}` },
-      h("header", {}, h("strong", {}, `Version ${one.number}`), one.current && h("span", { class: "badge good" }, "current"), h("small", {}, moment(one.created_at)), !one.current && again),
+      h(
+        "header",
+        {},
+        h("strong", {}, `Version ${one.number}`),
+        one.current && h("span", { class: "badge good" }, "current"),
+        h("small", {}, moment(one.created_at)),
+        !one.current && again,
+      ),
       before ? whatChanged(before, one) : one.number === 1 ? h("p", { class: "hint" }, "The first version.") : null,
       whole,
     );
@@ -31,9 +45,9 @@ export function versionList(agentId, restored) {
   async function restore(one, button) {
     button.disabled = true;
     try {
-      const agent = await api("PATCH", `agents/${agentId}`, { body: Object.fromEntries(DEFINITION.map((name) => [name, one[name]])) });
+      const agent = await patch(`agents/${agentId}`, Object.fromEntries(DEFINITION.map((name) => [name, one[name]])));
       emit("agent-changed", agent);
-      say(`Version ${agent.version} is as version ${one.number} was`);
+      notify(`Version ${agent.version} is as version ${one.number} was`);
       restored(agent);
     } catch (problem) {
       button.disabled = false;
@@ -41,7 +55,15 @@ export function versionList(agentId, restored) {
     }
   }
 
-  return { el: h("section", { class: "panel", "aria-label": "Versions" }, h("div", { class: "panel-head" }, h("h2", {}, "Versions"), h("small", {}, "Each run names the one that it used")), list.el), load: () => list.load(`agents/${agentId}/versions`, { page_size: 20 }) };
+  return {
+    el: h(
+      "section",
+      { class: "panel", "aria-label": "Versions" },
+      h("div", { class: "panel-head" }, h("h2", {}, "Versions"), h("small", {}, "Each run names the one that it used")),
+      list.el,
+    ),
+    load: () => list.load(`agents/${agentId}/versions`, { page_size: 20 }),
+  };
 }
 
 function whatChanged(before, after) {
@@ -50,7 +72,14 @@ function whatChanged(before, after) {
   if (!fields.length && !prompt) return h("p", { class: "hint" }, "The same as the version before.");
   return [
     fields.length > 0 && h("ul", { class: "changes" }, fields),
-    prompt && h("pre", { class: "diff", tabIndex: 0, "aria-label": "Changes of the system prompt" }, promptLines(before.system_prompt, after.system_prompt).map(([sign, line]) => h(TAG[sign] ?? "span", {}, sign === "…" ? "…\n" : `${sign} ${line}\n`))),
+    prompt &&
+      h(
+        "pre",
+        { class: "diff", tabIndex: 0, "aria-label": "Changes of the system prompt" },
+        promptLines(before.system_prompt, after.system_prompt).map(([sign, line]) =>
+          h(TAG[sign] ?? "span", {}, sign === "…" ? "…\n" : `${sign} ${line}\n`),
+        ),
+      ),
   ];
 }
 

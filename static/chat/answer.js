@@ -1,15 +1,16 @@
+// @ts-check
 // A model's message: its text as it grows, how it came about, what it cost, what may be done with it.
 
-import { simulatedBadge } from "./badges.js";
-import { on } from "./bus.js";
-import { add, fill, h, icon } from "./dom.js";
-import { answerTools, metaLine } from "./facts.js";
-import { modelName } from "./catalogue.js";
-import { fold } from "./parts.js";
-import { partner } from "./partners.js";
-import { words } from "./problems.js";
-import { stepsOf } from "./steps.js";
-import { streamedMarkdown } from "./streamed.js";
+import { simulatedBadge } from "../shared/badges.js";
+import { on } from "../shared/bus.js";
+import { modelName } from "../shared/catalogue.js";
+import { add, fill, h, icon } from "../shared/dom.js";
+import { fold } from "../shared/fold.js";
+import { knownAgent } from "../shared/known_agents.js";
+import { describeError } from "../shared/problems.js";
+import { streamedMarkdown } from "../shared/streamed_markdown.js";
+import { toolCallViews } from "../shared/tool_calls.js";
+import { answerTools, metaLine } from "./answer_foot.js";
 import { regenerate } from "./threads.js";
 import { running } from "./turns.js";
 
@@ -36,21 +37,40 @@ export function answerView(message, options) {
     thinking.update(message, busy);
     if (`${message.steps.length} ${busy}` !== steps) {
       steps = `${message.steps.length} ${busy}`;
-      fill(toolBox, stepsOf(message.steps, busy));
+      fill(toolBox, toolCallViews(message.steps, busy));
     }
     // All but the growing text changes rarely: drawn only when it does.
-    const next = JSON.stringify([message.id, message.status, message.model, message.agent?.name, message.fallbacks.length, message.feedback, message.feedback_comment, message.siblings, message.cost_usd, message.error?.code, options.last(message)]);
+    const next = JSON.stringify([
+      message.id,
+      message.status,
+      message.model,
+      message.agent?.name,
+      message.fallbacks.length,
+      message.feedback,
+      message.feedback_comment,
+      message.siblings,
+      message.cost_usd,
+      message.error?.code,
+      options.last(message),
+    ]);
     if (next !== shape) drawFrame(busy);
     shape = next;
   }
 
   function drawFrame(busy) {
-    const agent = message.agent?.name ?? partner(message.agent_id)?.name;
+    const agent = message.agent?.name ?? knownAgent(message.agent_id)?.name;
     const name = agent ?? modelName(message.model);
     el.setAttribute("aria-label", name ? `Answer of ${name}` : "Answer");
-    fill(head, h("span", { class: "avatar" }, icon(agent ? "robot" : "spark", 15)), h("span", { class: "model-name" }, name || "Choosing a model"), agent && h("small", {}, modelName(message.model)), message.simulated && simulatedBadge(), statusBadge(message));
+    fill(
+      head,
+      h("span", { class: "avatar" }, icon(agent ? "robot" : "spark", 15)),
+      h("span", { class: "model-name" }, name || "Choosing a model"),
+      agent && h("small", {}, modelName(message.model)),
+      message.simulated && simulatedBadge(),
+      statusBadge(message),
+    );
     fill(before, message.fallbacks.map(fallbackNotice), thinking.el, toolBox);
-    fill(trouble, busy ? null : troubleOf(message, options));
+    fill(trouble, busy ? null : troubleOf(message));
     fill(foot, busy ? null : [metaLine(message), answerTools(message)]);
   }
 
@@ -64,7 +84,12 @@ const statusBadge = (message) => STATUS[message.status] && h("span", { class: `b
 
 function fallbackNotice({ from, to, reason }) {
   const why = reason ? ` (${String(reason).replaceAll("_", " ")})` : "";
-  return h("p", { class: "fallback" }, icon("route", 14), `${modelName(from)} did not answer${why}; ${to ? `${modelName(to)} took over.` : "another model took over."}`);
+  return h(
+    "p",
+    { class: "fallback" },
+    icon("route", 14),
+    `${modelName(from)} did not answer${why}; ${to ? `${modelName(to)} took over.` : "another model took over."}`,
+  );
 }
 
 function reasoning() {
@@ -84,16 +109,35 @@ function reasoning() {
 }
 
 /** Why an answer is not whole, and the button that goes on. */
-function troubleOf(message, options) {
+function troubleOf(message) {
   const retry = h("button", { type: "button", class: "button small", onclick: () => regenerate(message) }, icon("retry", 14), "Retry");
-  const goOn = h("button", { type: "button", class: "button small", onclick: () => regenerate(message, { continue: true }) }, icon("right", 14), "Continue");
+  const goOn = h(
+    "button",
+    { type: "button", class: "button small", onclick: () => regenerate(message, { continue: true }) },
+    icon("right", 14),
+    "Continue",
+  );
   const buttons = [message.content && goOn, retry];
   if (message.error && (message.status === "failed" || message.status === "interrupted")) {
-    const { title, text, hint, requestId } = words(message.error);
+    const { title, text, hint, requestId } = describeError(message.error);
     const heading = message.content && message.error?.type === "provider_error" ? "The answer broke off" : title;
-    return h("div", { class: "problem", role: "alert" }, icon("alert"), h("div", {}, h("strong", {}, heading), h("p", {}, `${text} ${hint}`), requestId && h("p", { class: "request-id" }, `Request ${requestId}`), h("div", { class: "row" }, buttons)));
+    return h(
+      "div",
+      { class: "problem", role: "alert" },
+      icon("alert"),
+      h(
+        "div",
+        {},
+        h("strong", {}, heading),
+        h("p", {}, `${text} ${hint}`),
+        requestId && h("p", { class: "request-id" }, `Request ${requestId}`),
+        h("div", { class: "row" }, buttons),
+      ),
+    );
   }
-  const note = { cancelled: "You stopped this answer.", interrupted: "The answer was interrupted; what was written is kept." }[message.status];
+  const note = { cancelled: "You stopped this answer.", interrupted: "The answer was interrupted; what was written is kept." }[
+    message.status
+  ];
   const cut = message.status === "complete" && message.finish_reason === "length" && "The answer reached its length limit.";
   const limit = message.status === "complete" && LIMITS[message.finish_reason];
   const empty = message.status === "complete" && !message.content.trim() && "The model returned an empty answer.";

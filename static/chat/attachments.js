@@ -1,8 +1,9 @@
+// @ts-check
 // Pictures that go with a question: by button, paste or drop; checked before they are sent.
 
-import { fill, h, iconButton } from "./dom.js";
-import { bytes } from "./format.js";
-import { say } from "./notices.js";
+import { fill, h, iconButton } from "../shared/dom.js";
+import { bytes } from "../shared/format.js";
+import { notify } from "../shared/notices.js";
 
 const TYPES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 const LARGEST = 8 * 1024 * 1024;
@@ -11,7 +12,14 @@ const MOST = 8;
 
 export function attachments(changed) {
   const el = h("div", { class: "attachments", hidden: true });
-  const picker = h("input", { type: "file", accept: TYPES.join(","), multiple: true, hidden: true, "aria-label": "Choose pictures", tabIndex: -1 });
+  const picker = h("input", {
+    type: "file",
+    accept: TYPES.join(","),
+    multiple: true,
+    hidden: true,
+    "aria-label": "Choose pictures",
+    tabIndex: -1,
+  });
   const button = iconButton("image", "Attach pictures", () => picker.click());
   let items = [];
 
@@ -23,10 +31,11 @@ export function attachments(changed) {
   async function take(files) {
     for (const file of files) {
       const name = file.name || "picture";
-      if (!TYPES.includes(file.type)) say(`${name}: only PNG, JPEG, GIF and WebP pictures.`, "warn");
-      else if (file.size > LARGEST) say(`${name} has ${bytes(file.size)}; at most ${bytes(LARGEST)} are possible.`, "warn");
-      else if (items.length >= MOST) say(`At most ${MOST} pictures.`, "warn");
-      else if (items.reduce((sum, one) => sum + one.size, file.size) > LARGEST_TOGETHER) say(`${name} would make the question larger than ${bytes(LARGEST_TOGETHER)}.`, "warn");
+      if (!TYPES.includes(file.type)) notify(`${name}: only PNG, JPEG, GIF and WebP pictures.`, "warn");
+      else if (file.size > LARGEST) notify(`${name} has ${bytes(file.size)}; at most ${bytes(LARGEST)} are possible.`, "warn");
+      else if (items.length >= MOST) notify(`At most ${MOST} pictures.`, "warn");
+      else if (items.reduce((sum, one) => sum + one.size, file.size) > LARGEST_TOGETHER)
+        notify(`${name} would make the question larger than ${bytes(LARGEST_TOGETHER)}.`, "warn");
       else items.push({ name, size: file.size, media_type: file.type, data: await base64(file) });
     }
     draw();
@@ -67,8 +76,7 @@ export function attachments(changed) {
 const base64 = (file) =>
   new Promise((resolve, reject) => {
     const reader = new FileReader();
-    reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
+    reader.onload = () => resolve(String(reader.result).slice(String(reader.result).indexOf(",") + 1));
     reader.onerror = () => reject(reader.error);
     reader.readAsDataURL(file);
   });
-

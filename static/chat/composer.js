@@ -1,8 +1,9 @@
+// @ts-check
 // Where questions are written. Each conversation keeps its own draft.
 
+import { on } from "../shared/bus.js";
+import { h, iconButton, isEnter } from "../shared/dom.js";
 import { attachments } from "./attachments.js";
-import { on } from "./bus.js";
-import { h, iconButton, isEnter } from "./dom.js";
 import * as threads from "./threads.js";
 import { cancel, running } from "./turns.js";
 
@@ -10,7 +11,13 @@ import { cancel, running } from "./turns.js";
 export function composer(requestOptions, extras) {
   const drafts = new Map(); // thread -> {text, items}
   const files = attachments(() => refresh());
-  const field = h("textarea", { rows: 1, placeholder: "Ask anything", "aria-label": "Your message", enterkeyhint: "send", maxlength: 400000 });
+  const field = h("textarea", {
+    rows: 1,
+    placeholder: "Ask anything",
+    "aria-label": "Your message",
+    enterkeyhint: "send",
+    maxlength: 400000,
+  });
   const sendButton = iconButton("send", "Send", submit, { class: "send" });
   const stopButton = iconButton("stop", "Stop writing", stop, { class: "send stop" });
   const el = h(

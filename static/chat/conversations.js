@@ -1,7 +1,8 @@
+// @ts-check
 // The list of conversations: pages of it, search, and what may be done to one.
 
-import { get, patch, remove } from "./api.js";
-import { emit, on } from "./bus.js";
+import { get, patch, remove } from "../shared/api.js";
+import { emit, on } from "../shared/bus.js";
 
 export const list = { items: [], next: null, loading: false, ended: false, search: "", archived: false };
 let generation = 0;
@@ -42,7 +43,10 @@ export async function more() {
 async function firstPage() {
   const query = { page_size: 30, search: list.search, archived: list.archived };
   if (list.search || list.archived) return get("chat/conversations", query);
-  const [pinned, rest] = await Promise.all([get("chat/conversations", { ...query, page_size: 100, pinned: true }), get("chat/conversations", { ...query, pinned: false })]);
+  const [pinned, rest] = await Promise.all([
+    get("chat/conversations", { ...query, page_size: 100, pinned: true }),
+    get("chat/conversations", { ...query, pinned: false }),
+  ]);
   return { results: [...pinned.results, ...rest.results], next: rest.next };
 }
 

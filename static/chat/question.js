@@ -1,8 +1,9 @@
+// @ts-check
 // A person's message: shown as typed, may be edited into a branch of its own.
 
-import { branchSwitch, imagesOf } from "./parts.js";
-import { copy } from "./clipboard.js";
-import { fill, h, iconButton, isEnter } from "./dom.js";
+import { copy } from "../shared/clipboard.js";
+import { fill, h, iconButton, isEnter } from "../shared/dom.js";
+import { branchSwitch, imagesOf } from "./message_parts.js";
 import { ask } from "./threads.js";
 
 export function questionView(message, options) {
@@ -13,12 +14,22 @@ export function questionView(message, options) {
     fill(
       el,
       h("div", { class: "bubble" }, imagesOf(message.parts), h("div", { class: "plain" }, message.content)),
-      h("div", { class: "tools" }, branchSwitch(message), !message.local && iconButton("pencil", "Edit this question", edit, { size: 15 }), copyButton),
+      h(
+        "div",
+        { class: "tools" },
+        branchSwitch(message),
+        !message.local && iconButton("pencil", "Edit this question", edit, { size: 15 }),
+        copyButton,
+      ),
     );
   };
 
   function edit() {
-    const field = h("textarea", { class: "field", "aria-label": "Edit your question", rows: Math.min(12, message.content.split("\n").length + 1) });
+    const field = h("textarea", {
+      class: "field",
+      "aria-label": "Edit your question",
+      rows: Math.min(12, message.content.split("\n").length + 1),
+    });
     field.value = message.content;
     const submit = () => {
       const text = field.value.trim();
@@ -37,7 +48,16 @@ export function questionView(message, options) {
       h("button", { type: "button", class: "button", onclick: show }, "Cancel"),
       h("button", { type: "button", class: "button primary", onclick: submit }, "Send"),
     ];
-    fill(el, h("div", { class: "edit" }, imagesOf(message.parts), field, h("footer", {}, h("small", {}, "The old question stays as another branch."), buttons)));
+    fill(
+      el,
+      h(
+        "div",
+        { class: "edit" },
+        imagesOf(message.parts),
+        field,
+        h("footer", {}, h("small", {}, "The old question stays as another branch."), buttons),
+      ),
+    );
     field.focus();
   }
 

@@ -1,30 +1,53 @@
+// @ts-check
 // Settings of one conversation: system prompt, temperature, length.
 
-import { emit } from "./bus.js";
+import { emit } from "../shared/bus.js";
+import { h } from "../shared/dom.js";
+import { dialog } from "../shared/overlay.js";
+import { describeError, fieldErrors } from "../shared/problems.js";
 import { change } from "./conversations.js";
-import { h } from "./dom.js";
-import { dialog } from "./overlay.js";
-import { fieldErrors, words } from "./problems.js";
 import * as threads from "./threads.js";
 
 /** Sets fields of the open conversation's settings; a new conversation keeps them until its first question. */
 export async function keepSettings(fields) {
   const thread = threads.current;
   // The server merges what it is given and forgets what is null.
-  const said = Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, value === "" ? null : value]));
-  if (thread.id) await change(thread.id, { settings: said });
-  else thread.conversation = { ...thread.conversation, settings: clean({ ...thread.conversation.settings, ...said }) };
+  const wanted = Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, value === "" ? null : value]));
+  if (thread.id) await change(thread.id, { settings: wanted });
+  else thread.conversation = { ...thread.conversation, settings: clean({ ...thread.conversation.settings, ...wanted }) };
 }
 
 const clean = (settings) => Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== null && value !== undefined));
 
 export function showSettings() {
   const { settings } = threads.current.conversation;
-  const prompt = h("textarea", { id: "set-prompt", class: "field", rows: 6, maxlength: 100000, placeholder: "You are a careful technical writer…" });
+  const prompt = h("textarea", {
+    id: "set-prompt",
+    class: "field",
+    rows: 6,
+    maxlength: 100000,
+    placeholder: "You are a careful technical writer…",
+  });
   prompt.value = settings.system_prompt ?? "";
-  const temperature = h("input", { id: "set-temperature", class: "field", type: "number", min: "0", max: "2", step: "0.1", placeholder: "the model's own" });
+  const temperature = h("input", {
+    id: "set-temperature",
+    class: "field",
+    type: "number",
+    min: "0",
+    max: "2",
+    step: "0.1",
+    placeholder: "the model's own",
+  });
   temperature.value = settings.temperature ?? "";
-  const length = h("input", { id: "set-length", class: "field", type: "number", min: "1", max: "1000000", step: "1", placeholder: "default" });
+  const length = h("input", {
+    id: "set-length",
+    class: "field",
+    type: "number",
+    min: "1",
+    max: "1000000",
+    step: "1",
+    placeholder: "default",
+  });
   length.value = settings.max_output_tokens ?? "";
   const trouble = h("p", { class: "form-error", role: "alert" });
 
@@ -36,7 +59,7 @@ export function showSettings() {
       box.close();
       emit("settings");
     } catch (problem) {
-      trouble.textContent = Object.values(fieldErrors(problem))[0] ?? words(problem).text;
+      trouble.textContent = Object.values(fieldErrors(problem))[0] ?? describeError(problem).text;
     }
   }
 
@@ -54,7 +77,12 @@ export function showSettings() {
         h("div", {}, h("label", { for: "set-length" }, "Longest answer", h("small", {}, "in tokens; also bounds the cost")), length),
       ),
       trouble,
-      h("footer", {}, h("button", { type: "button", class: "button", onclick: () => box.close() }, "Cancel"), h("button", { class: "button primary" }, "Save")),
+      h(
+        "footer",
+        {},
+        h("button", { type: "button", class: "button", onclick: () => box.close() }, "Cancel"),
+        h("button", { class: "button primary" }, "Save"),
+      ),
     ),
   );
   prompt.focus();

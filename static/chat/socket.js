@@ -1,8 +1,10 @@
+// @ts-check
 // The one WebSocket of this page: opened with a one-time ticket, reopened with jittered back-off.
 
-import { post } from "./api.js";
-import { emit, on } from "./bus.js";
-import { signedIn } from "./session.js";
+import { post } from "../shared/api.js";
+import { emit, on } from "../shared/bus.js";
+import { Problem } from "../shared/problems.js";
+import { signedIn } from "../shared/session.js";
 
 const PING_EVERY = 25000;
 const SILENCE = 10000;
@@ -16,8 +18,6 @@ let pingTimer = 0;
 let silenceTimer = 0;
 let opened = Promise.resolve();
 let announce = () => {};
-
-export const online = () => state === "open";
 
 /** Opens the socket unless it is open or being opened. Safe to call at any time. */
 export function connect() {
@@ -60,7 +60,7 @@ function receive(data) {
   const pending = frame.ref && waitingFor.get(frame.ref);
   if (pending && (frame.type === "ack" || frame.type === "error")) {
     waitingFor.delete(frame.ref);
-    return frame.type === "ack" ? pending.resolve(frame) : pending.reject(frame.error ?? frame.data?.error ?? {});
+    return frame.type === "ack" ? pending.resolve(frame) : pending.reject(new Problem(frame.error));
   }
   if (frame.type !== "pong" && frame.type !== "ack") emit("frame", frame);
 }
@@ -72,19 +72,21 @@ function ping() {
   silenceTimer = setTimeout(() => socket && lost(0), SILENCE);
 }
 
-const transmit = (frame) => socket?.readyState === WebSocket.OPEN && (socket.send(JSON.stringify(frame)), true);
+/** Sends a frame; false when there is no connection now. */
+export function transmit(frame) {
+  if (socket?.readyState !== WebSocket.OPEN) return false;
+  socket.send(JSON.stringify(frame));
+  return true;
+}
 
-/** Sends a frame that needs no answer; false when there is no connection now. */
-export const tell = (frame) => Boolean(transmit(frame));
-
-/** Sends a frame and returns its `ack`; rejects with the contract's error object. */
-export async function ask(frame) {
+/** Sends a frame and returns its `ack`; rejects with a `Problem`. */
+export async function request(frame) {
   await connect();
   return new Promise((resolve, reject) => {
     waitingFor.set(frame.ref, { resolve, reject });
     if (!transmit(frame)) {
       waitingFor.delete(frame.ref);
-      reject({ type: "network", message: "There is no connection to the server." });
+      reject(new Problem({ type: "network", message: "There is no connection to the server." }));
     }
   });
 }
@@ -98,7 +100,8 @@ function lost(code) {
   }
   clearInterval(pingTimer);
   clearTimeout(silenceTimer);
-  for (const { reject } of waitingFor.values()) reject({ type: "network", message: "The connection was lost before the message was accepted." });
+  for (const { reject } of waitingFor.values())
+    reject(new Problem({ type: "network", message: "The connection was lost before the message was accepted." }));
   waitingFor.clear();
   if (code === 4429) failures = Math.max(failures, 4);
   again(code === 4401 || code === 4503 ? 0.2 : 1);

@@ -1,13 +1,14 @@
+// @ts-check
 // The open conversation on the page: its messages, kept at the end while the person is there.
 
-import { emit, on } from "./bus.js";
+import { emit, on } from "../shared/bus.js";
+import { fill, h, icon, iconButton } from "../shared/dom.js";
+import { describeError } from "../shared/problems.js";
 import { answerView } from "./answer.js";
-import { h, icon, fill, iconButton } from "./dom.js";
-import { words } from "./problems.js";
 import { questionView } from "./question.js";
-import { welcome } from "./welcome.js";
 import * as threads from "./threads.js";
 import { running } from "./turns.js";
+import { welcome } from "./welcome.js";
 
 /** The scrolling list of messages; `requestOptions()` gives the model and settings of a question. */
 export function threadView(requestOptions) {
@@ -80,10 +81,18 @@ export function threadView(requestOptions) {
   }
 
   function failure(thread) {
-    const { title, text, requestId } = words(thread.problem);
+    const { title, text, requestId } = describeError(thread.problem);
     const again = h("button", { type: "button", class: "button", onclick: () => threads.open(thread.id) }, "Try again");
     const gone = thread.problem.type === "not_found" && "It may have been deleted, or it belongs to someone else.";
-    return h("div", { class: "empty", role: "alert" }, icon("alert", 26), h("h2", {}, title), h("p", {}, gone || text), requestId && h("p", { class: "request-id" }, `Request ${requestId}`), gone ? null : again);
+    return h(
+      "div",
+      { class: "empty", role: "alert" },
+      icon("alert", 26),
+      h("h2", {}, title),
+      h("p", {}, gone || text),
+      requestId && h("p", { class: "request-id" }, `Request ${requestId}`),
+      gone ? null : again,
+    );
   }
 
   on("thread", draw);

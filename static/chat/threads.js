@@ -1,10 +1,11 @@
+// @ts-check
 // The conversation that is open: its messages, and what a person may do in it.
 
-import { get, post } from "./api.js";
-import { emit, on } from "./bus.js";
-import { change, fetchOne, find, remember, touch } from "./conversations.js";
-import { localMessage, normalMessage } from "./records.js";
+import { getAll, post } from "../shared/api.js";
+import { emit, on } from "../shared/bus.js";
 import { branch, startTurn } from "./branches.js";
+import { change, fetchOne, find, remember, touch } from "./conversations.js";
+import { contentOf, localMessage, messageOf } from "./messages.js";
 import { follow, running, send } from "./turns.js";
 
 const threads = new Map(); // conversation id -> thread
@@ -48,16 +49,7 @@ export async function refresh(thread) {
   if (current === thread) emit("thread", thread);
 }
 
-async function messagesOf(id) {
-  const found = [];
-  let page = await get(`chat/conversations/${id}/messages`, { page_size: 100 });
-  found.push(...page.results);
-  while (page.next) {
-    page = await get(page.next);
-    found.push(...page.results);
-  }
-  return found.map(normalMessage);
-}
+const messagesOf = async (id) => (await getAll(`chat/conversations/${id}/messages`)).map(messageOf);
 
 /** Records that are being written here keep their identity: their views and their stream hang on it. */
 function merge(thread, messages) {
@@ -75,8 +67,8 @@ export async function ask(content, options, instead = null) {
   const thread = current;
   const kept = instead ? thread.messages.slice(0, thread.messages.indexOf(instead)) : thread.messages;
   const parent = kept.findLast((one) => !one.local);
-  const question = localMessage({ role: "user", content, siblings: instead ? [...branch(instead), "new"] : [] });
-  const answer = localMessage({ role: "assistant", content: "", status: "pending", agent_id: options.agent_id });
+  const question = localMessage({ role: "user", ...contentOf(content), siblings: instead ? [...branch(instead), "new"] : [] });
+  const answer = localMessage({ role: "assistant", status: "pending", agent_id: options.agent_id });
   const before = thread.messages;
   thread.messages = [...kept, question, answer];
   emit("thread", thread);
@@ -89,7 +81,7 @@ export async function ask(content, options, instead = null) {
       : heavy(request)
         ? await startTurn("chat/stream", request, answer)
         : await send(request, answer);
-    question.id = started.user_message_id ?? started.user_message?.id ?? question.id;
+    question.id = started.user_message_id;
   } catch (error) {
     thread.messages = before;
     emit("thread", thread);
@@ -127,7 +119,14 @@ export async function regenerate(message, options = {}) {
   const thread = current;
   const before = thread.messages;
   const at = before.indexOf(message);
-  const answer = localMessage({ role: "assistant", content: "", status: "pending", siblings: [...branch(message), "new"], conversation_id: thread.id, agent_id: message.agent_id, agent: message.agent });
+  const answer = localMessage({
+    role: "assistant",
+    status: "pending",
+    siblings: [...branch(message), "new"],
+    conversation_id: thread.id,
+    agent_id: message.agent_id,
+    agent: message.agent,
+  });
   thread.messages = [...before.slice(0, at), answer];
   emit("thread", thread);
   try {
@@ -155,7 +154,7 @@ export async function switchBranch(message, step) {
 /** Keeps what a person thinks of an answer; `rating` null takes it back. */
 export async function rate(message, rating, comment = "") {
   await post(`chat/messages/${message.id}/feedback`, { rating, comment });
-  Object.assign(message, { feedback: rating ?? "", feedback_comment: comment });
+  Object.assign(message, { feedback: rating, feedback_comment: comment });
   emit("message", message);
 }
 

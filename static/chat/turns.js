@@ -1,10 +1,11 @@
+// @ts-check
 // Answers that are being written: events of the stream become the fields of a message record.
 
-import { post } from "./api.js";
-import { emit, on } from "./bus.js";
-import { normalMessage } from "./records.js";
-import { standing } from "./rewind.js";
-import { ask, connect, tell } from "./socket.js";
+import { post } from "../shared/api.js";
+import { emit, on } from "../shared/bus.js";
+import { keptParts } from "../shared/rewind.js";
+import { messageOf } from "./messages.js";
+import { connect, request, transmit } from "./socket.js";
 
 const live = new Map(); // message id -> message record
 
@@ -12,15 +13,14 @@ export const running = (message) => message.status === "pending" || message.stat
 export const liveIn = (conversationId) => [...live.values()].some((message) => message.conversation_id === conversationId);
 
 /** Sends a question; resolves with the ack once it is stored. `answer` is filled from then on. */
-export async function send(request, answer) {
-  const ack = await ask({ type: "send", ref: crypto.getRandomValues(new Uint32Array(3)).join("-"), ...request });
-  const facts = ack.data ?? ack;
-  answer.id = facts.message_id;
-  answer.conversation_id = facts.conversation_id;
+export async function send(question, answer) {
+  const ack = await request({ type: "send", ref: crypto.getRandomValues(new Uint32Array(3)).join("-"), ...question });
+  answer.id = ack.message_id;
+  answer.conversation_id = ack.conversation_id;
   watch(answer);
   for (const frame of early.get(answer.id) ?? []) apply(frame);
   early.delete(answer.id);
-  return facts;
+  return ack;
 }
 
 // Events that overtook the ack: kept until their answer is known.
@@ -42,14 +42,16 @@ export function follow(message) {
   resume(message);
 }
 
-const resume = (message) => tell({ type: "resume", message_id: message.id, after: message.seq });
+const resume = (message) => transmit({ type: "resume", message_id: message.id, after: message.seq });
 
 on("socket-open", () => {
   for (const message of live.values()) resume(message);
 });
 
 /** Stops the writing; what is there stays. */
-export const cancel = (message) => tell({ type: "cancel", message_id: message.id }) || post(`chat/messages/${message.id}/cancel`).catch((problem) => emit("problem", problem));
+export const cancel = (message) =>
+  transmit({ type: "cancel", message_id: message.id }) ||
+  post(`chat/messages/${message.id}/cancel`).catch((problem) => emit("problem", problem));
 
 on("frame", (frame) => {
   if (frame.message_id && !live.has(frame.message_id) && !ended.has(frame.message_id) && early.size < 50)
@@ -62,8 +64,8 @@ const ended = new Set();
 function apply(frame) {
   const message = live.get(frame.message_id);
   if (!message) return;
-  if (frame.type === "error" && frame.seq === undefined) return refused(message, frame);
-  if (frame.seq !== undefined && frame.seq !== null) {
+  if (frame.seq === undefined && frame.type === "error") return refused(message, frame);
+  if (frame.seq !== undefined) {
     // A rewind goes back, and an end is sent again to a page that has seen it.
     if (frame.seq <= message.seq && !["message.rewind", "message.end", "error"].includes(frame.type)) return;
     message.seq = frame.seq;
@@ -72,23 +74,24 @@ function apply(frame) {
     message.replay = false;
     Object.assign(message, { content: "", reasoning: "", steps: [], fallbacks: [] });
   }
-  APPLY[frame.type]?.(message, frame.data ?? frame);
+  APPLY[frame.type]?.(message, frame);
   emit("message", message);
 }
 
 /** The server would not show the answer now (not an event of the answer itself). */
 function refused(message, frame) {
   const wait = frame.retry_after ?? 2;
-  if (RETRYABLE.has(frame.error?.type)) return void setTimeout(() => live.get(message.id) === message && resume(message), wait * 1000);
+  if (RETRYABLE.has(frame.error.type)) return void setTimeout(() => live.get(message.id) === message && resume(message), wait * 1000);
   close(message);
 }
 
 const RETRYABLE = new Set(["rate_limited", "unavailable", "internal_error"]);
 
 const APPLY = {
-  "message.start": (message, data) => Object.assign(message, { status: "streaming", model: data.model, provider: data.provider, route: data.route ?? message.route }),
+  "message.start": (message, data) =>
+    Object.assign(message, { status: "streaming", model: data.model, provider: data.provider, route: data.route }),
   "message.rewind": (message, data) => {
-    const { text, reasoning, steps } = standing({ ...message, text: message.content }, data);
+    const { text, reasoning, steps } = keptParts({ ...message, text: message.content }, data);
     Object.assign(message, { content: text, reasoning, steps });
   },
   "route.fallback": (message, data) => message.fallbacks.push({ from: data.from, to: data.to, reason: data.reason }),
@@ -100,19 +103,20 @@ const APPLY = {
     message.status = "streaming";
     message.reasoning += data.text;
   },
-  "tool.call": (message, data) => message.steps.push({ type: "tool.call", ...pick(data, ["call_id", "name", "arguments", "needs_approval", "run_id"]) }),
-  "tool.result": (message, data) => message.steps.push({ type: "tool.result", ...pick(data, ["call_id", "name", "status", "output", "latency_ms"]) }),
+  "tool.call": (message, data) =>
+    message.steps.push({ type: "tool.call", ...pick(data, ["call_id", "name", "arguments", "needs_approval", "run_id"]) }),
+  "tool.result": (message, data) =>
+    message.steps.push({ type: "tool.result", ...pick(data, ["call_id", "name", "status", "output", "latency_ms"]) }),
   "message.end": (message, data) => {
     const { seq, fallbacks, siblings, id } = message;
-    const final = normalMessage(data.message ?? data);
-    Object.assign(message, final, { id, seq, parent_id: final.parent_id ?? message.parent_id });
+    const { type: _, message_id: __, ...stored } = data;
+    Object.assign(message, messageOf(stored), { id, seq });
     if (!message.fallbacks.length) message.fallbacks = fallbacks;
     if (message.siblings.length < siblings.length) message.siblings = siblings;
-    if (running(message)) message.status = "complete";
     close(message);
   },
   error: (message, data) => {
-    message.error = data.error ?? data;
+    message.error = data.error;
     if (running(message)) message.status = "failed";
     close(message);
   },

@@ -1,8 +1,11 @@
+// @ts-check
 // The page of a one-time link: takes the new password. The token stands in the address's fragment, which no server sees.
 
-import { Problem, fieldErrors, network, words } from "../chat/problems.js";
+import { address, readJson, send } from "../shared/http.js";
+import { describeError, fieldErrors } from "../shared/problems.js";
 
-const form = document.getElementById("form");
+const form = /** @type {HTMLFormElement} */ (document.getElementById("form"));
+const fields = /** @type {any} */ (form.elements); // by their names
 const outcome = document.getElementById("outcome");
 const trouble = document.getElementById("trouble");
 const token = location.hash.slice(1);
@@ -18,21 +21,11 @@ function end(title, sentence) {
 
 const DEAD = ["This link does not work", "It was used already, or its time is over. Ask for a new one."];
 
-async function send(body) {
-  let answer;
-  try {
-    answer = await fetch("/api/v1/auth/password-link", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-  } catch {
-    throw network();
-  }
-  if (answer.ok) return;
-  const said = await answer.json().catch(() => ({}));
-  throw new Problem(said.error, answer.status, answer.headers.get("Retry-After"));
-}
+const setPassword = async (body) => readJson(await send(address("auth/password-link"), { method: "POST", body }));
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const { new_password, again, revoke_api_keys } = form.elements;
+  const { new_password, again, revoke_api_keys } = fields;
   trouble.textContent = "";
   if (new_password.value !== again.value) {
     trouble.textContent = "The two passwords are not the same.";
@@ -42,12 +35,12 @@ form.addEventListener("submit", async (event) => {
   const button = form.querySelector("button");
   button.disabled = true;
   try {
-    await send({ token, new_password: new_password.value, revoke_api_keys: revoke_api_keys.checked });
+    await setPassword({ token, new_password: new_password.value, revoke_api_keys: revoke_api_keys.checked });
     end("Your password is set", "Sign in with it. Every earlier session was signed out.");
   } catch (problem) {
     if (problem.code === "link_invalid") end(...DEAD);
     else {
-      const { text, requestId } = words(problem);
+      const { text, requestId } = describeError(problem);
       const wait = problem.retryAfter ? ` Try again in ${problem.retryAfter} s.` : "";
       trouble.textContent = fieldErrors(problem).new_password ?? `${text}${wait}${requestId ? ` (request ${requestId})` : ""}`;
       new_password.focus();
@@ -59,5 +52,5 @@ form.addEventListener("submit", async (event) => {
 
 if (token) {
   form.hidden = false;
-  form.elements.new_password.focus();
+  fields.new_password.focus();
 } else end(...DEAD);

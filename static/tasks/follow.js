@@ -1,7 +1,8 @@
+// @ts-check
 // The events of a run while it goes on; taken up again after a broken connection.
 
-import { events } from "../chat/events.js";
-import { cut } from "../chat/rewind.js";
+import { events } from "../shared/event_stream.js";
+import { cut } from "../shared/rewind.js";
 
 const FIRST_PAUSE = 700;
 const LONGEST_PAUSE = 15000;
@@ -31,7 +32,11 @@ export function follow(task, run, { text, changed }) {
   async function listen() {
     while (!leave.signal.aborted) {
       try {
-        for await (const event of events(`tasks/${task}/events?run_id=${run}`, undefined, { headers: last ? { "Last-Event-ID": last } : {}, signal: leave.signal })) if (take(event)) return changed();
+        for await (const event of events(`tasks/${task}/events?run_id=${run}`, {
+          headers: last ? { "Last-Event-ID": last } : {},
+          signal: leave.signal,
+        }))
+          if (take(event)) return changed();
       } catch (problem) {
         if (leave.signal.aborted || problem.status === 404) return changed();
       }

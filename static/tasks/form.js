@@ -1,18 +1,34 @@
+// @ts-check
 // A task as it is made and changed: what it asks, whom, when, and how far it may go.
 
-import { get, idempotencyKey, patch, post } from "../chat/api.js";
-import { profile } from "../chat/account.js";
-import { GOALS, all } from "../chat/catalogue.js";
-import { copy } from "../chat/clipboard.js";
-import { fill, h, icon } from "../chat/dom.js";
-import { fieldSet, numberIn } from "../chat/fields.js";
-import { plainAmount } from "../chat/format.js";
-import { say } from "../chat/notices.js";
-import { dialog } from "../chat/overlay.js";
-import { section } from "../chat/section.js";
-import { scheduleControls } from "./when.js";
+import { get, idempotencyKey, patch, post } from "../shared/api.js";
+import { allModels, GOALS } from "../shared/catalogue.js";
+import { copy } from "../shared/clipboard.js";
+import { fill, h, icon } from "../shared/dom.js";
+import { fieldSet, numberIn } from "../shared/fields.js";
+import { plainAmount } from "../shared/format.js";
+import { notify } from "../shared/notices.js";
+import { dialog } from "../shared/overlay.js";
+import { profile } from "../shared/profile.js";
+import { section } from "../shared/section.js";
+import { scheduleControls } from "./schedule.js";
 
-const NEW = { name: "", description: "", agent_id: null, input: "", system_prompt: "", model: "auto", goal: "", schedule: { type: "interval", every_seconds: 3600 }, max_retries: 2, retry_seconds: 30, max_seconds: 300, max_cost_usd: null, monthly_budget_usd: null, webhook_url: "" };
+const NEW = {
+  name: "",
+  description: "",
+  agent_id: null,
+  input: "",
+  system_prompt: "",
+  model: "auto",
+  goal: "",
+  schedule: { type: "interval", every_seconds: 3600 },
+  max_retries: 2,
+  retry_seconds: 30,
+  max_seconds: 300,
+  max_cost_usd: null,
+  monthly_budget_usd: null,
+  webhook_url: "",
+};
 
 export function formView({ go, title }) {
   const place = h("div", { class: "stack" });
@@ -20,13 +36,22 @@ export function formView({ go, title }) {
   const load = section(place, ({ task, agents }) => draw(task, agents));
 
   async function both(id) {
-    const [task, agents] = await Promise.all([id ? get(`tasks/${id}`) : NEW, get("agents/", { page_size: 100 }).catch(() => ({ results: [] }))]);
+    const [task, agents] = await Promise.all([
+      id ? get(`tasks/${id}`) : NEW,
+      get("agents/", { page_size: 100 }).catch(() => ({ results: [] })),
+    ]);
     return { task, agents: agents.results };
   }
 
   function draw(task, agents) {
     title(task.id ? `Edit ${task.name}` : "New task");
-    const crumbs = h("nav", { class: "crumbs", "aria-label": "Where you are" }, h("a", { href: "/tasks" }, "Tasks"), " / ", task.id ? [h("a", { href: `/tasks/${task.id}` }, task.name), " / Edit"] : "New");
+    const crumbs = h(
+      "nav",
+      { class: "crumbs", "aria-label": "Where you are" },
+      h("a", { href: "/tasks" }, "Tasks"),
+      " / ",
+      task.id ? [h("a", { href: `/tasks/${task.id}` }, task.name), " / Edit"] : "New",
+    );
     fill(place, crumbs, taskForm(task, agents, go));
     place.querySelector("input")?.focus({ preventScroll: true });
   }
@@ -45,7 +70,13 @@ const area = (value, props) => Object.assign(h("textarea", { class: "field", ...
 const whole = (value, max, min = "1") => text(value, { type: "number", min, max: String(max), step: "1", required: true });
 const amount = (value) => text(plainAmount(value), { inputmode: "decimal", placeholder: "no limit" });
 const money = (field) => field.value.trim().replace(/^\$\s*/, "") || null;
-const panel = (name, ...children) => h("section", { class: "panel", "aria-label": name }, h("div", { class: "panel-head" }, h("h2", {}, name)), h("div", { class: "form" }, children));
+const panel = (name, ...children) =>
+  h(
+    "section",
+    { class: "panel", "aria-label": name },
+    h("div", { class: "panel-head" }, h("h2", {}, name)),
+    h("div", { class: "form" }, children),
+  );
 
 function taskForm(task, agents, go) {
   const fields = fieldSet();
@@ -63,7 +94,11 @@ function taskForm(task, agents, go) {
   };
   const who = asker(task, agents);
   const when = scheduleControls(task.schedule, profile?.preferences?.time_zone ?? "UTC", fields);
-  const own = h("div", { class: "form" }, fields.add("system_prompt", "System prompt", c.system, "Said to the model before everything else"));
+  const own = h(
+    "div",
+    { class: "form" },
+    fields.add("system_prompt", "System prompt", c.system, "Said to the model before everything else"),
+  );
   const turn = () => (own.hidden = Boolean(who.agent()));
   who.el.addEventListener("change", turn);
   turn();
@@ -88,8 +123,10 @@ function taskForm(task, agents, go) {
     fields.clear();
     save.disabled = true;
     try {
-      const saved = task.id ? await patch(`tasks/${task.id}`, value()) : await post("tasks/", value(), { headers: { "Idempotency-Key": idempotencyKey() } });
-      say("Saved");
+      const saved = task.id
+        ? await patch(`tasks/${task.id}`, value())
+        : await post("tasks/", value(), { headers: { "Idempotency-Key": idempotencyKey() } });
+      notify("Saved");
       if (saved.webhook_secret) await showSecret(saved.webhook_secret);
       go(`/tasks/${saved.id}`);
     } catch (problem) {
@@ -102,12 +139,30 @@ function taskForm(task, agents, go) {
   return h(
     "form",
     { class: "stack", novalidate: true, onsubmit: submit },
-    panel("What it asks", h("div", { class: "two" }, fields.add("name", "Name", c.name), fields.add("description", "Description", c.description)), fields.add("agent_id", "Who answers", who.el), fields.watch("model", who.el), fields.add("input", "Prompt", c.input, "{date}, {time} and {weekday} are filled in"), own),
+    panel(
+      "What it asks",
+      h("div", { class: "two" }, fields.add("name", "Name", c.name), fields.add("description", "Description", c.description)),
+      fields.add("agent_id", "Who answers", who.el),
+      fields.watch("model", who.el),
+      fields.add("input", "Prompt", c.input, "{date}, {time} and {weekday} are filled in"),
+      own,
+    ),
     panel("When", when.el),
     panel(
       "How far it may go",
-      h("div", { class: "three" }, fields.add("max_cost_usd", "Cost limit", c.cost, "US dollars of one run"), fields.add("monthly_budget_usd", "Monthly budget", c.month, "US dollars of all runs"), fields.add("max_seconds", "Time limit", c.seconds, "seconds of one try")),
-      h("div", { class: "three" }, fields.add("max_retries", "Retries", c.retries, "after a failure that may pass"), fields.add("retry_seconds", "First pause", c.pause, "seconds; doubled each time")),
+      h(
+        "div",
+        { class: "three" },
+        fields.add("max_cost_usd", "Cost limit", c.cost, "US dollars of one run"),
+        fields.add("monthly_budget_usd", "Monthly budget", c.month, "US dollars of all runs"),
+        fields.add("max_seconds", "Time limit", c.seconds, "seconds of one try"),
+      ),
+      h(
+        "div",
+        { class: "three" },
+        fields.add("max_retries", "Retries", c.retries, "after a failure that may pass"),
+        fields.add("retry_seconds", "First pause", c.pause, "seconds; doubled each time"),
+      ),
     ),
     panel("Who is told", fields.add("webhook_url", "Webhook", c.hook, "Gets each run's end, signed (standardwebhooks.com)")),
     fields.general,
@@ -118,19 +173,42 @@ function taskForm(task, agents, go) {
 /** Automatic, a model, or an agent. */
 function asker(task, agents) {
   const now = task.agent_id ? `agent ${task.agent_id}` : task.model === "auto" && task.goal ? `auto:${task.goal}` : task.model;
-  const goals = [["auto", "Automatic, as you prefer"], ...Object.entries(GOALS).map(([id, [name]]) => [`auto:${id}`, `Automatic: ${name.toLowerCase()}`])];
-  const group = (label, options) => options.length > 0 && h("optgroup", { label }, options.map(([id, name]) => h("option", { value: id, selected: id === now }, name)));
-  const known = new Set([...goals.map(([id]) => id), ...all().map((one) => one.id), ...agents.map((one) => `agent ${one.id}`)]);
-  const el = h("select", { class: "field" }, !known.has(now) && h("option", { value: now, selected: true }, task.agent_id ? "An agent that is gone" : now), group("Automatic", goals), group("Agents", agents.map((one) => [`agent ${one.id}`, one.mine ? one.name : `${one.name}, by ${one.owner}`])), group("Models", all().map((one) => [one.id, one.name])));
-  return {
-    el,
-    agent: () => (el.value.startsWith("agent ") ? el.value.slice(6) : null),
-    model: () => ({ model: el.value, goal: "" }),
-  };
+  const goals = [
+    ["auto", "Automatic, as you prefer"],
+    ...Object.entries(GOALS).map(([id, [name]]) => [`auto:${id}`, `Automatic: ${name.toLowerCase()}`]),
+  ];
+  const group = (label, options) =>
+    options.length > 0 &&
+    h(
+      "optgroup",
+      { label },
+      options.map(([id, name]) => h("option", { value: id, selected: id === now }, name)),
+    );
+  const known = new Set([...goals.map(([id]) => id), ...allModels().map((one) => one.id), ...agents.map((one) => `agent ${one.id}`)]);
+  const el = h(
+    "select",
+    { class: "field" },
+    !known.has(now) && h("option", { value: now, selected: true }, task.agent_id ? "An agent that is gone" : now),
+    group("Automatic", goals),
+    group(
+      "Agents",
+      agents.map((one) => [`agent ${one.id}`, one.mine ? one.name : `${one.name}, by ${one.owner}`]),
+    ),
+    group(
+      "Models",
+      allModels().map((one) => [one.id, one.name]),
+    ),
+  );
+  return { el, agent: () => (el.value.startsWith("agent ") ? el.value.slice(6) : null), model: () => ({ model: el.value, goal: "" }) };
 }
 
 function showSecret(secret) {
   const button = h("button", { type: "button", class: "button primary", onclick: () => copy(secret, button) }, icon("copy", 16), "Copy");
-  const box = dialog("Signing secret", h("p", {}, h("strong", {}, "This is the only time it is shown."), " Your receiver checks the signature with it."), h("div", { class: "secret" }, h("code", { tabIndex: 0 }, secret), button), h("footer", {}, h("button", { type: "button", class: "button", onclick: () => box.close() }, "I have kept it")));
+  const box = dialog(
+    "Signing secret",
+    h("p", {}, h("strong", {}, "This is the only time it is shown."), " Your receiver checks the signature with it."),
+    h("div", { class: "secret" }, h("code", { tabIndex: 0 }, secret), button),
+    h("footer", {}, h("button", { type: "button", class: "button", onclick: () => box.close() }, "I have kept it")),
+  );
   return box.closed;
 }

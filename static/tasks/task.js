@@ -1,13 +1,14 @@
+// @ts-check
 // One task: what it asks, when, and its runs.
 
-import { get } from "../chat/api.js";
-import { modelName } from "../chat/catalogue.js";
-import { fill, h } from "../chat/dom.js";
-import { duration, moment, usd } from "../chat/format.js";
-import { pagedList } from "../chat/pages.js";
-import { section } from "../chat/section.js";
-import { taskButtons } from "./acts.js";
-import { isOpen, scheduleWords, statusBadge } from "./words.js";
+import { get } from "../shared/api.js";
+import { modelName } from "../shared/catalogue.js";
+import { fill, h } from "../shared/dom.js";
+import { duration, moment, usd } from "../shared/format.js";
+import { pagedList } from "../shared/paged_list.js";
+import { section } from "../shared/section.js";
+import { taskButtons } from "./actions.js";
+import { isOpen, scheduleLabel, statusBadge } from "./labels.js";
 
 const LOOK_EVERY = 3000;
 
@@ -15,7 +16,13 @@ export function taskView({ go, title }) {
   const crumbs = h("nav", { class: "crumbs", "aria-label": "Where you are" });
   const about = h("div", { class: "stack" });
   const runs = pagedList((items) => (items.length ? table(items, id) : h("p", { class: "empty" }, "It has not run yet.")));
-  const el = h("div", { class: "stack" }, crumbs, about, h("section", { class: "panel", "aria-label": "Runs" }, h("div", { class: "panel-head" }, h("h2", {}, "Runs")), runs.el));
+  const el = h(
+    "div",
+    { class: "stack" },
+    crumbs,
+    about,
+    h("section", { class: "panel", "aria-label": "Runs" }, h("div", { class: "panel-head" }, h("h2", {}, "Runs")), runs.el),
+  );
   const load = section(about, draw);
   let id = null;
   let seen = "";
@@ -63,22 +70,53 @@ export function taskView({ go, title }) {
   };
 }
 
-const head = (task, buttons) => h("div", { class: "agent-title" }, h("div", {}, h("h2", {}, task.name, " ", statusBadge(task.status)), task.description && h("p", { class: "about" }, task.description)), h("div", { class: "chips" }, buttons));
+const head = (task, buttons) =>
+  h(
+    "div",
+    { class: "agent-title" },
+    h("div", {}, h("h2", {}, task.name, " ", statusBadge(task.status)), task.description && h("p", { class: "about" }, task.description)),
+    h("div", { class: "chips" }, buttons),
+  );
 
 function facts(task) {
-  const answers = task.agent_id ? h("a", { href: `/agents/${task.agent_id}` }, "an agent") : task.model.startsWith("auto") ? `automatic choice${task.goal ? ` (${task.goal})` : ""}` : modelName(task.model);
+  const answers = task.agent_id
+    ? h("a", { href: `/agents/${task.agent_id}` }, "an agent")
+    : task.model.startsWith("auto")
+      ? `automatic choice${task.goal ? ` (${task.goal})` : ""}`
+      : modelName(task.model);
   const pairs = [
-    ["Runs", scheduleWords(task.schedule)],
+    ["Runs", scheduleLabel(task.schedule)],
     ["Next", task.paused ? "paused" : task.next_run_at ? moment(task.next_run_at) : "–"],
     ["Answered by", answers],
-    ["Limits", [task.max_cost_usd !== null && `${usd(task.max_cost_usd)} a run`, task.monthly_budget_usd !== null && `${usd(task.monthly_budget_usd)} a month`, `${task.max_seconds} s a try`, `${task.max_retries} retries`].filter(Boolean).join(", ")],
+    [
+      "Limits",
+      [
+        task.max_cost_usd !== null && `${usd(task.max_cost_usd)} a run`,
+        task.monthly_budget_usd !== null && `${usd(task.monthly_budget_usd)} a month`,
+        `${task.max_seconds} s a try`,
+        `${task.max_retries} retries`,
+      ]
+        .filter(Boolean)
+        .join(", "),
+    ],
     task.webhook_url && ["Webhook", task.webhook_url],
   ].filter(Boolean);
-  return h("section", { class: "panel", "aria-label": "What it asks" }, h("pre", { class: "prompt", tabIndex: 0 }, task.input), h("dl", { class: "pairs" }, pairs.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)])));
+  return h(
+    "section",
+    { class: "panel", "aria-label": "What it asks" },
+    h("pre", { class: "prompt", tabIndex: 0 }, task.input),
+    h(
+      "dl",
+      { class: "pairs" },
+      pairs.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
+    ),
+  );
 }
 
 function table(items, id) {
-  const titles = ["Run", "Status", "Begun by", "Started", "Time", "Tries", "Cost"].map((name, at) => h("th", { scope: "col", class: at > 3 ? "number" : "" }, name));
+  const titles = ["Run", "Status", "Begun by", "Started", "Time", "Tries", "Cost"].map((name, at) =>
+    h("th", { scope: "col", class: at > 3 ? "number" : "" }, name),
+  );
   const rows = items.map((run) =>
     h(
       "tr",
@@ -92,5 +130,9 @@ function table(items, id) {
       h("td", { class: "number", title: `Exactly $${run.cost_usd}` }, usd(run.cost_usd)),
     ),
   );
-  return h("div", { class: "table-box", tabIndex: 0, role: "region", "aria-label": "Runs" }, h("table", { class: "data" }, h("thead", {}, h("tr", {}, titles)), h("tbody", {}, rows)));
+  return h(
+    "div",
+    { class: "table-box", tabIndex: 0, role: "region", "aria-label": "Runs" },
+    h("table", { class: "data" }, h("thead", {}, h("tr", {}, titles)), h("tbody", {}, rows)),
+  );
 }

@@ -1,3 +1,4 @@
+// @ts-check
 // What of the usage the address asks for, and the addresses that ask for it.
 
 export const PERIODS = { "24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days", month: "This month", custom: "Custom" };
@@ -7,8 +8,23 @@ export const STATUSES = { ok: "ok", failed: "failed", cancelled: "cancelled", in
 export const PURPOSES = { chat: "Chat", agent: "Agents", task: "Tasks", api: "API", title: "Titles" };
 export const ORDERS = ["created_at", "cost_usd", "latency_ms"].flatMap((name) => [name, `-${name}`]);
 
-const DEFAULTS = { period: "30d", by: "model", show: "cost", from: "", to: "", model: "", status: "", purpose: "", agent: "", key: "", ordering: "-created_at" };
-const FIELDS = { "/usage": ["period", "from", "to", "by", "show"], "/usage/calls": ["period", "from", "to", "model", "status", "purpose", "agent", "key", "ordering"] };
+const DEFAULTS = {
+  period: "30d",
+  by: "model",
+  show: "cost",
+  from: "",
+  to: "",
+  model: "",
+  status: "",
+  purpose: "",
+  agent: "",
+  key: "",
+  ordering: "-created_at",
+};
+const FIELDS = {
+  "/usage": ["period", "from", "to", "by", "show"],
+  "/usage/calls": ["period", "from", "to", "model", "status", "purpose", "agent", "key", "ordering"],
+};
 const DAY = 86400000;
 const HOUR = 3600000;
 
@@ -38,7 +54,7 @@ export function addressOf(path, choice) {
 /** `{from, to, bucket}`: `to` null means until now. Days are the API's, from midnight to midnight UTC. */
 export function rangeOf(choice, month, now = new Date()) {
   const today = midnight(dayOf(now));
-  if (choice.period === "24h") return { from: new Date(Math.floor(now / HOUR) * HOUR - 23 * HOUR), to: null, bucket: "hour" };
+  if (choice.period === "24h") return { from: new Date(Math.floor(now.getTime() / HOUR) * HOUR - 23 * HOUR), to: null, bucket: "hour" };
   if (choice.period === "month") return { from: new Date(month.starts_at), to: null, bucket: "day" };
   if (choice.period !== "custom") return { from: new Date(today - (parseInt(choice.period, 10) - 1) * DAY), to: null, bucket: "day" };
   const [from, to] = [midnight(choice.from), midnight(choice.to) + DAY];
@@ -54,7 +70,7 @@ export function filtersOf(choice, range) {
 /** The beginnings of all hours or days of a range that have begun, as the API writes them. */
 export function startsOf({ from, to, bucket }, now = new Date()) {
   const step = bucket === "hour" ? HOUR : DAY;
-  const end = Math.min(to ?? now, now);
+  const end = Math.min((to ?? now).getTime(), now.getTime());
   const starts = [];
   for (let at = Math.floor(from / step) * step; at < end && starts.length < 2000; at += step) starts.push(nameOf(new Date(at), bucket));
   return starts;
@@ -68,6 +84,12 @@ const isDay = (text) => /^\d{4}-\d\d-\d\d$/.test(text) && midnight(text) > 0;
 
 /** A day or an hour for a person: days are UTC's, hours are the person's own. */
 export function shownStart(start, long = false) {
-  if (start.length === 10) return new Date(midnight(start)).toLocaleDateString(undefined, { timeZone: "UTC", month: "short", day: "numeric", ...(long && { weekday: "short", year: "numeric" }) });
+  if (start.length === 10)
+    return new Date(midnight(start)).toLocaleDateString(undefined, {
+      timeZone: "UTC",
+      month: "short",
+      day: "numeric",
+      ...(long && { weekday: "short", year: "numeric" }),
+    });
   return new Date(start).toLocaleString(undefined, { hour: "2-digit", minute: "2-digit", ...(long && { month: "short", day: "numeric" }) });
 }

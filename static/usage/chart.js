@@ -1,6 +1,7 @@
+// @ts-check
 // Bars over time, drawn by the copy of Chart.js that the back office's theme serves. The table beside them has the same figures.
 
-import { h } from "../chat/dom.js";
+import { h } from "../shared/dom.js";
 
 let library = null;
 
@@ -12,7 +13,11 @@ function loadLibrary() {
       script.remove();
       reject(new Error("The chart could not be drawn."));
     };
-    const script = h("script", { src: new URL("../unfold/js/chart/chart.js", import.meta.url).href, onload: () => (window.Chart ? resolve(window.Chart) : failed()), onerror: failed });
+    const script = h("script", {
+      src: new URL("../unfold/js/chart/chart.js", import.meta.url).href,
+      onload: () => (window.Chart ? resolve(window.Chart) : failed()),
+      onerror: failed,
+    });
     document.head.append(script);
   });
   return library;
@@ -21,7 +26,7 @@ function loadLibrary() {
 const still = matchMedia("(prefers-reduced-motion: reduce)");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
-/** `show({label, labels, titles, series, format, short})` draws; `stop()` when the room is left. */
+/** `show({label, labels, titles, series, format, short})` draws; `stop()` when the page is left. */
 export function barChart() {
   const canvas = h("canvas", { role: "img", tabindex: "0" });
   const said = h("p", { class: "off-screen", "aria-live": "polite" });
@@ -98,7 +103,16 @@ function picture({ labels, titles, series, format, short }) {
   const colour = (name) => style.getPropertyValue(name).trim();
   const font = { family: getComputedStyle(document.body).fontFamily, size: 12 };
   const ticks = { color: colour("--muted"), font };
-  const datasets = series.map((one) => ({ label: one.label, data: one.values, backgroundColor: colour(`--chart-${one.colour}`), hoverBackgroundColor: colour(`--chart-${one.colour}`), borderRadius: 2, maxBarThickness: 44, categoryPercentage: 0.86, barPercentage: 0.94 }));
+  const datasets = series.map((one) => ({
+    label: one.label,
+    data: one.values,
+    backgroundColor: colour(`--chart-${one.colour}`),
+    hoverBackgroundColor: colour(`--chart-${one.colour}`),
+    borderRadius: 2,
+    maxBarThickness: 44,
+    categoryPercentage: 0.86,
+    barPercentage: 0.94,
+  }));
   const tooltip = {
     backgroundColor: colour("--text"),
     titleColor: colour("--page"),
@@ -110,10 +124,18 @@ function picture({ labels, titles, series, format, short }) {
     boxPadding: 4,
     filter: ({ raw }) => raw !== 0,
     itemSort: (a, b) => b.raw - a.raw,
-    callbacks: { title: ([first]) => (first ? titles[first.dataIndex] : ""), label: ({ dataset, raw }) => ` ${dataset.label}: ${format(raw)}` },
+    callbacks: {
+      title: ([first]) => (first ? titles[first.dataIndex] : ""),
+      label: ({ dataset, raw }) => ` ${dataset.label}: ${format(raw)}`,
+    },
   };
   // On a phone the table, whose lines have the same colours, is the legend of many groups.
-  const legend = { display: series.length > 1 && (series.length < 4 || innerWidth > 600), position: "bottom", align: "start", labels: { color: colour("--muted"), font, boxWidth: 10, boxHeight: 10, padding: 14 } };
+  const legend = {
+    display: series.length > 1 && (series.length < 4 || innerWidth > 600),
+    position: "bottom",
+    align: "start",
+    labels: { color: colour("--muted"), font, boxWidth: 10, boxHeight: 10, padding: 14 },
+  };
   return {
     type: "bar",
     data: { labels, datasets },
@@ -123,8 +145,19 @@ function picture({ labels, titles, series, format, short }) {
       animation: still.matches ? false : { duration: 250 },
       interaction: { mode: "index", intersect: false },
       scales: {
-        x: { stacked: true, grid: { display: false }, border: { color: colour("--line") }, ticks: { ...ticks, maxRotation: 0, autoSkipPadding: 16 } },
-        y: { stacked: true, beginAtZero: true, grid: { color: colour("--line"), drawTicks: false }, border: { display: false }, ticks: { ...ticks, padding: 8, maxTicksLimit: 6, callback: (value) => short(value) } },
+        x: {
+          stacked: true,
+          grid: { display: false },
+          border: { color: colour("--line") },
+          ticks: { ...ticks, maxRotation: 0, autoSkipPadding: 16 },
+        },
+        y: {
+          stacked: true,
+          beginAtZero: true,
+          grid: { color: colour("--line"), drawTicks: false },
+          border: { display: false },
+          ticks: { ...ticks, padding: 8, maxTicksLimit: 6, callback: (value) => short(value) },
+        },
       },
       plugins: { legend, tooltip },
     },

@@ -1,7 +1,8 @@
+// @ts-check
 // What chooses the figures: period, grouping, measure. Each choice is a link, so that it is in the address.
 
-import { fill, h } from "../chat/dom.js";
-import { PERIODS, addressOf } from "./address.js";
+import { fill, h } from "../shared/dom.js";
+import { addressOf, PERIODS } from "./address.js";
 
 /** A row of links of which one is chosen; `show(chosen, addressOf)` keeps the elements, and with them the focus. */
 export function segments(label, options) {

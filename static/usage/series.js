@@ -1,3 +1,4 @@
+// @ts-check
 // The API's lines as what a chart draws.
 
 // So many groups have a colour of their own; what the others used is drawn as one.
@@ -19,8 +20,15 @@ const MEASURED = {
 };
 const PARTS = {
   cost: [["Cost", (line) => Number(line.cost_usd)]],
-  requests: [["Ended well", (line) => line.calls - line.failed_calls], ["Failed", (line) => line.failed_calls]],
-  tokens: [["In", (line) => line.input_tokens - line.cached_input_tokens], ["In, from the cache", (line) => line.cached_input_tokens], ["Out", (line) => line.output_tokens]],
+  requests: [
+    ["Ended well", (line) => line.calls - line.failed_calls],
+    ["Failed", (line) => line.failed_calls],
+  ],
+  tokens: [
+    ["In", (line) => line.input_tokens - line.cached_input_tokens],
+    ["In, from the cache", (line) => line.cached_input_tokens],
+    ["Out", (line) => line.output_tokens],
+  ],
 };
 
 /** `[{label, colour, values}]`, a value for each of `starts`. `groups` are the table's lines, dearest first; `lines` are theirs per hour or day. */

@@ -1,16 +1,17 @@
+// @ts-check
 // Use over time: period, grouping and measure in the address; bars, and a table with the same figures.
 
-import { get } from "../chat/api.js";
-import { emit } from "../chat/bus.js";
-import { fill, h, icon } from "../chat/dom.js";
-import { count, roughUsd, usd } from "../chat/format.js";
-import { GROUPS, MEASURES, addressOf, choiceOf, filtersOf, rangeOf, shownStart, startsOf } from "./address.js";
+import { get } from "../shared/api.js";
+import { emit } from "../shared/bus.js";
+import { fill, h, icon } from "../shared/dom.js";
+import { saveUsage } from "./export.js";
+import { count, roughUsd, usd } from "../shared/format.js";
+import { section } from "../shared/section.js";
+import { addressOf, choiceOf, filtersOf, GROUPS, MEASURES, rangeOf, shownStart, startsOf } from "./address.js";
 import { barChart } from "./chart.js";
 import { periodBar, segments } from "./controls.js";
-import { saveCsv } from "./download.js";
-import { sumUsd } from "./exact.js";
-import { section } from "../chat/section.js";
 import { COLOURS, seriesOf, subjectOf } from "./series.js";
+import { sumUsd } from "./sum_usd.js";
 import { sortableTable } from "./table.js";
 
 const HERE = "/usage";
@@ -44,15 +45,33 @@ export function spendPanel(go, month) {
     }
     const [grouped, split] = await Promise.all([
       get("billing/usage", { ...filters, group_by: wanted.by }),
-      get("billing/usage", { ...filters, group_by: wanted.by, bucket: range.bucket }).catch((problem) => (problem.status === 400 ? null : Promise.reject(problem))),
+      get("billing/usage", { ...filters, group_by: wanted.by, bucket: range.bucket }).catch((problem) =>
+        problem.status === 400 ? null : Promise.reject(problem),
+      ),
     ]);
     // Too many groups and days for one answer: then the bars are not split.
-    return { by: wanted.by, bars: split ? wanted.by : "day", bucket: range.bucket, starts: startsOf(range), groups: grouped.results, lines: (split ?? (await timed())).results };
+    return {
+      by: wanted.by,
+      bars: split ? wanted.by : "day",
+      bucket: range.bucket,
+      starts: startsOf(range),
+      groups: grouped.results,
+      lines: (split ?? (await timed())).results,
+    };
   }
 
   function draw() {
-    if (!drawn.groups.length) return void fill(body, h("div", { class: "empty" }, h("p", {}, "Nothing was used in this time."), h("a", { class: "button", href: "/" }, "Ask something")));
-    fill(body, chart.el, table.el, h("p", { class: "fine" }, drawn.bucket === "hour" ? "Hours are in your time." : "A day runs from midnight to midnight UTC."));
+    if (!drawn.groups.length)
+      return void fill(
+        body,
+        h("div", { class: "empty" }, h("p", {}, "Nothing was used in this time."), h("a", { class: "button", href: "/" }, "Ask something")),
+      );
+    fill(
+      body,
+      chart.el,
+      table.el,
+      h("p", { class: "fine" }, drawn.bucket === "hour" ? "Hours are in your time." : "A day runs from midnight to midnight UTC."),
+    );
     const { show } = choice;
     const title = `${MEASURES[show]} ${drawn.bucket === "hour" ? "by hour" : "by day"}${drawn.bars === "day" ? "" : `, stacked by ${GROUPS[drawn.bars]}`}`;
     chart.show({
@@ -63,17 +82,57 @@ export function spendPanel(go, month) {
       format: show === "cost" ? (value) => usd(value) : whole,
       short: show === "cost" ? (value) => (value ? roughUsd(value) : "$0") : count,
     });
-    table.show(columns(), drawn.groups, `${GROUPS[drawn.by] === "Total" ? "Use" : `Use by ${GROUPS[drawn.by]}`} in the chosen time`, drawn.by === "day" ? "start" : "cost_usd");
+    table.show(
+      columns(),
+      drawn.groups,
+      `${GROUPS[drawn.by] === "Total" ? "Use" : `Use by ${GROUPS[drawn.by]}`} in the chosen time`,
+      drawn.by === "day" ? "start" : "cost_usd",
+    );
   }
 
   function columns() {
     const timed = drawn.by === "day";
     const name = timed
-      ? { name: "start", label: drawn.bucket === "hour" ? "Hour" : "Day", key: (line) => line[drawn.bucket], cell: (line) => dayCell(line, drawn.bucket, choice), total: () => "All" }
-      : { name: "subject", label: GROUPS[drawn.by], key: (line) => subjectOf(line, drawn.by).label, cell: (line) => subjectCell(line, choice, drawn), total: () => "All" };
-    const number = (field, label) => ({ name: field, label, number: true, key: (line) => line[field], cell: (line) => whole(line[field]), total: sum(field) });
-    const money = (field, label) => ({ name: field, label, number: true, key: (line) => Number(line[field]), cell: (line) => h("span", { title: `Exactly $${line[field]}` }, usd(line[field])), total: (lines) => usd(sumUsd(lines.map((line) => line[field]))) });
-    return [name, money("cost_usd", "Cost"), number("calls", "Requests"), number("failed_calls", "Failed"), number("input_tokens", "Tokens in"), number("cached_input_tokens", "Cached"), number("output_tokens", "Tokens out"), money("saved_usd", "Saved")];
+      ? {
+          name: "start",
+          label: drawn.bucket === "hour" ? "Hour" : "Day",
+          key: (line) => line[drawn.bucket],
+          cell: (line) => dayCell(line, drawn.bucket, choice),
+          total: () => "All",
+        }
+      : {
+          name: "subject",
+          label: GROUPS[drawn.by],
+          key: (line) => subjectOf(line, drawn.by).label,
+          cell: (line) => subjectCell(line, choice, drawn),
+          total: () => "All",
+        };
+    const number = (field, label) => ({
+      name: field,
+      label,
+      number: true,
+      key: (line) => line[field],
+      cell: (line) => whole(line[field]),
+      total: sum(field),
+    });
+    const money = (field, label) => ({
+      name: field,
+      label,
+      number: true,
+      key: (line) => Number(line[field]),
+      cell: (line) => h("span", { title: `Exactly $${line[field]}` }, usd(line[field])),
+      total: (lines) => usd(sumUsd(lines.map((line) => line[field]))),
+    });
+    return [
+      name,
+      money("cost_usd", "Cost"),
+      number("calls", "Requests"),
+      number("failed_calls", "Failed"),
+      number("input_tokens", "Tokens in"),
+      number("cached_input_tokens", "Cached"),
+      number("output_tokens", "Tokens out"),
+      money("saved_usd", "Saved"),
+    ];
   }
 
   async function exportNow() {
@@ -81,7 +140,7 @@ export function spendPanel(go, month) {
     try {
       const range = rangeOf(choice, choice.period === "month" ? await month() : null);
       const { from, to } = filtersOf(choice, range);
-      await saveCsv({ from, to }, `usage-${choice.period === "custom" ? `${choice.from}-${choice.to}` : choice.period}`);
+      await saveUsage({ from, to }, `usage-${choice.period === "custom" ? `${choice.from}-${choice.to}` : choice.period}`);
     } catch (problem) {
       emit("problem", problem);
     } finally {

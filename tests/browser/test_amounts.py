@@ -22,6 +22,6 @@ USD = {
 def test_zeros_are_left_out_only_behind_the_point(visit: Open) -> None:
     """A limit of 500 was shown as 5 where the zeros of a whole number were left out."""
     one = visit()
-    call = "async ([name, texts]) => { const module = await import('/static/chat/format.js'); return texts.map(module[name]); }"
+    call = "async ([name, texts]) => { const module = await import('/static/shared/format.js'); return texts.map(module[name]); }"
     for name, wanted in (("plainAmount", PLAIN), ("usd", USD)):
         assert dict(zip(wanted, one.page.evaluate(call, [name, list(wanted)]), strict=True)) == wanted

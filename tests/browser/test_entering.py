@@ -53,7 +53,7 @@ def test_a_section_that_is_opened_by_its_address_waits_without_a_composer(visit:
     page = one.page
     go_on = hold(page)
     page.goto(f"{one.url}/tasks")
-    page.locator(".room-pane", has_text="Loading").wait_for()
+    page.locator(".page-pane", has_text="Loading").wait_for()
     assert page.get_by_label("Your message").is_hidden()
     go_on()
     page.get_by_text("A task asks a model or an agent by itself").wait_for()

@@ -37,7 +37,7 @@ FOUND = """
 """
 SPLIT = """
 async (texts) => {
-  const { streamedMarkdown } = await import("/static/chat/streamed.js");
+  const { streamedMarkdown } = await import("/static/shared/streamed_markdown.js");
   const box = document.createElement("div");
   box.className = "messages";
   document.getElementById("app").append(box);
@@ -55,8 +55,8 @@ async (texts) => {
 """
 SAME = """
 async (text) => {
-  const { streamedMarkdown } = await import("/static/chat/streamed.js");
-  const { render } = await import("/static/chat/markdown.js");
+  const { streamedMarkdown } = await import("/static/shared/streamed_markdown.js");
+  const { renderMarkdown: render } = await import("/static/shared/markdown.js");
   const html = (node) => {
     const box = document.createElement("div");
     box.append(...[...node.childNodes].map((one) => one.cloneNode(true)));
@@ -195,6 +195,6 @@ def test_no_answer_makes_the_browser_call_home(visit: Open) -> None:
 def test_plain_text_is_not_taken_for_a_formula(visit: Open) -> None:
     one = visit(signed_in=False)
     one.page.goto(one.url)
-    count = "async (text) => (await import('/static/chat/markdown.js')).render(text).querySelectorAll('math, code').length"
+    count = "async (text) => (await import('/static/shared/markdown.js')).renderMarkdown(text).querySelectorAll('math, code').length"
     for text in ("$5 and $10", "a_b_c and 2 * 3 * 4", "C:\\(x86)\\n", "cost: $ 3 or 4 $"):
         assert one.page.evaluate(count, text) == 0, text

@@ -17,7 +17,7 @@ TAILS = ["x", " `a` \\) \\]", "\n```\n\\) \\]", "\n\\] x", " ](a) \\)"]
 MOST, FLOOR = 9, 150
 _DRAW = r"""
 async ([pieces, tails, most, floor]) => {
-  const { render } = await import("/static/chat/markdown.js");
+  const { renderMarkdown: render } = await import("/static/shared/markdown.js");
   render("$x$ `a`\n```py\n1\n```");
   await new Promise((resolve) => setTimeout(resolve, 1500)); // KaTeX arrives
   const time = (text) => {

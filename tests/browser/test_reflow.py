@@ -39,7 +39,7 @@ def test_everything_can_be_reached(visit: Open, size: tuple[int, int]) -> None:
         api(one, "POST", "chat/conversations", {"title": f"Conversation {number} with a title that is long"})
     for path in PATHS:
         page.goto(one.url + path)
-        page.locator(".welcome" if path == "/" else ".room-inner").wait_for()
+        page.locator(".welcome" if path == "/" else ".page-inner").wait_for()
         page.wait_for_function(_LOADED)
         assert page.evaluate("document.documentElement.scrollWidth") <= size[0], path
         assert page.evaluate(_UNREACHABLE, ".main") == [], path

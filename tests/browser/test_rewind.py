@@ -67,7 +67,7 @@ def test_an_answer_is_cut_to_the_characters_that_stand_and_ends(visit: Open) -> 
 
 def test_the_cut_counts_code_points(visit: Open) -> None:
     one = visit()
-    cut = "async ([text, length]) => (await import('/static/chat/rewind.js')).cut(text, length)"
+    cut = "async ([text, length]) => (await import('/static/shared/rewind.js')).cut(text, length)"
     for text in ("", "abc", "🌍a🌍", "é́x", "𝔘nicode"):
         for length in range(len(text) + 3):
             assert one.page.evaluate(cut, [text, length]) == text[:length]

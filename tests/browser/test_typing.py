@@ -114,7 +114,7 @@ FORMULAS = [
     ("cost: $ 3 or 4 $", 0, []),
 ]
 _DRAW = """async (text) => {
-  const { render } = await import("/static/chat/markdown.js");
+  const { renderMarkdown: render } = await import("/static/shared/markdown.js");
   const box = document.createElement("div");
   const draw = () => box.replaceChildren(render(text));
   draw();
