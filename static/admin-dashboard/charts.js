@@ -1,7 +1,8 @@
 // @ts-check
-// Draws the figures that the page carries (#board-charts) with Chart.js, which the theme has loaded.
+// Draws the figures that the page carries (#board-charts) with Chart.js.
 // Colours follow the theme; arrow keys walk along a chart; what is on screen is also in the table below it.
 
+import "../vendor/chart/chart.js";
 import { moments, shown } from "./figures.js";
 
 const PALETTE = ["#4f63e7", "#e2703a", "#12a594", "#a855d8", "#d6a100", "#e5484d", "#0090ff", "#68a611", "#d6409f", "#7c7f8a"];
@@ -75,7 +76,7 @@ function draw(canvas, spec) {
   const round = spec.kind === "doughnut";
   const { text } = ink();
   const unitOf = (context) => (context.dataset.yAxisID === "right" ? spec.right : spec.unit);
-  return new window.Chart(canvas, {
+  return new globalThis.Chart(canvas, {
     type: round ? "doughnut" : "bar",
     data: { labels: moments(spec.labels), datasets: datasets(spec) },
     options: {
@@ -132,10 +133,10 @@ function walk(canvas, spec) {
 
 function start() {
   const source = document.getElementById("board-charts");
-  if (!source || !window.Chart) return;
+  if (!source) return;
   const specs = JSON.parse(source.textContent);
-  window.Chart.defaults.font.family = "Inter, system-ui, sans-serif";
-  window.Chart.defaults.font.size = 12;
+  globalThis.Chart.defaults.font.family = "Inter, system-ui, sans-serif";
+  globalThis.Chart.defaults.font.size = 12;
   const canvases = /** @type {HTMLCanvasElement[]} */ ([...document.querySelectorAll("canvas[data-chart]")]);
   const redraw = () => {
     for (const canvas of canvases) {

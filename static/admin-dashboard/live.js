@@ -1,6 +1,7 @@
 // @ts-check
 // The live view: one socket, its figures as cards, two charts of the last five minutes, and two tables.
 
+import "../vendor/chart/chart.js";
 import { shown } from "./figures.js";
 
 const SECONDS = 300;
@@ -48,7 +49,7 @@ const cards = CARDS.map(([title]) => {
 
 function chart(id, lines) {
   const colours = ["#4f63e7", "#e2703a"];
-  const made = new window.Chart(document.getElementById(id), {
+  const made = new globalThis.Chart(document.getElementById(id), {
     type: "line",
     data: {
       labels: Array(SECONDS).fill(""),

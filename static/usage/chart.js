@@ -1,26 +1,16 @@
 // @ts-check
-// Bars over time, drawn by the copy of Chart.js that the back office's theme serves. The table beside them has the same figures.
+// Bars over time, drawn by Chart.js. The table beside them has the same figures.
 
 import { h } from "../shared/dom.js";
 
-let library = null;
-
 /** Chart.js, fetched when the first chart is drawn. */
-function loadLibrary() {
-  library ??= new Promise((resolve, reject) => {
-    const failed = () => {
-      library = null;
-      script.remove();
-      reject(new Error("The chart could not be drawn."));
-    };
-    const script = h("script", {
-      src: new URL("../unfold/js/chart/chart.js", import.meta.url).href,
-      onload: () => (window.Chart ? resolve(window.Chart) : failed()),
-      onerror: failed,
-    });
-    document.head.append(script);
-  });
-  return library;
+async function loadLibrary() {
+  try {
+    await import("../vendor/chart/chart.js");
+  } catch {
+    throw new Error("The chart could not be drawn.");
+  }
+  return globalThis.Chart;
 }
 
 const still = matchMedia("(prefers-reduced-motion: reduce)");
@@ -59,7 +49,7 @@ export function barChart() {
     chart.update(still.matches ? "none" : undefined);
   }
 
-  const recolour = () => chart && shown && draw(window.Chart);
+  const recolour = () => chart && shown && draw(globalThis.Chart);
   const watch = new MutationObserver(recolour);
 
   canvas.addEventListener("keydown", (event) => {
