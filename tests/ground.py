@@ -26,6 +26,8 @@ else:
     _temporary = ""
 DATA_DIR = Path(os.environ.get("TEST_DATA_DIR") or Path(__file__).resolve().parents[1] / ".data" / "test")
 os.environ["DATA_DIR"] = str(DATA_DIR)
+# The servers that tests start share what the first of them collects.
+os.environ["STATIC_ROOT"] = str(DATA_DIR / "static")
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(DATA_DIR / f"metrics{_WORKER}")
 _own_postgres = _own_valkey = False

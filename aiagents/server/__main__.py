@@ -45,14 +45,19 @@ def main() -> int:
         return 1
     # With an inherited socket, the process that opened it has named them.
     name_unknown_settings = options.fd is None
+    serves_pages = options.application == parser.get_default("application")
     if wanted > 1:
         _refuse_if_unsafe(name_unknown_settings)
+        if serves_pages:
+            _collect_static_files()
         command = [*processes.own_command(), "--application", options.application]
         return processes.Supervisor(command, listener, wanted, settings.DRAIN_SECONDS + 15).run()
 
     from aiagents.server.core import Server  # installs the reactor: before Django's apps, of which Daphne is one
 
     _refuse_if_unsafe(name_unknown_settings)
+    if serves_pages:
+        _collect_static_files()
     module, _, attribute = options.application.partition(":")
     application = getattr(import_module(module), attribute)
     if module == "aiagents.asgi":
@@ -80,6 +85,17 @@ def _refuse_if_unsafe(name_unknown_settings: bool) -> None:
 
     try:
         checks.refuse_if_unsafe()
+    except ImproperlyConfigured as exc:
+        sys.exit(str(exc))
+
+
+def _collect_static_files() -> None:
+    from django.core.exceptions import ImproperlyConfigured
+
+    from aiagents.server import static_files  # needs the settings
+
+    try:
+        static_files.collect()
     except ImproperlyConfigured as exc:
         sys.exit(str(exc))
 

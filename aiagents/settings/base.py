@@ -15,6 +15,7 @@ from celery.schedules import crontab
 from csp.constants import NONCE
 from django.core.exceptions import ImproperlyConfigured
 from kombu import Queue
+from whitenoise.compress import Compressor
 
 from aiagents.core import private_files
 from aiagents.settings import exposure
@@ -436,12 +437,18 @@ UNFOLD = {
     },
     "SIDEBAR": {"show_search": True, "show_all_applications": False, "navigation": "aiagents.dashboards.navigation.groups"},
 }
-STATIC_URL, STATIC_ROOT = "static/", DATA_DIR / "static"
+STATIC_URL, STATIC_ROOT = "static/", env.static_root or DATA_DIR / "static"
 # Django's own default lets every user of the machine read what it stores.
 FILE_UPLOAD_PERMISSIONS, FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o600, 0o700
 STATICFILES_DIRS = [BASE_DIR / "static"]
-WHITENOISE_USE_FINDERS = True
-WHITENOISE_AUTOREFRESH = DEBUG
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "aiagents.server.static_files.Storage"},
+}
+# In debug mode files are served from where they are, as they are now; else what was collected at the start.
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
+# Maps for debuggers are megabytes, and no page asks for them.
+WHITENOISE_SKIP_COMPRESS_EXTENSIONS = (*Compressor.SKIP_COMPRESS_EXTENSIONS, "map")
 LOGIN_URL, LOGIN_REDIRECT_URL = "/admin/login/", "/admin/"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"

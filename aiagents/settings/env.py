@@ -73,6 +73,7 @@ class Env(BaseSettings):
     port: Port = 8000
     web_processes: Count = Field(1, description="Daphne processes on the one listening socket")
     data_dir: Path = Field(ROOT / ".data", description="embedded servers, secret, logs")
+    static_root: Path | None = Field(None, description="where static files are collected; unset: static under DATA_DIR")
     database_url: DatabaseUrl = Field("", description="postgres://… or sqlite:///…; empty: the embedded PostgreSQL")
     redis_url: RedisUrl = Field("", description="redis://… or unix://…; empty: the embedded Valkey")
     database_pool_size: Count = Field(12, description="PostgreSQL connections per process")

@@ -11,6 +11,10 @@ ENVIRONMENT = "test"
 PASSWORD_HASHERS = ["aiagents.core.testing.FastBCryptHasher"]
 # Database calls of async code run on the test's own thread, inside its transaction; see aiagents/core/db/calls.py.
 DB_THREADS = 0
+# Files are served from where they are, under their own names.
+STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"  # noqa: F405
+WHITENOISE_USE_FINDERS = True
+STATIC_ROOT = None
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 if "pool" in DATABASES["default"]["OPTIONS"]:  # noqa: F405
     # The pool would outlive the test database it points at.

@@ -97,14 +97,19 @@ def thread(texts: list[str]) -> list[dict]:
     for number, text in enumerate(texts, 1):
         step = {"type": "tool.call", "call_id": "c", "name": text, "arguments": json.dumps({text: text})}
         result = {"type": "tool.result", "call_id": "c", "name": text, "status": "ok", "output": text, "latency_ms": 1}
+        # The members of the contract (agents' routes in the OpenAPI document): whatever is a text is hostile.
+        candidate = {"model": text, "provider": text, "estimated_cost_usd": "0.01", "price_known": False, "removed": None}
         route = {
+            "requested": text,
             "goal": text,
+            "chosen": text,
             "reason": text,
             "candidates": [
-                {"model": text, "probability": text, "value_usd": text, "estimated_cost_usd": text, "expected_seconds": text},
-                {"model": text, "removed": text},
+                {**candidate, "probability": 0.5, "value_usd": "0.02", "expected_seconds": 1.5},
+                {**candidate, "removed": text},
             ],
-            "tried": [{"model": text, "reason": text}, {"model": "b"}],
+            "baseline": {"model": text, "estimated_cost_usd": "0.02", "saving_usd": "0.01"},
+            "tried": [{"model": text, "code": text, "reason": text}, {"model": "b", "code": text, "reason": text}],
         }
         error = {"type": "provider_error", "code": text, "message": text, "request_id": text}
         found.append(

@@ -21,7 +21,7 @@ WRITES = [endpoint for endpoint in ENDPOINTS if endpoint.method in ("POST", "PUT
 MAY_BE_503 = {"no_model_available", "no_model_fits", "not_configured", "unavailable", "shutting_down"}
 
 
-PAGES = ("/", "/docs", "/password", "/{room}")
+PAGES = ("/", "/docs", "/password", "/{page}")
 
 
 def check(endpoint: Endpoint, what: str, answer: Answer) -> None:

@@ -28,7 +28,7 @@ from aiagents.local.disk_reserve import Reserve
 from aiagents.local.launcher import Launcher
 from aiagents.local.processes import Child, Family, say
 from aiagents.local.watch_servers import Keeper
-from aiagents.server import processes
+from aiagents.server import processes, static_files
 from aiagents.settings.env import env, misnomers
 
 # Seconds that each kind of process gets to end what it is doing.
@@ -126,6 +126,8 @@ class Command(BaseCommand):
         for misnomer in misnomers():
             say("up", str(misnomer))
         checks.refuse_if_unsafe()
+        if static_files.collect():
+            say("up", "collected the static files")
         if self.stopping:
             return
         web = [*processes.own_command(), "--fd", str(descriptor), "--processes", str(settings.WEB_PROCESSES)]
