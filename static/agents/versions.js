@@ -7,8 +7,9 @@ import { add, h } from "../shared/dom.js";
 import { moment } from "../shared/format.js";
 import { notify } from "../shared/notices.js";
 import { pagedList } from "../shared/paged_list.js";
-import { changesOf, promptLines } from "./changes.js";
+import { changesOf } from "./changes.js";
 import { definitionList } from "./definition.js";
+import { promptLines } from "./line_changes.js";
 
 const DEFINITION = ["system_prompt", "model", "goal", "parameters", "tools", "max_steps", "max_cost_usd", "max_seconds"];
 

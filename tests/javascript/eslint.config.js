@@ -66,11 +66,11 @@ export default [
       "no-restricted-syntax": [
         "error",
         { selector: "CallExpression[callee.name='fetch']", message: "Requests go through shared/http.js." },
-        { selector: "CallExpression[callee.property.name='getReader']", message: "Streams are read by shared/event_stream.js." },
+        { selector: "CallExpression[callee.property.name='getReader']", message: "Streams are read by shared/sse.js." },
       ],
     },
   },
-  { files: ["static/shared/http.js", "static/shared/event_stream.js"], rules: { "no-restricted-syntax": "off" } },
+  { files: ["static/shared/http.js", "static/shared/sse.js"], rules: { "no-restricted-syntax": "off" } },
   ...layers,
   { files: ["tests/javascript/**/*.js"], languageOptions: { globals: globals.node } },
 ];

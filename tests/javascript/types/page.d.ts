@@ -3,7 +3,7 @@
 import type { components } from "./api";
 
 declare global {
-  /** The OpenAPI document's schemas; `npm run api-types` writes them anew. */
+  /** The OpenAPI document's schemas; .ci/lint writes them from it. */
   type Api = components["schemas"];
   type ApiError = Api["Error"]["error"];
 
@@ -11,7 +11,10 @@ declare global {
     budget: { spent_usd: string; held_usd: string; limit_usd: string | null; left_usd: string | null };
   };
 
-  /** A part of a question (docs/architecture.md names the contract). */
+  /** One event of a stream: its `event:`, `id:` and parsed `data:`. */
+  type SentEvent = { type: string; id: string; data: any };
+
+  /** A part of a question. */
   type MessagePart =
     | { type: "text"; text: string }
     | { type: "image"; media_type?: string; data?: string; url?: string }
