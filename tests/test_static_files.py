@@ -13,7 +13,6 @@ from aiagents.server import static_files
 from tests.live import Live
 from tests.page_modules import OWN, imports
 
-pytestmark = pytest.mark.slow
 HASHED = re.compile(r"/static/.+\.[0-9a-f]{12}\.(?:js|css|svg)")
 _NAMED = re.compile(r'(?:src|href)="(/static/[^"]+)"')
 
