@@ -63,9 +63,9 @@ async def walk_of_one_message(key: str, vendors: Any) -> Walk:  # noqa: F811
     return walk
 
 
-def section(walk: Walk) -> str:
-    """The part of the document, in Markdown."""
-    files = [f"{number}. `{file}` (`{name}`)" for number, (file, name) in enumerate(walk.files.items(), 1)]
+def section(walk: Walk, purposes: dict[str, str]) -> str:
+    """The part of the document, in Markdown. What each file is for is kept from the document."""
+    files = [f"{number}. `{file}` (`{name}`): {purposes.get(file, 'TODO')}" for number, (file, name) in enumerate(walk.files.items(), 1)]
     returns = [f"- `{into}` (`{name}`) from `{source}`" for (source, into), name in walk.returns.items()]
     return "\n".join(
         [
@@ -90,7 +90,8 @@ def test_the_document_lists_the_files_that_one_message_enters(key, vendors, sett
     settings.CHAT_TITLES = False
     async_to_sync(walk_of_one_message)(key, vendors)  # what a process does once is behind it
     walk = async_to_sync(walk_of_one_message)(key, vendors)
-    found, text = section(walk), DOCUMENT.read_text()
+    text = DOCUMENT.read_text()
+    found = section(walk, dict(re.findall(r"^\d+\. `([^`]+)` \(`[^`]+`\): (.*)$", text, re.M)))
     print(f"\n{found}")
     if os.environ.get("WRITE_DOCUMENTS"):
         text = SECTION.sub(lambda _: found, text)
@@ -98,6 +99,7 @@ def test_the_document_lists_the_files_that_one_message_enters(key, vendors, sett
     stands = SECTION.search(text)[0]
     listed = re.findall(r"^\d+\. `([^`]+)`", stands, re.M)
     assert sorted(walk.files) == sorted(listed), "run it with WRITE_DOCUMENTS=1"
+    assert "TODO" not in stands, "write what the new file is for"
     assert f"enters {len(listed)} files" in stands and f"return {len(walk.returns)} times" in stands
     assert len(walk.files) <= MOST_FILES and len(walk.returns) <= MOST_RETURNS
 
