@@ -13,15 +13,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
 from asgiref.sync import async_to_sync
 
-from accounts import keys
-from accounts.models import User
 from aiagents.asgi import application
 from aiagents.core.db.calls import in_db
-from chat.tests.conftest import models, quiet, vendors  # noqa: F401
-from tests.message_walk import Walk, recording
+from chat.tests.conftest import key, models, quiet, vendors  # noqa: F401
+from tests.kit.message_walk import Walk, recording
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "architecture.md"
 SECTION = re.compile(r"(?<=### The files that one message enters\n\n).*?(?=\n\n## )", re.S)
@@ -31,9 +28,14 @@ MOST_FILES, MOST_RETURNS = 51, 9
 BODY = json.dumps({"content": "Name three rivers", "model": "auto", "goal": "best"}).encode()
 
 
-async def post(key: str) -> list[dict[str, Any]]:
+async def post(api_key: str) -> list[dict[str, Any]]:
     """What the application sends for one message."""
-    headers = {"host": "testserver", "authorization": f"Bearer {key}", "content-type": "application/json", "content-length": str(len(BODY))}
+    headers = {
+        "host": "testserver",
+        "authorization": f"Bearer {api_key}",
+        "content-type": "application/json",
+        "content-length": str(len(BODY)),
+    }
     path = "/api/v1/chat/stream"
     scope = {
         "type": "http", "method": "POST", "path": path, "raw_path": path.encode(), "query_string": b"", "scheme": "http",
@@ -51,12 +53,12 @@ async def post(key: str) -> list[dict[str, Any]]:
     return sent
 
 
-async def walk_of_one_message(key: str, vendors: Any) -> Walk:  # noqa: F811
+async def walk_of_one_message(api_key: str, vendors: Any) -> Walk:  # noqa: F811
     """The first message on this event loop."""
     async with vendors():
         with recording() as (walk, run):
             await in_db(sys.setprofile, walk.hook)
-            sent = await run(post(key))
+            sent = await run(post(api_key))
             await quiet()
             await in_db(sys.setprofile, None)
     assert sent[0]["status"] == 200 and b"message.end" in b"".join(message.get("body", b"") for message in sent)
@@ -79,11 +81,6 @@ def section(walk: Walk, purposes: dict[str, str]) -> str:
             *returns,
         ]
     )
-
-
-@pytest.fixture
-def key(user: User, models: None) -> str:  # noqa: F811
-    return keys.create(user, name="t", scopes=["chat"])[1]
 
 
 def test_the_document_lists_the_files_that_one_message_enters(key, vendors, settings):  # noqa: F811

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("aiagents", "accounts", "billing", "agents", "chat", "tasks")
 APART = ("aiagents/core/", "aiagents/server/", "agents/simulator/")
 _led_here: ContextVar[tuple[str, ...] | None] = ContextVar("led_here", default=None)
