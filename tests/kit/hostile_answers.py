@@ -6,7 +6,6 @@ import re
 from functools import cache
 from typing import Any
 
-from aiagents.core.http import endpoints
 from tests import hostile
 from tests.endpoints import Endpoint, every
 from tests.wire import Answer
@@ -52,7 +51,6 @@ def openapi_document() -> dict[str, Any]:
 
 def fields_of(endpoint: Endpoint) -> list[str]:
     """The names of the body's fields, by our own OpenAPI document."""
-    endpoints.doors()
     document = openapi_document()
     shape = re.sub(r"{\w+}", "{}", endpoint.template)
     for path, operations in document["paths"].items():
