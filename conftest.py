@@ -11,7 +11,7 @@ import pytest
 
 from tests.kit.people import PASSWORD
 
-pytest_plugins = ["tests.canary", "tests.kit.cpu_report"]
+pytest_plugins = ["tests.kit.canary", "tests.kit.cpu_report"]
 
 
 @pytest.hookimpl(tryfirst=True)

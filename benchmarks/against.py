@@ -30,7 +30,7 @@ from benchmarks.load import Target
 from benchmarks.meter import Meter, postgres_pid, valkey_pid
 from benchmarks.scenarios import Runner, measure
 from benchmarks.tables import markdown, number
-from tests.live import ROOT, launch
+from tests.kit.live import ROOT, launch
 
 SCENARIOS = ("json 1", "json 16", "rate 30", "stream 50", "send 16", "ws 50", "sse 50")
 ROUNDS, SECONDS = 10, 3.0

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks import pages
 from benchmarks.ground import Ground
 from benchmarks.tables import markdown, number
-from tests.live import ROOT
+from tests.kit.live import ROOT
 
 
 def take(ground: Ground, rows: int, users: int = 200) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 
 from aiagents.local import embedded
 from benchmarks.meter import Meter, postgres_pid, valkey_pid
-from tests.live import ROOT, Live, free_port, launch
+from tests.kit.live import ROOT, Live, free_port, launch
 
 PROMPT = "Say something short about rivers and bridges."
 STREAM_PROMPT = "[[sim:chunks=100,pace=20]] Say something long about rivers and bridges."

@@ -11,9 +11,9 @@ from typing import Any
 from benchmarks.ground import Ground
 from benchmarks.meter import Span
 from benchmarks.tables import markdown, number
-from tests.hostile_shapes import SHAPES
-from tests.second_client import SecondClient, flooding, post
-from tests.valid_bodies import asked
+from tests.kit.hostile_shapes import SHAPES
+from tests.kit.second_client import SecondClient, flooding, post
+from tests.kit.valid_bodies import asked
 
 BODY, FRAME = 12 * 1024 * 1024, 255 * 1024
 SOCKETS = 5

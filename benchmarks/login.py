@@ -12,7 +12,7 @@ from benchmarks import load
 from benchmarks.ground import MODEL, PROMPT, Ground
 from benchmarks.meter import Span
 from benchmarks.tables import markdown, number
-from tests.live import PASSWORD
+from tests.kit.live import PASSWORD
 
 _LOGIN = replace(load.CHAT_SEND, path="/api/v1/auth/login", body=lambda email, *_: {"email": email, "password": PASSWORD})
 

@@ -1,4 +1,4 @@
-"""tests/access_matrix.py against the product: every endpoint × nobody, a stranger, the owner, keys, an admin, a disabled user."""
+"""tests/kit/access_matrix.py against the product: every endpoint × nobody, a stranger, the owner, keys, an admin, a disabled user."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import pytest
 
 from accounts.models import ApiKey
 from aiagents.core.db.calls import in_db
-from tests import cast
-from tests.access_matrix import TABLE, Row
-from tests.endpoints import Endpoint, every
-from tests.wire import Answer, ask, product
+from tests.kit import cast
+from tests.kit.access_matrix import TABLE, Row
+from tests.kit.endpoints import Endpoint, every
+from tests.kit.wire import Answer, ask, product
 
 pytestmark = pytest.mark.django_db
 ENDPOINTS = [endpoint for endpoint in every() if str(endpoint) in TABLE]
@@ -22,8 +22,8 @@ SCOPES = tuple(ApiKey.Scope.values)
 
 def test_every_endpoint_has_its_row_and_every_row_its_endpoint():
     endpoints = {str(endpoint) for endpoint in every()}
-    assert not endpoints - set(TABLE), "endpoints without a row in tests/access_matrix.py: say who may call them"
-    assert not set(TABLE) - endpoints, "rows of tests/access_matrix.py without an endpoint"
+    assert not endpoints - set(TABLE), "endpoints without a row in tests/kit/access_matrix.py: say who may call them"
+    assert not set(TABLE) - endpoints, "rows of tests/kit/access_matrix.py without an endpoint"
 
 
 def test_every_parameter_of_a_private_path_names_what_is_owned():

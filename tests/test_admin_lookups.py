@@ -18,7 +18,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
-from tests import cast, office_rows
+from tests.kit import cast, office_rows
 
 pytestmark = pytest.mark.django_db
 MODELS = office_rows.models()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anthropic
 import pytest
 
-from tests.live import Live
+from tests.kit.live import Live
 
 TOOLS = [
     {

@@ -27,8 +27,8 @@ from aiagents.dashboards import ranges
 from billing.models import AIModel, Budget
 from billing.reports import staff as analytics
 from tasks.models import Task, TaskRun, WebhookDelivery
-from tests import office_rows
-from tests.office_rows import CONTENT, SECRET, name_of
+from tests.kit import office_rows
+from tests.kit.office_rows import CONTENT, SECRET, name_of
 
 pytestmark = pytest.mark.django_db
 MODELS = office_rows.models()
@@ -73,7 +73,7 @@ def scripts_left(page: str) -> list[str]:
 
 def test_every_model_with_rows_is_registered(rows: dict[type[Model], Model]) -> None:
     missing = [model._meta.label for model in MODELS if model not in rows]
-    assert not missing, "rows for these are not made in tests/office_rows.py"
+    assert not missing, "rows for these are not made in tests/kit/office_rows.py"
 
 
 @pytest.mark.parametrize("model", MODELS, ids=IDS)

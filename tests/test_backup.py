@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import PASSWORD, ROOT, Live, launch
+from tests.kit.live import PASSWORD, ROOT, Live, launch
 
 pytestmark = pytest.mark.long
 SLOW = "[[sim:chunks=2000,pace=50]] A story"

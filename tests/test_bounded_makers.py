@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.product_modules import ROOT, sources
+from tests.kit.product_modules import ROOT, sources
 
 # Functions and classes that make a text, a message or a request of what they are given.
 MAKERS = {

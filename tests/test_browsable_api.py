@@ -10,9 +10,9 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 
-from tests import cast
-from tests.access_matrix import TABLE
-from tests.endpoints import Endpoint, every
+from tests.kit import cast
+from tests.kit.access_matrix import TABLE
+from tests.kit.endpoints import Endpoint, every
 
 pytestmark = pytest.mark.django_db
 PAGES = [

@@ -7,10 +7,10 @@ import logging
 import pytest
 from django.test import Client
 
-from tests import cast
-from tests.canary import Canaries
+from tests.kit import cast
+from tests.kit.canary import Canaries
 
-log = logging.getLogger("tests.canary")
+log = logging.getLogger("tests.kit.canary")
 
 
 def test_a_secret_in_the_log_is_found(canaries: Canaries):

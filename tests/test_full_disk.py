@@ -22,9 +22,9 @@ from aiagents.core import storage
 from aiagents.local import embedded
 from aiagents.local.disk_reserve import SETTLED_SECONDS, Reserve
 from tests.kit.installation import Installation
-from tests.outage import parse_events
-from tests.server_process import ROOT, wait_for
-from tests.small_disk import fill, small_disk
+from tests.kit.outage import parse_events
+from tests.kit.server_process import ROOT, wait_for
+from tests.kit.small_disk import fill, small_disk
 
 _COUNTING = """
 from aiagents.core.metrics import counters as metrics

@@ -15,9 +15,9 @@ from drf_spectacular.generators import SchemaGenerator
 from aiagents.core.outbound import media_urls
 from chat import turn_request
 from chat.tests.socket import Socket
-from tests import cast
-from tests.endpoints import Endpoint, every
-from tests.wire import ask, product
+from tests.kit import cast
+from tests.kit.endpoints import Endpoint, every
+from tests.kit.wire import ask, product
 
 pytestmark = pytest.mark.django_db
 ROOT = Path(__file__).resolve().parents[1]

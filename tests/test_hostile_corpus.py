@@ -1,4 +1,4 @@
-"""The corpus of tests/hostile.py against every endpoint there is: no 5xx, no HTML, one error shape, no long wait."""
+"""The corpus of tests/kit/hostile.py against every endpoint there is: no 5xx, no HTML, one error shape, no long wait."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests import cast, hostile
-from tests.endpoints import RANDOM_ID, Endpoint
+from tests.kit import cast, hostile
+from tests.kit.endpoints import RANDOM_ID, Endpoint
 from tests.kit.hostile_answers import ENDPOINTS, WRITES, check, fields_of
-from tests.wire import Answer, ask, product
+from tests.kit.wire import Answer, ask, product
 
 pytestmark = pytest.mark.django_db
 # Seconds, on a machine that runs other suites too.

@@ -24,8 +24,8 @@ from billing.catalogue import snapshot as catalogue
 from chat.api import websocket
 from chat.tests.socket import Socket
 from chat.turns import running as running_turns
-from tests import cast, hostile
-from tests.valid_bodies import FRAMES
+from tests.kit import cast, hostile
+from tests.kit.valid_bodies import FRAMES
 
 pytestmark = [pytest.mark.django_db, pytest.mark.long]
 CHAT, LIVE = CHAT_SOCKET, LIVE_SOCKET
@@ -97,7 +97,7 @@ async def answered(socket: Socket, what: str) -> dict[str, Any]:
 
 
 def test_every_socket_and_frame_is_here():
-    assert set(WEBSOCKETS) == set(FRAMES), "a socket without valid frames in tests/valid_bodies.py"
+    assert set(WEBSOCKETS) == set(FRAMES), "a socket without valid frames in tests/kit/valid_bodies.py"
     fields: dict[str, set[str]] = {}
     for name, frame in FRAMES[CHAT].items():
         assert name.split()[0] == frame["type"]

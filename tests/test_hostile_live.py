@@ -14,10 +14,10 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from tests.hostile_shapes import SHAPES
-from tests.live import Live, launch
-from tests.second_client import SecondClient, flooding, post
-from tests.valid_bodies import asked
+from tests.kit.hostile_shapes import SHAPES
+from tests.kit.live import Live, launch
+from tests.kit.second_client import SecondClient, flooding, post
+from tests.kit.valid_bodies import asked
 
 pytestmark = pytest.mark.long
 BODY, FRAME = 12 * 1024 * 1024, 255 * 1024

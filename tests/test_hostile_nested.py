@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests import cast, hostile
-from tests.access_matrix import TABLE
-from tests.endpoints import Endpoint
+from tests.kit import cast, hostile
+from tests.kit.access_matrix import TABLE
+from tests.kit.endpoints import Endpoint
 from tests.kit.hostile_answers import WRITES, check
 from tests.kit.sampling import sample
-from tests.valid_bodies import BODIES, WITHOUT_BODY
-from tests.wire import ask, product
+from tests.kit.valid_bodies import BODIES, WITHOUT_BODY
+from tests.kit.wire import ask, product
 
 pytestmark = [pytest.mark.django_db, pytest.mark.long]
 READING = [endpoint for endpoint in WRITES if str(endpoint) in BODIES]

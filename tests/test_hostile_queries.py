@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tests import cast
-from tests.access_matrix import TABLE
-from tests.endpoints import Endpoint, every
+from tests.kit import cast
+from tests.kit.access_matrix import TABLE
+from tests.kit.endpoints import Endpoint, every
 from tests.kit.hostile_answers import check, openapi_document
-from tests.wire import Answer, product, start
+from tests.kit.wire import Answer, product, start
 
 pytestmark = pytest.mark.django_db
 ENDPOINTS = [endpoint for endpoint in every() if endpoint.method in ("GET", "DELETE")]

@@ -15,13 +15,13 @@ from aiagents.asgi import application
 from aiagents.core import json_structure, jsonio
 from aiagents.core.errors import AppError
 from aiagents.core.http import body_limits
-from tests import cast
-from tests.endpoints import Endpoint
-from tests.hostile_shapes import SHAPES
+from tests.kit import cast
+from tests.kit.endpoints import Endpoint
 from tests.kit.hostile_answers import WRITES, check
+from tests.kit.hostile_shapes import SHAPES
 from tests.kit.sampling import sample
-from tests.valid_bodies import BODIES
-from tests.wire import ask, product
+from tests.kit.valid_bodies import BODIES
+from tests.kit.wire import ask, product
 
 FRAME, BODY = 256 * 1024, 12 * 1024 * 1024
 # Of the bodies that endpoints with a large limit get here; larger ones are read by the tests of the reader.

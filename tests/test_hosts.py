@@ -11,9 +11,9 @@ from aiagents.asgi import application
 from aiagents.core.http import hosts
 from aiagents.endpoints import WEBSOCKETS
 from chat.tests.socket import Refused, Socket
-from tests import cast
-from tests.endpoints import Endpoint, every
-from tests.wire import ask
+from tests.kit import cast
+from tests.kit.endpoints import Endpoint, every
+from tests.kit.wire import ask
 
 pytestmark = pytest.mark.django_db
 ELSEWHERE = {

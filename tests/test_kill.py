@@ -10,8 +10,8 @@ from decimal import Decimal
 
 import pytest
 
+from tests.kit.live import Live, launch
 from tests.kit.streams import open_stream, read_events
-from tests.live import Live, launch
 
 pytestmark = pytest.mark.long
 SLOW = "[[sim:chunks=100,pace=60]] Tell me a long story"

@@ -15,8 +15,8 @@ import anthropic
 import openai
 import pytest
 
+from tests.kit.live import Live, launch
 from tests.kit.streams import read_events
-from tests.live import Live, launch
 
 pytestmark = pytest.mark.long
 _TOOL = """

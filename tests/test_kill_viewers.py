@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from tests.kit.live import Live, launch
 from tests.kit.streams import open_stream
-from tests.live import Live, launch
 
 pytestmark = pytest.mark.long
 VIEWERS = 12

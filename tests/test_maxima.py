@@ -38,7 +38,7 @@ from tasks import service as task_service
 from tasks.models import Status, Task, TaskRun
 from tasks.runs import store as task_runs
 from tasks.schedule import Kind, Plan
-from tests.racing import at_once
+from tests.kit.racing import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.load import Target
 from benchmarks.wire import Line
-from tests.live import Live
+from tests.kit.live import Live
 
 pytestmark = pytest.mark.long
 MODEL = "gpt-4o-mini"

@@ -28,7 +28,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.live import ROOT, Live, free_port, launch
+from tests.kit.live import ROOT, Live, free_port, launch
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")]
 CONF = ROOT / "deploy" / "nginx" / "nginx.conf"

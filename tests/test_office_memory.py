@@ -17,7 +17,7 @@ from aiagents.core.admin import csv_file
 from aiagents.core.admin.rows import Rows
 from chat.models import Conversation, Message
 from tasks.models import Task, TaskRun, WebhookDelivery
-from tests import cast, office_rows
+from tests.kit import cast, office_rows
 
 pytestmark = pytest.mark.django_db
 LONG = "x" * 400_000

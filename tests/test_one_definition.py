@@ -12,9 +12,9 @@ from accounts.models import User
 from agents.routing.candidates import GOALS
 from billing.money.amounts import MOST_COST_USD, read_cost
 from chat import turn_request
-from tests import cast, hostile
+from tests.kit import cast, hostile
 from tests.kit.hostile_answers import WRITES, fields_of
-from tests.wire import ask, product
+from tests.kit.wire import ask, product
 
 ROOT = Path(__file__).parents[1]
 APPS = ("accounts", "billing", "agents", "chat", "tasks", "aiagents")

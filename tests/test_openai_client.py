@@ -7,7 +7,7 @@ import json
 import openai
 import pytest
 
-from tests.live import Live
+from tests.kit.live import Live
 
 TOOLS = [
     {

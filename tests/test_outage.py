@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests import outage
-from tests.live import Live
-from tests.outage import FINE, Seen, Servers, Traffic
+from tests.kit import outage
+from tests.kit.live import Live
+from tests.kit.outage import FINE, Seen, Servers, Traffic
 
 pytestmark = pytest.mark.long
 # Seconds a caller may wait for an answer while a part is away, beside the answer's own length.

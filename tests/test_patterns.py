@@ -16,7 +16,7 @@ from types import ModuleType
 import pytest
 
 from tests.kit.growth import worst
-from tests.product_modules import ROOT, modules, sources
+from tests.kit.product_modules import ROOT, modules, sources
 
 # Methods that try one position only; every other method tries each position of the text.
 ANCHORED = {"match", "fullmatch"}

@@ -18,7 +18,7 @@ from aiagents.core.ids import uuid7
 from billing.models import Hold, UsageLog
 from chat.models import Message
 from tasks.models import TaskRun, WebhookDelivery
-from tests import cast, office_rows
+from tests.kit import cast, office_rows
 
 pytestmark = pytest.mark.django_db
 # As a client may bring them: 32 hexadecimal digits like ours, a UUID with hyphens, words that look like columns' values.

@@ -10,8 +10,8 @@ import pytest
 from django.core.management import call_command
 from drf_spectacular.generators import SchemaGenerator
 
-from tests.access_matrix import TABLE
-from tests.endpoints import every
+from tests.kit.access_matrix import TABLE
+from tests.kit.endpoints import every
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from drf_spectacular.generators import SchemaGenerator
 
-from tests import api_fuzz
-from tests.api_fuzz import Caller, operations, probe
+from tests.kit import api_fuzz
+from tests.kit.api_fuzz import Caller, operations, probe
+from tests.kit.live import Live, launch
 from tests.kit.sampling import examples
-from tests.live import Live, launch
 
 pytestmark = pytest.mark.long
 EXAMPLES = examples(2, 100)

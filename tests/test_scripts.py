@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from tests import scripts
+from tests.kit import scripts
 from tests.kit.growth import worst
 
 # A method of regular expressions beside a slash.

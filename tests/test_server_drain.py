@@ -15,8 +15,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests import server_process
-from tests.server_process import ServerProcess, error, read_all, status, wait_for
+from tests.kit import server_process
+from tests.kit.server_process import ServerProcess, error, read_all, status, wait_for
 
 pytestmark = pytest.mark.long
 
@@ -93,8 +93,8 @@ def test_a_taken_port_is_said_in_words(server: ServerProcess, tmp_path: Path):
 
 
 def _start_on(folder: Path, port: int) -> None:
-    command = [sys.executable, "-m", "aiagents.server", "--port", str(port), "--application", "tests.raw_application:application"]
-    env = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.server_settings"}
+    command = [sys.executable, "-m", "aiagents.server", "--port", str(port), "--application", "tests.kit.raw_application:application"]
+    env = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.kit.server_settings"}
     done = subprocess.run(command, cwd=server_process.ROOT, env=env, capture_output=True, text=True, timeout=20)
     assert done.returncode == 0, done.stderr
 
@@ -104,7 +104,7 @@ def _start_on(folder: Path, port: int) -> None:
 
 @pytest.fixture
 def pair(tmp_path: Path):
-    process = server_process.start(tmp_path, "tests.raw_application:application", "--processes", "2")
+    process = server_process.start(tmp_path, "tests.kit.raw_application:application", "--processes", "2")
     yield process
     if process.process.poll() is None:
         process.stop(signal.SIGKILL)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from aiagents.settings.env import Env
-from tests.server_process import ROOT
+from tests.kit.server_process import ROOT
 
 PACKAGES = ("aiagents", "accounts", "billing", "agents", "chat", "tasks")
 # Set by the product itself to one of these, not by the operator.

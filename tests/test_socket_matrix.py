@@ -1,6 +1,6 @@
 """Sockets, streams and bodies in the access matrix: over real sockets, A reaches nothing of B's, and no frame breaks anything.
 
-tests/access_matrix.py says who may call an endpoint and whose rows its path may name. Here: who may open which socket, and
+tests/kit/access_matrix.py says who may call an endpoint and whose rows its path may name. Here: who may open which socket, and
 every place beside the path where somebody else's id can be put.
 """
 
@@ -18,9 +18,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from aiagents.endpoints import CHAT_SOCKET, LIVE_SOCKET, WEBSOCKETS
-from tests.endpoints import RANDOM_ID
-from tests.hostile import BODIES, LEAKS, VALUES
-from tests.live import Live, launch
+from tests.kit.endpoints import RANDOM_ID
+from tests.kit.hostile import BODIES, LEAKS, VALUES
+from tests.kit.live import Live, launch
 
 pytestmark = pytest.mark.long
 CHAT, LIVE = CHAT_SOCKET, LIVE_SOCKET

@@ -28,17 +28,17 @@ from chat.api import websocket
 from chat.tests.socket import Socket
 from tasks.models import Task, TaskRun
 from tasks.runs import store as task_runs
-from tests import cast, office_rows
-from tests.access_matrix import TABLE
-from tests.endpoints import Endpoint, every
+from tests.kit import cast, office_rows
+from tests.kit.access_matrix import TABLE
+from tests.kit.endpoints import Endpoint, every
 from tests.kit.hostile_answers import check
-from tests.valid_bodies import BODIES, FRAMES
-from tests.wire import ask, product
+from tests.kit.valid_bodies import BODIES, FRAMES
+from tests.kit.wire import ask, product
 
 pytestmark = pytest.mark.django_db
 _AUTH, _CHAT, _TASKS, _AGENTS, _API = "/api/v1/auth/", "/api/v1/chat/", "/api/v1/tasks/", "/api/v1/agents/", "/api/v1/"
 _NOW = {"schedule": {"type": "now"}}
-# What starts work, and what its valid body of tests/valid_bodies.py needs beside that it does. A task saved without a run is no work.
+# What starts work, and what its valid body of tests/kit/valid_bodies.py needs beside that it does. A task saved without a run is no work.
 STARTS: dict[str, dict[str, Any]] = {
     f"POST {_CHAT}send": {}, f"POST {_CHAT}stream": {}, f"POST {_CHAT}messages/{{id}}/edit": {},
     f"POST {_CHAT}messages/{{id}}/regenerate": {}, f"POST {_AGENTS}{{id}}/run": {},

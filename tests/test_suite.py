@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.ground import FIRST
+from tests.kit.ground import FIRST
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("accounts", "agents", "aiagents", "billing", "chat", "tasks", "tests")

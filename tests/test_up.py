@@ -19,7 +19,7 @@ import pytest
 
 from aiagents.local import demo, embedded
 from tests.kit.installation import Installation
-from tests.server_process import ROOT, wait_for
+from tests.kit.server_process import ROOT, wait_for
 
 # One installation for the whole file: `--dist loadfile` keeps its tests together when the suite runs in parallel.
 pytestmark = pytest.mark.long

@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import pytest
 
-from tests import cast
-from tests.endpoints import RANDOM_ID, Endpoint, every
-from tests.wire import ask, product
+from tests.kit import cast
+from tests.kit.endpoints import RANDOM_ID, Endpoint, every
+from tests.kit.wire import ask, product
 
 pytestmark = pytest.mark.django_db
 KEY, JWT = "aia_" + "k" * 43, "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJl"

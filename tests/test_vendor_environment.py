@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from agents.simulator import SimulatorThread
-from tests.live import launch
+from tests.kit.live import launch
 
 KEY = "sk-environment-0123456789abcdef"
 

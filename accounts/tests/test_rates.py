@@ -18,7 +18,7 @@ from aiagents.core.models import IdempotentAnswer
 from aiagents.core.ratelimit import buckets
 from aiagents.core.ratelimit import sliding_window as ratelimit
 from aiagents.core.valkey import pipeline
-from tests.wire import ask, product
+from tests.kit.wire import ask, product
 
 pytestmark = pytest.mark.django_db
 PROFILE, MODELS = "/api/v1/auth/profile", "/v1/models"

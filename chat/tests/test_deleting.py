@@ -28,7 +28,7 @@ from chat.tests.making import API, said
 from chat.turn_request import Ask
 from chat.turns import store as turn_store
 from chat.turns.stored import event_log
-from tests.planted import CANARY, ENCODED, in_tables, in_valkey
+from tests.kit.planted import CANARY, ENCODED, in_tables, in_valkey
 
 SEND, STREAM = "/api/v1/chat/send", "/api/v1/chat/stream"
 RUNS = "/api/v1/agents/runs/"

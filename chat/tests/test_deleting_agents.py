@@ -25,7 +25,7 @@ from billing.models import UsageLog
 from chat.tests.caller import call, whole
 from chat.tests.conftest import quiet, runs_quiet
 from tasks.models import Task
-from tests.planted import CANARY, in_tables, in_valkey
+from tests.kit.planted import CANARY, in_tables, in_valkey
 
 API = "/api/v1/agents/"
 RUNS = f"{API}runs/"
@@ -272,7 +272,7 @@ def test_a_hidden_run_that_nothing_took_along_is_erased_a_day_later(user, models
 
 @pytest.mark.django_db(transaction=True)
 def test_two_sweeps_at_once_erase_each_agent_once(django_user_model):
-    from tests.racing import at_once
+    from tests.kit.racing import at_once
 
     user = django_user_model.objects.create_user("ann@example.com", "correct horse battery staple")
     for number in range(8):

@@ -11,7 +11,7 @@ from accounts import keys
 from accounts.models import User
 from chat.conversations import export
 from chat.models import Conversation, Message
-from tests.wire import ask, product
+from tests.kit.wire import ask, product
 
 LONG = "a line of text\n" * 30_000  # 450 kB
 

@@ -30,8 +30,8 @@ from tasks.tasks import sweep_deleted
 from tasks.tests.caller import Api
 from tasks.tests.conftest import aboard, again, at_work, begin, fresh
 from tasks.tests.making import SLOW, agent_of
-from tests.planted import CANARY, in_tables, in_valkey
-from tests.racing import at_once
+from tests.kit.planted import CANARY, in_tables, in_valkey
+from tests.kit.racing import at_once
 
 pytestmark = pytest.mark.django_db
 RUNS = "/api/v1/agents/runs/"

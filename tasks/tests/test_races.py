@@ -15,7 +15,7 @@ from tasks.runs import store as task_runs
 from tasks.runs import sweep as run_sweep
 from tasks.schedule import Kind, Plan
 from tasks.tests.conftest import begin, fresh
-from tests.racing import at_once
+from tests.kit.racing import at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HOURLY = Plan(Kind.INTERVAL, every_seconds=3600)

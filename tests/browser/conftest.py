@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.browser.visit import Visit
-from tests.live import Live
+from tests.kit.live import Live
 
 ARGUMENTS = [
     "--no-sandbox",

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from tests.browser.visit import Visit
-from tests.live import PASSWORD, Live
+from tests.kit.live import PASSWORD, Live
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 EMAIL = "root@example.com"
 _SEED = f"""
 from django.contrib.auth.models import Group
 from accounts.models import User
-from tests import office_rows
+from tests.kit import office_rows
 User.objects.create_superuser("{EMAIL}", "{PASSWORD}")
 auditor = User.objects.create_user("auditor@example.com", "{PASSWORD}", is_staff=True)
 auditor.groups.add(Group.objects.get(name="Auditor"))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.browser.visit import Visit
-from tests.live import Live
+from tests.kit.live import Live
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 Open = Callable[..., Visit]

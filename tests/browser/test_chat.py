@@ -16,9 +16,9 @@ SLOW = "[[sim:chunks=80,pace=30]] Tell me a long story"
 
 def test_a_question_to_auto_is_answered_in_a_stream_with_its_cost_and_reasons(visit: Open) -> None:
     one = visit()
-    one.ask("[[sim:chunks=30,pace=40]] Which bridge is the oldest?")
+    one.ask("[[sim:chunks=60,pace=40]] Which bridge is the oldest?")
+    one.page.locator('.answer[data-status="streaming"]').wait_for()
     one.written(20)
-    assert one.page.locator(".answer").get_attribute("data-status") == "streaming"
     answer = one.answer()
     stored = one.stored()[-1]
     assert answer.locator(".markdown").inner_text().split() == stored["content"].split()

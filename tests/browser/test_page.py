@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.browser.visit import Visit
-from tests.live import PASSWORD
+from tests.kit.live import PASSWORD
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Visit]

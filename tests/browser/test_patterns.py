@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests import pumping, scripts
+from tests.kit import pumping, scripts
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 # Milliseconds for a text of the last size. A linear pattern needs a few, a quadratic one seconds.

@@ -6,9 +6,9 @@ import re
 from functools import cache
 from typing import Any
 
-from tests import hostile
-from tests.endpoints import Endpoint, every
-from tests.wire import Answer
+from tests.kit import hostile
+from tests.kit.endpoints import Endpoint, every
+from tests.kit.wire import Answer
 
 ENDPOINTS = every()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.server_process import ROOT, free_port, wait_for
+from tests.kit.server_process import ROOT, free_port, wait_for
 
 INHERITED = (
     "ENVIRONMENT",

@@ -15,8 +15,8 @@ from aiagents.core.errors import BudgetExceeded, InvalidRequest
 from aiagents.core.http import body_limits
 from aiagents.core.http.endpoints import Endpoint, EndpointApplication, Request, Response, json_response
 from aiagents.core.tests import urls
-from tests import hostile, wire
-from tests.wire import Answer, ask
+from tests.kit import hostile, wire
+from tests.kit.wire import Answer, ask
 
 pytestmark = pytest.mark.django_db
 # What both must say alike, wherever it stands.

@@ -17,7 +17,7 @@ from aiagents.core.http import stream
 from aiagents.core.http.endpoints import Endpoint, EndpointApplication, EventStream, Request, Response, json_response
 from aiagents.core.live import credential_watch
 from aiagents.core.tests.conftest import Standing, revoked
-from tests.wire import ask, start
+from tests.kit.wire import ask, start
 
 GOOD = {"authorization": "Bearer good"}
 

@@ -10,7 +10,7 @@ import pytest
 from aiagents.core import draining
 from aiagents.core.errors import AppError, BudgetExceeded
 from aiagents.core.http.endpoints import Endpoint, EndpointApplication, Request, Response, json_response
-from tests.wire import ask, start
+from tests.kit.wire import ask, start
 
 GOOD = {"authorization": "Bearer good"}
 

@@ -17,7 +17,7 @@ from aiagents.core.http.endpoints import Endpoint, EndpointApplication, EventStr
 from aiagents.core.idempotency import Claim, Replay, begin_sync, finish_sync
 from aiagents.core.models import IdempotentAnswer
 from aiagents.tasks import sweep_idempotency
-from tests.wire import ask, start
+from tests.kit.wire import ask, start
 
 pytestmark = pytest.mark.django_db
 GOOD = {"authorization": "Bearer good", "idempotency-key": "key-1"}

@@ -12,7 +12,7 @@ from django.template.loader import get_template
 
 from aiagents.core import mailing
 from aiagents.settings.env import read
-from tests.product_modules import sources
+from tests.kit.product_modules import sources
 
 _FACT = re.compile(r"[a-z_]+")
 HUGE = '<"&\n' * 1_000_000

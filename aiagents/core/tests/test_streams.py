@@ -12,7 +12,7 @@ import pytest
 from aiagents.core.errors import Unavailable
 from aiagents.core.http import sse
 from aiagents.core.http.endpoints import Endpoint, EndpointApplication, EventStream, Request
-from tests.wire import ask, start
+from tests.kit.wire import ask, start
 
 GOOD = {"authorization": "Bearer good"}
 mark: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="")

@@ -26,7 +26,7 @@ import redis
 
 from tests.kit.people import PASSWORD
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def free_port() -> int:

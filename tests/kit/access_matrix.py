@@ -6,7 +6,7 @@
     person                a user in person only; no key
     admin                 an admin in person only
 
-`owned`: what the path's parameters name, as tests/cast.py makes them. A row of somebody else's must answer as an id that
+`owned`: what the path's parameters name, as tests/kit/cast.py makes them. A row of somebody else's must answer as an id that
 does not exist. `body`: enough to come as far as the row.
 """
 

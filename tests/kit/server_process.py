@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def free_port() -> int:
@@ -57,10 +57,10 @@ class ServerProcess:
         return self.process.wait(timeout)
 
 
-def start(folder: Path, application: str = "tests.raw_application:application", *arguments: str, **env: str) -> ServerProcess:
+def start(folder: Path, application: str = "tests.kit.raw_application:application", *arguments: str, **env: str) -> ServerProcess:
     """A server that accepts connections."""
     port, log = free_port(), folder / "server.log"
-    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.server_settings", "PYTHONUNBUFFERED": "1"} | env
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.kit.server_settings", "PYTHONUNBUFFERED": "1"} | env
     command = [sys.executable, "-m", "aiagents.server", "--port", str(port), "--application", application, *arguments]
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)

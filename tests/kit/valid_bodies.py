@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-# The id of no row; as tests/endpoints.py has it, which needs Django.
+# The id of no row; as tests/kit/endpoints.py has it, which needs Django.
 RANDOM_ID = "01890000-0000-7000-8000-000000000000"
 
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
