@@ -1,4 +1,4 @@
-"""What belongs to no single app: answers kept for idempotent requests, and beat's own schedules in the theme's clothes."""
+"""Admin pages outside the apps: stored responses of idempotent requests, and beat's schedules in the admin's theme."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from aiagents.core.models import IdempotentAnswer
 
 @admin.register(IdempotentAnswer)
 class IdempotentAnswerAdmin(ReadOnly):
-    """That a request was answered, when and how; the stored body is content and stays closed."""
+    """Stored responses by time and status; their bodies may be content and are never shown."""
 
     list_display = ["created_at", "principal", columns.text("key"), "status", "content_type", "heartbeat_at"]
     list_filter = [
@@ -42,7 +42,7 @@ for model in (PeriodicTask, IntervalSchedule, CrontabSchedule, SolarSchedule, Cl
 
 
 class RegisteredTasks(UnfoldAdminSelectWidget, beat.TaskSelectWidget):
-    """Beat's list of known tasks, in the theme's clothes."""
+    """Beat's list of known tasks, with the theme's widget."""
 
 
 class PeriodicTaskForm(beat.PeriodicTaskForm):
@@ -54,7 +54,7 @@ class PeriodicTaskForm(beat.PeriodicTaskForm):
 
 @admin.register(PeriodicTask)
 class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, Rows):
-    """What beat starts. The product's own entries are written anew when beat starts; switching one off lasts."""
+    """The tasks that beat starts. Beat rewrites the product's own entries when it starts, but keeps whether they are enabled."""
 
     form = PeriodicTaskForm
     date_hierarchy = None
@@ -72,20 +72,20 @@ class PeriodicTaskAdmin(beat.PeriodicTaskAdmin, Rows):
 
     @admin.action(description="Enable", permissions=["change"])
     def enable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
-        self._noted(request, queryset, "enable")
+        self._record(request, queryset, "enable")
         super().enable_tasks(request, queryset)
 
     @admin.action(description="Disable", permissions=["change"])
     def disable_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
-        self._noted(request, queryset, "disable")
+        self._record(request, queryset, "disable")
         super().disable_tasks(request, queryset)
 
     @admin.action(description="Run now", permissions=["change"])
     def run_tasks(self, request: HttpRequest, queryset: QuerySet[PeriodicTask]) -> None:
-        self._noted(request, queryset, "run")
+        self._record(request, queryset, "run")
         super().run_tasks(request, queryset)
 
-    def _noted(self, request: HttpRequest, tasks: QuerySet[PeriodicTask], what: str) -> None:
+    def _record(self, request: HttpRequest, tasks: QuerySet[PeriodicTask], what: str) -> None:
         for task in tasks:
             self.note(request, f"periodictask.{what}", task, {"name": task.name})
 

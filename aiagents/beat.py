@@ -1,4 +1,4 @@
-"""Beat's schedule from the database, by a process that outlives an outage of the database."""
+"""Beat's scheduler, which reads its schedule from the database and survives an outage of it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ AGAIN_SECONDS = 1.0
 
 
 class Scheduler(DatabaseScheduler):
-    """django_celery_beat's ends the whole process when the database is away in the moment in which it reads the schedule anew."""
+    """django_celery_beat's scheduler ends the process if the database is unreachable while it reloads the schedule."""
 
     def all_as_schedule(self) -> dict[str, Any]:
-        """The schedule; while the database is away the one that is known, and it is read again at the next tick."""
+        """The schedule. While the database is unreachable it is the last known one, and the next tick tries again."""
         while True:
             try:
                 return super().all_as_schedule()

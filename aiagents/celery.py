@@ -1,6 +1,6 @@
-"""The Celery application; tasks stand in each app's tasks.py.
+"""The Celery application; each app has its tasks in tasks.py.
 
-The id of the request that starts a task travels in the message's headers and stands on the task's log lines.
+The id of the request that starts a task is in the message's headers and on the task's log lines.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ HEADER = "aiagents_request_id"
 
 @signals.setup_logging.connect
 def _keep_logging(**_: Any) -> None:
-    """A receiver is all it takes: Celery then leaves logging as Django's settings made it."""
+    """Do nothing: with a receiver of this signal Celery does not change the logging of Django's settings."""
 
 
 @signals.worker_init.connect
 def _no_pool(**_: Any) -> None:
-    """A worker's threads keep a connection each. Celery closes a pool after every task, under those who still use it."""
+    """Disable the connection pool: Celery closes it after every task, while other threads use it."""
     for database in settings.DATABASES.values():
         database.get("OPTIONS", {}).pop("pool", None)
 
@@ -42,7 +42,7 @@ def _send_request_id(headers: dict[str, Any] | None = None, **_: Any) -> None:
 def _receive_request_id(task_id: str = "", task: Any = None, **_: Any) -> None:
     if getattr(getattr(task, "request", None), "is_eager", False):
         return  # it runs inside its caller's context
-    # A task that nobody requested (beat) begins a request of its own. Celery runs tasks one after the other in one context.
+    # A task of beat gets a new request id. Celery runs all tasks one after another in one context, so it is always set.
     context.accept_request_id(_offered(task))
     context.task_id.set(task_id)
     context.user_id.set("")

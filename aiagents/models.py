@@ -1,4 +1,4 @@
-"""The tables of the app `aiagents`, for Django, which looks for them here."""
+"""The models of the app `aiagents`; Django imports this module."""
 
 from aiagents.core.models import IdempotentAnswer
 

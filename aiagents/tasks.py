@@ -1,4 +1,4 @@
-"""The cellar's Celery tasks."""
+"""Celery tasks of the core."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from aiagents.core import idempotency
 
 @shared_task(ignore_result=True)
 def sweep_idempotency() -> int:
-    """Drop answers that are kept no longer."""
+    """Delete expired responses of idempotent requests; return how many."""
     return idempotency.sweep()

@@ -1,4 +1,4 @@
-"""Every path that Django serves. The doors that carry tokens stand before it, in asgi.py."""
+"""The paths that Django serves. asgi.py serves the asynchronous endpoints before them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What first requests would otherwise load while everybody waits: done before a web server answers or a worker takes work.
+"""Slow imports, done before a web server answers requests or a worker takes tasks.
 
-The vendors' SDKs alone take seconds, on a busy machine ten, and an import inside a request holds the event loop: other
-requests stand still, and a worker's runs look dead.
+The vendors' SDKs alone take seconds, on a busy machine ten. An import inside a request would block the event loop: other
+requests would wait, and a worker's runs would miss their heartbeats.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @cache
 def web() -> None:
-    """Load what the requests of a web server need. Blocks for seconds, once in a process. Never raises."""
+    """Load what the first requests of a web server need. Blocks for seconds, once per process. Never raises."""
     begun = time.perf_counter()
     _ = get_resolver().url_patterns
     vendors()
@@ -32,7 +32,7 @@ def web() -> None:
 
 
 def vendors() -> None:
-    """Import the SDKs of the vendors that this installation can reach, and of no others: together they take 60 MB."""
+    """Import the SDKs of the vendors that this installation can reach. It skips others, because all take 60 MB together."""
     kinds = {kind for kind, vendor in settings.VENDORS.items() if vendor["api_key"] or settings.SIMULATOR}
     try:
         kinds |= saved.kinds()
@@ -44,7 +44,7 @@ def vendors() -> None:
 
 
 def worker(sender: Any = None, **_: Any) -> None:
-    """In the parent of the worker's processes, before it forks: they share the memory."""
+    """Import the SDKs in the worker's parent process before it forks, so that its children share the memory."""
     served = set(sender.app.amqp.queues.consume_from) if sender is not None else set()
     if served != {"housekeeping"}:  # no sweep calls a vendor
         vendors()

@@ -1,4 +1,4 @@
-"""Settings of the running product; the suite uses `aiagents.settings.test`."""
+"""Settings of the running product; the test suite uses `aiagents.settings.test`."""
 
 import sys
 
@@ -8,5 +8,5 @@ try:
     from aiagents.settings.ai import *  # noqa: F403  (a Django settings module is a namespace)
     from aiagents.settings.base import *  # noqa: F403
 except ImproperlyConfigured as exc:
-    # Whatever imports them (manage.py, Celery, an ASGI server, pytest) ends with the reason and without a traceback.
+    # Every program that imports the settings (manage.py, Celery, an ASGI server, pytest) exits with the reason, without a traceback.
     sys.exit(f"aiagents does not start. {exc}")

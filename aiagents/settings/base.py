@@ -1,4 +1,4 @@
-"""Django, DRF, Channels and Celery. Reads the environment through `env` and fails loudly."""
+"""Settings of Django, DRF, Channels and Celery, from the checked environment (env.py)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aiagents.core import private_files
 from aiagents.settings import exposure
 from aiagents.settings.env import ROOT, env
 
-# Whatever knows DATA_DIR writes files that only its own system user may read. Migrations belong to the source.
+# Files under DATA_DIR are readable by their system user only. Migrations are part of the source.
 if sys.argv[1:2] != ["makemigrations"]:
     os.umask(private_files.UMASK)
 BASE_DIR = ROOT
@@ -34,7 +34,7 @@ VERSION = "0.1.0"
 
 
 def _secret_key() -> str:
-    """The configured key; in development one made once and kept under DATA_DIR."""
+    """The configured key; in development a generated one that is stored under DATA_DIR."""
     if env.secret_key:
         return env.secret_key.get_secret_value()
     if ENVIRONMENT == "production":
@@ -42,7 +42,7 @@ def _secret_key() -> str:
     path = DATA_DIR / "secret-key"
     if not path.exists():
         DATA_DIR.mkdir(parents=True, exist_ok=True)
-        with contextlib.suppress(FileExistsError):  # another process was quicker
+        with contextlib.suppress(FileExistsError):  # another process created it first
             private_files.write_new(path, secrets.token_urlsafe(64))
     return path.read_text().strip()
 
@@ -135,9 +135,9 @@ def database(url: str) -> dict:
         raise ImproperlyConfigured("DATABASE_URL must begin with postgres:// or sqlite:///")
     query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
     host = unquote(query.pop("host", parts.hostname or ""))
-    # A pool and no CONN_MAX_AGE: persistent connections leak under ASGI, each request has its own thread.
+    # A pool and no CONN_MAX_AGE: under ASGI each request has another thread, so persistent connections would leak.
     options: dict[str, Any] = {"pool": {"min_size": 1, "max_size": env.database_pool_size, "timeout": 10}}
-    # A machine or line that went dead is noticed within half a minute; libpq alone would wait for hours. (Sockets ignore these.)
+    # Detects a dead server or network within half a minute; libpq alone would wait for hours. Unix sockets ignore these options.
     options |= {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
     options |= {key: unquote(value) for key, value in query.items()}
     return {
@@ -153,7 +153,7 @@ def database(url: str) -> dict:
 
 
 def _embedded_database_url() -> str:
-    from aiagents.local import embedded  # knows where the server of this DATA_DIR listens; starts nothing
+    from aiagents.local import embedded  # only computes the address; it starts no server
 
     return embedded.database_url(DATA_DIR)
 
@@ -169,20 +169,20 @@ REDIS_URL = env.redis_url or _embedded_redis_url()
 DATABASES = {"default": database(DATABASE_URL)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 DATABASE_PREPARE = env.database_prepare
-# Threads that carry the database calls of the async doors; each keeps one pooled connection.
+# Threads for the database calls of asynchronous endpoints; each keeps one pooled connection.
 DB_THREADS = 6
 
-# A Valkey that hangs costs a caller these seconds, not forever.
+# Seconds that a caller waits for a Valkey that hangs.
 _CACHE_OPTIONS = {"socket_timeout": 2.0, "socket_connect_timeout": 0.5}
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "OPTIONS": _CACHE_OPTIONS}}
-# W001: the built-in Redis cache serves; W008: turning to HTTPS is the proxy's work, the product never speaks TLS.
+# W001: django-ratelimit does not list the built-in Redis cache, which works. W008: the proxy redirects to HTTPS and terminates TLS.
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001", "security.W008"]
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL], "capacity": 1000}}}
 
 
 # --- Celery -------------------------------------------------------------------------------------
 def broker(url: str) -> str:
-    """REDIS_URL as kombu reads it: `?db=3` would crash it over TCP, and mean database 0 over a socket."""
+    """REDIS_URL in kombu's form. With `?db=3` kombu would crash over TCP and use database 0 over a socket."""
     parts = urlsplit(url)
     query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
     number = query.pop("db", "")
@@ -199,9 +199,9 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# A Valkey whose disk is full refuses writes (MISCONF); a worker waits for it as for one that is away, instead of ending.
+# A Valkey whose disk is full refuses writes (MISCONF); a worker then retries as for an unreachable one, instead of exiting.
 CELERY_BROKER_CHANNEL_ERROR_RETRY = True
-# Seconds. Without the time-outs a broker that hangs holds whoever sends to it, and workers notice nothing; messages only wake somebody.
+# Seconds. Without these time-outs a hanging broker blocks its senders, and workers do not notice it.
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 900, "unacked_restore_interval": 10, "socket_timeout": 2.0, "socket_connect_timeout": 1.0, "socket_keepalive": True,
 }  # fmt: skip
@@ -209,7 +209,7 @@ CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "inte
 CELERY_BEAT_SCHEDULER = "aiagents.beat:Scheduler"
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-# Queues of their own, so that sweeps and schedules never wait behind long work; a worker without -Q serves all.
+# Separate queues, so that sweeps and schedules never wait for long tasks; a worker without -Q serves all of them.
 CELERY_TASK_QUEUES = [Queue("celery"), Queue("housekeeping"), Queue("tasks")]
 CELERY_TASK_DEFAULT_QUEUE = "celery"
 CELERY_TASK_ROUTES = {
@@ -240,19 +240,19 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-mails": {"task": "accounts.tasks.sweep_mails", "schedule": 60.0, "options": {"expires": 50}},
     "sweep-sessions": {"task": "accounts.tasks.sweep_sessions", "schedule": 3600.0},
     "sweep-idempotency": {"task": "aiagents.tasks.sweep_idempotency", "schedule": 3600.0},
-    # At the full minute: it keeps the figures of the one before.
+    # At the full minute: it stores the figures of the previous minute.
     "sample-metrics": {"task": "aiagents.monitoring.tasks.sample", "schedule": crontab(), "options": {"expires": 50}},
     "sweep-metrics": {"task": "aiagents.monitoring.tasks.sweep_metrics", "schedule": 3600.0},
 } | {
     f"heartbeat-{queue.name}": {"task": "aiagents.monitoring.tasks.heartbeat", "schedule": 10.0, "args": (queue.name,), "options": {"queue": queue.name}}
     for queue in CELERY_TASK_QUEUES if queue.name != CELERY_TASK_DEFAULT_QUEUE
 }  # fmt: skip
-# Figures of the system are kept by the minute this long, and by the hour this long (days).
+# Days that the system's figures are kept per minute, and per hour.
 METRICS_DETAIL_DAYS, METRICS_KEPT_DAYS = 7, 400
 
 # --- Accounts -----------------------------------------------------------------------------------
 AUTH_USER_MODEL = "accounts.User"
-# SHA-256 first: bcrypt alone stops at 72 bytes and bcrypt 5 raises above it.
+# SHA-256 first: bcrypt alone ignores bytes after the 72nd, and bcrypt 5 raises for them.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.BCryptSHA256PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {
@@ -276,23 +276,23 @@ SIMPLE_JWT = {
     "AUDIENCE": "aiagents",
 }
 REFRESH_GRACE_SECONDS = env.refresh_grace_seconds
-# Seconds for which a link to set a password works (Django's name).
+# Seconds for which a link to set a password is valid (Django's setting).
 PASSWORD_RESET_TIMEOUT = env.password_reset_minutes * 60
-# Attempts: from one address; on one account from one address.
+# Sign-in attempts: from one address; for one account from one address.
 LOGIN_LIMIT_IP, LOGIN_LIMIT_ACCOUNT = env.login_limit_ip, env.login_limit_account
-# Attempts on one account from all addresses that never signed in to it: a password guessed by many machines.
+# Attempts for one account from all addresses that never signed in to it, against password guessing from many machines.
 LOGIN_LIMIT_STRANGERS = "100/h"
 REGISTER_LIMIT_IP = "20/h"
-# Who may make an account: open, invite, domains (of REGISTRATION_DOMAINS) or closed.
+# The policy for self-registration: open, invite, domains (of REGISTRATION_DOMAINS) or closed.
 _LOCAL = not exposure.why_reachable(ENVIRONMENT, HOST, SITE_URL, ALLOWED_HOSTS, TRUSTED_PROXIES)
 REGISTRATION = env.registration or ("open" if _LOCAL else "invite")
 REGISTRATION_DOMAINS = env.registration_domains
-# Django's backend behind the same limits: the admin's login page.
+# Django's backend with the same limits, for the admin's login page.
 AUTHENTICATION_BACKENDS = ["accounts.sign_in.service.LimitedBackend"]
 
-# --- Limits on what comes in --------------------------------------------------------------------
+# --- Limits of requests -------------------------------------------------------------------------
 RATE_LIMIT_REQUESTS, RATE_LIMIT_WINDOW = env.rate_limit_requests, env.rate_limit_window
-# Role -> requests per window, where they are not RATE_LIMIT_REQUESTS. Who shows no credential is `anonymous`.
+# Role -> requests per window, if they differ from RATE_LIMIT_REQUESTS. Requests without a credential have the role `anonymous`.
 RATE_LIMIT_ROLES = {
     role: limit for role, limit in (("admin", env.rate_limit_admin_requests), ("anonymous", env.rate_limit_anonymous_requests)) if limit
 }
@@ -302,32 +302,32 @@ MAX_FRAME_BYTES = 256 * 1024
 MAX_EXPANDED_CHARACTERS = env.max_expanded_characters
 MAX_PROMPT_CHARACTERS = env.max_prompt_characters
 MAX_JSON_DEPTH = 100
-# Values in one JSON body, counted before it is parsed; in one WebSocket frame, of which 20 may come in a second.
+# Values in one JSON body, counted before it is parsed; in one WebSocket frame, of which 20 per second are allowed.
 MAX_JSON_VALUES = 20_000
 MAX_FRAME_VALUES = 4_000
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 DRAIN_SECONDS = env.drain_seconds
-# Off: principals, models, connections and messages are read from the database each time.
+# If off, principals, models, connections and messages are read from the database each time.
 CACHE_ENABLED = env.cache_enabled
 
 # --- Money --------------------------------------------------------------------------------------
 BUDGET_TIME_ZONE = env.budget_time_zone
 MONTHLY_COST_LIMIT = env.monthly_cost_limit
 NEW_USER_MONTHLY_LIMIT = env.new_user_monthly_limit
-# Seconds after which a process asks whether the catalogue changed, and after which it reads it anew in any case.
+# Seconds after which a process checks whether the catalogue changed, and after which it reloads it in any case.
 CATALOGUE_CHECK_SECONDS, CATALOGUE_RELOAD_SECONDS = 1.0, 5.0
-# Closed holds are kept this long (seconds): long enough to answer a late settlement with the first charge.
+# Seconds that closed holds are kept: a late settlement then still gets the first charge.
 HOLD_KEEP_SECONDS = 86400
-# Usage is kept added up by the day for ever, and by the hour this long (days).
+# Days that hourly rollups are kept; daily rollups are kept for ever.
 ROLLUP_HOURS_KEPT_DAYS = 92
-# Percent of a budget's limit at which people are told, unless they chose others.
+# Percent of a budget's limit at which people get an alert, unless they chose others.
 BUDGET_ALERT_THRESHOLDS = (50, 80, 100)
 
 # --- E-mail -------------------------------------------------------------------------------------
 
 
 def email(url: str) -> dict[str, Any]:
-    """Django's settings of `smtp://user:password@host:587` (STARTTLS) or `smtps://…`; without a URL, the console."""
+    """Parse `smtp://user:password@host:587` (STARTTLS) or `smtps://…` for Django's settings; without a URL, the console."""
     if not url:
         return {"backend": "console", "host": "localhost", "port": 25, "user": "", "password": "", "ssl": False, "tls": False}
     parts = urlsplit(url)
@@ -349,19 +349,19 @@ _EMAIL = email(env.email_url.get_secret_value() if env.email_url else "")
 EMAIL_BACKEND = f"django.core.mail.backends.{_EMAIL['backend']}.EmailBackend"
 EMAIL_HOST, EMAIL_PORT, EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = (_EMAIL[name] for name in ("host", "port", "user", "password"))
 EMAIL_USE_SSL, EMAIL_USE_TLS = _EMAIL["ssl"], _EMAIL["tls"]
-# Seconds that a mail server may be silent.
+# Time-out of the mail server in seconds.
 EMAIL_TIMEOUT = 15
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.email_from
 
 # --- Tasks --------------------------------------------------------------------------------------
 TASKS_PER_USER, TASK_RUNS_PER_USER, TASK_RUNS_PER_PROCESS = env.tasks_per_user, env.task_runs_per_user, env.task_runs_per_process
-# Seconds. A run whose worker has been silent this long is taken from it.
+# Seconds without a heartbeat after which a task run is taken from its worker.
 TASK_SILENCE_SECONDS = 15
-# A schedule that was missed is caught up on once if it is at most this old; what is older is left out.
+# A missed scheduled run is caught up on once if it is at most this many seconds late; an older one is skipped.
 TASK_CATCH_UP_SECONDS = 3600
 TASK_MIN_INTERVAL_SECONDS = 60
 TASK_MAX_SECONDS = 3600
-# A queued run whose message was lost is sent again after this long.
+# Seconds after which a queued run whose message was lost is sent again.
 TASK_REQUEUE_SECONDS = 30
 TASK_DRAIN_SECONDS = env.task_drain_seconds
 WEBHOOK_TIMEOUT_SECONDS = 10
@@ -402,14 +402,14 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
-    # Choices stand where they are used: components of enums would need a name for every second "status" and "role".
+    # Choices are inlined: as components, the many fields named "status" and "role" would need different names.
     "POSTPROCESSING_HOOKS": ["aiagents.openapi.add_endpoints"],
 }
 
 # --- Pages and headers --------------------------------------------------------------------------
 LANGUAGE_CODE, TIME_ZONE, USE_I18N, USE_TZ = "en-us", "UTC", True, True
 FORMAT_MODULE_PATH = ["aiagents.formats"]
-# The back office's theme; what is named by a path is asked for each page (aiagents/dashboards/navigation.py).
+# The admin's theme; values with a dotted path are called for each page (aiagents/dashboards/navigation.py).
 UNFOLD = {
     "SITE_TITLE": "aiagents",
     "SITE_HEADER": "aiagents",
@@ -438,16 +438,16 @@ UNFOLD = {
     "SIDEBAR": {"show_search": True, "show_all_applications": False, "navigation": "aiagents.dashboards.navigation.groups"},
 }
 STATIC_URL, STATIC_ROOT = "static/", env.static_root or DATA_DIR / "static"
-# Django's own default lets every user of the machine read what it stores.
+# Django's default lets every user of the machine read stored files.
 FILE_UPLOAD_PERMISSIONS, FILE_UPLOAD_DIRECTORY_PERMISSIONS = 0o600, 0o700
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "aiagents.server.static_files.Storage"},
 }
-# In debug mode files are served from where they are, as they are now; else what was collected at the start.
+# In debug mode files are served from the source; otherwise from the files that were collected at the start.
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
-# Maps for debuggers are megabytes, and no page asks for them.
+# Source maps take megabytes, and no page loads them.
 WHITENOISE_SKIP_COMPRESS_EXTENSIONS = (*Compressor.SKIP_COMPRESS_EXTENSIONS, "map")
 LOGIN_URL, LOGIN_REDIRECT_URL = "/admin/login/", "/admin/"
 X_FRAME_OPTIONS = "DENY"
@@ -457,7 +457,7 @@ SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 _HTTPS = SITE_URL.startswith("https://")
 SECURE_HSTS_SECONDS = 31536000 if _HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = _HTTPS
-SECURE_SSL_REDIRECT = False  # the proxy's work; the product itself never speaks TLS
+SECURE_SSL_REDIRECT = False  # the proxy redirects; the product does not terminate TLS
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _HTTPS
 SESSION_COOKIE_NAME = "__Host-session" if _HTTPS else "session"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
@@ -465,7 +465,7 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": ["'self'"],
-        # A nonce goes into the header of those pages only that use one.
+        # The header has a nonce only on pages that use it.
         "script-src": ["'self'", NONCE],
         "style-src": ["'self'"],
         "img-src": ["'self'", "data:"],
@@ -477,7 +477,7 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 CSRF_FAILURE_VIEW = "aiagents.core.http.error_views.csrf_failure"
-# Web processes and workers count into files here; /metrics adds them up. Must be set before prometheus_client loads.
+# Web processes and workers write their metrics to files here, and /metrics adds them up. Set before prometheus_client is imported.
 os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", str(DATA_DIR / "metrics"))
 METRICS_TOKEN = env.metrics_token.get_secret_value() if env.metrics_token else ""
 METRICS_NETWORKS = env.metrics_networks

@@ -47,26 +47,26 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def _also(name: str) -> Any:
-    """The setting's names in the environment: today's, then those it had before."""
+    """The setting's names in the environment: the current one, then its old ones."""
     return AliasChoices(name, *(old.lower() for old, new in names.RENAMED.items() if new.lower() == name))
 
 
 class Env(BaseSettings):
-    """What an operator may set. Units stand in the name or the description."""
+    """The settings that an operator may set. The name or the description has the unit."""
 
     model_config = SettingsConfigDict(env_file=ROOT / ".env", extra="ignore", env_ignore_empty=True)
 
     # The product
     environment: Environment = Field("development", description="`production` refuses unsafe settings at start")
     debug: bool = False
-    secret_key: SecretStr | None = Field(None, description="signs sessions and tokens; made under DATA_DIR when unset")
+    secret_key: SecretStr | None = Field(None, description="signs sessions and tokens; generated under DATA_DIR when unset")
     encryption_keys: FernetKeys = Field([], description="Fernet keys, newest first, for provider keys at rest")
     site_url: SiteUrl = Field("", description="public address, e.g. https://ai.example.com; used in links")
     allowed_hosts: List = ["localhost", "127.0.0.1", "[::1]"]
     csrf_trusted_origins: Origins = []
     cors_allowed_origins: Origins = []
     websocket_origins: Origins = Field([], description="further full origins that may open the WebSocket")
-    trusted_proxies: Networks = Field([], description="CIDRs of proxies whose X-Forwarded-For is believed")
+    trusted_proxies: Networks = Field([], description="CIDRs of proxies whose X-Forwarded-For is trusted")
 
     # Where things run
     host: str = "127.0.0.1"
@@ -83,27 +83,29 @@ class Env(BaseSettings):
     access_token_expire_minutes: int = Field(30, ge=1, le=43_200, validation_alias=_also("access_token_expire_minutes"))
     refresh_token_days: int = Field(14, ge=1, le=3650)
     registration: Registration | None = Field(
-        None, description="who may make an account: open, invite, domains or closed; unset: open on loopback in development, else invite"
+        None, description="self-registration: open, invite, domains or closed; unset: open on loopback in development, else invite"
     )
     registration_domains: Domains = Field([], description="e-mail domains that may register with REGISTRATION=domains")
     refresh_grace_seconds: CountOrZero = Field(10, description="a second tab may repeat a refresh this long")
     password_reset_minutes: int = Field(1440, ge=1, le=43_200, description="minutes for which a one-time link to set a password works")
     rate_limit_requests: Count = Field(100, description="requests per window and caller")
     rate_limit_window: int = Field(60, ge=1, le=86_400, description="seconds")
-    rate_limit_admin_requests: CountOrZero = Field(0, description="the same for the admin role; 0: as for everybody")
-    rate_limit_anonymous_requests: CountOrZero = Field(0, description="the same for an address without a credential; 0: as for everybody")
+    rate_limit_admin_requests: CountOrZero = Field(0, description="the same for the admin role; 0: RATE_LIMIT_REQUESTS")
+    rate_limit_anonymous_requests: CountOrZero = Field(
+        0, description="the same for an address without a credential; 0: RATE_LIMIT_REQUESTS"
+    )
     rate_limit_ip_requests: CountOrZero = Field(
-        0, description="one address, whoever signs in from there; 0: signed-in requests count by user and key"
+        0, description="requests per window of one address, over all users; 0: authenticated requests count by user and key only"
     )
     login_limit_ip: Rate = "30/5m"
     login_limit_account: Rate = "10/5m"
     max_body_bytes: int = Field(12 * 1024 * 1024, ge=1024, le=2**30, description="largest request body")
-    max_expanded_characters: Count = Field(1_000_000, description="longest text that filling a template's placeholders may make")
+    max_expanded_characters: Count = Field(1_000_000, description="longest text after a template's placeholders are filled")
     max_prompt_characters: Count = Field(
         32 * 1024 * 1024, description="characters of text and attachments (base64) that one model call may hold, history included"
     )
-    cache_enabled: bool = Field(True, description="remember principals, models, connections and messages between requests")
-    drain_seconds: CountOrZero = Field(20, description="grace for running turns at shutdown")
+    cache_enabled: bool = Field(True, description="cache principals, models, connections and messages between requests")
+    drain_seconds: CountOrZero = Field(20, description="seconds that running turns have at shutdown")
 
     # Money
     budget_time_zone: TimeZone = Field("UTC", description="zone in which a budget's month begins")
@@ -114,9 +116,9 @@ class Env(BaseSettings):
 
     # E-mail
     email_url: EmailUrl = Field(None, description="smtp://user:password@host:587 or smtps://…; unset: printed to the console")
-    email_from: str = Field("aiagents@localhost", description="sender of what the product mails")
+    email_from: str = Field("aiagents@localhost", description="sender of the product's e-mails")
 
-    # Vendors. A missing key means: this vendor's answers come from the simulator when SIMULATOR is on.
+    # Vendors. Without a key a vendor's answers come from the simulator if SIMULATOR is on.
     openai_api_key: SecretStr | None = None
     openai_base_url: VendorUrl = ""
     anthropic_api_key: SecretStr | None = None
@@ -132,8 +134,8 @@ class Env(BaseSettings):
     llm_total_timeout: Seconds = Field(600, description="seconds for one whole vendor call")
     llm_max_attempts: Count = Field(3, description="candidates tried for one call")
     llm_default_max_output_tokens: Count = 4096
-    default_model: str = Field("gpt-4o-mini", description="what `auto` falls back to")
-    agent_approval_seconds: Count = Field(900, description="seconds that a chat turn waits for a person's yes to a tool call")
+    default_model: str = Field("gpt-4o-mini", description="the model that `auto` falls back to")
+    agent_approval_seconds: Count = Field(900, description="seconds that a chat turn waits for a person's approval of a tool call")
     agent_max_steps: Count = Field(50, description="model calls that an agent may be allowed for one run")
     agent_max_seconds: Count = Field(3600, description="seconds that an agent may be allowed for one run")
     # `auto`, per goal. `fastest` and `best` order by one number, so they have neither value nor price of a second (ADR 0084).
@@ -151,7 +153,7 @@ class Env(BaseSettings):
     routing_best_good_enough: GoodEnough = Field(0.5, description="chance of a good answer that a second choice of another vendor needs")
     routing_feedback: bool = Field(True, description="people's thumbs move a model's quality in `auto` routing, damped")
     deleted_retention_days: int = Field(
-        7, ge=0, description="days until what was deleted (conversations, tasks, agents) is erased with all that it left"
+        7, ge=0, description="days until deleted conversations, tasks and agents are erased with all their data"
     )
     chat_titles: bool = Field(True, description="a cheap call gives each new conversation a title, charged to its user")
 
@@ -159,10 +161,10 @@ class Env(BaseSettings):
     tasks_per_user: Count = Field(500, description="tasks that one user may have")
     task_runs_per_user: Count = Field(20, description="runs of one user's tasks at the same time; more wait")
     task_runs_per_process: Count = Field(100, description="runs that one worker process has in flight at the same time")
-    task_drain_seconds: CountOrZero = Field(20, description="what running runs get to end by themselves when their worker is told to stop")
+    task_drain_seconds: CountOrZero = Field(20, description="seconds that running runs have to end when their worker stops")
     webhook_allow_private_address: bool = Field(False, description="let webhooks reach addresses of your own network")
 
-    # Seen from outside
+    # Logs and metrics
     log_level: LogLevel = "INFO"
     log_format: LogFormat = Field("json", description="json or console")
     log_file: str = Field("", description="rotating file beside the console; empty: none")
@@ -191,22 +193,22 @@ class Env(BaseSettings):
 
 
 def read(env_file: Path = ROOT / ".env") -> Env:
-    """The environment, checked.
+    """Read and check the environment.
 
-    Raises `ImproperlyConfigured` that names every wrong setting and what it may be; values that may be secret are not repeated.
+    Raises ImproperlyConfigured with every wrong setting and its allowed values; values that may be secret are not repeated.
     """
-    # Elsewhere an empty value means the default. Here the default is the less safe of the two, and the operator meant to choose.
+    # An empty value usually means the default. Here the default is the less safe value, and the operator meant to choose.
     if names.given(env_file).get("ENVIRONMENT", "development").strip() == "":
-        raise ImproperlyConfigured("The settings are wrong:\n- ENVIRONMENT is empty; set it to development or production, or leave it out.")
+        raise ImproperlyConfigured("The settings are wrong:\n- ENVIRONMENT is empty; set it to development or production, or remove it.")
     try:
-        return Env(_env_file=env_file)  # type: ignore[call-arg]  # pydantic-settings takes it; its plugin does not know
+        return Env(_env_file=env_file)  # type: ignore[call-arg]  # pydantic-settings accepts it; its mypy plugin does not know it
     except ValidationError as exc:
-        lines = "\n".join(f"- {_said(error)}" for error in exc.errors(include_url=False))
+        lines = "\n".join(f"- {_described(error)}" for error in exc.errors(include_url=False))
         raise ImproperlyConfigured(f"The settings are wrong:\n{lines}") from None
 
 
-def _said(error: Any) -> str:
-    """One sentence on one wrong setting."""
+def _described(error: Any) -> str:
+    """One sentence about one wrong setting."""
     reason = str(error["ctx"]["error"]) if error["type"] == "value_error" else error["msg"]
     if not error["loc"]:
         return f"{reason}."
@@ -219,7 +221,7 @@ def _said(error: Any) -> str:
 
 
 def misnomers() -> list[names.Misnomer]:
-    """The names in the environment and in .env that look like a setting and are none."""
+    """The names in the environment and in .env that look like a setting but are not one."""
     return names.misnomers({name.upper() for name in Env.model_fields}, ROOT / ".env")
 
 

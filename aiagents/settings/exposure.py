@@ -1,4 +1,4 @@
-"""Who can reach this installation: what is convenient on one's own machine is not given to others."""
+"""Whether other machines can reach this installation; some conveniences are for a local one only."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import ipaddress
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-# The last is what Django's test client calls itself.
+# The last is the host of Django's test client.
 _LOCAL_NAMES = frozenset({"localhost", "testserver"})
 
 
 def why_reachable(
     environment: str, host: str, site_url: str, allowed_hosts: Sequence[str] = (), trusted_proxies: Sequence[str] = ()
 ) -> str:
-    """Which setting says that others than this machine's user are served, as half a sentence; empty if none does."""
+    """The setting by which other machines can reach this installation, as half a sentence; empty if there is none."""
     if environment == "production":
         return "ENVIRONMENT is production"
     if not _is_loopback(host):
@@ -22,9 +22,9 @@ def why_reachable(
     if parts.scheme == "https" or not _is_loopback(parts.hostname or "localhost"):
         return f"SITE_URL={site_url} is a public address"
     if public := [name for name in allowed_hosts if not _is_loopback(name)]:
-        return f"ALLOWED_HOSTS lets requests for {public[0]} in"
+        return f"ALLOWED_HOSTS allows requests for {public[0]}"
     if trusted_proxies:
-        return "TRUSTED_PROXIES names a proxy, which serves others"
+        return "TRUSTED_PROXIES names a proxy, which serves other machines"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Names in the environment that are not settings of the product but look like one: old names, and slips of the keyboard."""
+"""Names in the environment that look like a setting of the product but are not one: old names and typos."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-# Old name -> today's. The old one goes on working; where both are given today's counts.
+# Old name -> current name. The old one still works; if both are set, the current one counts.
 RENAMED = {
     "ACCESS_TOKEN_MINUTES": "ACCESS_TOKEN_EXPIRE_MINUTES",
     "DEFAULT_USER_MONTHLY_LIMIT": "NEW_USER_MONTHLY_LIMIT",
@@ -29,19 +29,19 @@ OTHERS = frozenset(
         "WEB_REPLICAS",
     }
 )
-# Names that other programs read, however close they are to one of ours.
+# Prefixes of names that other programs read, even if they resemble one of ours.
 _ORDINARY = ("COMPOSE_", "DOCKER_", "POSTGRES_", "VALKEY_", "PG", "XDG_", "LC_", "SSH_", "KUBERNETES_")
-# What people put before a setting of a Django product.
+# Prefixes that people often put before a setting of a Django product.
 _PREFIXES = ("AIAGENTS_", "DJANGO_")
-# Likeness by difflib, 0 to 1. The process environment belongs to many programs, .env to the product: there a vaguer likeness counts.
+# Similarity by difflib, 0 to 1. Many programs share the process environment, but .env is the product's, so its cutoff is lower.
 _PROCESS_CUTOFF, _FILE_CUTOFF = 0.86, 0.75
-# A shorter name is too often within one letter of something else, as HOST of GHOST.
+# Shorter names are too often similar by chance, such as HOST and GHOST.
 _SHORTEST = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Misnomer:
-    """A name that is given; `instead` is the setting that it is an old name of, or that is probably meant (empty: none is near)."""
+    """A name that is set; `instead` is the current name of an old one, or the setting probably meant (empty: none is similar)."""
 
     name: str
     instead: str
@@ -51,23 +51,23 @@ class Misnomer:
         if self.old:
             return f"{self.name} is the old name of {self.instead}. It still works; rename it."
         meant = f" Did you mean {self.instead}?" if self.instead else ""
-        return f"{self.name} is no setting of aiagents and has no effect.{meant} Every setting stands in .env.example."
+        return f"{self.name} is not a setting of aiagents and has no effect.{meant} See .env.example for all settings."
 
 
 def given(env_file: Path) -> dict[str, str]:
-    """Every name that is set, in capitals, with its value: those of the process, over those of the file."""
+    """Every name that is set, in capitals, with its value; the process environment overrides the file."""
     return {name.upper(): value for name, value in [*_of_file(env_file).items(), *os.environ.items()]}
 
 
 def misnomers(fields: Collection[str], env_file: Path, environ: Mapping[str, str] | None = None) -> list[Misnomer]:
-    """The names that look like a setting and are none, in alphabetical order. `fields`: the settings' names in capitals."""
+    """The names that look like a setting but are not one, in alphabetical order. `fields`: the settings' names in capitals."""
     file = {name.upper() for name, value in _of_file(env_file).items() if value}
     process = {name.upper() for name, value in (os.environ if environ is None else environ).items() if value}
-    found = [*_judge(file, fields, in_file=True), *_judge(process - file, fields, in_file=False)]
+    found = [*_misnamed(file, fields, in_file=True), *_misnamed(process - file, fields, in_file=False)]
     return sorted(found, key=lambda one: one.name)
 
 
-def _judge(names: Collection[str], fields: Collection[str], *, in_file: bool) -> Iterator[Misnomer]:
+def _misnamed(names: Collection[str], fields: Collection[str], *, in_file: bool) -> Iterator[Misnomer]:
     families = {name.partition("_")[0] for name in fields if "_" in name}
     for name in names:
         if name in RENAMED:

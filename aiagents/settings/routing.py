@@ -1,4 +1,4 @@
-"""The numbers by which `auto` weighs models, for each goal."""
+"""The weights of `auto` routing for each goal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RoutingWeights:
     """The constants of docs/adr/0084-routing-rule.md for one goal.
 
     `spread`: points of quality. `good_enough`: the least chance of a good answer, 0.5 to 1. `value_usd`: USD that a good answer
-    is worth, `second_usd`: USD per second of waiting; both are None for a goal that orders by one number alone.
+    is worth, `second_usd`: USD per second of waiting; both are None for a goal that ranks by one number only.
     """
 
     spread: float

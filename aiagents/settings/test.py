@@ -1,4 +1,4 @@
-"""The suite's settings: real PostgreSQL and Valkey (or SQLite by URL), cheap hashes, no outside world."""
+"""Settings of the test suite: real PostgreSQL and Valkey (or SQLite by URL), cheap hashes, no external services."""
 
 import os
 
@@ -7,7 +7,7 @@ os.environ.setdefault("SECRET_KEY", "tests-only-" + "x" * 50)
 from aiagents.settings import *  # noqa: F403
 
 ENVIRONMENT = "test"
-# One round of bcrypt: the format is the real one, the cost is not.
+# The real bcrypt format at the lowest cost.
 PASSWORD_HASHERS = ["aiagents.core.testing.FastBCryptHasher"]
 # Database calls of async code run on the test's own thread, inside its transaction; see aiagents/core/db/calls.py.
 DB_THREADS = 0
@@ -17,13 +17,13 @@ WHITENOISE_USE_FINDERS = True
 STATIC_ROOT = None
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 if "pool" in DATABASES["default"]["OPTIONS"]:  # noqa: F405
-    # The pool would outlive the test database it points at.
+    # The pool would outlive the test database.
     DATABASES["default"]["OPTIONS"].pop("pool")  # noqa: F405
 SIMULATOR = False
 RATE_LIMIT_REQUESTS = 10_000
-# Tests spend made-up fortunes; those of the system's budget set one.
+# Tests charge large made-up amounts; tests of the system's budget set a limit.
 MONTHLY_COST_LIMIT = None
-# Each test has a catalogue of its own.
+# Each test has another catalogue.
 CATALOGUE_CHECK_SECONDS = 0
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):  # noqa: F405
     # A file, as in production: threads on one in-memory database do not wait for each other's locks.

@@ -1,4 +1,4 @@
-"""Types of the environment's values. Each accepts a closed set or a syntax, and raises `ValueError` with a sentence otherwise."""
+"""Types of the environment's values. Each accepts a closed set or a syntax and raises ValueError with a message otherwise."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pydantic_settings import NoDecode
 List = Annotated[list[str], NoDecode]
 _RATE = re.compile(r"[1-9][0-9]*/([1-9][0-9]*)?[smhd]")
 _DOMAIN = re.compile(r"([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
-# The word for no limit and for no network. An empty value means the default, as everywhere.
+# The value for no limit and for no network, because an empty value means the default.
 NONE = "none"
 
 
@@ -45,13 +45,13 @@ def _split(value: str) -> SplitResult:
     parts = urlsplit(value)
     try:
         _ = parts.port
-    except ValueError:  # its own text repeats a part of the address, which may be a password
-        raise ValueError("has a port that is no number") from None
+    except ValueError:  # its message repeats a part of the URL, which may be a password
+        raise ValueError("has a port that is not a number") from None
     return parts
 
 
 def _origin(value: str) -> str:
-    """The origin in lower case and without a slash at its end: what is compared with it is written so."""
+    """The origin in lower case and without a trailing slash, as browsers send it."""
     parts = _split(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path not in {"", "/"} or parts.query or "@" in parts.netloc:
         raise ValueError("must be a full origin without a path: https://host or http://host:port")
@@ -59,7 +59,7 @@ def _origin(value: str) -> str:
 
 
 def _site(value: str) -> str:
-    if len(value) > 300:  # it stands in every link of an e-mail
+    if len(value) > 300:  # every link in an e-mail contains it
         raise ValueError("must have at most 300 characters")
     return _origin(value) if value else ""
 
@@ -96,13 +96,13 @@ def _email(value: SecretStr | None) -> SecretStr | None:
     if parts.scheme not in {"smtp", "smtps"} or not parts.hostname:
         raise ValueError("must begin with smtp://host or smtps://host")
     if parts.query not in {"", "starttls=on", "starttls=off"}:
-        raise ValueError("takes one option, starttls=off (or on)")
+        raise ValueError("accepts one option, starttls=off (or on)")
     return value
 
 
 def _networks(values: list[str]) -> list[str]:
     for value in values:
-        if value == "unix":  # a proxy that reaches the product over a Unix socket
+        if value == "unix":  # a proxy that connects over a Unix socket
             continue
         try:
             ipaddress.ip_network(value, strict=False)
@@ -112,7 +112,7 @@ def _networks(values: list[str]) -> list[str]:
 
 
 def _networks_or_none(values: list[str]) -> list[str]:
-    """The word `none` is the empty list: an empty variable counts as unset."""
+    """The value `none` means an empty list, because an empty variable counts as unset."""
     return [] if values == [NONE] else _networks(values)
 
 
@@ -134,7 +134,7 @@ def _domains(values: list[str]) -> list[str]:
     return found
 
 
-# Words. Only the level of the log is read whatever its case: it always was.
+# Closed sets of values. Only the log level is case-insensitive, for compatibility.
 Environment = Literal["development", "production"]
 Registration = Literal["open", "invite", "domains", "closed"]
 LogFormat = Literal["json", "console"]
@@ -147,8 +147,8 @@ Count = Annotated[int, Field(ge=1, le=2**31)]
 CountOrZero = Annotated[int, Field(ge=0, le=2**31)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
-# Of `auto` routing. A narrower spread than 1 would overflow the logistic function; below a chance of one half the proof that
-# the quality taken never falls as the need rises does not hold (docs/adr/0084-routing-rule.md).
+# Values of `auto` routing. A spread below 1 would overflow the logistic function. Below a chance of one half the chosen
+# quality could fall while the need rises (docs/adr/0084-routing-rule.md).
 AnswerValue = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 SecondPrice = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Spread = Annotated[float, Field(ge=1, le=100, allow_inf_nan=False)]
