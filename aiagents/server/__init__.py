@@ -1,4 +1,4 @@
-"""Our Daphne: the same protocols, with limits on what comes in, back-pressure on what goes out, and a drain at the end.
+"""A web server based on Daphne, with limits on requests, back-pressure on responses, and a drain at shutdown.
 
-Why not Daphne's own command: docs/adr/0003. `python -m aiagents.server --help` shows what it takes.
+docs/adr/0003 explains why Daphne's own command is not used. `python -m aiagents.server --help` lists the options.
 """

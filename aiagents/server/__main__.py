@@ -1,4 +1,4 @@
-"""`python -m aiagents.server`: the web server, in one process or several, on HOST and PORT or on a socket it is given."""
+"""`python -m aiagents.server`: the web server, in one process or several, on HOST and PORT or on an inherited socket."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import sys
 from importlib import import_module
 
-# The interpreter put the working directory on the path; Django's settings are found from there.
+# The working directory is on the import path, so Django's settings are found from there.
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aiagents.settings")
 
 
@@ -20,7 +20,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, help="instead of WEB_PROCESSES")
     parser.add_argument("--application", default="aiagents.asgi:application", help="module:attribute")
     options = parser.parse_args()
-    # Before the settings are read: what they allow (open registration, for one) depends on who can reach this address.
+    # Before the settings are read: they depend on whether other machines can reach this address (e.g. open registration).
     for name, value in (("HOST", options.host), ("PORT", options.port)):
         if value is not None:
             os.environ[name] = str(value)
@@ -43,19 +43,19 @@ def main() -> int:
     except processes.PortTaken as exc:
         print(exc, file=sys.stderr)
         return 1
-    # With an inherited socket, the process that opened it has named them.
-    name_unknown_settings = options.fd is None
+    # With an inherited socket, the parent process has already logged them.
+    log_unknown_settings = options.fd is None
     serves_pages = options.application == parser.get_default("application")
     if wanted > 1:
-        _refuse_if_unsafe(name_unknown_settings)
+        _refuse_if_unsafe(log_unknown_settings)
         if serves_pages:
             _collect_static_files()
         command = [*processes.own_command(), "--application", options.application]
         return processes.Supervisor(command, listener, wanted, settings.DRAIN_SECONDS + 15).run()
 
-    from aiagents.server.core import Server  # installs the reactor: before Django's apps, of which Daphne is one
+    from aiagents.server.core import Server  # installs the reactor, before Django loads the app "daphne"
 
-    _refuse_if_unsafe(name_unknown_settings)
+    _refuse_if_unsafe(log_unknown_settings)
     if serves_pages:
         _collect_static_files()
     module, _, attribute = options.application.partition(":")
@@ -68,8 +68,8 @@ def main() -> int:
     return 0
 
 
-def _refuse_if_unsafe(name_unknown_settings: bool) -> None:
-    """End the process with the reasons, before it takes a request. Log a warning for each name that looks like a setting and is none."""
+def _refuse_if_unsafe(log_unknown_settings: bool) -> None:
+    """Exit with the reasons if the settings are unsafe. Log a warning for each name that looks like a setting but is not one."""
     import django
     from django.conf import settings
     from django.core.exceptions import ImproperlyConfigured
@@ -77,7 +77,7 @@ def _refuse_if_unsafe(name_unknown_settings: bool) -> None:
     django.setup()
     from aiagents.settings.env import misnomers
 
-    for misnomer in misnomers() if name_unknown_settings else ():
+    for misnomer in misnomers() if log_unknown_settings else ():
         logging.getLogger("aiagents.settings").warning("%s", misnomer)
     if settings.ENVIRONMENT != "production":
         return

@@ -1,8 +1,8 @@
-"""One client's TCP connection: writes at the end of the loop's turn, and asks the kernel for room only when there was none.
+"""One client's TCP connection: it writes once per event loop iteration, and polls for writability only after a full buffer.
 
-A reset that arrives together with data is heard. libuv gives up a descriptor whose first event says "readable" and "error" at
-once: it calls the reader one last time, which finds the data, and nothing would ever tell of the error. While reading is paused
-the end of the connection is looked for (unread.py).
+It detects a reset that arrives together with data. libuv stops watching a descriptor whose first event is "readable" and
+"error" at once: it calls the reader a last time, which reads the data, and the error would never be reported. While reading
+is paused, unread.py detects the end of the connection.
 
 Twisted registers every write with the poller and unregisters it after the one `send` that mostly takes all of it: two
 system calls more, and a turn of the loop later. What is written in one turn (head and body, several events) goes out as one.
@@ -22,7 +22,7 @@ from aiagents.server.unread import UNREAD
 
 
 class Connection(Server):
-    """Twisted's, with another way to start writing. `reactor` is the asyncio reactor."""
+    """Twisted's connection with another way to start writing. `reactor` is the asyncio reactor."""
 
     _due = False
     _unread: int | None = None
@@ -53,9 +53,9 @@ class Connection(Server):
             self._unread = None
 
     def ended_unread(self, by_reset: bool) -> None:
-        """End the connection, as a read would have done. A client that only closed its side is gone where it is HTTP and has taken all.
+        """End the connection after a reset, or after the client closed its side of an HTTP connection and got all data.
 
-        What we still send to a client that is gone comes back as a reset. WebSocket frames before the end are still to be read.
+        Data sent to a client that is gone causes a reset later. A WebSocket may still have frames to read before its end.
         """
         if by_reset or (isinstance(self.protocol, HTTPChannel) and not self._holds_data()):
             self.reactor._disconnectSelectable(self, CONNECTION_LOST, False)
@@ -69,7 +69,7 @@ class Connection(Server):
             asyncio.get_running_loop().call_soon(self._flush)
 
     def flush(self) -> None:
-        """Send what was written in this turn already now: a whole answer need not wait for what its application does after it."""
+        """Send pending data at once, so that a complete response does not wait for the rest of this loop iteration."""
         self._flush()
 
     def _flush(self) -> None:

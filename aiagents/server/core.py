@@ -1,6 +1,6 @@
-"""The server of one process: Daphne's, on a socket that is given, ending by a drain.
+"""The server of one process: Daphne's server on a given socket, with a drain at the end.
 
-Import this only where it runs: it installs Twisted's reactor on a uvloop event loop.
+Import this only in a server process: it installs Twisted's reactor on a uvloop event loop.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from aiagents.server.http import HTTPFactory, WebRequest
 from aiagents.server.websocket import WebSocketFactory, WebSocketProtocol
 
 log = logging.getLogger(__name__)
-# Seconds for which an application may clean up after its client left, or after a drain that was not enough.
+# Seconds that an application may clean up after its client disconnected, and after its cancellation at the end of a drain.
 CLOSE_SECONDS = 10
 CANCEL_SECONDS = 5
-LAG_WORTH_SAYING = 1.0
-# Python's 700 objects are reached many times in one turn of a busy loop.
+LOGGED_LAG_SECONDS = 1.0
+# Python's threshold of 700 objects is reached many times in one iteration of a busy event loop.
 COLLECTOR_THRESHOLDS = (10_000, 10, 10)
 
 
-def _spare_the_collector() -> None:
-    """What is loaded by now stays for the process's life: it is not looked through again; and young objects die by count."""
+def _tune_collector() -> None:
+    """Exclude everything loaded so far from garbage collection, and collect less often."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*COLLECTOR_THRESHOLDS)
@@ -57,9 +57,9 @@ class Server(DaphneServer):
     def __init__(self, application: Callable[..., Awaitable[None]], listener: socket.socket) -> None:
         super().__init__(
             application,
-            endpoints=["adopted"],  # Daphne insists on one; ours is `listener`
+            endpoints=["adopted"],  # Daphne requires one; the server uses `listener`
             signal_handlers=False,
-            # One message for a whole body: it is bounded by MAX_BODY_BYTES when it comes here.
+            # One message for a whole body, which is limited to MAX_BODY_BYTES before.
             request_buffer_size=settings.MAX_BODY_BYTES + 1,
             websocket_handshake_timeout=10,
             application_close_timeout=CLOSE_SECONDS,
@@ -73,7 +73,7 @@ class Server(DaphneServer):
         self.connections: dict[Any, dict[str, Any]] = {}
         self.http_factory = HTTPFactory(self)
         self.ws_factory = WebSocketFactory(self)
-        # Twisted's own log goes nowhere; ours is `logging`.
+        # Discard Twisted's log; the server uses `logging`.
         globalLogBeginner.beginLoggingTo([lambda _: None], redirectStandardIO=False, discardBuffer=True)
         reactor.callLater(1, self.application_checker)
         reactor.callLater(2, self.timeout_checker)
@@ -86,40 +86,40 @@ class Server(DaphneServer):
             loop.add_signal_handler(sign, self._signalled)
         loop.call_soon(self._start_lifespan)
         loop.call_soon(self._watch_loop, loop.time())
-        _spare_the_collector()
+        _tune_collector()
         reactor.run(installSignalHandlers=False)
         for sign in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(sign, signal.SIG_IGN)  # we are on our way out; a late repetition changes nothing
+            signal.signal(sign, signal.SIG_IGN)  # the process is ending; ignore repeated signals
 
     def _start_lifespan(self) -> None:
-        """Tell the application that it has started: what it does beside requests begins now, not with the first one."""
+        """Start the application's lifespan, so that its background work begins now and not with the first request."""
         inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         inbox.put_nowait({"type": "lifespan.startup"})
 
-        async def heard(message: dict[str, Any]) -> None:
+        async def send(message: dict[str, Any]) -> None:
             log.debug("%s", message["type"])
 
-        self._lifespan = asyncio.get_running_loop().create_task(self._live(inbox, heard))
+        self._lifespan = asyncio.get_running_loop().create_task(self._run_lifespan(inbox, send))
 
-    async def _live(self, inbox: asyncio.Queue[dict[str, Any]], heard: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+    async def _run_lifespan(self, inbox: asyncio.Queue[dict[str, Any]], send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
         try:
-            await self.application({"type": "lifespan", "asgi": {"version": "3.0"}}, inbox.get, heard)
-        except Exception:  # an application need not know of it
+            await self.application({"type": "lifespan", "asgi": {"version": "3.0"}}, inbox.get, send)
+        except Exception:  # the lifespan protocol is optional
             log.debug("the application has no lifespan", exc_info=True)
 
     def _watch_loop(self, due: float) -> None:
-        """How late this call is, is how long something kept the loop from everybody."""
+        """Measure the event loop's lag: this call is as late as something blocked the loop."""
         loop = asyncio.get_running_loop()
         lag = max(0.0, loop.time() - due)
         LOOP_LAG.set(lag)
-        if lag > LAG_WORTH_SAYING:
-            log.warning("the event loop stood still for %.1f s", lag)
+        if lag > LOGGED_LAG_SECONDS:
+            log.warning("the event loop was blocked for %.1f s", lag)
         loop.call_later(1, self._watch_loop, loop.time() + 1)
 
     # --- applications ---------------------------------------------------------------------------
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> asyncio.Queue | None:
-        """Start the application of one request or socket; its queue is where the protocol puts what comes in."""
+        """Start the application of one request or socket. Returns the queue for its incoming messages, or None."""
         if protocol not in self.connections:
             return None
         queue = protocol.inbox() if isinstance(protocol, WebSocketProtocol) else asyncio.Queue()
@@ -135,16 +135,16 @@ class Server(DaphneServer):
         except Exception:
             log.exception("exception inside the application")
         finally:
-            # At once, not when Daphne's checker comes by; and also after a half-sent answer, where Daphne would hang.
+            # At once, not at the next run of Daphne's checker; and also after a half-sent response, where Daphne would hang.
             if "disconnected" not in self.connections.get(protocol, {"disconnected": 0}):
                 protocol.application_ended()
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:
-        """What `send` is: waits while the client is behind, then writes."""
+        """The application's `send`: it waits while the client is slow, then writes."""
         if protocol.flow is not None:
             await protocol.flow.ready()
         if "disconnected" in self.connections.get(protocol, {"disconnected": 0}):
-            # To nobody. An application that has not noticed must not spin until it is cancelled.
+            # The client is gone. The pause keeps an application that has not noticed it from spinning.
             await asyncio.sleep(0.05)
             return
         await super().handle_reply(protocol, message)
@@ -153,9 +153,9 @@ class Server(DaphneServer):
 
     def _signalled(self) -> None:
         if self._draining is not None:
-            # One Ctrl-C may come twice, from the terminal and from a parent that passes it on.
+            # One Ctrl-C may arrive twice, from the terminal and from a parent that forwards it.
             if time.monotonic() - self._signalled_at > 1:
-                log.warning("second signal: leaving without waiting")
+                log.warning("second signal: stopping without waiting")
                 self.stop()
             return
         self._signalled_at = time.monotonic()
@@ -163,7 +163,7 @@ class Server(DaphneServer):
         self._draining = asyncio.get_running_loop().create_task(self._drain())
 
     async def _drain(self) -> None:
-        """New turns are refused by the doors now (they see the flag); the port stays open so that they can say so."""
+        """Wait for running work, then close. The flag makes endpoints refuse new turns; the port stays open so that they can answer."""
         deadline = time.monotonic() + settings.DRAIN_SECONDS
         log.info("draining: %d open connections, up to %d s", len(self._running()), settings.DRAIN_SECONDS)
         try:
@@ -177,7 +177,7 @@ class Server(DaphneServer):
             for task in overdue.values():
                 task.cancel()
             await self._ended(None, CANCEL_SECONDS)
-            log.info("drained; %d had to be cut", len(overdue))
+            log.info("drained; %d were cancelled", len(overdue))
         except Exception:
             log.exception("the drain failed")
         finally:
@@ -185,7 +185,7 @@ class Server(DaphneServer):
             self.stop()
 
     def _running(self, kind: type | None = None) -> dict[Any, asyncio.Task]:
-        """The applications that still run, by their protocol."""
+        """The running applications by their protocol."""
         found = {}
         for protocol, details in self.connections.items():
             task = details.get("application_instance")
@@ -194,6 +194,6 @@ class Server(DaphneServer):
         return found
 
     async def _ended(self, kind: type | None, seconds: float) -> None:
-        """Wait until those that run now have ended, at most `seconds`."""
+        """Wait until the running applications have ended, at most `seconds`."""
         if tasks := self._running(kind).values():
             await asyncio.wait(tasks, timeout=max(seconds, 0))

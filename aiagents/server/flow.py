@@ -1,4 +1,4 @@
-"""Back-pressure, both ways: `send` waits for a client that reads slowly, and a client that floods is not read further."""
+"""Back-pressure in both directions: `send` waits for a client that reads slowly, and a client that floods is not read."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from django.conf import settings
 from twisted.internet.interfaces import IPushProducer
 from zope.interface import implementer
 
-# What may wait for a consumer on one WebSocket before its client is no longer read; reading goes on at half of it.
+# Unread bytes and messages of one WebSocket at which reading from the client pauses; it resumes at half of them.
 INBOX_BYTES = 2 * settings.MAX_FRAME_BYTES
 INBOX_MESSAGES = 256
 
 
 @implementer(IPushProducer)
 class Flow:
-    """Told by the transport that its buffer (64 KiB) is full or empty again; `ready()` makes a sender wait for that.
+    """A producer of Twisted: the transport pauses it when its buffer (64 KiB) is full. `ready()` makes a sender wait.
 
-    A client that takes nothing at all for `VIEWER_STALL_SECONDS` is given up: `stalled` is called and the wait ends.
+    If the client reads nothing for `VIEWER_STALL_SECONDS`, `stalled` is called and the wait ends.
     """
 
     def __init__(self, transport: Any, stalled: Callable[[], None]) -> None:
@@ -39,11 +39,11 @@ class Flow:
         if drained is not None and not drained.done():
             drained.set_result(None)
 
-    # The connection is gone: whoever waits may go on, into a `send` that does nothing.
+    # The connection is closed: waiting senders continue, and their `send` does nothing.
     stopProducing = resumeProducing
 
     async def ready(self) -> None:
-        """Return once the client has taken what was sent before (at once in the usual case)."""
+        """Return once the client has read enough of the sent data (usually at once)."""
         while self._drained is not None:
             before = self._pending()
             done, _ = await asyncio.wait([self._drained], timeout=settings.VIEWER_STALL_SECONDS)
@@ -53,17 +53,17 @@ class Flow:
                 return
 
     def _pending(self) -> int:
-        """Bytes the client has not acknowledged: ours and the kernel's, which a slow reader empties first."""
+        """Bytes that the client has not acknowledged, in our buffer and in the kernel's, which drains first."""
         waiting = len(self._transport.dataBuffer) - self._transport.offset + self._transport._tempDataLen
         try:
             kernels = fcntl.ioctl(self._transport.fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-        except OSError:  # not every system tells
+        except OSError:  # not supported by every system
             return waiting
         return waiting + struct.unpack("i", kernels)[0]
 
 
 class Inbox(asyncio.Queue):
-    """A socket's unread messages. Over the limits its `pause` is called, and `resume` once half of them are read."""
+    """The unread messages of a socket. It calls `pause` above its limits, and `resume` once half of them are read."""
 
     def __init__(self, pause: Callable[[], None], resume: Callable[[], None]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""HTTP as Daphne speaks it, with a bound on every part of a request and our shape for every error."""
+"""Daphne's HTTP with a limit on every part of a request, and the contract's shape for every error."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from aiagents.core.jsonio import dumps
 from aiagents.server.flow import Flow
 
 log = logging.getLogger(__name__)
-# Bodies up to here stay in memory while they arrive, larger ones in an unlinked file.
+# Bodies up to this size are buffered in memory, larger ones in an unlinked file.
 SPOOL_BYTES = 256 * 1024
-# A head and body must be here this many seconds after their first byte, however steadily they drip.
+# Seconds within which a head and body must be complete after their first byte.
 REQUEST_SECONDS = 120
 # Seconds without a request after which a kept-alive connection is closed.
 IDLE_SECONDS = 75
-# After a refusal the client may go on sending for so long, unheard: closing at once would reset the connection and
-# the client would never read why.
+# After a refusal the client's data is discarded up to these limits. Closing at once would reset the connection, and the
+# client could not read the error.
 LINGER_SECONDS, LINGER_BYTES = 2.0, 4 * 1024 * 1024
 
 
@@ -36,20 +36,20 @@ class HeadersTooLarge(AppError):
 
 
 def error_body(error: AppError) -> tuple[str, bytes]:
-    """A fresh request id and the contract's error object as JSON, for errors below every application."""
+    """A new request id and the contract's error object as JSON, for errors outside the application."""
     request_id = uuid7().hex
     return request_id, dumps(error.body(request_id))
 
 
 class WebRequest(DaphneWebRequest):
-    """One request. Its body is counted as it arrives; its answer waits for the reader."""
+    """One request. Its body is counted while it arrives; its response waits for the client."""
 
     _received = 0
     flow: Flow | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Twisted would parse forms a first time, for nobody.
+        # Twisted would parse forms, and Django would parse them again.
         self._parsePOSTFormSubmission = False
 
     def gotLength(self, length: int | None) -> None:
@@ -64,7 +64,7 @@ class WebRequest(DaphneWebRequest):
             super().handleContentChunk(data)
 
     def process(self) -> Any:
-        # Daphne would let any client rewrite its root path by this header.
+        # With this header Daphne would let any client set the root path.
         self.requestHeaders.removeHeader(b"daphne-root-path")
         return super().process()
 
@@ -81,7 +81,7 @@ class WebRequest(DaphneWebRequest):
         super().finish()
         if transport is not None:
             transport.flush()
-        self.flow = None  # it knows us: what knows each other waits for the collector
+        self.flow = None  # breaks a reference cycle
 
     def connectionLost(self, reason: Any) -> None:
         super().connectionLost(reason)
@@ -90,12 +90,12 @@ class WebRequest(DaphneWebRequest):
             self.flow = None
 
     def abort(self) -> None:
-        """Cut the connection: the client of a half-sent answer learns that it is not whole."""
+        """Close the connection abruptly, so that the client of a half-sent response knows that it is incomplete."""
         if self.channel is not None:
             self.channel.transport.abortConnection()
 
     def application_ended(self) -> None:
-        """The application returned or failed; without a whole answer the client must not be left waiting."""
+        """The application returned or failed. Without a complete response send 500, or abort a half-sent one."""
         if self.finished or self._disconnected:
             return
         if self._response_started:
@@ -116,19 +116,19 @@ class WebRequest(DaphneWebRequest):
 
 
 class Channel(http.HTTPChannel):
-    """One connection. `refuse` answers what no application shall see, and hangs up."""
+    """One connection. `refuse` answers an invalid request without the application and closes the connection."""
 
     requestFactory = WebRequest
     timeOut = IDLE_SECONDS
     _refused = False
-    _unheard = 0
+    _discarded = 0
     _limit: tuple[Any, int] | None = None
     _deadline: Any = None
 
     def dataReceived(self, data: bytes) -> None:
         if self._refused:
-            self._unheard += len(data)
-            if self._unheard > LINGER_BYTES:
+            self._discarded += len(data)
+            if self._discarded > LINGER_BYTES:
                 self.transport.abortConnection()
             return
         super().dataReceived(data)
@@ -156,11 +156,11 @@ class Channel(http.HTTPChannel):
             super().allHeadersReceived()
 
     def body_limit(self) -> int:
-        """The most bytes that the body of the request now arriving may have, as the application declares it for its endpoint."""
+        """The maximum bytes of the arriving request's body, which the application declares for its endpoint."""
         request = self.requests[-1] if self.requests else None
         if self._limit is None or self._limit[0] is not request:
-            asked = getattr(self.factory.server.application, "body_limit", None)
-            limit = settings.MAX_BODY_BYTES if asked is None else asked(self._command.decode("latin-1"), self._path.decode("latin-1"))
+            declared = getattr(self.factory.server.application, "body_limit", None)
+            limit = settings.MAX_BODY_BYTES if declared is None else declared(self._command.decode("latin-1"), self._path.decode("latin-1"))
             self._limit = (request, limit)
         return self._limit[1]
 
@@ -173,7 +173,7 @@ class Channel(http.HTTPChannel):
         self.refuse(HeadersTooLarge() if large else InvalidRequest("The request is not valid HTTP.", code="invalid_http"))
 
     def refuse(self, error: AppError) -> None:
-        """Answer `error`, close our side, and let go of the client shortly after."""
+        """Answer with `error`, close our side, and close the connection after at most LINGER_SECONDS."""
         if self._refused:
             return
         self._refused = True
@@ -200,7 +200,7 @@ class Channel(http.HTTPChannel):
 
 
 class HTTPFactory(DaphneHTTPFactory):
-    """Makes our channels, HTTP/1.1 only; HTTP/2 is the proxy's work."""
+    """Creates our channels, with HTTP/1.1 only; a proxy may offer HTTP/2."""
 
     def __init__(self, server: Any) -> None:
         super().__init__(server)
@@ -214,7 +214,7 @@ class HTTPFactory(DaphneHTTPFactory):
         return channel
 
     def log(self, request: Any) -> None:
-        """Nothing: Twisted would write a line for its own log, which goes nowhere; ours is the application's (lib/access.py)."""
+        """Do nothing: the application writes the access log (aiagents/core/logs/access.py)."""
 
     def acceptableProtocols(self) -> list[bytes]:
         return [b"http/1.1"]

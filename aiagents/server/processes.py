@@ -1,4 +1,4 @@
-"""One listening socket, one or several processes on it, and a parent that replaces those that die."""
+"""One listening socket for one or several processes, and a parent that restarts those that die."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from collections.abc import Sequence
 from typing import Any
 
 log = logging.getLogger(__name__)
-# A process that lived shorter than this many seconds is replaced with growing patience, up to BACKOFF_MAX seconds.
+# A process that lived for fewer seconds than this is restarted with growing delays, up to BACKOFF_MAX seconds.
 STEADY_SECONDS = 10
 SEND_BUFFER_BYTES = 256 * 1024
 BACKOFF_MAX = 15.0
 
 
 class PortTaken(Exception):
-    """Somebody else listens on this address."""
+    """The address cannot be listened on, mostly because another program does; the message is for the operator."""
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; `PortTaken` with a sentence for the operator."""
+    """A listening socket. Raises PortTaken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        # SO_REUSEADDR, set by create_server on POSIX, lets a restart have the port at once; it does not let two listen.
+        # SO_REUSEADDR, set by create_server on POSIX, lets a restarted server use the port at once; two still cannot listen.
         listener = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as exc:
         raise PortTaken(f"Cannot listen on {host}:{port}: {exc.strerror or exc}. Is it taken? Choose another with PORT=….") from exc
-    # Inherited by each connection: what the kernel keeps for a client that reads slowly, instead of some megabytes.
+    # Each connection inherits this: it bounds the kernel's buffer for a slow client, otherwise some megabytes.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
     return listener
 
@@ -43,7 +43,7 @@ def adopt(descriptor: int) -> socket.socket:
 
 
 class Supervisor:
-    """Keeps `count` processes running `command` on one socket until it is told to stop."""
+    """Keeps `count` processes of `command` running on one socket until it gets a signal."""
 
     def __init__(self, command: Sequence[str], listener: socket.socket, count: int, grace: float) -> None:
         self._command = [*command, "--fd", str(listener.fileno()), "--processes", "1"]
@@ -53,10 +53,10 @@ class Supervisor:
         self._children: dict[int, subprocess.Popen | None] = dict.fromkeys(range(count))
         self._started = dict.fromkeys(range(count), 0.0)
         self._not_before = dict.fromkeys(range(count), 0.0)
-        self._patience = dict.fromkeys(range(count), 0.5)
+        self._delay = dict.fromkeys(range(count), 0.5)
 
     def run(self) -> int:
-        """Blocks until SIGTERM or SIGINT; then the children drain, all at once. The exit status."""
+        """Block until SIGTERM or SIGINT, then let all children drain at the same time. Returns the exit status."""
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, self._signalled)
         while not self._stopping:
@@ -71,13 +71,13 @@ class Supervisor:
 
     def _died(self, slot: int, child: subprocess.Popen) -> None:
         lived = time.monotonic() - self._started[slot]
-        wait = self._patience[slot] = 0.5 if lived > STEADY_SECONDS else min(self._patience[slot] * 2, BACKOFF_MAX)
+        wait = self._delay[slot] = 0.5 if lived > STEADY_SECONDS else min(self._delay[slot] * 2, BACKOFF_MAX)
         self._children[slot] = None
         self._not_before[slot] = time.monotonic() + (0 if lived > STEADY_SECONDS else wait)
         log.error("web process %d died (exit %s) after %.0f s; starting another", child.pid, child.returncode, lived)
 
     def _signalled(self, *_: object) -> None:
-        if self._stopping:  # the second one: no more patience
+        if self._stopping:  # the second signal: do not wait
             self._grace = 0
         self._stopping = True
 
@@ -101,9 +101,10 @@ def _signal(child: subprocess.Popen, sign: signal.Signals) -> None:
 
 
 def spawn(command: Sequence[str], orphaned: signal.Signals = signal.SIGTERM, **options: Any) -> subprocess.Popen:
-    """A child in a session of its own (Ctrl-C reaches only its parent) that gets the signal `orphaned` when its parent is killed.
+    """Start a child in a new session, so that Ctrl-C reaches only its parent.
 
-    The kernel (Linux) watches the *thread* that calls this: call it from the main thread.
+    When its parent is killed it gets the signal `orphaned` (Linux). The kernel watches the calling *thread*, so call this
+    from the main thread.
     """
 
     def watch_parent() -> None:
@@ -118,5 +119,5 @@ _PR_SET_PDEATHSIG = 1
 
 
 def own_command() -> list[str]:
-    """How a child of this very program is started."""
+    """The command that starts a child of this program."""
     return [sys.executable, "-m", "aiagents.server"]

@@ -1,4 +1,4 @@
-"""WebSockets as Daphne speaks them, with a frame limit that is really said, and bounds on what waits either way."""
+"""Daphne's WebSockets with a frame limit that is reported by a close code, and limits on queues in both directions."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from aiagents.core.http.close_codes import TOO_LARGE, TOO_MANY
 from aiagents.server.flow import Flow, Inbox
 from aiagents.server.http import error_body
 
-# Seconds for which a flooding client may stay unread before it is closed: its consumer is not going to catch up.
+# Seconds that reading from a flooding client may be paused before its socket is closed.
 FLOOD_SECONDS = 10
 
 
 class WebSocketProtocol(DaphneWebSocketProtocol):
-    """One socket. Close codes of our own: 4413 frame too large, 4429 floods or does not read, 4503 shutting down."""
+    """One socket. Its close codes: 4413 frame too large, 4429 the client floods or does not read, 4503 shutting down."""
 
     flow: Flow | None = None
     _flooding: Any = None
 
     def onConnect(self, request: Any) -> Any:
         self.flow = Flow(self.transport, self.stalled)
-        # Until now the HTTP channel of the handshake stood there.
+        # Replaces the HTTP channel of the handshake.
         self.transport.unregisterProducer()
         self.transport.registerProducer(self.flow, True)
         return super().onConnect(request)
@@ -47,14 +47,14 @@ class WebSocketProtocol(DaphneWebSocketProtocol):
         self.serverClose(TOO_MANY)
 
     def stalled(self) -> None:
-        """The client reads nothing: say why, in case it ever reads again, and hang up."""
+        """The client reads nothing: close the socket with a code, in case it reads again."""
         self.serverClose(TOO_MANY)
 
     def _max_message_size_exceeded(self, msg_size: int, max_msg_size: int, reason: str) -> None:
         self._fail_connection(TOO_LARGE, f"frame over {max_msg_size} bytes")
 
     def serverClose(self, code: int | None = None) -> None:
-        # A handshake that was not answered yet, or a socket that is closing already, takes no close frame.
+        # A socket with an unanswered handshake, or a closing one, cannot send a close frame.
         if self.state == self.STATE_OPEN:
             super().serverClose(code)
 
@@ -68,12 +68,12 @@ class WebSocketProtocol(DaphneWebSocketProtocol):
             self._flooding.cancel()
         if self.flow is not None:
             self.flow.stopProducing()
-            self.flow = None  # it knows us: what knows each other waits for the collector
-        if hasattr(self, "server"):  # else the handshake never came to an application
+            self.flow = None  # breaks a reference cycle
+        if hasattr(self, "server"):  # else the handshake never reached an application
             super().onClose(wasClean, code, reason)
 
     def application_ended(self) -> None:
-        """The consumer returned or failed without closing: 1011, or 500 when it never answered the handshake."""
+        """The consumer returned or failed without closing: close with 1011, or answer an open handshake with 500."""
         if self.state in (self.STATE_CONNECTING, self.STATE_OPEN):
             self.handle_exception(RuntimeError("the application ended"))
 
