@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aiagents.local import embedded, watch_servers
-from aiagents.local.watch_servers import Keeper
+from aiagents.local.watch_servers import ServerSupervisor
 from aiagents.monitoring import supervised
 from tests.kit.server_process import wait_for
 
@@ -42,9 +42,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Pretended:
     return found
 
 
-def ticking(keeper: Keeper, condition) -> bool:
+def ticking(servers: ServerSupervisor, condition) -> bool:
     def look() -> bool:
-        keeper.tick()
+        servers.tick()
         return condition()
 
     return wait_for(look, 20)
@@ -54,32 +54,32 @@ def test_attempts_to_start_come_later_and_later_until_one_succeeds(
     server: Pretended, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
 ):
     monkeypatch.setattr(watch_servers, "BACKOFF_MAX", 2.0)
-    keeper = Keeper(tmp_path, postgres=False, valkey=True)
+    servers = ServerSupervisor(tmp_path, postgres=False, valkey=True)
     server.alive, server.fails = False, True
-    assert ticking(keeper, lambda: server.starts == 2)
+    assert ticking(servers, lambda: server.starts == 2)
     assert supervised.read(tmp_path)["valkey"]["state"] == "restarting"
     server.fails = False
-    assert ticking(keeper, lambda: server.alive and supervised.read(tmp_path)["valkey"]["state"] == "running")
+    assert ticking(servers, lambda: server.alive and supervised.read(tmp_path)["valkey"]["state"] == "running")
     assert supervised.read(tmp_path)["valkey"]["restarts"] == 1 and server.starts == 3
     shown = capfd.readouterr().out
     assert "Valkey did not start (no room)" in shown and "second line" not in shown and "Valkey runs again" in shown
-    keeper.end(lambda: False)
+    servers.end(lambda: False)
     assert supervised.read(tmp_path) == {}
 
 
 def test_an_end_waits_for_a_start_until_the_operator_is_impatient(server: Pretended, tmp_path: Path):
-    keeper = Keeper(tmp_path, postgres=False, valkey=True)
+    servers = ServerSupervisor(tmp_path, postgres=False, valkey=True)
     server.alive = False
     server.may_start.clear()
-    assert ticking(keeper, lambda: server.starts == 1)
+    assert ticking(servers, lambda: server.starts == 1)
     asked: list[float] = []
 
     def impatient() -> bool:
         asked.append(time.monotonic())
         return len(asked) > 5
 
-    keeper.end(impatient)
+    servers.end(impatient)
     assert len(asked) == 6, "it waited, and looked again and again whether to go on"
     server.may_start.set()
-    keeper.end(lambda: False)
+    servers.end(lambda: False)
     assert server.alive

@@ -145,7 +145,7 @@ def test_they_are_named_at_the_start_by_check_and_by_the_doctor(tmp_path: Path, 
         arguments = [str(free_port()) if part == "PORT" else part for part in command]
         process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=env, stdout=output, stderr=output)
     try:
-        said = ("MONTLY_COST_LIMIT is no setting", "Did you mean MONTHLY_COST_LIMIT?", "ACCESS_TOKEN_MINUTES is the old name")
+        said = ("MONTLY_COST_LIMIT is not a setting", "Did you mean MONTHLY_COST_LIMIT?", "ACCESS_TOKEN_MINUTES is the old name")
         assert wait_for(lambda: all(text in log.read_text() for text in said), 60), log.read_text()
     finally:
         process.terminate()

@@ -1,4 +1,4 @@
-"""The demo accounts of `make run`: an admin, a user, the user's API key, and what they find. Only where one person can reach them."""
+"""The demo accounts of `make run`: an admin, a user and the user's API key. Only for a local installation."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from aiagents.settings import exposure
 from billing.models import AIModel
 
 ADMIN, USER = "admin@example.com", "user@example.com"
-# Shown instead of a password that was made before. Only its hash is kept.
+# Shown instead of an earlier password, of which only the hash is stored.
 HOW_TO_RESET = "(password shown when it was made; a new one: manage.py seed --new-passwords)"
-# The same for an account that may not sign in, for example because an earlier version had published its password.
+# Shown for a disabled account, for example because an earlier version had published its password.
 HOW_TO_ENABLE = "(disabled; a new password enables it: manage.py seed --new-passwords)"
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """`password` is the new one, or None where the account was there already. `enabled`: the account may sign in."""
+    """One demo account. `password` is the new one, or None if the account existed. `enabled`: the account may sign in."""
 
     email: str
     password: str | None
@@ -42,7 +42,7 @@ class Login:
 
 
 def refusal() -> str:
-    """Why there are no demo accounts here, as a sentence; empty where there may be."""
+    """Why this installation may not have demo accounts, as a sentence; empty if it may."""
     reason = exposure.why_reachable(
         settings.ENVIRONMENT, settings.HOST, settings.SITE_URL, settings.ALLOWED_HOSTS, settings.TRUSTED_PROXIES
     )
@@ -50,10 +50,10 @@ def refusal() -> str:
 
 
 def seed(*, new_passwords: bool = False) -> tuple[list[Login], str]:
-    """Make what is missing, and give the logins and the user's API key (empty while the user is disabled).
+    """Create what is missing; return the logins and the user's API key (empty while the user is disabled).
 
-    Safe to repeat: what people changed stays as it is. `new_passwords` gives both accounts a new password and enables them.
-    Raises `ImproperlyConfigured` where others than this machine's user are served.
+    Safe to repeat: it keeps people's changes. `new_passwords` gives both accounts a new password and enables them. Raises
+    ImproperlyConfigured if other machines can reach the installation.
     """
     if refused := refusal():
         raise ImproperlyConfigured(refused)
@@ -67,7 +67,7 @@ def seed(*, new_passwords: bool = False) -> tuple[list[Login], str]:
 
 def _account(email: str, *, admin: bool, new_password: bool) -> Login:
     role = "admin" if admin else "user"
-    # 96 random bits, made for this installation; only the hash is kept.
+    # 96 random bits; only the hash is stored.
     password = secrets.token_urlsafe(12)
     user = User.objects.filter(email=email).first()
     if user is None:
@@ -85,7 +85,7 @@ def _account(email: str, *, admin: bool, new_password: bool) -> Login:
 
 
 def _key(user: User) -> str:
-    """The user's demo key. Keys are stored hashed, so the raw one lies in a file of DATA_DIR that only we may read."""
+    """The user's demo key. Keys are stored hashed, so the raw one is in a file of DATA_DIR that only its owner may read."""
     path = Path(settings.DATA_DIR) / "demo-api-key"
     if path.exists() and keys.find(raw := path.read_text().strip()):
         return raw

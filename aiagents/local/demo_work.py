@@ -1,6 +1,6 @@
-"""What the demo accounts find: two agents, a task that runs a minute after the first start and then every hour, a month of usage.
+"""Demo data: two agents, a task that runs a minute after the first start and then every hour, and a month of usage.
 
-Where a vendor's key is real the task is paused, since a demo spends nobody's money by itself, and no usage is made up.
+If any vendor has a real key, the task is paused, so that the demo spends no money, and no usage is invented.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _QUESTION = "How many seconds does a year have? Use the calculator."
 
 
 def seed(admin: User, user: User) -> None:
-    """Make them once; what people did with them since stays as it is."""
+    """Create the demo data once; it keeps people's changes."""
     simulated = not any(vendor["api_key"] for vendor in settings.VENDORS.values())
     if simulated:
         usage.month([admin, user])

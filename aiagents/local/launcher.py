@@ -1,7 +1,7 @@
-"""Whether the program that started `manage.py up` wants it to end: `make` passes SIGTERM on, and no other signal.
+"""Detects that the make process that started `manage.py up` should end. `make` forwards SIGTERM and no other signal.
 
-Ctrl-C in a terminal reaches every process by itself. SIGINT and SIGHUP that are sent to make alone leave it waiting for its
-child for ever, and SIGKILL leaves the child alone.
+Ctrl-C in a terminal reaches every process. After a SIGINT or SIGHUP to make only, make would wait for its child for ever;
+after a SIGKILL of make its child would go on running.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-# GNU make catches these and takes its handler away when one of them comes; a signal it was started to ignore stays ignored.
+# GNU make catches these signals and removes its handler when one arrives; a signal that it inherited as ignored stays ignored.
 _ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
 
@@ -26,7 +26,7 @@ class Launcher:
             self._process = None
 
     def has_ended(self) -> bool:
-        """Whether it is gone or was asked to end. Where there is no /proc (macOS) only the former can be seen."""
+        """Whether the process ended or got a signal to end. Without /proc (macOS) only the former is detected."""
         try:
             if self._process is None or not self._process.is_running() or self._process.status() == psutil.STATUS_ZOMBIE:
                 return True
@@ -36,7 +36,7 @@ class Launcher:
 
 
 def _handled(pid: int, sign: signal.Signals) -> bool:
-    """Whether the process catches or ignores the signal; True where the kernel does not say."""
+    """Whether the process catches or ignores the signal; True if the kernel does not report it."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

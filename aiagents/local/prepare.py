@@ -1,4 +1,4 @@
-"""What must stand before the product can start: its servers, its tables, its catalogue. Used by `up`."""
+"""Preparation of a start by `up`: the embedded servers, the migrations and the catalogue."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from aiagents.settings.base import database
 
 
 def start_servers() -> None:
-    """Start the embedded servers that are wanted, side by side, and have Django talk to them."""
+    """Start the embedded servers that the settings need, in parallel, and point Django's connection to them."""
     with ThreadPoolExecutor(2) as pool:
         postgres = pool.submit(embedded.start_postgres, settings.DATA_DIR) if settings.EMBEDDED_POSTGRES else None
         valkey = pool.submit(embedded.start_valkey, settings.DATA_DIR) if settings.EMBEDDED_VALKEY else None
         if valkey:
             valkey.result()
         if postgres:
-            # The settings were read before the server chose its socket's folder.
+            # The server chose its socket's folder after the settings were read.
             connection.settings_dict.update(database(postgres.result()))
 
 
 def stop_servers() -> None:
-    """Stop the embedded servers, side by side."""
+    """Stop the embedded servers in parallel."""
     with ThreadPoolExecutor(2) as pool:
         if settings.EMBEDDED_VALKEY:
             pool.submit(embedded.stop_valkey, settings.DATA_DIR)
@@ -38,7 +38,7 @@ def stop_servers() -> None:
 
 
 def wait_for_database(seconds: float = 20) -> None:
-    """Return once the database answers; its error if it does not in time."""
+    """Return once the database answers. Raises its OperationalError after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -51,7 +51,7 @@ def wait_for_database(seconds: float = 20) -> None:
 
 
 def migrate() -> int:
-    """Apply what is missing; how many migrations that were. Asking costs little, so every start asks."""
+    """Apply missing migrations; return how many. The check is cheap, so every start does it."""
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if plan:
@@ -60,7 +60,7 @@ def migrate() -> int:
 
 
 def load_catalogue(migrated: int) -> int:
-    """The number of models in the catalogue, loaded when it is new or the tables changed."""
+    """Load the catalogue if it is empty or migrations were applied; return its number of models."""
     models = apps.get_model("billing", "AIModel").objects
     if migrated or not models.exists():
         call_command("catalogue", "load", stdout=io.StringIO())

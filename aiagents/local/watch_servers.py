@@ -1,6 +1,6 @@
-"""The embedded PostgreSQL and Valkey under watch: `manage.py up` starts one again that was killed, with growing delays.
+"""Supervision of the embedded PostgreSQL and Valkey: `manage.py up` restarts one that died, with growing delays.
 
-What happens stands in a file of DATA_DIR, which `/health/ready` reads (aiagents/monitoring/health.py).
+Their state is in a file of DATA_DIR, which `/health/ready` reads (aiagents/monitoring/health.py).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aiagents.local import embedded
-from aiagents.local.processes import say
+from aiagents.local.processes import print_line
 from aiagents.monitoring import supervised
 from aiagents.server.processes import BACKOFF_MAX, STEADY_SECONDS
 
-# Seconds between two looks at the servers' processes.
+# Seconds between two checks of the servers' processes.
 EVERY = 0.5
 
 
@@ -37,8 +37,8 @@ class Server:
     thread: threading.Thread | None = None
 
 
-class Keeper:
-    """Watches the servers that this installation runs itself. Call `tick` often, from one thread."""
+class ServerSupervisor:
+    """Restarts the embedded servers of this installation. Call `tick` often, from one thread."""
 
     def __init__(self, data_dir: Path, *, postgres: bool, valkey: bool) -> None:
         self._folder = data_dir
@@ -52,7 +52,7 @@ class Keeper:
         supervised.clear(data_dir)
 
     def tick(self) -> None:
-        """Look at each server, and start one that is gone. Never blocks: a start runs in a thread."""
+        """Check each server and start one that died. Never blocks: a start runs in a thread."""
         now = time.monotonic()
         if now - self._looked < EVERY:
             return
@@ -65,41 +65,41 @@ class Keeper:
             if server.runs(self._folder):
                 server.missing = False
             elif not server.missing:
-                self._noticed(server, now)
+                self._found_dead(server, now)
             elif now >= server.not_before:
                 server.thread = threading.Thread(target=self._restart, args=(server,), daemon=True)
                 server.thread.start()
 
-    def _noticed(self, server: Server, now: float) -> None:
+    def _found_dead(self, server: Server, now: float) -> None:
         lived = now - server.started
         server.delay = 0.5 if lived > STEADY_SECONDS else min(server.delay * 2, BACKOFF_MAX)
         server.missing, server.not_before = True, now + server.delay
-        say("up", f"{server.name} died after {lived:.0f} s; starting it again in {server.delay:.1f} s")
+        print_line("up", f"{server.name} died after {lived:.0f} s; starting it again in {server.delay:.1f} s")
         self._note(server, "restarting")
 
     def _restart(self, server: Server) -> None:
         begun = time.monotonic()
         try:
             server.start(self._folder)
-        except Exception as exc:  # whatever went wrong: the next attempt may find it better
+        except Exception as exc:  # any error: the next attempt may succeed
             server.delay = min(server.delay * 2, BACKOFF_MAX)
             server.not_before = time.monotonic() + server.delay
-            say("up", f"{server.name} did not start ({_first_line(exc)}); trying again in {server.delay:.1f} s")
+            print_line("up", f"{server.name} did not start ({_first_line(exc)}); trying again in {server.delay:.1f} s")
             self._note(server, "restarting")
             return
         server.started = time.monotonic()
         server.restarts += 1
-        say("up", f"{server.name} runs again after {server.started - begun:.1f} s")
+        print_line("up", f"{server.name} runs again after {server.started - begun:.1f} s")
         self._note(server, "running")
 
     def _note(self, server: Server, state: str) -> None:
-        with contextlib.suppress(OSError):  # a full disk: the check still says that the server is down
+        with contextlib.suppress(OSError):  # a full disk: the check still reports that the server is down
             supervised.write(self._folder, server.check, state, server.restarts)
 
     def end(self, impatient: Callable[[], bool]) -> None:
-        """Wait for a start that is under way, so that what it starts can be stopped.
+        """Wait for a start in progress, so that the started server can be stopped.
 
-        A recovery may take minutes: once `impatient` says so the wait ends, and the server is stopped where it is.
+        A recovery may take minutes: the wait ends once `impatient()` is True, and the server is then stopped at once.
         """
         for server in self.servers:
             while server.thread is not None and server.thread.is_alive() and not impatient():

@@ -26,8 +26,8 @@ from aiagents.core.logs.formatting import configure
 from aiagents.local import demo, prepare
 from aiagents.local.disk_reserve import Reserve
 from aiagents.local.launcher import Launcher
-from aiagents.local.processes import Child, Family, say
-from aiagents.local.watch_servers import Keeper
+from aiagents.local.processes import Child, Children, print_line
+from aiagents.local.watch_servers import ServerSupervisor
 from aiagents.server import processes, static_files
 from aiagents.settings.env import env, misnomers
 
@@ -51,28 +51,28 @@ class Command(BaseCommand):
             signal.signal(sign, self._signalled)
         lock = _lock(Path(settings.DATA_DIR))
         if taken := private_files.tighten(Path(settings.DATA_DIR)):
-            say("up", f"{taken} files and folders in {settings.DATA_DIR} were open to other users of this machine; no longer")
+            print_line("up", f"{taken} files and folders in {settings.DATA_DIR} were open to other users of this machine; no longer")
         try:
             listener = processes.listen(settings.HOST, settings.PORT)
         except processes.PortTaken as exc:
             raise CommandError(str(exc)) from exc
-        family = Family(Path(settings.DATA_DIR))
+        children = Children(Path(settings.DATA_DIR))
         launcher = Launcher(options["launcher"]) if options["launcher"] else None
-        keeper: Keeper | None = None
-        if found := family.end_leftovers():
-            say("up", f"ended {found} processes of a run that was killed")
+        servers: ServerSupervisor | None = None
+        if found := children.end_leftovers():
+            print_line("up", f"ended {found} processes of a run that was killed")
         try:
             try:
-                self._start(family, listener.fileno())
+                self._start(children, listener.fileno())
             except ImproperlyConfigured as exc:
                 raise CommandError(str(exc)) from exc
-            keeper = Keeper(Path(settings.DATA_DIR), postgres=settings.EMBEDDED_POSTGRES, valkey=settings.EMBEDDED_VALKEY)
+            servers = ServerSupervisor(Path(settings.DATA_DIR), postgres=settings.EMBEDDED_POSTGRES, valkey=settings.EMBEDDED_VALKEY)
             reserve = Reserve(Path(settings.DATA_DIR)) if storage.guarded() else None
             announced = False
 
             def tick() -> None:
                 nonlocal announced
-                keeper.tick()
+                servers.tick()
                 if reserve is not None:
                     reserve.tick()
                 if launcher is not None and launcher.has_ended():
@@ -81,17 +81,17 @@ class Command(BaseCommand):
                     announced = True
                     self._banner(found)
 
-            family.watch(lambda: bool(self.stopping), tick)
+            children.watch(lambda: bool(self.stopping), tick)
         finally:
             listener.close()
-            say("up", "stopping")
-            family.end(self._impatient)
+            print_line("up", "stopping")
+            children.end(self._impatient)
             connections.close_all()
-            if keeper is not None:
-                keeper.end(self._impatient)
+            if servers is not None:
+                servers.end(self._impatient)
             prepare.stop_servers()
             lock.close()
-            say("up", "stopped")
+            print_line("up", "stopped")
 
     def _signalled(self, *_: object) -> None:
         """The first asks for an orderly end; a second, more than a second later, for a quick one."""
@@ -104,7 +104,7 @@ class Command(BaseCommand):
     def _impatient(self) -> bool:
         return self.stopping > 1
 
-    def _start(self, family: Family, descriptor: int) -> None:
+    def _start(self, children: Children, descriptor: int) -> None:
         """Everything, in an order that waits as little as possible: children import while the tables are made ready."""
         configure({**settings.LOGGING, "format": os.environ.setdefault("LOG_FORMAT", "console")})
         # Ten lines of warning at each start as root; our messages are JSON, which root may read as safely as anyone.
@@ -114,31 +114,31 @@ class Command(BaseCommand):
         if _simulates():
             os.environ["SIMULATOR"] = "true"
             os.environ.setdefault("SIMULATOR_TOKEN", secrets.token_urlsafe(32))  # its record holds what people asked
-            family.add(Child("simulator", [sys.executable, "-m", "agents.simulator", str(settings.SIMULATOR_PORT)], 3, stage=2))
+            children.add(Child("simulator", [sys.executable, "-m", "agents.simulator", str(settings.SIMULATOR_PORT)], 3, stage=2))
         prepare.start_servers()
         prepare.wait_for_database()
         migrated = prepare.migrate()
         if migrated:
-            say("up", f"applied {migrated} migrations")
+            print_line("up", f"applied {migrated} migrations")
         models = prepare.load_catalogue(migrated)
         for user in published_passwords.disable_holders():
-            say("up", f"disabled {user.email}: {published_passwords.REASON}")
+            print_line("up", f"disabled {user.email}: {published_passwords.REASON}")
         for misnomer in misnomers():
-            say("up", str(misnomer))
+            print_line("up", str(misnomer))
         checks.refuse_if_unsafe()
         if static_files.collect():
-            say("up", "collected the static files")
+            print_line("up", "collected the static files")
         if self.stopping:
             return
         web = [*processes.own_command(), "--fd", str(descriptor), "--processes", str(settings.WEB_PROCESSES)]
-        family.add(Child("web", web, settings.DRAIN_SECONDS + 20, stage=0, pass_fds=(descriptor,)))
+        children.add(Child("web", web, settings.DRAIN_SECONDS + 20, stage=0, pass_fds=(descriptor,)))
         celery = [sys.executable, "-m", "celery", "-q", "-A", "aiagents"]
         quiet = ["--loglevel", "WARNING", "--without-gossip", "--without-mingle"]
-        family.add(Child("worker", [*celery, "worker", "-n", "worker@%h", "-Q", "celery,tasks", "-c", "4", *quiet], WORKER_GRACE))
+        children.add(Child("worker", [*celery, "worker", "-n", "worker@%h", "-Q", "celery,tasks", "-c", "4", *quiet], WORKER_GRACE))
         # Sweeps have a process of their own: long tasks can never keep them waiting.
-        family.add(Child("keeper", [*celery, "worker", "-n", "keeper@%h", "-Q", "housekeeping", "-P", "solo", *quiet], WORKER_GRACE))
+        children.add(Child("keeper", [*celery, "worker", "-n", "keeper@%h", "-Q", "housekeeping", "-P", "solo", *quiet], WORKER_GRACE))
         # Beat keeps nothing in memory that matters, and was seen to hang on SIGTERM once its output had no reader.
-        family.add(Child("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile="], BEAT_GRACE, orphaned=signal.SIGKILL))
+        children.add(Child("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile="], BEAT_GRACE, orphaned=signal.SIGKILL))
         self.models = models
         self.logins, self.key = ([], "") if self.no_demo else demo.seed()
         connections.close_all()
@@ -160,7 +160,7 @@ class Command(BaseCommand):
         lines += [f"{name}: {check['status']}" for name, check in found.items() if check["status"] == "degraded"]
         rule = "=" * max(len(line) for line in lines)
         for line in ["", rule, *lines, rule, "Ctrl-C stops everything.", ""]:
-            say("up", line)
+            print_line("up", line)
 
 
 def _simulates() -> bool:
