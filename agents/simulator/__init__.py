@@ -1,4 +1,4 @@
-"""A loopback server that speaks the vendors' wires, faults included: for demos, tests and benchmarks.
+"""A loopback server that simulates the vendors' APIs and their faults, for demos, tests and benchmarks.
 
 Standard library only. `async with Simulator() as sim` in an async test, `with SimulatorThread() as sim` in a sync one,
 `python -m agents.simulator PORT` as a process.

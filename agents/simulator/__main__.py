@@ -1,7 +1,7 @@
-"""`python -m agents.simulator PORT`: the vendors of a demo without keys. SIMULATOR_PACE_MS sets the pace of its tokens.
+"""`python -m agents.simulator PORT`: simulated vendors for a demo without keys.
 
-SIMULATOR_TOKEN is the bearer that may read the recorded requests (`/__sim/requests`) and plan faults. Whoever starts the process makes
-one for the run; without it every request for them is refused.
+SIMULATOR_PACE_MS sets the pace of tokens. SIMULATOR_TOKEN is the bearer token for reading the recorded requests
+(`/__sim/requests`) and for planning faults. The starter of the process creates it; without it they are refused.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ DEMO_PACE_MS = 25.0
 
 
 async def serve(port: int) -> None:
-    """Serve until asked to stop."""
+    """Serve until SIGTERM or SIGINT."""
     pace = float(os.environ.get("SIMULATOR_PACE_MS") or DEMO_PACE_MS) / 1000
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for wanted in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(wanted, stop.set)
-    # A demo runs for days: only the latest requests are kept.
+    # A demo runs for days, so it keeps only the latest requests.
     sim = await Simulator(pace=pace, keep=2_000, token=os.environ.get("SIMULATOR_TOKEN", "")).start(port)
     print(f"simulator listening on {sim.url}", flush=True)
     await stop.wait()

@@ -1,7 +1,7 @@
-"""How one request is answered: faults, pace and shape, as a directive asks.
+"""Directives for the answer of one request: its faults, pace and shape.
 
-A directive is a comma-separated list such as `429,retry-after=date` or `slow,die:5`. It comes in the header `x-sim`, in the
-last user text as `[[sim:…]]` (`[[sim@model:…]]` for one model only), or from `Simulator.plan`.
+A directive is a comma-separated list such as `429,retry-after=date` or `slow,die:5`. It is sent in the header `x-sim`, in
+the last user text as `[[sim:…]]` (`[[sim@model:…]]` for one model only), or by `Simulator.plan`.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 
 # Names without a value.
 FLAGS = {
-    "ok": "as if nothing were asked",
+    "ok": "a normal answer",
     "tool": "call the first offered tool",
     "think": "show reasoning before the answer",
     "refuse": "close the connection before any answer",
-    "hang": "take the request and never answer",
+    "hang": "accept the request and never answer",
     "slow": "0.1 s between two pieces",
     "drip": "one byte at a time",
     "stall": "half of the answer, then silence",
-    "eof": "end cleanly without the terminal mark",
-    "half": "like eof, and the last event is torn",
+    "eof": "end cleanly without a finish reason",
+    "half": "like eof, and the last event is incomplete",
     "cut": "drop the connection in mid answer",
     "error": "an error event inside a 200",
     "malformed": "bytes that are not HTTP's chunked framing",
@@ -29,7 +29,7 @@ FLAGS = {
     "html": "a proxy's HTML page with status 200",
     "empty": "status 200 and no body",
     "huge": "one event of several megabytes",
-    "gzip": "a compressed body that nobody asked for",
+    "gzip": "a compressed body that was not requested",
     "redirect": "307 to another host",
     "overrun": "ignore the limit on output tokens; with size, in pieces of so many bytes",
     "future": "fields, events and blocks that do not exist yet",
@@ -61,7 +61,7 @@ _IN_TEXT = re.compile(r"\[\[sim(?:@(?P<model>[^\[\]:]+))?:(?P<text>[^\[\]]*)\]\]
 
 
 class UnknownDirective(ValueError):
-    """A directive that means nothing: a test with a typo must not pass."""
+    """An unknown directive. It is an error, so that a test with a typo fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,10 @@ NORMAL = Behaviour()
 
 
 def parse(text: str) -> Behaviour:
-    """The behaviour a directive describes; `UnknownDirective` names what it does not know."""
+    """Return the behaviour of a directive. Raises UnknownDirective with the unknown item."""
     status, flags, options = None, set(), {}
-    for word in filter(None, (part.strip() for part in text.split(","))):
-        name, sign, value = word.replace(":", "=", 1).partition("=")
+    for item in filter(None, (part.strip() for part in text.split(","))):
+        name, sign, value = item.replace(":", "=", 1).partition("=")
         if not sign and name.isdigit():
             status = int(name)
         elif not sign and name in FLAGS:
@@ -97,12 +97,12 @@ def parse(text: str) -> Behaviour:
         elif sign and name in OPTIONS and (name != "usage" or value in USAGE):
             options[name] = value
         else:
-            raise UnknownDirective(f"the simulator knows no {word!r}")
+            raise UnknownDirective(f"the simulator does not know {item!r}")
     return Behaviour(status, frozenset(flags), options)
 
 
 def in_text(text: str, model: str) -> tuple[str, str]:
-    """The directives for `model` inside a user's text, joined, and the text without them."""
+    """Return the joined directives for `model` in a user's text, and the text without them."""
     if "[[sim" not in text:
         return "", text
     found = [match["text"] for match in _IN_TEXT.finditer(text) if match["model"] in (None, model)]

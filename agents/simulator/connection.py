@@ -1,4 +1,4 @@
-"""HTTP/1.1 as far as vendors' clients speak it: one connection, callbacks only, so that thousands cost little."""
+"""The part of HTTP/1.1 that vendors' clients use. It works by callbacks, so that thousands of connections are cheap."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_HEAD = 64 * 1024
 
 @dataclass
 class Seen:
-    """One request as it arrived, and what became of it. Times are seconds of `time.monotonic`."""
+    """One request and the state of its answer. Times are seconds of `time.monotonic`."""
 
     method: str
     path: str
@@ -29,7 +29,7 @@ class Seen:
     model: str = ""
     status: int = 0
     sent: int = 0  # pieces written
-    client_gone: bool = False  # the client hung up before we were done
+    client_gone: bool = False  # the client disconnected before the end of the answer
     ended_at: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
 
@@ -39,7 +39,7 @@ class Seen:
 
 
 class Connection(asyncio.Protocol):
-    """Reads requests one after another and plays the script that `respond` gives for each."""
+    """Reads requests one after another and plays the script that `respond` returns for each."""
 
     def __init__(self, respond: Callable[[Seen], Script], connections: set[Connection]) -> None:
         self.respond, self.connections = respond, connections
@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
         self.due = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
         self.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -76,7 +76,7 @@ class Connection(asyncio.Protocol):
             self._step()
 
     def _next(self) -> None:
-        """Answer the request at the head of the buffer, once it is there whole."""
+        """Answer the first request of the buffer once it is complete."""
         head, found, rest = self.buffer.partition(b"\r\n\r\n")
         if not found:
             if len(head) > _MAX_HEAD:
@@ -102,7 +102,7 @@ class Connection(asyncio.Protocol):
             self._step()
 
     def _step(self) -> None:
-        """Write the next piece; what is overdue goes with it."""
+        """Write the next piece and all overdue ones."""
         self.timer = None
         script, seen = self.script, self.seen
         assert script and seen
@@ -121,18 +121,18 @@ class Connection(asyncio.Protocol):
 
     def _end(self, script: Script, seen: Seen) -> None:
         if script.ending == "stall":
-            return  # until the client hangs up
+            return  # until the client disconnects
         self.seen = self.script = None
         seen.ended_at = time.monotonic()
         if script.ending == "cut":
-            self.loop.call_later(0.01, self._drop)  # what was written may arrive first
+            self.loop.call_later(0.01, self._drop)  # lets the written bytes arrive first
         elif script.ending == "close":
             self.transport.close()
         elif self.buffer:
             self._next()
 
     def _drop(self) -> None:
-        """Reset, not close: the client sees an error, no clean end."""
+        """Reset the connection, so that the client sees an error and not a clean end."""
         if self.seen is not None:
             self.seen.ended_at = time.monotonic()
         self.seen = None

@@ -1,4 +1,4 @@
-"""What a wire read from a request, and what the simulated model answers to it: vendor-neutral."""
+"""Vendor-neutral prompts and answers of the simulated model."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Tokens. Inclusive, as the product counts: the wires split them as their vendor does."""
+    """Token counts. Totals include their parts, as in the product; each wire splits them as its vendor does."""
 
     input: int
     cached: int
@@ -61,5 +61,5 @@ class Answer:
 
 
 def tokens(text: str) -> int:
-    """The simulator's tokenizer: four bytes are a token."""
+    """Return the simulated tokens of a text: four bytes are one token."""
     return -(-len(text.encode("utf-8", "replace")) // 4)

@@ -1,4 +1,4 @@
-"""What the simulated model writes: helpful demo text that never pretends to be a real answer."""
+"""Text of the simulated model: helpful demo text that never pretends to be a real answer."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _TABLE_WISH = re.compile(r"\b(table|compare|comparison|versus|vs)\b", re.I)
 
 
 def answer(prompt: Prompt) -> Answer:
-    """The answer to a prompt: the same for the same prompt, cut by its stop sequences and its token limit."""
+    """Return the answer to a prompt, cut by its stop sequences and its token limit. Equal prompts get equal answers."""
     behaviour = prompt.behaviour
     reasoning = _pieces("Let me see what is asked. " + _quote(prompt.text, 60)) if prompt.thinks or "think" in behaviour else []
     spent = tokens("".join(reasoning))
     if scripted := _scripted(prompt):
-        said, calls = scripted
-        output = spent + tokens(said) + sum(tokens(name + arguments) for _, name, arguments in calls)
-        return Answer(_pieces(said), reasoning, calls, "tool_calls", _count(prompt, output, spent))
+        text, calls = scripted
+        output = spent + tokens(text) + sum(tokens(name + arguments) for _, name, arguments in calls)
+        return Answer(_pieces(text), reasoning, calls, "tool_calls", _count(prompt, output, spent))
     if wanted := _tool_calls(prompt):
         output = spent + sum(tokens(name + arguments) for _, name, arguments in wanted)
         return Answer([], reasoning, wanted, "tool_calls", _count(prompt, output, spent))
@@ -40,12 +40,12 @@ def answer(prompt: Prompt) -> Answer:
     hits = sorted((text.find(mark), mark) for mark in prompt.stop if mark and mark in text)
     if hits:
         pieces, finish, stopped_by = _cut(pieces, hits[0][0]), "stop_sequence", hits[0][1]
-    room = None if prompt.max_tokens is None else max(0, prompt.max_tokens - spent) * 4
+    most_bytes = None if prompt.max_tokens is None else max(0, prompt.max_tokens - spent) * 4
     if "overrun" in behaviour and prompt.max_tokens is not None:
         size = behaviour.count("size") or 4
         pieces, finish, stopped_by = _counted(prompt.max_tokens * 3 // 2, size), "stop", None
-    elif room is not None and len("".join(pieces).encode()) > room:
-        pieces, finish, stopped_by = _within(pieces, room), "length", None
+    elif most_bytes is not None and len("".join(pieces).encode()) > most_bytes:
+        pieces, finish, stopped_by = _within(pieces, most_bytes), "length", None
     return Answer(pieces, reasoning, [], finish, _count(prompt, spent + tokens("".join(pieces)), spent), stopped_by)
 
 
@@ -54,7 +54,7 @@ def _count(prompt: Prompt, output: int, reasoning: int) -> Count:
 
 
 def _scripted(prompt: Prompt) -> tuple[str, list[tuple[str, str, str]]] | None:
-    """The words and calls that the user's text names for this round."""
+    """Return the text and the calls that the user's text scripts for this round."""
     if not prompt.tools or prompt.tool_choice == "none":
         return None
     found = tool_script.next_round(prompt.text, len(prompt.results))
@@ -62,18 +62,18 @@ def _scripted(prompt: Prompt) -> tuple[str, list[tuple[str, str, str]]] | None:
         return None
     number, one = found
     seed = _seed(prompt)
-    return one.said, [(f"call_{seed:08x}{number:02x}{index:02x}", name, arguments) for index, (name, arguments) in enumerate(one.calls)]
+    return one.text, [(f"call_{seed:08x}{number:02x}{index:02x}", name, arguments) for index, (name, arguments) in enumerate(one.calls)]
 
 
 def _tool_calls(prompt: Prompt) -> list[tuple[str, str, str]]:
-    """Calls of the offered tools, when the prompt asks for one and no result is there yet."""
+    """Return calls of the offered tools if the prompt requests one and has no result yet."""
     if not prompt.tools or prompt.tool_choice == "none" or prompt.results:
         return []
     number = prompt.behaviour.count("tools")
     named = [tool for tool in prompt.tools if tool[0] == prompt.tool_choice]
     mentioned = [tool for tool in prompt.tools if re.search(rf"\b{re.escape(tool[0])}\b", prompt.text, re.I)]
-    asked = "tool" in prompt.behaviour or number is not None or prompt.tool_choice == "required" or bool(_TOOL_WISH.search(prompt.text))
-    if not (named or mentioned or asked):
+    requested = "tool" in prompt.behaviour or number is not None or prompt.tool_choice == "required" or bool(_TOOL_WISH.search(prompt.text))
+    if not (named or mentioned or requested):
         return []
     name, schema = (named or mentioned or prompt.tools)[0]
     arguments = json.dumps(sample(schema, prompt.text) or {}, ensure_ascii=False)
@@ -89,13 +89,13 @@ def _text(prompt: Prompt) -> str:
     if _TITLE_WISH.search(prompt.system) and not prompt.results:
         return " ".join(re.sub(r"[^\w\s'-]", " ", prompt.text).split()[:6]).capitalize() or "New conversation"
     if prompt.results:
-        said = _quote(prompt.results[-1], 400)
-        return f"The tool answered:\n\n> {said}\n\nThat is all a simulated model can make of it. *(simulated answer)*"
+        result = _quote(prompt.results[-1], 400)
+        return f"The tool answered:\n\n> {result}\n\nThat is all a simulated model can make of it. *(simulated answer)*"
     return "\n\n".join(_paragraphs(prompt))
 
 
 def _paragraphs(prompt: Prompt) -> list[str]:
-    asked = _quote(prompt.text, 160) or "nothing at all"
+    quoted = _quote(prompt.text, 160) or "nothing at all"
     seen = []
     if prompt.images:
         seen.append(f"I received {prompt.images} image{'s' * (prompt.images > 1)}; the simulator does not look into them.")
@@ -106,7 +106,7 @@ def _paragraphs(prompt: Prompt) -> list[str]:
         "**Simulated answer**, made on this machine without calling a vendor.",
         "*(Simulated.)* No model has read this; the text below only shows how an answer looks.",
     )[_seed(prompt) % 3]
-    parts = [opening, f"You wrote:\n\n> {asked}", *seen]
+    parts = [opening, f"You wrote:\n\n> {quoted}", *seen]
     if _CODE_WISH.search(prompt.text):
         parts.append('A real model would write code here:\n\n```python\ndef greet(name: str) -> str:\n    return f"Hello, {name}!"\n```')
     elif _TABLE_WISH.search(prompt.text):
@@ -127,7 +127,7 @@ def _quote(text: str, length: int) -> str:
 
 
 def _pieces(text: str) -> list[str]:
-    """Words with the space before them: about as a vendor's tokens come."""
+    """Split a text into words with their leading space, similar to a vendor's tokens."""
     return _PIECE.findall(text)
 
 
@@ -138,7 +138,7 @@ def _counted(chunks: int, size: int | None) -> list[str]:
 
 
 def _cut(pieces: list[str], length: int) -> list[str]:
-    """The first `length` characters, still in pieces."""
+    """Return the first `length` characters, still in pieces."""
     kept: list[str] = []
     for piece in pieces:
         if length <= 0:
@@ -148,7 +148,7 @@ def _cut(pieces: list[str], length: int) -> list[str]:
     return kept
 
 
-def _within(pieces: list[str], room: int) -> list[str]:
-    """The whole characters that fit into `room` bytes."""
-    fitting = "".join(pieces).encode()[:room].decode("utf-8", "ignore")
+def _within(pieces: list[str], most_bytes: int) -> list[str]:
+    """Return the whole characters that fit into `most_bytes`."""
+    fitting = "".join(pieces).encode()[:most_bytes].decode("utf-8", "ignore")
     return _cut(pieces, len(fitting))

@@ -1,4 +1,4 @@
-"""A plausible value for a JSON Schema, made from the prompt: arguments of tool calls and JSON answers."""
+"""Makes plausible values for a JSON Schema from the prompt, for arguments of tool calls and for JSON answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAX_DEPTH = 6
 
 
 def sample(schema: dict[str, Any], text: str, name: str = "", root: dict[str, Any] | None = None, depth: int = 0) -> Any:
-    """A value that fits `schema`; strings are taken from `text` by what the field's name suggests."""
+    """Return a value that fits `schema`. Strings come from `text`, guided by the field's name."""
     root = schema if root is None else root
     if depth > _MAX_DEPTH or not isinstance(schema, dict):
         return None

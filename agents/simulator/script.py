@@ -1,4 +1,4 @@
-"""From an answer to bytes on the wire: what is sent, when, and how it ends. Faults are made here."""
+"""Turns an answer into a script of bytes: what is sent, when, and how it ends. It adds the faults."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _END = b"0\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """`pieces` are written `pace` seconds apart, the first after `first`; then the connection goes as `ending` says."""
+    """`pieces` are written `pace` seconds apart, the first after `first` seconds; then follows `ending`."""
 
     pieces: list[bytes]
     ending: Ending = "keep"
@@ -34,7 +34,7 @@ class Script:
 
 
 def answer(status: int, body: bytes, *, kind: str = "application/json", headers: str = "", **timing: Any) -> Script:
-    """One whole response."""
+    """Return the script of one whole response."""
     head = f"HTTP/1.1 {status} Sim\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n{_ID}{headers}\r\n".encode()
     return Script([head + body], status=status, **timing)
 
@@ -44,10 +44,10 @@ def frame(data: bytes) -> bytes:
 
 
 def write(wire: Any, prompt: Prompt, body: dict[str, Any], *, streamed: bool, pace: float, key: str, redirect_to: str) -> Script:
-    """The script of one model call."""
+    """Return the script of one model call."""
     behaviour = prompt.behaviour
-    asked = behaviour.number("pace")
-    pace = SLOW if "slow" in behaviour else pace if asked is None else asked / 1000
+    requested = behaviour.number("pace")
+    pace = SLOW if "slow" in behaviour else pace if requested is None else requested / 1000
     first = behaviour.number("slow-first")
     if "refuse" in behaviour:
         return Script([], "refuse")
@@ -62,17 +62,17 @@ def write(wire: Any, prompt: Prompt, body: dict[str, Any], *, streamed: bool, pa
         return answer(400, dumps(refused))
     if odd := _odd(behaviour):
         return odd
-    said = prose.answer(prompt)
-    usages = counts(said.usage, behaviour.options.get("usage"))
+    answered = prose.answer(prompt)
+    usages = counts(answered.usage, behaviour.options.get("usage"))
     if streamed:
-        return _streamed(wire, behaviour, wire.stream(prompt, said, usages, body), pace, first)
-    # A whole answer takes as long as its stream where a pace was asked for; else a moment.
-    wait = pace * max(1, len(said.pieces)) if asked is not None or "slow" in behaviour else pace * 8
-    return _whole(wire, behaviour, dumps(wire.whole(prompt, said, usages, body)), wait if first is None else first)
+        return _streamed(wire, behaviour, wire.stream(prompt, answered, usages, body), pace, first)
+    # With a requested pace a whole answer takes as long as its stream, else only a moment.
+    wait = pace * max(1, len(answered.pieces)) if requested is not None or "slow" in behaviour else pace * 8
+    return _whole(wire, behaviour, dumps(wire.whole(prompt, answered, usages, body)), wait if first is None else first)
 
 
 def embedded(wire: Any, behaviour: Behaviour, body: bytes, key: str) -> Script:
-    """The script of one embedding call whose good answer is `body`."""
+    """Return the script of one embedding call whose normal answer is `body`."""
     first = behaviour.number("slow-first") or 0.0
     if "refuse" in behaviour or "hang" in behaviour:
         return Script([], "refuse" if "refuse" in behaviour else "stall")
@@ -82,7 +82,7 @@ def embedded(wire: Any, behaviour: Behaviour, body: bytes, key: str) -> Script:
 
 
 def counts(usage: Count, variant: str | None) -> list[Count]:
-    """What is reported: nothing, the truth, nonsense, or twice (then the last one holds)."""
+    """Return the usage reports: none, the true one, a wrong one, or two of which the last is true."""
     match variant:
         case "missing":
             return []
@@ -126,7 +126,7 @@ def _streamed(wire: Any, behaviour: Behaviour, events: list[bytes], pace: float,
     ending: Ending = "keep"
     if (pieces := behaviour.count("die")) is not None:
         events, ending = events[: _LEAD[name] + pieces], "cut"
-    at = min(len(events), max(1, len(events) // 2) if (asked := behaviour.count("at")) is None else asked)
+    at = min(len(events), max(1, len(events) // 2) if (requested := behaviour.count("at")) is None else requested)
     line = b"event: content_block_delta\n" if name == "anthropic" else b""
     for flag, made in (
         ("badutf8", line + b'data: {"x":"\xff\xfe"}\n\n'),
@@ -152,7 +152,7 @@ def _streamed(wire: Any, behaviour: Behaviour, events: list[bytes], pace: float,
     elif "malformed" in behaviour:
         framed, ending = [*framed, b"zzzz\r\nthis is no chunk\r\n"], "close"
     elif ending == "keep":
-        # The end of the body goes with its last piece.
+        # The end of the body is sent with its last piece.
         framed = [*framed[:-1], framed[-1] + _END] if framed else [_END]
     if "drip" in behaviour:
         framed, pace = [bytes([byte]) for piece in framed for byte in piece], DRIP if behaviour.number("pace") is None else pace
@@ -160,10 +160,10 @@ def _streamed(wire: Any, behaviour: Behaviour, events: list[bytes], pace: float,
     if pace == 0 and first is None:
         framed = [b"".join(framed)]
     elif first is not None:
-        # The head at once, the first event late.
+        # Sends the head at once and delays the first event.
         return Script([framed[0], *framed[1:]] if pace else [framed[0], b"".join(framed[1:])], ending, 0.0, max(pace, first))
     if behaviour.number("pace") is not None:
-        # An exact pace is between pieces: the first one comes at once, with what opens the stream.
+        # An exact pace is between pieces, so the first one is sent at once with the opening events.
         return Script([b"".join(framed[:2]), *framed[2:]], ending, 0.0, pace)
     return Script(framed, ending, min(pace * 6, 0.3), pace)
 

@@ -1,4 +1,4 @@
-"""The simulator: which wire answers which path, what was planned, and what was seen."""
+"""The simulator server: routes paths to wires, keeps planned faults and records requests."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _CACHED = 2_000
 class Simulator:
     """A vendor on loopback: `url` for Anthropic and Gemini, `openai_url` for OpenAI.
 
-    `pace` is the time between two pieces of text in seconds; 0 writes a whole answer at once. `requests` keeps what came.
-    `token` is the bearer that may read `requests` and plan answers over HTTP: the requests hold what people asked. Without one
-    a random token is made.
+    `pace` is the time between two pieces of text in seconds; 0 writes a whole answer at once. `requests` records them.
+    `token` is the bearer token for reading `requests` and for planning answers over HTTP, because requests hold users'
+    prompts. Without one a random token is made.
     """
 
     def __init__(self, *, pace: float = 0.0, keep: int = 20_000, token: str = "") -> None:
@@ -72,19 +72,19 @@ class Simulator:
 
     @property
     def busy_connections(self) -> int:
-        """Those with a request that is not fully answered."""
+        """The number of connections with an unfinished answer."""
         return sum(connection.seen is not None for connection in self._connections)
 
     def plan(self, model: str, faults: list[str]) -> None:
-        """The next calls of `model` are answered so, one entry each ("ok" for a good one); then as usual."""
+        """Plan the next calls of `model`, one directive each ("ok" for a normal answer)."""
         self._plans[model].extend([parse(fault) for fault in faults])
 
     def always(self, model: str, fault: str) -> None:
-        """Every call of `model` (or of "*") is answered so, until `clear`."""
+        """Answer all calls of `model` (or of "*") by this directive until `clear`."""
         self._always[model] = parse(fault)
 
     def clear(self) -> None:
-        """Forget plans and requests."""
+        """Delete plans and recorded requests."""
         self._plans.clear()
         self._always.clear()
         self.requests.clear()
@@ -113,16 +113,16 @@ class Simulator:
                 return known[1]
         body = seen.body
         if not isinstance(body, dict):
-            raise ValueError("the body is no object")
+            raise ValueError("the body is not an object")
         prompt = wire.read(body, path)
         seen.model = prompt.model
         planned = self._planned(prompt.model)
-        asked = ",".join(filter(None, (seen.headers.get("x-sim", ""), prompt.directive)))
-        prompt.behaviour = planned or parse(asked)
+        directive = ",".join(filter(None, (seen.headers.get("x-sim", ""), prompt.directive)))
+        prompt.behaviour = planned or parse(directive)
         streamed = "streamGenerateContent" in path if wire is gemini else bool(body.get("stream"))
         elsewhere = self.redirect_to or f"http://127.0.0.2:{self.port}{seen.path}"
         found = script.write(wire, prompt, body, streamed=streamed, pace=self.pace, key=_key(seen), redirect_to=elsewhere)
-        # A date grows old, a leaked key is its sender's.
+        # Not cached: a date expires, and a leaked key belongs to its sender.
         if planned is None and prompt.behaviour.options.get("retry-after") != "date" and "leak" not in prompt.behaviour:
             self._scripts[cached] = (prompt.model, found)
             if len(self._scripts) > _CACHED:
@@ -135,7 +135,7 @@ class Simulator:
         return self._always.get(model) or self._always.get("*")
 
     def _other(self, seen: Seen, path: str) -> Script:
-        """The calls that are no completions."""
+        """Answer the calls that are not completions."""
         body = seen.body or {}
         if path.endswith(("/embeddings", ":batchEmbedContents")):
             return self._embeddings(seen, path, body)
@@ -156,7 +156,7 @@ class Simulator:
         return script.embedded(wire, behaviour, dumps(made), _key(seen))
 
     def _control(self, seen: Seen, path: str) -> Script:
-        """For tests of a simulator process: what was seen, and what shall happen next."""
+        """Answer the control endpoints for tests: recorded requests and planned faults."""
         if path == "/__sim/health":
             return script.answer(200, b'{"status":"ok","simulator":true}')
         if not hmac.compare_digest(seen.headers.get("authorization", "").encode("latin-1"), f"Bearer {self.token}".encode()):
@@ -167,13 +167,13 @@ class Simulator:
             self.clear()
             return script.answer(200, b"{}")
         if path == "/__sim/requests":
-            return script.answer(200, dumps([_told(one) for one in self.requests]))
+            return script.answer(200, dumps([_recorded(one) for one in self.requests]))
         if path == "/__sim/plan" and seen.method == "POST":
-            asked = json.loads(seen.raw)
+            plan = json.loads(seen.raw)
             try:
-                if "always" in asked:
-                    self.always(asked["model"], asked["always"])
-                self.plan(asked["model"], asked.get("faults", []))
+                if "always" in plan:
+                    self.always(plan["model"], plan["always"])
+                self.plan(plan["model"], plan.get("faults", []))
             except (UnknownDirective, KeyError) as exc:
                 return script.answer(400, dumps({"error": str(exc)}))
             return script.answer(200, b"{}")
@@ -207,7 +207,7 @@ def _models(seen: Seen, path: str) -> dict[str, Any]:
     return openai.models()
 
 
-def _told(seen: Seen) -> dict[str, Any]:
+def _recorded(seen: Seen) -> dict[str, Any]:
     secret = {"authorization", "x-api-key", "x-goog-api-key"}
     return {
         "method": seen.method, "path": seen.path, "model": seen.model, "status": seen.status, "sent": seen.sent, "at": seen.at,

@@ -1,4 +1,4 @@
-"""The simulator in a thread of its own, for tests that block."""
+"""The simulator in a separate thread, for synchronous tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from agents.simulator.server import Simulator
 
 
 class SimulatorThread(Simulator):
-    """As `Simulator`, but `with SimulatorThread() as sim:`; its attributes may be read and its plans made from any thread."""
+    """A Simulator for `with SimulatorThread() as sim:`. Any thread may read its attributes and plan answers."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)

@@ -1,7 +1,7 @@
-"""Tool calls word for word, for tests and demos of agents: what the user writes is what the model calls.
+"""Tool calls that the user's text scripts, for tests and demos of agents.
 
 `[[call calculator {"expression": "2+3"}]]` calls a tool; several are called at once. `[[then]]` begins the next round,
-`[[say …]]` says something before its round's calls, and `[[forever]]` repeats the last round without end.
+`[[say …]]` writes text before its round's calls, and `[[forever]]` repeats the last round endlessly.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-# A mark ends before the next one begins. Without that stop every mark that is left open reads on to the end of the text.
+# The search for a mark's end stops at the next mark, else a text of many open marks takes quadratic time.
 _MARK = re.compile(r"\[\[(call|say)\s++((?:(?!\[\[(?:call|say)\s).)*?)\]\](?!\])|\[\[(then|forever)\]\]", re.S)
 
 
 @dataclass(slots=True)
 class Round:
-    """One answer of the model: its words and its calls (name, arguments as written)."""
+    """One answer of the model: its text and its calls (name and arguments as written)."""
 
-    said: str = ""
+    text: str = ""
     calls: list[tuple[str, str]] = field(default_factory=list)
 
 
 def next_round(text: str, results: int) -> tuple[int, Round] | None:
-    """The number and content of the round that follows `results` tool results; None: the text asks for none."""
+    """Return number and content of the round that follows `results` tool results; None if the text scripts none."""
     if "[[call" not in text:
         return None
     rounds, forever = [Round()], False
@@ -32,7 +32,7 @@ def next_round(text: str, results: int) -> tuple[int, Round] | None:
             name, _, arguments = mark[2].partition(" ")
             rounds[-1].calls.append((name, arguments.strip() or "{}"))
         elif kind == "say":
-            rounds[-1].said = mark[2]
+            rounds[-1].text = mark[2]
         elif kind == "then":
             rounds.append(Round())
         else:

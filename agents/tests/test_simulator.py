@@ -165,7 +165,7 @@ def test_a_directive_is_not_part_of_what_was_asked(client: openai.OpenAI):
 def test_a_directive_with_a_typo_is_refused(client: openai.OpenAI, text: str):
     with pytest.raises(UnknownDirective):
         parse(text)
-    with pytest.raises(openai.BadRequestError, match="knows no"):
+    with pytest.raises(openai.BadRequestError, match="does not know"):
         client.chat.completions.create(**ask(f"[[sim:{text}]] x"))
 
 

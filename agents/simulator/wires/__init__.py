@@ -1,4 +1,4 @@
-"""The vendors' wires: each module reads a request into a Prompt and writes an Answer as its vendor would.
+"""The vendors' wire formats: each module reads a request into a Prompt and encodes an Answer as its vendor would.
 
 A wire has `read(body, path) -> Prompt`, `stream(prompt, answer, usages, body) -> list[bytes]` (whole SSE events, the terminal
 mark last), `whole(…) -> dict` (the JSON answer), `error(status, behaviour, leaked) -> dict` and `error_event() -> bytes`.
@@ -23,12 +23,12 @@ def sse(data: Any, event: str | None = None) -> bytes:
 
 
 def fragments(text: str, size: int = 12) -> list[str]:
-    """Tool arguments come in fragments that respect nothing."""
+    """Split tool arguments into fragments at arbitrary positions, as vendors do."""
     return [text[at : at + size] for at in range(0, len(text), size)]
 
 
 def text_of(content: Any) -> str:
-    """The text in a message's content, whether a string or a list of parts."""
+    """Return the text of a message's content, a string or a list of parts."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):
@@ -37,11 +37,11 @@ def text_of(content: Any) -> str:
 
 
 def offered(tools: Any) -> int:
-    """Tokens that the declarations of tools cost."""
+    """Return the tokens of the tools' declarations."""
     return -(-len(dumps(tools)) // 4) if tools else 0
 
 
 def cached_prefix(lengths: list[int]) -> int:
-    """Tokens a vendor's prompt cache would have seen: all but the last message, from 1,024 up, in steps of 128."""
+    """Return the tokens in a vendor's prompt cache: all but the last message, from 1,024 up, in steps of 128."""
     prefix = sum(lengths[:-1]) // 4
     return prefix // 128 * 128 if prefix >= 1024 else 0

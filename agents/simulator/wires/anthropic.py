@@ -1,4 +1,4 @@
-"""Anthropic's messages."""
+"""Anthropic's Messages API."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def read(body: Obj, path: str) -> Prompt:
 
 
 def refuse(body: Obj) -> str:
-    """What this API version answers with 400, or nothing."""
+    """Return the message of this API version's 400, or an empty text."""
     if not isinstance(body.get("max_tokens"), int) or body["max_tokens"] < 1:
         return "max_tokens: a positive number is required"
     gone = [name for name in ("temperature", "top_p", "top_k") if name in body]
@@ -66,7 +66,7 @@ def refuse(body: Obj) -> str:
 
 
 def _usage(count: Count) -> Obj:
-    """Anthropic's input leaves out what came from or went into the cache."""
+    """Return the usage. Anthropic's input excludes tokens read from and written to the cache."""
     return {
         "input_tokens": count.input - count.cached,
         "cache_creation_input_tokens": 0,
@@ -77,7 +77,7 @@ def _usage(count: Count) -> Obj:
 
 
 def _blocks(prompt: Prompt, answer: Answer) -> list[tuple[Obj, list[Obj], Obj]]:
-    """Each content block as it starts, its deltas, and whole."""
+    """Return each content block as its start, its deltas and the whole block."""
     blocks: list[tuple[Obj, list[Obj], Obj]] = []
     if answer.reasoning:
         whole = {"type": "thinking", "thinking": "".join(answer.reasoning), "signature": SIGNATURE}

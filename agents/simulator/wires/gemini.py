@@ -1,4 +1,4 @@
-"""Gemini's generateContent, on v1 and v1beta."""
+"""Gemini's generateContent API, v1 and v1beta."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ MOST_EMBEDDED = 100
 
 
 def model_of(path: str) -> str:
-    """`/v1beta/models/gemini-x:generateContent` is about gemini-x."""
+    """Return the model of a path such as `/v1beta/models/gemini-x:generateContent`."""
     return path.rpartition("/")[2].partition(":")[0]
 
 
 def _get(body: Obj, camel: str) -> Any:
-    """The SDK mixes camelCase and snake_case."""
+    """Return a field by its camelCase or snake_case name; the SDK mixes them."""
     snake = "".join("_" + letter.lower() if letter.isupper() else letter for letter in camel)
     return body.get(camel, body.get(snake))
 
@@ -68,9 +68,9 @@ def read(body: Obj, path: str) -> Prompt:
 
 
 def _usage(count: Count) -> Obj:
-    """Gemini counts thoughts beside the candidates."""
+    """Return the usage. Gemini counts thoughts beside the candidates."""
     found = {"promptTokenCount": count.input, "totalTokenCount": count.input + count.output}
-    if count.output or not count.input:  # the real one leaves out a 0; without any count it would be no report at all
+    if count.output or not count.input:  # Gemini leaves out a 0, but an empty report would count as none
         found["candidatesTokenCount"] = count.output - count.reasoning
     if count.reasoning:
         found["thoughtsTokenCount"] = count.reasoning
@@ -103,7 +103,7 @@ def _finish(prompt: Prompt, answer: Answer) -> str | None:
 
 
 def stream(prompt: Prompt, answer: Answer, usages: list[Count], body: Obj) -> list[bytes]:
-    """Cumulative usage in every chunk; the finish reason comes with the last part."""
+    """Return the chunks, each with cumulative usage, and the finish reason with the last part."""
     parts, seen, chunks = _parts(answer) or [{"text": ""}], 0, []
     for part in parts[:-1]:
         seen += tokens(str(part.get("text", "")))
@@ -125,13 +125,13 @@ def whole(prompt: Prompt, answer: Answer, usages: list[Count], body: Obj) -> Obj
 
 
 def embeddings(body: Obj, path: str) -> Obj:
-    """`batchEmbedContents`. A shortened vector is the long one cut off, not of unit length: as the vendor does."""
-    model, asked = model_of(path), body.get("requests") or []
-    if len(asked) > MOST_EMBEDDED:
+    """Answer `batchEmbedContents`. As at the vendor, shortened vectors are cut off and not of unit length."""
+    model, requested = model_of(path), body.get("requests") or []
+    if len(requested) > MOST_EMBEDDED:
         raise ValueError(f"at most {MOST_EMBEDDED} requests can be in one batch")
-    texts = ["".join(str(part.get("text", "")) for part in one["content"]["parts"]) for one in asked]
+    texts = ["".join(str(part.get("text", "")) for part in one["content"]["parts"]) for one in requested]
     size = vectors.SIZES.get(model, vectors.USUAL)
-    found = [{"values": vectors.of(text, size)[: one.get("outputDimensionality")]} for text, one in zip(texts, asked, strict=True)]
+    found = [{"values": vectors.of(text, size)[: one.get("outputDimensionality")]} for text, one in zip(texts, requested, strict=True)]
     return {"embeddings": found, "usageMetadata": {"promptTokenCount": sum(tokens(text) for text in texts)}}
 
 

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions, embeddings and models."""
+"""OpenAI's APIs for chat completions, embeddings and models."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ IMAGE_TOKENS = 255
 
 
 def read(body: Obj, path: str) -> Prompt:
-    """The prompt of a chat completion request."""
+    """Return the prompt of a chat completion request."""
     messages = body.get("messages") or []
     prompt = Prompt(model=str(body.get("model", "")), messages=len(messages))
     lengths, directive = [], ""
@@ -70,7 +70,7 @@ def _calls(answer: Answer) -> list[Obj]:
 
 
 def stream(prompt: Prompt, answer: Answer, usages: list[Count], body: Obj) -> list[bytes]:
-    """The chunks of a streamed completion, `[DONE]` last."""
+    """Return the chunks of a streamed completion, `[DONE]` last."""
     base = _base(prompt, "chat.completion.chunk")
     wants_usage = bool((body.get("stream_options") or {}).get("include_usage"))
     null = {"usage": None} if wants_usage else {}
@@ -126,7 +126,7 @@ def error_event() -> bytes:
 
 
 def embeddings(body: Obj) -> Obj:
-    """The vectors of a text, of several, of one text's tokens or of several texts' tokens."""
+    """Answer an embedding request: texts, or tokens of texts, one or several."""
     given = body.get("input", "")
     inputs = [given] if isinstance(given, str) or (given and isinstance(given[0], int)) else list(given)
     size = int(body.get("dimensions") or vectors.SIZES.get(str(body.get("model")), vectors.USUAL))

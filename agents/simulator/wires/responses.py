@@ -1,4 +1,4 @@
-"""OpenAI's Responses wire."""
+"""OpenAI's Responses API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deterministic vectors of unit length: equal texts have equal ones, others do not."""
+"""Deterministic vectors of unit length. Equal texts have equal vectors."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import hashlib
 import struct
 
-# As long as the vendors' own; an unknown model's are short.
+# Dimensions of the vendors' models; unknown models have short vectors.
 SIZES = {
     "text-embedding-3-small": 1536, "text-embedding-3-large": 3072, "text-embedding-ada-002": 1536,
     "gemini-embedding-001": 3072, "gemini-embedding-2": 3072,
