@@ -1,4 +1,4 @@
-"""The parts of a user's message: checked on the way in, and as the model sees them."""
+"""The parts of a user's message: their validation, and their form in a prompt."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _ALLOWED = {"text": {"type", "text"}, "image": {"type", "data", "media_type", "u
 
 
 class PartError(ValueError):
-    """What is wrong with a part, as a sentence for a person."""
+    """The error of a part, as a sentence for a person."""
 
 
 def check(part: Any) -> dict[str, Any]:
-    """The part as it is stored: known keys only, base64 that is really what its media type says."""
+    """Return the part as it is stored. Raises PartError for unknown keys and for data of another media type."""
     kind = part.get("type") if isinstance(part, dict) else None
     if not isinstance(kind, str) or kind not in _ALLOWED:
         raise PartError("A part is an object whose type is text, image or file.")
@@ -33,7 +33,7 @@ def check(part: Any) -> dict[str, Any]:
 
 
 def to_model(part: dict[str, Any]) -> messages.Part:
-    """A stored part as the value that goes into a model call."""
+    """Return a stored part as a part of a prompt."""
     match part["type"]:
         case "image":
             return messages.Image(part.get("media_type", ""), part.get("data", ""), part.get("url", ""))
@@ -62,7 +62,7 @@ def _image(part: dict[str, Any]) -> dict[str, Any]:
     data, raw = _decode(part.get("data"), MOST_IMAGE_BYTES)
     found = _image_type(raw)
     if found is None or found != part.get("media_type"):
-        raise PartError("The image's bytes are not what media_type says; png, jpeg, gif and webp are accepted.")
+        raise PartError("The image's bytes do not match media_type; png, jpeg, gif and webp are accepted.")
     return {"type": "image", "media_type": found, "data": data}
 
 

@@ -1,4 +1,4 @@
-"""Conversations with a person: a tree of messages each."""
+"""Conversations, each a tree of messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Conversation(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(default=timezone.now)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Its owner wants it erased before the time that deleted conversations are kept.
+    # Its owner requested the erasure before the end of the retention time.
     erase_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = ConversationQuerySet.as_manager()
@@ -45,11 +45,11 @@ class Conversation(models.Model):
         ]
 
     def __str__(self) -> str:
-        return str(self.id)  # not the title: it is content, and this stands in the admin and in logs
+        return str(self.id)  # not the title: it is content, and this text appears in the admin and in logs
 
 
 class Message(models.Model):
-    """A node of the tree. An assistant message is written by a turn and never changes after it ended."""
+    """A node of the tree. A turn writes an assistant message, which never changes after the turn's end."""
 
     class Role(models.TextChoices):
         USER = "user"
@@ -71,7 +71,7 @@ class Message(models.Model):
     role = models.CharField(max_length=9, choices=Role)
     status = models.CharField(max_length=11, choices=Status, default=Status.COMPLETE)
     content = models.TextField(blank=True)
-    # A user's parts ([{type: text|image|file, …}]) where the message is more than text.
+    # A user's parts ([{type: text|image|file, …}]) if the message is more than text.
     parts = models.JSONField(default=list, blank=True)
     reasoning = models.TextField(blank=True)
     # Tool calls and results of the turn, in order, as `tool.call` / `tool.result` events.
@@ -81,7 +81,7 @@ class Message(models.Model):
     finish_reason = models.CharField(max_length=20, blank=True)
     error = models.JSONField(null=True, blank=True)
     route = models.JSONField(default=dict, blank=True)
-    # How the turn was asked for (model, goal, temperature…), for regenerate and continue.
+    # The options of the turn (model, goal, temperature…), for regenerate and continue.
     options = models.JSONField(default=dict, blank=True)
     input_tokens = models.PositiveBigIntegerField(default=0)
     cached_input_tokens = models.PositiveBigIntegerField(default=0)
@@ -94,11 +94,11 @@ class Message(models.Model):
     feedback = models.SmallIntegerField(null=True, blank=True, choices=[(1, "up"), (-1, "down")])
     feedback_comment = models.TextField(blank=True)
     metadata = models.JSONField(default=dict, blank=True)
-    # The request that asked for it, or for the answer to it.
+    # The request that created it, or that created the answer to it.
     request_id = models.CharField(max_length=64, blank=True, default="", db_default="", editable=False)
-    # Last event written to the row (partial text included) and when its process last said that it lives.
+    # The last event in the row, whose text may be partial, and below the last heartbeat of its process.
     last_seq = models.PositiveIntegerField(default=0)
-    # Whose turn writes it: for counting the running ones without looking through a person's conversations.
+    # The user whose turn writes it, for counting running turns without reading the user's conversations.
     writer_for = models.UUIDField(null=True, blank=True, editable=False)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)

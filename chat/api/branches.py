@@ -12,12 +12,12 @@ from chat.conversations.tree import Tree, lengths, rows_of
 from chat.models import Conversation
 
 _PAGE_SIZE = _MOST = 100
-# Characters of the messages of one page: attachments may make a single message twelve million long. A page has one message at least.
+# Most characters of one page, which holds at least one message. A message with attachments may have twelve million.
 MOST_CHARACTERS = 16 * 1024 * 1024
 
 
 class BranchPage:
-    """Messages from the first to the leaf. A cursor is a place in the branch: it only grows at its end."""
+    """A page of the branch, from the first message to the leaf. A cursor is a position; branches grow only at their end."""
 
     def __init__(self, conversation: Conversation, request: Request) -> None:
         self.request = request
@@ -25,7 +25,7 @@ class BranchPage:
         self.branch = self.tree.branch(conversation.leaf_id)
         self.size = self._number("page_size", _PAGE_SIZE)
         if not 1 <= self.size <= _MOST:
-            raise InvalidRequest(f"page_size is a number from 1 to {_MOST}.", param="page_size")
+            raise InvalidRequest(f"page_size must be a number from 1 to {_MOST}.", param="page_size")
         self.start = self._number("cursor", 0)
 
     def answer(self) -> dict[str, Any]:
@@ -33,11 +33,11 @@ class BranchPage:
         return {
             "next": self._url(end) if end < len(self.branch) else None,
             "previous": self._url(max(0, self.start - self.size)) if self.start > 0 else None,
-            "results": [self._told(message) for message in rows_of(self.branch[self.start : end])],
+            "results": [self._encoded(message) for message in rows_of(self.branch[self.start : end])],
         }
 
     def _end(self) -> int:
-        """Where the page ends: after `page_size` messages, or before the one with which it would hold too many characters."""
+        """Return the end of the page: after `page_size` messages, or before the message that exceeds MOST_CHARACTERS."""
         ids = self.branch[self.start : self.start + self.size]
         left, end = MOST_CHARACTERS, self.start
         sizes = lengths(ids)
@@ -48,7 +48,7 @@ class BranchPage:
             end += 1
         return self.start + self.size if end - self.start == len(ids) else end
 
-    def _told(self, message) -> dict[str, Any]:
+    def _encoded(self, message) -> dict[str, Any]:
         siblings = self.tree.siblings(message.id)
         return {**message_json.listed(message), "siblings": [str(id) for id in siblings], "sibling_index": siblings.index(message.id)}
 

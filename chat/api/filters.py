@@ -1,4 +1,4 @@
-"""What the list of conversations can be searched and narrowed by."""
+"""Search and filters of the list of conversations."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class ConversationFilter(StrictFilterSet):
 
 
 class ConversationSearch(SearchFilter):
-    """`?search=`: every word stands in the title or in one of the conversation's messages."""
+    """`?search=`: each word must be in the title or in one of the conversation's messages."""
 
     search_description = "words in titles and messages"
 
     def filter_queryset(self, request: Request, queryset: QuerySet, view: Any) -> QuerySet:
         for word in self.get_search_terms(request)[:_MOST_WORDS]:
-            said = Message.objects.filter(conversation=OuterRef("pk"), content__icontains=word)
-            queryset = queryset.filter(Q(title__icontains=word) | Exists(said))
+            matching = Message.objects.filter(conversation=OuterRef("pk"), content__icontains=word)
+            queryset = queryset.filter(Q(title__icontains=word) | Exists(matching))
         return queryset
 
     def get_search_fields(self, view: Any, request: Request) -> list[str]:

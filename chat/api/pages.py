@@ -1,4 +1,4 @@
-"""The web chat: one page, whose work is done by static/ against the public API."""
+"""The page of the web client. static/ runs it on the public API."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class PageConverter(StringConverter):
 
 @require_safe
 def index(request: HttpRequest, page: str = "") -> HttpResponse:
-    """The empty page, at `/` and at each page's addresses.
+    """Return the empty page, at `/` and at the URLs of each page.
 
     It holds no person's data, so it is the same for everyone. `no-cache`: it names the modules of this version.
     """

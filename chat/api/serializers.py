@@ -1,4 +1,4 @@
-"""The shapes of `/api/v1/chat/conversations` and of feedback. Each names all that may be written; anything else is 400."""
+"""Serializers of conversations, messages and feedback. Unknown fields are refused with 400."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from chat.models import Conversation, Message
 
 
 class SettingsField(serializers.JSONField):
-    """How the conversation asks: model, goal, agent_id, system_prompt, temperature, max_output_tokens; null forgets one."""
+    """Defaults of turns: model, goal, agent_id, system_prompt, temperature, max_output_tokens. null removes one."""
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         value = super().to_internal_value(data)
         if not isinstance(value, dict):
-            raise serializers.ValidationError("An object.")
+            raise serializers.ValidationError("An object is required.")
         try:
-            asked = turn_request.read(value, content=False, allowed=turn_request.SETTINGS)
+            parsed = turn_request.read(value, content=False, allowed=turn_request.SETTINGS)
         except InvalidRequest as exc:
             raise serializers.ValidationError(exc.details) from exc
-        return {name: asked.options().get(name) for name in value}
+        return {name: parsed.options().get(name) for name in value}
 
 
 class ConversationSerializer(StrictFieldsMixin, serializers.ModelSerializer):
-    """A conversation. Settings are merged into what is there; `leaf` chooses the branch that runs through that message."""
+    """A conversation. Settings are merged into the stored ones. `leaf` chooses the branch through that message."""
 
     refusals: ClassVar[dict[str, str]] = {
         "settings": "a setting is unknown or has a value that a turn would refuse",
-        "leaf": "there is no such message in this conversation",
+        "leaf": "the message is not in this conversation",
     }
     title = serializers.CharField(max_length=200, required=False, allow_blank=True)
     settings = SettingsField(required=False)
@@ -45,12 +45,12 @@ class ConversationSerializer(StrictFieldsMixin, serializers.ModelSerializer):
 
     def validate_leaf(self, value: Any) -> Any:
         if value is None:
-            raise serializers.ValidationError("The id of a message of this conversation.")
+            raise serializers.ValidationError("The id of a message of this conversation is required.")
         if self.instance is None:
             raise serializers.ValidationError("A new conversation has no messages.")
         found = tree.Tree(self.instance)
         if value not in found.parents:
-            raise serializers.ValidationError("There is no such message in this conversation.")
+            raise serializers.ValidationError("The message is not in this conversation.")
         return found.newest_leaf(value)
 
     def create(self, validated_data: dict[str, Any]) -> Conversation:
@@ -63,7 +63,7 @@ class ConversationSerializer(StrictFieldsMixin, serializers.ModelSerializer):
             validated_data["settings"] = {name: value for name, value in merged.items() if value is not None}
         if "title" in validated_data:
             validated_data["title_is_set"] = bool(validated_data["title"])
-        # Only what was given: a turn that ends meanwhile moves `leaf` itself.
+        # Only the given fields: a turn that ends meanwhile changes `leaf` itself.
         for name, value in validated_data.items():
             setattr(instance, name, value)
         instance.save(update_fields=[*validated_data])
@@ -78,7 +78,7 @@ class UsageSerializer(serializers.Serializer):
 
 
 class MessageSerializer(serializers.Serializer):
-    """A message for OpenAPI and the browsable API; its words are `chat.conversations.as_json`'s."""
+    """A message in the OpenAPI document and the browsable API. `chat.conversations.as_json` encodes it."""
 
     id = serializers.UUIDField()
     conversation_id = serializers.UUIDField()
@@ -86,7 +86,7 @@ class MessageSerializer(serializers.Serializer):
     role = serializers.ChoiceField(Message.Role.choices)
     content = serializers.CharField()
     status = serializers.ChoiceField(Message.Status.choices)
-    parts = serializers.ListField(child=serializers.DictField(), required=False, help_text="of a question that is more than text")
+    parts = serializers.ListField(child=serializers.DictField(), required=False, help_text="of a question with more than text")
     metadata = serializers.DictField(required=False)
     reasoning = serializers.CharField(required=False)
     steps = serializers.ListField(child=serializers.DictField(), required=False)
@@ -114,14 +114,14 @@ class MessageSerializer(serializers.Serializer):
 
 
 class FeedbackSerializer(StrictFieldsMixin, serializers.Serializer):
-    """Up, down, or null to take it back."""
+    """Feedback about an answer: up, down, or null to remove it."""
 
     rating = serializers.ChoiceField([("up", "up"), ("down", "down")], allow_null=True)
     comment = serializers.CharField(max_length=2000, required=False, allow_blank=True, default="")
 
 
 class MessagePageSerializer(serializers.Serializer):
-    """One page of a branch, as every list is paged."""
+    """One page of a branch, in the shape of all lists."""
 
     next = serializers.URLField(allow_null=True)
     previous = serializers.URLField(allow_null=True)

@@ -1,4 +1,4 @@
-"""Conversations over DRF: everything about them that carries no tokens."""
+"""REST endpoints of conversations, messages and feedback, without those of turns."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _BACKENDS: Any = [ConversationSearch if backend is SearchFilter else backend for
 @extend_schema(tags=["chat"])
 @extend_schema_view(
     list=extend_schema(description="The user's conversations, newest first."),
-    create=extend_schema(description="An empty conversation; `chat/send` without `conversation_id` makes one, too."),
+    create=extend_schema(description="An empty conversation. `chat/send` without `conversation_id` creates one, too."),
     partial_update=extend_schema(description="Rename, pin, archive, change settings, or choose a branch by `leaf`."),
 )
 class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]  # DRF's stubs want wider signatures
@@ -58,17 +58,17 @@ class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: igno
         return Conversation.objects.visible_to(self.request.user)
 
     def perform_create(self, serializer: ConversationSerializer) -> None:  # type: ignore[override]
-        made = serializer.save(user=self.request.user)
+        conversation = serializer.save(user=self.request.user)
         if (claim := self.request.claim) is not None:  # type: ignore[attr-defined]  # set by IdempotentMixin
-            claim.reference = {"conversation_id": str(made.pk)}  # the stored answer holds its title
+            claim.reference = {"conversation_id": str(conversation.pk)}  # the stored answer holds its title
 
     @extend_schema(responses=api_deleting.RESPONSES, parameters=[api_deleting.NOW])
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Delete the conversation: out of sight at once, answers that are being written in it stop.
+        """Delete the conversation: it is hidden at once, and its running answers stop.
 
         It is erased from the database after `DELETED_RETENTION_DAYS`, with its messages, files, agent runs, event logs and
-        stored answers; `?now=true` does that at once. 202: an answer did not stop within seconds; it is erased within
-        minutes. Costs stay, without content.
+        stored answers; `?now=true` erases it at once. 202: an answer did not stop within seconds; the conversation is erased
+        within minutes. Costs stay, without content.
         """
         now, user = api_deleting.wants_now(request), principal_of(request).user
         mine = Conversation.objects.filter(user=user) if now else Conversation.objects.visible_to(user)
@@ -90,9 +90,9 @@ class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: igno
     )
     @action(detail=True, methods=["get"], filter_backends=[], pagination_class=None)
     def messages(self, request: Request, pk: UUID | None = None) -> Response:
-        """The messages of the chosen branch, oldest first. `siblings` are the alternatives at each place.
+        """The messages of the chosen branch, oldest first. `siblings` are the alternatives to a message.
 
-        A page holds fewer than `page_size` messages where they are long together, by attachments for instance: follow `next`.
+        A page of long messages, for example with attachments, holds fewer than `page_size`: follow `next`.
         """
         return Response(BranchPage(self.get_object(), request).answer())
 
@@ -107,7 +107,7 @@ class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: igno
         conversation = self.get_object()
         wanted = request.query_params.get("format", "json")
         if wanted not in ("json", "markdown"):
-            raise InvalidRequest("format is json or markdown.", param="format")
+            raise InvalidRequest("format must be json or markdown.", param="format")
         kind, suffix = ("text/markdown; charset=utf-8", "md") if wanted == "markdown" else ("application/json", "json")
         small = export.size(conversation) <= export.SMALL
         response: HttpResponseBase
@@ -123,7 +123,7 @@ class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: igno
         return response
 
     def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
-        """`?format=` of an export is its own, not DRF's choice of a renderer."""
+        """Keep `?format=` of exports away from DRF, which would choose a renderer by it."""
         if self.action == "export":
             return self.get_renderers()[0], self.get_renderers()[0].media_type
         return super().perform_content_negotiation(request, force)
@@ -140,7 +140,7 @@ class FeedbackView(GenericAPIView):
 
     @extend_schema(tags=["chat"], responses=MessageSerializer)
     def post(self, request: Request, id: UUID) -> Response:
-        """Say whether an answer was good; `rating: null` takes it back."""
+        """Rate an answer; `rating: null` removes the rating."""
         serializer = self.get_serializer(data=request.data)
         serializer.is_valid(raise_exception=True)
         message = tree.own_message(principal_of(request).user_id, id, Message.Role.ASSISTANT)

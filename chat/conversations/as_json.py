@@ -1,4 +1,4 @@
-"""A message as clients see it: one wording for REST, SSE, WebSocket and exports."""
+"""Encodes messages for clients: one shape for REST, SSE, WebSocket and exports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from chat.models import Message
 
 
 def answer(message: Message) -> dict[str, Any]:
-    """The assistant message of the contract. Nothing in it changes after the turn ended, so a replay is equal."""
+    """Return an assistant message in the API's shape. It never changes after the turn's end, so a replay is equal."""
     return {
         "id": str(message.id),
         "conversation_id": str(message.conversation_id),
@@ -60,7 +60,7 @@ def question(message: Message) -> dict[str, Any]:
 
 
 def listed(message: Message) -> dict[str, Any]:
-    """Either kind, with what a person added later."""
+    """Return a question or an answer, an answer with the user's feedback."""
     if message.role == Message.Role.USER:
         return question(message)
     rating = {1: "up", -1: "down"}.get(message.feedback or 0)
@@ -68,7 +68,7 @@ def listed(message: Message) -> dict[str, Any]:
 
 
 def _in_order(value: Any) -> Any:
-    """Keys sorted: the database keeps an order of its own, and a replay is to be equal to the byte."""
+    """Return the value with sorted keys: the database reorders keys, but a replay must have equal bytes."""
     try:
         return orjson.loads(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)) if value else value
     except TypeError:  # an integer beyond 64 bits

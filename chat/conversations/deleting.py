@@ -1,7 +1,7 @@
-"""Deleting conversations: out of sight at once, out of the database after DELETED_RETENTION_DAYS, or at once on request.
+"""Deletes conversations: hides them at once and erases them after DELETED_RETENTION_DAYS, or at once on request.
 
-What a conversation leaves elsewhere goes with it: agent runs and their steps, stored idempotent answers, the turns' logs and
-cached messages in Valkey. Usage logs stay; they hold ids and costs, no content.
+A conversation is erased with its agent runs and their steps, its stored idempotent answers, and its event logs and cached
+messages in Valkey. Usage logs stay; they hold ids and costs, but no content.
 """
 
 from __future__ import annotations
@@ -30,36 +30,36 @@ from chat.turns.stored import event_log
 logger = logging.getLogger(__name__)
 # Conversations erased by one pass of the sweep, and message ids in one Valkey command.
 _MOST, _AT_ONCE = 200, 500
-# Seconds that a deletion `now` waits for running answers to stop, and between two looks.
-_STOP_WAITS, _LOOK_EVERY = 5.0, 0.1
-# A process that was writing to a turn's log while it was deleted has stopped after this long.
+# Seconds that an immediate deletion waits for running answers to stop, and between two checks.
+_STOP_WAITS, _CHECK_SECONDS = 5.0, 0.1
+# After this time a process that was writing to a turn's log when it was deleted has stopped.
 _LATE_WRITES = timedelta(minutes=2)
 
 
 def hide(conversation: Conversation) -> None:
-    """Take the conversation out of sight and stop the answers that are being written in it."""
+    """Hide the conversation and stop its running answers."""
     with transaction.atomic():
         Conversation.objects.filter(pk=conversation.pk, deleted_at=None).update(deleted_at=Now(), leaf=None)
         run_store.hide(conversation.pk)
     _stop(conversation.pk)
-    # Its stored answer shows the title; what else is stored leads to messages, which cannot be read any more.
+    # Its stored answer shows the title. Other stored answers refer to messages, which are hidden already.
     idempotency.withdraw_references(str(conversation.user_id), [{"conversation_id": str(conversation.pk)}])
 
 
 def erase_now(conversation: Conversation) -> bool:
-    """Hide the conversation and erase it. False if an answer in it did not stop in time: the sweep erases it within minutes."""
+    """Hide and erase the conversation. False if an answer in it does not stop in time; then the sweep erases it."""
     hide(conversation)
     Conversation.objects.filter(pk=conversation.pk).update(erase_at=Now())
     deadline = time.monotonic() + _STOP_WAITS
     while not erase(conversation.pk):
         if time.monotonic() > deadline:
             return False
-        time.sleep(_LOOK_EVERY)
+        time.sleep(_CHECK_SECONDS)
     return True
 
 
 def sweep() -> int:
-    """Erase what is due, each conversation in a transaction of its own. How many. Safe to run twice at the same time."""
+    """Erase due conversations, one per transaction, and return their number. Safe to run twice at the same time."""
     since = Now() - timedelta(days=settings.DELETED_RETENTION_DAYS)
     due = Conversation.objects.filter(Q(erase_at__lte=Now()) | Q(deleted_at__lte=since), ~Q(deleted_at=None))
     erased = 0
@@ -74,12 +74,12 @@ def sweep() -> int:
 
 
 def erase(conversation_id: UUID) -> bool:
-    """Delete a hidden conversation and all that it left, without a trace of content. True if it is gone.
+    """Erase a hidden conversation with all of its content. True if it is erased.
 
-    False while an answer in it is still being written (it is asked to stop) or Valkey, which holds its texts too, is away.
+    False while an answer in it runs (which is stopped), or while Valkey, which also holds its texts, is unreachable.
     """
     with transaction.atomic():
-        # A turn that begins updates this row before it writes any other: it comes first and is seen here, or finds nothing.
+        # A new turn updates this row before all others: either we see it here, or it finds no conversation.
         rows = Conversation.objects.select_for_update().filter(pk=conversation_id)
         conversation = rows.exclude(deleted_at=None).first()
         if conversation is None:
@@ -95,10 +95,10 @@ def erase(conversation_id: UUID) -> bool:
             _forget_answers(conversation, ids)
             run_store.erase(conversation_id)
             Conversation.objects.filter(pk=conversation_id).update(leaf=None)
-            # Not Django's collector: it follows `parent` one level a query, down branches of thousands of messages.
+            # Not Django's collector, which needs one query per level of `parent`, for thousands of messages.
             messages._raw_delete(messages.db)  # type: ignore[attr-defined]
             conversation.delete()
-            # Once more when no reader can find the rows: one may have cached a message meanwhile.
+            # Again after the commit: a reader may have cached a message meanwhile.
             transaction.on_commit(lambda: _forget_in_valkey(ids))
     if not stopped:
         _stop(conversation_id)
@@ -106,7 +106,7 @@ def erase(conversation_id: UUID) -> bool:
 
 
 def _stop(conversation_id: UUID) -> None:
-    """Ask whichever processes write answers of this conversation to stop. With Valkey away they end by themselves."""
+    """Stop the running answers of this conversation in all processes. Without Valkey they run to their end."""
     running = Message.objects.filter(conversation_id=conversation_id, status__in=Message.RUNNING)
     try:
         client = valkey.sync_client()
@@ -118,12 +118,12 @@ def _stop(conversation_id: UUID) -> None:
 
 
 def _forget_in_valkey(ids: list[UUID]) -> bool:
-    """Delete logs and cached messages, and have every web process drop what it still keeps. False: Valkey is away."""
+    """Delete event logs and cached messages in Valkey and in all web processes. False if Valkey is unreachable."""
     try:
         client = valkey.sync_client()
         for first in range(0, len(ids), _AT_ONCE):
             some = ids[first : first + _AT_ONCE]
-            # First the processes, so that none writes a log anew that was just deleted.
+            # First the processes, so that none writes a deleted log again.
             client.publish(CONTROL, FORGET + " ".join(map(str, some)))
             client.delete(*[key(pk) for pk in some for key in _KEYS])
             message_cache.forget(some)
@@ -142,7 +142,7 @@ def _forget_answers(conversation: Conversation, ids: list[UUID]) -> None:
 
 
 def _hide_late_runs() -> None:
-    """Runs of turns that were just beginning when their conversation was hidden."""
+    """Hide runs of turns that were starting when their conversation was hidden."""
     lately: QuerySet[Conversation] = Conversation.objects.filter(deleted_at__gte=timezone.now() - _LATE_WRITES)
     for pk in lately.values_list("pk", flat=True):
         run_store.hide(pk)

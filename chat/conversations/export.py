@@ -1,4 +1,4 @@
-"""A conversation to take away: whole where it is small, else message by message, so that memory does not grow with it."""
+"""Exports conversations: small ones as a whole, large ones message by message, so that memory stays bounded."""
 
 from __future__ import annotations
 
@@ -15,39 +15,39 @@ from chat.conversations import as_json as message_json
 from chat.conversations.tree import LONG, Tree
 from chat.models import Conversation, Message
 
-# Characters of a conversation's messages up to which its export is made as one piece.
+# Exports of conversations with at most this many characters are made in one piece.
 SMALL = 1_000_000
 
 
 def size(conversation: Conversation) -> int:
-    """Characters of all that its messages hold, added up by the database: none of it is read here."""
+    """Return the characters of all messages. The database adds them up, so no message is loaded."""
     lengths = {name: Sum(Length(Cast(name, TextField()))) for name in LONG}
     return sum(found or 0 for found in Message.objects.filter(conversation=conversation).aggregate(**lengths).values())
 
 
 def as_json(conversation: Conversation) -> bytes:
-    """The whole tree, every branch."""
+    """Return the whole tree as JSON."""
     return b"".join(_joined(_json(conversation)))
 
 
 def as_markdown(conversation: Conversation) -> bytes:
-    """The chosen branch, to read."""
+    """Return the chosen branch as Markdown."""
     return b"".join(_joined(_markdown(conversation)))
 
 
 async def stream_json(conversation: Conversation) -> AsyncGenerator[bytes, None]:
-    """`as_json` in pieces, of which each holds one message."""
+    """Yield `as_json` in pieces of one message."""
     async for piece in _streamed(await in_db(_json, conversation)):
         yield piece
 
 
 async def stream_markdown(conversation: Conversation) -> AsyncGenerator[bytes, None]:
-    """`as_markdown` in pieces, of which each holds one message."""
+    """Yield `as_markdown` in pieces of one message."""
     async for piece in _streamed(await in_db(_markdown, conversation)):
         yield piece
 
 
-# What stands before, the ids of the messages, what makes a piece of each (it gets whether it is the first), what stands behind.
+# Prefix, ids of the messages, the function that encodes a message (with True for the first one), suffix.
 _Plan = tuple[bytes, list[UUID], Callable[[Message, bool], bytes], bytes]
 
 
@@ -111,7 +111,7 @@ def _markdown(conversation: Conversation) -> _Plan:
 
 
 def file_name(conversation: Conversation, suffix: str) -> str:
-    """A name that is safe in a header and on every disk."""
+    """Return a file name that is safe in headers and on all file systems."""
     words = "".join(c if c.isascii() and c.isalnum() else "-" for c in conversation.title.lower())
     return f"{'-'.join(filter(None, words.split('-')))[:60] or 'conversation'}.{suffix}"
 

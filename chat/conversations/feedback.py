@@ -1,4 +1,4 @@
-"""People's thumbs on answers, added up for routing: one word per person, model and day, and only so many of one person's."""
+"""Adds up users' ratings of answers for routing: one vote per user, model and day, and a limited number per user."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from chat.models import Message
 
 
 def weigh(now: datetime | None = None) -> int:
-    """Count the votes of the last `FEEDBACK_DAYS` and let them speak in `auto`; how many models' standing changed."""
+    """Count the votes of the last `FEEDBACK_DAYS` and apply them to `auto`. Return how many models' quality changed."""
     at = now or timezone.now()
     return votes.keep(counted(at), at)
 
 
 def counted(now: datetime) -> dict[str, Votes]:
-    """Each model's votes. A person's thumbs of one day on one model are one vote, by their majority; a tie is none.
+    """Return the votes of each model. A user's ratings of one model and day are one vote, by majority; a tie is none.
 
-    Simulated answers say nothing about a model. Of one person only the newest `FEEDBACK_VOTES_PER_USER` days count.
+    Simulated answers are left out. Only the newest `FEEDBACK_VOTES_PER_USER` votes of a user and model count.
     """
     since = now - timedelta(days=settings.FEEDBACK_DAYS)
     days = (
@@ -32,15 +32,15 @@ def counted(now: datetime) -> dict[str, Votes]:
         .exclude(model="")
         .order_by()
         .values("model", "conversation__user_id", day=TruncDate("created_at", tzinfo=UTC))
-        .annotate(said=Sum("feedback"))
-        .exclude(said=0)
+        .annotate(rating=Sum("feedback"))
+        .exclude(rating=0)
         .order_by("-day")
     )
-    heard: dict[tuple[str, object], int] = defaultdict(int)
+    votes_of: dict[tuple[str, object], int] = defaultdict(int)
     sums: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for row in days.iterator():
         person = (row["model"], row["conversation__user_id"])
-        if heard[person] < settings.FEEDBACK_VOTES_PER_USER:
-            heard[person] += 1
-            sums[row["model"]][0 if row["said"] > 0 else 1] += 1
+        if votes_of[person] < settings.FEEDBACK_VOTES_PER_USER:
+            votes_of[person] += 1
+            sums[row["model"]][0 if row["rating"] > 0 else 1] += 1
     return {model: Votes(up, down) for model, (up, down) in sums.items()}

@@ -1,4 +1,4 @@
-"""The rows of a branch as a model call, fitted to the window of the model that may answer."""
+"""Turns a branch into a prompt that fits the context window of the model."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from chat import content_parts
 from chat.models import Message
 from chat.turn_request import Ask
 
-_CARRY_ON = "Your answer was cut off. Go on exactly where it stopped: no repetition, no preface."
+_CONTINUE = "Your answer was cut off. Go on exactly where it stopped: no repetition, no preface."
 
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """The request, and how much of the conversation is in it."""
+    """The request, and the numbers of messages that it holds and lacks."""
 
     request: CompletionRequest
     sent: int
@@ -34,7 +34,7 @@ class Fitted:
 
 
 async def check_models(ask: Ask) -> None:
-    """ModelNotFound for a name nobody has, before anything is saved."""
+    """Raise ModelNotFound or InvalidRequest for a model that cannot chat, before a message is saved."""
     names = [name for name in (ask.model, *ask.fallbacks) if name and not is_auto(name)]
     if names:
         known = await catalogue.current()
@@ -52,49 +52,50 @@ def is_auto(name: str | None) -> bool:
 async def fit(
     ask: Ask, branch: list[Message], carried: Message | None = None, reserved: int = 0, share: float = 1.0, unread: int = 0
 ) -> Fitted:
-    """The newest exchanges that fit into `share` of the window beside `reserved` tokens, and into MAX_PROMPT_CHARACTERS.
+    """Return a request with the newest messages that fit into the window and into MAX_PROMPT_CHARACTERS.
 
-    The system prompt and the question always stay. `unread`: older messages that are not in `branch`; they count as dropped.
+    Only `share` of the window is used, without `reserved` tokens. The system prompt and the question always stay.
+    `unread`: older messages that are not in `branch`; they count as dropped.
     """
-    told = [message for row in branch if (message := _told(row))]
+    prompt = [message for row in branch if (message := _prompt_message(row))]
     if carried is not None:
-        told += [messages.Message("assistant", (messages.Text(carried.content),)), messages.Message("user", (messages.Text(_CARRY_ON),))]
-    room = int(await _room(ask) * share) - reserved
+        prompt += [messages.Message("assistant", (messages.Text(carried.content),)), messages.Message("user", (messages.Text(_CONTINUE),))]
+    window = int(await _input_window(ask) * share) - reserved
     system = CompletionRequest((), ask.system_prompt or "")
-    left = room - token_estimates.estimate_input(system)
+    left = window - token_estimates.estimate_input(system)
     characters = settings.MAX_PROMPT_CHARACTERS - len(system.system)
     keep = 0
-    for message in reversed(told):
+    for message in reversed(prompt):
         left -= token_estimates.estimate_input(CompletionRequest((message,)))
         characters -= sum(messages.part_characters(part) for part in message.parts)
         if keep and (left < 0 or characters < 0):
             break
         keep += 1
-    kept = told[len(told) - keep :]
-    while len(kept) > 1 and kept[0].role == "assistant":  # dropped whole: no answer without its question
+    kept = prompt[len(prompt) - keep :]
+    while len(kept) > 1 and kept[0].role == "assistant":  # no answer without its question
         kept = kept[1:]
     request = CompletionRequest(
         _joined(kept), ask.system_prompt or "", temperature=ask.temperature, max_output_tokens=ask.max_output_tokens
     )
-    return Fitted(request, len(kept), len(told) - len(kept) + unread)
+    return Fitted(request, len(kept), len(prompt) - len(kept) + unread)
 
 
 def sticky(branch: list[Message]) -> str | None:
-    """The model that answered last in this branch."""
+    """Return the model that answered last in this branch."""
     return next((row.model for row in reversed(branch) if row.role == Message.Role.ASSISTANT and row.model), None)
 
 
-def _told(row: Message) -> messages.Message | None:
+def _prompt_message(row: Message) -> messages.Message | None:
     if row.role == Message.Role.USER and row.parts:
         return messages.Message("user", tuple(content_parts.to_model(part) for part in row.parts))
-    # A turn that ended before its first word leaves nothing to tell.
+    # A turn that ended before its first token has no text.
     return messages.Message(row.role, (messages.Text(row.content),)) if row.content.strip() else None  # type: ignore[arg-type]
 
 
-def _joined(told: list[messages.Message]) -> tuple[messages.Message, ...]:
-    """Roles alternate: some vendors refuse two questions in a row."""
+def _joined(prompt: list[messages.Message]) -> tuple[messages.Message, ...]:
+    """Join adjacent messages of one role, because some vendors refuse two questions in a row."""
     joined: list[messages.Message] = []
-    for message in told:
+    for message in prompt:
         if joined and joined[-1].role == message.role:
             joined[-1] = messages.Message(message.role, joined[-1].parts + message.parts)
         else:
@@ -102,17 +103,17 @@ def _joined(told: list[messages.Message]) -> tuple[messages.Message, ...]:
     return tuple(joined)
 
 
-async def _room(ask: Ask) -> int:
-    """Input tokens that may be sent: of the chosen model, or of the largest that `auto` could take."""
+async def _input_window(ask: Ask) -> int:
+    """Return the input tokens of the chosen model's window, or of the largest window that `auto` could choose."""
     known = await catalogue.current()
     if is_auto(ask.model):
         ready = await connections.configured()
         cards = [card for card in known.usable() if card.slug in ready and not card.embeds]
     else:
         cards = [known.get(ask.model or "")]
-    return max((_input_room(card, ask.max_output_tokens) for card in cards), default=0)
+    return max((_window_of(card, ask.max_output_tokens) for card in cards), default=0)
 
 
-def _input_room(card: ModelCard, max_output_tokens: int | None) -> int:
+def _window_of(card: ModelCard, max_output_tokens: int | None) -> int:
     reserved = min(max_output_tokens or settings.LLM_DEFAULT_MAX_OUTPUT_TOKENS, card.max_output_tokens)
     return card.context_window - reserved

@@ -1,6 +1,6 @@
-"""What was said in a branch, for the model: messages that have ended never change, so they are read once and kept.
+"""Cache of the messages of branches, for prompts. Ended messages never change, so they are read once.
 
-Whose they are is asked of the database each time, before (tree.py): nothing here is a right to read.
+It does not check permissions: tree.py checks the owner in the database before each use.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from django.db.models.functions import Cast, Greatest, Length
 from aiagents.core.valkey.cache import Layered
 from chat.models import Message
 
-# What history.py reads of a message.
+# The fields that history.py reads.
 FIELDS = ("id", "role", "status", "content", "parts", "model")
-# A message with pictures stays in the database.
+# Larger messages, such as those with images, are not cached.
 _MOST_BYTES = 256 * 1024
-# Messages that are looked up at once: first, and at most.
+# Messages per lookup: the first time, and at most.
 _FIRST_READ, _MOST_READ = 32, 128
 
 
 def _dump(message: Message) -> bytes | None:
     if message.status in Message.RUNNING:
-        return None  # it still grows
+        return None  # it still changes
     raw = orjson.dumps([getattr(message, name) for name in FIELDS])
     return raw if len(raw) <= _MOST_BYTES else None
 
@@ -42,9 +42,9 @@ _cache: Layered[UUID, Message] = Layered(
 
 
 def branch(ids: list[UUID]) -> list[Message]:
-    """The newest messages of a branch, oldest first, that hold MAX_PROMPT_CHARACTERS together at most; no call could take more.
+    """Return the newest messages of a branch, oldest first, with at most MAX_PROMPT_CHARACTERS together.
 
-    They have the fields that history reads and no others. Shared: never write them. Messages beyond the limit are not read at all.
+    They have only the fields that history reads. They are shared, so never change them. Messages beyond the limit are not read.
     """
     left, end, step = settings.MAX_PROMPT_CHARACTERS, len(ids), _FIRST_READ
     newest: list[Message] = []
@@ -66,14 +66,14 @@ def _characters(message: Message) -> int:
 
 
 def _read(most: int, ids: list[UUID]) -> dict[UUID, Message]:
-    """The newest of the messages, up to so many characters together, which the database adds up. Ids begin with their time."""
+    """Return the newest of the messages with at most `most` characters together. Ids begin with their time."""
     size = Greatest(Length("content"), Length(Cast("parts", TextField())))  # of parts, the content repeats the text
     rows = Message.objects.filter(id__in=ids).annotate(size=Window(Sum(size), order_by=F("id").desc()))
     return {message.id: message for message in rows.filter(size__lte=most).only(*FIELDS)}
 
 
 def forget(ids: list[UUID]) -> None:
-    """Drop deleted messages here and in Valkey, whose errors are raised."""
+    """Drop deleted messages in this process and in Valkey. Raises Valkey's errors."""
     _cache.drop(ids)
 
 

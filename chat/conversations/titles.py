@@ -1,4 +1,4 @@
-"""A short title for a conversation, by a cheap model, after its first answer. Never in anyone's way."""
+"""Lets a cheap model write a conversation's title after its first answer. No failure of it affects the turn."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ logger = logging.getLogger(__name__)
 _SYSTEM = "Give this conversation a title of two to six words, in its language. Answer with the title alone."
 _MOST_COST = Decimal("0.005")
 _MOST_CHARACTERS = 80
-# Characters of the question and of the answer that the prompt holds, and of what the model wrote that are looked at.
+# Characters of question and answer in the prompt, and of the model's text that are read.
 _QUESTION, _ANSWER, _MOST_READ = 1500, 500, 2000
 
 
 async def give(principal: Principal, question: Message, answer: Message, *, surface: str, request_id: str) -> None:
-    """Ask for a title, charged to the same user as `title`. Without money, model or luck the first words stay."""
+    """Replace the title by a model's, charged to the user as `title`. On a failure the first words stay."""
     if not settings.CHAT_TITLES:
         return
-    told = prompt(question.content, answer.content)
-    request = CompletionRequest((messages.Message("user", (messages.Text(told),)),), _SYSTEM, max_output_tokens=24)
+    text = prompt(question.content, answer.content)
+    request = CompletionRequest((messages.Message("user", (messages.Text(text),)),), _SYSTEM, max_output_tokens=24)
     context = calls.CallContext(
         principal=principal, purpose="title", surface=surface, request_id=request_id, group_id=uuid7(), requested_model="auto",
         goal="cheapest", max_cost_usd=_MOST_COST, conversation_id=answer.conversation_id,
@@ -47,12 +47,12 @@ async def give(principal: Principal, question: Message, answer: Message, *, surf
 
 
 def prompt(question: str, answer: str) -> str:
-    """What a title is asked by: the beginning of both."""
+    """Return the prompt for a title: the beginning of question and answer."""
     return f"{question[:_QUESTION]}\n\nThe answer to this began so:\n{answer[:_ANSWER]}"
 
 
 def tidy(text: str) -> str:
-    """One plain line of what a model answered; only its beginning is looked at."""
+    """Return a model's text as one plain line, read only from its beginning."""
     lines = [line for line in jsonio.clean_text(text[:_MOST_READ]).splitlines() if line.strip()]
     title = "".join(c for c in " ".join(lines[0].split()) if c.isprintable()) if lines else ""
     return title.strip("\"'`*#_ ").rstrip(".")[:_MOST_CHARACTERS].strip()

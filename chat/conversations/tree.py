@@ -1,4 +1,4 @@
-"""The tree of a conversation: branches, siblings, and where a new message goes."""
+"""The tree of a conversation: branches, siblings, and the parent of a new message."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from aiagents.core.errors import Conflict, NotFound
 from chat.models import Conversation, Message
 from chat.turn_request import Ask
 
-# A branch longer than this is read only in its newest part; no model's window holds more.
+# Only this many of the newest messages of a branch are read; no model's window holds more.
 LONGEST_BRANCH = 5000
 # Columns of a message that may be long.
 LONG = ("content", "reasoning", "parts", "steps", "options", "metadata", "route", "error")
 
 
 class Tree:
-    """Ids and parents of every message of one conversation; no content is read."""
+    """Ids and parents of all messages of one conversation, without their content."""
 
     def __init__(self, conversation: Conversation) -> None:
         rows = Message.objects.filter(conversation=conversation).order_by("id").values_list("id", "parent_id", "role")
@@ -30,7 +30,7 @@ class Tree:
             self.children.setdefault((parent, role), []).append(id)
 
     def branch(self, leaf: UUID | None) -> list[UUID]:
-        """The ids from the first message to `leaf`."""
+        """Return the ids from the first message to `leaf`."""
         chain: list[UUID] = []
         while leaf is not None and leaf in self.parents and len(chain) < LONGEST_BRANCH:
             chain.append(leaf)
@@ -38,11 +38,11 @@ class Tree:
         return chain[::-1]
 
     def siblings(self, id: UUID) -> list[UUID]:
-        """The message and its alternatives, oldest first."""
+        """Return the message and its alternatives, oldest first."""
         return self.children[self.parents[id], self.roles[id]]
 
     def newest_leaf(self, id: UUID) -> UUID:
-        """The end of the newest branch that runs through `id`."""
+        """Return the last message of the newest branch through `id`."""
         while below := self.children.get((id, Message.Role.USER), []) + self.children.get((id, Message.Role.ASSISTANT), []):
             id = max(below)
         return id
@@ -61,7 +61,7 @@ def lengths(ids: list[UUID]) -> dict[UUID, int]:
 
 
 def own_message(user_id: UUID, message_id: UUID, role: str | None = None) -> Message:
-    """A message of the user's own, with its conversation; anything else is NotFound."""
+    """Return one of the user's messages with its conversation. Raises NotFound for any other."""
     query = Message.objects.select_related("conversation").filter(conversation__user_id=user_id, conversation__deleted_at=None)
     message = query.filter(id=message_id).first()
     if message is None or (role and message.role != role):
@@ -77,8 +77,10 @@ def own_conversation(user_id: UUID, conversation_id: UUID) -> Conversation:
 
 
 def place(user_id: UUID, ask: Ask) -> tuple[Conversation | None, Message | None, Message | None]:
-    """Where the turn goes: its conversation (None: a new one), the message above it, and the question that is
-    already there (regenerate)."""
+    """Return a turn's conversation (None: a new one), its parent message, and its question if it exists (regenerate).
+
+    Raises NotFound for messages of other users, Conflict if the parent cannot have a question.
+    """
     if ask.regenerate_of:
         answer = own_message(user_id, ask.regenerate_of, Message.Role.ASSISTANT)
         return answer.conversation, answer, answer.parent
@@ -98,7 +100,7 @@ def place(user_id: UUID, ask: Ask) -> tuple[Conversation | None, Message | None,
         return conversation, _answerable(above), None
     leaf = conversation.leaf
     if leaf is not None and leaf.status in Message.RUNNING:
-        # A second tab asked meanwhile: its question stands beside the one being answered, none is lost.
+        # Another tab's turn is running: the new question becomes a sibling of its question.
         leaf = leaf.parent.parent if leaf.parent else None
     return conversation, leaf, None
 
