@@ -47,7 +47,7 @@ def collect() -> bool:
     Nothing is done in debug mode, in which files are served from where they are. Raises `ImproperlyConfigured` where STATIC_ROOT
     is out of date and cannot be written, as in a container whose image was built without `collectstatic`.
     """
-    root = Path(settings.STATIC_ROOT)
+    root = Path(str(settings.STATIC_ROOT))
     if settings.DEBUG or _is_current(root):
         return False
     try:
