@@ -259,7 +259,7 @@ def test_without_demo_accounts_none_is_made_and_the_banner_says_so(installation:
     )
     assert installation.stop() == 0
     installation.start(process=installation.command("--no-demo"))
-    assert installation.said("No demo accounts, as asked.")
+    assert installation.said("No demo accounts, as requested.")
     for shown in (demo.ADMIN, demo.USER, "aia_", demo.HOW_TO_RESET):
         assert not installation.said(re.escape(shown)), shown
     assert (

@@ -11,7 +11,7 @@ from aiagents import backups
 
 
 class Command(BaseCommand):
-    help = "Write the whole database to one file, while the product runs. Back to life: manage.py restore FILE."
+    help = "Write the whole database to one file, while the product runs. Restore it with: manage.py restore FILE."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -24,4 +24,4 @@ class Command(BaseCommand):
         except backups.Refused as exc:
             raise CommandError(str(exc)) from exc
         self.stdout.write(f"{options['file']}: {size / 1e6:.1f} MB in {time.monotonic() - begun:.1f} s")
-        self.stdout.write("Keep SECRET_KEY and ENCRYPTION_KEYS beside it, in another safe: they are not in it.")
+        self.stdout.write("The file does not contain SECRET_KEY and ENCRYPTION_KEYS: keep them in another safe place.")

@@ -31,7 +31,7 @@ SAFE_VALKEY = {(7, 2): 12, (8, 0): 7, (8, 1): 6, (9, 0): 2}
 
 
 class Command(BaseCommand):
-    help = "Say in words what is missing or wrong. Exit status 1 if something stops the product from working."
+    help = "Report what is missing or wrong. Exit status 1 if something stops the product from working."
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -47,7 +47,7 @@ class Command(BaseCommand):
 
 
 def diagnose() -> Iterator[Line]:
-    """Every finding, the good ones too."""
+    """All findings as (level, subject, text), also the good ones."""
     version = ".".join(map(str, sys.version_info[:3]))
     yield ("ok", "Python", version) if sys.version_info >= (3, 11) else ("error", "Python", f"{version}; 3.11 or newer is needed.")
     yield from _database()
@@ -128,12 +128,12 @@ def _store() -> Iterator[Line]:
 
 
 def _store_version(name: str, version: str) -> Line:
-    """Known holes by version. Redis 8 and newer numbers its own; they are compared only where the lines are shared."""
+    """A warning about known vulnerabilities by version. Redis 8 and newer have other version numbers and are not compared."""
     major, minor, patch = (int(part) for part in [*version.split("."), "0", "0"][:3])
     needed = SAFE_VALKEY.get((major, minor))
     old = (major, minor) < min(SAFE_VALKEY) or (name == "Valkey" and needed is not None and patch < needed)
     if old:
-        return "warning", "Valkey", f"{name} {version} has known holes (CVE-2025-67733, CVE-2025-49844); update it."
+        return "warning", "Valkey", f"{name} {version} has known vulnerabilities (CVE-2025-67733, CVE-2025-49844); update it."
     return "ok", "Valkey", f"{name} {version}"
 
 
@@ -144,7 +144,11 @@ def _vendors() -> Iterator[Line]:
         elif settings.SIMULATOR or settings.ENVIRONMENT != "production":
             yield "warning", vendor, f"no key: answers are simulated. Set {vendor.upper()}_API_KEY in .env."
         else:
-            yield "warning", vendor, f"no key: its models are left out, unless staff saved a connection. Or set {vendor.upper()}_API_KEY."
+            yield (
+                "warning",
+                vendor,
+                f"no key: its models are off unless staff saved a connection. Or set {vendor.upper()}_API_KEY.",
+            )
 
 
 def _settings() -> Iterator[Line]:

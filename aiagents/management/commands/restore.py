@@ -12,12 +12,12 @@ from aiagents import backups
 
 
 class Command(BaseCommand):
-    help = "Fill the database from a file of `backup`, bring it to this version, and check it. Stop everything else first."
+    help = "Fill the database from a file of `backup`, migrate it to this version, and check it. Stop everything else first."
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path)
-        parser.add_argument("--replace", action="store_true", help="drop what is in the database now")
+        parser.add_argument("--replace", action="store_true", help="drop the current contents of the database")
 
     def handle(self, *args: Any, **options: Any) -> None:
         begun = time.monotonic()

@@ -11,8 +11,8 @@ from aiagents.local import demo
 
 class Command(BaseCommand):
     help = (
-        "Make the demo accounts (an admin and a user with an API key) and print their passwords, once."
-        " Refuses in production and where other machines are served."
+        "Create the demo accounts (an admin and a user with an API key) and print their passwords, once."
+        " Fails in production and if other machines can reach the installation."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

@@ -31,7 +31,7 @@ from aiagents.local.watch_servers import ServerSupervisor
 from aiagents.server import processes, static_files
 from aiagents.settings.env import env, misnomers
 
-# Seconds that each kind of process gets to end what it is doing.
+# Seconds that each kind of process has to finish its work at the end.
 WORKER_GRACE, BEAT_GRACE = 30.0, 5.0
 
 
@@ -40,18 +40,18 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--no-demo", action="store_true", help="make no demo accounts, also where only this machine is served")
-        parser.add_argument("--launcher", type=int, metavar="PID", help="end when this make process is told to end")
+        parser.add_argument("--no-demo", action="store_true", help="create no demo accounts, even on a local installation")
+        parser.add_argument("--launcher", type=int, metavar="PID", help="end when this make process gets a signal to end")
 
     def handle(self, *args: Any, no_demo: bool = False, **options: Any) -> None:
-        self.no_demo = "No demo accounts, as asked." if no_demo else demo.refusal()
+        self.no_demo = "No demo accounts, as requested." if no_demo else demo.refusal()
         self.begun = time.monotonic()
         self.stopping = 0
         for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(sign, self._signalled)
         lock = _lock(Path(settings.DATA_DIR))
         if taken := private_files.tighten(Path(settings.DATA_DIR)):
-            print_line("up", f"{taken} files and folders in {settings.DATA_DIR} were open to other users of this machine; no longer")
+            print_line("up", f"{taken} files and folders in {settings.DATA_DIR} were open to other users; this was corrected")
         try:
             listener = processes.listen(settings.HOST, settings.PORT)
         except processes.PortTaken as exc:
@@ -94,7 +94,7 @@ class Command(BaseCommand):
             print_line("up", "stopped")
 
     def _signalled(self, *_: object) -> None:
-        """The first asks for an orderly end; a second, more than a second later, for a quick one."""
+        """End in an orderly way; after a second signal, more than a second later, end quickly."""
         now = time.monotonic()
         if not self.stopping:
             self.stopping, self.stopped_at = 1, now
@@ -105,15 +105,15 @@ class Command(BaseCommand):
         return self.stopping > 1
 
     def _start(self, children: Children, descriptor: int) -> None:
-        """Everything, in an order that waits as little as possible: children import while the tables are made ready."""
+        """Start all processes in an order with little waiting: children import modules while the migrations run."""
         configure({**settings.LOGGING, "format": os.environ.setdefault("LOG_FORMAT", "console")})
-        # Ten lines of warning at each start as root; our messages are JSON, which root may read as safely as anyone.
+        # As root Celery prints ten lines of warning at each start, about pickle; our messages are JSON.
         os.environ.setdefault("PYTHONWARNINGS", "ignore:You're running the worker with superuser privileges")
         shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
         Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).mkdir(parents=True)
         if _simulates():
             os.environ["SIMULATOR"] = "true"
-            os.environ.setdefault("SIMULATOR_TOKEN", secrets.token_urlsafe(32))  # its record holds what people asked
+            os.environ.setdefault("SIMULATOR_TOKEN", secrets.token_urlsafe(32))  # its record contains people's prompts
             children.add(Child("simulator", [sys.executable, "-m", "agents.simulator", str(settings.SIMULATOR_PORT)], 3, stage=2))
         prepare.start_servers()
         prepare.wait_for_database()
@@ -135,9 +135,9 @@ class Command(BaseCommand):
         celery = [sys.executable, "-m", "celery", "-q", "-A", "aiagents"]
         quiet = ["--loglevel", "WARNING", "--without-gossip", "--without-mingle"]
         children.add(Child("worker", [*celery, "worker", "-n", "worker@%h", "-Q", "celery,tasks", "-c", "4", *quiet], WORKER_GRACE))
-        # Sweeps have a process of their own: long tasks can never keep them waiting.
+        # Sweeps have a separate process, so that long tasks never delay them.
         children.add(Child("keeper", [*celery, "worker", "-n", "keeper@%h", "-Q", "housekeeping", "-P", "solo", *quiet], WORKER_GRACE))
-        # Beat keeps nothing in memory that matters, and was seen to hang on SIGTERM once its output had no reader.
+        # Beat has no state in memory to save, and it can hang on SIGTERM once its output has no reader.
         children.add(Child("beat", [*celery, "beat", "--loglevel", "WARNING", "--pidfile="], BEAT_GRACE, orphaned=signal.SIGKILL))
         self.models = models
         self.logins, self.key = ([], "") if self.no_demo else demo.seed()
@@ -164,13 +164,13 @@ class Command(BaseCommand):
 
 
 def _simulates() -> bool:
-    """On unless the operator said no, or every vendor has its key; in production only if the operator said yes."""
+    """Whether the simulator runs: not if SIMULATOR is off or every vendor has a key; in production only if SIMULATOR is on."""
     wanted = settings.SIMULATOR or ("simulator" not in env.model_fields_set and settings.ENVIRONMENT != "production")
     return wanted and not all(vendor["api_key"] for vendor in settings.VENDORS.values())
 
 
 def _ready() -> dict[str, Any] | None:
-    """The checks of /health/ready once it answers 200."""
+    """The checks of /health/ready if it answers 200, else None."""
     host = "127.0.0.1" if settings.HOST in {"0.0.0.0", ""} else "[::1]" if settings.HOST == "::" else settings.HOST
     named = next((name for name in settings.ALLOWED_HOSTS if "*" not in name), "localhost").lstrip(".")
     request = urllib.request.Request(f"http://{host}:{settings.PORT}/health/ready", headers={"Host": named})
@@ -182,7 +182,7 @@ def _ready() -> dict[str, Any] | None:
 
 
 def _lock(folder: Path) -> IO[str]:
-    """Held while we run; the kernel lets go of it however we end."""
+    """Lock the folder for this process; the kernel releases the lock at its end. Raises CommandError if another holds it."""
     folder.mkdir(parents=True, exist_ok=True)
     lock = (folder / "up.lock").open("a+")
     try:
