@@ -1,1 +1,1 @@
-"""The analytics pages of the back office: the API's reports as cards, charts and tables."""
+"""The analytics pages of the admin site: the API's reports as cards, charts and tables."""

@@ -1,4 +1,4 @@
-"""Cost optimisation: where the money goes, and what the same work would have cost elsewhere."""
+"""Cost optimisation: the costs by model, and the same work's cost with other models."""
 
 from __future__ import annotations
 

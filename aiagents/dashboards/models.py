@@ -1,4 +1,4 @@
-"""Model performance: success, speed and what a call costs, model by model."""
+"""Model performance: success, speed and cost per call of each model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sidebar: what the member of staff may see, in groups by what it is about."""
+"""The sidebar: the pages and lists that the staff member may see, in groups."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 
-from aiagents.dashboards import rights
+from aiagents.dashboards import permissions
 
 Item = dict[str, Any]
 # (title, icon, name of the page, permissions)
 ANALYTICS = [
     ("Overview", "space_dashboard", "index", ()),
-    ("Live", "monitoring", "analytics_live", rights.SYSTEM),
-    ("Usage", "bar_chart", "analytics_usage", rights.USAGE),
-    ("Cost optimisation", "savings", "analytics_costs", rights.USAGE),
-    ("Model performance", "speed", "analytics_models", rights.USAGE),
-    ("User activity", "groups", "analytics_users", rights.PEOPLE),
-    ("System health", "health_and_safety", "analytics_system", rights.SYSTEM),
+    ("Live", "monitoring", "analytics_live", permissions.SYSTEM),
+    ("Usage", "bar_chart", "analytics_usage", permissions.USAGE),
+    ("Cost optimisation", "savings", "analytics_costs", permissions.USAGE),
+    ("Model performance", "speed", "analytics_models", permissions.USAGE),
+    ("User activity", "groups", "analytics_users", permissions.PEOPLE),
+    ("System health", "health_and_safety", "analytics_system", permissions.SYSTEM),
 ]
 # (group, [(title, icon, app_model)])
 LISTS: list[tuple[str, list[tuple[str, str, str]]]] = [
@@ -53,8 +53,8 @@ LISTS: list[tuple[str, list[tuple[str, str, str]]]] = [
 
 
 def groups(request: HttpRequest) -> list[Item]:
-    """As the theme wants it. Lists that nobody registered are left out."""
-    from django.contrib import admin  # the site itself asks for this module
+    """The groups in the theme's format. Lists that are not registered are omitted."""
+    from django.contrib import admin  # the site imports this module
 
     pages = {f"{model._meta.app_label}_{model._meta.model_name}": page for model, page in admin.site._registry.items()}
     found: list[Item] = [
@@ -86,7 +86,7 @@ def _item(title: str, icon: str, name: str, request: HttpRequest, needed: tuple[
         "icon": icon,
         "link": link,
         "active": request.path == link,
-        "permission": lambda request: not needed or rights.may(request, needed),
+        "permission": lambda request: not needed or permissions.may(request, needed),
     }
 
 
@@ -99,7 +99,7 @@ def icon(request: HttpRequest) -> str:
 
 
 def environment(request: HttpRequest) -> list[str] | None:
-    """A mark beside the title, so that nobody takes a trial for the real thing."""
+    """The label beside the title outside of production."""
     from django.conf import settings
 
     return None if settings.ENVIRONMENT == "production" else [settings.ENVIRONMENT, "warning"]

@@ -1,4 +1,4 @@
-"""The admin's home: key figures, what is near its limit, what went wrong lately."""
+"""The admin's index page: key figures, budgets near their limits, recent errors."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from django.utils import timezone
 from agents.models import AgentRun
 from aiagents.dashboards import ranges, usage
 from aiagents.dashboards.panels import Card, Chart, Dashboard, Panel, Series, Table, Tone, Unit, moment, shown
-from aiagents.dashboards.rights import PEOPLE, may
+from aiagents.dashboards.permissions import PEOPLE, may
 from billing.models import BudgetAlert, UsageLog
 from billing.reports import staff as analytics
 from chat.models import Message
 from tasks.models import Status, TaskRun, WebhookDelivery
 
-# Rows of a list on the page; how far back an error is recent.
+# Rows of a list on the page, and the age up to which an error is recent.
 MOST = 10
 RECENT = timedelta(days=7)
-# Newest rows that are looked through for errors: a log in which all went well is not read to its end.
-LOOKED_THROUGH = 20_000
+# The number of newest rows that are searched for errors, so that a log without errors is not read to its end.
+MOST_SEARCHED = 20_000
 
 
 def report(request: HttpRequest) -> Dashboard:
@@ -134,14 +134,14 @@ def _alerts(request: HttpRequest) -> Panel | None:
         [one.created_at.isoformat(), (str(one), reverse("admin:billing_budgetalert_change", args=[one.pk])), one.user.email, one.spent_usd]
         for one in found
     ]
-    head: list[tuple[str, Unit]] = [("at (UTC)", "time"), ("alert", ""), ("told", ""), ("spent", "usd")]
+    head: list[tuple[str, Unit]] = [("at (UTC)", "time"), ("alert", ""), ("sent to", ""), ("spent", "usd")]
     return Panel("alerts", "Alerts", Table(head, rows, "No budget gave an alert."), open=True)
 
 
 def _errors() -> Panel:
     """The newest failed calls among the newest rows."""
     newest = UsageLog.objects.filter(created_at__gte=timezone.now() - RECENT).order_by("-created_at")
-    border = newest.values_list("created_at", flat=True)[LOOKED_THROUGH - 1 : LOOKED_THROUGH].first()
+    border = newest.values_list("created_at", flat=True)[MOST_SEARCHED - 1 : MOST_SEARCHED].first()
     rows = newest.filter(created_at__gte=border) if border else newest
     failed = rows.filter(status__in=[UsageLog.Status.FAILED, UsageLog.Status.INTERRUPTED])
     lines = [
@@ -155,7 +155,7 @@ def _errors() -> Panel:
 
 
 def _broken(request: HttpRequest) -> list[Panel]:
-    """What else did not end well: runs, turns, webhooks. Each for those who may open its list."""
+    """Recent failures of runs, turns and webhooks, each if the user may open its list."""
     kinds: list[tuple[str, str, Any]] = [
         ("tasks_taskrun", "task run", TaskRun.objects.filter(status=Status.FAILED)),
         ("agents_agentrun", "agent run", AgentRun.objects.filter(status__in=["failed", "interrupted"])),

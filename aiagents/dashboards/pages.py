@@ -1,4 +1,4 @@
-"""The pages under /admin/analytics/ and the admin's home."""
+"""The pages under /admin/analytics/ and the admin's index."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from django.urls import URLPattern, path
 
 from aiagents.core.admin import csv_file
 from aiagents.core.errors import AppError
-from aiagents.dashboards import costs, models, overview, ranges, rights, system, usage, users
+from aiagents.dashboards import costs, models, overview, permissions, ranges, system, usage, users
 from aiagents.dashboards.panels import Dashboard
 from aiagents.dashboards.ranges import Range
 
 Report = Callable[[HttpRequest, Range], Dashboard]
-# (address and name, rights, report, the range it opens with)
+# (path and name, permissions, report, default range)
 REPORTS: list[tuple[str, tuple[str, ...], Report, str]] = [
-    ("usage", rights.USAGE, usage.report, "30d"),
-    ("costs", rights.USAGE, costs.report, "30d"),
-    ("models", rights.USAGE, models.report, "30d"),
-    ("users", rights.PEOPLE, users.report, "30d"),
-    ("system", rights.SYSTEM, system.report, "24h"),
+    ("usage", permissions.USAGE, usage.report, "30d"),
+    ("costs", permissions.USAGE, costs.report, "30d"),
+    ("models", permissions.USAGE, models.report, "30d"),
+    ("users", permissions.PEOPLE, users.report, "30d"),
+    ("system", permissions.SYSTEM, system.report, "24h"),
 ]
 
 
 def home(site: Any, request: HttpRequest) -> HttpResponse:
-    """The overview, for those who may see figures; for others, what they may do."""
-    if not rights.may(request, rights.USAGE):
+    """The overview for staff with permission to see usage; for others Django's index."""
+    if not permissions.may(request, permissions.USAGE):
         return site.plain_index(request)
     return _page(site, request, overview.report(request), None)
 
@@ -43,7 +43,7 @@ def urls(site: Any) -> list[URLPattern]:
 
 def _view(site: Any, needed: tuple[str, ...], report: Report, opens: str) -> Callable[[HttpRequest], HttpResponse]:
     def view(request: HttpRequest) -> HttpResponse:
-        if not rights.may(request, needed):
+        if not permissions.may(request, needed):
             raise PermissionDenied
         range_ = ranges.read(request.GET, opens)
         try:
@@ -60,8 +60,8 @@ def _view(site: Any, needed: tuple[str, ...], report: Report, opens: str) -> Cal
 
 
 def live(site: Any, request: HttpRequest) -> HttpResponse:
-    """The live view: the page is empty, its socket fills it."""
-    if not rights.may(request, rights.SYSTEM):
+    """The live view: an empty page that its WebSocket fills."""
+    if not permissions.may(request, permissions.SYSTEM):
         raise PermissionDenied
     return TemplateResponse(request, "admin/analytics/live.html", site.each_context(request) | {"title": "Live"})
 

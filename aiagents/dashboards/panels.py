@@ -1,4 +1,4 @@
-"""What a dashboard is made of: cards, and panels that hold a chart and the table with the same figures."""
+"""The elements of a dashboard: cards, and panels with a chart and a table of the same figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BYTES = ("B", "KB", "MB", "GB", "TB")
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One key figure. `link` is a page's address."""
+    """One key figure. `link` is a page's URL."""
 
     title: str
     value: str
@@ -35,7 +35,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`unit` is the left axis', `right` the other one's."""
+    """A chart. `unit` is the left axis' unit, `right` the right one's."""
 
     kind: Literal["line", "bar", "stacked", "doughnut", "across"]
     labels: Sequence[str]
@@ -44,7 +44,7 @@ class Chart:
     right: Unit = ""
 
     def data(self) -> dict[str, Any]:
-        """For the page's script: plain JSON, figures as numbers."""
+        """The chart as JSON for the page's script, with figures as numbers."""
         return {
             "kind": self.kind,
             "labels": list(self.labels),
@@ -61,7 +61,7 @@ class Chart:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`head`: (title, unit) of each column. A cell is a value or (value, address)."""
+    """A table. `head` has (title, unit) of each column. A cell is a value or (value, URL)."""
 
     head: Sequence[tuple[str, Unit]]
     rows: Sequence[Sequence[Any]]
@@ -71,7 +71,7 @@ class Table:
         return [[_cell(cell, unit) for cell, (_, unit) in zip(row, self.head, strict=True)] for row in self.rows]
 
     def plain(self) -> list[list[Any]]:
-        """For CSV."""
+        """The values of the rows, for CSV."""
         return [[cell[0] if isinstance(cell, tuple) else cell for cell in row] for row in self.rows]
 
 
@@ -83,7 +83,7 @@ class Panel:
     chart: Chart | None = None
     note: str = ""
     wide: bool = False
-    # Below a chart: the table stands open.
+    # Whether the table below a chart is expanded.
     open: bool = False
 
 
@@ -101,7 +101,7 @@ class Dashboard:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A select beside the range."""
+    """A select field beside the range."""
 
     name: str
     title: str
@@ -119,7 +119,7 @@ def number(value: Any) -> float | None:
 
 
 def shown(value: Any, unit: Unit) -> str:
-    """A value as people read it."""
+    """A value as formatted text."""
     if value is None or value == "":
         return columns.EMPTY
     try:
@@ -154,7 +154,7 @@ def size(value: float) -> str:
 
 
 def moment(text: str) -> str:
-    """2026-11-23 07:51 of an RFC 3339 time; a day stays a day, and midnight is a day's."""
+    """An RFC 3339 time as `2026-11-23 07:51`; a date or midnight as the date only."""
     day, _, time = text.replace(" ", "T").partition("T")
     return day if not time or time.startswith("00:00:00") else f"{day} {time[:5]}"
 

@@ -1,4 +1,4 @@
-"""Who may see which figures."""
+"""The permissions for the dashboards."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ PEOPLE = ("billing.view_usagelog", "accounts.view_user")
 SYSTEM = ("monitoring.view_systemmetric",)
 
 
-def may(request: HttpRequest, rights: tuple[str, ...]) -> bool:
-    """Staff with these permissions, or with the role admin, to whom the API tells the same."""
+def may(request: HttpRequest, permissions: tuple[str, ...]) -> bool:
+    """Whether the user is staff with these permissions or with the role admin, which sees the same figures in the API."""
     user = request.user
     if not user.is_active or not getattr(user, "is_staff", False):
         return False
-    return getattr(user, "is_admin", False) or user.has_perms(rights)
+    return getattr(user, "is_admin", False) or user.has_perms(permissions)

@@ -1,4 +1,4 @@
-"""The time that a dashboard is about, from the page's address."""
+"""The time range of a dashboard, from the page's query."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_DAYS = 3 * 366
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """[from_, to). `name` is the preset's, or empty for days that somebody chose; `problem` says what was wrong with them."""
+    """[from_, to). `name` is the preset's, or empty for chosen days; `problem` is an error message about the query."""
 
     from_: datetime
     to: datetime
@@ -44,7 +44,7 @@ class Range:
 
 
 def read(query: QueryDict, default: str = "30d") -> Range:
-    """`?range=`, else `?from=&to=` (days, UTC, both included); what makes no sense becomes the default, and says so."""
+    """The range of `?range=`, else of `?from=&to=` (days, UTC, both included). An invalid query gives the default with a `problem`."""
     name, first, last = query.get("range", ""), query.get("from", ""), query.get("to", "")
     if name or (not first and not last):
         return preset(name or default) if (name or default) in PRESETS else preset(default, "There is no such range.")
@@ -52,14 +52,14 @@ def read(query: QueryDict, default: str = "30d") -> Range:
         from_, to = date.fromisoformat(first[:10]), date.fromisoformat(last[:10]) if last else timezone.now().astimezone(UTC).date()
         end = _midnight(to + timedelta(days=1))
     except (ValueError, OverflowError):
-        return preset(default, "A day is written 2026-03-31.")
+        return preset(default, "A day must be written like 2026-03-31.")
     if to < from_ or (to - from_).days > MOST_DAYS:
-        return preset(default, "The first day comes before the last one, at most three years.")
+        return preset(default, "The first day must come before the last one, by at most three years.")
     return Range(_midnight(from_), end)
 
 
 def preset(name: str, problem: str = "") -> Range:
-    """The last 24 hours to the minute; of the others whole days, today's so far included."""
+    """A preset range: 24 hours up to this minute, or whole days including today."""
     now = timezone.now()
     days = PRESETS[name][1]
     if days == 1:

@@ -1,4 +1,4 @@
-"""Usage: what was called, by whom, with what, over time."""
+"""Usage over time, grouped by model, user, API key, agent and more."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from aiagents.dashboards.panels import Card, Chart, Choice, Dashboard, Panel, Series, Table, Unit, moment, shown
+from aiagents.dashboards.permissions import PEOPLE, may
 from aiagents.dashboards.ranges import Range
-from aiagents.dashboards.rights import PEOPLE, may
 from billing.reports import staff as analytics
 
 GROUPS = [
@@ -58,7 +58,7 @@ def totals(total: Mapping[str, Any]) -> list[Card]:
 
 
 def simulated(total: Mapping[str, Any]) -> list[str]:
-    """What must be said where figures are not real."""
+    """The note about simulated calls in the figures; empty if there are none."""
     count = total.get("simulated_calls") or 0
     if not count:
         return []
@@ -74,7 +74,7 @@ HEAD: list[tuple[str, Unit]] = [(title, unit) for title, _, unit in SUMS]
 
 
 def link(group_by: str, key: str | None, range_: Range) -> str:
-    """Where the calls of a group are listed, or the thing itself is shown."""
+    """The URL of a group's page or of its calls; empty if there is none."""
     if not key:
         return ""
     if group_by in _PAGES:
@@ -120,7 +120,7 @@ def _groups(found: Mapping[str, Any], title: str, range_: Range) -> Panel:
     top = groups[:12]
     chart = Chart("across", [one["label"] for one in top], [Series("cost", [one["cost_usd"] for one in top])], "usd")
     left = found["groups_left_out"]
-    note = f"{left} more are left out; the API and the usage log have them." if left else ""
+    note = f"{left} more are not shown; the API and the usage log have them." if left else ""
     return Panel("groups", f"By {title}", Table([(title, ""), *HEAD, ("share", "share")], rows), chart, note, wide=True, open=True)
 
 

@@ -1,4 +1,4 @@
-"""User activity: who uses the product, how much, and how many come back."""
+"""User activity: active, new and returning users, and their spending."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ def _table(people: list[dict[str, Any]], left: int, range_: Range) -> Panel:
         ("output tokens", "count"),
         ("cost", "usd"), ("share", "share"), ("last call (UTC)", "time"),
     ]  # fmt: skip
-    note = f"{left} more are left out." if left else ""
+    note = f"{left} more are not shown." if left else ""
     return Panel("people", "Users", Table(head, rows), note=note, wide=True, open=True)

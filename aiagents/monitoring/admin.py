@@ -1,4 +1,4 @@
-"""The system's figures as they were kept: read only. The dashboard shows them as charts."""
+"""The stored figures of the system, read-only. The dashboard shows them as charts."""
 
 from __future__ import annotations
 

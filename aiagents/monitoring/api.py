@@ -1,4 +1,4 @@
-"""`/api/v1/admin/metrics`: the system's figures over time. For the admin role, in person."""
+"""`/api/v1/admin/metrics`: the system's figures over time, for the admin role (not for API keys)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class LatencySerializer(serializers.Serializer):
 
 
 class MetricPointSerializer(serializers.Serializer):
-    """One bucket. Counts are sums over it, the others means; null: not measured."""
+    """One bucket. Counts are sums, the other figures means; null: not measured."""
 
     at = serializers.DateTimeField()
     requests = serializers.IntegerField()
@@ -71,8 +71,8 @@ class Metrics(AdminView):
     """The system over time."""
 
     refusals: ClassVar[dict[str, str]] = {
-        "from": "it is no day or time that lies before `to`",
-        "to": "it is no day or time from 2000 to 9000",
+        "from": "it is not a day or time before `to`",
+        "to": "it is not a day or time from 2000 to 9000",
         "bucket": "the range would have more than 1500 points",
     }
     serializer_class = MetricsSerializer
@@ -90,14 +90,14 @@ class Metrics(AdminView):
     def get(self, request: Request) -> Response:
         """CPU, memory, disk, database, Valkey, queues, requests and their latency, sampled each minute; hourly beyond a week."""
         if unknown := sorted(set(request.query_params) - {"from", "to", "bucket", "format"}):
-            raise InvalidRequest(f"There is no parameter {unknown[0][:100]!r} here.", param=unknown[0][:100])
+            raise InvalidRequest(f"There is no parameter {unknown[0][:100]!r}.", param=unknown[0][:100])
         to = _moment(request, "to") or timezone.now()
         from_ = _moment(request, "from") or to - timedelta(days=1)
         return Response(system.history(from_, to, request.query_params.get("bucket", "auto")))
 
 
 def _moment(request: Request, name: str) -> datetime | None:
-    """A query parameter as an aware moment."""
+    """A query parameter as an aware datetime; None if it is absent. Raises InvalidRequest."""
     text: Any = request.query_params.get(name)
     if not text:
         return None
@@ -106,5 +106,5 @@ def _moment(request: Request, name: str) -> datetime | None:
     except ValueError:
         found = None
     if found is None or found.tzinfo is None or not 2000 <= found.year <= 9000:
-        raise InvalidRequest(f"`{name}` is a time with its zone, as 2026-11-23T08:00:00Z.", param=name)
+        raise InvalidRequest(f"`{name}` must be a time with its zone, such as 2026-11-23T08:00:00Z.", param=name)
     return found

@@ -1,6 +1,6 @@
-"""What is up and what is down: probes, run side by side, each with its status and how long it took.
+"""Readiness: probes that run in parallel, each with its status and latency.
 
-A probe of another floor is registered: `health.register("providers", probe)`.
+Higher layers register further probes: `health.register("providers", probe)`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from aiagents.monitoring import supervised
 
 log = logging.getLogger(__name__)
 Status = Literal["ok", "starting", "degraded", "down"]
-# Seconds a probe may take; and for which one report is given to all who ask, so that asking costs nothing.
+# The time-out of a probe in seconds, and the seconds for which one report is cached, so that requests are cheap.
 PROBE_SECONDS = 3.0
 KEEP_SECONDS = 1.0
-# A heartbeat older than this many seconds: three of its beats were missed.
+# Seconds after which a heartbeat is stale: three were missed.
 STALE_SECONDS = 35
-# Workers and beat start beside the web server. Before it has run so long (seconds), their silence means that they are starting.
+# Workers and beat start together with the web server. For so many seconds a missing heartbeat counts as "starting".
 STARTING_SECONDS = 35
 _began: float | None = None
 HEARTBEATS = {"worker": "health:worker", "beat": "health:beat"}
@@ -48,13 +48,13 @@ Probe = Callable[[], Awaitable[Finding]]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`ready` is False when a needed part is down or this process is leaving: take it out of the balancer."""
+    """The state of all checks. `ready` is False when a required part is down or this process drains."""
 
     ready: bool
     body: dict[str, Any]
 
     def statuses(self) -> dict[str, Any]:
-        """The same without figures, names of vendors and reasons: what strangers may read."""
+        """The statuses without figures, vendors' names and reasons, for the public."""
         checks = {name: {"status": check["status"]} for name, check in self.body["checks"].items()}
         return {"status": self.body["status"], "checks": checks}
 
@@ -78,27 +78,27 @@ async def store() -> Finding:
 
 
 async def heartbeat(name: str) -> Finding:
-    """A canary's age, not a ping: a worker that answers pings may still take no work."""
+    """Check the age of a heartbeat. A ping is not enough: a worker that answers pings may still take no work."""
     raw = await valkey.client().get(HEARTBEATS[name])
     if raw is None:
-        return Finding(_silent(), {"last_seen_seconds": None})
+        return Finding(_status_without_heartbeat(), {"last_seen_seconds": None})
     age = max(0.0, time.time() - float(raw))
-    return Finding("ok" if age < STALE_SECONDS else _silent(), {"last_seen_seconds": round(age, 1)})
+    return Finding("ok" if age < STALE_SECONDS else _status_without_heartbeat(), {"last_seen_seconds": round(age, 1)})
 
 
-def _silent() -> Status:
-    """What the silence of a worker or of beat means now."""
+def _status_without_heartbeat() -> Status:
+    """The status of a worker or beat without a heartbeat: "starting" soon after the start, else "down"."""
     return "starting" if _began is not None and time.monotonic() - _began < STARTING_SECONDS else "down"
 
 
 def begin() -> None:
-    """The web server of this process starts now."""
+    """Note that the web server of this process starts now."""
     global _began
     _began = time.monotonic()
 
 
 def queue_heartbeat(queue: str = "") -> str:
-    """Where the sign of life of whoever serves a queue stands; the default queue's is the worker's."""
+    """The Valkey key of a queue's heartbeat; the default queue's is the worker's."""
     default = queue in ("", settings.CELERY_TASK_DEFAULT_QUEUE)
     return HEARTBEATS["worker"] if default else f"{HEARTBEATS['worker']}:{queue}"
 
@@ -110,7 +110,7 @@ async def workers() -> Finding:
     ages = {name: None if raw is None else round(max(0.0, time.time() - float(raw)), 1) for name, raw in zip(names, seen, strict=True)}
     lively = {name for name, age in ages.items() if age is not None and age < STALE_SECONDS}
     main = settings.CELERY_TASK_DEFAULT_QUEUE
-    status: Status = "ok" if lively == set(names) else _silent()
+    status: Status = "ok" if lively == set(names) else _status_without_heartbeat()
     if status == "down" and main in lively:
         status = "degraded"
     return Finding(status, {"last_seen_seconds": ages.get(main), "queues": ages})
@@ -136,12 +136,12 @@ _probes: dict[str, Probe] = {
     "disk": disk,
     "memory": memory,
 }
-# Without these no request can be served; the others only make the answer "degraded".
+# Required to serve requests; a failure of any other probe only makes the status "degraded".
 NEEDED = frozenset({"database", "valkey"})
 
 
 def register(name: str, probe: Probe) -> None:
-    """Add a probe of another floor, or replace one (tests)."""
+    """Add a probe, or replace one (tests)."""
     _probes[name] = probe
 
 
@@ -151,7 +151,7 @@ _last: tuple[float, Report] | None = None
 
 
 async def report() -> Report:
-    """The state of everything, at most KEEP_SECONDS old."""
+    """The results of all probes, at most KEEP_SECONDS old."""
     global _last
     if _last is not None and time.monotonic() - _last[0] < KEEP_SECONDS and not draining.active():
         return _last[1]
@@ -182,13 +182,13 @@ async def _run(probe: Probe) -> dict[str, Any]:
     except TimeoutError:
         finding = Finding("down", {"reason": f"no answer within {PROBE_SECONDS:.0f} s"})
     except Exception as exc:
-        # The class says enough; a message could name hosts and users.
+        # Only the class is public; a message could name hosts and users.
         log.warning("health probe failed: %s", exc)
         finding = Finding("down", {"reason": type(exc).__name__})
     return {"status": finding.status, "latency_ms": round((time.perf_counter() - begun) * 1000, 1), **finding.details}
 
 
 def forget() -> None:
-    """Drop the kept report (tests)."""
+    """Drop the cached report (tests)."""
     global _last
     _last = None

@@ -1,4 +1,4 @@
-"""How the installation was doing, minute by minute; older than a week, hour by hour."""
+"""The stored figures of the installation: per minute, and per hour after a week."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from django.db import models
 
 
 class SystemMetric(models.Model):
-    """One minute or one hour, from its first instant on. Counts are sums over it; the others were measured at its end, and an
-    hour has their means. Null: nobody could measure it (no beat, or a database that does not say).
+    """The figures of one minute or one hour. Counts are sums; the others were measured at its end, and an hour has their means.
+
+    Null means that a figure could not be measured (no beat, or a database that does not report it).
     """
 
     class Span(models.TextChoices):
@@ -16,7 +17,7 @@ class SystemMetric(models.Model):
 
     at = models.DateTimeField(help_text="the first instant, UTC")
     span = models.CharField(max_length=6, choices=Span, default=Span.MINUTE)
-    # The machine beat's worker runs on.
+    # The machine of the worker that runs the sample.
     cpu_percent = models.FloatField(null=True)
     memory_used_bytes = models.BigIntegerField(null=True)
     memory_total_bytes = models.BigIntegerField(null=True)
@@ -29,7 +30,7 @@ class SystemMetric(models.Model):
     valkey_ms = models.FloatField(null=True)
     queues = models.JSONField(default=dict, help_text="messages that wait, by Celery queue")
     queued = models.PositiveIntegerField(null=True, help_text="all queues together")
-    # All web processes together.
+    # Over all web processes.
     processes = models.PositiveIntegerField(null=True)
     running_turns = models.PositiveIntegerField(null=True)
     open_sockets = models.PositiveIntegerField(null=True)

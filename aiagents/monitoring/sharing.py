@@ -1,7 +1,7 @@
-"""Each process's figures in Valkey, once a second: what `live` shows and what beat samples, over all processes and hosts.
+"""Publishes each process's figures to Valkey once a second, for the live view and for beat's samples, over all hosts.
 
-A process writes its rates and gauges under its own name, and adds what it counted to the running minute's sums. What it
-could not say while Valkey was away, it says when Valkey is back.
+A process writes its rates and gauges under its name, and adds its counts to the sums of the current minute. Counts from
+an outage of Valkey are added after it.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from aiagents.core.valkey import clients as valkey
 log = logging.getLogger(__name__)
 PROCESSES = "figures:processes"
 EVERY = 1.0
-# Rates are over so many seconds, latencies over so many.
+# Seconds that rates cover, and seconds that latencies cover.
 RATE_SECONDS, LATENCY_SECONDS = 5, 60
-# A process that has been silent so long (seconds) is not counted, and so long, forgotten.
-SILENT, FORGOTTEN = 5.0, 60.0
+# Seconds without an update after which a process is not counted, and after which its entry is deleted.
+STALE_SECONDS, DELETE_SECONDS = 5.0, 60.0
 MINUTE_KEPT = 900
 COUNTS = ("requests", "errors", "calls", "failed_calls", "input_tokens", "output_tokens")
-# Output that is being written now, by our own count: without it tokens would come in lumps, at the end of each call.
+# The gauge of output tokens of running calls, by our estimate. Without it tokens would be counted only at the end of each call.
 IN_FLIGHT = "tokens_in_flight"
 
 
 def minute_key(minute: int) -> str:
-    """The sums of one minute since 1970."""
+    """The Valkey key with the sums of one minute; `minute` counts from 1970."""
     return f"figures:minute:{minute}"
 
 
@@ -52,13 +52,13 @@ class _Moment:
 
 
 class Publisher:
-    """One per process, on a thread of its own: a busy loop or a long task does not silence it."""
+    """Publishes the figures of one process from a separate thread, so that a busy event loop or a long task does not stop it."""
 
     def __init__(self, role: str) -> None:
         self.role = role
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid7().hex[-6:]}"
         self._past: deque[_Moment] = deque(maxlen=int(LATENCY_SECONDS / EVERY) + 1)
-        self._said: Totals | None = None
+        self._published: Totals | None = None
         self._away = False
 
     def start(self) -> None:
@@ -74,10 +74,10 @@ class Publisher:
                 log.exception("figures_failed")
 
     def publish(self) -> None:
-        """Say where this process stands."""
+        """Write the current figures to Valkey."""
         totals, gauges = counting.totals(), metrics.gauge_values()
         body = orjson.dumps(self._figures(totals, gauges))
-        more = _difference(totals, self._said)
+        more = _difference(totals, self._published)
         pipe = valkey.sync_client().pipeline(transaction=False)
         pipe.hset(PROCESSES, self.name, body)  # type: ignore[arg-type]
         pipe.expire(PROCESSES, 3600)
@@ -93,7 +93,7 @@ class Publisher:
                 log.warning("figures_not_shared", extra={"reason": type(exc).__name__})
             self._away = True
             return
-        self._away, self._said = False, totals
+        self._away, self._published = False, totals
 
     def _figures(self, totals: Totals, gauges: dict[str, float]) -> dict[str, Any]:
         now = _Moment(time.monotonic(), totals, totals.output_tokens + gauges.get(IN_FLIGHT, 0))
@@ -122,11 +122,11 @@ def _rate(amount: float, seconds: float) -> float:
     return amount / seconds if seconds > 0 else 0.0
 
 
-def _difference(now: Totals, said: Totals | None) -> dict[str, int]:
-    """What was not said yet; `l0`, `l1`, … are the latency buckets."""
-    found = {name: getattr(now, name) - (getattr(said, name) if said else 0) for name in COUNTS}
+def _difference(now: Totals, published: Totals | None) -> dict[str, int]:
+    """The counts that are not published yet; `l0`, `l1`, … are the latency buckets."""
+    found = {name: getattr(now, name) - (getattr(published, name) if published else 0) for name in COUNTS}
     for index, count in enumerate(now.latency):
-        found[f"l{index}"] = count - (said.latency[index] if said else 0)
+        found[f"l{index}"] = count - (published.latency[index] if published else 0)
     return {name: amount for name, amount in found.items() if amount}
 
 
@@ -134,7 +134,7 @@ _publisher: Publisher | None = None
 
 
 def install() -> None:
-    """Give a forked child a publisher of its own: its parent's thread is not there."""
+    """Let a forked child start another publisher, because its parent's thread does not exist there."""
     os.register_at_fork(after_in_child=_forked)
 
 
@@ -144,7 +144,7 @@ def _forked() -> None:
 
 
 def keep(role: str) -> None:
-    """Share this process's figures from now on; may be called again."""
+    """Publish this process's figures from now on; repeated calls do nothing."""
     global _publisher
     if _publisher is None:
         _publisher = Publisher(role)
@@ -155,19 +155,19 @@ def keep(role: str) -> None:
 
 
 def living(raw: dict[bytes, bytes]) -> tuple[list[dict[str, Any]], list[bytes]]:
-    """The figures of the processes that live, and the names of those to forget."""
+    """The figures of the live processes, and the names of those whose entries should be deleted."""
     now, found, gone = time.time(), [], []
     for name, body in raw.items():
         one = orjson.loads(body)
-        if now - one["at"] <= SILENT:
+        if now - one["at"] <= STALE_SECONDS:
             found.append(one)
-        elif now - one["at"] > FORGOTTEN:
+        elif now - one["at"] > DELETE_SECONDS:
             gone.append(name)
     return found, gone
 
 
 def added(processes: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """The figures of several processes as one."""
+    """The figures of several processes added up."""
     every = list(processes)
     latency = [sum(counts) for counts in zip(*(one["minute"]["latency"] for one in every), strict=True)]
     gauges: dict[str, float] = {}

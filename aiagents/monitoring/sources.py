@@ -20,15 +20,15 @@ from billing.models import Hold, UsageLog
 from billing.money.exact_sums import exact_sum
 from chat.turns import running as registry
 
-# A vendor of whose calls of the last minute so large a share failed is not well, though no breaker may be open.
+# The share of failed calls in the last minute at which a vendor is "degraded", even if no breaker is open.
 BAD_SHARE = 0.5
 SPEND_SECONDS = 5.0
 
 
 async def vendors() -> dict[str, dict[str, Any]]:
-    """Each vendor connection by its models' recent outcomes, as the breakers know them: no vendor is called to find out.
+    """The state of each vendor connection by its models' recent outcomes in the breakers, without calls to vendors.
 
-    `idle`: nothing was called lately. `down`: its key is refused, or the breaker of every model that was called is open.
+    Status `idle`: no recent calls. `down`: the vendor refuses its key, or the breaker of every called model is open.
     """
     seen, cards = breakers.snapshot(), (await catalogue.current()).cards
     keys = {breakers.connection_key(card) for card in cards.values() if card.usable}
@@ -50,7 +50,7 @@ def _vendor(key: str, seen: Any, cards: Any) -> dict[str, Any]:
         status = "ok" if samples or first_tokens else "idle"
     return {
         "status": status,
-        # The time to the first token, a mean over its models: how fast the vendor is, not how fast this probe is.
+        # The mean time to the first token over the vendor's models, not the duration of this probe.
         "latency_ms": round(sum(first_tokens) / len(first_tokens), 1) if first_tokens else None,
         "error_rate": round(worst, 3),
         "samples": samples,
@@ -60,24 +60,24 @@ def _vendor(key: str, seen: Any, cards: Any) -> dict[str, Any]:
 
 
 async def providers() -> health.Finding:
-    """Degraded while a vendor is not well; others may still answer."""
+    """Degraded while any vendor is degraded or down; other vendors may still answer."""
     found = await vendors()
     well = all(one["status"] in ("ok", "idle") for one in found.values())
     return health.Finding("ok" if well else "degraded", {"vendors": found})
 
 
 def running_turns() -> int:
-    """Turns that are being written in this process."""
+    """The number of running turns in this process."""
     return registry.running_everywhere()
 
 
 def tokens_in_flight() -> int:
-    """Output tokens, by our own count, of the vendor calls that run in this process."""
+    """The estimated output tokens of the vendor calls that run in this process."""
     return running_calls.tokens_so_far()
 
 
 def open_holds() -> dict[str, Any]:
-    """For the sample: calls that hold money, and how much."""
+    """Columns of the sample: the number of open holds, and their sum in USD."""
     found = Hold.objects.filter(status=Hold.Status.OPEN).aggregate(count=Count("pk"), held=exact_sum("amount_usd"))
     return {"open_holds": found["count"], "held_usd": found["held"]}
 
@@ -88,7 +88,7 @@ async def holds() -> dict[str, Any]:
 
 
 async def today() -> dict[str, Any]:
-    """What today, in the budgets' time zone, has cost so far."""
+    """The usage and cost of today, in the budgets' time zone."""
     return await in_db(_today)
 
 

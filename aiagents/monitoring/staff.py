@@ -1,4 +1,4 @@
-"""How the monitoring pages recognise a member of staff."""
+"""How the monitoring endpoints recognise a member of staff."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from aiagents.core.db.calls import in_db
 
 
 async def is_staff(request: HttpRequest) -> bool:
-    """Whether the request is a staff member's or an admin's, in person: by access token, or by the admin's browser session.
+    """Whether the request is a staff member's or an admin's: by access token or browser session, not by API key.
 
-    Raises `NotAuthenticated` for a credential that does not work and `Unavailable` while the database is away.
+    Raises NotAuthenticated for an invalid credential and Unavailable while the database is unreachable.
     """
     headers = {name.lower(): value for name, value in request.headers.items()}
     if "authorization" in headers or "x-api-key" in headers:

@@ -1,4 +1,4 @@
-"""What `manage.py up` does about the embedded servers, for readiness checks in other processes: one small file of DATA_DIR."""
+"""The state of the embedded servers under `manage.py up`, in a file of DATA_DIR that readiness checks read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ NAME = "servers.json"
 
 
 class Supervised(TypedDict):
-    """`state` is "restarting" or "running", `since` when that began, `restarts` how often `up` has started it again."""
+    """One server. `state` is "restarting" or "running", `since` its time, `restarts` how often `up` restarted the server."""
 
     state: str
     since: str
@@ -20,7 +20,7 @@ class Supervised(TypedDict):
 
 
 def read(folder: Path) -> dict[str, Supervised]:
-    """By the name of the check; empty when nothing has been restarted, or when another program runs the servers."""
+    """The servers by the name of their check; empty if none was restarted, or if another program runs them."""
     try:
         found = json.loads((folder / NAME).read_text())
     except (OSError, ValueError):
@@ -29,7 +29,7 @@ def read(folder: Path) -> dict[str, Supervised]:
 
 
 def write(folder: Path, check: str, state: str, restarts: int) -> None:
-    """Raises OSError when the disk is full."""
+    """Store the state of one server. Raises OSError when the disk is full."""
     since = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     every = read(folder) | {check: Supervised(state=state, since=since, restarts=restarts)}
     part = folder / f"{NAME}.part"

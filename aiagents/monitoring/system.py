@@ -1,6 +1,6 @@
-"""The system's figures over time: measured by beat, kept by the minute for a week and by the hour beyond it.
+"""The system's figures over time, sampled by beat: stored per minute for a week, and per hour after it.
 
-What only upper floors know (open holds) they register: `system.measure_also("open_holds", read)`.
+Higher layers register further figures: `system.measure_also("open_holds", read)`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from aiagents.monitoring.models import SystemMetric
 
 log = logging.getLogger(__name__)
 Span = SystemMetric.Span
-# Minutes that are looked for again when a sample was missed: no longer than their sums are kept in Valkey.
+# Minutes that a sample also stores if they are missing; their sums are still in Valkey.
 LOOK_BACK = 12
-# Of an hour the mean, unless it is a sum.
+# An hour has the sums of these columns, and the means of MEANS.
 SUMS = ("requests", "errors", "calls", "failed_calls", "input_tokens", "output_tokens")
 MEANS = (
     "cpu_percent", "memory_used_bytes", "memory_total_bytes", "disk_used_bytes", "disk_total_bytes", "database_connections",
@@ -43,7 +43,7 @@ _also: dict[str, Callable[[], dict[str, Any]]] = {}
 
 
 def measure_also(name: str, read: Callable[[], dict[str, Any]]) -> None:
-    """Have `read()` give further columns of a sample."""
+    """Register `read`, which returns further columns of a sample."""
     _also[name] = read
 
 
@@ -51,7 +51,7 @@ def measure_also(name: str, read: Callable[[], dict[str, Any]]) -> None:
 
 
 def sample(now: datetime | None = None) -> int:
-    """Keep the minute that has just ended, and those that nobody kept before it; how many. Safe to run twice."""
+    """Store the minute that has just ended and missing earlier ones; return how many. Safe to run twice."""
     now = now or timezone.now()
     last = int(now.timestamp() // 60) - 1
     minutes = {datetime.fromtimestamp(minute * 60, UTC): minute for minute in range(last - LOOK_BACK + 1, last + 1)}
@@ -70,7 +70,7 @@ def sample(now: datetime | None = None) -> int:
 
 
 def measured() -> dict[str, Any]:
-    """What can be measured now; a part that does not answer is left out."""
+    """The current measurements by column; a part that fails is omitted."""
     found: dict[str, Any] = {}
     for read in (_machine, _database, _valkey, _processes, *_also.values()):
         try:
@@ -91,19 +91,19 @@ def _machine() -> dict[str, Any]:
     }
 
 
-_cpu_asked = False
+_cpu_measured = False
 
 
 def _cpu() -> float:
-    """Since the last sample of this process; the first looks at a moment of its own."""
-    global _cpu_asked
-    interval, _cpu_asked = (None if _cpu_asked else 0.3), True
+    """CPU use in percent since the last sample of this process; the first sample measures 0.3 s."""
+    global _cpu_measured
+    interval, _cpu_measured = (None if _cpu_measured else 0.3), True
     return psutil.cpu_percent(interval=interval)
 
 
 def _database() -> dict[str, Any]:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")  # a connection may be opened for it: that is not the database's speed
+        cursor.execute("SELECT 1")  # not timed, because it may open a connection
         begun = time.perf_counter()
         cursor.execute("SELECT 1")
         found: dict[str, Any] = {"database_ms": _ms(begun)}
@@ -140,7 +140,7 @@ def _processes() -> dict[str, Any]:
 
 
 def queue_depths() -> dict[str, int]:
-    """Messages that wait in each Celery queue."""
+    """The number of waiting messages by Celery queue."""
     names = queue_names()
     pipe = valkey.sync_client().pipeline(transaction=False)
     for name in names:
@@ -153,7 +153,7 @@ def queue_names() -> list[str]:
 
 
 def _counts(minutes: Iterable[int]) -> dict[int, dict[str, Any]]:
-    """What all processes counted in these minutes."""
+    """The counts of all processes by minute."""
     wanted = list(minutes)
     pipe = valkey.sync_client().pipeline(transaction=False)
     for minute in wanted:
@@ -180,14 +180,14 @@ def _ms(begun: float) -> float:
 
 
 def compact(now: datetime | None = None) -> int:
-    """Make hours of the minutes older than METRICS_DETAIL_DAYS, drop hours older than METRICS_KEPT_DAYS; how many rows went."""
+    """Merge minutes older than METRICS_DETAIL_DAYS into hours, delete hours older than METRICS_KEPT_DAYS; return the deleted rows."""
     now = now or timezone.now()
     border = (now - timedelta(days=settings.METRICS_DETAIL_DAYS)).replace(minute=0, second=0, microsecond=0)
     gone = SystemMetric.objects.filter(span=Span.HOUR, at__lt=now - timedelta(days=settings.METRICS_KEPT_DAYS)).delete()[0]
     while (first := SystemMetric.objects.filter(span=Span.MINUTE, at__lt=border).order_by("at").first()) is not None:
         hour = first.at.replace(minute=0, second=0, microsecond=0)
         with transaction.atomic():
-            # Locked: two sweeps at once must not make an hour of half of its minutes.
+            # Locked: concurrent sweeps must not build an hour from half of its minutes.
             minutes = list(
                 SystemMetric.objects.select_for_update()
                 .filter(span=Span.MINUTE, at__gte=hour, at__lt=hour + timedelta(hours=1))
@@ -205,7 +205,7 @@ def compact(now: datetime | None = None) -> int:
 
 
 def _merged(rows: list[tuple[Any, ...]]) -> dict[str, Any]:
-    """Sums of the counts and means of what was measured, of rows of COLUMNS."""
+    """The sums of SUMS and the means of MEANS over rows of COLUMNS."""
     columns = dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
     found: dict[str, Any] = {name: sum(columns[name]) for name in SUMS}
     for name in MEANS:
@@ -220,20 +220,20 @@ def _merged(rows: list[tuple[Any, ...]]) -> dict[str, Any]:
 
 
 def history(from_: datetime, to: datetime, bucket: str = "auto") -> dict[str, Any]:
-    """The figures in [from_, to), one point for each `bucket` (BUCKETS, or "auto") that has any. JSON, money as text.
+    """The figures in [from_, to), one point for each non-empty `bucket` (BUCKETS, or "auto"). JSON, money as text.
 
-    Means, sums and true percentiles of each bucket. Beyond METRICS_DETAIL_DAYS nothing finer than an hour is there.
+    Each point has means, sums and true percentiles. Data older than METRICS_DETAIL_DAYS is hourly. Raises InvalidRequest.
     """
     if to <= from_:
-        raise InvalidRequest("`to` is later than `from`.", param="to")
+        raise InvalidRequest("`to` must be later than `from`.", param="to")
     seconds = (to - from_).total_seconds()
     if bucket == "auto":
         bucket = next((name for name, size in BUCKETS.items() if seconds / size <= 300), "day")
     if bucket not in BUCKETS:
-        raise InvalidRequest(f"bucket is auto or one of {', '.join(BUCKETS)}.", param="bucket")
+        raise InvalidRequest(f"bucket must be auto or one of {', '.join(BUCKETS)}.", param="bucket")
     size = BUCKETS[bucket]
     if seconds / size > MOST_POINTS:
-        raise InvalidRequest(f"That would be more than {MOST_POINTS} points; take a larger bucket.", param="bucket")
+        raise InvalidRequest(f"The range would have more than {MOST_POINTS} points; use a larger bucket.", param="bucket")
     groups: dict[int, list[tuple[Any, ...]]] = {}
     covered: dict[int, int] = {}
     for row in SystemMetric.objects.filter(at__gte=from_, at__lt=to).order_by("at").values_list(*COLUMNS):

@@ -1,4 +1,4 @@
-"""Signs of life of the parts that answer no request, and the samples that beat asks for."""
+"""Heartbeats of workers and beat, and beat's samples of the system's figures."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ HEARTBEAT = "aiagents.monitoring.tasks.heartbeat"
 
 @shared_task(name=HEARTBEAT, expires=30)
 def heartbeat(queue: str = "") -> None:
-    """Every 10 s by beat, through each queue: that it runs at all shows that a worker takes work from there."""
+    """Beat sends it through each queue every 10 s; its execution shows that a worker serves the queue."""
     sync_client().set(queue_heartbeat(queue), time.time())
 
 
 def published(**_: Any) -> None:
-    """Only beat publishes the heartbeat: that it does shows that beat lives, whatever the worker does."""
+    """Record beat's heartbeat: only beat publishes this task."""
     sync_client().set(HEARTBEATS["beat"], time.time())
 
 
 @shared_task(ignore_result=True)
 def sample() -> int:
-    """Keep the figures of the minute that has just ended."""
+    """Store the figures of the minute that has just ended; return the number of new rows."""
     return system.sample()
 
 
 @shared_task(ignore_result=True)
 def sweep_metrics() -> int:
-    """Make hours of old minutes, and drop what is kept no longer."""
+    """Merge old minutes into hours and delete expired hours; return the number of deleted rows."""
     return system.compact()
 
 
@@ -43,12 +43,12 @@ def child_began(**_: Any) -> None:
 
 
 def child_ends(**_: Any) -> None:
-    # Celery's children leave without running exit handlers.
+    # Celery's children exit without running exit handlers.
     metrics.flush()
 
 
 def ready(sender: Any = None, **_: Any) -> None:
-    # The parent of a prefork pool runs no task, and must not fork while a thread of ours holds a lock.
+    # The parent of a prefork pool runs no tasks, and must not fork while a thread of ours holds a lock.
     pool = getattr(getattr(sender, "controller", None), "pool_cls", None)
     if "prefork" not in getattr(pool, "__module__", "prefork"):
         sharing.keep("worker")

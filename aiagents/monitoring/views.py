@@ -1,4 +1,4 @@
-"""Health, metrics and what this installation is."""
+"""Health, metrics, and the description of this installation."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from aiagents.monitoring import health, insiders, system
 
 @require_safe
 def alive(request: HttpRequest) -> HttpResponse:
-    """Liveness under servers other than ours; `asgi.py` answers it without coming here."""
+    """Liveness under WSGI or other servers; under ASGI `asgi.py` answers it before Django."""
     return JsonResponse({"status": "ok"})
 
 
 @require_safe
 async def ready(request: HttpRequest) -> HttpResponse:
-    """503 when a needed part is down or this process is leaving; the body says which part.
+    """Readiness: 503 when a required part is down or this process drains; the body has each check's status.
 
-    Staff, listed networks and the bearer of METRICS_TOKEN also read latencies, sizes and vendors. Everybody else reads each status alone.
+    Staff, METRICS_NETWORKS and the bearer of METRICS_TOKEN also get latencies, sizes and vendors.
     """
     report = await health.report()
     body = report.body if await insiders.is_insider(request) else report.statuses()
@@ -46,16 +46,16 @@ async def ready(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def prometheus(request: HttpRequest) -> HttpResponse:
-    """The counters, for the bearer of METRICS_TOKEN and for METRICS_NETWORKS; 401 for everybody else."""
+    """Metrics for Prometheus, for the bearer of METRICS_TOKEN and for METRICS_NETWORKS; otherwise 401."""
     if not insiders.is_scraper(request):
-        response = render(request, NotAuthenticated("Send the metrics token, or come from a listed network."))
+        response = render(request, NotAuthenticated("Send METRICS_TOKEN as a bearer token, or request from one of METRICS_NETWORKS."))
         response["WWW-Authenticate"] = 'Bearer realm="metrics"'
         return response
     return HttpResponse(metrics.exposition(_read_now()), content_type=CONTENT_TYPE_LATEST)
 
 
 def _read_now() -> list[tuple[str, str, str, dict[str, float]]]:
-    """Gauges of the whole installation, read at the scrape; what is away is left out."""
+    """Gauges of the whole installation, read at the scrape; empty while Valkey is unreachable."""
     try:
         depths: dict[str, float] = {name: depth for name, depth in system.queue_depths().items()}
     except redis.RedisError:
@@ -64,7 +64,7 @@ def _read_now() -> list[tuple[str, str, str, dict[str, float]]]:
 
 
 class InfoView(APIView):
-    """What this installation is, for clients that adapt to it."""
+    """The description of this installation, for clients that adapt to it."""
 
     permission_classes = [AllowAny]
     authentication_classes: list = []

@@ -113,9 +113,9 @@ def test_a_silent_process_is_not_counted_and_forgotten_later(monkeypatch: pytest
     raw = sync_client().hgetall(sharing.PROCESSES)
     assert len(sharing.living(raw)[0]) == 1
     now = time.time()
-    monkeypatch.setattr(sharing.time, "time", lambda: now + sharing.SILENT + 1)
+    monkeypatch.setattr(sharing.time, "time", lambda: now + sharing.STALE_SECONDS + 1)
     assert sharing.living(raw) == ([], [])
-    monkeypatch.setattr(sharing.time, "time", lambda: now + sharing.FORGOTTEN + 1)
+    monkeypatch.setattr(sharing.time, "time", lambda: now + sharing.DELETE_SECONDS + 1)
     assert len(sharing.living(raw)[1]) == 1
 
 
