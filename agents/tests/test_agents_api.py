@@ -173,7 +173,7 @@ def test_a_model_without_tools_is_not_given_any(mine):
     assert mine.patch(path, {"name": "y"}, format="json").status_code == 200
 
 
-def test_a_private_agent_is_nobody_elses(mine, hers, eve):
+def test_a_private_agent_is_hidden_from_other_users(mine, hers, eve):
     made = make(mine, name="Secret plans")
     path, none = API + made["id"], API + str(uuid.uuid4())
     for call in ("get", "put", "patch", "delete"):
@@ -276,7 +276,7 @@ def test_the_list_is_searched_filtered_ordered_and_paged(mine, hers, ada, eve):
         assert mine.get(API + hostile).status_code == 400, hostile
 
 
-def test_a_page_of_agents_asks_the_database_a_fixed_number_of_times(mine, django_assert_max_num_queries):
+def test_a_page_of_agents_takes_a_fixed_number_of_queries(mine, django_assert_max_num_queries):
     for number in range(3):
         make(mine, name=f"n{number}")
     with CaptureQueriesContext(connection) as few:

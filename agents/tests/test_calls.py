@@ -132,7 +132,7 @@ async def test_a_refused_prompt_is_the_callers_and_costs_one_request(context, ve
     await in_db(exact)
 
 
-async def test_when_all_fail_the_error_says_what_was_tried_and_no_more_than_allowed(context, vendor, settings):
+async def test_when_all_fail_the_error_lists_the_attempts_up_to_the_limit(context, vendor, settings):
     async with vendor() as sim:
         sim.always("*", "500")
         with pytest.raises(NoModelAvailable) as failed:
@@ -260,7 +260,7 @@ async def test_a_model_that_ignores_its_limit_is_cut_and_the_surplus_blocks_the_
     await in_db(exact)
 
 
-async def test_a_preview_explains_and_calls_nobody(context, vendor):
+async def test_a_preview_explains_and_makes_no_call(context, vendor):
     async with vendor() as sim:
         route = await calls.preview(ask("Hello"), context("auto"))
         assert not sim.requests

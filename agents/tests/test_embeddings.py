@@ -128,7 +128,7 @@ async def test_what_the_vendor_does_wrong_is_typed(kind, fault, error):
             await made(kind, sim, of("one"))
 
 
-async def test_a_vendor_without_embeddings_says_so():
+async def test_a_vendor_without_embeddings_refuses_them():
     async with Simulator() as sim:
         with pytest.raises(errors.ProviderBadRequest):
             await made("anthropic", sim, of("one"))
@@ -243,7 +243,7 @@ async def test_another_model_never_stands_in(context, vendor):
     await in_db(exact)
 
 
-async def test_the_same_model_elsewhere_stands_in_where_the_caller_says_so(context, vendor):
+async def test_the_same_model_at_another_connection_is_a_fallback_if_it_is_named(context, vendor):
     def double():
         model = AIModel.objects.get(slug=SMALL)
         model.pk, model.slug, model._state.adding = None, "azure-small", True

@@ -75,7 +75,7 @@ def test_our_refused_key_takes_the_whole_connection_out():
     assert state("@openai") == "closed"
 
 
-def test_a_rate_limit_is_a_cool_down_as_long_as_the_vendor_says():
+def test_a_rate_limit_is_a_cool_down_as_long_as_the_vendor_requests():
     health.record("m", "@openai", ok=False, error=ProviderRateLimited(retry_after=30))
     assert state() == "open"
     health.record("n", "@openai", ok=False, error=ProviderRateLimited())

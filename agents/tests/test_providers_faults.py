@@ -66,7 +66,7 @@ async def test_each_fault_has_its_own_error(kind: str, whole: bool, directive: s
 
 @both
 @pytest.mark.parametrize(("kind", "directive"), [("anthropic", "400,quota"), ("anthropic", "429,quota"), ("google", "429,quota")])
-async def test_an_account_out_of_credit_is_told_apart_from_a_busy_vendor(kind: str, directive: str, whole: bool):
+async def test_an_account_out_of_credit_is_distinguished_from_a_busy_vendor(kind: str, directive: str, whole: bool):
     async with Simulator() as sim:
         error = await fault(sim, kind, directive, whole)
     assert type(error) is ProviderQuotaExhausted and not error.retryable and error.retry_after is None and error.opens_breaker
@@ -131,7 +131,7 @@ async def test_a_connection_dropped_after_the_terminal_mark_is_a_whole_answer(ki
 
 
 @every_vendor
-async def test_a_vendor_that_holds_the_line_after_its_last_word_does_not_hold_us(kind: str):
+async def test_a_vendor_that_stays_connected_after_its_last_event_does_not_delay_the_answer(kind: str):
     last = {"openai": 10, "anthropic": 12, "google": 6}[kind]
     began = time.monotonic()
     async with Simulator() as sim:
@@ -235,7 +235,7 @@ async def test_keep_alive_comments_are_a_sign_of_life_but_no_first_token(setting
 
 
 @every_vendor
-async def test_a_connection_that_cannot_be_made_says_so_in_time(settings, kind: str):
+async def test_a_connection_that_cannot_be_made_fails_in_time(settings, kind: str):
     settings.LLM_CONNECT_TIMEOUT = 0.3
     async with Simulator() as sim:
         closed = target(sim, kind)

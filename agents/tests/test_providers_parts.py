@@ -69,7 +69,7 @@ def test_an_event_without_end_is_refused_after_the_whole_ones_were_given_out():
         ("\ud800 half", "half"),
     ],
 )
-def test_a_vendors_words_are_cleaned(said: str, shown: str):
+def test_a_vendors_text_is_cleaned(said: str, shown: str):
     assert clean(said, (KEY, "", "abc")) == shown
 
 
@@ -91,7 +91,7 @@ def test_milliseconds_are_read_and_the_past_is_no_wish():
         ("something_new", errors.ProviderUnavailable), ("", errors.ProviderUnavailable),
     ],
 )  # fmt: skip
-def test_an_error_inside_a_200_is_told_by_its_type(kind: str, expected: type):
+def test_an_error_inside_a_200_is_classified_by_its_type(kind: str, expected: type):
     assert type(error_from_status(200, vendor="v", vendor_type=kind)) is expected
 
 

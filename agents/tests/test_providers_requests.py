@@ -122,7 +122,7 @@ async def test_sampling_goes_only_to_models_that_take_it(kind: str, takes: bool)
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("choice", ["auto", "none", "required", "weather"])
-async def test_tools_are_offered_and_chosen_in_the_vendors_words(kind: str, choice: str):
+async def test_tools_are_offered_and_chosen_in_the_vendors_format(kind: str, choice: str):
     body = await sent(kind, ask("Hi", tools=(WEATHER,), tool_choice=choice, parallel_tool_calls=False))
     if kind == "anthropic":
         assert body["tools"] == [{"name": "weather", "description": WEATHER.description, "input_schema": WEATHER.parameters}]
@@ -272,7 +272,7 @@ async def test_redacted_thinking_goes_back_as_it_came():
     assert body["messages"][1]["content"][0] == {"type": "redacted_thinking", "data": "b64"}
 
 
-async def test_a_json_schema_goes_in_the_vendors_words():
+async def test_a_json_schema_is_sent_in_the_vendors_format():
     wanted = {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": True}
     assert (await sent("openai", ask("Hi", response_format=wanted)))["response_format"] == {
         "type": "json_schema",

@@ -62,7 +62,7 @@ def test_the_saving_is_measured_against_the_baseline(settings):
     assert baseline["model"] == "strong" and Decimal(baseline["saving_usd"]) > 0
 
 
-def test_a_model_asked_for_by_name_is_taken_whatever_its_breaker_says():
+def test_a_named_model_is_used_in_spite_of_an_open_breaker():
     assert ranked(facts("strong"), health={"strong": ModelHealth("open")}) == ["strong"]
 
 
@@ -70,14 +70,14 @@ def test_named_fallbacks_follow_in_their_order():
     assert ranked(facts("strong", fallbacks=("cheap", "fast"))) == ["strong", "cheap", "fast"]
 
 
-def test_a_retired_model_is_replaced_by_its_successor_and_that_is_said():
+def test_a_retired_model_is_replaced_by_its_successor_with_a_note():
     gone = card("gone", lifecycle="retired", replaced_by="middle")
     route = router.rank(facts("gone"), (*ALL, gone), {}, {"gone", "middle"})
     assert route.candidates[0].card.slug == "middle"
     assert "gone is retired and replaced by middle" in route.explanation["reason"]
 
 
-def test_unknown_and_impossible_requests_are_told_apart():
+def test_unknown_models_and_impossible_requests_have_different_errors():
     with pytest.raises(ModelNotFound):
         ranked(facts("nonsense"))
     with pytest.raises(ModelNotFound):

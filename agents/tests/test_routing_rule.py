@@ -278,7 +278,7 @@ def test_the_estimate_is_what_the_price_charges_also_beyond_its_tier(tokens, out
     assert expected_cost(one, tokens, output, cached=True) == pytest.approx(float(known), rel=1e-9)
 
 
-def test_a_model_without_a_price_is_the_last_that_auto_takes_and_the_answer_says_so():
+def test_a_model_without_a_price_is_the_last_choice_of_auto_with_a_note():
     unpriced, old = card("unpriced", price=None, quality=99), card("old", lifecycle="deprecated", quality=40)
     route = router.rank(facts("auto:best"), [unpriced, old], {}, {"unpriced", "old"})
     assert route.candidates[0].card.slug == "old"

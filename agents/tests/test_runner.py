@@ -63,7 +63,7 @@ async def test_parallel_calls_run_at_once_but_not_all_at_once(context, vendor, s
     await in_db(adds_up)
 
 
-async def test_what_goes_wrong_with_a_tool_is_told_to_the_model(context, vendor):
+async def test_the_model_reads_the_error_of_a_tool(context, vendor):
     text = '[[call nothing {}]][[call probe {"word": 7}]][[call probe not json]][[call broken {}]]'
     with Probe() as probe, Probe("broken", fails=True):
         async with vendor():
@@ -93,7 +93,7 @@ async def test_the_last_step_has_no_tools_so_that_the_model_answers(context, ven
     await in_db(adds_up)
 
 
-async def test_more_calls_than_a_step_may_have_are_not_heard(context, vendor, settings):
+async def test_calls_beyond_the_limit_of_a_step_are_ignored(context, vendor, settings):
     settings.AGENT_CALLS_PER_STEP = 4
     with Probe() as probe:
         async with vendor():
@@ -162,7 +162,7 @@ async def test_signed_thinking_goes_back_to_its_vendor_within_the_loop(context, 
     await in_db(adds_up)
 
 
-async def test_words_of_two_steps_are_two_paragraphs(context, vendor):
+async def test_texts_of_two_steps_are_two_paragraphs(context, vendor):
     async with vendor() as sim:
         events = await drain(ask('[[say Let me see.]][[call calculator {"expression": "2+3"}]]'), context(), agent("calculator"))
         assert sim.requests[1].body["messages"][-2]["content"] == "Let me see."
@@ -188,7 +188,7 @@ async def test_when_its_model_fails_in_mid_run_another_goes_on(context, vendor):
     await in_db(exact)
 
 
-async def test_a_failed_step_fails_the_run_and_all_is_paid_and_told(context, vendor):
+async def test_a_failed_step_fails_the_run_and_all_is_charged_and_recorded(context, vendor):
     text = '[[say Before.]][[call calculator {"expression": "1"}]]'
     async with vendor() as sim:
         sim.plan("gpt-4o-mini", ["ok", "500", "500", "500"])
@@ -216,7 +216,7 @@ async def test_a_consumer_that_leaves_ends_the_run_and_pays_for_it(context, vend
     await in_db(exact)
 
 
-async def test_who_leaves_in_mid_tool_leaves_an_outcome_that_nobody_knows(context, vendor):
+async def test_a_disconnect_during_a_tool_call_leaves_an_unknown_outcome(context, vendor):
     with Probe(seconds=30) as probe:
         async with vendor():
             task = asyncio.create_task(drain(ask("[[call probe {}]]"), context(), agent("probe")))

@@ -122,7 +122,7 @@ def judged(definition: Definition, name: str) -> bool:
     return tool_calls.wanted(ToolUse("call_1", name, "{}"), step, {name: some}, grants, shared=definition.shared).asks
 
 
-def test_every_tool_that_reaches_out_asks_in_a_strangers_agent_and_no_other(ada, eve):
+def test_only_tools_that_send_data_need_approval_in_another_users_agent(ada, eve):
     HttpTool.objects.create(name="mail_it", description="d", url="https://example.com/", needs_approval=False)
     HttpTool.objects.create(name="careful", description="d", url="https://example.com/", needs_approval=True)
     tools = {tool.name: tool for tool in registry.catalogue_sync()}
@@ -135,7 +135,7 @@ def test_every_tool_that_reaches_out_asks_in_a_strangers_agent_and_no_other(ada,
     assert judged(foreign, "mail_it") and judged(foreign, "fetch_page") and not judged(foreign, "calculator")
 
 
-def test_every_built_in_tool_whose_module_uses_the_network_says_so():
+def test_every_built_in_tool_that_uses_the_network_is_marked():
     for name, tool in BUILTINS.items():
         function = inspect.getclosurevars(tool.run).nonlocals["function"]  # what @tool() wrapped
         source = inspect.getsource(sys.modules[function.__module__])
@@ -168,7 +168,7 @@ async def test_a_run_of_a_strangers_agent_waits_for_the_one_who_runs_it(context,
     assert ended.status == "succeeded" and mailer.calls == ["secret"]
 
 
-async def test_a_run_parked_before_this_rule_asks_from_then_on(context, vendor, caller, mailer):
+async def test_a_run_parked_before_this_rule_needs_approval_from_then_on(context, vendor, caller, mailer):
     owner = await in_db(lambda: User.objects.create_user("owner@example.com", "correct horse battery staple"))
     agent = await in_db(shared_agent, owner, "mailer")
     definition = await in_db(lambda: definitions.visible(caller.user, agent_id=agent.pk))
@@ -192,7 +192,7 @@ def _forget_that_it_is_shared(run_id: UUID) -> None:
     run.save(update_fields=["state"])
 
 
-async def test_ones_own_agent_asks_only_where_its_rules_say(context, vendor, caller, mailer):
+async def test_ones_own_agent_needs_approval_only_by_its_own_rules(context, vendor, caller, mailer):
     agent = await in_db(shared_agent, caller.user, "mailer")
     definition = await in_db(lambda: definitions.visible(caller.user, agent_id=agent.pk))
     async with vendor():

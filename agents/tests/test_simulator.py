@@ -268,7 +268,7 @@ def test_as_a_process_it_is_steered_and_asked_over_http():
         assert process.wait(5) == 0
 
 
-def test_a_process_without_a_token_shows_its_record_to_nobody():
+def test_a_process_without_a_token_shows_its_requests_to_no_client():
     process = subprocess.Popen([sys.executable, "-m", "agents.simulator"], stdout=subprocess.PIPE, text=True, env={})
     try:
         assert process.stdout

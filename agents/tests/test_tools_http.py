@@ -92,7 +92,7 @@ async def test_the_model_cannot_add_arguments_headers_or_another_host():
 @pytest.mark.parametrize("raw", ["", "[]", "null", '"x"', "{", '{"city":"a","city":"b"}', '{"city":NaN}', '{"city":"\\ud800"}',
                                  '{"city":"a\\u0000"}',
                                  "[" * 100_000, '{"city":"' + "x" * 200_000 + '"}', "\ud800", '{"days":' + "9" * 5000 + "}"])  # fmt: skip
-async def test_arguments_that_are_none_are_told_to_the_model(raw: str):
+async def test_the_model_reads_the_error_of_invalid_arguments(raw: str):
     text, status = await registry.call(http.tool_of(made()), raw, context_of())
     assert status == "error" and len(text) < 1200 and "failed" not in text
 
@@ -111,7 +111,7 @@ async def test_headers_go_with_the_request_and_nowhere_else(caplog):
     assert http.header_names(row) == ["Authorization", "X-Team"]
 
 
-async def test_what_goes_wrong_is_told_without_secrets_and_addresses():
+async def test_errors_hold_no_secrets_and_addresses():
     row = made(headers_encrypted="gAAAAnonsense")
     text, status = await use(row, city="Graz")
     assert status == "error" and "ENCRYPTION_KEYS" in text
@@ -133,7 +133,7 @@ async def test_it_goes_through_the_guard(url: str):
     assert status == "error" and "may not be reached" in text
 
 
-async def test_one_in_the_own_network_is_staffs_choice_and_metadata_nobodys():
+async def test_staff_may_allow_private_addresses_but_never_metadata_services():
     async with serving(reply(b"inside"), "127.0.0.1") as server:
         assert (await use(made(server), city="Graz"))[1] == "error"
         assert await use(made(server, allow_private_address=True), city="Graz") == ("inside", "ok")

@@ -140,7 +140,7 @@ async def test_half_a_surrogate_pair_in_a_whole_answer_is_paid_once(context, set
 # --- was the vendor asked -------------------------------------------------------------------------
 
 
-async def test_a_request_that_never_went_out_costs_nothing_and_says_so(context, settings):
+async def test_a_request_that_was_never_sent_costs_nothing_and_is_marked(context, settings):
     settings.SIMULATOR_URL = "http://127.0.0.1:1"  # no server listens there
     with pytest.raises(AppError):
         await calls.complete(ask("hi"), context())
@@ -150,7 +150,7 @@ async def test_a_request_that_never_went_out_costs_nothing_and_says_so(context, 
 
 @pytest.mark.parametrize("wire", MODELS)
 @pytest.mark.parametrize("whole", [False, True], ids=["stream", "whole"])
-async def test_an_answer_says_that_the_vendor_was_asked(wire, whole, context, vendor):
+async def test_an_answer_marks_its_request_as_sent(wire, whole, context, vendor):
     async with vendor():
         async for _ in calls.stream(ask("hi"), context(MODELS[wire]), whole=whole):
             pass
