@@ -1,4 +1,7 @@
-"""The corpus of tests/kit/hostile.py against every endpoint there is: no 5xx, no HTML, one error shape, no long wait."""
+"""The corpus of tests/kit/hostile.py against every endpoint there is: no 5xx, no HTML, one error shape, no long wait.
+
+Each endpoint gets a sample of its own, so that together they get every case; `make test-soak` sends all of them everywhere.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import pytest
 from tests.kit import cast, hostile
 from tests.kit.endpoints import RANDOM_ID, Endpoint
 from tests.kit.hostile_answers import ENDPOINTS, WRITES, check, fields_of
+from tests.kit.sampling import sample
 from tests.kit.wire import Answer, ask, product
 
 pytestmark = pytest.mark.django_db
@@ -42,26 +46,29 @@ async def send(endpoint: Endpoint, what: str, target: str, body: Any = None, hea
     return answer
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("endpoint", WRITES, ids=str)
 async def test_bodies(endpoint: Endpoint, ann: Attackers):
-    for what, body in hostile.BODIES.items():
+    for what, body in sample(hostile.BODIES.items(), 3, endpoint):
         answer = await send(endpoint, what, endpoint.path(), body, {"content-type": "application/json"}, ann.token(endpoint))
         if fields_of(endpoint):  # where a body is read at all, nothing of it is taken
             assert answer.status in (400, 404, 413, 429), f"{endpoint} took {what}: {answer.status} {answer.body[:300]!r}"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("endpoint", WRITES, ids=str)
 async def test_values_in_every_field(endpoint: Endpoint, ann: Attackers):
-    bodies = list(hostile.objects(fields_of(endpoint)).items())
+    bodies = list(sample(hostile.objects(fields_of(endpoint)).items(), 5, endpoint))
     if {Endpoint(endpoint.template, "PUT"), Endpoint(endpoint.template, "PATCH")} <= set(ENDPOINTS):  # one serializer: they share the work
         bodies = bodies[endpoint.method == "PUT" :: 2]
     for what, body in bodies:
         await send(endpoint, what, endpoint.path(), body, {"content-type": "application/json"}, ann.token(endpoint))
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=str)
 async def test_queries(endpoint: Endpoint, ann: Attackers):
-    for what, query in hostile.QUERIES.items():
+    for what, query in sample(hostile.QUERIES.items(), 3, endpoint):
         await send(endpoint, what, f"{endpoint.path()}?{query}", None, {"accept": "application/json"}, ann.token(endpoint))
 
 
@@ -72,9 +79,10 @@ async def test_ids_in_the_path(endpoint: Endpoint, ann: Attackers):
         assert answer.status in (400, 404, 405), f"{endpoint} with id {what}: {answer.status}"
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=str)
 async def test_headers(endpoint: Endpoint, ann: Attackers):
-    for what, header in hostile.HEADERS.items():
+    for what, header in sample(hostile.HEADERS.items(), 3, endpoint):
         headers = [header] if header[0] == b"authorization" else [(b"authorization", f"Bearer {ann.token(endpoint)}".encode()), header]
         if header[0] != b"content-type" and endpoint.method != "GET":
             headers.append((b"content-type", b"application/json"))
@@ -111,3 +119,10 @@ async def test_other_peoples_ids_in_fields_are_no_more_than_random_ones(ann: Att
                 shown = answer.body.replace(row.encode(), b"ID").replace(answer.headers["x-request-id"].encode(), b"REQUEST")
                 answers.append((answer.status, shown if answer.status >= 400 else b""))
             assert len(set(answers)) == 1, f"{endpoint} tells foreign rows from none by {field}: {answers}"
+
+
+@pytest.mark.parametrize(
+    ("cases", "one_in", "endpoints"), [(hostile.BODIES, 3, WRITES), (hostile.QUERIES, 3, ENDPOINTS), (hostile.HEADERS, 3, ENDPOINTS)]
+)
+def test_every_case_is_in_some_sample(cases: dict[str, Any], one_in: int, endpoints: list[Endpoint]):
+    assert {name for endpoint in endpoints for name, _ in sample(cases.items(), one_in, endpoint)} == set(cases)

@@ -179,6 +179,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("what", "value"), [*((what, "prod") for what in COMMANDS), *(("our server", value) for value in ("Production", ""))]
 )
