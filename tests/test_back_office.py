@@ -497,7 +497,7 @@ def test_a_tools_headers_go_in_and_never_come_out(root: Client, rows: dict[type[
     assert http.read_headers(tool) == {"Authorization": "Bearer new-secret", "X-Two": "2"}
     assert "new-secret" not in tool.headers_encrypted and "new-secret" not in text_of(root.get(page))
     assert "new-secret" not in text_of(root.get(reverse("admin:agents_httptool_changelist")))
-    assert "Each line is a header" in text_of(root.post(page, form | {"new_headers": "no colon"}))
+    assert "Each line must be a header" in text_of(root.post(page, form | {"new_headers": "no colon"}))
     assert root.post(page, form | {"url": "https://elsewhere.example/a"}).status_code == 302
     tool.refresh_from_db()
     assert http.read_headers(tool) == {}, "another host gets none of them"
@@ -511,7 +511,7 @@ def test_a_test_call_goes_through_the_door_and_staff_pay(root: Client) -> None:
     event = AuditEvent.objects.get(action="model.test")
     assert event.details["model"] == model.slug and event.details["error"]
     connection = ProviderConnection.objects.create(slug="alone", name="a", kind="openai", base_url="https://x.example")
-    assert "nothing was called" in act(root, ProviderConnection, "test", connection)
+    assert "no call was made" in act(root, ProviderConnection, "test", connection)
 
 
 def test_periodic_tasks_are_switched_and_choose_among_known_ones(root: Client, rows: dict[type[Model], Model]) -> None:

@@ -150,7 +150,7 @@ def test_a_full_disk_kills_nothing_and_sign_in_and_reading_go_on(installation: I
     assert events[-1][1] == "message.end", events[-1]
     assert [seq for seq, _, _ in events] == list(range(len(events)))
     filler.unlink()
-    assert wait_for(lambda: installation.said("there is room on the disk again"), 15)
+    assert wait_for(lambda: installation.said("the disk has free space again"), 15)
     assert wait_for(lambda: installation.call("/api/v1/chat/send", {"content": "Hi", "model": "gpt-4o-mini"}, key)[0] == 200, 30)
     assert installation.login(*person) == 200
     text = "".join(data["text"] for _, kind, data in events if kind == "content.delta")
