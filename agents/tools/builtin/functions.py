@@ -16,7 +16,7 @@ from agents.tools.base import ToolError
 _DIGITS = 60
 _MOST_FACTORIAL = 1000
 _MOST_ANGLE = Decimal(10) ** 15
-# A context of our own, never changed: mpmath's shared one belongs to whoever sets it last, in any thread.
+# A separate context that never changes: any thread may change the shared context of mpmath.
 _MP = mpmath.mp.clone()
 _MP.dps = _DIGITS + 20
 Function = Callable[..., Decimal]
