@@ -1,4 +1,4 @@
-"""Everything that is measured, with one command: `python -m benchmarks` (`make bench`). See benchmarks/README.md.
+"""Runs all benchmarks with one command: `python -m benchmarks` (`make bench`). See benchmarks/README.md.
 
 Each part runs on an installation of its own; the figures of all parts go into one JSON file, and every target of the speed
 work is printed with what was measured. Take final figures on a machine that does nothing else.

@@ -1,4 +1,4 @@
-"""This checkout beside another one: the same load on both, interleaved in one run, and a verdict.
+"""Compares this checkout with another one: the same load on both, interleaved in one run, and a verdict.
 
 Both installations share one PostgreSQL and one Valkey (a database each); each has its own web process and its own simulator.
 The order within a pair alternates from round to round, so that what drifts on the machine falls on both alike.
@@ -35,7 +35,7 @@ from tests.kit.live import ROOT, launch
 SCENARIOS = ("json 1", "json 16", "rate 30", "stream 50", "send 16", "ws 50", "sse 50")
 ROUNDS, SECONDS = 10, 3.0
 ONE_OF_EACH_VENDOR = ("gpt-4o-mini", "claude-haiku-4-5", "gemini-2.5-flash")
-# What may be lost before a change is too slow.
+# The largest slowdown that is allowed.
 ALLOWED = 1.03
 # Figure -> the kinds of scenario that it describes.
 _FIGURES = {
@@ -75,7 +75,7 @@ def interval(values: list[float]) -> tuple[float, float]:
 
 
 def judge(scenario: str, here: list[dict[str, Any]], there: list[dict[str, Any]]) -> Iterator[Verdict]:
-    """A verdict for each figure that the scenario has; `here` and `there` pair up round by round."""
+    """A verdict for each figure of the scenario; `here` and `there` are paired by round."""
     for figure, kinds in _FIGURES.items():
         if scenario.split()[0] not in kinds:
             continue
@@ -88,7 +88,7 @@ def judge(scenario: str, here: list[dict[str, Any]], there: list[dict[str, Any]]
 
 
 async def run(here: Runner, there: Runner, others: dict[str, Meter], scenarios: list[str], seconds: float, rounds: int) -> list[Verdict]:
-    """All rounds of all scenarios; raises where a request failed, since failed requests are quick."""
+    """Run all rounds of all scenarios. Raises if a request failed, because failed requests are fast."""
     for runner in (here, there):
         await _call_each_vendor(runner.target)
     found: dict[str, tuple[list[dict[str, Any]], list[dict[str, Any]]]] = {scenario: ([], []) for scenario in scenarios}
@@ -130,7 +130,7 @@ def table(verdicts: list[Verdict]) -> str:
 
 
 def main(asked: argparse.Namespace) -> int:
-    """Compare, print, and return the exit status: 1 where a figure is worse by more than is allowed."""
+    """Compare, print, and return the exit status: 1 if a figure is worse by more than is allowed."""
     tree: Path = asked.against.resolve()
     if not (tree / "manage.py").exists():
         raise SystemExit(f"{tree} is no checkout of the product")

@@ -1,4 +1,4 @@
-"""Reports over a long usage log: what `manage.py demo_usage` writes, and each report of the back office and of a user.
+"""Reports over a long usage log, which `manage.py demo_usage` writes: each report of the admin site and of a user.
 
 The reports are timed in a process of their own, without a web server around them: the same functions feed the API and the pages.
 Those are timed, too, over HTTP (pages.py).
@@ -18,7 +18,7 @@ from tests.kit.live import ROOT
 
 
 def take(ground: Ground, rows: int, users: int = 200) -> dict[str, Any]:
-    """Every report over `rows` rows of a year: the first time and warm."""
+    """Milliseconds of every report over `rows` rows of a year: the first time and warm."""
     began = time.monotonic()
     command = [sys.executable, "manage.py", "demo_usage", "--rows", str(rows), "--days", "365", "--users", str(users), "--force"]
     done = subprocess.run(command, cwd=ROOT, env=ground.live.env, capture_output=True, text=True, timeout=7200)

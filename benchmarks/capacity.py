@@ -1,4 +1,4 @@
-"""How many of what so many turns at once need, by the measured costs of one, and what shared rows give that cannot be tried here.
+"""Capacity planning: the resources for a number of concurrent turns, from the measured costs of one turn.
 
     python -m benchmarks.capacity [--turns 10000,1000000] [--seconds 10] [--chunks 300] [--figures figures.json]
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.tables import markdown, number
 
-# Cores are planned to be used so far and no further; a month is busy so much of its hours at the peak.
+# The planned utilisation of a core, and the share of a month's hours at peak load.
 BUSY, MONTH = 0.6, 0.3
 PROCESS_MB, SOCKET_KB = 175, 28
 # Milliseconds that a hold, and that a settlement apart from the disk, keeps the rows of its budgets locked.
@@ -46,7 +46,7 @@ WIDE = Design("set for many machines", 0.25, 5.0, 0.0, 16)
 
 
 def needs(turns: int, seconds: float, chunks: int, costs: dict[str, float], design: Design) -> list[tuple[str, str]]:
-    """What `turns` running at once, each of `seconds` with `chunks` events, ask of every part."""
+    """The load of `turns` concurrent turns, each of `seconds` with `chunks` events, on every part."""
     begun = turns / seconds
     web = begun * (costs["web_turn_ms"] + chunks * costs["web_chunk_ms"]) / 1000
     processes = max(1, round(web / BUSY + 0.5))
@@ -74,7 +74,7 @@ def needs(turns: int, seconds: float, chunks: int, costs: dict[str, float], desi
 
 
 def queue(pairs: float, wait_ms: float, rows: int, seconds: float = 20, seed: int = 1) -> float:
-    """p95 of the milliseconds that a hold or settlement waits for its row: `pairs` a second over `rows` rows, each one after another."""
+    """p95 of the milliseconds that a hold or settlement waits for its row: `pairs` per second over `rows` rows, serialized."""
     rng, waits = random.Random(seed), []
     rate = pairs * 2 / rows / 1000  # a row's statements in a millisecond
     moment = free = 0.0
@@ -146,8 +146,8 @@ def costs_of(figures: dict[str, Any]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", default="10000,1000000")
-    parser.add_argument("--seconds", type=float, default=10, help="that a turn lasts")
-    parser.add_argument("--chunks", type=int, default=300, help="of a turn")
+    parser.add_argument("--seconds", type=float, default=10, help="duration of a turn")
+    parser.add_argument("--chunks", type=int, default=300, help="chunks of a turn")
     parser.add_argument("--figures", default="", help="JSON of a run with the part `costs`")
     asked = parser.parse_args()
     costs = costs_of(json.loads(Path(asked.figures).read_text())) if asked.figures else dict(COSTS)

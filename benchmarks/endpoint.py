@@ -1,4 +1,4 @@
-"""What an endpoint beside Django costs by itself, in process: µs of CPU for a JSON request and for a chunk of a stream.
+"""The cost of an asynchronous endpoint, in process: µs of CPU for a JSON request and for a chunk of a stream.
 
     python -m benchmarks.endpoint [redis-url]
 
@@ -84,7 +84,7 @@ async def _paced(count: int) -> AsyncGenerator[bytes, None]:
 
 
 async def call(app: Any, path: str) -> int:
-    """One request, answered to nobody. How many body messages were sent."""
+    """Handle one request and discard its response. Returns the number of body messages."""
     body = b'{"content":"Hello","model":"auto"}'
     headers = [(b"host", b"localhost"), (b"authorization", b"Bearer x"), (b"content-type", b"application/json"), (b"user-agent", b"x")]
     scope = {

@@ -25,7 +25,7 @@ TARGET_MS = 100.0
 
 
 class Prober:
-    """Asks `/health` in a thread; `longest` is the slowest answer in milliseconds since `reset`."""
+    """Requests `/health` in a thread; `longest` is the slowest response in milliseconds since `reset`."""
 
     def __init__(self, port: int) -> None:
         self._port, self._ends = port, False
@@ -102,7 +102,7 @@ def main() -> None:
         asked = requests(live, agent)
         for round_ in range(options.rounds):
             names = list(asked)
-            # Each kind is the first of all in one of the rounds: what comes later finds things loaded by what came before.
+            # In some round each kind comes first: later requests benefit from what earlier ones loaded.
             names = names[:1] + names[1 + round_ :] + names[1 : 1 + round_]
             begun = time.perf_counter()
             ground.restart()

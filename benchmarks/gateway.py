@@ -1,4 +1,4 @@
-"""What a call costs through us, beside calling the vendor directly and beside LiteLLM where it is installed.
+"""The cost of a call through the product, compared with a direct call and with LiteLLM if it is installed.
 
     python -m benchmarks.gateway [--rounds 3] [--seconds 8] [--quick] [--only "json 16,stream 200"] [--litellm PATH]
     python -m benchmarks.gateway --against TREE [--rounds 10] [--seconds 3] [--only …]    # this checkout beside another (against.py)
@@ -35,7 +35,7 @@ SCENARIOS = (
     *(f"ws {count}" for count in COUNTS), *(f"sse {count}" for count in COUNTS), "send 16",
 )  # fmt: skip
 QUICK = tuple(one for one in SCENARIOS if one.split()[1] not in ("200", "500"))
-# What has a counterpart elsewhere; a turn of the chat has none.
+# The scenarios that other gateways have as well; a chat turn has no counterpart.
 _SHARED = ("json", "rate", "stream")
 
 
@@ -114,10 +114,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, help="of each closed loop and each fixed rate: 8, or 3 with --against")
     parser.add_argument("--quick", action="store_true", help="one short round without the largest scenarios")
     parser.add_argument("--only", default="", help="scenarios, by comma: json N, rate N, stream N, ws N, sse N, send N")
-    parser.add_argument("--litellm", default="", help="path of a litellm command; empty: leave it out")
+    parser.add_argument("--litellm", default="", help="path of a litellm command; empty: skip it")
     parser.add_argument("--json", default="", help="write the figures to this file, too")
     parser.add_argument("--profile", default="", help="record the server with py-spy into this file during the run")
-    parser.add_argument("--pin", action="store_true", help="our web process alone on the first core, all else on the second")
+    parser.add_argument("--pin", action="store_true", help="run our web process alone on the first core, everything else on the second")
 
 
 def main() -> None:

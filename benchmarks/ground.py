@@ -1,4 +1,4 @@
-"""What every benchmark stands on: servers of its own, one running installation of the product, callers, and their meters."""
+"""The setup of every benchmark: separate servers, one running installation of the product, callers, and meters."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ class Ground:
         return people(self.live, count)
 
     def script(self, module: str, *arguments: str) -> Any:
-        """The JSON that a module prints which runs inside the installation's settings."""
+        """Run a module with the installation's settings; return the JSON that it prints."""
         return script(self.live, module, *arguments)
 
     def together(self, module: str, verb: str, several: list[dict[str, Any]]) -> list[Any]:
-        """The same of a process for each of `several`, all at once."""
+        """`inside` in one process for each of `several`, all at the same time."""
         started = [
             subprocess.Popen(
                 [sys.executable, "-m", module, verb, json.dumps(one)],
@@ -77,14 +77,14 @@ class Ground:
         return found
 
     def second_server(self) -> tuple[int, Meter]:
-        """Another web process of the same installation, on a port of its own."""
+        """Another web process of the same installation, on another port."""
         port = free_port()
         self.live.spawn("web2", "-m", "aiagents.server", "--port", str(port))
         wait_for_port(port, 30)
         return port, Meter([self.live.processes["web2"].pid])
 
     def restart(self, **settings: str) -> None:
-        """The web server anew, with these settings."""
+        """Restart the web server with these settings."""
         self.live.stop()
         self.live.env |= settings
         self.live.start()
@@ -117,7 +117,7 @@ def wait_for_port(port: int, seconds: float) -> None:
 
 @contextlib.contextmanager
 def installation(*, pin: bool = False, **settings: str) -> Iterator[Ground]:
-    """A product that runs, on servers and in a folder that are gone afterwards.
+    """A running installation with temporary servers and a temporary folder.
 
     `pin`: the web process has the first core to itself, everything else (stores, vendor, load) shares the second.
     """
@@ -143,7 +143,7 @@ def installation(*, pin: bool = False, **settings: str) -> Iterator[Ground]:
 
 @contextlib.contextmanager
 def stores() -> Iterator[tuple[Path, Path]]:
-    """PostgreSQL and Valkey of this run alone, named in the environment: (a folder for the run, the servers' own folder)."""
+    """PostgreSQL and Valkey of this run, set in the environment. Yields (a folder for the run, the servers' folder)."""
     with tempfile.TemporaryDirectory(prefix="aiagents-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)

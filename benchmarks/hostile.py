@@ -1,4 +1,4 @@
-"""What a second client notices of a hostile one: `/health` beside the dearest bodies and frames that the server reads.
+"""The effect of a hostile client on another one: `/health` under the most expensive bodies and frames that the server reads.
 
 python -m benchmarks --parts hostile
 """
@@ -20,7 +20,7 @@ SOCKETS = 5
 
 
 def take(ground: Ground, seconds: float = 10) -> dict[str, Any]:
-    """The second client alone, beside each kind of attack, and the single shape that costs most."""
+    """The other client's latency alone and under each kind of attack, and the most expensive single shape."""
     live = ground.live
     rows = [_row("nobody else", ground, lambda: time.sleep(seconds), 0)]
     for path, token in (("/v1/chat/completions", live.key), ("/api/v1/chat/send", live.key), ("/api/v1/auth/login", "")):

@@ -1,4 +1,4 @@
-"""What sockets cost on which nothing happens: memory over the base, and processor time while they only stay open."""
+"""The cost of idle sockets: memory above the baseline, and processor time while they stay open."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.wire import Socket
 
 async def _hold(ground: Ground, callers: tuple[str, ...], count: int, seconds: float) -> dict[str, Any]:
     target = load.Target("aiagents", ground.live.port, callers, MODEL, load.CHAT_SOCKET)
-    # What the first turns import and cache is not the sockets'.
+    # Imports and caches of the first turns must not count as memory of the sockets.
     await load.socket_turns(target, 16, STREAM_PROMPT)
     await asyncio.sleep(1)
     base = ground.web.memory()

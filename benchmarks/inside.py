@@ -1,4 +1,4 @@
-"""What runs inside an installation's settings, without its server: `python -m benchmarks.inside holds '{…}'` prints one line of JSON.
+"""Benchmarks that run with an installation's settings only: `python -m benchmarks.inside holds '{…}'` prints one line of JSON.
 
 benchmarks/shared.py starts it, several at once where processes are to compete.
 """
@@ -123,7 +123,7 @@ async def log(asked: dict[str, Any]) -> dict[str, Any]:
 
 
 async def sessions(asked: dict[str, Any]) -> dict[str, Any]:
-    """Microseconds of CPU of one `authenticate`: of a remembered key, and of one that is not."""
+    """Microseconds of CPU of one `authenticate`, with a cached key and without."""
     headers = [{"authorization": f"Bearer {raw}"} for raw in asked["keys"]]
     await authenticate(headers[0])
     found = {}

@@ -19,7 +19,7 @@ _STATES = """
 
 
 def take(ground: Ground, count: int = 600, patience: float = 120) -> dict[str, Any]:
-    """`count` tasks of many users, queued before the worker is there, so that their making is not measured."""
+    """Run `count` tasks of many users, queued before the worker starts, so that their creation is not measured."""
     made = ground.script("benchmarks.seeding", "tasks", str(count))
     ground.live.spawn("worker", *_WORKER)
     worker = Meter([ground.live.processes["worker"].pid])

@@ -1,4 +1,4 @@
-"""Whether cost grows no faster than what it is spent on: ten times the load, history, users or rows, at most eleven times the cost.
+"""Linear growth: ten times the load, history, users or rows may cost at most eleven times as much.
 
     python -m benchmarks.linear [--rows 1000000]
 
@@ -51,7 +51,7 @@ class Bill:
         self.idle = 0.0
 
     async def rest(self, seconds: float = 3) -> None:
-        """Find out what they use by themselves."""
+        """Measure the idle consumption."""
         with Span(web=self.ground.web, stores=self.ground.stores) as span:
             await asyncio.sleep(seconds)
         self.idle = sum(span.cpu.values()) / seconds
@@ -174,7 +174,7 @@ def table(found: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="usage rows of the larger case; 0: leave it out")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="usage rows of the larger case; 0: skip it")
     asked = parser.parse_args()
     began = time.monotonic()
     with installation() as ground:

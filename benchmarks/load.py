@@ -1,4 +1,4 @@
-"""A load generator that costs little itself: raw HTTP/1.1 and WebSocket over uvloop, nothing parsed but what is timed.
+"""A cheap load generator: raw HTTP/1.1 and WebSocket over uvloop, which parses only what it times.
 
 It runs in the benchmark's own process, whose processor time every table shows: above some 60 % of a core it would be the
 one that is measured. Everything stays on loopback, bounded in count and time.
@@ -19,7 +19,7 @@ from benchmarks.wire import Line, Lost, Socket
 
 @dataclass(frozen=True)
 class Wire:
-    """How a request is worded at `path`, and how its first token and its proper end look in the bytes that come back."""
+    """The request for `path`, and the bytes of its first token and its proper end in the response."""
 
     path: str
     body: Callable[[str, str, bool], dict]
@@ -44,7 +44,7 @@ CHAT_SOCKET = Wire("/api/v1/chat/ws", _turn, re.compile(rb'"type":"content\.delt
 
 @dataclass(frozen=True)
 class Target:
-    """Where load goes: a port of 127.0.0.1, the callers' keys (each request takes the next one), and a model."""
+    """The target of load: a port of 127.0.0.1, the callers' keys (used in turn), and a model."""
 
     name: str
     port: int
@@ -162,7 +162,7 @@ async def gets(target: Target, path: str, key: str, count: int) -> Result:
 
 
 async def fixed_rate(target: Target, rate: float, seconds: float, prompt: str) -> Result:
-    """`rate` requests per second whatever the answers do; idle connections are reused."""
+    """`rate` requests per second, independent of the responses (open loop); idle connections are reused."""
     result, idle = Result(), [Line(target.port) for _ in range(4)]
     raw = target.request(prompt, False)
 
@@ -188,7 +188,7 @@ async def streams(target: Target, count: int, prompt: str, spread: float = 0.5) 
 
 
 async def socket_turns(target: Target, count: int, prompt: str, spread: float = 0.5) -> Result:
-    """The same over `count` WebSockets, which are open before the first turn is asked for."""
+    """`count` streams over WebSockets, which are all open before the first turn starts."""
     return await _together(target, count, prompt, spread, Socket)
 
 

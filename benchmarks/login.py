@@ -1,4 +1,4 @@
-"""Sign-ins per second. They are slow on purpose: almost all of a sign-in is the password's hash."""
+"""Sign-ins per second. They are slow by design: the password's hash takes almost all of the time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOGIN = replace(load.CHAT_SEND, path="/api/v1/auth/login", body=lambda email, *
 
 
 async def _sign_in(ground: Ground, emails: list[str], at_once: int, seconds: float) -> dict[str, Any]:
-    """Sign-ins in a closed loop, with 30 chat completions a second beside them."""
+    """Sign-ins in a closed loop, together with 30 chat completions per second."""
     ours = load.Target("aiagents", ground.live.port, (ground.live.key,), MODEL)
     alone = await load.fixed_rate(ours, 30, seconds, PROMPT)
     targets = [replace(ours, wire=_LOGIN, model=email) for email in emails[:at_once]]

@@ -20,7 +20,7 @@ class Meter:
         self.processes = [psutil.Process(pid) for pid in pids]
 
     def cpu(self) -> float:
-        """Of children that ended too, as far as their parents have waited for them."""
+        """CPU seconds, including children that ended, if their parents have waited for them."""
         return sum(self._of(lambda one: sum(one.cpu_times()[:4])))
 
     def memory(self) -> int:
@@ -28,7 +28,7 @@ class Meter:
         return sum(self._of(lambda one: one.memory_info().rss))
 
     def pin(self, cores: Iterable[int]) -> None:
-        """Let them run on these cores only."""
+        """Restrict the processes to these cores."""
         for process in self.processes:
             for one in (process, *process.children(recursive=True)):
                 with contextlib.suppress(psutil.NoSuchProcess):
@@ -72,7 +72,7 @@ def valkey_pid(data_dir: Path) -> int:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were taken on, and how busy it was with other things a moment before."""
+    """The machine of the figures, and its load just before."""
     busy = psutil.cpu_percent(1.0)
     model = next((line.partition(": ")[2].strip() for line in _cpuinfo() if line.startswith("model name")), "")
     return {"cores": os.cpu_count(), "model": model, "memory_gb": round(psutil.virtual_memory().total / 2**30), "busy_percent": busy}

@@ -1,4 +1,4 @@
-"""Every list, filter and dashboard of the back office, and the admin's API, over a long usage log: as an admin's browser waits for them."""
+"""Response times of every list, filter and dashboard of the admin site, and of the admin's API, over a long usage log."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ WARM = 5
 
 
 def take(ground: Ground) -> list[dict[str, Any]]:
-    """Milliseconds of each address, the first time and warm, the slowest first."""
+    """Milliseconds of each URL, the first time and warm, the slowest first."""
     printed = ground.live.manage("shell", "-v0", "-c", _ADMIN)
     _, cookie, session, access = next(line for line in printed.splitlines() if line.startswith("admin ")).split()
     browser = _Visitor(ground.live.port, {"Cookie": f"{cookie}={session}", "Accept": "text/html"})

@@ -1,4 +1,4 @@
-"""What the vendors' adapters cost: processor time per call, beside aiohttp alone and beside the SDKs as they come.
+"""The cost of the vendors' adapters: processor time per call, compared with aiohttp alone and with the unmodified SDKs.
 
     python -m benchmarks.providers [--rounds 3] [--uvloop] [--sdk]
 
@@ -61,7 +61,7 @@ def ours(kind: str, url: str, *, whole: bool) -> Call:
 
 
 def bare(url: str, session: aiohttp.ClientSession, *, whole: bool) -> Call:
-    """The floor: aiohttp, bytes read and thrown away, nothing parsed but the JSON answer."""
+    """The lower bound: aiohttp that discards the bytes and parses only the JSON response."""
     headers = {"authorization": "Bearer sk-benchmark", "content-type": "application/json"}
 
     async def call(text: str) -> None:
@@ -81,7 +81,7 @@ def bare(url: str, session: aiohttp.ClientSession, *, whole: bool) -> Call:
 
 
 async def sdks(url: str) -> dict[str, tuple[Call, Call]]:
-    """The SDKs as they come: (JSON, stream) by vendor."""
+    """The unmodified SDKs: (JSON, stream) by vendor."""
     import anthropic
     import openai
     from google import genai
@@ -171,7 +171,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--uvloop", action="store_true", help="on uvloop, as the server runs")
-    parser.add_argument("--sdk", action="store_true", help="also the SDKs as they come")
+    parser.add_argument("--sdk", action="store_true", help="also the unmodified SDKs")
     parser.add_argument("--most", type=int, default=200, help="most streams at once: 50, 200 or 500")
     options = parser.parse_args()
     simulator = subprocess.Popen([sys.executable, "-m", "agents.simulator"], stdout=subprocess.PIPE, text=True)

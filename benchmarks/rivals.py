@@ -1,4 +1,4 @@
-"""What users would pick instead, started beside us where it is installed."""
+"""Other gateways for comparison, started if they are installed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LITELLM_CPU_WITH_DATABASE = (27 + 2.5 + 1.6) / 10.6
 
 
 def litellm(ground: Ground, command: str, database: str = "") -> tuple[load.Target, Meter] | None:
-    """LiteLLM's proxy in front of the same vendor; None (said on stderr) when it does not start.
+    """LiteLLM's proxy in front of the same vendor; None, with a message on stderr, if it does not start.
 
     With keys, spend and a database where `database` names one that its Prisma engine can reach.
     """

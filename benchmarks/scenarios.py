@@ -12,14 +12,14 @@ from benchmarks.meter import Meter, Span
 
 @dataclass(frozen=True)
 class Runner:
-    """One gateway under load. `meter` is None for the vendor itself: there is nothing between. `callers`: keys for chat turns."""
+    """One gateway under load. `meter` is None for the vendor itself, without a gateway. `callers`: keys for chat turns."""
 
     target: load.Target
     meter: Meter | None
     callers: tuple[str, ...] = ()
 
     def chat(self, wire: load.Wire) -> load.Target:
-        """Its chat, asked by many users: each may only have so many turns at a time."""
+        """The target's chat with many users, because each may have only a limited number of concurrent turns."""
         return replace(self.target, wire=wire, keys=self.callers)
 
 

@@ -54,14 +54,14 @@ def people(count: int) -> list[str]:
 
 
 def _analyze(*tables: str) -> None:
-    """What autovacuum does within a minute: else statements keep the plans that were good for tables with two rows."""
+    """Analyze the tables, as autovacuum would within a minute; otherwise plans for almost empty tables remain."""
     with connection.cursor() as cursor:
         for table in tables:
             cursor.execute(f"ANALYZE {table}")
 
 
 def conversations(raw: str, count: int, messages: int) -> list[str]:
-    """So many conversations of the key's user, each with so many messages."""
+    """Create `count` conversations of the key's user, each with a number of messages."""
     user = ApiKey.objects.get(digest=keys.digest(raw)).user
     made = [Conversation(user=user, title=f"Bench {number}") for number in range(count)]
     Conversation.objects.bulk_create(made, batch_size=1000)
@@ -83,7 +83,7 @@ def conversations(raw: str, count: int, messages: int) -> list[str]:
 
 
 def passwords(count: int, password: str) -> dict[str, Any]:
-    """Users who may sign in with this password (one hash for all), and what one hash costs."""
+    """Create users with this password (one hash for all); also measure the cost of one hash."""
     hashed, began = make_password(password), time.process_time()
     for _ in range(3):
         check_password(password, hashed)

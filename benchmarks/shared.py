@@ -1,4 +1,4 @@
-"""What each thing carries that all processes share: budget rows, the log of the turns, the turns' viewers, and sessions.
+"""The throughput of everything that all processes share: budget rows, event logs, viewers, and sessions.
 
 python -m benchmarks.shared [--only holds,log,viewers,sessions]
 """

@@ -1,4 +1,4 @@
-"""Markdown tables, as the documents take them over."""
+"""Markdown tables for the documents."""
 
 from __future__ import annotations
 
@@ -12,5 +12,5 @@ def markdown(heads: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def number(value: float | None, digits: int = 1) -> str:
-    """With thousands separated; empty for what was not measured."""
+    """A number with thousands separators; empty if it was not measured."""
     return "" if value is None or value != value else f"{value:,.{digits}f}"

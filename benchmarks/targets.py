@@ -1,4 +1,4 @@
-"""The targets of the speed work, each beside what was measured: met, NOT met, or not measured in this run."""
+"""The performance targets with the measured values: met, NOT met, or not measured in this run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.tables import markdown, number
 
 @dataclass(frozen=True)
 class Row:
-    """`at_least`: the value has to reach the limit; otherwise it has to stay at or under it."""
+    """One target. `at_least`: the value must reach the limit; otherwise it must not exceed it."""
 
     what: str
     value: float | None

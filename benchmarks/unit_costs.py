@@ -1,4 +1,4 @@
-"""What one turn costs, taken apart: its opening and ending, each chunk, the memory while it runs, the rows and bytes it leaves.
+"""The costs of one turn: its start and end, each chunk, its memory while it runs, and the rows and bytes that it stores.
 
 These are the constants of benchmarks/capacity.py.
 """

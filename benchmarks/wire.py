@@ -1,4 +1,4 @@
-"""Raw client connections: one HTTP/1.1 line kept alive, and one WebSocket. No library in the way, no object per chunk."""
+"""Raw client connections: a kept-alive HTTP/1.1 connection and a WebSocket, without a library or objects per chunk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OVERLAP = 64
 
 
 class Lost(Exception):
-    """The other side hung up in the middle."""
+    """The server closed the connection before the end of its response."""
 
 
 class Line(asyncio.Protocol):
@@ -79,7 +79,7 @@ class Line(asyncio.Protocol):
             self.finish()
 
     def look(self, data: bytes) -> None:
-        """Search what came for the first token, later only for the end."""
+        """Search the received bytes for the first token, later only for the end."""
         seen = self.tail + data
         if self.first is None and self.wire.first.search(seen):
             self.first = time.perf_counter()
@@ -139,7 +139,7 @@ class Socket(Line):
 
 
 def frame(payload: bytes) -> bytes:
-    """A client's text frame: masked, as RFC 6455 wants it."""
+    """A client's text frame, masked as RFC 6455 requires."""
     mask = os.urandom(4)
     size = len(payload)
     head = bytes([0x81, 0x80 | size]) if size < 126 else bytes([0x81, 0xFE]) + struct.pack(">H", size)
