@@ -1,4 +1,4 @@
-"""What an admin may change about users, and what must stay so that the house keeps a key."""
+"""Changes that admins make to users, and the rules that keep at least one active admin."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from accounts.models import User
 from aiagents.core.errors import Conflict, NotFound, PermissionDenied
 from aiagents.core.jsonio import money
 
-RIGHTS = ("role", "is_active")
+GUARDED_FIELDS = ("role", "is_active")
 
 
 def change(user_id: UUID, wanted: Mapping[str, Any], *, actor: User, ip: str = "") -> User:
-    """Set `role`, `is_active` and `monthly_budget_usd`, each if it is there; audited, in one transaction.
+    """Set the given ones of `role`, `is_active` and `monthly_budget_usd` in one audited transaction; return the user.
 
-    `Conflict` for one's own role or state and for the last active admin: two admins who demote each other at the same
-    moment wait for each other, and the second is refused. `PermissionDenied` for one's own budget (see `refuse_own_budget`).
+    Raises Conflict for the actor's own role or state, and for the last active admin: of two admins who demote each
+    other at the same time, the second is refused. Raises PermissionDenied for the actor's own budget.
     """
     if "monthly_budget_usd" in wanted:
         refuse_own_budget(user_id, actor)
     with transaction.atomic():
-        # Every admin's row, in one order: whoever comes second sees what the first one did.
+        # Lock every admin's row in one order: a concurrent change then sees this one's result.
         admins = {admin.pk: admin for admin in User.objects.select_for_update().filter(role=User.Role.ADMIN).order_by("pk")}
         user = admins.get(user_id) or User.objects.select_for_update().filter(pk=user_id).first()
         if user is None:
             raise NotFound
-        changes = {name: wanted[name] for name in RIGHTS if name in wanted and wanted[name] != getattr(user, name)}
+        changes = {name: wanted[name] for name in GUARDED_FIELDS if name in wanted and wanted[name] != getattr(user, name)}
         if changes:
             _refuse(user, changes, actor, sum(admin.is_active for admin in admins.values()))
         said: dict[str, Any] = {name: [getattr(user, name), value] for name, value in changes.items()}
@@ -39,7 +39,7 @@ def change(user_id: UUID, wanted: Mapping[str, Any], *, actor: User, ip: str = "
             setattr(user, name, value)
         if changes.get("role") == User.Role.USER and (user.is_staff or user.is_superuser):
             said |= {"is_staff": [user.is_staff, False], "is_superuser": [user.is_superuser, False]}
-            # Or the admin's pages would still be open to somebody who is no admin any more.
+            # Otherwise a user who is no longer an admin could still open the admin's pages.
             user.is_staff = user.is_superuser = False
         if said:
             user.save(update_fields=[*said])
@@ -53,14 +53,14 @@ def change(user_id: UUID, wanted: Mapping[str, Any], *, actor: User, ip: str = "
 
 
 def refuse_own_budget(user_id: UUID | None, actor: User) -> None:
-    """Raise `PermissionDenied` where staff set the budget of their own account: another person decides on it. Superusers may."""
+    """Raise PermissionDenied when staff set the budget of their own account. Superusers may do so."""
     if user_id == actor.pk and not actor.is_superuser:
         raise PermissionDenied("You cannot set your own budget; another member of staff can.", code="own_budget")
 
 
 def _refuse(user: User, changes: Mapping[str, Any], actor: User, active_admins: int) -> None:
     if user.is_superuser and not actor.is_superuser:
-        raise PermissionDenied("A superuser is changed by superusers only.", code="superuser")
+        raise PermissionDenied("Only superusers can change a superuser.", code="superuser")
     ends_admin = user.is_admin and (changes.get("role", user.role) != User.Role.ADMIN or not changes.get("is_active", True))
     if not ends_admin:
         return

@@ -1,4 +1,4 @@
-"""The audit log's only writer."""
+"""Writes the audit log; no other module does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def record(
     ip: str = "",
     details: dict[str, Any] | None = None,
 ) -> None:
-    """Append one event to the caller's transaction; the request's id is added. `details`: JSON, no secret, no content."""
+    """Append one event, with the request's id, in the caller's transaction.
+
+    `details`: JSON without secrets or content.
+    """
     AuditEvent.objects.create(
         action=action,
         actor=actor if actor is not None and actor.pk else None,
@@ -33,12 +36,12 @@ def record(
 
 
 def forget_details(target: type[models.Model], target_id: UUID) -> None:
-    """Empty the details of the events about a thing that was erased: they name it. Who did what, and when, stays."""
+    """Empty the details of the events about an erased object, because they name it. Actor, action and time stay."""
     AuditEvent.objects.filter(target_type=target._meta.label_lower, target_id=str(target_id)).update(details={})
 
 
 def storable_ip(ip: str) -> str | None:
-    """The address as the database takes it; None for a Unix socket's peer and for nonsense. An IPv6 zone goes."""
+    """Return the address in a form that the database accepts, without an IPv6 zone; None if it is not an IP address."""
     try:
         return str(ipaddress.ip_address(ip.partition("%")[0]))
     except ValueError:

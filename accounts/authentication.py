@@ -1,4 +1,4 @@
-"""Who is calling, from a request's headers: one answer for DRF, the endpoints beside Django and the WebSockets."""
+"""Authentication of requests by their headers, for DRF, the streaming endpoints, the WebSocket and `/v1`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rest_framework.request import Request
 
 from accounts import keys, principal_cache, principals
 from accounts.models import User
-from accounts.principals import Principal, Standing
+from accounts.principals import CredentialRef, Principal
 from accounts.sign_in import tickets
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotAuthenticated
@@ -26,16 +26,17 @@ __all__ = [
     "authenticate_ticket",
     "credential_of",
     "principal_of",
-    "still_standing",
     "still_valid",
-    "still_valid_ones",
+    "valid_principals",
+    "valid_refs",
 ]
 
 
 async def authenticate(headers: Mapping[str, str]) -> Principal:
-    """The caller's principal, from `Authorization: Bearer` (access token or API key) or `x-api-key`; else `NotAuthenticated`.
+    """Return the principal of `Authorization: Bearer` (access token or API key) or `x-api-key`. Names are lower-case.
 
-    Remembered for seconds (accounts/principal_cache.py), forgotten at once when something about the user changes. Names are lower-case.
+    Raises NotAuthenticated. The result is cached for seconds (accounts/principal_cache.py); a change of the user
+    invalidates it at once.
     """
     offered = principals.credential(headers)
     if offered is None:
@@ -56,7 +57,7 @@ async def authenticate(headers: Mapping[str, str]) -> Principal:
 
 
 def authenticate_sync(headers: Mapping[str, str]) -> Principal:
-    """The same against the database each time; for DRF."""
+    """Return the same, read from the database each time; for DRF."""
     offered = principals.credential(headers)
     if offered is None:
         raise NotAuthenticated
@@ -67,31 +68,37 @@ def authenticate_sync(headers: Mapping[str, str]) -> Principal:
 
 
 async def authenticate_ticket(ticket: str) -> Principal:
-    """Whom a WebSocket ticket was given to, once, within 30 s and while what it stands on still works."""
-    standing = await tickets.redeem(ticket)
-    principal = await in_db(principals.renew, standing)
+    """Return the principal of a WebSocket ticket: once, within 30 s, and while its credential is valid.
+
+    Raises NotAuthenticated otherwise.
+    """
+    credential_ref = await tickets.redeem(ticket)
+    principal = await in_db(principals.renew, credential_ref)
     if principal is None:
         raise NotAuthenticated
     return principal
 
 
 async def still_valid(principal: Principal) -> bool:
-    """Whether the credential of a long-lived connection still works; one query."""
-    return bool(await still_valid_ones([principal]))
+    """Return whether the credential of a long-lived connection is still valid; one query."""
+    return bool(await valid_principals([principal]))
 
 
-async def still_valid_ones(asked: Iterable[Principal]) -> set[Standing]:
-    """The standings of those principals whose credentials still work; a query or three for all of them together."""
-    return await still_standing([one.standing for one in asked])
+async def valid_principals(callers: Iterable[Principal]) -> set[CredentialRef]:
+    """Return the references of those principals whose credentials are still valid; one to three queries in all."""
+    return await valid_refs([one.credential_ref for one in callers])
 
 
-async def still_standing(standings: list[Standing]) -> set[Standing]:
-    """Those that still work: what the watch over streams and sockets asks (aiagents/core/live/credential_watch.py)."""
-    return await in_db(principals.still_stand, standings)
+async def valid_refs(credential_refs: list[CredentialRef]) -> set[CredentialRef]:
+    """Return the references that are still valid.
+
+    For the watch over streams (aiagents/core/live/credential_watch.py).
+    """
+    return await in_db(principals.filter_valid, credential_refs)
 
 
 def credential_of(request: HttpRequest) -> Principal | None:
-    """The principal by which a Django request was served, found without a query; None for a request without a credential."""
+    """Return the principal of a served Django request, without a query; None for a request without a credential."""
     known = request.__dict__
     auth, user = known.get("auth"), known.get("_cached_user") or known.get("_acached_user")
     if isinstance(auth, Principal):
@@ -101,7 +108,10 @@ def credential_of(request: HttpRequest) -> Principal | None:
 
 
 def principal_of(request: Request) -> Principal:
-    """The principal of an authenticated DRF request; a user without one (a test's `force_authenticate`) is the account's own."""
+    """Return the principal of an authenticated DRF request.
+
+    A user without one (a test's `force_authenticate`) gets the principal of the account.
+    """
     if isinstance(request.auth, Principal):
         return request.auth
     assert isinstance(request.user, User)
@@ -109,7 +119,7 @@ def principal_of(request: Request) -> Principal:
 
 
 class BearerAuthentication(BaseAuthentication):
-    """Access token or API key. First in the list, so that a request without either is 401 and not 403."""
+    """Authentication by access token or API key. It comes first, so that a request without either is 401, not 403."""
 
     def authenticate(self, request: Request) -> tuple[User, Principal] | None:
         headers = {name: request.headers[name] for name in ("authorization", "x-api-key") if name in request.headers}
@@ -118,7 +128,7 @@ class BearerAuthentication(BaseAuthentication):
         try:
             principal = authenticate_sync(headers)
         except NotAuthenticated as exc:
-            # DRF's own class, so that DRF adds WWW-Authenticate; the body is the same as without any credential.
+            # DRF adds WWW-Authenticate only to its own class; the body is the same as without a credential.
             raise exceptions.NotAuthenticated(exc.message) from exc
         return principal.user, principal
 
@@ -127,7 +137,7 @@ class BearerAuthentication(BaseAuthentication):
 
 
 class BrowsableSessionAuthentication(SessionAuthentication):
-    """The admin's browser session, for the browsable API, CSRF enforced."""
+    """Authentication by the admin's browser session, for the browsable API, with CSRF protection."""
 
     def authenticate(self, request: Request) -> tuple[User, Principal] | None:
         found = super().authenticate(request)

@@ -1,4 +1,4 @@
-"""From where a Django request comes."""
+"""The origin of a Django request."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiagents.core.http.client_address import client_ip
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The client's address (over trusted proxies only) and what it calls itself."""
+    """The client's address (forwarded only by trusted proxies) and its user agent."""
 
     ip: str = ""
     user_agent: str = ""

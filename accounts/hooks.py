@@ -1,4 +1,4 @@
-"""What the apps above add to an account. `aiagents/wiring.py` registers it; accounts imports none of them."""
+"""Hooks by which other apps extend accounts. `aiagents/wiring.py` registers them; accounts imports none of them."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """Called inside the transaction that makes the user or the key: an exception undoes both."""
+    """The hooks. They run in the transaction that creates the user or the key, so an exception rolls both back."""
 
-    # The key's monthly limit in USD; None takes it away.
+    # Set the key's monthly limit in USD; None removes it.
     set_key_budget: Callable[[UUID, Decimal | None], object]
-    # Limits of those of the keys that have one.
+    # Return the limits (USD) of those keys that have one.
     key_budgets: Callable[[Iterable[UUID]], Mapping[UUID, Decimal | None]]
-    # Month's spend and budget as the profile shows it: JSON with money as Decimal.
+    # Return the month's spending and budget for the profile: JSON with money as Decimal.
     profile_budget: Callable[[User], Mapping[str, Any]]
-    # A user was saved for the first time.
+    # Called after a user was saved for the first time.
     user_created: Callable[[User], object]
-    # The user's monthly limit in USD; None: no limit.
+    # Set the user's monthly limit in USD; None: no limit.
     set_user_budget: Callable[[UUID, Decimal | None], object]
-    # The users with `month_spent`, `month_held`, `month_limit` (Decimal or None) of the running month, and `spent` to order by.
+    # Annotate users with `month_spent`, `month_held`, `month_limit` (Decimal or None), and with `spent` to sort by.
     with_month: Callable[[QuerySet[User]], QuerySet[User]]
 
 
 def _refuse_budget(key_id: UUID, limit: Decimal | None) -> None:
     if limit is not None:
-        raise RuntimeError("nobody keeps budgets here: a key's limit would be ignored")
+        raise RuntimeError("no app registered budgets: a key's limit would be ignored")
 
 
 def _refuse_user_budget(user_id: UUID, limit: Decimal | None) -> None:
-    raise RuntimeError("nobody keeps budgets here: a user's limit would be ignored")
+    raise RuntimeError("no app registered budgets: a user's limit would be ignored")
 
 
 def _without_month(users: QuerySet[User]) -> QuerySet[User]:

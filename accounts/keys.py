@@ -1,4 +1,4 @@
-"""API keys: the only code that sees a raw key."""
+"""API keys. No other module handles raw keys."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from aiagents.core.ratelimit import buckets
 log = logging.getLogger(__name__)
 PREFIX = "aia_"
 MAX_PER_USER = 100
-# A use is written down at most this often, seconds, and this long after it happened.
+# Seconds between two writes of a key's last use, and the delay of such a write.
 NOTE_EVERY, NOTE_AFTER = 60, 5
 _SHAPE = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
 _used: set[UUID] = set()
@@ -46,22 +46,23 @@ def create(
     creator_scopes: frozenset[str] | None = None,
     ip: str = "",
 ) -> tuple[ApiKey, str]:
-    """A new key and its raw form, which exists nowhere else and never again.
+    """Create a key; return it and its raw form, which is not stored and cannot be shown again.
 
-    `creator_scopes`: the scopes of the credential that asks; None: the user in person. No key is stronger than its maker.
+    `creator_scopes`: the scopes of the API key that makes the request; None: a signed-in user. Raises PermissionDenied
+    for scopes that this key lacks, InvalidRequest for bad values, Conflict at the maximum of keys.
     """
     wanted = sorted(set(scopes))
     if not wanted or set(wanted) - set(ApiKey.Scope.values):
-        raise InvalidRequest("A key needs scopes, each one of: " + ", ".join(ApiKey.Scope.values) + ".", param="scopes")
+        raise InvalidRequest("scopes must contain one or more of: " + ", ".join(ApiKey.Scope.values) + ".", param="scopes")
     if creator_scopes is not None and not set(wanted) <= creator_scopes:
-        raise PermissionDenied("A key cannot make a stronger key.")
+        raise PermissionDenied("An API key cannot create a key with scopes that it lacks.")
     if rate_limit is not None and not 1 <= rate_limit <= (most := buckets.of_role(user.role)):
-        raise InvalidRequest(f"A key's rate limit is 1 to {most} requests per window.", param="rate_limit")
+        raise InvalidRequest(f"rate_limit must be 1 to {most} requests per window.", param="rate_limit")
     raw = PREFIX + secrets.token_urlsafe(32)
     with transaction.atomic():
         User.objects.hold(user.pk)
         if ApiKey.objects.filter(user=user, revoked_at=None).count() >= MAX_PER_USER:
-            raise Conflict(f"There are {MAX_PER_USER} keys already; revoke one first.", code="too_many_keys")
+            raise Conflict(f"You have {MAX_PER_USER} keys, the maximum. Revoke one first.", code="too_many_keys")
         key = ApiKey.objects.create(
             user=user, name=name, prefix=raw[:12], digest=digest(raw), scopes=wanted, expires_at=expires_at, rate_limit=rate_limit
         )
@@ -72,19 +73,19 @@ def create(
 
 
 def digest(raw: str) -> str:
-    """What is stored of a key. Plain SHA-256 is enough: 256 random bits cannot be searched."""
+    """Return the digest of a key that is stored. SHA-256 is enough, because 256 random bits cannot be guessed."""
     return hashlib.sha256(raw.encode()).hexdigest()
 
 
 def find(raw: str) -> ApiKey | None:
-    """The live key that this is, with its user."""
+    """Return the valid key with this raw form, with its user; None if there is none."""
     if not _SHAPE.fullmatch(raw):
         return None
     return ApiKey.objects.live().select_related("user").filter(digest=digest(raw)).first()
 
 
 def revoke(key: ApiKey, *, actor: User | None, ip: str = "") -> bool:
-    """End a key at once, in every process. False if it had ended before."""
+    """Revoke a key at once, in every process. Returns False if it had ended before."""
     with transaction.atomic():
         ended = ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=Now())
         if ended:
@@ -94,22 +95,22 @@ def revoke(key: ApiKey, *, actor: User | None, ip: str = "") -> bool:
 
 
 def write_use(ids: Iterable[UUID]) -> None:
-    """Write `last_used_at` of those keys that have none of the last minute."""
+    """Write `last_used_at` of the keys, except of those with a value from the last minute."""
     stale = Q(last_used_at=None) | Q(last_used_at__lt=Now() - timedelta(seconds=NOTE_EVERY))
     with transaction.atomic():
-        # A row that another process writes just now says the same: skip it, so that two batches never wait for each other.
+        # Skip rows that another process is updating: it writes the same, and two batches cannot deadlock.
         due = ApiKey.objects.select_for_update(skip_locked=True).filter(stale, pk__in=list(ids))
         ApiKey.objects.filter(pk__in=list(due.values_list("pk", flat=True))).update(last_used_at=Now())
 
 
 def note_use_now(key_id: UUID) -> None:
-    """Write a use at once, unless this process did within the minute. For code that is in a database thread anyway."""
+    """Write a use at once, unless this process did so in the last minute. For code in a database thread."""
     if _first_this_minute(key_id):
         write_use([key_id])
 
 
 def note_use(key_id: UUID) -> None:
-    """Remember a use; the running loop writes all of them together a little later, off the request's path."""
+    """Queue a use. The event loop writes all queued uses in one batch later, outside of the request."""
     if not _first_this_minute(key_id):
         return
     _used.add(key_id)
@@ -130,7 +131,7 @@ def _first_this_minute(key_id: UUID) -> bool:
 
 
 async def flush_uses() -> None:
-    """Write the remembered uses now."""
+    """Write the queued uses now."""
     ids = set(_used)
     _used.difference_update(ids)
     try:

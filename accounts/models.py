@@ -1,4 +1,4 @@
-"""Who is calling: users, their sessions (token families), API keys, and the audit log."""
+"""Users, their sessions (token families), API keys, account e-mails, and the audit log."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from aiagents.core.ids import uuid7
 
 class UserQuerySet(models.QuerySet["User"]):
     def delete(self) -> tuple[int, dict[str, int]]:
-        """Delete them with what is kept under their names, as `User.delete` does for one."""
+        """Delete the users with the data that only refers to them by id, as `User.delete` does for one."""
         gone = list(self.values_list("pk", flat=True))
         with transaction.atomic():
             deleted = super().delete()
@@ -34,7 +34,7 @@ class UserQuerySet(models.QuerySet["User"]):
 
 
 def _forget(gone: Iterable[UUID]) -> None:
-    """What no foreign key leads to."""
+    """Delete data of deleted users that no foreign key refers to."""
     for user_id in gone:
         idempotency.forget(str(user_id))
         principal_cache.announce(user_id)
@@ -45,7 +45,7 @@ class UserManager(BaseUserManager["User"]):
         return UserQuerySet(self.model, using=self._db)
 
     def create_user(self, email: str, password: str | None = None, **extra: Any) -> User:
-        """A saved user; the e-mail is normalised to lower case."""
+        """Create, save and return a user; the e-mail is normalised to lower case."""
         user = self.model(email=email, **extra)
         user.set_password(password)
         user.save(using=self._db)
@@ -55,12 +55,13 @@ class UserManager(BaseUserManager["User"]):
         return self.create_user(email, password, **{"role": User.Role.ADMIN, "is_staff": True, "is_superuser": True} | extra)
 
     def hold(self, user_id: UUID) -> None:
-        """Hold the user's row until the transaction ends, so that what is counted for them next stays true until it is written.
+        """Lock the user's row until the transaction ends, so that a count of the user's rows stays true until a write.
 
-        Inserts that refer to the user do not wait for it. On SQLite a transaction that writes is alone anyway.
+        Inserts that refer to the user do not wait for the lock. SQLite has one writer at a time and needs none.
         """
         if connection.vendor == "postgresql":
-            # Written as SQL: the ORM needs longer to build this statement than PostgreSQL to run it, and every turn begins with it.
+            # SQL, because the ORM takes longer to build this statement than PostgreSQL to run it, and every turn runs
+            # it.
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1 FROM accounts_user WHERE id = %s FOR NO KEY UPDATE", [user_id])
 
@@ -69,12 +70,12 @@ class UserManager(BaseUserManager["User"]):
 
 
 def normal_email(email: str) -> str:
-    """The one spelling of an e-mail address that is stored and looked up."""
+    """Return the normalised form of an e-mail address, which is stored and looked up."""
     return email.strip().lower()
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person, signed in by e-mail. `auth_epoch` is part of every access token: raising it ends them all."""
+    """A user, who signs in by e-mail. Every access token contains `auth_epoch`: raising it ends all of them."""
 
     class Role(models.TextChoices):
         USER = "user"
@@ -99,12 +100,12 @@ class User(AbstractBaseUser, PermissionsMixin):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = UserManager()
-    # Django's: the new password between set_password() and save().
+    # Django sets it to the new password between set_password() and save().
     _password: str | None
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS = []
     # A change of any of these ends the user's sessions.
-    RIGHTS = ("password", "email", "role", "is_active", "is_staff", "is_superuser")
+    SESSION_FIELDS = ("password", "email", "role", "is_active", "is_staff", "is_superuser")
 
     class Meta:
         ordering = ["-created_at"]
@@ -115,7 +116,7 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @property
     def display_name(self) -> str:
-        """What other users see of this one; never empty, and never the whole e-mail address."""
+        """Return the name that other users see: never empty, and never the whole e-mail address."""
         return self.name.strip() or self.email.partition("@")[0]
 
     @property
@@ -127,10 +128,10 @@ class User(AbstractBaseUser, PermissionsMixin):
         self.email = normal_email(self.email)
 
     def save(self, *args: Any, keep_family: UUID | None = None, **kwargs: Any) -> None:
-        """Save; a new password, e-mail, role or right ends the user's sessions in the same transaction, from whatever code it came.
+        """Save. A changed field of SESSION_FIELDS ends the user's sessions in the same transaction.
 
-        A new e-mail also queues a notice to the old one: its owner must learn of a change they did not ask for.
-        `auth_epoch` is never written here: a copy loaded earlier would bring dead tokens back to life.
+        A new e-mail also queues a notice to the old address, whose owner may not have requested the change.
+        This method never writes `auth_epoch`: an instance loaded earlier would make ended tokens valid again.
         """
         self.email = normal_email(self.email)
         if self._state.adding:
@@ -141,8 +142,8 @@ class User(AbstractBaseUser, PermissionsMixin):
         if kwargs.get("update_fields") is None:
             skipped = self.get_deferred_fields() | {"auth_epoch", "id"}
             kwargs["update_fields"] = [field.name for field in self._meta.concrete_fields if field.attname not in skipped]
-        saved = [name for name in self.RIGHTS if name in kwargs["update_fields"]]
-        # Django hashes an old password anew when its cost was raised: that saves this field alone and knows no new password.
+        saved = [name for name in self.SESSION_FIELDS if name in kwargs["update_fields"]]
+        # Django rehashes a password when the cost was raised: it saves this field only, without a new password.
         rehash = list(kwargs["update_fields"]) == ["password"] and self._password is None and self.has_usable_password()
         with transaction.atomic():
             before = User.objects.select_for_update().filter(pk=self.pk).values(*saved).first() if saved else None
@@ -162,9 +163,9 @@ class User(AbstractBaseUser, PermissionsMixin):
         return deleted
 
     def end_sessions(self, *, reason: str, keep_family: UUID | None = None) -> int:
-        """End every access token, refresh token, browser session and open socket; one session may be kept. How many families ended.
+        """End all tokens, browser sessions and open sockets, except of `keep_family`; return how many families ended.
 
-        The kept one's access tokens end too: it refreshes. API keys live on (docs/adr/0010).
+        The access tokens of the kept session end, too; its refresh token works. API keys stay valid (docs/adr/0010).
         """
         with transaction.atomic():
             User.objects.filter(pk=self.pk).update(auth_epoch=F("auth_epoch") + 1)
@@ -176,29 +177,29 @@ class User(AbstractBaseUser, PermissionsMixin):
         return ended
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
-        # Django's own hash covers the password only; browser sessions must end with the epoch too.
+        # Django's hash covers only the password; browser sessions must also end with the epoch.
         return salted_hmac("accounts.User.session", f"{self.password}:{self.auth_epoch}", secret=secret, algorithm="sha256").hexdigest()
 
 
 class TokenFamilyQuerySet(models.QuerySet["TokenFamily"]):
     def live(self) -> TokenFamilyQuerySet:
-        """Families whose tokens work, by the database's clock; their user's state not considered."""
+        """Return the families with valid tokens, by the database's clock. Does not check the user's state."""
         return self.filter(revoked_at=None, expires_at__gt=Now())
 
     def revoke(self, reason: str) -> int:
-        """End those that still live. The caller announces it (`cache.announce`)."""
+        """End the valid ones; return how many. The caller must announce it (`principal_cache.announce`)."""
         return self.filter(revoked_at=None).update(revoked_at=Now(), revoked_reason=reason)
 
 
 class TokenFamily(models.Model):
-    """One sign-in. Its refresh tokens carry (id, generation); only the current generation may be used.
+    """One sign-in. Its refresh tokens contain (id, generation); only the current generation is valid.
 
-    Nothing here is a credential: the tokens are signed, and a generation's `jti` is derived, not stored.
+    The row contains no credential: tokens are signed, and a generation's `jti` is derived, not stored.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(User, models.CASCADE, related_name="token_families")
-    # The user's epoch when the password was checked: a sign-in that raced a password change is dead at birth.
+    # The user's epoch when the password was checked: a sign-in during a password change is invalid from the start.
     auth_epoch = models.PositiveIntegerField(default=0)
     generation = models.PositiveIntegerField(default=0)
     rotated_at = models.DateTimeField(default=timezone.now)
@@ -221,7 +222,7 @@ class TokenFamily(models.Model):
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     def live(self) -> ApiKeyQuerySet:
-        """Keys that work, by the database's clock: not revoked, not expired, their user active."""
+        """Return the valid keys, by the database's clock: not revoked, not expired, and with an active user."""
         return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), revoked_at=None, user__is_active=True)
 
 
@@ -234,7 +235,7 @@ class ApiKey(models.Model):
         TASKS = "tasks"
         BILLING = "billing", "read usage and costs"
         READ = "read", "read only, everywhere the user may read"
-        # A person's word, given to a program: in no default, and implied by no other scope.
+        # It lets a program decide for a person, so it is in no default, and no other scope includes it.
         APPROVE = "approve", "approve or reject tool calls that wait for a person"
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
@@ -262,14 +263,14 @@ class ApiKey(models.Model):
 
 class AccountMailQuerySet(models.QuerySet["AccountMail"]):
     def enqueue(self, user: User, kind: str, *, to: str = "") -> AccountMail:
-        """The mail, due now and sent after the caller's commit. One of the same kind that still waits is used again."""
+        """Queue an e-mail, due now and sent after the caller's commit. Reuses a waiting one of the same kind."""
         mail, _ = self.get_or_create(user=user, kind=kind, to=to, state=AccountMail.State.DUE)
         transaction.on_commit(partial(mail_queue.wake, mail.pk))
         return mail
 
 
 class AccountMail(models.Model):
-    """Outbox of the e-mails about one account. It holds no link: `accounts.mail.send` makes that while it sends."""
+    """The outbox of e-mails about accounts. It stores no link: `accounts.mail.send` creates the link while it sends."""
 
     class Kind(models.TextChoices):
         PASSWORD_LINK = "password_link"
@@ -306,7 +307,10 @@ class AccountMail(models.Model):
 
 
 class AuditEvent(models.Model):
-    """Who did what to what, append-only. `details` holds no secret and no content; it is emptied when its target is erased."""
+    """An event: actor, action and target. Append-only.
+
+    `details` has no secret or content; erasing the target empties it.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     at = models.DateTimeField(default=timezone.now, editable=False)

@@ -1,4 +1,4 @@
-"""What a principal may do. A user in person may do all that is theirs; a key, what its scopes say; admin, never a key."""
+"""Permissions of a principal: a signed-in user has all, an API key has its scopes, but never the admin role."""
 
 from __future__ import annotations
 
@@ -14,36 +14,39 @@ from aiagents.core.errors import PermissionDenied
 
 
 def may(principal: Principal, scope: str | None, *, safe: bool = False) -> bool:
-    """Whether the principal has the scope. `safe`: the request only reads, for which the scope `read` is enough. None: in person."""
+    """Return whether the principal has the scope (None: signed in, without a key).
+
+    `safe`: the request only reads, for which the scope `read` is enough.
+    """
     if principal.scopes is None:
         return True
     return scope is not None and (scope in principal.scopes or (safe and ApiKey.Scope.READ in principal.scopes))
 
 
 class ScopeMissing(PermissionDenied, exceptions.PermissionDenied):
-    """The one answer of every door. DRF's error too: its browsable API asks permission classes what else one may do."""
+    """The error of every endpoint for a missing scope. Also DRF's error, which its browsable API expects."""
 
     code = "scope_missing"
 
 
 def require_scope(principal: Principal, scope: str, *, safe: bool = False) -> None:
-    """`ScopeMissing` unless the principal may."""
+    """Raise ScopeMissing unless the principal has the scope."""
     if not may(principal, scope, safe=safe):
         raise ScopeMissing(f"This API key lacks the scope {scope}.", details={"scope": scope})
 
 
 def of(principal: Principal) -> list[str]:
-    """The list the profile shows: scopes, and `admin`."""
+    """Return the permissions that the profile shows: scopes, and `admin`."""
     return of_user(principal.user) if principal.scopes is None else sorted(principal.scopes)
 
 
 def of_user(user: User) -> list[str]:
-    """The same for the user in person."""
+    """Return the same for a signed-in user."""
     return sorted(ApiKey.Scope.values) + (["admin"] if user.is_admin else [])
 
 
 class HasScope(BasePermission):
-    """The view names its `required_scope`; a view that names none is closed to API keys. GET and HEAD may use `read`."""
+    """Checks the view's `required_scope`. A view without one refuses API keys. GET and HEAD also accept `read`."""
 
     message = "API keys may not be used here; sign in."
 
@@ -58,7 +61,7 @@ class HasScope(BasePermission):
 
 
 class InPerson(BasePermission):
-    """Signed in with a password, not with an API key."""
+    """Requires a sign-in with a password, not an API key."""
 
     message = "API keys may not be used here; sign in."
 
@@ -67,7 +70,7 @@ class InPerson(BasePermission):
 
 
 class IsAdmin(InPerson):
-    """The admin role, in person."""
+    """Requires the admin role and a sign-in with a password."""
 
     message = "This needs the admin role."
 

@@ -1,7 +1,7 @@
-"""Principals remembered for a few seconds, and the news that ends them early, in every process.
+"""A cache of principals in each process, and its invalidation over Valkey.
 
-A cache hit costs no thread hop and no query. It lives 5 seconds while this process hears Valkey, 1 second while it does
-not, and ends at once when `announce` says that something about its user changed.
+A cache hit costs no thread hop and no query. An entry lives 5 seconds while this process is subscribed to Valkey, and
+1 second otherwise. `announce` invalidates the entries of a user at once, in every process.
 """
 
 from __future__ import annotations
@@ -48,18 +48,21 @@ class _Entry:
 
 _entries: dict[bytes, _Entry] = {}
 _listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
-_heard_at = float("-inf")
+_last_message_at = float("-inf")
 _changes = 0
 _counts = counting.cache("principals")
 
 
 def get(digest: bytes, subject: str) -> Any:
-    """The principal stored under the SHA-256 of a whole credential, or None. `subject` is compared, not trusted."""
+    """Return the principal stored under the SHA-256 of a whole credential, or None.
+
+    `subject` must match the stored one.
+    """
     entry = _entries.get(digest) if settings.CACHE_ENABLED else None
     if entry is None:
         _counts.misses += 1
         return None
-    life = LIFE if time.monotonic() - _heard_at < SILENCE else LIFE_ALONE
+    life = LIFE if time.monotonic() - _last_message_at < SILENCE else LIFE_ALONE
     ends = entry.principal.expires_at
     if time.monotonic() - entry.stored_at >= life or (ends is not None and ends <= time.time()):
         _entries.pop(digest, None)
@@ -72,12 +75,12 @@ def get(digest: bytes, subject: str) -> Any:
 
 
 def changes() -> int:
-    """A mark to take before reading the database and to give to `put`."""
+    """Return a mark to take before reading the database and to pass to `put`."""
     return _changes
 
 
 def put(digest: bytes, subject: str, principal: Cacheable, mark: int) -> None:
-    """Remember, unless some change was announced since `mark`: the reading may be older than the change."""
+    """Store a principal, unless a change was announced since `mark`: the principal may be older than the change."""
     _start_listening()
     if mark != _changes or not settings.CACHE_ENABLED:
         return
@@ -88,7 +91,7 @@ def put(digest: bytes, subject: str, principal: Cacheable, mark: int) -> None:
 
 
 def forget(user_id: UUID | None = None) -> None:
-    """Drop what this process remembers of a user, or everything."""
+    """Drop this process's entries of a user, or all entries."""
     global _changes
     _changes += 1
     for digest, entry in list(_entries.items()):
@@ -98,7 +101,7 @@ def forget(user_id: UUID | None = None) -> None:
 
 
 def announce(user_id: UUID) -> None:
-    """Something about this user's rights, sessions or keys changed: every process forgets, now and after the commit."""
+    """Drop a user's entries in every process, now and after the commit: permissions, sessions or keys changed."""
     forget(user_id)
     transaction.on_commit(partial(_publish, user_id))
 
@@ -108,7 +111,7 @@ def _publish(user_id: UUID) -> None:
     try:
         valkey.sync_client().publish(CHANNEL, str(user_id))
     except redis.RedisError:
-        log.warning("Valkey is away: other processes learn of a change within %s s", LIFE_ALONE)
+        log.warning("Valkey is unreachable: other processes see a change of an account within %s s", LIFE_ALONE)
 
 
 def _start_listening() -> None:
@@ -119,7 +122,7 @@ def _start_listening() -> None:
 
 
 async def _listen() -> None:
-    global _heard_at
+    global _last_message_at
     while not valkey.cancelled():
         client = valkey.blocking_client()
         try:
@@ -128,20 +131,20 @@ async def _listen() -> None:
                 while not valkey.cancelled():
                     message = await pubsub.get_message(timeout=PING_EVERY)
                     if message is None:
-                        await pubsub.ping()  # the answer comes as a message; none for SILENCE seconds: we are alone
+                        await pubsub.ping()  # the reply is a message; without one for SILENCE seconds the subscription is lost
                         continue
-                    _hear(message)
-                    _heard_at = time.monotonic()
+                    _handle(message)
+                    _last_message_at = time.monotonic()
         except (redis.RedisError, OSError) as exc:
-            _heard_at = float("-inf")
-            log.info("not listening for account changes: %s", exc)
+            _last_message_at = float("-inf")
+            log.info("no subscription to account changes: %s", exc)
         finally:
             await client.aclose()
         await asyncio.sleep(random.uniform(0.2, 1.0))
 
 
-def _hear(message: dict[str, Any]) -> None:
+def _handle(message: dict[str, Any]) -> None:
     if message["type"] == "subscribe":
-        forget()  # what was said before we listened is lost
+        forget()  # announcements before the subscription are lost
     elif message["type"] == "message":
         forget(UUID(message["data"].decode()))

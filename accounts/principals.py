@@ -1,4 +1,4 @@
-"""From a credential to a principal, always by the database: every question of "does this still work" is answered here."""
+"""Find the principal of a credential, and check whether a credential is still valid, always in the database."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from aiagents.core.ratelimit import buckets
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """An authenticated caller. Rights come from the database at authentication, never from the token.
+    """An authenticated caller. Permissions come from the database at authentication, never from the token.
 
-    Every caller from outside has an anchor that can be revoked: an API key, a session of tokens (`family_id`) or a browser session.
-    Without one it is the account itself, for work that no caller watches: it ends with the account and its epoch.
-    `auth_epoch` and `key_id` go with every hold, where the database checks them once more in the same statement.
-    `user` may be shared with other requests of the next seconds: read it, never write it.
+    An external caller has a credential that can be revoked: an API key, a session of tokens (`family_id`) or a browser
+    session. Without one the principal is the account, for background work: it ends with the account and its epoch.
+    Every hold includes `auth_epoch` and `key_id`, and its statement checks them again in the database.
+    Other requests may share `user`: read it, never write it.
     """
 
     user: User
     auth_epoch: int
     key_id: UUID | None = None
-    # None: an access token, which may do all that its user may. A key: its scopes.
+    # The scopes of an API key; None: an access token, which has all permissions of its user.
     scopes: frozenset[str] | None = None
     # Requests per window; None: the user's default.
     rate_limit: int | None = None
     # Unix time at which the credential ends; None: never.
     expires_at: float | None = None
     family_id: UUID | None = None
-    # Of a browser session: where Django keeps it.
+    # Django's key of a browser session.
     session_key: str | None = field(default=None, repr=False)
 
     @property
@@ -48,13 +48,13 @@ class Principal:
         return self.user.id
 
     @property
-    def standing(self) -> Standing:
-        return Standing.of(self)
+    def credential_ref(self) -> CredentialRef:
+        return CredentialRef.of(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What a caller sent, unproved. `digest` is over the whole of it."""
+    """A credential that a caller sent, not yet verified. `digest` covers all of it."""
 
     raw: str = field(repr=False)
     digest: bytes = field(repr=False)
@@ -65,7 +65,7 @@ class Credential:
 
     @property
     def subject(self) -> str:
-        """Whom it claims to be, for comparison with what a cache says. ValueError if it is no credential at all."""
+        """Return the claimed subject, to compare with a cache entry. Raises ValueError if it is not a credential."""
         if self.is_key:
             return self.digest.hex()
         payload = self.raw.split(".")[1] if self.raw.count(".") == 2 else ""
@@ -80,9 +80,9 @@ _KEY_HEADER = re.compile(r"aia_[A-Za-z0-9_-]{1,200}")
 
 
 def credential(headers: Mapping[str, str]) -> Credential | None:
-    """The one credential of a request; None if it brings none. Only these two headers are ever read.
+    """Return the credential of a request, from one of two headers; None without one.
 
-    Two different ones, another scheme, or characters that no credential has are `NotAuthenticated`.
+    Raises NotAuthenticated for two different credentials, another scheme, or characters that no credential has.
     """
     authorization, key = headers.get("authorization"), headers.get("x-api-key")
     found = set()
@@ -104,7 +104,7 @@ def credential(headers: Mapping[str, str]) -> Credential | None:
 
 
 def find(offered: Credential) -> Principal:
-    """The principal of a credential that works now, or `NotAuthenticated`."""
+    """Return the principal of a valid credential. Raises NotAuthenticated otherwise."""
     if offered.is_key:
         key = keys.find(offered.raw)
         if key is None:
@@ -118,8 +118,8 @@ def find(offered: Credential) -> Principal:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """By what a principal stands, without the credential: enough to ask again later, or to store behind a ticket."""
+class CredentialRef:
+    """A reference to a principal's credential, without its secret: to check it later, or to store with a ticket."""
 
     user_id: UUID
     auth_epoch: int
@@ -127,75 +127,83 @@ class Standing:
     family_id: UUID | None = None
     expires_at: float | None = None
     session_key: str | None = field(default=None, repr=False)
-    # What its user must still have, in person, beside a working credential: the admin role or, in a browser session of staff, this
-    # permission of Django's. Empty: nothing.
-    right: str = ""
+    # What the signed-in user needs beside a valid credential: the admin role or, in a browser session of staff, this
+    # permission of Django. Empty: nothing.
+    permission: str = ""
 
     @classmethod
-    def of(cls, principal: Principal, right: str = "") -> Standing:
+    def of(cls, principal: Principal, permission: str = "") -> CredentialRef:
         one = principal
-        return cls(one.user_id, one.auth_epoch, one.key_id, one.family_id, one.expires_at, one.session_key, right)
+        return cls(one.user_id, one.auth_epoch, one.key_id, one.family_id, one.expires_at, one.session_key, permission)
 
 
-def renew(standing: Standing) -> Principal | None:
-    """The principal as the database has it now; None if it ended meanwhile."""
-    if standing.expires_at is not None and standing.expires_at <= timezone.now().timestamp():
+def renew(credential_ref: CredentialRef) -> Principal | None:
+    """Return the principal, read again from the database; None if its credential has ended."""
+    if credential_ref.expires_at is not None and credential_ref.expires_at <= timezone.now().timestamp():
         return None
-    if standing.key_id:
-        key = ApiKey.objects.live().select_related("user").filter(pk=standing.key_id, user_id=standing.user_id).first()
-        return _of_key(key) if key and key.user.auth_epoch == standing.auth_epoch else None
-    if standing.family_id:
-        family = _live_family(standing.family_id, standing.user_id, standing.auth_epoch)
-        return Principal(family.user, standing.auth_epoch, expires_at=standing.expires_at, family_id=family.id) if family else None
-    if standing.session_key:
-        user = browser_sessions.user_of(standing.session_key)
-        same = user is not None and (user.pk, user.auth_epoch) == (standing.user_id, standing.auth_epoch)
-        return of_session(user, standing.session_key) if user is not None and same else None
-    user = User.objects.filter(pk=standing.user_id, is_active=True, auth_epoch=standing.auth_epoch).first()
-    return Principal(user, standing.auth_epoch, expires_at=standing.expires_at) if user else None
+    if credential_ref.key_id:
+        key = ApiKey.objects.live().select_related("user").filter(pk=credential_ref.key_id, user_id=credential_ref.user_id).first()
+        return _of_key(key) if key and key.user.auth_epoch == credential_ref.auth_epoch else None
+    if credential_ref.family_id:
+        family = _live_family(credential_ref.family_id, credential_ref.user_id, credential_ref.auth_epoch)
+        return (
+            Principal(family.user, credential_ref.auth_epoch, expires_at=credential_ref.expires_at, family_id=family.id) if family else None
+        )
+    if credential_ref.session_key:
+        user = browser_sessions.user_of(credential_ref.session_key)
+        same = user is not None and (user.pk, user.auth_epoch) == (credential_ref.user_id, credential_ref.auth_epoch)
+        return of_session(user, credential_ref.session_key) if user is not None and same else None
+    user = User.objects.filter(pk=credential_ref.user_id, is_active=True, auth_epoch=credential_ref.auth_epoch).first()
+    return Principal(user, credential_ref.auth_epoch, expires_at=credential_ref.expires_at) if user else None
 
 
-def still_stand(standings: Iterable[Standing]) -> set[Standing]:
-    """Those that work now. However many are asked about, it is one query for each kind of credential, browser sessions apart."""
+def filter_valid(credential_refs: Iterable[CredentialRef]) -> set[CredentialRef]:
+    """Return the references that are valid now.
+
+    It takes one query for each kind of credential, and one for each browser session.
+    """
     now = timezone.now().timestamp()
-    asked = {one for one in standings if one.expires_at is None or one.expires_at > now}
+    unexpired = {one for one in credential_refs if one.expires_at is None or one.expires_at > now}
     live: set[tuple[object, UUID, int]] = set()  # credential, user, the epoch that both are in
-    if ids := {one.key_id for one in asked if one.key_id}:
+    if ids := {one.key_id for one in unexpired if one.key_id}:
         live |= set(ApiKey.objects.live().filter(pk__in=ids).values_list("pk", "user_id", "user__auth_epoch"))
-    if ids := {one.family_id for one in asked if one.family_id and not one.key_id}:
+    if ids := {one.family_id for one in unexpired if one.family_id and not one.key_id}:
         families = TokenFamily.objects.live().filter(pk__in=ids, user__is_active=True, user__auth_epoch=F("auth_epoch"))
         live |= set(families.values_list("pk", "user_id", "auth_epoch"))
-    for session_key in {one.session_key for one in asked if one.session_key}:
+    for session_key in {one.session_key for one in unexpired if one.session_key}:
         if user := browser_sessions.user_of(session_key):
             live.add((session_key, user.pk, user.auth_epoch))
-    if ids := {one.user_id for one in asked if _anchor(one) == one.user_id}:
+    if ids := {one.user_id for one in unexpired if _anchor(one) == one.user_id}:
         live |= {(pk, pk, epoch) for pk, epoch in User.objects.filter(pk__in=ids, is_active=True).values_list("pk", "auth_epoch")}
-    return _with_right({one for one in asked if (_anchor(one), one.user_id, one.auth_epoch) in live})
+    return _with_permission({one for one in unexpired if (_anchor(one), one.user_id, one.auth_epoch) in live})
 
 
-def _anchor(standing: Standing) -> object:
-    return standing.key_id or standing.family_id or standing.session_key or standing.user_id
+def _anchor(credential_ref: CredentialRef) -> object:
+    return credential_ref.key_id or credential_ref.family_id or credential_ref.session_key or credential_ref.user_id
 
 
-def _with_right(standings: set[Standing]) -> set[Standing]:
-    users = User.objects.in_bulk({one.user_id for one in standings if one.right})
-    return {one for one in standings if not one.right or (one.user_id in users and has_right(users[one.user_id], one))}
+def _with_permission(credential_refs: set[CredentialRef]) -> set[CredentialRef]:
+    users = User.objects.in_bulk({one.user_id for one in credential_refs if one.permission})
+    return {one for one in credential_refs if not one.permission or (one.user_id in users and has_permission(users[one.user_id], one))}
 
 
-def has_right(user: User, standing: Standing) -> bool:
-    """Whether this user has the right that the standing needs, by the kind of credential it stands on."""
-    if standing.key_id or not user.is_active:
+def has_permission(user: User, credential_ref: CredentialRef) -> bool:
+    """Return whether this user has the permission that the reference requires, by the kind of credential."""
+    if credential_ref.key_id or not user.is_active:
         return False
-    return user.is_admin or (standing.session_key is not None and user.is_staff and user.has_perm(standing.right))
+    return user.is_admin or (credential_ref.session_key is not None and user.is_staff and user.has_perm(credential_ref.permission))
 
 
 def of_session(user: User, session_key: str) -> Principal:
-    """The principal of a member of staff in a browser session."""
+    """Return the principal of a staff member in a browser session."""
     return Principal(user, user.auth_epoch, session_key=session_key)
 
 
 def of_account(user: User, *, key_id: UUID | None = None, scopes: frozenset[str] | None = None) -> Principal:
-    """The principal of work that runs for a user without a caller: tasks, and what staff start for them. `key_id`: on whose account."""
+    """Return the principal of work for a user without a caller, such as tasks.
+
+    `key_id`: the API key that is charged.
+    """
     return Principal(user, user.auth_epoch, key_id=key_id, scopes=scopes)
 
 
@@ -205,7 +213,7 @@ def _of_key(key: ApiKey) -> Principal:
         key.user.auth_epoch,
         key_id=key.id,
         scopes=frozenset(key.scopes) & frozenset(ApiKey.Scope.values),
-        # A key made when the limit was higher does not keep it.
+        # The current limit also applies to a key that was created with a higher one.
         rate_limit=min(key.rate_limit, buckets.of_role(key.user.role)) if key.rate_limit else None,
         expires_at=key.expires_at.timestamp() if key.expires_at else None,
     )

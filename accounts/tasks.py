@@ -1,4 +1,4 @@
-"""Beat's housekeeping."""
+"""Celery tasks of accounts: housekeeping and e-mails. Beat starts the sweeps."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from django.db.models.functions import Now
 from accounts.mail import send
 from accounts.models import TokenFamily
 
-# Ended sessions stay this long: where an account was signed in from is asked by the sign-in limit and by people.
+# How long ended sessions stay: the sign-in limit and staff need the addresses that an account signed in from.
 KEEP = timedelta(days=30)
 BATCH = 5_000
 
 
 @shared_task
 def sweep_sessions() -> int:
-    """Delete sessions that ended more than 30 days ago, in batches, each its own short transaction. How many."""
+    """Delete sessions that ended more than 30 days ago, in short transactions; return how many."""
     old, total = Now() - KEEP, 0
     while True:
         ids = TokenFamily.objects.filter(Q(expires_at__lt=old) | Q(revoked_at__lt=old)).values_list("pk", flat=True)[:BATCH]
@@ -31,7 +31,7 @@ def sweep_sessions() -> int:
 
 @shared_task
 def sweep_mails() -> int:
-    """Hand the e-mails that are due to workers, those that failed before included. How many."""
+    """Queue the e-mails that are due, also those that failed before; return how many."""
     found = send.due()
     for mail_id in found:
         send_mail.delay(str(mail_id))
@@ -41,5 +41,5 @@ def sweep_mails() -> int:
 
 @shared_task(expires=240)
 def send_mail(mail_id: str) -> bool:
-    """Send one e-mail about an account. A repeated message finds nothing due."""
+    """Send one e-mail about an account; return whether it was sent. A redelivered task finds nothing due."""
     return send.send(UUID(mail_id))

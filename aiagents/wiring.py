@@ -52,7 +52,7 @@ def register() -> None:
 
 
 def _accounts() -> None:
-    credential_watch.register(authentication.still_standing, authentication.credential_of)
+    credential_watch.register(authentication.valid_refs, authentication.credential_of)
     hooks.register(
         set_key_budget=budgets.set_key_budget,
         key_budgets=budgets.key_budgets,

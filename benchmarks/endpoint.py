@@ -20,7 +20,7 @@ from uuid import UUID, uuid4
 
 
 @dataclass(frozen=True)
-class Standing:
+class CredentialRef:
     user_id: UUID = field(default_factory=uuid4)
     expires_at: float | None = None
 
@@ -36,10 +36,12 @@ async def main() -> None:
 
     for handler in logging.getLogger().handlers:
         handler.setStream(open(os.devnull, "w"))  # type: ignore[attr-defined]  # noqa: ASYNC230, SIM115
-    principal = SimpleNamespace(user_id=uuid4(), user=SimpleNamespace(role="user"), key_id=None, rate_limit=None, standing=Standing())
+    principal = SimpleNamespace(
+        user_id=uuid4(), user=SimpleNamespace(role="user"), key_id=None, rate_limit=None, credential_ref=CredentialRef()
+    )
 
-    async def all_stand(standings: list[Any]) -> set[Any]:
-        return set(standings)
+    async def all_stand(credential_refs: list[Any]) -> set[Any]:
+        return set(credential_refs)
 
     credential_watch.register(all_stand)
 

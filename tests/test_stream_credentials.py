@@ -470,12 +470,12 @@ async def test_every_way_in_makes_a_principal_with_an_anchor_that_can_be_revoked
         (by_ticket["key"], "key_id"), (by_ticket["token"], "family_id"), (by_ticket["session"], "session_key"),
     ):  # fmt: skip
         assert getattr(principal, anchor) is not None
-        assert await credential_watch.valid([principal.standing]) == {principal.standing}
-    standings = [by_key.standing, by_token.standing, *(one.standing for one in by_ticket.values())]
+        assert await credential_watch.valid([principal.credential_ref]) == {principal.credential_ref}
+    credential_refs = [by_key.credential_ref, by_token.credential_ref, *(one.credential_ref for one in by_ticket.values())]
     await in_db(lambda: keys.revoke(ApiKey.objects.get(), actor=ann.user))
     await in_db(lambda: tokens.revoke(_family(), "logout"))
     await in_db(lambda: ann.client.post("/admin/logout/"))
-    assert await credential_watch.valid(standings) == set()
+    assert await credential_watch.valid(credential_refs) == set()
 
 
 # Who may make a principal without a caller from outside, whose only anchor is the account; each makes model calls, whose holds check it.

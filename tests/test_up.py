@@ -213,7 +213,7 @@ def test_after_kill_9_nothing_is_left_but_the_databases_and_the_next_start_recov
             continue
     installation.start()
     assert installation.login("kept@example.com", "a-long-enough-secret") == 200
-    assert installation.said(f"disabled {demo.ADMIN}: its password stands in a public repository")
+    assert installation.said(f"disabled {demo.ADMIN}: its password was published in a public repository")
     assert installation.said(re.escape(f"{demo.ADMIN}   {demo.HOW_TO_ENABLE}"))
     assert "was disabled" in installation.manage("doctor")
     renewed = installation.manage("seed", "--new-passwords")

@@ -1,4 +1,4 @@
-"""Accounts in the back office."""
+"""The admin of accounts."""
 
 from accounts.admin import audit_log, credentials, users
 from accounts.admin.acting import staff

@@ -1,4 +1,4 @@
-"""Who acts in the back office."""
+"""The staff member of an admin request, and the accounts that staff may act on."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from accounts.models import User
 
 
 def staff(request: HttpRequest) -> User:
-    """Who acts; the admin lets nobody else in."""
+    """Return the staff member of the request; the admin refuses other requests."""
     assert isinstance(request.user, User)
     return request.user
 
 
 def within_reach(request: HttpRequest, user: User | None) -> bool:
-    """Whether this member of staff may act on the account. Staff and admins are changed by superusers only.
+    """Return whether this staff member may act on the account. Only superusers may change staff and admins.
 
-    Otherwise the right to help users would be the right to become an admin, or to lock the admins out.
+    Otherwise staff could become admins or lock the admins out.
     """
     return user is None or staff(request).is_superuser or not (user.is_superuser or user.is_staff or user.role == User.Role.ADMIN)

@@ -1,4 +1,4 @@
-"""Who did what. Nobody adds, changes or deletes a line."""
+"""The audit log, read-only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from accounts.models import AuditEvent
 from aiagents.core.admin import columns, filters
 from aiagents.core.admin.rows import ReadOnly
 
-# What begins so, for the filter: the log itself is never asked what it contains.
+# The prefixes of actions to filter by. Reading them from the log would scan it.
 AUDITED = [
     ("login", "sign-ins"), ("admin.login", "sign-ins here"), ("admin.export", "exports"), ("user", "users"), ("api_key", "API keys"),
     ("session", "sessions"), ("password", "passwords"), ("register", "registrations"), ("budget", "budgets"),

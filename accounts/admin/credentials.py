@@ -1,4 +1,4 @@
-"""API keys and sessions: looked at and ended, never made, and no secret of theirs anywhere."""
+"""API keys and sessions. Staff can view and end them, but not create them; no page shows a secret."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from aiagents.core.admin.rows import ReadOnly
 
 
 def _reachable(page: ReadOnly, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-    """The rows whose user this member of staff may act on; a message says how many were left out."""
+    """Return the rows whose user this staff member may act on; a message shows how many were left out."""
     rows = list(queryset.select_related("user"))
     within = [row for row in rows if within_reach(request, row.user)]
     if left := len(rows) - len(within):
-        page.message_user(request, f"{left} left as they are: staff and admins are changed by superusers.", messages.WARNING)
+        page.message_user(request, f"{left} left unchanged: only superusers can change staff and admins.", messages.WARNING)
     return within
 
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ReadOnly):
-    """Keys may be looked at and revoked; they are made by their users. The digest stands nowhere here."""
+    """API keys. Staff can view and revoke them; only users create them. No page shows the digest."""
 
     list_display = [
         "name", "prefix", columns.link("user", show="user__email"), "scope_list", "state", "rate_limit", "expires_at", "last_used_at",

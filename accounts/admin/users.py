@@ -1,4 +1,4 @@
-"""Users for staff, and the groups that staff belong to. Who may enter these pages is decided by superusers only."""
+"""Users, and the groups of staff. Only superusers give access to the admin."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from accounts.sign_in import throttle
 from aiagents.core.admin import columns
 from aiagents.core.admin.rows import Rows
 
-RIGHTS = ("role", "is_staff", "is_superuser", "groups", "user_permissions")
+PERMISSION_FIELDS = ("role", "is_staff", "is_superuser", "groups", "user_permissions")
 
 
-# With either of these one signs in as another user.
+# A person who can set one of these fields can sign in as the user.
 IDENTITY = ("email", "password")
 _LINK_NOTE = "The person gets an e-mail with a one-time link to choose their password."
 
 
 class NewUserForm(UserCreationForm):
-    """For superusers: with a password of their choice, or without one and a link instead."""
+    """The form of superusers: with a password, or without one and then with a link."""
 
     class Meta:
         model = User
@@ -43,7 +43,7 @@ class NewUserForm(UserCreationForm):
 
 
 class InvitedUserForm(forms.ModelForm):
-    """For other staff: an account without a password, which its owner sets with the link they get."""
+    """The form of other staff: an account without a password, whose owner gets a link to set one."""
 
     class Meta:
         model = User
@@ -62,17 +62,17 @@ class MonthlyBudgetForm(forms.Form):
         max_digits=12,
         decimal_places=6,
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal", "autofocus": True}),
-        help_text="It holds from the next call on; what is spent this month counts.",
+        help_text="It applies from the next call on and includes this month's spending.",
     )
     no_limit = forms.BooleanField(
         label="No limit",
         required=False,
         widget=UnfoldBooleanSwitchWidget,
-        help_text="Removes the monthly budget of everybody listed above.",
+        help_text="Removes the monthly budget of all users listed above.",
     )
 
     def clean(self) -> dict[str, Any]:
-        """An amount or the explicit choice of none: a field that was left empty must not remove anything."""
+        """Require an amount or the explicit choice of no limit: an empty field must not remove a limit."""
         data = super().clean() or {}
         amount, no_limit = data.get("monthly_budget_usd"), data.get("no_limit", False)
         if "monthly_budget_usd" not in self.errors and (amount is None) != no_limit:
@@ -82,7 +82,7 @@ class MonthlyBudgetForm(forms.Form):
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs and the theme know nothing of each other
+class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs and the theme do not agree
     form, add_form, change_password_form = UserChangeForm, NewUserForm, AdminPasswordChangeForm
     list_display = [
         "email", columns.text("name"), columns.state("role"), "is_active", "is_staff",
@@ -99,11 +99,11 @@ class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs 
     fieldsets = [
         (None, {"fields": ["email", "password", "name"]}),
         (
-            "Rights",
+            "Permissions",
             {
                 "fields": ["is_active", "role", "is_staff", "is_superuser", "groups"],
-                "description": "A change of these ends the user's sessions. Role “admin” opens the admin API; “staff” opens these pages,"
-                " where the groups say what may be seen and done.",
+                "description": "A change of these ends the user's sessions. Role “admin” gives access to the admin API; “staff” to these"
+                " pages, where the groups decide what a user may see and do.",
             },
         ),
         ("Preferences", {"fields": ["default_model", "goal", "time_zone"]}),
@@ -115,11 +115,11 @@ class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs 
         return hooks.with_month(super().get_queryset(request))
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
-        """Rights, and the address that receives password links, are changed by superusers only."""
+        """Only superusers may change permissions, and the address that receives password links."""
         fields = list(super().get_readonly_fields(request, obj))
         if request.user.is_superuser:
             return fields
-        return [*fields, *RIGHTS] if obj is None else [*fields, *RIGHTS, "email"]
+        return [*fields, *PERMISSION_FIELDS] if obj is None else [*fields, *PERMISSION_FIELDS, "email"]
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> list[Any]:
         if request.user.is_superuser:
@@ -131,7 +131,7 @@ class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs 
     def get_form(self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any) -> type[ModelForm]:
         if request.user.is_superuser:
             return super().get_form(request, obj, change=change, **kwargs)
-        # Without Django's `password` field, which leads to the form that sets it.
+        # Without Django's `password` field, which links to the form that sets it.
         kwargs["form"] = InvitedUserForm if obj is None else forms.ModelForm
         return Rows.get_form(self, request, obj, change=change, **kwargs)
 
@@ -148,11 +148,11 @@ class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs 
         return request.user.has_perm("billing.change_budget")
 
     def has_role_permission(self, request: HttpRequest) -> bool:
-        """As in the API: admins make admins. Who may enter these pages stays with superusers."""
+        """Allow admins to make admins, as in the API. Only superusers give access to these pages."""
         return staff(request).is_superuser or (staff(request).is_admin and request.user.has_perm("accounts.change_user"))
 
     def save_model(self, request: HttpRequest, obj: User, form: ModelForm, change: bool) -> None:
-        """Role and state go through the function that the API calls, which keeps the last admin in the house."""
+        """Change role and state with the function of the API, which keeps at least one active admin."""
         if not change:
             obj.save()
             password_set = obj.has_usable_password()
@@ -162,7 +162,7 @@ class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs 
                 AccountMail.objects.enqueue(obj, AccountMail.Kind.WELCOME)
                 self.message_user(request, f"{obj.email} gets a one-time link to choose a password.", messages.SUCCESS)
             return
-        guarded = [name for name in administration.RIGHTS if name in form.changed_data]
+        guarded = [name for name in administration.GUARDED_FIELDS if name in form.changed_data]
         wanted = {name: form.cleaned_data[name] for name in guarded}
         for name in guarded:
             setattr(obj, name, form.initial[name])
@@ -176,7 +176,7 @@ class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs 
             obj.refresh_from_db()
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
-        """For superusers only; others send a link (`send_password_link`)."""
+        """Allow only superusers to set a password; other staff send a link (`send_password_link`)."""
         if not staff(request).is_superuser:
             raise PermissionDenied("Only superusers set passwords. Send the person a password link instead.")
         response = super().user_change_password(request, id, form_url)
@@ -186,18 +186,20 @@ class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs 
 
     # --- actions ------------------------------------------------------------------------------
 
-    def _change(self, request: HttpRequest, users: QuerySet[User], wanted: dict[str, Any], done: str, *, anybody: bool = False) -> None:
-        """As the API's PATCH does it; `anybody`: the function itself says whom it refuses."""
+    def _change(
+        self, request: HttpRequest, users: QuerySet[User], wanted: dict[str, Any], done: str, *, unrestricted: bool = False
+    ) -> None:
+        """Change users as the API's PATCH does; `unrestricted`: `administration.change` alone refuses accounts."""
 
         def act(user: User) -> None:
             administration.change(user.pk, wanted, actor=staff(request), ip=Origin.of(request).ip)
 
-        self.each(request, users if anybody else self._reachable(request, users), act, done)
+        self.each(request, users if unrestricted else self._reachable(request, users), act, done)
 
     def _reachable(self, request: HttpRequest, users: QuerySet[User]) -> list[User]:
         within = [user for user in users if within_reach(request, user)]
         if left := len(users) - len(within):
-            self.message_user(request, f"{left} left as they are: staff and admins are changed by superusers.", messages.WARNING)
+            self.message_user(request, f"{left} left unchanged: only superusers can change staff and admins.", messages.WARNING)
         return within
 
     @admin.action(description="Send a link to set a password", permissions=["change"])
@@ -218,11 +220,11 @@ class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs 
 
     @admin.action(description="Give the role admin", permissions=["role"])
     def make_admin(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        self._change(request, queryset, {"role": User.Role.ADMIN}, "{} have the role admin.", anybody=True)
+        self._change(request, queryset, {"role": User.Role.ADMIN}, "{} have the role admin.", unrestricted=True)
 
     @admin.action(description="Take the role admin", permissions=["role"])
     def make_user(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        self._change(request, queryset, {"role": User.Role.USER}, "{} have the role user.", anybody=True)
+        self._change(request, queryset, {"role": User.Role.USER}, "{} have the role user.", unrestricted=True)
 
     @admin.action(description="Sign out everywhere", permissions=["change"])
     def sign_out_everywhere(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
@@ -237,15 +239,15 @@ class UserAdmin(DjangoUserAdmin, Rows):  # type: ignore[misc]  # Django's stubs 
         for user in self._reachable(request, queryset):
             throttle.clear(user.email)
             self.note(request, "user.clear_attempts", user)
-        self.message_user(request, "Attempts on these accounts are forgotten.", messages.SUCCESS)
+        self.message_user(request, "The attempts on these accounts were reset.", messages.SUCCESS)
 
     @admin.action(description="Set monthly budget…", permissions=["budget"])
     def set_budget(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         form = MonthlyBudgetForm(request.POST if "apply" in request.POST else None)
         if form.is_valid():
             limit = form.cleaned_data["monthly_budget_usd"]
-            said = "no limit" if limit is None else columns.dollars(limit)
-            self._change(request, queryset, {"monthly_budget_usd": limit}, f"{{}} budgets set: {said}.", anybody=True)
+            shown = "no limit" if limit is None else columns.dollars(limit)
+            self._change(request, queryset, {"monthly_budget_usd": limit}, f"{{}} budgets set: {shown}.", unrestricted=True)
             return None
         context = self.admin_site.each_context(request) | {
             "title": "Set monthly budget",
@@ -262,26 +264,26 @@ admin.site.unregister(Group)
 
 @admin.register(Group)
 class GroupAdmin(DjangoGroupAdmin, Rows):  # type: ignore[misc]
-    """Django's own, in this admin's clothes. A group is a set of rights: only superusers write it.
+    """Django's group admin with this admin's list. A group is a set of permissions: only superusers may change it.
 
-    The ready-made ones are set anew by every migration (aiagents/roles.py): for others, make a group of your own.
+    Every migration resets the predefined groups (aiagents/roles.py): create a new group for other permissions.
     """
 
-    list_display = ["name", "members", "rights"]
+    list_display = ["name", "members", "permission_count"]
     search_fields = ["name"]
     search_contains = ("name",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
         found = super().get_queryset(request)
-        return found.annotate(member_count=Count("user", distinct=True), right_count=Count("permissions", distinct=True))
+        return found.annotate(member_count=Count("user", distinct=True), permission_total=Count("permissions", distinct=True))
 
     @admin.display(description="members")
     def members(self, group: Group) -> int:
         return group.member_count  # type: ignore[attr-defined]
 
-    @admin.display(description="rights")
-    def rights(self, group: Group) -> int:
-        return group.right_count  # type: ignore[attr-defined]
+    @admin.display(description="permissions")
+    def permission_count(self, group: Group) -> int:
+        return group.permission_total  # type: ignore[attr-defined]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.is_superuser

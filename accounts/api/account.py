@@ -29,16 +29,16 @@ class Profile(AuthView):
     required_scope = ApiKey.Scope.BILLING
 
     def get_permissions(self) -> list[BasePermission]:
-        """Keys that read may read it; changes are for the user in person."""
+        """API keys with the scope `read` may read the profile; only the signed-in user may change it."""
         return [HasScope() if self.request.method in SAFE_METHODS else InPerson()]
 
     def get_object(self) -> User:
-        # A fresh row, for writing: the principal's user may be shared.
+        # A new instance to write to, because other requests may share the principal's user.
         return User.objects.get(pk=self.me.pk)
 
     @extend_schema(tags=["auth"], responses={200: ProfileSerializer})
     def get(self, request: Request) -> Response:
-        """The user, their role, permissions and preferences, and this month's spend and budget."""
+        """Return the user with role, permissions and preferences, and this month's spending and budget."""
         return Response(self.get_serializer(self.get_object()).data)
 
     @extend_schema(tags=["auth"], responses={200: ProfileSerializer})
@@ -56,7 +56,10 @@ class Password(AuthView):
 
     @extend_schema(tags=["auth"], responses={200: AccessSerializer})
     def post(self, request: Request) -> Response:
-        """Change the password and sign out every other session. This one goes on with its refresh token and the new access token."""
+        """Change the password and end every other session.
+
+        This one continues with its refresh token and a new access token.
+        """
         data, principal = self.valid(), principal_of(request)
         user = User.objects.get(pk=self.me.pk)
         sign_in.change_password(
@@ -87,14 +90,14 @@ class ApiKeys(AuthView):
 
     @extend_schema(tags=["auth"], operation_id="auth_api_keys_list", responses={200: ApiKeySerializer(many=True)})
     def get(self, request: Request) -> Response:
-        """The user's keys, without their secrets; expired ones included, revoked ones not."""
+        """Return the user's keys without their secrets, expired ones included, revoked ones not."""
         page = self.paginate_queryset(self.get_queryset()) or []
         context = {**self.get_serializer_context(), "budgets": hooks.key_budgets([key.id for key in page])}
         return self.get_paginated_response(ApiKeySerializer(page, many=True, context=context).data)
 
     @extend_schema(tags=["auth"], request=ApiKeySerializer, responses={201: NewApiKeySerializer})
     def post(self, request: Request) -> Response:
-        """Make a key. It is shown in this answer and never again, so `Idempotency-Key` does not replay it."""
+        """Create a key. Only this response contains it, so `Idempotency-Key` does not replay the response."""
         data = self.valid()
         key, raw = keys.create(
             self.me,

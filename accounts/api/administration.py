@@ -1,4 +1,4 @@
-"""`/api/v1/admin/`: users and the audit log. For the admin role, in person."""
+"""`/api/v1/admin/`: users and the audit log. For the admin role, without API keys."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ _CHANGE = OpenApiExample("Disable, and lower the budget", value={"is_active": Fa
 
 
 class AdminView(AuthView):
-    """For the admin role in person; never cached."""
+    """For the admin role, without API keys; never cached."""
 
     permission_classes = [IsAdmin]
 
 
 class Users(AdminView, ListAPIView):
-    """Everybody, with what they spent this month."""
+    """All users, with their spending this month."""
 
     serializer_class = ManagedUserSerializer
     pagination_class = CursorPagination
@@ -55,27 +55,30 @@ class Users(AdminView, ListAPIView):
 
     @extend_schema(tags=["admin"], operation_id="admin_users_list", examples=[_USER])
     def get(self, request: Request) -> Response:
-        """Users with role, state, budget and this month's spend; `?search=` over e-mail and name, `?ordering=-spent`."""
+        """Return users with role, state, budget and this month's spending.
+
+        `?search=` in e-mail and name, `?ordering=-spent`.
+        """
         return self.list(request)
 
 
 class UserDetail(AdminView):
-    """One user, as staff see them."""
+    """One user, as staff see it."""
 
     serializer_class = ManagedUserSerializer
     queryset = User.objects.none()
 
     @extend_schema(tags=["admin"], operation_id="admin_users_retrieve", responses={200: ManagedUserSerializer}, examples=[_USER])
     def get(self, request: Request, id: UUID) -> Response:
-        """One user with this month's spend."""
+        """Return one user with this month's spending."""
         return Response(self.get_serializer(self._one(id)).data)
 
     @extend_schema(tags=["admin"], operation_id="admin_users_update", responses={200: ManagedUserSerializer}, examples=[_CHANGE])
     def patch(self, request: Request, id: UUID) -> Response:
         """Change role, state or monthly budget (null: no limit). A new role or state ends the user's sessions at once.
 
-        Nobody takes their own admin role or disables themself, and the last active admin stays (409). A superuser is changed
-        by superusers only. Every change stands in the audit log.
+        Admins cannot remove their own admin role, disable themselves, or remove the last active admin (409). Only
+        superusers can change a superuser. The audit log records every change.
         """
         serializer = self.get_serializer(self._one(id), data=request.data, partial=True)
         serializer.is_valid(raise_exception=True)
@@ -90,7 +93,7 @@ class UserDetail(AdminView):
 
 
 class AuditLog(AdminView, ListAPIView):
-    """Who did what to what."""
+    """The audit log."""
 
     serializer_class = AuditEventSerializer
     pagination_class = CursorPagination
@@ -103,5 +106,5 @@ class AuditLog(AdminView, ListAPIView):
 
     @extend_schema(tags=["admin"], operation_id="admin_audit_log_list")
     def get(self, request: Request) -> Response:
-        """The audit log, newest first. It holds no secret and no content; nobody can change it."""
+        """Return the audit log, newest first. It contains no secret and no content, and cannot be changed."""
         return self.list(request)

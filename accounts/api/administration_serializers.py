@@ -1,4 +1,4 @@
-"""The shapes of `/api/v1/admin/users` and `audit-log`."""
+"""Serializers of `/api/v1/admin/users` and `audit-log`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from aiagents.core.jsonio import money
 
 
 class ManagedUserSerializer(StrictFieldsMixin, serializers.ModelSerializer):
-    """A user as admins see them. Role, state and budget may be written, nothing else."""
+    """A user as admins see it. Only role, state and budget can be written."""
 
     monthly_budget_usd = serializers.DecimalField(
         max_digits=24, decimal_places=12, min_value=0, allow_null=True, required=False, source="month_limit", help_text="null: no limit"
     )
     spent_usd = serializers.CharField(read_only=True, help_text="this month, USD")
-    held_usd = serializers.CharField(read_only=True, help_text="by calls that run, USD")
+    held_usd = serializers.CharField(read_only=True, help_text="by running calls, USD")
 
     class Meta:
         model = User
@@ -55,7 +55,7 @@ class ActorSerializer(serializers.ModelSerializer):
 
 
 class AuditEventSerializer(serializers.ModelSerializer):
-    """One event. `actor` null: nobody was signed in, or the account is gone."""
+    """One event. `actor` null: no user was signed in, or the account was deleted."""
 
     actor = ActorSerializer(read_only=True, allow_null=True)
     details = serializers.DictField(read_only=True)

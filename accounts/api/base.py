@@ -1,4 +1,4 @@
-"""What the views of `/api/v1/auth/` share."""
+"""The base class of the views of `/api/v1/auth/`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from accounts.models import User
 
 
 class AuthView(GenericAPIView):
-    """A view whose answers hold credentials or personal data: never cached anywhere."""
+    """A view whose responses contain credentials or personal data and must never be cached."""
 
     pagination_class: Any = None
     filter_backends: list[Any] = []
@@ -25,11 +25,11 @@ class AuthView(GenericAPIView):
 
     @property
     def me(self) -> User:
-        """The signed-in user, in person or by key."""
+        """Return the user of the request, signed in or by API key."""
         return principal_of(self.request).user
 
     def valid(self) -> dict[str, Any]:
-        """The validated body; 400 naming each field otherwise."""
+        """Return the validated body; raise an error (400) that names each bad field."""
         serializer = self.get_serializer(data=self.request.data)
         serializer.is_valid(raise_exception=True)
         return serializer.validated_data

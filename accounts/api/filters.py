@@ -1,4 +1,4 @@
-"""What the admin's lists may be asked for."""
+"""Filters of the admin's lists."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class UserFilter(StrictFilterSet):
 
 
 class AuditFilter(StrictFilterSet):
-    """`from` is within, `to` is not."""
+    """Filters of the audit log. `from` is included, `to` is not."""
 
     action = django_filters.CharFilter(max_length=64)
     actor = django_filters.UUIDFilter(field_name="actor_id")
@@ -41,6 +41,6 @@ class AuditFilter(StrictFilterSet):
         return queryset.filter(ip=address) if address else queryset.none()
 
 
-# `from` is a keyword, so it cannot stand in the class body.
+# `from` is a keyword, so it cannot be a name in the class body.
 AuditFilter.base_filters["from"] = django_filters.IsoDateTimeFilter(field_name="at", lookup_expr="gte")
 AuditFilter.base_filters["to"] = django_filters.IsoDateTimeFilter(field_name="at", lookup_expr="lt")

@@ -1,4 +1,4 @@
-"""The one-time link with which people set their own password: its page, and the endpoint that the page calls."""
+"""The one-time link with which users set their password: its page, and the endpoint that the page calls."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.serializers import PasswordLinkSerializer
-from accounts.api.sessions import OpenDoor
+from accounts.api.sessions import UnauthenticatedView
 from accounts.client import Origin
 from accounts.sign_in import password_links
 
 
 @require_safe
 def page(request: HttpRequest) -> HttpResponse:
-    """The form. It is the same for everybody: the token is in the address's fragment, which stays in the browser."""
+    """Return the form. It is the same for all users: the token is in the URL's fragment, which stays in the browser."""
     response = render(request, "password.html")
     response["Cache-Control"] = "no-store"
     response["Referrer-Policy"] = "no-referrer"
     return response
 
 
-class PasswordLink(OpenDoor):
+class PasswordLink(UnauthenticatedView):
     serializer_class = PasswordLinkSerializer
 
     @extend_schema(tags=["auth"], auth=[], responses={204: None})
     def post(self, request: Request) -> Response:
-        """Set a password with the token of a one-time link. It ends every session of the account; sign in with the new password.
+        """Set a password with the token of a one-time link, and end every session of the account.
 
         A token that is unknown, used or expired, or whose account is disabled, is 400 `link_invalid`.
         """

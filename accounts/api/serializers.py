@@ -1,4 +1,4 @@
-"""The shapes of `/api/v1/auth/`. Each names all that may be written; anything else is 400."""
+"""Serializers of `/api/v1/auth/`. A field that a serializer does not declare is 400."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ZONES = frozenset(zoneinfo.available_timezones())
 
 
 def password_field(**options: Any) -> serializers.CharField:
-    # No max_length: it would count characters; accounts/sign_in/passwords.py counts bytes and says so in its own words.
+    # No max_length, which would count characters: accounts/sign_in/passwords.py counts bytes.
     return serializers.CharField(write_only=True, trim_whitespace=False, style={"input_type": "password"}, **options)
 
 
@@ -35,7 +35,7 @@ class PreferencesSerializer(StrictFieldsMixin, serializers.Serializer):
 
 
 class UserSerializer(serializers.ModelSerializer):
-    """A user as they see themselves."""
+    """The user of the request."""
 
     permissions = serializers.SerializerMethodField()
     preferences = PreferencesSerializer(source="*", read_only=True)
@@ -47,13 +47,13 @@ class UserSerializer(serializers.ModelSerializer):
 
     def get_permissions(self, user: User) -> list[str]:
         request = self.context["request"]
-        # At sign-in the request itself is nobody's; the answer is for the user in person.
+        # The request of a sign-in has no user yet; its response is for the signed-in user.
         known = request.user.is_authenticated and request.user.pk == user.pk
         return permissions.of(principal_of(request)) if known else permissions.of_user(user)
 
 
 class ProfileSerializer(StrictFieldsMixin, UserSerializer):
-    """The user with the month's spend and budget; name and preferences may be changed."""
+    """The user with the month's spending and budget; name and preferences can be changed."""
 
     refusals: ClassVar[dict[str, str]] = {
         "preferences": "there is no such time zone",
@@ -83,7 +83,7 @@ class EmailField(serializers.EmailField):
 class RegisterSerializer(StrictFieldsMixin, serializers.Serializer):
     refusals: ClassVar[dict[str, str]] = {
         "password": "it is too weak, has more than 4096 bytes, or resembles the name or e-mail",
-        "registration_refused": "the address is taken, or may not be registered; the answer is the same, so that no account is found out",
+        "registration_refused": "the address is taken or may not be registered; both get the same response, to reveal no account",
     }
     email = EmailField(max_length=254)
     password = password_field()
@@ -103,7 +103,7 @@ class RefreshSerializer(StrictFieldsMixin, serializers.Serializer):
 
 
 class LogoutSerializer(StrictFieldsMixin, serializers.Serializer):
-    refresh = serializers.CharField(max_length=2048, write_only=True, required=False, help_text="else: the session of the access token")
+    refresh = serializers.CharField(max_length=2048, write_only=True, required=False, help_text="default: the session of the access token")
 
 
 class PasswordSerializer(StrictFieldsMixin, serializers.Serializer):
@@ -121,7 +121,7 @@ class PasswordLinkSerializer(StrictFieldsMixin, serializers.Serializer):
         "token": "it is unknown, used, expired, or its account is disabled (`link_invalid`)",
         "new_password": "it is too weak, has more than 4096 bytes, or resembles the name or e-mail",
     }
-    token = serializers.CharField(max_length=200, write_only=True, help_text="what stands after `#` in the link")
+    token = serializers.CharField(max_length=200, write_only=True, help_text="the part after `#` in the link")
     new_password = password_field()
     revoke_api_keys = serializers.BooleanField(default=False, help_text="end the API keys too")
 
@@ -136,7 +136,7 @@ class SignedInSerializer(PairSerializer):
 
 
 class AccessSerializer(serializers.Serializer):
-    access = serializers.CharField(help_text="a new access token: the old one ended; the refresh token goes on")
+    access = serializers.CharField(help_text="a new access token: the old one ended; the refresh token stays valid")
 
 
 class EndedSerializer(serializers.Serializer):
@@ -153,9 +153,9 @@ class ApiKeySerializer(StrictFieldsMixin, serializers.ModelSerializer):
 
     refusals: ClassVar[dict[str, str]] = {
         "expires_at": "it is past",
-        "monthly_budget_usd": "it is more than can be kept",
+        "monthly_budget_usd": "it is larger than the maximum",
     }
-    # Without a word a key may chat: what nearly every key is for, and nothing of the account.
+    # The default is the scope that nearly every key needs. It gives no access to the account.
     scopes = serializers.MultipleChoiceField(choices=ApiKey.Scope.choices, allow_empty=False, required=False, default={"chat"})
     monthly_budget_usd = serializers.DecimalField(
         max_digits=24, decimal_places=12, min_value=0, required=False, allow_null=True, default=None
@@ -169,7 +169,7 @@ class ApiKeySerializer(StrictFieldsMixin, serializers.ModelSerializer):
 
     def validate_expires_at(self, value: Any) -> Any:
         if value is not None and value <= timezone.now():
-            raise serializers.ValidationError("This time is past.")
+            raise serializers.ValidationError("The time must be in the future.")
         return value
 
     def to_representation(self, key: ApiKey) -> dict[str, Any]:
@@ -180,9 +180,9 @@ class ApiKeySerializer(StrictFieldsMixin, serializers.ModelSerializer):
 
 
 class NewApiKeySerializer(ApiKeySerializer):
-    """The one answer that holds the key itself."""
+    """The one response that contains the key itself."""
 
-    key = serializers.CharField(read_only=True, help_text="shown this once")
+    key = serializers.CharField(read_only=True, help_text="shown only once")
 
     class Meta(ApiKeySerializer.Meta):
         fields = [*ApiKeySerializer.Meta.fields, "key"]

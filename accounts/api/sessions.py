@@ -1,4 +1,4 @@
-"""Sign up, in, on and out."""
+"""Registration, sign-in, refresh, sign-out and WebSocket tickets."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ from aiagents.core.errors import InvalidRequest
 _NOT_ADMITTED = OpenApiResponse(None, description="Registration is closed, or not open to this address: `registration_closed`.")
 
 
-class OpenDoor(AuthView):
-    """The credential is in the body: whatever else the request carries, a stale token say, is not looked at."""
+class UnauthenticatedView(AuthView):
+    """A view whose credential is in the body. It ignores headers, such as an expired token."""
 
     authentication_classes: list[type] = []
     permission_classes = [AllowAny]
@@ -44,14 +44,15 @@ class OpenDoor(AuthView):
         return Response({"access": done.pair.access, "refresh": done.pair.refresh, "user": user}, code)
 
 
-class Register(OpenDoor):
+class Register(UnauthenticatedView):
     serializer_class = RegisterSerializer
 
     @extend_schema(tags=["auth"], auth=[], responses={201: SignedInSerializer, 403: _NOT_ADMITTED})
     def post(self, request: Request) -> Response:
-        """Make a user and sign them in. A taken e-mail is refused without saying so.
+        """Create a user and sign in. A taken e-mail gets an unspecific error.
 
-        403 `registration_closed` where this installation does not let the caller register; `GET /api/v1/system/info` says so before.
+        403 `registration_closed` where this installation does not accept the registration; `GET /api/v1/system/info`
+        shows the mode.
         """
         registration.refuse_if_closed()
         data = self.valid()
@@ -59,32 +60,38 @@ class Register(OpenDoor):
         return self.signed_in(done, status.HTTP_201_CREATED)
 
 
-class Login(OpenDoor):
+class Login(UnauthenticatedView):
     serializer_class = LoginSerializer
 
     @extend_schema(tags=["auth"], auth=[], responses={200: SignedInSerializer})
     def post(self, request: Request) -> Response:
-        """Sign in. Limited per address and per account; unknown e-mail and wrong password answer alike."""
+        """Sign in. Limited per address and per account; unknown e-mail and wrong password get the same error."""
         data = self.valid()
         return self.signed_in(sign_in.sign_in(data["email"], data["password"], Origin.of(request)), status.HTTP_200_OK)
 
 
-class Refresh(OpenDoor):
+class Refresh(UnauthenticatedView):
     serializer_class = RefreshSerializer
 
     @extend_schema(tags=["auth"], auth=[], responses={200: PairSerializer})
     def post(self, request: Request) -> Response:
-        """Exchange a refresh token for a new pair. A repeat within seconds gets the same pair; a later one ends the session."""
+        """Exchange a refresh token for a new pair.
+
+        A repeat within seconds returns the same pair; a later one ends the session.
+        """
         pair = tokens.rotate(self.valid()["refresh"])
         return Response({"access": pair.access, "refresh": pair.refresh})
 
 
-class Logout(OpenDoor):
+class Logout(UnauthenticatedView):
     serializer_class = LogoutSerializer
 
     @extend_schema(tags=["auth"], responses={204: None})
     def post(self, request: Request) -> Response:
-        """End the session of the refresh token in the body, else of the access token in the header; both tokens die at once."""
+        """End the session of the refresh token in the body, else of the access token in the header.
+
+        Both tokens end at once.
+        """
         refresh = self.valid().get("refresh")
         if refresh:
             family = tokens.sign_out(refresh)
@@ -106,7 +113,7 @@ class LogoutAll(AuthView):
 
     @extend_schema(tags=["auth"], request=None, responses={200: EndedSerializer})
     def post(self, request: Request) -> Response:
-        """End every session of the user, this one included. API keys live on: revoke them one by one."""
+        """End every session of the user, also this one. API keys stay valid: revoke them one by one."""
         ended = self.me.end_sessions(reason="logout_all")
         audit.record("logout_all", actor=self.me, target=self.me, ip=Origin.of(request).ip, details={"sessions": ended})
         return Response({"sessions_ended": ended})
@@ -115,6 +122,6 @@ class LogoutAll(AuthView):
 class WebSocketTicket(AuthView):
     @extend_schema(tags=["auth"], request=None, responses={201: TicketSerializer})
     def post(self, request: Request) -> Response:
-        """A ticket for one WebSocket, good once and for 30 seconds: subprotocols `["aiagents.v1", "ticket.<ticket>"]`."""
+        """Return a ticket for one WebSocket, valid once for 30 seconds: subprotocols `["aiagents.v1", "ticket.<ticket>"]`."""
         ticket = tickets.issue(principal_of(request))
         return Response({"ticket": ticket, "expires_in": tickets.LIFE_SECONDS}, status.HTTP_201_CREATED)

@@ -1,4 +1,4 @@
-"""Tell a worker that an e-mail waits. The row is the truth: a message that is lost costs a minute, until the next sweep."""
+"""Queue the task that sends an e-mail. If the message is lost, the next sweep finds the row within a minute."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from uuid import UUID
 from celery import current_app
 
 logger = logging.getLogger(__name__)
-# By its name: the task imports the models, which import this module.
+# The task's name, because the task imports the models, which import this module.
 SEND = "accounts.tasks.send_mail"
 
 
 def wake(mail_id: UUID) -> None:
-    """Ask for the mail to be sent now. A broker that is away is only logged."""
+    """Queue the task that sends the e-mail now. An unreachable broker is only logged."""
     try:
         current_app.send_task(SEND, [str(mail_id)], retry=False, expires=240)
-    except Exception:  # whatever Celery's transport raises while the broker is away: the sweep sends the mail
+    except Exception:  # Celery's transports raise various errors while the broker is unreachable; the sweep sends the mail
         logger.warning("account_mail_not_announced", extra={"mail_id": str(mail_id)}, exc_info=True)

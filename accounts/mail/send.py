@@ -1,4 +1,4 @@
-"""Sending the e-mails of `AccountMail`: a link to set a password, and the notice that an e-mail address changed."""
+"""Send the e-mails of `AccountMail`: links to set a password, and notices of a changed e-mail address."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from aiagents.core import mailing
 
 logger = getLogger(__name__)
 Kind, State = AccountMail.Kind, AccountMail.State
-# A mail that the server does not take is tried again after 1, 2, 4, … minutes, so often in all.
+# The most attempts to send a mail. The waits between them are 1, 2, 4, … minutes.
 MOST_ATTEMPTS = 8
-# A sender that has not answered for this long is taken for dead, and the mail is tried again.
+# How long an attempt may take. After that another worker may try again.
 LEASE = timedelta(minutes=5)
-# The rows hold former e-mail addresses; they are deleted after this time.
+# The rows contain former e-mail addresses, so they are deleted after this time.
 KEEP = timedelta(days=30)
 SUBJECTS = {
     Kind.PASSWORD_LINK: "Set a new password",
@@ -32,15 +32,15 @@ SUBJECTS = {
 
 
 def due(most: int = 500) -> list[UUID]:
-    """Ids of the mails to send now, the first try or a later one."""
+    """Return the ids of the mails that are due now, for a first or a later attempt."""
     rows = AccountMail.objects.filter(state=State.DUE, due_at__lte=timezone.now()).order_by("due_at")
     return list(rows.values_list("pk", flat=True)[:most])
 
 
 def send(mail_id: UUID) -> bool:
-    """Send the mail if it is due and no other process is sending it. A failure is due again later, MOST_ATTEMPTS times.
+    """Send the mail if it is due and no other process is sending it; return whether it was sent.
 
-    A link is made here and forgotten: neither the row nor the queue ever holds it.
+    A failed mail is due again later, up to MOST_ATTEMPTS times. Neither the row nor the queue contains the link.
     """
     now = timezone.now()
     mine = AccountMail.objects.filter(pk=mail_id, state=State.DUE, due_at__lte=now)
@@ -63,7 +63,7 @@ def send(mail_id: UUID) -> bool:
 
 
 def message(mail: AccountMail) -> EmailMultiAlternatives:
-    """The e-mail as text and as HTML. Each call of a link's mail makes a new link."""
+    """Return the e-mail as text and as HTML. Each call creates a new link, if the mail contains one."""
     facts: dict[str, str | int] = {
         "kind": mail.kind,
         "email": mail.user.email,
@@ -75,6 +75,6 @@ def message(mail: AccountMail) -> EmailMultiAlternatives:
 
 
 def prune() -> int:
-    """Delete the rows that are no longer needed. How many."""
+    """Delete the rows that are no longer needed; return how many."""
     old = AccountMail.objects.exclude(state=State.DUE).filter(created_at__lt=timezone.now() - KEEP)
     return old.delete()[0]

@@ -1,4 +1,4 @@
-"""Django's browser sessions, by their key: what WebSockets and downloads of staff stand on."""
+"""Django's browser sessions, found by their key: the credential of staff's WebSockets and downloads."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from accounts.models import User
 
 
 def user_of(session_key: str) -> User | None:
-    """The active user of a session that works now; None after log-out, flush, expiry, or a change of password or epoch."""
+    """Return the active user of a valid session; None after log-out, flush, expiry, or a new password or epoch."""
     request = HttpRequest()
     request.session = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
-    user = get_user(request)  # Django's own check: the backend, the account's state and the session's hash
+    user = get_user(request)  # checks the backend, the account's state and the session's hash
     return user if isinstance(user, User) and user.is_active else None

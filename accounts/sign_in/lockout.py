@@ -1,4 +1,4 @@
-"""The admin's login page when too much was tried: 429 with the time to wait, as a page or as JSON, in place of the form."""
+"""The admin's login page after too many attempts: 429 with the time to wait, as a page or as JSON."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _LOCKED = "locked_out"
 
 
 def mark(request: HttpRequest, refusal: RateLimited) -> None:
-    """Note that this sign-in was refused unlooked at. (Django's backends can only say no, not why.)"""
+    """Record on the request that the limit refused this sign-in: Django's backends cannot return a reason."""
     setattr(request, _LOCKED, refusal)
 
 
 def guarded(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """The login view, with a lock-out answered as one."""
+    """Wrap the login view: a sign-in that the limit refused becomes 429."""
 
     @wraps(view)
     def login(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:

@@ -1,7 +1,7 @@
-"""One-time links with which people set their own password, so that no member of staff ever knows or chooses it.
+"""One-time links with which users set their password, so that staff neither choose nor know it.
 
-The token is Django's: a MAC over the user's id, password, e-mail, last sign-in and the time. It is stored nowhere and ends
-with its use, with any other change of password or e-mail, with a sign-in, and after PASSWORD_RESET_MINUTES.
+The token is Django's: a MAC over the user's id, password, e-mail, last sign-in and the time. It is not stored. It ends
+with its use, a change of password or e-mail, a sign-in, and after PASSWORD_RESET_MINUTES.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ _tokens = _Tokens()
 
 
 def link(user: User) -> str:
-    """A new link for this user. Its host is SITE_URL's, whatever a request claimed.
+    """Return a new link for this user. Its host is always that of SITE_URL.
 
-    The token stands in the fragment, which browsers do not send: no proxy and no access log sees it.
+    The token is in the fragment, which browsers do not send: no proxy or access log contains it.
     """
     return f"{settings.SITE_URL.rstrip('/')}{PATH}#{user.pk.hex}.{_tokens.make_token(user)}"
 
 
 def use(token: str, new_password: str, origin: Origin, *, revoke_keys: bool = False) -> User:
-    """Set the password of the token's user and end all their sessions; their API keys too if asked.
+    """Set the password of the token's user and end all sessions, with `revoke_keys` also the API keys; return the user.
 
-    InvalidRequest `link_invalid` for a token that is unknown, used, expired or of a disabled account, always the same;
-    other InvalidRequest for a password that will not do, after which the link still works; RateLimited by address.
+    Raises InvalidRequest `link_invalid` for a token that is unknown, used, expired or of a disabled account. Raises
+    another InvalidRequest for an unacceptable password; the link stays valid. Raises RateLimited by address.
     """
     throttle.count_password_link(origin.ip)
     sign_in.refuse_long(new_password, "new_password")
     with transaction.atomic():
-        # The lock: of two parallel uses the second finds the password changed and its token dead.
+        # Locks the row: of two concurrent uses, the second finds a new password and so an invalid token.
         user = _user_of(token)
         if user is None:
-            raise InvalidRequest("This link does not work any more. Ask for a new one.", code="link_invalid", param="token")
+            raise InvalidRequest("This link is no longer valid. Request a new one.", code="link_invalid", param="token")
         sign_in.refuse_weak(new_password, user, "new_password")
         user.set_password(new_password)
         user.save(update_fields=["password"])
@@ -62,7 +62,7 @@ def use(token: str, new_password: str, origin: Origin, *, revoke_keys: bool = Fa
 
 
 def _user_of(token: str) -> User | None:
-    """The active user of a working token, their row locked."""
+    """Return the active user of a valid token, with the row locked; None if the token is invalid."""
     name, _, rest = token.partition(".")
     try:
         user_id = UUID(hex=name)

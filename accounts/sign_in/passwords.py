@@ -1,4 +1,4 @@
-"""What a new password must be, before anything is hashed."""
+"""Rules for new passwords, checked before hashing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 
 from accounts.models import User
 
-# Bytes. Longer ones are refused before any work; nothing shorter is ever truncated (SHA-256 goes before bcrypt).
+# Bytes. A longer password is refused before any work; a shorter one is never truncated (SHA-256 precedes bcrypt).
 MAX_BYTES = 4096
 
 
@@ -16,7 +16,7 @@ def too_long(password: str) -> bool:
 
 
 def problems(password: str, user: User) -> list[str]:
-    """Sentences on why this password will not do for this (perhaps unsaved) user; empty if it will."""
+    """Return error messages on a password for a (perhaps unsaved) user; empty if it is acceptable."""
     if too_long(password):
         return [f"This password is longer than {MAX_BYTES} bytes."]
     try:
@@ -27,7 +27,10 @@ def problems(password: str, user: User) -> list[str]:
 
 
 class NoEmailInsideValidator:
-    """Refuses a password that contains the e-mail or the part before its @, which similarity alone lets through when padded."""
+    """Refuses a password that contains the e-mail address or the part before its @.
+
+    Django's similarity check accepts such a password if it is padded.
+    """
 
     def validate(self, password: str, user: User | None = None) -> None:
         email = (getattr(user, "email", "") or "").casefold()

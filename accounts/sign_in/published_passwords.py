@@ -1,6 +1,6 @@
-"""Passwords that earlier versions published in their repository: every reader can sign in to an account that still has one.
+"""Passwords that earlier versions published in their repository, which must not be used any more.
 
-They stand here as SHA-256 only, which is enough: bcrypt_sha256 hashes the digest, not the password.
+Only their SHA-256 is stored here. That is enough, because bcrypt_sha256 hashes the digest, not the password.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
     from accounts.models import User
 
 log = logging.getLogger(__name__)
-# The account that was made with it -> SHA-256 of the password.
+# The account that was created with the password -> the password's SHA-256.
 DIGESTS = {
     "admin@example.com": "a0e959f6c9ca8546180b267f718c26e4025acf1e0399909f045bd69197f67862",
     "user@example.com": "8c518cc51272bfad96b6357b9c024a033fab116e2fd090cc8dea26f36572c110",
 }
 ACTION = "user.published_password"
-REASON = "its password stands in a public repository"
+REASON = "its password was published in a public repository"
 
 
 def is_published(password: str) -> bool:
-    """Whether this is one of the passwords."""
+    """Return whether this is one of the passwords."""
     return hashlib.sha256(password.encode("utf-8", "surrogatepass")).hexdigest() in DIGESTS.values()
 
 
 def matches(encoded: str, email: str = "") -> bool:
-    """Whether this stored hash is of one of the passwords; with an e-mail that one of them was made for, of that one.
+    """Return whether this stored hash is of one of the passwords; with the e-mail of such an account, of its own.
 
-    Each comparison costs one bcrypt, some 0.2 s.
+    Each comparison computes one bcrypt hash, about 0.2 s.
     """
     wanted = [DIGESTS[email]] if email in DIGESTS else list(DIGESTS.values())
     try:
@@ -45,21 +45,21 @@ def matches(encoded: str, email: str = "") -> bool:
             return False
         stored = encoded.split("$", 1)[1].encode()
         return any(bcrypt.checkpw(binascii.hexlify(bytes.fromhex(digest)), stored) for digest in wanted)
-    except (ValueError, IndexError):  # unusable, or of a format that Django does not know
+    except (ValueError, IndexError):  # unusable, or of an unknown format
         return False
 
 
 def privileged() -> Q:
-    """Accounts that are worth the time of a check wherever they came from."""
+    """Return the condition for staff and admins, whose passwords are checked for any account."""
     return Q(is_staff=True) | Q(is_superuser=True) | Q(role="admin")
 
 
 def holders(*, privileged_too: bool = False) -> list[User]:
-    """Active accounts with such a password, among those that were made with one; `privileged_too`: among staff and admins also.
+    """Return active accounts with such a password, of those created with one; `privileged_too`: staff and admins, too.
 
-    Without, it compares each of those accounts with its own password only: a start waits for this.
+    Without `privileged_too` it compares each account only with the password that it was created with: a start waits.
     """
-    from accounts.models import User  # a migration imports this module, before the models are as they are now
+    from accounts.models import User  # a migration imports this module before the models have their current state
 
     if not privileged_too:
         made_with_one = User.objects.filter(email__in=DIGESTS, is_active=True)
@@ -69,7 +69,10 @@ def holders(*, privileged_too: bool = False) -> list[User]:
 
 
 def disable_holders() -> list[User]:
-    """Disable them, and end their sessions, tokens and API keys; logged and audited. The password goes: enabling is not enough."""
+    """Disable the accounts, end their sessions, tokens and API keys, remove the password, and return them.
+
+    Logged and audited. An account needs a new password after it is enabled again.
+    """
     from accounts import audit, keys
     from accounts.models import ApiKey
 
@@ -87,7 +90,7 @@ def disable_holders() -> list[User]:
 
 
 def still_disabled() -> list[str]:
-    """E-mails of the accounts that were disabled so and have no new password yet."""
+    """Return the e-mails of the accounts that were disabled for this reason and have no new password yet."""
     from accounts.models import AuditEvent, User
 
     ids = AuditEvent.objects.filter(action=ACTION).values_list("target_id", flat=True)

@@ -1,4 +1,4 @@
-"""Registration, sign-in and password change: what may be asked how often, and answers that betray no account."""
+"""Registration, sign-in and password change, with rate limits and responses that do not reveal accounts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,11 @@ class SignedIn:
 
 
 def sign_in(email: str, password: str, origin: Origin) -> SignedIn:
-    """A session for the right password. Unknown, wrong and disabled answer alike, after the same one hash."""
+    """Sign in and return the session.
+
+    Raises the same NotAuthenticated for an unknown e-mail, a wrong password and a disabled account, after one hash
+    each.
+    """
     refuse_long(password, "password")
     throttle.count_sign_in(email, origin.ip)
     user = check(email, password)
@@ -46,7 +50,7 @@ def sign_in(email: str, password: str, origin: Origin) -> SignedIn:
 
 
 def check(email: str, password: str) -> User | None:
-    """The active user of this e-mail if the password is theirs. One hash is computed in every case."""
+    """Return the active user of this e-mail if the password is right, else None. Always computes one hash."""
     user = User.objects.filter(email=normal_email(email)).first()
     if user is None:
         make_password(password)
@@ -55,16 +59,16 @@ def check(email: str, password: str) -> User | None:
 
 
 def register(email: str, password: str, name: str, origin: Origin) -> SignedIn:
-    """A new user, never an admin, signed in. An e-mail that is taken is refused without saying so (docs/adr/0011).
+    """Register a user, never an admin, and sign in. A taken e-mail gets an unspecific error (docs/adr/0011).
 
-    Raises `RegistrationClosed` where REGISTRATION does not admit the address, whether or not it is taken.
+    Raises RegistrationClosed where REGISTRATION does not admit the address, whether or not it is taken.
     """
     refuse_long(password, "password")
     throttle.count_registration(origin.ip)
     user = User(email=normal_email(email), name=name)
     registration.refuse_unless_admitted(user.email)
     refuse_weak(password, user, "password")
-    # Hashed before the database is asked: taken or free, the answer takes the same time.
+    # Hash before the query: the response takes the same time for a taken and for a free address.
     user.set_password(password)
     try:
         with transaction.atomic():
@@ -79,7 +83,7 @@ def register(email: str, password: str, name: str, origin: Origin) -> SignedIn:
 
 
 def change_password(user: User, current: str, new: str, origin: Origin, *, keep_family: UUID | None, revoke_keys: bool = False) -> None:
-    """Set a new password and end every other session; `keep_family` goes on. API keys live on unless `revoke_keys`."""
+    """Set a new password and end all sessions except `keep_family`. API keys stay valid unless `revoke_keys`."""
     refuse_long(current, "current_password")
     throttle.count_sign_in(user.email, origin.ip)
     if not user.check_password(current):
@@ -107,17 +111,17 @@ def refuse_weak(password: str, user: User, param: str) -> None:
 
 
 def _refuse_password(problems: list[str], param: str) -> None:
-    raise InvalidRequest("This password will not do.", param=param, details={param: problems})
+    raise InvalidRequest("This password is not acceptable.", param=param, details={param: problems})
 
 
 class LimitedBackend(ModelBackend):
-    """Django's backend for the admin's login page, behind the limits of the API's."""
+    """Django's backend for the admin's login page, with the rate limits of the API."""
 
     def authenticate(
         self, request: HttpRequest | None, username: str | None = None, password: str | None = None, **kwargs: Any
     ) -> User | None:
         email = username or kwargs.get(User.USERNAME_FIELD) or ""
-        if request is None:  # from code, not from a door
+        if request is None:  # called by code, not by a login view
             return check(email, password) if password is not None else None
         origin = Origin.of(request)
         if password is None or passwords.too_long(password):

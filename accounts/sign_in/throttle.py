@@ -1,6 +1,6 @@
-"""Limits on guessing, by django-ratelimit's counters; in this process's memory while Valkey is away.
+"""Rate limits on guessing, by django-ratelimit's counters; in this process's memory while Valkey is unreachable.
 
-docs/adr/0010 says why an account is counted per address, and why strangers share a second, wider limit.
+docs/adr/0010 explains why attempts count per account and address, and why unknown addresses share a second limit.
 """
 
 from __future__ import annotations
@@ -23,48 +23,48 @@ from aiagents.core.errors import RateLimited
 from aiagents.core.http.client_address import bucket_ip
 
 log = logging.getLogger(__name__)
-# An address that signed in to the account within this time is no stranger to it.
+# An address that signed in to the account within this time counts as known.
 KNOWN_FOR = timedelta(days=30)
-# Seconds for which a Valkey that failed is not asked again: one that hangs would cost each counter its time-out.
+# Seconds without calls to Valkey after a failure: a server that hangs would cost each counter its time-out.
 AWAY = 5.0
 # What django-ratelimit reads: "5/m", "100/h", "10/5m", "3/s". Its own parser is private.
 _RATE = re.compile(r"([0-9]+)/([0-9]*)([smhd])?")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_ask_again_at = 0.0
+_retry_at = 0.0
 _lock = threading.Lock()
 _local: dict[tuple[str, str], tuple[float, int]] = {}
 
 
 def count_sign_in(email: str, ip: str) -> None:
-    """Count one attempt and refuse it (`RateLimited`, 429) beyond a limit, whether or not the password would be right."""
+    """Count one attempt. Raises RateLimited (429) beyond a limit, whether or not the password is right."""
     bucket, account = bucket_ip(ip), _account(email)
     _count("login-ip", bucket, settings.LOGIN_LIMIT_IP)
     _count("login-account", f"{account}@{bucket}", settings.LOGIN_LIMIT_ACCOUNT)
-    # Refused attempts end above, so one address adds little here: it takes many to close the account to strangers.
+    # Refused attempts end above, so one address adds little here: it takes many to lock out unknown addresses.
     wait = _wait("login-strangers", account, settings.LOGIN_LIMIT_STRANGERS)
     if wait and not _knows(email, bucket):
         _refuse(wait)
 
 
 def count_registration(ip: str) -> None:
-    """Count one registration of this address, refused or not, and refuse it beyond the limit."""
+    """Count one registration from this address, refused or not. Raises RateLimited beyond the limit."""
     _count("register-ip", bucket_ip(ip), settings.REGISTER_LIMIT_IP)
 
 
 def count_password_link(ip: str) -> None:
-    """Count one use of a password link from this address, right or wrong, and refuse it beyond the limit of sign-in."""
+    """Count one use of a password link from this address, valid or not. Raises RateLimited beyond the sign-in limit."""
     _count("password-link-ip", bucket_ip(ip), settings.LOGIN_LIMIT_IP)
 
 
 def clear(email: str) -> None:
-    """Forget the attempts on one account, from every address; for an admin. The addresses' own limits stay."""
+    """Reset the attempts on one account, from every address, for an admin. The limits of the addresses stay."""
     cache.set(_salt_key(email), str(time.time_ns()), timeout=86400)
 
 
 def forget() -> None:
-    """Drop what this process counted by itself, and ask Valkey again at once."""
-    global _ask_again_at
-    _ask_again_at = 0.0
+    """Drop the counters of this process, and use Valkey again at once."""
+    global _retry_at
+    _retry_at = 0.0
     with _lock:
         _local.clear()
 
@@ -76,7 +76,7 @@ def _knows(email: str, bucket: str) -> bool:
 
 
 def _account(email: str) -> str:
-    """The account's name in counters: no address in clear, and a new one after `clear`."""
+    """Return the account's name in counters: without the plain e-mail address, and a new one after `clear`."""
     salt = ""
     if not _away():
         try:
@@ -101,7 +101,7 @@ def _refuse(wait: int) -> None:
 
 
 def _wait(group: str, value: str, rate: str) -> int:
-    """Count once; 0 if that is within the rate, else the seconds until it may be tried again."""
+    """Count once; return 0 within the rate, else the seconds until the next attempt is allowed."""
     usage = None if _away() else _count_there(group, value, rate)
     if usage is None:
         usage = _count_here(group, value, rate)
@@ -111,7 +111,7 @@ def _wait(group: str, value: str, rate: str) -> int:
 
 
 def _count_there(group: str, value: str, rate: str) -> dict[str, int | bool] | None:
-    """Count in Valkey, for all processes; None while it is away."""
+    """Count in Valkey, for all processes; return None while it is unreachable."""
     try:
         return get_usage(None, group=group, key=lambda *_: value, rate=rate, increment=True)
     except redis.RedisError:
@@ -120,13 +120,13 @@ def _count_there(group: str, value: str, rate: str) -> dict[str, int | bool] | N
 
 
 def _away() -> bool:
-    return time.monotonic() < _ask_again_at
+    return time.monotonic() < _retry_at
 
 
 def _failed() -> None:
-    global _ask_again_at
-    _ask_again_at = time.monotonic() + AWAY
-    log.warning("Valkey is away: sign-in attempts are counted in this process only")
+    global _retry_at
+    _retry_at = time.monotonic() + AWAY
+    log.warning("Valkey is unreachable: sign-in attempts are counted in this process only")
 
 
 def _limit_and_seconds(rate: str) -> tuple[int, int]:
@@ -137,7 +137,10 @@ def _limit_and_seconds(rate: str) -> tuple[int, int]:
 
 
 def _count_here(group: str, value: str, rate: str) -> dict[str, int | bool]:
-    """The same window kept in this process; bounded, the nearest to its end going first."""
+    """Count in the same windows in this process.
+
+    The number of windows is limited; the one that ends first is dropped.
+    """
     limit, period = _limit_and_seconds(rate)
     now = time.monotonic()
     with _lock:

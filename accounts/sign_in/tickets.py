@@ -1,6 +1,6 @@
-"""WebSocket tickets for browsers, which cannot set headers there: 256 bits, good once, for 30 seconds, stored hashed.
+"""WebSocket tickets for browsers, which cannot set headers there: 256 bits, valid once, for 30 seconds, stored hashed.
 
-What a ticket stands for is stored encrypted with the ticket itself: of a browser session it holds the key, which is a credential.
+The data of a ticket is encrypted with the ticket itself, because it may contain the key of a browser session.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import orjson
 import redis
 from cryptography.fernet import Fernet, InvalidToken
 
-from accounts.principals import Principal, Standing
+from accounts.principals import CredentialRef, Principal
 from aiagents.core.errors import NotAuthenticated, Unavailable
 from aiagents.core.valkey import clients as valkey
 
@@ -25,17 +25,23 @@ _SHAPE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def issue(principal: Principal) -> str:
-    """A new ticket for this principal. It ends with the credential that asked for it. Valkey away: `Unavailable`."""
+    """Return a new ticket for this principal. It ends with the principal's credential.
+
+    Raises Unavailable while Valkey is unreachable.
+    """
     ticket = secrets.token_urlsafe(32)
     try:
-        valkey.sync_client().set(_key(ticket), _box(ticket).encrypt(orjson.dumps(asdict(principal.standing))), ex=LIFE_SECONDS)
+        valkey.sync_client().set(_key(ticket), _box(ticket).encrypt(orjson.dumps(asdict(principal.credential_ref))), ex=LIFE_SECONDS)
     except redis.RedisError as exc:
-        raise Unavailable("Tickets cannot be given out now; send the token as the socket's first frame.") from exc
+        raise Unavailable("Tickets cannot be issued now; send the token as the socket's first frame.") from exc
     return ticket
 
 
-async def redeem(ticket: str) -> Standing:
-    """What the ticket stood for; it is gone with this. Whether that still works is for the caller to ask."""
+async def redeem(ticket: str) -> CredentialRef:
+    """Return the ticket's credential reference and delete the ticket. The caller checks whether it is still valid.
+
+    Raises NotAuthenticated for an unknown ticket, Unavailable while Valkey is unreachable.
+    """
     if not _SHAPE.fullmatch(ticket):
         raise NotAuthenticated
     try:
@@ -48,9 +54,10 @@ async def redeem(ticket: str) -> Standing:
         facts = orjson.loads(_box(ticket).decrypt(stored))
     except InvalidToken as exc:  # a ticket of the version before, which did not encrypt
         raise NotAuthenticated from exc
+    facts.pop("right", None)  # a field of tickets of the version before
     for name in ("user_id", "key_id", "family_id"):
         facts[name] = UUID(facts[name]) if facts[name] else None
-    return Standing(**facts)
+    return CredentialRef(**facts)
 
 
 def _box(ticket: str) -> Fernet:

@@ -1,7 +1,7 @@
-"""Sessions: sign-in makes a family, refresh moves it to its next generation, a replay kills it.
+"""Sessions: sign-in creates a token family, refresh moves it to its next generation, and a replay ends it.
 
-Signed by simplejwt; its blacklist app is not used, for it stores whole tokens. Times and ids inside a token are derived
-from the family's row, so a second tab that repeats a refresh gets the identical successor and nothing usable is stored.
+simplejwt signs the tokens. Its blacklist app is not used, because it stores whole tokens. Times and ids in a token are
+derived from the family's row: a second tab that repeats a refresh gets the same successor, and no token is stored.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MAX_TOKEN_LENGTH = 2048
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What a client is given at sign-in and at each refresh."""
+    """The tokens that a client gets at sign-in and at each refresh."""
 
     access: str
     refresh: str
@@ -44,7 +44,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What a token with a valid signature says. It is a claim: the database decides."""
+    """The claims of a token with a valid signature. The database decides whether they still hold."""
 
     user_id: UUID
     family_id: UUID
@@ -54,7 +54,7 @@ class Claims:
 
 
 class _Backend(TokenBackend):
-    """simplejwt's, with our own header demanded to the byte: no other `alg`, no `crit`, `kid` or `jku` is even looked at."""
+    """simplejwt's backend, which accepts only our exact header: no other `alg`, and no `crit`, `kid` or `jku`."""
 
     def decode(self, token: Any, verify: bool = True) -> dict[str, Any]:
         raw = token.encode() if isinstance(token, str) else token
@@ -63,7 +63,7 @@ class _Backend(TokenBackend):
         try:
             return jwt.decode(
                 raw, self.prepared_verifying, algorithms=[self.algorithm], audience=self.audience, issuer=self.issuer,
-                # Another host's clock may be ahead of ours: a token from its future is still ours.
+                # Another host's clock may be ahead of this one's, so a token may have been issued in the future.
                 options={"require": ["exp", "iss", "aud", "sub", "jti"], "verify_iat": False},
             )  # fmt: skip
         except jwt.InvalidTokenError as exc:
@@ -79,9 +79,9 @@ class _Backend(TokenBackend):
 
 
 def _is_canonical(signature: bytes) -> bool:
-    """Whether it is the one spelling of its bytes. Decoders skip padding, foreign characters and the last two bits.
+    """Return whether it is the canonical encoding. Decoders ignore padding, foreign characters and the last two bits.
 
-    Header and payload need no such check: they are signed as they are spelt.
+    Header and payload need no such check: the signature covers their encoded form.
     """
     try:
         decoded = base64.urlsafe_b64decode(signature + b"=" * (-len(signature) % 4))
@@ -102,7 +102,7 @@ def _backend() -> _Backend:
 
 
 class _Ours(Token):
-    lifetime = timedelta(seconds=1)  # simplejwt wants one; `exp` is always set below
+    lifetime = timedelta(seconds=1)  # simplejwt requires one; `exp` is always set below
 
     @classmethod
     def of(cls, family: TokenFamily, epoch: int, issued_at: datetime, expires_at: datetime) -> _Ours:
@@ -135,7 +135,10 @@ def _jti(kind: str | None, family_id: UUID, generation: int) -> str:
 
 
 def read(raw: str, kind: type[_Ours]) -> Claims:
-    """The claims of a token of this kind, signature, audience, issuer and expiry checked. Everything wrong is one 401."""
+    """Return the claims of a token of this kind after checking signature, audience, issuer and expiry.
+
+    Raises the same NotAuthenticated for every fault.
+    """
     try:
         payload = kind(raw).payload  # type: ignore[arg-type]
         claims = Claims(UUID(payload["sub"]), UUID(payload["fam"]), int(payload["gen"]), int(payload["epoch"]), float(payload["exp"]))
@@ -147,7 +150,7 @@ def read(raw: str, kind: type[_Ours]) -> Claims:
 
 
 def sign_in(user: User, *, ip: str = "", user_agent: str = "") -> Pair:
-    """A new family for a user whose password was just checked on this very instance."""
+    """Create a family for a user whose password was just checked on this instance; return its tokens."""
     now = timezone.now()
     family = TokenFamily.objects.create(
         user=user,
@@ -176,17 +179,20 @@ def _access(family: TokenFamily, user: User, at: datetime) -> str:
 
 
 def renew_access(user: User, family_id: UUID) -> str | None:
-    """A fresh access token of a session that goes on (after a password change); None if it does not."""
+    """Return a new access token of a session that stays valid after a password change; None if it has ended."""
     family = TokenFamily.objects.live().filter(pk=family_id, user=user).first()
     return _access(family, user, timezone.now()) if family else None
 
 
 def rotate(raw: str) -> Pair:
-    """The successor of a refresh token. The same again within `REFRESH_GRACE_SECONDS`; any other repeat ends the family."""
+    """Return the successor of a refresh token; a repeat within REFRESH_GRACE_SECONDS returns the same one.
+
+    Any other repeat ends the family and raises NotAuthenticated.
+    """
     claims = read(raw, RefreshToken)
     family, replayed = _advance(claims)
     if replayed:
-        # Out here: inside, the refusal would roll the revocation back.
+        # Outside of the transaction: inside, the exception would roll back the revocation.
         _alarm(family, claims)
         raise NotAuthenticated
     return _pair(family, family.user)
@@ -194,8 +200,8 @@ def rotate(raw: str) -> Pair:
 
 @transaction.atomic
 def _advance(claims: Claims) -> tuple[TokenFamily, bool]:
-    """The family, moved on by this call or just before it by a twin; and whether the token was replayed."""
-    # One guarded statement on the row's own columns: of parallel callers one moves it, the others see it moved.
+    """Return the family, advanced by this or a concurrent call, and whether the token was replayed."""
+    # One guarded statement: of concurrent callers one advances the row, and the others see it advanced.
     moved = (
         TokenFamily.objects.live()
         .filter(pk=claims.family_id, generation=claims.generation)
@@ -219,14 +225,14 @@ def _alarm(family: TokenFamily, claims: Claims) -> None:
 
 
 def revoke(family: TokenFamily, reason: str) -> bool:
-    """End one session at once, in every process. False if it had ended before."""
+    """End one session at once, in every process. Returns False if it had ended before."""
     ended = TokenFamily.objects.filter(pk=family.pk).revoke(reason)
     principal_cache.announce(family.user_id)
     return bool(ended)
 
 
 def sign_out(raw: str) -> TokenFamily | None:
-    """End the session of a refresh token; None if that session is already gone."""
+    """End the session of a refresh token and return it; None if it has already ended."""
     claims = read(raw, RefreshToken)
     family = TokenFamily.objects.select_related("user").filter(pk=claims.family_id, user_id=claims.user_id).first()
     return family if family and revoke(family, "logout") else None

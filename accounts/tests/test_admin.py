@@ -40,7 +40,7 @@ def test_keys_sessions_and_audit_are_read_only_even_for_superusers(root: User, u
 
 
 @pytest.mark.parametrize("query", ["apikey/?digest__startswith=a", "apikey/?user__password__startswith=b", "user/?password__startswith=b"])
-def test_secrets_cannot_be_asked_for_letter_by_letter(root: User, query: str):
+def test_secrets_cannot_be_searched_character_by_character(root: User, query: str):
     assert browser(root).get(f"/admin/accounts/{query}").status_code == 400
 
 
@@ -67,7 +67,7 @@ def test_a_superuser_makes_an_admin_and_it_is_written_down(root: User, user: Use
     assert AuditEvent.objects.get(action="user.update").details == {"changes": {"role": ["user", "admin"]}}
 
 
-def test_staff_change_names_but_raise_nobody_not_even_themselves(staff: User, user: User):
+def test_staff_change_names_but_no_permissions_not_even_their_own(staff: User, user: User):
     client = browser(staff)
     changes = {"name": "Ann B.", "role": "admin", "is_staff": "on", "is_superuser": "on", "user_permissions": [1], "groups": []}
     assert client.post(f"/admin/accounts/user/{user.pk}/change/", form(user, **changes)).status_code == 302
@@ -104,7 +104,7 @@ def test_the_role_goes_through_the_apis_function_which_keeps_the_last_admin(staf
     assert act(browser(boss), "user", "make_admin", user) == 302
     assert User.objects.get(pk=user.pk).is_admin
     act(browser(boss), "user", "make_user", root, boss, user)
-    assert set(User.objects.filter(role="admin")) == {root, boss}, "no superuser, nobody their own role"
+    assert set(User.objects.filter(role="admin")) == {root, boss}, "no superuser, and no admin's own role"
     assert (
         browser(root).post(f"/admin/accounts/user/{root.pk}/change/", form(root, role="user", is_staff="on", is_superuser="on")).status_code
         == 302
@@ -115,8 +115,8 @@ def test_the_role_goes_through_the_apis_function_which_keeps_the_last_admin(staf
 def test_budgets_are_set_for_many_by_those_who_may(staff: User, root: User, user: User):
     client = browser(root)
     data = {"action": "set_budget", "_selected_action": [str(user.pk), str(staff.pk)]}
-    asked = client.post("/admin/accounts/user/", data)
-    assert asked.status_code == 200 and user.email in asked.content.decode()
+    response = client.post("/admin/accounts/user/", data)
+    assert response.status_code == 200 and user.email in response.content.decode()
     assert client.post("/admin/accounts/user/", data | {"apply": "1", "monthly_budget_usd": "-1"}).status_code == 200
     assert client.post("/admin/accounts/user/", data | {"apply": "1", "monthly_budget_usd": "12.5"}).status_code == 302
     both = {"apply": "1", "monthly_budget_usd": "5", "no_limit": "on"}
@@ -125,8 +125,8 @@ def test_budgets_are_set_for_many_by_those_who_may(staff: User, root: User, user
         assert refused.status_code == 200 and refused.context["form"].errors, nothing
     found = hooks.with_month(User.objects.filter(pk__in=[user.pk, staff.pk]))
     assert {str(one.month_limit.normalize()) for one in found} == {"12.5"}
-    said = AuditEvent.objects.filter(action="user.update", actor=root).values_list("details", flat=True)
-    assert list(said) == [{"changes": {"monthly_budget_usd": "12.50000000"}}] * 2
+    details = AuditEvent.objects.filter(action="user.update", actor=root).values_list("details", flat=True)
+    assert list(details) == [{"changes": {"monthly_budget_usd": "12.50000000"}}] * 2
     browser(staff).post("/admin/accounts/user/", data | {"apply": "1", "monthly_budget_usd": "99"})
     browser(staff).post("/admin/accounts/user/", data | {"apply": "1", "no_limit": "on"})
     assert str(hooks.with_month(User.objects.filter(pk=user.pk)).get().month_limit.normalize()) == "12.5"
@@ -154,7 +154,7 @@ def test_keys_and_sessions_are_ended_by_action(root: User, user: User, ann: Call
     assert not ann.works()
 
 
-def test_reading_rights_alone_end_nothing(user: User, ann: Caller):
+def test_view_permissions_alone_end_nothing(user: User, ann: Caller):
     viewer = User.objects.create_user("viewer@example.com", "correct horse battery staple", is_staff=True)
     viewer.user_permissions.set(Permission.objects.filter(content_type__app_label="accounts", codename__startswith="view_"))
     client = browser(viewer)

@@ -1,4 +1,4 @@
-"""`/api/v1/admin/`: users, the audit log, the system over time; and that the house keeps a key."""
+"""`/api/v1/admin/`: users, the audit log, the system over time; and that one active admin always stays."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_it_is_searched_filtered_and_ordered(boss: Caller, user: User, other: Us
 
 
 @pytest.mark.parametrize("ordering", ["-spent", "spent", "email", "-last_login", "created_at"])
-def test_pages_lose_and_repeat_nobody(boss: Caller, ordering: str):
+def test_pages_lose_and_repeat_no_user(boss: Caller, ordering: str):
     for number in range(12):
         spend(User.objects.create_user(f"u{number:02}@example.com"), str(Decimal(number % 4) / 3))
     seen, url = [], f"{USERS}?page_size=5&ordering={ordering}"
@@ -134,7 +134,7 @@ def test_sessions_end_at_once_with_a_new_role_or_state(boss: Caller, ann: Caller
 
 
 @pytest.mark.parametrize("body", [{"role": "user"}, {"is_active": False}])
-def test_nobody_locks_themself_out(boss: Caller, admin: User, root: User, body: dict):
+def test_no_admin_locks_themself_out(boss: Caller, admin: User, root: User, body: dict):
     answer = patch(boss, admin, **body)
     assert (answer.status_code, answer.json()["error"]["code"]) == (409, "own_account")
     admin.refresh_from_db()

@@ -1,4 +1,4 @@
-"""One authenticate for every door: what is read, what is remembered, and how fast it is forgotten."""
+"""Authentication of every endpoint: the headers that are read, the cache, and its invalidation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from accounts import keys, principal_cache, principals
 from accounts.authentication import authenticate, authenticate_sync, still_valid
 from accounts.models import ApiKey, TokenFamily, User
 from accounts.permissions import may, require_scope
-from accounts.principals import Principal, Standing
+from accounts.principals import CredentialRef, Principal
 from accounts.sign_in import tokens
 from accounts.tests.conftest import Caller
 from aiagents.core.db.calls import in_db
@@ -42,14 +42,14 @@ def access(user: User) -> str:
 def alone(monkeypatch):
     """A process that does not hear Valkey."""
     monkeypatch.setattr(principal_cache, "_start_listening", lambda: None)
-    monkeypatch.setattr(principal_cache, "_heard_at", float("-inf"))
+    monkeypatch.setattr(principal_cache, "_last_message_at", float("-inf"))
 
 
 @pytest.fixture
 def hearing(monkeypatch):
-    """A process that heard Valkey a moment ago."""
+    """A process that received a message from Valkey a moment ago."""
     monkeypatch.setattr(principal_cache, "_start_listening", lambda: None)
-    monkeypatch.setattr(principal_cache, "_heard_at", time.monotonic() + 60)
+    monkeypatch.setattr(principal_cache, "_last_message_at", time.monotonic() + 60)
 
 
 async def outcome(raw: str) -> bool:
@@ -75,11 +75,11 @@ def test_a_second_request_costs_no_query(access: str, hearing, django_assert_num
 
 
 @pytest.mark.parametrize("carrier", ["authorization", "x-api-key"])
-@pytest.mark.parametrize("door", ["hot", "drf"])
-async def test_every_carrier_and_door_gives_one_principal(user: User, carrier: str, door: str):
+@pytest.mark.parametrize("endpoint", ["streaming", "drf"])
+async def test_every_header_and_endpoint_gives_one_principal(user: User, carrier: str, endpoint: str):
     key, raw = await in_db(keys.create, user, name="k", scopes=["chat"], rate_limit=7)
     headers = bearer(raw) if carrier == "authorization" else {"x-api-key": raw}
-    principal = await authenticate(headers) if door == "hot" else await in_db(authenticate_sync, headers)
+    principal = await authenticate(headers) if endpoint == "streaming" else await in_db(authenticate_sync, headers)
     assert principal == Principal(user, 0, key_id=key.id, scopes=frozenset({"chat"}), rate_limit=7)
 
 
@@ -157,23 +157,23 @@ async def test_a_revoked_key_ends_though_remembered(user: User, hearing):
 
 
 async def test_many_credentials_are_asked_about_with_one_query_for_each_kind(user: User, hearing, django_assert_num_queries):
-    def some() -> list[Standing]:
+    def some() -> list[CredentialRef]:
         made = [keys.create(user, name=f"k{number}", scopes=["chat"])[0] for number in range(5)]
         keys.revoke(made[0], actor=user)
         families = [TokenFamily.objects.create(user=user, expires_at=timezone.now() + timedelta(days=1)) for _ in range(5)]
         tokens.revoke(families[0], "staff")
-        by_key = [Standing(user.id, 0, key_id=key.id) for key in made]
-        by_family = [Standing(user.id, 0, family_id=family.id) for family in families]
-        # In person, once as it is and once of an epoch that is over; a key that is said to be another user's.
-        return [*by_key, *by_family, Standing(user.id, 0), Standing(user.id, 1), Standing(uuid4(), 0, key_id=made[1].id)]
+        by_key = [CredentialRef(user.id, 0, key_id=key.id) for key in made]
+        by_family = [CredentialRef(user.id, 0, family_id=family.id) for family in families]
+        # Signed in, with the current and with an old epoch; a key with another user's id.
+        return [*by_key, *by_family, CredentialRef(user.id, 0), CredentialRef(user.id, 1), CredentialRef(uuid4(), 0, key_id=made[1].id)]
 
-    standings = await in_db(some)
+    credential_refs = await in_db(some)
 
-    def asked() -> set[Standing]:
+    def valid() -> set[CredentialRef]:
         with django_assert_num_queries(3):
-            return principals.still_stand(standings)
+            return principals.filter_valid(credential_refs)
 
-    assert await in_db(asked) == {*standings[1:5], *standings[6:10], standings[10]}
+    assert await in_db(valid) == {*credential_refs[1:5], *credential_refs[6:10], credential_refs[10]}
 
 
 async def test_a_remembered_credential_ends_at_its_own_time(user: User, hearing):
@@ -213,10 +213,10 @@ def test_what_is_remembered_has_a_bound(user: User, monkeypatch, hearing):
     assert len(principal_cache._entries) <= 50
 
 
-async def test_a_change_in_another_process_is_heard_at_once(user: User, access: str):
+async def test_a_change_in_another_process_invalidates_the_cache_at_once(user: User, access: str):
     for _ in range(100):  # until the listener hears
         await authenticate(bearer(access))
-        if time.monotonic() - principal_cache._heard_at < 1:
+        if time.monotonic() - principal_cache._last_message_at < 1:
             break
         await asyncio.sleep(0.02)
     await authenticate(bearer(access))
@@ -229,16 +229,16 @@ async def test_a_change_in_another_process_is_heard_at_once(user: User, access: 
 
 async def test_a_lost_valkey_shortens_the_memory_and_its_return_is_noticed(user: User, access: str, settings):
     url, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:1"
-    principal_cache._heard_at = float("-inf")
+    principal_cache._last_message_at = float("-inf")
     assert await outcome(access)
     await asyncio.sleep(0.1)
-    assert principal_cache._heard_at == float("-inf")
+    assert principal_cache._last_message_at == float("-inf")
     settings.REDIS_URL = url
     for _ in range(150):
         await asyncio.sleep(0.02)
-        if principal_cache._heard_at > 0:
+        if principal_cache._last_message_at > 0:
             break
-    assert time.monotonic() - principal_cache._heard_at < 1
+    assert time.monotonic() - principal_cache._last_message_at < 1
 
 
 def rows() -> list[str]:
@@ -253,7 +253,7 @@ def rows() -> list[str]:
     return found
 
 
-def test_nothing_in_a_dump_of_the_database_opens_a_door(ann: Caller):
+def test_nothing_in_a_dump_of_the_database_is_a_credential(ann: Caller):
     ann.post("/api/v1/auth/api-keys", {"name": "k", "scopes": ["chat", "read"]}, format="json")
     ann.post("/api/v1/auth/ws-ticket")
     ann.refresh()
@@ -266,7 +266,7 @@ def test_nothing_in_a_dump_of_the_database_opens_a_door(ann: Caller):
             tokens.rotate(text)
 
 
-def test_without_rights_the_answer_is_401_with_the_way_in_and_one_body(db):
+def test_without_a_credential_the_response_is_401_with_one_body(db):
     answers = [APIClient().get("/api/v1/auth/profile", headers=headers) for headers in ({}, bearer("nonsense"), {"x-api-key": "aia_x"})]
     assert {answer.status_code for answer in answers} == {401}
     assert {answer["WWW-Authenticate"] for answer in answers} == {'Bearer realm="api"'}

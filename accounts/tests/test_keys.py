@@ -145,7 +145,7 @@ def test_a_key_cannot_make_a_stronger_key(user: User):
     assert key.scopes == ["chat"]
 
 
-def test_a_budget_that_nobody_would_keep_undoes_the_key(user: User, budgets):
+def test_a_budget_without_a_registered_hook_undoes_the_key(user: User, budgets):
     def broken(key_id, limit):
         raise InvalidRequest("no such budget")
 
@@ -168,7 +168,7 @@ def test_the_list_is_paged(ann: Caller):
     assert [key["name"] for key in first["results"] + second["results"]] == ["k4", "k3", "k2", "k1", "k0"]
 
 
-async def test_a_keys_own_limit_never_exceeds_the_houses(user: User, settings):
+async def test_a_keys_own_limit_never_exceeds_the_installations(user: User, settings):
     _, raw = await in_db(keys.create, user, name="k", scopes=["chat"], rate_limit=100)
     settings.RATE_LIMIT_REQUESTS = 50
     assert (await authenticate({"x-api-key": raw})).rate_limit == 50
@@ -211,9 +211,9 @@ async def test_a_key_is_compared_whole(user: User):
 
 def test_a_key_in_query_cookie_or_form_is_not_read(ann: Caller):
     raw = make(ann).json()["key"]
-    nobody = APIClient()
-    nobody.cookies["authorization"] = nobody.cookies["x-api-key"] = nobody.cookies["access"] = raw
+    anonymous = APIClient()
+    anonymous.cookies["authorization"] = anonymous.cookies["x-api-key"] = anonymous.cookies["access"] = raw
     for name in ("api_key", "key", "token", "access_token", "authorization", "x-api-key"):
-        refused = nobody.get(PROFILE, {name: raw})
+        refused = anonymous.get(PROFILE, {name: raw})
         assert (refused.status_code, refused.json()["error"]["code"]) == (400, "credential_in_url")
-        assert nobody.patch(PROFILE, {name: raw}, format="multipart").status_code == 401
+        assert anonymous.patch(PROFILE, {name: raw}, format="multipart").status_code == 401

@@ -43,7 +43,7 @@ def use(api, token: str, password: str = NEW, **more):
     return api.post(URL, {"token": token, "new_password": password} | more, format="json")
 
 
-def ask(user: User) -> str:
+def request_link(user: User) -> str:
     AccountMail.objects.enqueue(user, AccountMail.Kind.PASSWORD_LINK)
     return token_in(mailed(len(mail.outbox) + 1))
 
@@ -92,7 +92,7 @@ def test_the_link_is_stored_nowhere(user: User, monkeypatch):
     ],
 )  # fmt: skip
 def test_every_link_that_is_no_good_answers_alike(user: User, other: User, api, settings, event: str):
-    token = ask(user)
+    token = request_link(user)
     name, _, rest = token.partition(".")
     if event == "expired":
         settings.PASSWORD_RESET_TIMEOUT = -1
@@ -106,7 +106,7 @@ def test_every_link_that_is_no_good_answers_alike(user: User, other: User, api, 
         user.email = "new@example.com"
         user.save()
     elif event == "another link used":
-        assert use(api, ask(user)).status_code == 204
+        assert use(api, request_link(user)).status_code == 204
     wrong = {
         "another's id": f"{other.pk.hex}.{rest}", "no token": name, "cut": token[:-1], "signature": f"{name}.{rest[:-3]}abc",
         "no id": f"nobody.{rest}",
@@ -117,20 +117,20 @@ def test_every_link_that_is_no_good_answers_alike(user: User, other: User, api, 
     assert answer.status_code == 400
     assert {name: error[name] for name in ("type", "code", "param", "message", "details")} == {
         "type": "invalid_request", "code": "link_invalid", "param": "token", "details": {},
-        "message": "This link does not work any more. Ask for a new one.",
+        "message": "This link is no longer valid. Request a new one.",
     }  # fmt: skip
     assert User.objects.values_list("password", flat=True).get(pk=user.pk) == before
 
 
 def test_a_password_that_will_not_do_leaves_the_link_working(user: User, api):
-    token = ask(user)
+    token = request_link(user)
     weak = use(api, token, "1234567890")
     assert weak.status_code == 400 and "new_password" in weak.json()["error"]["details"]
     assert use(api, token).status_code == 204
 
 
 def test_the_link_lives_as_long_as_the_setting_says(user: User, api, settings, monkeypatch):
-    token = ask(user)
+    token = request_link(user)
     clock = timezone.localtime().replace(tzinfo=None)
     for minutes, status in [(settings.PASSWORD_RESET_TIMEOUT / 60 + 1, 400), (settings.PASSWORD_RESET_TIMEOUT / 60 - 1, 204)]:
         monkeypatch.setattr(password_links._tokens, "_now", lambda later=minutes: clock + timedelta(minutes=later))
@@ -141,9 +141,9 @@ def test_api_keys_end_only_when_asked(user: User, api):
     from accounts import keys
 
     _, raw = keys.create(user, name="k", scopes=["chat"])
-    assert use(api, ask(user)).status_code == 204
+    assert use(api, request_link(user)).status_code == 204
     assert keys.find(raw) is not None
-    assert use(api, ask(user), "quite other words 77", revoke_api_keys=True).status_code == 204
+    assert use(api, request_link(user), "quite other words 77", revoke_api_keys=True).status_code == 204
     assert keys.find(raw) is None
 
 
@@ -152,7 +152,7 @@ def test_guesses_are_limited_by_address(user: User, api, settings):
     assert [use(api, "x.y").status_code for _ in range(4)] == [400, 400, 400, 429]
 
 
-def test_the_page_is_the_same_for_everybody_and_leaks_nothing(client: Client):
+def test_the_page_is_the_same_for_all_users_and_leaks_nothing(client: Client):
     page = client.get("/password")
     assert page.status_code == 200 and "password/page.js" in page.content.decode()
     assert page["Referrer-Policy"] == "no-referrer" and page["Cache-Control"] == "no-store"
@@ -200,7 +200,7 @@ def test_an_account_without_a_password_made_by_a_superuser_gets_a_link_too(root:
 
 
 @pytest.mark.parametrize("way", ["admin", "code"])
-def test_a_new_e_mail_is_told_to_the_old_address_and_ends_the_sessions(root: User, user: User, ann: Caller, way: str):
+def test_a_new_e_mail_is_announced_to_the_old_address_and_ends_the_sessions(root: User, user: User, ann: Caller, way: str):
     if way == "admin":
         assert browser(root).post(f"/admin/accounts/user/{user.pk}/change/", form(user, email="new@example.com")).status_code == 302
         event = AuditEvent.objects.get(action="user.update")

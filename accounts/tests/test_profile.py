@@ -13,14 +13,14 @@ from accounts.tests.conftest import Caller
 PROFILE = "/api/v1/auth/profile"
 
 
-def test_the_profile_shows_the_user_their_rights_preferences_and_month(ann: Caller, user: User):
+def test_the_profile_shows_permissions_preferences_and_month(ann: Caller, user: User):
     body = ann.get(PROFILE).json()
     assert body["id"] == str(user.id) and body["email"] == user.email and body["role"] == "user"
     assert body["permissions"] == ["agents", "approve", "billing", "chat", "read", "tasks"]
     assert body["preferences"] == {"default_model": "auto", "goal": "balanced", "time_zone": "UTC"}
 
 
-def test_the_month_comes_from_whoever_keeps_budgets_with_money_as_text(ann: Caller, user: User):
+def test_the_month_comes_from_the_budget_hook_with_money_as_text(ann: Caller, user: User):
     before = hooks._hooks
     hooks.register(profile_budget=lambda who: {"of": str(who.pk), "spent_usd": Decimal("0.000421500"), "limit_usd": None})
     try:
@@ -29,7 +29,7 @@ def test_the_month_comes_from_whoever_keeps_budgets_with_money_as_text(ann: Call
         hooks._hooks = before
 
 
-def test_an_admin_is_told_so(db):
+def test_the_profile_shows_the_admin_role(db):
     User.objects.create_superuser("root@example.com", "correct horse battery staple")
     assert "admin" in Caller("root@example.com").get(PROFILE).json()["permissions"]
 

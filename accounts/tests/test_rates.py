@@ -1,4 +1,4 @@
-"""How many requests each may make: by user and role, by key, by address; all in one question to Valkey, at both kinds of door."""
+"""Request limits by user and role, by key and by address, in one command to Valkey, for DRF and streaming endpoints."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _few(settings):
     settings.RATE_LIMIT_ROLES, settings.RATE_LIMIT_IP_REQUESTS = {"admin": 6, "anonymous": 2}, 0
 
 
-async def at_the_door(credential: str, times: int, peer: str = "192.0.2.1") -> list[int]:
+async def at_a_streaming_endpoint(credential: str, times: int, peer: str = "192.0.2.1") -> list[int]:
     return [(await ask(product, "GET", MODELS, None, {}, credential, peer)).status for _ in range(times)]
 
 
@@ -44,15 +44,15 @@ def through_django(credential: str, times: int, peer: str = "192.0.2.1") -> list
     return [client.get(PROFILE, REMOTE_ADDR=peer).status_code for _ in range(times)]
 
 
-async def test_each_role_has_its_own_limit_at_the_hot_door(user: User, admin: User):
+async def test_each_role_has_its_own_limit_at_streaming_endpoints(user: User, admin: User):
     of_user = (await in_db(lambda: keys.create(user, name="k", scopes=["chat"])))[1]
     of_admin = (await in_db(lambda: keys.create(admin, name="k", scopes=["chat"])))[1]
-    assert await at_the_door(of_user, 8) == [200] * 3 + [429] * 5
-    assert await at_the_door(of_admin, 8) == [200] * 6 + [429] * 2
-    assert await at_the_door("", 4) == [401] * 2 + [429] * 2
+    assert await at_a_streaming_endpoint(of_user, 8) == [200] * 3 + [429] * 5
+    assert await at_a_streaming_endpoint(of_admin, 8) == [200] * 6 + [429] * 2
+    assert await at_a_streaming_endpoint("", 4) == [401] * 2 + [429] * 2
 
 
-def test_each_role_has_its_own_limit_at_djangos_door(user: User, admin: User):
+def test_each_role_has_its_own_limit_at_drf_endpoints(user: User, admin: User):
     of_user, of_admin = (keys.create(one, name="k", scopes=["billing"])[1] for one in (user, admin))
     assert through_django(of_user, 5) == [200] * 3 + [429] * 2
     assert through_django(of_admin, 8) == [200] * 6 + [429] * 2
@@ -77,7 +77,7 @@ def test_a_key_stays_below_the_limit_of_its_users_role(user: User, admin: User):
     assert authenticate_sync({"x-api-key": raw}).rate_limit == 3
 
 
-def test_user_key_and_address_each_close_the_door(user: User, other: User, settings):
+def test_user_key_and_address_each_limit_requests(user: User, other: User, settings):
     settings.RATE_LIMIT_REQUESTS, settings.RATE_LIMIT_IP_REQUESTS = 4, 6
     narrow = keys.create(user, name="narrow", scopes=["billing"], rate_limit=2)[1]
     wide, of_other = (keys.create(one, name="wide", scopes=["billing"])[1] for one in (user, other))
@@ -90,20 +90,20 @@ def test_user_key_and_address_each_close_the_door(user: User, other: User, setti
 
 async def test_user_key_and_address_are_one_question_to_valkey(user: User, settings, monkeypatch: pytest.MonkeyPatch):
     settings.RATE_LIMIT_IP_REQUESTS = 6
-    asked: list[Any] = []
+    commands: list[Any] = []
     real = pipeline.Line.call
 
     async def counted(self: Any, *command: Any) -> Any:
-        asked.append(command)
+        commands.append(command)
         return await real(self, *command)
 
     monkeypatch.setattr(pipeline.Line, "call", counted)
     principal = Principal(user, user.auth_epoch, key_id=user.pk, rate_limit=2)
     await ratelimit.hit_all(buckets.rules(principal, "192.0.2.1"))  # the script may have to be loaded
-    asked.clear()
+    commands.clear()
     verdict = await ratelimit.hit_all(buckets.rules(principal, "192.0.2.1"))
     assert (verdict.limit, verdict.remaining) == (2, 0)
-    (command,) = asked
+    (command,) = commands
     assert command[0] == "EVALSHA" and command[2] == 3
     assert [name.split(":")[1] for name in command[3:6]] == ["user", "key", "from"]
 
@@ -116,7 +116,7 @@ def test_without_an_address_there_is_no_bucket_of_all_addresses(user: User, sett
 # --- what a missing scope is answered, and what goes with a user ----------------------------------
 
 
-async def test_a_missing_scope_is_answered_alike_at_both_kinds_of_door(user: User, settings):
+async def test_a_missing_scope_is_the_same_error_at_both_kinds_of_endpoint(user: User, settings):
     settings.RATE_LIMIT_REQUESTS = 100
     raw = (await in_db(lambda: keys.create(user, name="k", scopes=["tasks"])))[1]
     answers = [
@@ -147,7 +147,7 @@ def test_with_a_user_goes_what_is_kept_for_replays(user: User, other: User, how:
     assert list(IdempotentAnswer.objects.values_list("principal", flat=True)) == [str(other.pk)] != [gone]
 
 
-def test_a_deleted_users_token_is_nobodys_at_once(user: User, settings):
+def test_a_deleted_users_token_is_invalid_at_once(user: User, settings):
     settings.RATE_LIMIT_REQUESTS = 100
     ann = Caller(user.email)
     User.objects.filter(pk=user.pk).delete()

@@ -103,7 +103,7 @@ def test_a_group_may_send_exactly_what_its_row_lists(me: User, people: dict[str,
 
 
 def admin_posts(people: dict[str, User]) -> list[tuple[str, dict[str, Any]]]:
-    """A form for every page of accounts and groups that takes one, with each field that would raise an account's rights."""
+    """A form for every page of accounts and groups that takes one, with each field that would raise an account's permissions."""
     tampered = {
         "email": "mine@example.com", "name": "x", "password": NEW, "password1": NEW, "password2": NEW, "usable_password": "true",
         "role": "admin", "is_active": "on", "is_staff": "on", "is_superuser": "on", "auth_epoch": "0", "default_model": "auto",
@@ -127,7 +127,7 @@ def admin_posts(people: dict[str, User]) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
-def rights(user: User) -> tuple:
+def permissions_of(user: User) -> tuple:
     fresh = User.objects.get(pk=user.pk)
     own = sorted(fresh.get_all_permissions() - HANDED_ON)
     return (
@@ -141,10 +141,10 @@ def rights(user: User) -> tuple:
     )
 
 
-def test_whatever_a_member_of_a_group_sends_nobody_has_more_rights_or_another_way_in(me: User, people: dict[str, User]):
+def test_no_request_of_a_group_member_adds_permissions_or_another_sign_in(me: User, people: dict[str, User]):
     client = browser(me)
     everyone = [*people.values(), me]
-    before, keys_before = [rights(user) for user in everyone], set(ApiKey.objects.values_list("pk", flat=True))
+    before, keys_before = [permissions_of(user) for user in everyone], set(ApiKey.objects.values_list("pk", flat=True))
     groups = {group.name: set(group.permissions.values_list("pk", flat=True)) for group in Group.objects.all()}
     for path, data in admin_posts(people):
         assert client.post(path, data).status_code in {200, 302, 403, 404, 405, 413}, path
@@ -159,7 +159,7 @@ def test_whatever_a_member_of_a_group_sends_nobody_has_more_rights_or_another_wa
                 "monthly_budget_usd": "5",
             }
             assert client.post(page, data).status_code in {200, 302, 403}, (page, name)
-    assert [rights(user) for user in everyone] == before
+    assert [permissions_of(user) for user in everyone] == before
     assert {group.name: set(group.permissions.values_list("pk", flat=True)) for group in Group.objects.all()} == groups
     assert set(ApiKey.objects.values_list("pk", flat=True)) == keys_before
     # An account that was made on the way is its own and has no password; its link goes to its own address.

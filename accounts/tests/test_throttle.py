@@ -1,4 +1,4 @@
-"""Guessing is limited, by address and by account, and nobody can shut another out."""
+"""Guessing is limited, by address and by account, and no address can lock out another user."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_the_lock_out_of_the_admin_believes_trusted_proxies_only(user: User, set
     # Whoever connects directly is who connects, whatever it writes there.
     assert [tried(f"198.51.100.{n}", "203.0.113.1") for n in range(5)] == [200] * 4 + [429]
     settings.TRUSTED_PROXIES = ["10.0.0.0/8"]
-    # Behind our proxy it is the right-most address that the proxy saw; what stands left of it is the client's own text.
+    # Behind our proxy it is the right-most address that the proxy saw; the text left of it is the client's own text.
     throttle.clear(user.email)
     assert [tried(f"198.51.100.{n}, 192.0.2.5", "10.0.0.1") for n in range(5)] == [200] * 4 + [429]
     assert tried("192.0.2.5, 192.0.2.6", "10.0.0.1") == 200

@@ -29,7 +29,7 @@ def ticket(ann: Caller) -> str:
 
 
 async def test_a_ticket_is_good_once_and_lives_30_seconds(ticket: str, user: User):
-    assert len(ticket) >= 22  # of 64 letters: 128 bits and more
+    assert len(ticket) >= 22  # of 64 characters: 128 bits and more
     stored = await valkey.client().keys("ticket:*")
     assert len(stored) == 1 and ticket.encode() not in stored[0]
     assert 25 < await valkey.client().ttl(stored[0]) <= 30

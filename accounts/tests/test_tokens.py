@@ -242,7 +242,7 @@ def test_a_token_has_one_spelling(ann: Caller):
     assert ann.works() and TokenFamily.objects.get().generation == 0
 
 
-async def test_the_doors_know_one_spelling_too(ann: Caller):
+async def test_the_endpoints_accept_only_the_canonical_encoding(ann: Caller):
     for kind, access in respelt(ann.tokens.access).items():
         with pytest.raises(NotAuthenticated):
             await authenticate({"authorization": f"Bearer {access}"})

@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from accounts import principals
-from accounts.principals import Principal, Standing
+from accounts.principals import CredentialRef, Principal
 from agents.calls.service import CallContext
 from agents.definitions import definition as definitions
 from agents.definitions.definition import Definition
@@ -186,7 +186,7 @@ def _standing(run: AgentRun, definition: Definition) -> tuple[Principal, bool]:
 
     An AppError where the user may not run the agent any more.
     """
-    principal = principals.renew(Standing(run.user_id, run.user.auth_epoch, run.api_key_id))
+    principal = principals.renew(CredentialRef(run.user_id, run.user.auth_epoch, run.api_key_id))
     if principal is None:
         raise NotAuthenticated("The account or key that started this run is not active any more.")
     if definition.agent_id is None:

@@ -115,13 +115,13 @@ def forget() -> None:
 
 
 class Viewer(Protocol):
-    """An accepted viewer. `standing` is what the watch over credentials checks: the credential, and the right to watch."""
+    """An accepted viewer. `credential_ref` is what the watch over credentials checks: the credential, and the right to watch."""
 
     @property
     def name(self) -> str: ...
 
     @property
-    def standing(self) -> Any: ...
+    def credential_ref(self) -> Any: ...
 
 
 # admit(scope, headers): a viewer, None for an origin that is refused in the handshake, or NotAuthenticated / PermissionDenied.

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from accounts import principals
 from accounts.authentication import Principal, authenticate, authenticate_ticket
-from accounts.principals import Standing
+from accounts.principals import CredentialRef
 from accounts.sign_in import browser_sessions
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotAuthenticated, PermissionDenied
@@ -33,8 +33,8 @@ class _Viewer:
         return str(self.principal.user_id)
 
     @property
-    def standing(self) -> Standing:
-        return Standing.of(self.principal, RIGHT)
+    def credential_ref(self) -> CredentialRef:
+        return CredentialRef.of(self.principal, RIGHT)
 
 
 async def admit(scope: dict[str, Any], headers: dict[str, str]) -> Viewer | None:
@@ -82,4 +82,4 @@ def _staff_of(session_key: str) -> _Viewer | None:
     if user is None or not user.is_staff:
         return None
     viewer = _Viewer(principals.of_session(user, session_key))
-    return viewer if principals.has_right(user, viewer.standing) else None
+    return viewer if principals.has_permission(user, viewer.credential_ref) else None

@@ -1,7 +1,8 @@
 """Streams, sockets and long requests live only as long as the credential that opened them: one watch for all of them.
 
-Each event loop has one task that asks every CHECK_EVERY seconds, for all credentials in use at once, which of them still work. It asks
-about one user's at once when `look_at` says that something about them changed. The accounts register how to ask.
+Each event loop has one task that asks every CHECK_EVERY seconds, for all credentials in use at once, which of them
+still work. It asks about one user's at once when `look_at` says that something about them changed. The accounts
+register how to ask.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from aiagents.core.errors import NotAuthenticated, Unavailable
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-# Seconds between two looks, and between two looks at the clock while one waits for the database. Together they stay below the five in
-# which every stream has to end.
+# Seconds between two looks, and between two looks at the clock while one waits for the database. Together they stay
+# below the five in which every stream has to end.
 CHECK_EVERY, CHECK_SECONDS = 2.0, 1.0
 # Seconds between two looks that announcements cause.
 PAUSE = 0.1
@@ -36,8 +37,8 @@ class CredentialEnded(NotAuthenticated):
     message = "Your credential has ended; sign in again."
 
 
-class Standing(Protocol):
-    """What a credential stands on, without its secret. Hashable: several viewers with one standing are asked about once."""
+class CredentialRef(Protocol):
+    """A reference to a credential, without its secret. Hashable: viewers with the same reference are checked once."""
 
     @property
     def user_id(self) -> UUID: ...
@@ -48,7 +49,7 @@ class Standing(Protocol):
 
 class Credential(Protocol):
     @property
-    def standing(self) -> Any: ...
+    def credential_ref(self) -> Any: ...
 
 
 Check = Callable[[list[Any]], Awaitable[set[Any]]]
@@ -56,7 +57,7 @@ Ender = Callable[[], None]
 OfRequest = Callable[[HttpRequest], Credential | None]
 
 
-async def _unregistered(standings: list[Any]) -> set[Any]:
+async def _unregistered(credential_refs: list[Any]) -> set[Any]:
     raise RuntimeError("no check of credentials is registered")
 
 
@@ -69,8 +70,9 @@ _of_request: OfRequest = _nobody
 
 
 def register(check: Check, of_request: OfRequest = _nobody) -> None:
-    """Set the function that returns those of the standings that still work (it may raise `Unavailable`), and the one that finds the
-    credential by which a Django request was served.
+    """Set the function that returns the references that still work, and the one that finds a request's credential.
+
+    The first function may raise `Unavailable`.
     """
     global _check, _of_request
     _check, _of_request = check, of_request
@@ -79,7 +81,8 @@ def register(check: Check, of_request: OfRequest = _nobody) -> None:
 class _Watch:
     """The credentials in use on one event loop, each with the function that ends what it opened.
 
-    Every request enters and leaves here, so that entering is one insertion; what is alike is put together only when it is looked at.
+    Every request enters and leaves here, so that entering is one insertion; what is alike is put together only when it
+    is looked at.
     """
 
     def __init__(self) -> None:
@@ -98,30 +101,33 @@ class _Watch:
             self.wake.clear()
             if time.monotonic() - looked_at >= CHECK_EVERY - PAUSE:
                 looked_at = time.monotonic()
-                await self.look(self.standings())
+                await self.look(self.credential_refs())
             else:
                 now = time.time()
-                await self.look({one for one in self.standings() if one.user_id in changed or _expired(one, now)})
+                await self.look({one for one in self.credential_refs() if one.user_id in changed or _expired(one, now)})
 
-    def standings(self) -> set[Any]:
+    def credential_refs(self) -> set[Any]:
         """What the credentials in use stand on, each once."""
-        return {credential.standing for credential, _ in self.viewers.values()}
+        return {credential.credential_ref for credential, _ in self.viewers.values()}
 
     def _patience(self, looked_at: float) -> float:
         """Seconds until the next look: a credential ends when it expires, not up to CHECK_EVERY later."""
-        ends = [one.expires_at - time.time() for one in self.standings() if one.expires_at is not None]
+        ends = [one.expires_at - time.time() for one in self.credential_refs() if one.expires_at is not None]
         return max(0.01, min([looked_at + CHECK_EVERY - PAUSE - time.monotonic(), *ends]))
 
-    async def look(self, standings: set[Any]) -> None:
+    async def look(self, credential_refs: set[Any]) -> None:
         """Ask about these, and end what was opened by those that no longer work."""
         self.end_expired()
-        asked = list(standings & self.standings())
+        asked = list(credential_refs & self.credential_refs())
         for first in range(0, len(asked), _AT_ONCE):
             some = asked[first : first + _AT_ONCE]
             self.end(set(some) - await self._good(some))
 
     async def _good(self, some: list[Any]) -> set[Any]:
-        """Those that still work. A database that hangs is waited for, with one question open; what expires meanwhile ends in time."""
+        """Those that still work.
+
+        A database that hangs is waited for, with one question open; what expires meanwhile ends in time.
+        """
         asking = asyncio.create_task(valid(some))
         try:
             while not (await asyncio.wait({asking}, timeout=CHECK_SECONDS))[0]:
@@ -132,14 +138,14 @@ class _Watch:
 
     def end_expired(self) -> None:
         now = time.time()
-        self.end({one for one in self.standings() if _expired(one, now)})
+        self.end({one for one in self.credential_refs() if _expired(one, now)})
 
-    def end(self, standings: set[Any]) -> None:
+    def end(self, credential_refs: set[Any]) -> None:
         """End what was opened by any of these."""
-        if not standings:
+        if not credential_refs:
             return
         for mark, (credential, end) in list(self.viewers.items()):
-            if credential.standing not in standings:
+            if credential.credential_ref not in credential_refs:
                 continue
             self.viewers.pop(mark, None)
             try:
@@ -148,16 +154,16 @@ class _Watch:
                 log.exception("ending what a credential had opened failed")
 
 
-def _expired(standing: Any, now: float) -> bool:
-    return standing.expires_at is not None and standing.expires_at <= now
+def _expired(credential_ref: Any, now: float) -> bool:
+    return credential_ref.expires_at is not None and credential_ref.expires_at <= now
 
 
 _watches: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = WeakKeyDictionary()
 
 
-async def valid(standings: Iterable[Any]) -> set[Any]:
+async def valid(credential_refs: Iterable[Any]) -> set[Any]:
     """Those that still work. With the database away all that have not expired do: none can have been revoked there."""
-    asked, now = list(standings), time.time()
+    asked, now = list(credential_refs), time.time()
     try:
         return await _check(asked)
     except Unavailable:
@@ -168,7 +174,10 @@ async def valid(standings: Iterable[Any]) -> set[Any]:
 
 
 class watched:  # a context manager, called as a function is
-    """Call `end` on this event loop, at most once, when the credential expires or is revoked inside this block. None: nothing ends it."""
+    """Call `end` on this event loop, at most once, when the credential expires or is revoked inside this block.
+
+    None: nothing ends it.
+    """
 
     __slots__ = ("_credential", "_end", "_viewers")
 
@@ -192,7 +201,10 @@ class watched:  # a context manager, called as a function is
 
 
 async def while_valid(credential: Credential | None, work: Callable[[], Awaitable[T]]) -> T:
-    """The result of `work()`, run in this task. When the credential ends meanwhile the work is cancelled and `CredentialEnded` raised."""
+    """The result of `work()`, run in this task.
+
+    When the credential ends meanwhile the work is cancelled and `CredentialEnded` raised.
+    """
     me = asyncio.current_task()
     assert me is not None
     ended = False
@@ -215,7 +227,10 @@ async def while_valid(credential: Credential | None, work: Callable[[], Awaitabl
 
 
 def watch_response(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Have a streaming response of Django's end with the credential of its request. What is not authenticated is left alone."""
+    """Have a streaming response of Django's end with the credential of its request.
+
+    What is not authenticated is left alone.
+    """
     credential = _of_request(request) if response.streaming else None
     if credential is not None and getattr(response, "is_async", False):
         streaming: Any = response
@@ -244,5 +259,5 @@ def look_at(user_id: UUID | None) -> None:
 
 
 def _note(watch: _Watch, user_id: UUID | None) -> None:
-    watch.changed.update([user_id] if user_id is not None else [one.user_id for one in watch.standings()])
+    watch.changed.update([user_id] if user_id is not None else [one.user_id for one in watch.credential_refs()])
     watch.wake.set()

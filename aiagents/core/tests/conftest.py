@@ -16,7 +16,7 @@ from aiagents.core.ratelimit import sliding_window as ratelimit
 
 
 @dataclass(frozen=True)
-class Standing:
+class CredentialRef:
     user_id: UUID = field(default_factory=uuid4)
     expires_at: float | None = None
 
@@ -27,8 +27,8 @@ revoked: set[Any] = set()
 
 @pytest.fixture(autouse=True)
 def _check_of_credentials(monkeypatch: pytest.MonkeyPatch):
-    async def check(standings: list[Any]) -> set[Any]:
-        return {one for one in standings if one not in revoked}
+    async def check(credential_refs: list[Any]) -> set[Any]:
+        return {one for one in credential_refs if one not in revoked}
 
     revoked.clear()
     monkeypatch.setattr(credential_watch, "_check", check)
@@ -38,7 +38,7 @@ def _check_of_credentials(monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture
 def principal() -> Any:
     return SimpleNamespace(
-        user_id=uuid4(), user=SimpleNamespace(role="user"), key_id=None, rate_limit=None, scopes=None, standing=Standing()
+        user_id=uuid4(), user=SimpleNamespace(role="user"), key_id=None, rate_limit=None, scopes=None, credential_ref=CredentialRef()
     )
 
 

@@ -16,7 +16,7 @@ from aiagents.core.errors import Unavailable
 from aiagents.core.http import stream
 from aiagents.core.http.endpoints import Endpoint, EndpointApplication, EventStream, Request, Response, json_response
 from aiagents.core.live import credential_watch
-from aiagents.core.tests.conftest import Standing, revoked
+from aiagents.core.tests.conftest import CredentialRef, revoked
 from tests.kit.wire import ask, start
 
 GOOD = {"authorization": "Bearer good"}
@@ -56,7 +56,7 @@ async def test_a_stream_ends_with_an_error_and_its_generator_is_closed(app: Endp
     serve(app, handler)
     client, task = start(app, "POST", "/api/v1/stream", {}, GOOD)
     await client.wait_for(b"data: 1")
-    revoked.add(principal.standing)
+    revoked.add(principal.credential_ref)
     await asyncio.wait_for(task, 3)
     _first, last, rest = client.answer.body.split(b"\n\n")
     assert last.startswith(b"event: error\n") and b"not_authenticated" in last and rest == b"" and client.answer.ended
@@ -70,7 +70,7 @@ async def test_an_answer_in_the_wires_own_shape_is_asked_of_the_stream(app: Endp
     serve(app, handler)
     client, task = start(app, "POST", "/api/v1/stream", {}, GOOD)
     await client.wait_for(b"data: 1")
-    revoked.add(principal.standing)
+    revoked.add(principal.credential_ref)
     await asyncio.wait_for(task, 3)
     assert client.answer.body == b"data: 1\n\ndata: own not_authenticated\n\n"
 
@@ -89,7 +89,7 @@ async def test_the_reader_hears_it_before_what_the_generator_has_to_close_is_clo
     serve(app, handler)
     client, task = start(app, "POST", "/api/v1/stream", {}, GOOD)
     await client.wait_for(b"data: 1")
-    revoked.add(principal.standing)
+    revoked.add(principal.credential_ref)
     await client.wait_for(b"event: error")
     assert not task.done()
     await asyncio.wait_for(task, 5)
@@ -109,7 +109,7 @@ async def test_a_generator_that_swallows_its_cancellation_says_nothing_more(app:
     serve(app, handler)
     client, task = start(app, "POST", "/api/v1/stream", {}, GOOD)
     await client.wait_for(b"data: 1")
-    revoked.add(principal.standing)
+    revoked.add(principal.credential_ref)
     await asyncio.wait_for(task, 3)
     assert client.answer.body.count(b"data: 1") == 1 and b"event: error" in client.answer.body
 
@@ -126,7 +126,7 @@ async def test_a_generator_that_never_pauses_is_ended_too(app: EndpointApplicati
     serve(app, handler)
     client, task = start(app, "POST", "/api/v1/stream", {}, GOOD)
     await client.wait_for(b"data: x")
-    revoked.add(principal.standing)
+    revoked.add(principal.credential_ref)
     await asyncio.wait_for(task, 5)
     assert client.answer.body.endswith(b"\n\n") and b"event: error" in client.answer.body[-600:]
 
@@ -149,7 +149,7 @@ async def test_a_reader_that_takes_nothing_is_cut(app: EndpointApplication, prin
     begun = time.monotonic()
     task = asyncio.create_task(stream.send_stream(request, endless(story), send, {"type": "http.response.start"}, lambda exc: b"x"))
     await asyncio.wait_for(blocked.wait(), 3)
-    revoked.add(principal.standing)
+    revoked.add(principal.credential_ref)
     assert (await asyncio.wait_for(task, 5))[0] == stream.UNAUTHENTICATED
     assert story == ["closed"] and time.monotonic() - begun < 5
 
@@ -172,7 +172,7 @@ async def test_a_whole_answer_that_is_not_there_yet_becomes_401(app: EndpointApp
     while not story:
         assert not task.done(), task.result().body
         await asyncio.sleep(0.01)
-    revoked.add(principal.standing)
+    revoked.add(principal.credential_ref)
     answer = await asyncio.wait_for(task, 3)
     assert answer.status == 401 and answer.json["error"]["type"] == "not_authenticated" and "www-authenticate" in answer.headers
     assert story == ["begun", "cancelled"]
@@ -181,12 +181,12 @@ async def test_a_whole_answer_that_is_not_there_yet_becomes_401(app: EndpointApp
 async def test_a_token_ends_it_when_it_expires_without_the_database(
     app: EndpointApplication, principal: Any, monkeypatch: pytest.MonkeyPatch
 ):
-    async def away(standings: list[Any]) -> set[Any]:
+    async def away(credential_refs: list[Any]) -> set[Any]:
         raise Unavailable
 
     monkeypatch.setattr(credential_watch, "_check", away)
     monkeypatch.setattr(credential_watch, "CHECK_EVERY", 60.0)
-    principal.standing = Standing(expires_at=time.time() + 0.5)
+    principal.credential_ref = CredentialRef(expires_at=time.time() + 0.5)
 
     async def handler(request: Request) -> EventStream:
         return EventStream(endless([]))
@@ -200,7 +200,7 @@ async def test_a_token_ends_it_when_it_expires_without_the_database(
 
 @pytest.mark.parametrize("trouble", ["away", "hangs", "breaks"])
 async def test_while_nobody_can_be_asked_what_has_not_expired_goes_on(principal: Any, monkeypatch: pytest.MonkeyPatch, trouble: str):
-    async def check(standings: list[Any]) -> set[Any]:
+    async def check(credential_refs: list[Any]) -> set[Any]:
         if trouble == "away":
             raise Unavailable
         if trouble == "breaks":
@@ -211,7 +211,7 @@ async def test_while_nobody_can_be_asked_what_has_not_expired_goes_on(principal:
     monkeypatch.setattr(credential_watch, "_check", check)
     monkeypatch.setattr(credential_watch, "CHECK_SECONDS", 0.05)
     ended: list[str] = []
-    soon = type(principal)(**vars(principal) | {"standing": Standing(expires_at=time.time() + 0.3)})
+    soon = type(principal)(**vars(principal) | {"credential_ref": CredentialRef(expires_at=time.time() + 0.3)})
     with credential_watch.watched(principal, lambda: ended.append("lasting")), credential_watch.watched(soon, lambda: ended.append("soon")):
         await asyncio.sleep(1.0)
     assert ended == ["soon"]
@@ -221,23 +221,23 @@ async def test_an_announcement_is_heard_at_once_and_asks_about_its_user(principa
     monkeypatch.setattr(credential_watch, "CHECK_EVERY", 60.0)
     asked: list[Any] = []
 
-    async def check(standings: list[Any]) -> set[Any]:
-        asked.extend(standings)
+    async def check(credential_refs: list[Any]) -> set[Any]:
+        asked.extend(credential_refs)
         return set()
 
     monkeypatch.setattr(credential_watch, "_check", check)
-    other = type(principal)(**vars(principal) | {"standing": Standing()})
+    other = type(principal)(**vars(principal) | {"credential_ref": CredentialRef()})
     ended = asyncio.Event()
     with credential_watch.watched(principal, ended.set), credential_watch.watched(other, lambda: pytest.fail("of another user")):
         await asyncio.sleep(0.1)
-        threading.Thread(target=credential_watch.look_at, args=(principal.standing.user_id,)).start()
+        threading.Thread(target=credential_watch.look_at, args=(principal.credential_ref.user_id,)).start()
         await asyncio.wait_for(ended.wait(), 3)
-    assert asked == [principal.standing]
+    assert asked == [principal.credential_ref]
 
 
 async def test_an_announcement_without_a_user_asks_about_all(principal: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(credential_watch, "CHECK_EVERY", 60.0)
-    revoked.add(principal.standing)
+    revoked.add(principal.credential_ref)
     ended = asyncio.Event()
     with credential_watch.watched(principal, ended.set):
         await asyncio.sleep(0.1)
@@ -248,8 +248,8 @@ async def test_an_announcement_without_a_user_asks_about_all(principal: Any, mon
 async def test_viewers_with_one_credential_are_asked_about_once_and_each_is_ended(principal: Any, monkeypatch: pytest.MonkeyPatch):
     asked: list[int] = []
 
-    async def check(standings: list[Any]) -> set[Any]:
-        asked.append(len(standings))
+    async def check(credential_refs: list[Any]) -> set[Any]:
+        asked.append(len(credential_refs))
         return set()
 
     monkeypatch.setattr(credential_watch, "_check", check)
@@ -270,14 +270,14 @@ async def test_one_that_fails_to_end_does_not_keep_the_others(principal: Any):
         raise RuntimeError
 
     with credential_watch.watched(principal, fails), credential_watch.watched(principal, ended.set):
-        revoked.add(principal.standing)
+        revoked.add(principal.credential_ref)
         await asyncio.wait_for(ended.wait(), 3)
 
 
 async def test_nothing_is_left_behind(principal: Any):
     with credential_watch.watched(principal, lambda: None):
         watch = credential_watch._watches[asyncio.get_running_loop()]
-        assert watch.standings() == {principal.standing}
+        assert watch.credential_refs() == {principal.credential_ref}
     assert not watch.viewers
     await asyncio.wait_for(watch.task, 3)  # type: ignore[arg-type]
 
@@ -300,7 +300,7 @@ async def test_a_download_is_cut_when_its_credential_ends(principal: Any, monkey
         async for chunk in response:
             size += len(chunk)
             if size == 50:
-                revoked.add(principal.standing)
+                revoked.add(principal.credential_ref)
         return size
 
     task = asyncio.create_task(read())
