@@ -1,4 +1,7 @@
-"""Tasks, their runs and their webhooks for staff: look, cancel, run again, send again. What is asked and answered is content."""
+"""The admin of tasks, runs and webhook deliveries: view, cancel, run again, send again.
+
+Inputs and outputs are content.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +26,13 @@ from tasks.runs import store as task_runs
 
 
 def run_again(task: Task, request_id: str) -> TaskRun:
-    """A new run of the task, its owner's as every one of it; Busy while one is open."""
+    """Start a new run of the task for its owner and return it. Raises Busy while a run is open."""
     if task.deleted_at is not None:
         raise Conflict("This task was deleted.")
     return task_runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=task.api_key_id, request_id=request_id)
 
 
-# What of a task may be long.
+# The columns of a task that may be long.
 _LONG = ("input", "system_prompt", "variables")
 
 
@@ -71,7 +74,7 @@ class TaskAdmin(WithContent):
     def run_now(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
         self._act(request, queryset, "run", lambda task: run_again(task, request.request_id), "{} queued.")  # type: ignore[attr-defined]
 
-    @admin.action(description="Cancel what runs", permissions=["act"])
+    @admin.action(description="Cancel open runs", permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
         self._act(request, queryset, "cancel", task_service.cancel, "{} cancelled.")
 
@@ -88,7 +91,7 @@ class TaskAdmin(WithContent):
 
 
 def owner(task: Task) -> Principal:
-    """The task's user with the key it was saved with, as its own schedule acts for them."""
+    """Return the principal that the task's schedule uses: its user, with the key that saved it."""
     return principals.of_account(task.user, key_id=task.api_key_id)
 
 
@@ -143,7 +146,7 @@ class TaskRunAdmin(WithContent):
                 elif run.status == Status.QUEUED:
                     queue.send(run.pk)
                 else:
-                    raise Conflict(f"A run that is {run.get_status_display()} is with its worker; cancel it first.")
+                    raise Conflict(f"A run that is {run.get_status_display()} belongs to a worker. Cancel it first.")
                 self.note(request, "taskrun.requeue", run)
 
         self.each(request, queryset, act, "{} in the queue.")
@@ -157,7 +160,7 @@ class TaskRunAdmin(WithContent):
                 task_runs.cancel(run.pk)
                 self.note(request, "taskrun.cancel", run)
 
-        self.each(request, queryset, act, "{} cancelled, or asked to end.")
+        self.each(request, queryset, act, "{} cancelled, or requested to end.")
 
 
 @admin.register(WebhookDelivery)
@@ -193,7 +196,7 @@ class WebhookDeliveryAdmin(WithContent):
                     Q(state=State.FAILED) | Q(state=State.PENDING, next_attempt_at__gt=Now()), pk=delivery.pk
                 )
                 if not rows.update(state=State.PENDING, next_attempt_at=Now(), error=""):
-                    raise Conflict("It was delivered, or is being sent just now.")
+                    raise Conflict("It was delivered, or is being sent now.")
                 queue.send_delivery(delivery.pk)
                 self.note(request, "webhook.send_again", delivery)
 

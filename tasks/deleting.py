@@ -1,7 +1,7 @@
-"""Deleting tasks: out of sight at once, out of the database after DELETED_RETENTION_DAYS, or at once on request.
+"""Deletion of tasks: hidden at once, erased from the database after DELETED_RETENTION_DAYS, or at once on request.
 
-What a task leaves elsewhere goes with it: agent runs and their steps, event logs in Valkey, webhook deliveries, stored
-idempotent answers. Usage logs stay; they hold ids and costs, no content.
+Erasing includes agent runs and their steps, event logs in Valkey, webhook deliveries and stored idempotent responses.
+The usage log stays: it contains ids and costs, no content.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from tasks.runs import store as task_runs
 from tasks.runs.feed import event_log
 
 logger = logging.getLogger(__name__)
-# Tasks that one pass of the sweep looks at, runs that one transaction erases, and how long (seconds) a pass may take.
+# The most tasks of one pass of the sweep, the most runs of one transaction, and the seconds that a pass may take.
 _MOST, _AT_ONCE, _PASS_SECONDS = 200, 200, 40.0
-# Seconds that a deletion `now` waits for the open run to end, and between two looks.
+# Seconds that a deletion `now` waits for the open run to end, and between two checks.
 _STOP_WAITS, _LOOK_EVERY = 5.0, 0.1
-# A process that was starting an agent run while its task was deleted has written it after this long.
+# After this time, a process that was starting an agent run during the deletion has written it.
 _LATE_WRITES = timedelta(minutes=2)
-# Agent runs are looked through for ones without a task that began at most so many seconds ago.
+# The age in seconds of agent runs that the sweep checks for a missing task.
 _STRAYS_SECONDS = 3600
 
 
-class _Left(enum.Enum):
-    """What a transaction of `erase` leaves: nothing, more to erase, or a run that has to end first."""
+class _Remaining(enum.Enum):
+    """What remains after a transaction of `erase`: nothing, more rows, or a run that must end first."""
 
     NOTHING = enum.auto()
     MORE = enum.auto()
@@ -46,7 +46,7 @@ class _Left(enum.Enum):
 
 
 def hide(task: Task) -> None:
-    """Take the task out of sight with all that belongs to it, and cancel its open run."""
+    """Hide the task with its runs and agent runs, and cancel its open run."""
     with transaction.atomic():
         Task.objects.filter(pk=task.pk, deleted_at=None).update(deleted_at=Now(), next_run_at=None, webhook_secret_encrypted="")
         State = WebhookDelivery.State
@@ -58,7 +58,7 @@ def hide(task: Task) -> None:
 
 
 def erase_now(task: Task) -> bool:
-    """Hide the task and erase it. False if its open run did not end in time: the sweep erases it within minutes."""
+    """Hide and erase the task. Returns False if its open run did not end in time; the sweep erases it in minutes."""
     hide(task)
     Task.objects.filter(pk=task.pk).update(erase_at=Now())
     deadline = time.monotonic() + _STOP_WAITS
@@ -74,7 +74,7 @@ def erase_now(task: Task) -> bool:
 
 
 def sweep() -> int:
-    """Erase the tasks that are due; how many. Safe to run twice at the same time."""
+    """Erase the tasks that are due; return how many. Safe to run twice at the same time."""
     until = time.monotonic() + _PASS_SECONDS
     since = Now() - timedelta(days=settings.DELETED_RETENTION_DAYS)
     due = Task.objects.filter(Q(erase_at__lte=Now()) | Q(deleted_at__lte=since), ~Q(deleted_at=None)).order_by("deleted_at")
@@ -93,34 +93,34 @@ def sweep() -> int:
 
 
 def erase(task_id: UUID, until: float) -> bool:
-    """Erase a hidden task in batches. True if it is gone.
+    """Erase a hidden task in batches; return whether it is erased.
 
-    False while a run of it is open (it is asked to end), or where `until`, a moment of the monotonic clock, came before
-    the last batch. Raises an error of `AWAY` where Valkey, which holds the event logs, cannot be reached.
+    Returns False while a run is open (after a request to end it), or if `until` (monotonic clock) passed before the
+    last batch. Raises an error of `AWAY` while Valkey, which stores the event logs, is unreachable.
     """
-    while (left := _erase_some(task_id)) is _Left.MORE:
+    while (left := _erase_some(task_id)) is _Remaining.MORE:
         if time.monotonic() > until:
             return False
-    if left is _Left.OPEN_RUN:
+    if left is _Remaining.OPEN_RUN:
         with transaction.atomic():
             _stop(task_id)
-    return left is _Left.NOTHING
+    return left is _Remaining.NOTHING
 
 
-def _erase_some(task_id: UUID) -> _Left:
-    """Erase one batch of the task's runs; the task itself with the last one."""
+def _erase_some(task_id: UUID) -> _Remaining:
+    """Erase one batch of the task's runs, and with the last one the task."""
     with transaction.atomic():
-        # Whatever opens a run updates this row first: the run is seen here, or the task is not found there.
+        # Code that opens a run updates this row first: either this finds the run, or that code finds no task.
         rows = Task.objects.select_for_update().filter(pk=task_id)
         task = rows.exclude(deleted_at=None).first()
         if task is None:
-            return _Left.OPEN_RUN if rows.exists() else _Left.NOTHING
+            return _Remaining.OPEN_RUN if rows.exists() else _Remaining.NOTHING
         own = TaskRun.objects.filter(task_id=task_id)
         if own.filter(status__in=OPEN).exists() or run_erasing.of_task(task_id).filter(status__in=AgentRun.OPEN).exists():
-            return _Left.OPEN_RUN
+            return _Remaining.OPEN_RUN
         batch = list(own.order_by("pk").values_list("pk", flat=True)[:_AT_ONCE])
         _forget_logs(batch)
-        # Once more when no reader can find the rows: a log may have been written meanwhile.
+        # Again after the commit, when no reader can find the rows: a log may have been written meanwhile.
         transaction.on_commit(lambda: _forget_logs(batch), robust=True)
         attempts = TaskAttempt.objects.filter(run_id__in=batch)
         run_erasing.erase(list(attempts.values_list("agent_run_id", flat=True)))
@@ -128,14 +128,14 @@ def _erase_some(task_id: UUID) -> _Left:
         for gone in (attempts, WebhookDelivery.objects.filter(run_id__in=batch), own.filter(pk__in=batch)):
             gone._raw_delete(gone.db)  # type: ignore[attr-defined]  # the collector would read every text first
         if len(batch) == _AT_ONCE:
-            return _Left.MORE
+            return _Remaining.MORE
         rest = list(run_erasing.of_task(task_id).values_list("pk", flat=True)[:_AT_ONCE])
         run_erasing.erase(rest)
         if len(rest) == _AT_ONCE:
-            return _Left.MORE
+            return _Remaining.MORE
         _withdraw_answers(task)
         Task.objects.filter(pk=task_id).delete()
-    return _Left.NOTHING
+    return _Remaining.NOTHING
 
 
 def _stop(task_id: UUID) -> None:
@@ -156,14 +156,14 @@ def _withdraw_answers(task: Task) -> None:
 
 
 def _hide_late_runs() -> None:
-    """Agent runs that were just starting when their task was hidden."""
+    """Hide agent runs that were starting when their task was hidden."""
     for pk in Task.objects.filter(deleted_at__gte=Now() - _LATE_WRITES).values_list("pk", flat=True):
         run_erasing.hide(run_erasing.of_task(pk))
 
 
 def _erase_strays() -> None:
-    """Agent runs that a worker wrote after their task was erased: it had been silent for so long that its run was ended."""
-    recent = UUID(int=int((time.time() - _STRAYS_SECONDS) * 1000) << 80)  # ids begin with their time
+    """Erase agent runs that a worker wrote after their task was erased: its run had been swept for an old heartbeat."""
+    recent = UUID(int=int((time.time() - _STRAYS_SECONDS) * 1000) << 80)  # ids start with their time
     found = AgentRun.objects.filter(~Exists(Task.objects.filter(pk=OuterRef("task_id"))), ~Q(task_id=None), pk__gte=recent)
     ids = list(found.values_list("pk", flat=True)[:_AT_ONCE])
     if ids:

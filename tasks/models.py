@@ -1,4 +1,4 @@
-"""Work that nobody is watching: what is to be done and when, each time it was done, and who is told of it."""
+"""Tasks (work on a schedule), their runs and attempts, and webhook deliveries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from billing.money.fields import MoneyField
 
 
 class Status(models.TextChoices):
-    """Of a task and of its runs. A run is never `paused`; `scheduled` it is while it waits for its next attempt."""
+    """The status of a task or a run. A run is never `paused`, and `scheduled` while it waits for its next attempt."""
 
     SCHEDULED = "scheduled"
     QUEUED = "queued"
@@ -38,7 +38,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return self.filter(user=user, deleted_at=None)
 
     def with_status(self, status: str) -> TaskQuerySet:
-        """Those whose `status` is this one: the same rules in SQL."""
+        """Return the tasks with this `status`: the same rules as the property, in SQL."""
         idle = Q(last_run=None) | Q(last_run__status__in=ENDED)
         match status:
             case Status.PAUSED:
@@ -51,7 +51,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
 
 
 class Task(models.Model):
-    """A prompt, or an agent with what it is told, and when it runs. One run of a task is open at a time."""
+    """A prompt, or an agent with its input, and a schedule. A task has at most one open run."""
 
     class Kind(models.TextChoices):
         PROMPT = "prompt"
@@ -68,16 +68,16 @@ class Task(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="tasks")
-    # The key that saved it last: its runs stand and fall with that key, and count in its budget. Empty: the user in person.
+    # The API key that saved the task last: its runs need a valid key and count in its budget. Empty: a signed-in user.
     api_key_id = models.UUIDField(null=True, blank=True, editable=False)
     name = models.CharField(max_length=100)
     description = models.TextField(blank=True, max_length=2000)
     kind = models.CharField(max_length=6, choices=Kind, default=Kind.PROMPT, editable=False)
-    # An agent that is deleted leaves its tasks, whose runs then fail and say why.
+    # The tasks of a deleted agent stay; their runs then fail with an error.
     agent = models.ForeignKey(Agent, models.SET_NULL, null=True, blank=True, related_name="tasks")
     input = models.TextField(help_text="the prompt, or what the agent is told; {name} is filled from the variables")
     variables = models.JSONField(default=dict, blank=True)
-    # A prompt's; an agent brings its own.
+    # Only for a prompt; an agent has its own.
     system_prompt = models.TextField(blank=True)
     model = models.CharField(max_length=100, default="auto", blank=True)
     goal = models.CharField(max_length=8, blank=True)
@@ -88,7 +88,7 @@ class Task(models.Model):
     every_seconds = models.PositiveIntegerField(null=True, blank=True)
     cron = models.CharField(max_length=100, blank=True)
     time_zone = models.CharField(max_length=64, default="UTC")
-    # When beat starts it next; empty: never by itself.
+    # When beat starts it next; empty: only by hand.
     next_run_at = models.DateTimeField(null=True, blank=True)
     paused_at = models.DateTimeField(null=True, blank=True)
 
@@ -105,7 +105,7 @@ class Task(models.Model):
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # Its owner wants it erased before the time that deleted tasks are kept.
+    # The owner requested that it is erased before the retention of deleted tasks ends.
     erase_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     objects = TaskQuerySet.as_manager()
@@ -123,7 +123,10 @@ class Task(models.Model):
 
     @property
     def status(self) -> str:
-        """What is happening, else what will, else what was. A task that runs only by hand and never ran is `paused`."""
+        """Return the status of the open run, else of the schedule, else of the last run.
+
+        A task that runs only by hand and never ran is `paused`.
+        """
         last = self.last_run
         if last is not None and last.status in OPEN:
             return last.status
@@ -135,7 +138,7 @@ class Task(models.Model):
 
 
 class TaskRun(models.Model):
-    """One run of a task, over all its attempts. Only the worker whose `claim` it carries may write it while it runs."""
+    """One run of a task with all its attempts. While it runs, only the worker with its `claim` may write it."""
 
     class Trigger(models.TextChoices):
         SCHEDULE = "schedule"
@@ -149,7 +152,7 @@ class TaskRun(models.Model):
     trigger = models.CharField(max_length=8, choices=Trigger)
     status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
     request_id = models.CharField(max_length=64, blank=True)
-    # The moment the schedule named; empty for a run that somebody asked for.
+    # The time of the schedule; empty for a run that was started by hand.
     scheduled_for = models.DateTimeField(null=True, blank=True)
     variables = models.JSONField(default=dict, blank=True)
     input = models.TextField(blank=True, help_text="as it was sent, variables filled")
@@ -162,14 +165,14 @@ class TaskRun(models.Model):
     output_tokens = models.PositiveBigIntegerField(default=0)
     cost_usd = MoneyField(default=Decimal(0))
     simulated = models.BooleanField(default=False)
-    # The fencing token: raised by every claim. A worker that was given up writes nothing more.
+    # The fencing token: every claim raises it, so a worker with an older claim can no longer write.
     claim = models.PositiveIntegerField(default=0, editable=False)
     worker = models.CharField(max_length=100, blank=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     cancel_asked_at = models.DateTimeField(null=True, blank=True)
-    # The next attempt begins no earlier.
+    # The earliest time of the next attempt.
     not_before = models.DateTimeField(null=True, blank=True)
-    # Last event in the log of its events.
+    # The last event in the run's event log.
     last_seq = models.IntegerField(default=-1, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
     queued_at = models.DateTimeField(default=timezone.now)
@@ -202,12 +205,12 @@ class TaskRun(models.Model):
 
 
 class TaskAttempt(models.Model):
-    """One try of a run. What happened in it, step by step, is the agent run's; its calls carry that run's id as their group."""
+    """One attempt of a run. The agent run contains its steps; its calls have that run's id as their group."""
 
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     run = models.ForeignKey(TaskRun, models.CASCADE, related_name="attempts")
     number = models.PositiveSmallIntegerField()
-    # Known before the agent run is there: whoever finds a dead worker's attempt can look for it.
+    # Known before the agent run exists, so that the sweeper can find the agent run of a dead worker.
     agent_run = models.OneToOneField(AgentRun, models.DO_NOTHING, db_constraint=False, related_name="task_attempt")
     status = models.CharField(max_length=16, choices=Status, default=Status.RUNNING)
     error = models.JSONField(null=True, blank=True)
@@ -224,7 +227,7 @@ class TaskAttempt(models.Model):
 
 
 class WebhookDelivery(models.Model):
-    """One message to a task's webhook: its bytes never change, so that every try carries the same body under the same id."""
+    """One message to a task's webhook. Its bytes never change: every attempt sends the same body with the same id."""
 
     class State(models.TextChoices):
         PENDING = "pending"
@@ -239,7 +242,7 @@ class WebhookDelivery(models.Model):
     body = models.TextField()
     state = models.CharField(max_length=9, choices=State, default=State.PENDING)
     attempts = models.PositiveSmallIntegerField(default=0)
-    # Nobody sends it before; a sender moves it ahead while it sends.
+    # No attempt starts before this time; a sender moves it forward while it sends.
     next_attempt_at = models.DateTimeField(default=timezone.now)
     response_status = models.PositiveSmallIntegerField(null=True, blank=True)
     error = models.CharField(max_length=200, blank=True)

@@ -1,13 +1,14 @@
-"""When a task runs next. Pure: a plan and a moment in, a moment out.
+"""When a task runs next. Pure functions from a plan and a time to a time.
 
-Clocks that are put forward or back (DST), in the plan's time zone:
-- `at` without an offset: a local time that does not exist is moved forward by the length of the gap; one that exists twice is the first.
-- `interval`: counted in real seconds from its first moment; clocks do not matter.
-- `cron` with a fixed hour and minute (`30 2 * * *`): a time inside the gap runs at the first moment after it, once; a time that
-  exists twice runs the first time only. With a star in minute or hour (`*/15 * * * *`) it follows real time: what does not exist
-  is left out, what exists twice runs twice. These are the rules of Debian's cron.
+Daylight saving time, in the plan's time zone:
+- `at` without an offset: a local time that does not exist moves forward by the length of the gap. One that exists twice
+  means the first.
+- `interval`: counts real seconds from its first time, whatever the clocks show.
+- `cron` with a fixed hour and minute (`30 2 * * *`): a time inside the gap runs once, at the first moment after it. A
+  time that exists twice runs the first time only. With a star in minute or hour (`*/15 * * * *`) it follows real time:
+  a time that does not exist is skipped, and one that exists twice runs twice. These are the rules of Debian's cron.
 
-Missed (nothing ran beat): one catch-up run for all slots that went by, if the first of them is at most
+Missed times (beat did not run): one catch-up run for all missed slots, if the first of them is at most
 `settings.TASK_CATCH_UP_SECONDS` old; else none.
 """
 
@@ -22,12 +23,12 @@ from cronsim import CronSim, CronSimError
 from tasks.models import Task
 
 Kind = Task.Schedule
-# Nothing is planned further ahead than this.
+# The furthest time that a schedule may have.
 FAR = timedelta(days=3660)
 
 
 class BadSchedule(ValueError):
-    """What is wrong, as a sentence; `field` names where."""
+    """A schedule is invalid. The message is for the client; `field` is the wrong field."""
 
     def __init__(self, field: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -36,7 +37,10 @@ class BadSchedule(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`at` is the only moment of `at`, and the first of an `interval` (None: one interval from now)."""
+    """A schedule.
+
+    `at` is the time of the kind `at`, and the first time of an `interval` (None: one interval from now).
+    """
 
     kind: str
     at: datetime | None = None
@@ -50,7 +54,7 @@ class Plan:
 
 
 def first(plan: Plan, now: datetime) -> datetime | None:
-    """When a task that is saved (or resumed) now runs first; None: never by itself."""
+    """Return when a task that is saved or resumed now runs first; None: only by hand."""
     match plan.kind:
         case Kind.NOW:
             return now
@@ -65,7 +69,7 @@ def first(plan: Plan, now: datetime) -> datetime | None:
 
 
 def following(plan: Plan, slot: datetime, now: datetime) -> datetime | None:
-    """The slot after `slot` that still lies ahead; those that went by meanwhile are left out."""
+    """Return the next future slot after `slot`, without those that have passed; None if there is none."""
     match plan.kind:
         case Kind.INTERVAL:
             assert plan.every_seconds
@@ -76,7 +80,10 @@ def following(plan: Plan, slot: datetime, now: datetime) -> datetime | None:
 
 
 def _step(anchor: datetime, every: int, now: datetime) -> datetime:
-    """The first moment after `now` that is a whole number of intervals from `anchor`; the anchor itself, if it lies ahead."""
+    """Return the first time after `now` a whole number of intervals from `anchor`.
+
+    The anchor if it is in the future.
+    """
     if anchor > now:
         return anchor
     gone = (now - anchor) // timedelta(seconds=every)
@@ -85,29 +92,29 @@ def _step(anchor: datetime, every: int, now: datetime) -> datetime:
 
 def _cron(plan: Plan, now: datetime) -> datetime | None:
     zone = ZoneInfo(plan.time_zone)
-    # Real UTC has no special handling and no need of it.
-    walk = CronSim(plan.cron, now.astimezone(UTC if plan.time_zone == "UTC" else zone))
-    for found in walk:
+    # UTC has no daylight saving time and needs no special handling.
+    slots = CronSim(plan.cron, now.astimezone(UTC if plan.time_zone == "UTC" else zone))
+    for found in slots:
         moment = found.astimezone(UTC)
         if moment > now + FAR:
             return None
-        # The library steps on local time: in the second pass of a doubled hour it may name a moment of the first.
+        # The library steps in local time: in the second pass of a repeated hour it may return a time of the first.
         if moment > now:
             return moment
     return None
 
 
-# --- reading what people write ------------------------------------------------------------------
+# --- parsing ------------------------------------------------------------------------------------
 
 
 def check_zone(name: str) -> str:
     if name not in available_timezones():
-        raise BadSchedule("time_zone", "Name an IANA time zone, e.g. Europe/Berlin.")
+        raise BadSchedule("time_zone", "The time zone must be an IANA name, such as Europe/Berlin.")
     return name
 
 
 def check_cron(line: str) -> str:
-    """The line with single spaces: five fields, or BadSchedule."""
+    """Return the line with single spaces. Raises BadSchedule unless it has five valid fields."""
     fields = line.split()
     if len(fields) != 5:
         raise BadSchedule("cron", "A cron line has five fields: minute, hour, day of month, month, day of week.")
@@ -120,7 +127,7 @@ def check_cron(line: str) -> str:
 
 
 def read_moment(text: str, zone: str) -> datetime:
-    """An RFC 3339 moment; without an offset, local time in `zone`. In UTC."""
+    """Parse an RFC 3339 time, without an offset in `zone`; return it in UTC. Raises BadSchedule."""
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError as exc:

@@ -1,4 +1,4 @@
-"""A task being saved, run by hand, paused, resumed and deleted: what people do to it, each in one transaction."""
+"""Create, change, run, pause, resume and delete tasks for users, each in one transaction."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from tasks.schedule import Kind, Plan
 
 class TooMany(Conflict):
     code = "too_many_tasks"
-    message = "You have as many tasks as you may; delete some first."
+    message = "You have the maximum number of tasks. Delete some first."
 
 
 def create(principal: Principal, values: Mapping[str, Any], plan: Plan, *, paused: bool, request_id: str) -> tuple[Task, str]:
-    """The saved task, and its webhook's secret if one was made here: shown now and never again."""
+    """Save a task; return it and its webhook's secret, if one was created here. The secret cannot be shown again."""
     with transaction.atomic():
         User.objects.hold(principal.user_id)
         if Task.objects.filter(user_id=principal.user_id, deleted_at=None).count() >= settings.TASKS_PER_USER:
@@ -47,9 +47,10 @@ def create(principal: Principal, values: Mapping[str, Any], plan: Plan, *, pause
 
 
 def update(principal: Principal, task_id: UUID, values: Mapping[str, Any], plan: Plan | None, *, request_id: str) -> tuple[Task, str]:
-    """The task with these values. A run that is open goes on with the input it has; its next attempt reads the rest anew.
+    """Change the task; return it and its webhook's secret, if one was created here.
 
-    A schedule that is the same as before keeps its next moment; another one begins now.
+    An open run keeps its input; its next attempt reads the other values again. An unchanged schedule keeps its next
+    time; a changed one starts now.
     """
     with transaction.atomic():
         task = Task.objects.select_for_update().filter(pk=task_id, deleted_at=None).first()
@@ -69,13 +70,16 @@ def update(principal: Principal, task_id: UUID, values: Mapping[str, Any], plan:
 
 
 def run(principal: Principal, task: Task, variables: dict[str, Any], *, request_id: str) -> TaskRun:
-    """A run by hand, also of a paused task; Busy while one is open, TooLong where these variables make too long an input."""
+    """Start a run by hand, also of a paused task, and return it.
+
+    Raises Busy while a run is open, and TooLong if the variables make the input too long.
+    """
     placeholders.filled(task.input, task.variables | variables, timezone.now(), task.time_zone)
     return task_runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=principal.key_id, request_id=request_id, variables=variables)
 
 
 def cancel(task: Task) -> TaskRun:
-    """End the task's open run. A single run that was still to come is called off; Conflict where nothing is to be ended."""
+    """End the task's open run and return it; cancel a single run that is still to come. Raises Conflict without one."""
     with transaction.atomic():
         open_run = TaskRun.objects.filter(task=task, status__in=OPEN).first()
         if open_run is None and task.schedule in Task.RECURRING:
@@ -89,12 +93,12 @@ def cancel(task: Task) -> TaskRun:
 
 
 def pause(task: Task) -> None:
-    """Nothing starts by itself any more. A run that is open goes on; cancel it to end it."""
+    """Stop the schedule. An open run continues; `cancel` ends it."""
     Task.objects.filter(pk=task.pk, paused_at=None).update(paused_at=timezone.now())
 
 
 def resume(principal: Principal, task: Task, *, request_id: str) -> None:
-    """The schedule goes on from now: what went by while it was paused is left out."""
+    """Continue the schedule from now; skip the times that passed while the task was paused."""
     with transaction.atomic():
         if not Task.objects.filter(pk=task.pk, deleted_at=None).exclude(paused_at=None).update(paused_at=None):
             return
@@ -106,12 +110,12 @@ def resume(principal: Principal, task: Task, *, request_id: str) -> None:
 
 
 def delete(task: Task) -> None:
-    """Out of sight at once, its open run cancelled, its secret gone. The sweep of `deleting` erases it later."""
+    """Hide the task, cancel its open run and remove its secret. The sweep of `deleting` erases it later."""
     deleting.hide(task)
 
 
 def new_secret(task: Task) -> str:
-    """Another signing secret for the task's webhook; the one before is worth nothing from now on."""
+    """Return a new signing secret for the task's webhook; the previous one is invalid from now on."""
     secret = webhooks.new_secret()
     webhooks.set_secret(task, secret)
     if not Task.objects.filter(pk=task.pk, deleted_at=None).update(webhook_secret_encrypted=task.webhook_secret_encrypted):
@@ -120,7 +124,7 @@ def new_secret(task: Task) -> str:
 
 
 def get(principal: Principal, task_id: UUID) -> Task:
-    """The user's task. Raises NotFound where it is not there, or was deleted meanwhile."""
+    """Return the user's task. Raises NotFound if it does not exist or was deleted."""
     task = Task.objects.visible_to(principal.user).select_related("last_run").filter(pk=task_id).first()
     if task is None:
         raise NotFound
@@ -128,12 +132,12 @@ def get(principal: Principal, task_id: UUID) -> Task:
 
 
 def limits(task_ids: Iterable[UUID]) -> Mapping[UUID, Decimal | None]:
-    """Monthly limits of those of the tasks that have one."""
+    """Return the monthly limits (USD) of those of the tasks that have one."""
     rows = Budget.objects.filter(scope=Budget.Scope.TASK, scope_id__in=list(task_ids)).exclude(limit_usd=None)
     return {scope_id: limit for scope_id, limit in rows.values_list("scope_id", "limit_usd") if scope_id is not None}
 
 
-# What a client may set, as columns.
+# The columns that a client may set.
 _GIVEN = (
     "name", "description", "input", "variables", "system_prompt", "model", "goal", "parameters", "max_retries", "retry_seconds",
     "max_seconds", "max_cost_usd", "webhook_url",
@@ -149,7 +153,7 @@ def _fill(task: Task, values: Mapping[str, Any]) -> str:
     if "agent_id" in values:
         task.agent_id = values["agent_id"]
         task.kind = Task.Kind.AGENT if task.agent_id else Task.Kind.PROMPT
-    if task.kind == Task.Kind.AGENT:  # it brings its own
+    if task.kind == Task.Kind.AGENT:  # an agent has its own
         task.system_prompt, task.model, task.goal, task.parameters = "", "auto", "", {}
     if secret := values.get("webhook_secret"):
         webhooks.set_secret(task, secret)

@@ -1,4 +1,4 @@
-"""Celery's ways into tasks: an id in, one call out."""
+"""Celery tasks of this app: each takes an id and calls one function."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from tasks.runs import sweep as run_sweep
 
 @shared_task
 def run_task(run_id: str) -> None:
-    """Hand a queued run to this process's event loop. A second message for it finds nothing to claim."""
+    """Pass a queued run to this process's event loop. A redelivered message finds nothing to claim."""
     worker.here().hand_over(lambda crew: crew.run(UUID(run_id)))
 
 
 @shared_task
 def deliver_webhook(delivery_id: str) -> None:
-    """Try to deliver a message once."""
+    """Make one attempt to deliver a message."""
     worker.here().hand_over(lambda _: webhooks.deliver(UUID(delivery_id)))
 
 
 @shared_task
 def tick_schedules() -> int:
-    """Start what is due. Two at once start nothing twice."""
+    """Start the runs that are due. Safe to run twice at the same time."""
     return due.tick()
 
 
 @shared_task
 def sweep_runs() -> int:
-    """Take up what dead workers left, and what a lost message or decision left waiting."""
+    """Recover the runs of dead workers, and runs that wait because a message or decision was lost."""
     return run_sweep.sweep()
 
 
 @shared_task
 def sweep_deleted() -> int:
-    """Erase the tasks that were deleted long enough ago. Safe to run twice and anywhere."""
+    """Erase the tasks whose retention has ended. Safe to run twice at the same time."""
     return deleting.sweep()

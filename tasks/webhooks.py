@@ -1,10 +1,10 @@
-"""Messages to a task's webhook, signed as Standard Webhooks has it (https://www.standardwebhooks.com).
+"""Messages to a task's webhook, signed by the specification Standard Webhooks (https://www.standardwebhooks.com).
 
     webhook-id         the delivery's id, the same in every try
     webhook-timestamp  Unix seconds of this try
     webhook-signature  v1,<base64 of HMAC-SHA256 over "id.timestamp.body" with the task's secret>
 
-At least once, in no particular order; a receiver tells a repetition by its id.
+Delivery is at least once and in no particular order. A receiver recognises a repeated message by its id.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ State = WebhookDelivery.State
 PREFIX = "whsec_"
 # Seconds before the second, third, … try.
 PAUSES = (5, 60, 300, 1800, 7200, 18000, 36000)
-# A sender has this long (seconds) before another may try.
+# Seconds that an attempt may take before another worker may try.
 _LEASE = 60
-# Characters of a run's input, of its output, and of its variables and error together that a message carries; the API has the rest.
-# JSON writes a character in six bytes at most, so no body is larger than MOST_BODY.
+# The most characters of a run's input, of its output, and of its variables plus error in a message; the API has the
+# rest. JSON needs at most six bytes for a character, so no body is larger than MOST_BODY.
 MOST_INPUT, MOST_OUTPUT, MOST_REST = 100_000, 100_000, 100_000
 MOST_BODY = 2 * 1024 * 1024
-_GONE = 410
+_STATUS_GONE = 410
 
 
 def new_secret() -> str:
-    """A signing secret, as its owner is shown it once."""
+    """Return a new signing secret, in the form that its owner sees once."""
     return PREFIX + base64.b64encode(os.urandom(32)).decode()
 
 
 def check_secret(text: str) -> str:
-    """A secret that the owner brings: `whsec_` and 24 to 64 bytes in base64. ValueError otherwise."""
+    """Check and return a secret from the owner: `whsec_` and 24 to 64 bytes in base64. Raises ValueError."""
     try:
         raw = base64.b64decode(text.removeprefix(PREFIX), validate=True)
     except (binascii.Error, ValueError) as exc:
@@ -74,7 +74,10 @@ def signature(secret: str, id: str, timestamp: int, body: bytes) -> str:
 
 
 def announce(run: TaskRun) -> None:
-    """Have the end of a run told to its task's webhook, if it has one. In the transaction that ends the run."""
+    """Queue a message about the end of a run, if its task has a webhook.
+
+    Call it in the transaction that ends the run.
+    """
     task = run.task
     if not task.webhook_url or task.deleted_at is not None:
         return
@@ -87,7 +90,7 @@ def announce(run: TaskRun) -> None:
 
 
 def body(run: TaskRun, event: str) -> bytes:
-    """The message as JSON, MOST_BODY bytes at most. What is cut or left out before it is made is marked by `…_truncated`."""
+    """Return the message as JSON, at most MOST_BODY bytes. `…_truncated` marks values that were cut or left out."""
     short = copy(run)
     short.input, short.output = run.input[:MOST_INPUT], run.output[:MOST_OUTPUT]
     short.error, left = _fitting(run.error or {}, MOST_REST)
@@ -104,7 +107,7 @@ def body(run: TaskRun, event: str) -> bytes:
 
 
 def _fitting(values: dict[str, Any], most: int) -> tuple[dict[str, Any], int]:
-    """Those of the members that hold `most` characters together, the shortest first, and how many characters are left."""
+    """Return the shortest members whose sum is at most `most` characters, and how many characters remain."""
     sizes = sorted((len(name) + expansion.characters(value), name) for name, value in values.items())
     kept = set()
     for size, name in sizes:
@@ -116,8 +119,8 @@ def _fitting(values: dict[str, Any], most: int) -> tuple[dict[str, Any], int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """One try of a delivery, this process's alone for a minute."""
+class Attempt:
+    """One attempt of a delivery. For a minute, only this process may make it."""
 
     id: UUID
     number: int
@@ -127,8 +130,8 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
-class Echo:
-    """How a try went. `final`: trying again will not help."""
+class Result:
+    """The result of an attempt. `final`: a retry would not help."""
 
     status: int | None
     error: str
@@ -136,14 +139,14 @@ class Echo:
 
 
 async def deliver(delivery_id: UUID) -> None:
-    """Try once; the row says how it went and when the next try is."""
-    letter = await in_db(_take, delivery_id)
-    if letter is None:
+    """Make one attempt. The row records its result and the time of the next one."""
+    attempt = await in_db(_take, delivery_id)
+    if attempt is None:
         return
-    await in_db(_note, letter, await _post(letter))
+    await in_db(_note, attempt, await _post(attempt))
 
 
-def _take(delivery_id: UUID) -> Letter | None:
+def _take(delivery_id: UUID) -> Attempt | None:
     due = WebhookDelivery.objects.filter(pk=delivery_id, state=State.PENDING, next_attempt_at__lte=Now())
     if not due.update(attempts=F("attempts") + 1, next_attempt_at=Now() + timedelta(seconds=_LEASE)):
         return None
@@ -156,39 +159,39 @@ def _take(delivery_id: UUID) -> Letter | None:
     except AppError as exc:
         _give_up(delivery_id, None, exc.code)
         return None
-    return Letter(delivery.id, delivery.attempts, delivery.url, delivery.body.encode(), secret)
+    return Attempt(delivery.id, delivery.attempts, delivery.url, delivery.body.encode(), secret)
 
 
-async def _post(letter: Letter) -> Echo:
+async def _post(attempt: Attempt) -> Result:
     now = int(time.time())
     headers = {
         "content-type": "application/json",
         "user-agent": f"aiagents/{settings.VERSION}",
-        "webhook-id": str(letter.id),
+        "webhook-id": str(attempt.id),
         "webhook-timestamp": str(now),
-        "webhook-signature": signature(letter.secret, str(letter.id), now, letter.body),
+        "webhook-signature": signature(attempt.secret, str(attempt.id), now, attempt.body),
     }
     limits = outbound.Limits(seconds=settings.WEBHOOK_TIMEOUT_SECONDS, max_bytes=65536, redirects=0)
     try:
         answer = await outbound.fetch(
-            "POST", letter.url, headers=headers, body=letter.body, limits=limits, allow_private=settings.WEBHOOK_ALLOW_PRIVATE_ADDRESS
+            "POST", attempt.url, headers=headers, body=attempt.body, limits=limits, allow_private=settings.WEBHOOK_ALLOW_PRIVATE_ADDRESS
         )
     except AppError as exc:
-        return Echo(None, exc.code, final=not exc.retryable)
+        return Result(None, exc.code, final=not exc.retryable)
     if 200 <= answer.status < 300:
-        return Echo(answer.status, "")
-    return Echo(answer.status, f"answered {answer.status}", final=answer.status == _GONE)
+        return Result(answer.status, "")
+    return Result(answer.status, f"answered {answer.status}", final=answer.status == _STATUS_GONE)
 
 
-def _note(letter: Letter, echo: Echo) -> None:
-    mine = WebhookDelivery.objects.filter(pk=letter.id, state=State.PENDING, attempts=letter.number)
-    if not echo.error:
-        mine.update(state=State.DELIVERED, delivered_at=Now(), response_status=echo.status, error="")
-    elif echo.final or letter.number > len(PAUSES):
-        _give_up(letter.id, echo.status, echo.error)
+def _note(attempt: Attempt, result: Result) -> None:
+    mine = WebhookDelivery.objects.filter(pk=attempt.id, state=State.PENDING, attempts=attempt.number)
+    if not result.error:
+        mine.update(state=State.DELIVERED, delivered_at=Now(), response_status=result.status, error="")
+    elif result.final or attempt.number > len(PAUSES):
+        _give_up(attempt.id, result.status, result.error)
     else:
-        pause = PAUSES[letter.number - 1] * random.uniform(0.8, 1.2)
-        mine.update(next_attempt_at=Now() + timedelta(seconds=pause), response_status=echo.status, error=echo.error[:200])
+        pause = PAUSES[attempt.number - 1] * random.uniform(0.8, 1.2)
+        mine.update(next_attempt_at=Now() + timedelta(seconds=pause), response_status=result.status, error=result.error[:200])
 
 
 def _give_up(delivery_id: UUID, status: int | None, error: str) -> None:

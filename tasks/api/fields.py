@@ -1,4 +1,4 @@
-"""The parts of a task that are more than a value: its schedule, its variables, its parameters."""
+"""Serializer fields of a task's schedule, variables and parameters."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SCHEDULE = {
     },
     "examples": [{"type": "cron", "cron": "30 9 * * 1-5", "time_zone": "Europe/Berlin"}],
 }
-# Which further members each type takes.
+# The other members that each type accepts.
 _TAKES = {
     Kind.MANUAL: set(),
     Kind.NOW: set(),
@@ -52,10 +52,10 @@ class ScheduleField(serializers.Field):
 
     def to_internal_value(self, data: Any) -> Plan:
         if not isinstance(data, dict):
-            raise serializers.ValidationError("An object with a type.")
+            raise serializers.ValidationError("Must be an object with a type.")
         kind = data.get("type")
         if kind not in Kind.values:
-            raise serializers.ValidationError({"type": [f"One of {', '.join(Kind.values)}."]})
+            raise serializers.ValidationError({"type": [f"Must be one of {', '.join(Kind.values)}."]})
         given = {name for name, value in data.items() if value not in (None, "")} - {"type", "time_zone"}
         unknown = set(data) - {"type", "time_zone", "at", "every_seconds", "cron"}
         if wrong := unknown | (given - _TAKES[Kind(kind)]):
@@ -75,14 +75,14 @@ class ScheduleField(serializers.Field):
         at = schedule.read_moment(data["at"], zone) if data.get("at") else None
         now = timezone.now()
         if at is not None and not now - timedelta(minutes=1) < at < now + schedule.FAR:
-            raise BadSchedule("at", "A time in the future, at most ten years ahead.")
+            raise BadSchedule("at", "Must be a time in the future, at most ten years ahead.")
         every = data.get("every_seconds")
         if every is not None and (type(every) is not int or not settings.TASK_MIN_INTERVAL_SECONDS <= every <= _LONGEST_INTERVAL):
-            raise BadSchedule("every_seconds", f"A whole number from {settings.TASK_MIN_INTERVAL_SECONDS} to {_LONGEST_INTERVAL}.")
+            raise BadSchedule("every_seconds", f"Must be a whole number from {settings.TASK_MIN_INTERVAL_SECONDS} to {_LONGEST_INTERVAL}.")
         cron = schedule.check_cron(data["cron"]) if data.get("cron") else ""
         plan = Plan(kind, at, every, cron, zone)
         if kind == Kind.CRON and schedule.first(plan, now) is None:
-            raise BadSchedule("cron", "This line names no time within the next ten years.")
+            raise BadSchedule("cron", "This line has no time within the next ten years.")
         return plan
 
     def get_attribute(self, instance: Task) -> Task:
@@ -111,12 +111,12 @@ class VariablesField(serializers.Field):
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         if not isinstance(data, dict) or len(data) > 50:
-            raise serializers.ValidationError("An object with at most 50 members.")
+            raise serializers.ValidationError("Must be an object with at most 50 members.")
         for name, value in data.items():
             if not variables.NAME.fullmatch(name):
-                raise serializers.ValidationError({name[:64]: ["A name has letters, digits and underscores."]})
+                raise serializers.ValidationError({name[:64]: ["A name may contain only letters, digits and underscores."]})
             if not isinstance(value, str | int | float | bool | None) or (isinstance(value, str) and len(value) > 50_000):
-                raise serializers.ValidationError({name: ["A text of at most 50000 characters, a number, true, false or null."]})
+                raise serializers.ValidationError({name: ["Must be a text of at most 50000 characters, a number, true, false or null."]})
         return dict(data)
 
     def to_representation(self, value: Any) -> dict[str, Any]:
@@ -124,7 +124,7 @@ class VariablesField(serializers.Field):
 
 
 class ParametersSerializer(StrictFieldsMixin, serializers.Serializer):
-    """How a prompt's model is asked."""
+    """The parameters of a prompt's model calls."""
 
     temperature = serializers.FloatField(min_value=0, max_value=2, required=False)
     top_p = serializers.FloatField(min_value=0, max_value=1, required=False)

@@ -1,4 +1,4 @@
-"""What the list of tasks can be narrowed by."""
+"""Filters of the list of tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shapes of `/api/v1/tasks/`. Each names all that may be written; anything else is 400."""
+"""Serializers of `/api/v1/tasks/`. A field that a serializer does not declare is 400."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from tasks.models import Status, Task, TaskRun
 from tasks.runs import as_json as run_json
 
 _INPUT = 200_000
-# An agent's own; a task that has one may not name them.
+# Only for a prompt: an agent has its own, so a task with an agent must not set them.
 _OF_A_PROMPT = ("system_prompt", "model", "goal", "parameters")
 
 
 class MoneyText(serializers.DecimalField):
-    """USD as a decimal string, in and out."""
+    """USD as a decimal string, in requests and responses."""
 
     def __init__(self, **options: Any) -> None:
         bounds = {"min_value": Decimal(0), "max_value": Decimal(1_000_000)} | options
@@ -48,7 +48,7 @@ class ErrorLineSerializer(serializers.Serializer):
 
 
 class LastRunSerializer(serializers.Serializer):
-    """What a list says of a task's last run."""
+    """The last run of a task, as lists show it."""
 
     id = serializers.UUIDField()
     number = serializers.IntegerField()
@@ -61,7 +61,7 @@ class LastRunSerializer(serializers.Serializer):
 
 
 class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
-    """A prompt, or an agent (`agent_id`) and what it is told; when it runs; what it may take; who is told."""
+    """A prompt, or an agent (`agent_id`) with its input; a schedule; limits; a webhook."""
 
     refusals: ClassVar[dict[str, str]] = {
         "agent_id": "there is no such agent, or the task brings what only an agent may bring",
@@ -71,10 +71,10 @@ class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
         "schedule": "its kind lacks a field, has one too many, or names a time, cron line or zone that cannot be",
         "parameters": "a parameter is unknown or out of its range",
         "webhook_url": "it is no address that may be reached",
-        "goal": "an agent brings its own",
-        "system_prompt": "an agent brings its own",
-        "max_cost_usd": "it is 0 or more than may be asked for",
-        "monthly_budget_usd": "it is more than can be kept",
+        "goal": "an agent has its own",
+        "system_prompt": "an agent has its own",
+        "max_cost_usd": "it is 0 or more than the maximum",
+        "monthly_budget_usd": "it is larger than the maximum",
     }
     name = serializers.CharField(max_length=100)
     description = serializers.CharField(max_length=2000, allow_blank=True, default="")
@@ -89,9 +89,11 @@ class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
     max_retries = serializers.IntegerField(min_value=0, max_value=10, default=2)
     retry_seconds = serializers.IntegerField(min_value=1, max_value=3600, default=30)
     max_seconds = serializers.IntegerField(min_value=1, max_value=settings.TASK_MAX_SECONDS, default=300)
-    max_cost_usd = MoneyText(max_value=MOST_COST_USD, allow_null=True, default=None, help_text="of one run, all its attempts together")
+    max_cost_usd = MoneyText(max_value=MOST_COST_USD, allow_null=True, default=None, help_text="of one run with all its attempts")
     monthly_budget_usd = MoneyText(allow_null=True, default=None, write_only=True, help_text="of all runs of the task in a month")
-    webhook_url = serializers.CharField(max_length=500, allow_blank=True, default="", help_text="is told of every end of a run, signed")
+    webhook_url = serializers.CharField(
+        max_length=500, allow_blank=True, default="", help_text="receives a signed message about every end of a run"
+    )
     webhook_secret = serializers.CharField(
         max_length=200, write_only=True, required=False,
         help_text="your own signing secret (`whsec_…`); left out, one is made and shown once in the answer",
@@ -125,7 +127,7 @@ class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
         raise serializers.ValidationError("There is no such model, or it cannot be used any more, or it makes embeddings only.")
 
     def validate_webhook_url(self, value: str) -> str:
-        """What is wrong for sure is said now; what a name resolves to is judged at each delivery."""
+        """Refuse a URL that is certainly invalid; each delivery checks the addresses that its name resolves to."""
         if value:
             try:
                 outbound.check_spelling(value, allow_private=settings.WEBHOOK_ALLOW_PRIVATE_ADDRESS)
@@ -137,14 +139,14 @@ class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
         try:
             return webhooks.check_secret(value)
         except ValueError as exc:
-            raise serializers.ValidationError("`whsec_` and 24 to 64 bytes in base64.") from exc
+            raise serializers.ValidationError("Must be `whsec_` and 24 to 64 bytes in base64.") from exc
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         agent_id = attrs.get("agent_id", self.instance.agent_id if self.instance else None)
         if agent_id is not None:
             own = [name for name in _OF_A_PROMPT if name in self.initial_data and self.initial_data[name] not in ("", "auto", {})]
             if own:
-                raise serializers.ValidationError({name: ["An agent brings its own."] for name in own})
+                raise serializers.ValidationError({name: ["An agent has its own. Leave this field out."] for name in own})
         if attrs.get("agent_id") is not None:
             try:
                 definitions.visible(self.context["request"].user, agent_id=agent_id)
@@ -156,7 +158,7 @@ class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
         return attrs
 
     def _fits(self, attrs: dict[str, Any]) -> None:
-        """Refuse an input that is too long once it is filled; each run is judged again, with its own variables and moment."""
+        """Refuse an input that is too long after filling. Each run checks it again with its variables and time."""
         text = attrs.get("input", self.instance.input if self.instance else "")
         variables = attrs.get("variables", self.instance.variables if self.instance else {})
         try:
@@ -175,7 +177,7 @@ class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
 
 
 class NewTaskSerializer(TaskSerializer):
-    """The answer that shows a signing secret: this once."""
+    """The one response that contains a new signing secret."""
 
     webhook_secret = serializers.CharField(required=False, help_text="only where one was made with this request")  # type: ignore[assignment]
 
@@ -188,7 +190,7 @@ class NewTaskSerializer(TaskSerializer):
 
 
 class RunRequestSerializer(StrictFieldsMixin, serializers.Serializer):
-    """Variables of this run, over the task's own."""
+    """Variables of this run, which override the task's."""
 
     refusals: ClassVar[dict[str, str]] = {
         "variables": "a name or value is not what a placeholder may have",
@@ -208,7 +210,7 @@ class UsageLineSerializer(serializers.Serializer):
 
 
 class RunSerializer(serializers.Serializer):
-    """A run for OpenAPI; its words are `tasks.runs.as_json`'s."""
+    """Describes a run for OpenAPI; `tasks.runs.as_json` creates the JSON."""
 
     id = serializers.UUIDField()
     task_id = serializers.UUIDField()
@@ -260,7 +262,7 @@ class DeliverySerializer(serializers.Serializer):
 
 
 class RunDetailSerializer(RunSerializer):
-    """A run with everything that happened in it."""
+    """A run with its attempts, steps and delivery."""
 
     attempts = AttemptSerializer(many=True)
     webhook = DeliverySerializer(allow_null=True)

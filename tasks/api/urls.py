@@ -1,4 +1,4 @@
-"""`/api/v1/tasks/…`, apart from the live events (doors.py); whole paths, included at the root."""
+"""`/api/v1/tasks/…`, apart from the live events (http.py); whole paths, included at the root."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""`/api/v1/tasks/` over DRF. The live events stand in doors.py."""
+"""`/api/v1/tasks/` with DRF. The live events are in http.py."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
             self._refer_to(kwargs["pk"])
 
     def _refer_to(self, task_id: UUID) -> None:
-        """Have the stored answer name the task: it shows the task's texts, and is withdrawn when the task is deleted."""
+        """Link the stored idempotent response to the task: it contains the task's texts, so deletion withdraws it."""
         if (claim := self.request.claim) is not None:  # type: ignore[attr-defined]  # set by IdempotentMixin
             claim.reference = {"task_id": str(task_id)}
 
@@ -110,7 +110,7 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
     def _shown(self, tasks: list[Task], **more: Any) -> dict[str, Any]:
         return {**self.get_serializer_context(), "limits": task_service.limits([task.pk for task in tasks]), **more}
 
-    def _told(self, task: Task, code: int = 200, secret: str = "") -> Response:
+    def _response(self, task: Task, code: int = 200, secret: str = "") -> Response:
         return Response(NewTaskSerializer(task, context=self._shown([task], shown=secret)).data, code)
 
     def list(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -118,7 +118,7 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
         return self.get_paginated_response(TaskSerializer(page, many=True, context=self._shown(list(page))).data)
 
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        return self._told(self.get_object())
+        return self._response(self.get_object())
 
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         serializer = self.get_serializer(data=request.data)
@@ -128,7 +128,7 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
             self._me, values, values["schedule"] or self._manual(), paused=values["paused"], request_id=context.request_id.get()
         )
         self._refer_to(task.pk)
-        return self._told(task, status.HTTP_201_CREATED, secret)
+        return self._response(task, status.HTTP_201_CREATED, secret)
 
     def update(self, request: Request, *args: Any, partial: bool = False, **kwargs: Any) -> Response:
         task = self.get_object()
@@ -137,15 +137,15 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
         values = serializer.validated_data
         plan = values.get("schedule") if partial else values["schedule"] or self._manual()
         changed, secret = task_service.update(self._me, task.pk, values, plan, request_id=context.request_id.get())
-        return self._told(changed, secret=secret)
+        return self._response(changed, secret=secret)
 
     @extend_schema(responses=api_deleting.RESPONSES, parameters=[api_deleting.NOW], filters=False)
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Delete the task: out of sight at once with its runs and their agent runs; its open run is cancelled.
+        """Delete the task. It is hidden at once with its runs and their agent runs; its open run is cancelled.
 
-        It is erased from the database after `DELETED_RETENTION_DAYS`, with its runs, attempts, steps, event logs, webhook
-        deliveries and stored answers; `?now=true` does that at once. 202: its open run did not end within seconds; it is
-        erased within minutes. Costs stay, without content.
+        It is erased from the database after `DELETED_RETENTION_DAYS`, with its runs, attempts, steps, event logs,
+        webhook deliveries and stored answers; `?now=true` does that at once. 202: its open run did not end within
+        seconds; it is erased within minutes. Costs stay, without content.
         """
         now = api_deleting.wants_now(request)
         mine = Task.objects.filter(user=self._me.user) if now else Task.objects.visible_to(self._me.user)
@@ -165,7 +165,10 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
     @extend_schema(request=RunRequestSerializer, responses={202: RunSerializer}, filters=False)
     @action(detail=True, methods=["post"])
     def run(self, request: Request, pk: UUID | None = None) -> Response:
-        """Run it now, whatever its schedule, paused or not. 409 `run_in_progress` while a run is open: a task runs one at a time."""
+        """Run it now, whatever its schedule, paused or not.
+
+        409 `run_in_progress` while a run is open: a task runs one at a time.
+        """
         task = self.get_object()
         serializer = RunRequestSerializer(data=request.data)
         serializer.is_valid(raise_exception=True)
@@ -177,7 +180,7 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
     )
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: UUID | None = None) -> Response:
-        """End the open run; what was written is kept, what was used is charged. The schedule goes on: `pause` stops that."""
+        """End the open run. Its output is kept and its usage is charged. The schedule continues: `pause` stops it."""
         run = task_service.cancel(self.get_object())
         deadline = time.monotonic() + _CANCEL_WAITS
         while run.status == Status.RUNNING and time.monotonic() < deadline:
@@ -188,36 +191,39 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
     @extend_schema(request=None, responses=TaskSerializer, filters=False)
     @action(detail=True, methods=["post"])
     def pause(self, request: Request, pk: UUID | None = None) -> Response:
-        """Nothing starts by itself any more. A run that is open goes on to its end, retries included; `cancel` ends it."""
+        """Stop the schedule. An open run continues to its end, with its retries; `cancel` ends it."""
         task = self.get_object()
         task_service.pause(task)
-        return self._told(task_service.get(self._me, task.pk))
+        return self._response(task_service.get(self._me, task.pk))
 
     @extend_schema(request=None, responses=TaskSerializer, filters=False)
     @action(detail=True, methods=["post"])
     def resume(self, request: Request, pk: UUID | None = None) -> Response:
-        """The schedule goes on from now; what went by while it was paused is left out. A single time that went by counts as missed."""
+        """Continue the schedule from now, without the times that passed meanwhile.
+
+        A single time that passed counts as missed.
+        """
         task = self.get_object()
         task_service.resume(self._me, task, request_id=context.request_id.get())
-        return self._told(task_service.get(self._me, task.pk))
+        return self._response(task_service.get(self._me, task.pk))
 
     @extend_schema(request=None, responses=SecretSerializer, filters=False)
     @action(detail=True, methods=["post"], url_path="webhook-secret")
     def webhook_secret(self, request: Request, pk: UUID | None = None) -> Response:
-        """Make another signing secret. It is shown in this answer; the one before is worth nothing from now on."""
+        """Create a new signing secret. Only this response contains it; the previous one is invalid from now on."""
         return Response({"webhook_secret": task_service.new_secret(self.get_object())})
 
     @extend_schema(responses=RunSerializer(many=True), parameters=_PAGE, filters=False)
     @action(detail=True, methods=["get"], filter_backends=[])
     def runs(self, request: Request, pk: UUID | None = None) -> Response:
-        """The task's runs, newest first."""
+        """Return the task's runs, newest first."""
         runs = TaskRun.objects.filter(task=self.get_object())
         if unknown := set(request.query_params) - {"cursor", "page_size", "status", "format"}:
             name = sorted(unknown)[0][:100]
-            raise InvalidRequest(f"There is no parameter {name!r} here.", param=name)
+            raise InvalidRequest(f"{name!r} is not a parameter of this endpoint.", param=name)
         if wanted := request.query_params.get("status"):
             if wanted not in Status.values:
-                raise InvalidRequest(f"status is one of {', '.join(Status.values)}.", param="status")
+                raise InvalidRequest(f"status must be one of {', '.join(Status.values)}.", param="status")
             runs = runs.filter(status=wanted)
         page = self.paginate_queryset(runs) or []
         return self.get_paginated_response(RunSerializer(page, many=True).data)
@@ -225,7 +231,7 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
     @extend_schema(responses=RunDetailSerializer, filters=False, parameters=[OpenApiParameter("run_id", str, OpenApiParameter.PATH)])
     @action(detail=True, methods=["get"], url_path="runs/<uuid:run_id>", filter_backends=[])
     def run_detail(self, request: Request, pk: UUID, run_id: UUID) -> Response:
-        """One run: its attempts, each with its model and tool calls in order, what they cost, and its webhook's delivery."""
+        """Return one run: its attempts with their model and tool calls and costs, and the webhook's delivery."""
         run = TaskRun.objects.filter(task=self.get_object(), pk=run_id).first()
         if run is None:
             raise NotFound

@@ -179,12 +179,12 @@ def test_a_run_is_asked_for_carried_out_and_read_with_its_steps(api, vendors):
     assert (busy.status_code, busy.json()["error"]["code"]) == (409, "run_in_progress")
     with vendors():
         again(TaskRun.objects.get())
-    told = api("GET", f"{task['id']}/runs/{asked.json()['id']}").json()
-    assert (told["status"], told["input"], told["number"], told["attempt"]) == ("succeeded", "Hi you", 1, 1)
-    step = told["attempts"][0]["steps"][0]
-    assert step["kind"] == "model" and Decimal(step["cost_usd"]) == Decimal(told["cost_usd"]) > 0
+    shown = api("GET", f"{task['id']}/runs/{asked.json()['id']}").json()
+    assert (shown["status"], shown["input"], shown["number"], shown["attempt"]) == ("succeeded", "Hi you", 1, 1)
+    step = shown["attempts"][0]["steps"][0]
+    assert step["kind"] == "model" and Decimal(step["cost_usd"]) == Decimal(shown["cost_usd"]) > 0
     listed = api("GET", f"{task['id']}/runs").json()["results"]
-    assert [one["id"] for one in listed] == [told["id"]] and listed[0]["output"] == told["output"]
+    assert [one["id"] for one in listed] == [shown["id"]] and listed[0]["output"] == shown["output"]
     assert api("GET", f"{task['id']}/runs?status=failed").json()["results"] == []
     refused_param = api("GET", f"{task['id']}/runs?colour=red")
     assert refused_param.status_code == 400
@@ -218,7 +218,7 @@ def test_pause_stops_the_schedule_and_resume_takes_it_up_from_now(api):
     assert api("POST", f"{task['id']}/resume").json()["next_run_at"] == resumed["next_run_at"], "resumed already"
 
 
-def test_what_was_read_of_a_tasks_pause_may_be_sent_back_and_is_changed_by_its_own_doors(api):
+def test_what_was_read_of_a_tasks_pause_may_be_sent_back_and_is_changed_by_its_own_endpoints(api):
     task = made(api)
     assert api("PATCH", task["id"], {"paused": False, "name": "other"}).json()["name"] == "other"
     refused = api("PATCH", task["id"], {"paused": True})

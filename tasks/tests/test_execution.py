@@ -120,7 +120,7 @@ def test_a_failure_that_may_pass_is_tried_again_later_and_every_attempt_is_paid(
     assert run.cost_usd == costs(run)
 
 
-def test_an_error_whose_writing_the_database_delays_is_told_as_it_was_and_tried_again(make, owner, vendors, settings, monkeypatch):
+def test_an_error_whose_writing_the_database_delays_is_reported_and_retried(make, owner, vendors, settings, monkeypatch):
     """The end of an agent run is written behind whoever waits for it: nobody may read its row as still open and call it dead."""
     settings.LLM_MAX_ATTEMPTS = 1
     monkeypatch.setattr(run_loop, "_END_WAITS", 0.05)
@@ -362,7 +362,7 @@ def test_a_run_that_needs_a_person_lets_its_worker_go_and_goes_on_when_decided(m
             assert not TaskRun.objects.filter(status=Status.RUNNING).exists()
             attempt = run.attempts.get()
             approvals.decide(owner.user, attempt.agent_run_id, approve=True)
-            run_sweep.sweep()  # in a test's transaction nobody hears of the decision at commit
+            run_sweep.sweep()  # a test's transaction does not commit, so the decision is not announced
             assert fresh(run).status == Status.QUEUED
             again(run)
     run = fresh(run)

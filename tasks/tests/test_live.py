@@ -38,7 +38,7 @@ async def follow(task: Task, key: str, after: int | None = None, query: str = ""
     return await call("GET", f"/api/v1/tasks/{task.pk}/events{query}", key=key, headers=headers)
 
 
-async def told(task: Task, key: str, after: int | None = None, query: str = "") -> list[tuple[int | None, str, Any]]:
+async def events_of(task: Task, key: str, after: int | None = None, query: str = "") -> list[tuple[int | None, str, Any]]:
     return (await (await follow(task, key, after, query)).read()).events
 
 
@@ -54,7 +54,7 @@ async def test_a_run_is_followed_while_it_is_written(make, owner, vendors, key):
     task = await in_db(lambda: make(input=SLOW))
     run = await in_db(begin, owner, task)
     async with aboard(vendors):
-        viewer = asyncio.create_task(told(task, key))
+        viewer = asyncio.create_task(events_of(task, key))
         await again_here(run)
         events = await viewer
     assert events[0][:2] == (None, "task.status") and events[0][2]["status"] in ("queued", "running")
@@ -76,23 +76,23 @@ async def test_taken_up_again_anywhere_there_is_no_gap_and_no_repeat(make, owner
             await viewer.read_events(9)
             first = numbered(viewer.events or (await viewer.read_events(9)))
             await viewer.hang_up()
-            rest = await told(task, key, first[-1][0])
-        everything = numbered(await told(task, key))
+            rest = await events_of(task, key, first[-1][0])
+        everything = numbered(await events_of(task, key))
         assert first + numbered(rest) == everything
         for cut in (0, 3, len(everything) // 2, len(everything) - 2):
-            assert numbered(await told(task, key, everything[cut][0])) == everything[cut + 1 :]
-        assert numbered(await told(task, key, everything[-1][0])) == everything[-1:], "who has seen the end is told it again"
+            assert numbered(await events_of(task, key, everything[cut][0])) == everything[cut + 1 :]
+        assert numbered(await events_of(task, key, everything[-1][0])) == everything[-1:], "a viewer that has seen the end gets it again"
 
 
-async def test_the_end_is_told_from_the_row_when_the_log_is_gone(make, owner, vendors, key):
+async def test_the_end_comes_from_the_row_when_the_log_is_gone(make, owner, vendors, key):
     task = await in_db(lambda: make())
     run = await in_db(begin, owner, task)
     async with aboard(vendors):
         await again_here(run)
-        before = numbered(await told(task, key))
+        before = numbered(await events_of(task, key))
         sync_client().delete(event_log.key(run.pk))
-        after = numbered(await told(task, key))
-        middle = numbered(await told(task, key, before[3][0]))
+        after = numbered(await events_of(task, key))
+        middle = numbered(await events_of(task, key, before[3][0]))
     assert [kind for _, kind, _ in after] == ["content.delta", "message.end"]
     assert text(after) == text(before) and after[-1] == before[-1]
     assert middle == before[-1:]
@@ -103,19 +103,19 @@ async def test_a_failed_run_ends_with_its_error_and_keeps_what_was_written(make,
         task = await in_db(lambda: make(max_retries=0))
         sim.plan("gpt-4o-mini", ["die:3,chunks:10"])
         await again_here(await in_db(begin, owner, task))
-        seen = numbered(await told(task, key))
+        seen = numbered(await events_of(task, key))
     kind, data = seen[-1][1:]
     assert kind == "error" and data["error"]["code"] and data["message"]["status"] == "failed"
     assert data["message"]["content"] == text(seen) != ""
 
 
-async def test_a_retry_and_its_wait_are_told_in_one_stream(make, owner, vendors, key, settings):
+async def test_a_retry_and_its_wait_come_in_one_stream(make, owner, vendors, key, settings):
     settings.LLM_MAX_ATTEMPTS = 1
     async with aboard(vendors) as sim:
         task = await in_db(lambda: make())
         sim.plan("gpt-4o-mini", ["503", "ok"])
         run = await in_db(begin, owner, task)
-        viewer = asyncio.create_task(told(task, key))
+        viewer = asyncio.create_task(events_of(task, key))
         await again_here(run)
         assert await in_db(task_runs.requeue, run.pk, was=Status.SCHEDULED)
         await again_here(run)
@@ -125,7 +125,7 @@ async def test_a_retry_and_its_wait_are_told_in_one_stream(make, owner, vendors,
     assert states == [("running", 1), ("scheduled", 1), ("running", 2)] and seen[-1][1] == "message.end"
 
 
-async def test_the_death_of_a_worker_is_told_and_the_next_goes_on_in_the_same_stream(make, owner, vendors, key):
+async def test_the_death_of_a_worker_is_an_event_and_the_next_continues_in_the_same_stream(make, owner, vendors, key):
     async with aboard(vendors):
         task = await in_db(lambda: make(input=SLOW, max_retries=1))
         run = await in_db(begin, owner, task)
@@ -136,7 +136,7 @@ async def test_the_death_of_a_worker_is_told_and_the_next_goes_on_in_the_same_st
         await asyncio.sleep(0.2)
         assert await in_db(task_runs.requeue, run.pk, was=Status.SCHEDULED)
         await again_here(run)
-        seen = numbered(await told(task, key))
+        seen = numbered(await events_of(task, key))
     states = [(data["status"], data["attempt"]) for _, kind, data in seen if kind == "run.status"]
     assert states[0] == ("running", 1) and states[-1] == ("running", 2)
     assert [seq for seq, _, _ in seen] == list(range(seen[0][0], seen[0][0] + len(seen)))
@@ -147,7 +147,7 @@ async def test_the_death_of_a_worker_is_told_and_the_next_goes_on_in_the_same_st
 async def test_a_run_cancelled_in_the_queue_ends_its_viewers_stream(make, owner, key):
     task = await in_db(lambda: make())
     run = await in_db(begin, owner, task)
-    viewer = asyncio.create_task(told(task, key))
+    viewer = asyncio.create_task(events_of(task, key))
     await asyncio.sleep(0.2)
     await in_db(task_runs.cancel, run.pk)
     events = numbered(await asyncio.wait_for(viewer, 5))
@@ -163,7 +163,7 @@ async def test_a_viewer_of_a_task_that_never_ran_waits_for_its_first_run(make, o
         assert (await viewer.read()).events[-1][1] == "message.end"
 
 
-async def test_an_older_run_is_told_by_its_id_and_a_newer_one_after_its_end(make, owner, vendors, key):
+async def test_an_older_run_is_found_by_its_id_and_a_newer_one_after_its_end(make, owner, vendors, key):
     task = await in_db(lambda: make())
     async with aboard(vendors):
         ids = []
@@ -171,9 +171,9 @@ async def test_an_older_run_is_told_by_its_id_and_a_newer_one_after_its_end(make
             run = await in_db(begin, owner, task)
             ids.append(run.pk)
             await again_here(run)
-        first = numbered(await told(task, key, query=f"?run_id={ids[0]}"))
-        newest = numbered(await told(task, key))
-        following = numbered(await told(task, key, first[-1][0]))
+        first = numbered(await events_of(task, key, query=f"?run_id={ids[0]}"))
+        newest = numbered(await events_of(task, key))
+        following = numbered(await events_of(task, key, first[-1][0]))
     assert first[-1][2]["run"]["number"] == 1 and first[0][0] == task_http.PER_RUN
     assert newest == following and newest[0][0] == 2 * task_http.PER_RUN
 
@@ -194,14 +194,14 @@ async def test_anothers_and_deleted_tasks_are_not_there(make, owner, key):
     assert (await whole("GET", f"/api/v1/tasks/{task.pk}/events", key=key)).status == 404
 
 
-async def test_tool_calls_and_a_wait_for_approval_are_told(make, owner, vendors, key):
+async def test_tool_calls_and_a_wait_for_approval_are_events(make, owner, vendors, key):
 
     with Probe("deploy"):
         agent = await in_db(agent_of, owner.user, "deploy", ask=("deploy",))
         async with aboard(vendors):
             task = await in_db(lambda: make(agent_id=agent.pk, input='[[call deploy {"word": "x"}]]'))
             run = await in_db(begin, owner, task)
-            viewer = asyncio.create_task(told(task, key))
+            viewer = asyncio.create_task(events_of(task, key))
             await again_here(run)
             attempt = await in_db(lambda: run.attempts.get())
             await in_db(approvals.decide, owner.user, attempt.agent_run_id, approve=True)
@@ -220,18 +220,18 @@ async def test_a_later_id_than_what_stands_of_a_run_is_rewound_first(make, owner
     run = await in_db(begin, owner, task)
     async with aboard(vendors):
         await again_here(run)
-    everything = numbered(await told(task, key))
+    everything = numbered(await events_of(task, key))
     end = everything[-1][0]
     for log in ("there", "lost"):
         if log == "lost":
             sync_client().delete(event_log.key(run.pk))
         for ahead in (1, 400):
-            events = await told(task, key, end + ahead, f"?run_id={run.pk}")
+            events = await events_of(task, key, end + ahead, f"?run_id={run.pk}")
             assert events[0][1] == "task.status"
             seq, kind, data = events[1]
             assert (seq, kind) == (end - 1, "message.rewind")
             assert data == {"seq": end - 1, "length": len(everything[-1][2]["content"]), "reasoning_length": 0, "steps": 0}
             assert [(seq, kind) for seq, kind, _ in events[2:]] == [(end, "message.end")], log
-    beyond = await told(task, key, 9 * task_http.PER_RUN, f"?run_id={run.pk}")
+    beyond = await events_of(task, key, 9 * task_http.PER_RUN, f"?run_id={run.pk}")
     assert beyond[1][:2] == (task_http.PER_RUN - 1, "message.rewind") and beyond[1][2]["length"] == 0
     assert beyond[2][0] == task_http.PER_RUN

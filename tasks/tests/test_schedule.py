@@ -41,7 +41,7 @@ def at(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
-def walk(line: str, zone: str, begin: str, count: int) -> list[str]:
+def times_of(line: str, zone: str, begin: str, count: int) -> list[str]:
     """The next moments of a cron line, as their owner's clock shows them."""
     plan, now, found = Plan(Kind.CRON, cron=line, time_zone=zone), at(begin), []
     for _ in range(count):
@@ -54,24 +54,24 @@ def walk(line: str, zone: str, begin: str, count: int) -> list[str]:
 
 
 def test_a_fixed_time_inside_the_skipped_hour_runs_right_after_it_and_once():
-    assert walk("30 2 * * *", "Europe/Berlin", "2027-03-27T12:00:00+01:00", 2) == ["03-28 03:00+0200", "03-29 02:30+0200"]
+    assert times_of("30 2 * * *", "Europe/Berlin", "2027-03-27T12:00:00+01:00", 2) == ["03-28 03:00+0200", "03-29 02:30+0200"]
 
 
 def test_two_fixed_times_inside_the_skipped_hour_are_one_run():
-    assert walk("0,30 2 * * *", "Europe/Berlin", "2027-03-28T00:30:00+01:00", 2) == ["03-28 03:00+0200", "03-29 02:00+0200"]
+    assert times_of("0,30 2 * * *", "Europe/Berlin", "2027-03-28T00:30:00+01:00", 2) == ["03-28 03:00+0200", "03-29 02:00+0200"]
 
 
 def test_a_fixed_time_that_exists_twice_runs_the_first_time_only():
-    assert walk("30 2 * * *", "Europe/Berlin", "2027-10-30T12:00:00+02:00", 2) == ["10-31 02:30+0200", "11-01 02:30+0100"]
+    assert times_of("30 2 * * *", "Europe/Berlin", "2027-10-30T12:00:00+02:00", 2) == ["10-31 02:30+0200", "11-01 02:30+0100"]
 
 
-def test_a_fixed_time_is_not_repeated_for_whoever_asks_inside_the_doubled_hour():
-    between = walk("30 2 * * *", "Europe/Berlin", "2027-10-31T02:15:00+01:00", 1)
+def test_a_fixed_time_is_not_repeated_inside_the_repeated_hour():
+    between = times_of("30 2 * * *", "Europe/Berlin", "2027-10-31T02:15:00+01:00", 1)
     assert between == ["11-01 02:30+0100"]
 
 
 def test_a_star_follows_real_time_through_the_skipped_hour():
-    found = walk("*/30 * * * *", "Europe/Berlin", "2027-03-28T01:15:00+01:00", 3)
+    found = times_of("*/30 * * * *", "Europe/Berlin", "2027-03-28T01:15:00+01:00", 3)
     assert found == [
         "03-28 01:30+0100",
         "03-28 03:00+0200",
@@ -80,7 +80,7 @@ def test_a_star_follows_real_time_through_the_skipped_hour():
 
 
 def test_a_star_follows_real_time_through_the_doubled_hour():
-    found = walk("30 * * * *", "Europe/Berlin", "2027-10-31T01:45:00+02:00", 3)
+    found = times_of("30 * * * *", "Europe/Berlin", "2027-10-31T01:45:00+02:00", 3)
     assert found == [
         "10-31 02:30+0200",
         "10-31 02:30+0100",
@@ -89,7 +89,7 @@ def test_a_star_follows_real_time_through_the_doubled_hour():
 
 
 def test_a_zone_with_half_an_hour_of_summer_time():
-    assert walk("15 2 * * *", "Australia/Lord_Howe", "2027-10-02T12:00:00+10:30", 2) == ["10-03 02:30+1100", "10-04 02:15+1100"]
+    assert times_of("15 2 * * *", "Australia/Lord_Howe", "2027-10-02T12:00:00+10:30", 2) == ["10-03 02:30+1100", "10-04 02:15+1100"]
 
 
 def test_a_local_time_in_the_gap_moves_forward_by_the_gap():

@@ -54,21 +54,21 @@ def test_the_largest_run_makes_a_message_within_the_bound_in_little_memory(what:
         tracemalloc.stop()
     assert len(body) <= webhooks.MOST_BODY
     assert peak < 6 * webhooks.MOST_BODY, peak
-    told = json.loads(body)["data"]["run"]
+    sent = json.loads(body)["data"]["run"]
     for name in ("input", "output", "error"):
-        assert told[f"{name}_truncated"] == (what in (name, "all")), name
-    assert told["variables_truncated"] == (len(told["variables"]) < len(run.variables))
-    assert told["variables"].items() <= run.variables.items()
+        assert sent[f"{name}_truncated"] == (what in (name, "all")), name
+    assert sent["variables_truncated"] == (len(sent["variables"]) < len(run.variables))
+    assert sent["variables"].items() <= run.variables.items()
     assert run.input == chosen.get("input", "") and run.output == chosen.get("output", ""), "the row itself is left alone"
 
 
 def test_a_usual_run_stands_in_full():
     run = run_of(input="Hello", output="World", variables={"a": "b", "n": 3, "t": True, "z": None}, error={"code": "x", "message": "y"})
-    told = json.loads(body_of(run))["data"]["run"]
+    sent = json.loads(body_of(run))["data"]["run"]
     whole = json.loads(json.dumps(run_json.whole(run), default=str))
-    assert {name: told[name] for name in whole} == whole
-    assert {name for name in told if name not in whole} == {f"{name}_truncated" for name in ("input", "output", "variables", "error")}
-    assert not any(told[f"{name}_truncated"] for name in ("input", "output", "variables", "error"))
+    assert {name: sent[name] for name in whole} == whole
+    assert {name for name in sent if name not in whole} == {f"{name}_truncated" for name in ("input", "output", "variables", "error")}
+    assert not any(sent[f"{name}_truncated"] for name in ("input", "output", "variables", "error"))
 
 
 @hypothesis_settings(max_examples=100, deadline=None)

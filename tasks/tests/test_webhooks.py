@@ -1,4 +1,4 @@
-"""The end of a run is told to its webhook: signed, again and again until it is heard, and to no address that is not public."""
+"""The end of a run is sent to its webhook: signed, repeated until it is accepted, and to no address that is not public."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.statuses: list[int] = []
-        self.heard: list[tuple[dict[str, str], bytes]] = []
+        self.received: list[tuple[dict[str, str], bytes]] = []
 
     @property
     def url(self) -> str:
@@ -48,7 +48,7 @@ def listening() -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            receiver.heard.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            receiver.received.append(({name.lower(): value for name, value in self.headers.items()}, body))
             status = receiver.statuses.pop(0) if receiver.statuses else 200
             self.send_response(status)
             if status in (301, 307):
@@ -101,18 +101,18 @@ def ended(make, owner, vendors, receiver) -> tuple[Task, str, WebhookDelivery]:
     return task, secret, WebhookDelivery.objects.get(run=run)
 
 
-def test_the_end_of_a_run_is_told_and_its_signature_holds(ended, receiver):
+def test_the_end_of_a_run_is_sent_and_its_signature_holds(ended, receiver):
     task, secret, delivery = ended
     assert send(delivery).state == "delivered"
-    headers, body = receiver.heard[0]
+    headers, body = receiver.received[0]
     assert verify(secret, headers, body)
     assert not verify(secret, headers, body + b" ")
     assert not verify(webhooks.new_secret(), headers, body)
     assert not verify(secret, headers | {"webhook-id": "other"}, body)
-    told = json.loads(body)
-    assert told["type"] == "task.run.succeeded" and told["data"]["task"]["id"] == str(task.pk)
+    message = json.loads(body)
+    assert message["type"] == "task.run.succeeded" and message["data"]["task"]["id"] == str(task.pk)
     run = task.runs.get()
-    assert told["data"]["run"]["output"] == run.output and Decimal(told["data"]["run"]["cost_usd"]) == run.cost_usd
+    assert message["data"]["run"]["output"] == run.output and Decimal(message["data"]["run"]["cost_usd"]) == run.cost_usd
     assert headers["content-type"] == "application/json"
 
 
@@ -126,8 +126,8 @@ def test_a_delivery_is_tried_again_with_the_same_id_and_body_and_a_new_time(ende
     send(delivery)
     come_due(delivery)
     assert (send(delivery).state, delivery.attempts) == ("delivered", 3)
-    assert len({body for _, body in receiver.heard}) == 1 and len({headers["webhook-id"] for headers, _ in receiver.heard}) == 1
-    assert all(verify(secret, headers, body) for headers, body in receiver.heard)
+    assert len({body for _, body in receiver.received}) == 1 and len({headers["webhook-id"] for headers, _ in receiver.received}) == 1
+    assert all(verify(secret, headers, body) for headers, body in receiver.received)
 
 
 def test_pauses_grow_and_end(ended, receiver):
@@ -141,13 +141,13 @@ def test_pauses_grow_and_end(ended, receiver):
         pauses.append((delivery.next_attempt_at - before).total_seconds())
     assert delivery.state == "failed" and delivery.attempts == len(webhooks.PAUSES) + 1
     assert all(0.75 * expected < pause < 1.3 * expected for expected, pause in zip(webhooks.PAUSES, pauses, strict=False))
-    assert len(receiver.heard) == delivery.attempts
+    assert len(receiver.received) == delivery.attempts
 
 
 def test_gone_is_final_and_a_redirect_is_not_followed(ended, receiver):
     delivery = ended[2]
     receiver.statuses = [307]
-    assert (send(delivery).state, delivery.response_status, len(receiver.heard)) == ("pending", 307, 1)
+    assert (send(delivery).state, delivery.response_status, len(receiver.received)) == ("pending", 307, 1)
     receiver.statuses = [410]
     come_due(delivery)
     assert (send(delivery).state, delivery.response_status) == ("failed", 410)
@@ -162,7 +162,7 @@ def test_no_packet_goes_to_an_address_that_is_not_public(make, owner, vendors, s
     assert (delivery.state, delivery.error, delivery.response_status) == ("failed", "blocked_url", None)
 
 
-def test_failures_are_told_too_but_not_attempts_that_are_repeated(make, owner, vendors, settings, receiver):
+def test_failures_are_sent_too_but_not_attempts_that_are_repeated(make, owner, vendors, settings, receiver):
     settings.LLM_MAX_ATTEMPTS = 1
     with vendors() as sim:
         sim.plan("gpt-4o-mini", ["503", "400"])
@@ -186,7 +186,7 @@ def test_secrets_are_encrypted_and_rotate_with_the_others(make, settings):
     assert again != stored and secrets.decrypt(again) == secret
 
 
-def test_a_deleted_task_tells_nobody(ended, receiver):
+def test_a_deleted_task_sends_nothing(ended, receiver):
     task, _, delivery = ended
     task_service.delete(task)
-    assert send(delivery).state == "failed" and receiver.heard == []
+    assert send(delivery).state == "failed" and receiver.received == []
