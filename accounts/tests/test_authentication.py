@@ -27,6 +27,7 @@ from accounts.tests.conftest import Caller
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotAuthenticated, PermissionDenied
 from aiagents.core.valkey import clients as valkey
+from tests.kit.sampling import examples
 
 
 def bearer(raw: str) -> dict[str, str]:
@@ -106,7 +107,8 @@ async def test_two_different_credentials_are_none(user: User, other: User, acces
 
 @pytest.mark.django_db
 @given(value=st.text(max_size=300) | st.binary(max_size=300).map(lambda raw: raw.decode("latin-1")))
-@hypothesis_settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.soak
+@hypothesis_settings(max_examples=examples(60, 1500), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_text_in_a_credential_header_is_401_and_nothing_else(value: str):
     for headers in ({"authorization": value}, {"authorization": f"Bearer {value}"}, {"x-api-key": value}, {"x-api-key": f"aia_{value}"}):
         with pytest.raises(NotAuthenticated):

@@ -31,6 +31,7 @@ from billing.catalogue import snapshot as catalogue
 from billing.catalogue.snapshot import ModelCard
 from billing.pricing import Rates
 from billing.usage import Usage
+from tests.kit.sampling import examples
 
 PROMPTS = (
     "Hi", "Thanks!", "What time is it in Oslo?", "Translate: good morning", "Summarize this e-mail in a sentence.",
@@ -102,7 +103,8 @@ any_weights = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize("goal", router.GOALS)
-@hypothesis_settings(max_examples=150, deadline=None)
+@pytest.mark.soak
+@hypothesis_settings(max_examples=examples(60, 750), deadline=None)
 @given(
     cards=st.lists(models, min_size=1, max_size=9, unique_by=lambda one: one.slug),
     hard=st.floats(0, 1),
@@ -114,7 +116,8 @@ def test_the_choice_is_the_maximum_that_is_found_by_trying_all(goal, cards, hard
 
 
 @pytest.mark.parametrize("goal", router.GOALS)
-@hypothesis_settings(max_examples=150, deadline=None)
+@pytest.mark.soak
+@hypothesis_settings(max_examples=examples(60, 750), deadline=None)
 @given(
     cards=st.lists(models, min_size=1, max_size=9, unique_by=lambda one: one.slug),
     tokens=st.integers(1, 60_000),
@@ -235,7 +238,8 @@ def test_on_the_shipped_catalogue_quality_never_falls_and_best_is_the_best(shipp
     assert taken == sorted(taken)
 
 
-@hypothesis_settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.soak
+@hypothesis_settings(max_examples=examples(15, 200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(goal=st.sampled_from(router.GOALS), tokens=st.integers(1, 500_000), weights=any_weights)
 def test_on_the_shipped_catalogue_quality_never_falls_under_any_allowed_settings(shipped, goal, tokens, weights):
     with override_settings(ROUTING_WEIGHTS=weights):
@@ -264,7 +268,8 @@ def test_a_free_model_wins_only_when_it_is_good_enough(goal):
     assert first(facts(f"auto:{goal}", difficulty=0.7), [free, paid]).slug == "paid"
 
 
-@hypothesis_settings(max_examples=100, deadline=None)
+@pytest.mark.soak
+@hypothesis_settings(max_examples=examples(40, 500), deadline=None)
 @given(tokens=st.integers(1, 900_000), output=st.integers(1, 400), threshold=st.sampled_from([None, 1000, 128_000, 272_000]))
 def test_the_estimate_is_what_the_price_charges_also_beyond_its_tier(tokens, output, threshold):
     rates = Rates(
@@ -298,7 +303,8 @@ def test_an_unknown_goal_of_a_fallback_is_refused_by_name():
 # --- The reason -----------------------------------------------------------------------------------
 
 
-@hypothesis_settings(max_examples=200, deadline=None)
+@pytest.mark.soak
+@hypothesis_settings(max_examples=examples(60, 1000), deadline=None)
 @given(
     cards=st.lists(models, min_size=1, max_size=6, unique_by=lambda one: one.slug),
     goal=st.sampled_from(router.GOALS),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tasks import schedule
 from tasks.schedule import BadSchedule, Kind, Plan
+from tests.kit.sampling import examples
 
 ZONES = [
     "UTC",
@@ -115,7 +116,8 @@ def test_intervals_are_real_seconds_whatever_clocks_do():
 
 
 @given(st.sampled_from(LINES), st.sampled_from(ZONES), moments)
-@settings(max_examples=300, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=examples(100, 1500), deadline=None)
 def test_cron_goes_forward_and_names_only_times_of_its_line(line: str, zone: str, now: datetime):
     plan = Plan(Kind.CRON, cron=line, time_zone=zone)
     found = [now]
@@ -135,7 +137,8 @@ def test_cron_goes_forward_and_names_only_times_of_its_line(line: str, zone: str
 
 
 @given(st.sampled_from(LINES), st.sampled_from(ZONES), moments, st.floats(0, 1))
-@settings(max_examples=200, deadline=None)
+@pytest.mark.soak
+@settings(max_examples=examples(80, 1000), deadline=None)
 def test_cron_skips_nothing_whenever_it_is_asked(line: str, zone: str, now: datetime, part: float):
     plan = Plan(Kind.CRON, cron=line, time_zone=zone)
     following = schedule.first(plan, now)

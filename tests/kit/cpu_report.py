@@ -48,6 +48,8 @@ class _Report:
             total[0] += self._used() - self._cpu
             total[1] += time.monotonic() - self._clock
             self._file = ""
+            with (Path(os.environ["DATA_DIR"]) / "cpu-report.txt").open("a") as lines:  # also of a run that is stopped
+                lines.write(f"{total[0]:9.1f}{total[1]:9.1f}{total[2]:7.0f}  {file}\n")
         return result
 
     def _used(self) -> float:

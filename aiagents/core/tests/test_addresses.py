@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from aiagents.core.outbound import addresses, destinations
 from aiagents.core.outbound.destinations import BlockedUrl
+from tests.kit.sampling import examples
 
 # https://www.iana.org/assignments/iana-ipv4-special-registry and …/iana-ipv6-special-registry as of 2026-09-17, entry by entry.
 IPV4 = [
@@ -89,7 +90,8 @@ def _near_edges(net: str) -> st.SearchStrategy[str]:
         st.sampled_from([*IPV4, *IPV6, *OF_THE_LIBRARY]).flatmap(_near_edges),
     )
 )
-@settings(max_examples=2000)
+@pytest.mark.soak
+@settings(max_examples=examples(300, 10000))
 def test_what_python_calls_not_globally_reachable_is_refused(address: str):
     ip = ipaddress.ip_address(address)
     if not ip.is_global or ip.is_private or ip.is_reserved or ip.is_multicast or ip.is_link_local or ip.is_loopback or ip.is_unspecified:
