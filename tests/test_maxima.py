@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -213,6 +214,9 @@ ONLY_READ = {
     "billing.api.views_alerts.get", "tasks.runs.store._let_next_in", "tasks.runs.store._next",
 }  # fmt: skip
 
+# They lock the user's row and count by one trip to the database.
+LOCKED_BY_SQL = {"chat.turns.store._lock_and_count": turn_store._LOCK_AND_COUNT}
+
 
 def _of_rows(value: ast.expr) -> bool:
     """Whether this is a queryset, as far as its text tells: not `text.count("x")`."""
@@ -228,4 +232,7 @@ def test_what_is_admitted_by_a_count_is_counted_under_the_users_lock():
                 counts = any(func.attr == "count" and _of_rows(func.value) for func in called)
                 if counts and not any(func.attr == "hold" for func in called):
                     unlocked.add(f"{module}.{node.name}")
-    assert unlocked <= ONLY_READ, "counted, then created: hold the user's row first (User.objects.hold), or say that nothing is admitted"
+    assert all(re.search("FROM accounts_user WHERE id = %s FOR NO KEY UPDATE;.*SELECT COUNT", sql, re.S) for sql in LOCKED_BY_SQL.values())
+    assert unlocked <= {*ONLY_READ, *LOCKED_BY_SQL}, (
+        "counted, then created: hold the user's row first (User.objects.hold), or say that nothing is admitted"
+    )

@@ -230,7 +230,7 @@ async def test_a_redirect_to_the_metadata_service_is_not_followed():
 
 async def test_the_model_reads_the_error_of_an_unreadable_page():
     for raw, said in (
-        (reply(b"%PDF-1.7", "200 OK", "application/pdf"), "kind of content"),
+        (reply(b"%PDF-1.7", "200 OK", "application/pdf"), "content type"),
         (reply(b"gone", "404 Not Found"), "404"),
         (b"nonsense", "could not be reached"),
         (reply(b"", "200 OK", "text/html"), "no text"),
