@@ -20,7 +20,7 @@ from django.urls import reverse
 from accounts.models import User
 from tests.kit import cast, office_rows
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 MODELS = office_rows.models()
 BOARDS = ("usage", "costs", "models", "users", "system", "live")
 NUMBERS = ("", "__exact", "__gt", "__gte", "__lt", "__lte", "__in", "__range", "__isnull", "__contains", "__regex")

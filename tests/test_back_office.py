@@ -30,7 +30,7 @@ from tasks.models import Task, TaskRun, WebhookDelivery
 from tests.kit import office_rows
 from tests.kit.office_rows import CONTENT, SECRET, name_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 MODELS = office_rows.models()
 IDS = [name_of(model) for model in MODELS]
 

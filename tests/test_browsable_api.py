@@ -14,7 +14,7 @@ from tests.kit import cast
 from tests.kit.access_matrix import TABLE
 from tests.kit.endpoints import Endpoint, every
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 PAGES = [
     endpoint for endpoint in every() if endpoint.method == "GET" and not endpoint.beside_django and endpoint.template.startswith("/api/v1/")
 ]

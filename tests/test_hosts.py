@@ -15,7 +15,7 @@ from tests.kit import cast
 from tests.kit.endpoints import Endpoint, every
 from tests.kit.wire import ask
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 ELSEWHERE = {
     "another name": b"evil.example.com",
     "rebound name with a port": b"rebound.example:8000",

@@ -19,7 +19,7 @@ from chat.models import Conversation, Message
 from tasks.models import Task, TaskRun, WebhookDelivery
 from tests.kit import cast, office_rows
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 LONG = "x" * 400_000
 ROWS = 50
 # Lists whose rows hold what people wrote and models answered.

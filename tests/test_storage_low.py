@@ -35,7 +35,7 @@ from tests.kit.hostile_answers import check
 from tests.kit.valid_bodies import BODIES, FRAMES
 from tests.kit.wire import ask, product
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 _AUTH, _CHAT, _TASKS, _AGENTS, _API = "/api/v1/auth/", "/api/v1/chat/", "/api/v1/tasks/", "/api/v1/agents/", "/api/v1/"
 _NOW = {"schedule": {"type": "now"}}
 # What starts work, and what its valid body of tests/kit/valid_bodies.py needs beside that it does. A task saved without a run is no work.

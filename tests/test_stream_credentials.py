@@ -46,7 +46,7 @@ from chat.turns import running as running_turns
 from tasks import service as task_service
 from tasks.schedule import Kind, Plan
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 ROOT = Path(__file__).resolve().parents[1]
 PASSWORD, MODEL, ORIGIN = "correct horse battery staple", "gpt-4o-mini", "http://testserver"
 # Text that is written for longer than any of these tests may take to see its end.

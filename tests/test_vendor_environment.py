@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from agents.simulator import SimulatorThread
 from tests.kit.live import launch
 
+pytestmark = pytest.mark.long
 KEY = "sk-environment-0123456789abcdef"
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.visit import Visit, api
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 Open = Callable[..., Visit]
 
 

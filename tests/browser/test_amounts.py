@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.visit import Visit
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 Open = Callable[..., Visit]
 PLAIN = {
     "500": "500", "10": "10", "0": "0", "500.000000": "500", "0.50": "0.5", "0.0": "0", "1.010": "1.01", "": "", "-5.10": "-5.1",

@@ -12,7 +12,7 @@ import pytest
 from tests.browser.visit import Visit
 from tests.kit.live import PASSWORD
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 Open = Callable[..., Visit]
 
 

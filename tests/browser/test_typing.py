@@ -10,7 +10,7 @@ import pytest
 
 from tests.browser.visit import Visit, api
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 Open = Callable[..., Visit]
 STATIC = Path(__file__).resolve().parents[2] / "static"
 # The Enter that ends a word: in Chromium and Firefox while composing, in Safari after it.
