@@ -25,7 +25,7 @@ from aiagents.core.http.endpoints import Endpoint, EndpointApplication
 from aiagents.core.http.headers import read
 from aiagents.core.http.request import Receive, Scope, Send
 from aiagents.monitoring import live_access
-from aiagents.monitoring.live import LiveSocket
+from aiagents.monitoring.live import LiveConsumer
 from chat.api import http as chat
 from chat.api.openapi import OPERATIONS as CHAT
 from chat.api.websocket import ChatConsumer
@@ -69,7 +69,7 @@ http = EndpointApplication(HTTP, authenticate=authenticate, authorize=require_sc
 CHAT_SOCKET, LIVE_SOCKET = "/api/v1/chat/ws", "/api/v1/admin/live"
 WEBSOCKETS: dict[str, Any] = {
     CHAT_SOCKET: ChatConsumer.as_asgi(),
-    LIVE_SOCKET: LiveSocket(live_access.admit),
+    LIVE_SOCKET: LiveConsumer.as_asgi(admit=live_access.admit),
 }
 
 
@@ -79,7 +79,9 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "websocket.close"})
 
 
-_routes = URLRouter([*(path(route.removeprefix("/"), consumer) for route, consumer in WEBSOCKETS.items()), re_path("", _refuse)])
+# Django's `re_path` is typed for views; Channels takes ASGI applications.
+_otherwise: Any = _refuse
+_routes = URLRouter([*(path(route.removeprefix("/"), consumer) for route, consumer in WEBSOCKETS.items()), re_path("", _otherwise)])
 
 
 async def websocket(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,6 +1,6 @@
 """What is going on right now, and the WebSocket that tells staff of it every second.
 
-`LiveSocket` is given who may watch: live_access.py admits them.
+`LiveConsumer` is given who may watch: live_access.py admits them.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 from weakref import WeakKeyDictionary
 
 import redis
+from channels.exceptions import StopConsumer
 
 from aiagents.core import jsonio
 from aiagents.core.errors import AppError
 from aiagents.core.http.close_codes import NOT_AUTHENTICATED, TOO_LARGE, TOO_MANY, UNAVAILABLE
+from aiagents.core.http.websocket import SocketConsumer
 from aiagents.core.live import credential_watch
 from aiagents.core.logs.context import accept_request_id, user_id
 from aiagents.core.valkey import clients as valkey
 from aiagents.monitoring import sharing, system
 
 log = logging.getLogger(__name__)
-PROTOCOL = "aiagents.v1"
 # Seconds between two frames, for which a frame may wait for a slow reader, and for which the last one may.
 EVERY, SLOW, GOODBYE = 1.0, 8.0, 1.0
 # One reading serves all who watch on this loop.
@@ -129,92 +130,73 @@ Admit = Callable[[dict[str, Any], dict[str, str]], Awaitable[Viewer | None]]
 _open: WeakKeyDictionary[asyncio.AbstractEventLoop, set[object]] = WeakKeyDictionary()
 
 
-class LiveSocket:
-    """An ASGI WebSocket application: `{"type": "figures", …}` every second until the viewer leaves or may not stay.
+class LiveConsumer(SocketConsumer):
+    """`{"type": "figures", …}` every second until the viewer leaves or may not stay.
 
-    Nothing is queued for a reader: who does not take a frame for SLOW seconds is closed (4429).
+    Nothing is queued for a reader: one that does not take a frame for SLOW seconds is closed (4429).
     """
 
     def __init__(self, admit: Admit) -> None:
+        super().__init__()
         self._admit = admit
+        self._frames = 0
+        self._may_watch = True
 
-    async def __call__(self, scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]], send: Any) -> None:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        request_id = accept_request_id(headers.get("x-request-id"))
-        if (await receive())["type"] != "websocket.connect":
-            return
+    async def connect(self) -> None:
+        """Accept the handshake where `admit` lets the viewer in, and begin to send."""
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self.scope["headers"]}
+        self.request_id = accept_request_id(headers.get("x-request-id"))
         try:
-            viewer = await self._admit(scope, headers)
+            viewer = await self._admit(self.scope, headers)
         except AppError as exc:
-            await _accept(scope, send)
-            await _say(send, {"type": "error", **exc.body(request_id)})
-            await send({"type": "websocket.close", "code": NOT_AUTHENTICATED if exc.status in (401, 403) else UNAVAILABLE})
-            return
+            await self.accept_protocol()
+            await self._send({"type": "error", **exc.body(self.request_id)})
+            await self._stop(NOT_AUTHENTICATED if exc.status in (401, 403) else UNAVAILABLE)
         if viewer is None:
-            await send({"type": "websocket.close"})  # before accept: HTTP 403
-            return
+            await self.refuse()
         user_id.set(viewer.name)
-        await _accept(scope, send)
+        await self.accept_protocol()
         here = _open.setdefault(asyncio.get_running_loop(), set())
         if len(here) >= MOST_SOCKETS:
-            await send({"type": "websocket.close", "code": TOO_MANY})
-            return
-        mark = object()
-        here.add(mark)
-        try:
-            await self._show(viewer, receive, send, request_id)
-        finally:
-            here.discard(mark)
+            await self._stop(TOO_MANY)
+        here.add(self)
+        self.resources.callback(here.discard, self)
+        self.resources.enter_context(credential_watch.watched(viewer, lambda: self.spawn(self._say_goodbye())))
+        self.join("staff")
+        self.spawn(self._send_figures())
 
-    async def _show(self, viewer: Viewer, receive: Any, send: Any, request_id: str) -> None:
-        """Until the first of these: the client leaves, the server ends it, or the viewer's credential or right ends."""
-        ended = asyncio.Event()
-        with credential_watch.watched(viewer, ended.set):
-            listening, telling = asyncio.create_task(_listen(receive)), asyncio.create_task(_tell(send))
-            expiring = asyncio.create_task(ended.wait())
-            tasks = (expiring, telling, listening)
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Ignore the frame: none has a meaning here. Too many, or one that is too large, end the socket."""
+        self._frames += 1
+        if len(text_data or bytes_data or "") > MOST_FRAME_BYTES:
+            await self._stop(TOO_LARGE)
+        if self._frames > MOST_FRAMES:
+            await self._stop(TOO_MANY)
+
+    async def _stop(self, code: int) -> NoReturn:
+        await self.close_with(code)
+        raise StopConsumer
+
+    async def _send_figures(self) -> None:
+        """The figures, again and again. Close the socket of a reader that does not take them."""
+        while self._may_watch and not self.closed:
+            begun = time.monotonic()
             try:
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                code = NOT_AUTHENTICATED if ended.is_set() else telling.result() if telling.done() else listening.result()
-            finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
-        if code == NOT_AUTHENTICATED:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(GOODBYE):
-                    await _say(send, {"type": "error", **credential_watch.CredentialEnded().body(request_id)})
-        if code is not None:
-            await send({"type": "websocket.close", "code": code})
+                async with asyncio.timeout(SLOW):
+                    await self._send({"type": "figures", **await figures()})
+            except TimeoutError:
+                await self.close_with(TOO_MANY)
+                return
+            await asyncio.sleep(max(0.1, EVERY - (time.monotonic() - begun)))
 
+    async def _say_goodbye(self) -> None:
+        """The viewer's credential or right ended."""
+        self._may_watch = False
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE):
+                await self._send({"type": "error", **credential_watch.CredentialEnded().body(self.request_id)})
+        await self.close_with(NOT_AUTHENTICATED)
 
-async def _listen(receive: Any) -> int | None:
-    """Frames from the client mean nothing here; too many or too large ones end it. None: it left."""
-    frames = 0
-    while (message := await receive())["type"] != "websocket.disconnect":
-        frames += 1
-        if len(message.get("text") or message.get("bytes") or "") > MOST_FRAME_BYTES:
-            return TOO_LARGE
-        if frames > MOST_FRAMES:
-            return TOO_MANY
-    return None
-
-
-async def _tell(send: Any) -> int:
-    """The figures, again and again; the close code for a reader that does not take them."""
-    while True:
-        begun = time.monotonic()
-        try:
-            async with asyncio.timeout(SLOW):
-                await _say(send, {"type": "figures", **await figures()})
-        except TimeoutError:
-            return TOO_MANY
-        await asyncio.sleep(max(0.1, EVERY - (time.monotonic() - begun)))
-
-
-async def _accept(scope: dict[str, Any], send: Any) -> None:
-    await send({"type": "websocket.accept", "subprotocol": PROTOCOL if PROTOCOL in scope.get("subprotocols", []) else None})
-
-
-async def _say(send: Any, frame: dict[str, Any]) -> None:
-    await send({"type": "websocket.send", "text": jsonio.dumps(frame).decode()})
+    async def _send(self, frame: dict[str, Any]) -> None:
+        if not self.closed:
+            await self.send(jsonio.dumps(frame).decode())

@@ -177,7 +177,9 @@ _CACHE_OPTIONS = {"socket_timeout": 2.0, "socket_connect_timeout": 0.5}
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "OPTIONS": _CACHE_OPTIONS}}
 # W001: django-ratelimit does not list the built-in Redis cache, which works. W008: the proxy redirects to HTTPS and terminates TLS.
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.W001", "security.W008"]
-CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": {"hosts": [REDIS_URL], "capacity": 1000}}}
+CHANNEL_LAYERS = {
+    "default": {"BACKEND": "aiagents.core.live.channel_layer.ChannelLayer", "CONFIG": {"hosts": [REDIS_URL], "capacity": 1000}}
+}
 
 
 # --- Celery -------------------------------------------------------------------------------------

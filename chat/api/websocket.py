@@ -11,7 +11,7 @@ from contextlib import aclosing, suppress
 from typing import Any
 from uuid import UUID
 
-from channels.consumer import AsyncConsumer
+from channels.exceptions import StopConsumer
 from django.conf import settings
 
 from accounts.authentication import Principal, authenticate, authenticate_ticket
@@ -21,6 +21,7 @@ from aiagents.core import jsonio
 from aiagents.core.errors import AppError, InvalidRequest, NotAuthenticated, PayloadTooLarge, RateLimited
 from aiagents.core.http import url_secrets
 from aiagents.core.http.close_codes import AUTH_TIMED_OUT, NOT_AUTHENTICATED, SHUTTING_DOWN, TOO_LARGE, TOO_MANY, UNAVAILABLE
+from aiagents.core.http.websocket import SocketConsumer
 from aiagents.core.live import credential_watch
 from aiagents.core.live.broadcast import Leave
 from aiagents.core.live.event_log import Line
@@ -31,7 +32,6 @@ from chat.api.limits import count_request
 from chat.turns import service as turns
 
 logger = logging.getLogger(__name__)
-PROTOCOL = "aiagents.v1"
 AUTH_SECONDS = 10.0
 # Frames of one socket per second, over a few seconds; above it the client is out of control.
 FRAMES_PER_SECOND, FRAMES_WINDOW = 20, 5
@@ -62,85 +62,80 @@ class Closing(Exception):
         super().__init__(code)
 
 
-class ChatConsumer(AsyncConsumer):
-    """See the contract. Without a channel layer: the events come from the turns themselves, from any process."""
+class ChatConsumer(SocketConsumer):
+    """The chat's WebSocket (docs/streaming.md). A turn's events come from the turn itself, from whatever process."""
 
-    async def __call__(self, scope: dict[str, Any], receive: Callable[[], Awaitable[dict[str, Any]]], send: Any) -> None:
-        self.scope, self.receive, self.base_send = scope, receive, send
-        self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        self.request_id = accept_request_id(self.headers.get("x-request-id"))
+    def __init__(self) -> None:
+        super().__init__()
         self.principal: Principal | None = None
-        self.tasks: set[asyncio.Task[None]] = set()
         self.leaves: set[Leave] = set()
         self.frames: deque[float] = deque()
-        self.closed = False
-        self.counted: UUID | None = None
-        if (await receive())["type"] != "websocket.connect":
-            return
-        if not origins.allowed(self.headers.get("origin"), self.headers.get("host", ""), _http(scope.get("scheme", "ws"))):
-            await send({"type": "websocket.close"})  # before accept: HTTP 403
-            return
-        await send({"type": "websocket.accept", "subprotocol": PROTOCOL if PROTOCOL in scope.get("subprotocols", []) else None})
-        try:
-            await self._converse()
-        except Closing as closing:
-            await self._close(closing.code)
-        except AppError as exc:  # the database is away while somebody signs in
-            await self._say_error(exc)
-            await self._close(UNAVAILABLE)
-        finally:
-            self.closed = True
-            if self.counted is not None:
-                _sockets[self.counted] -= 1
-                if not _sockets[self.counted]:
-                    del _sockets[self.counted]
-            for task in self.tasks:
-                task.cancel()
+        self.sign_in_timer: asyncio.TimerHandle | None = None
 
     # --- the life of a socket -------------------------------------------------------------------
 
-    async def _converse(self) -> None:
-        """From the handshake to the client's leaving."""
-        principal = self.principal = await self._sign_in()
-        user_id.set(str(principal.user_id))  # on every log line of this socket and of what it starts
-        if _sockets[principal.user_id] >= MOST_SOCKETS_PER_USER:
-            raise Closing(TOO_MANY)
-        self.counted = principal.user_id
-        _sockets[principal.user_id] += 1
-        with credential_watch.watched(principal, self._revoked):
-            while (frame := await self._frame()) is not None:
-                await self._handle(frame)
+    async def connect(self) -> None:
+        """Accept the handshake and sign in by header or ticket; without them, wait for the first frame."""
+        self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self.scope["headers"]}
+        self.request_id = accept_request_id(self.headers.get("x-request-id"))
+        if not origins.allowed(self.headers.get("origin"), self.headers.get("host", ""), _http(self.scope.get("scheme", "ws"))):
+            await self.refuse()
+        await self.accept_protocol()
+        await self._or_close(self._sign_in())
 
-    async def _sign_in(self) -> Principal:
-        """By header, by ticket, or by the first frame."""
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Answer one frame, or start what it asks for."""
+        if not self.closed:
+            await self._or_close(self._receive(text_data, bytes_data))
+
+    async def _or_close(self, work: Awaitable[None]) -> None:
+        """Await `work`; end the socket where that fails for good."""
+        try:
+            await work
+        except Closing as closing:
+            await self.close_with(closing.code)
+            raise StopConsumer from closing
+        except AppError as exc:  # the database is away while the client signs in
+            await self._say_error(exc)
+            await self.close_with(UNAVAILABLE)
+            raise StopConsumer from exc
+
+    async def _sign_in(self) -> None:
         if url_secrets.holds_one(self.scope.get("query_string", b"")):
             raise Closing(NOT_AUTHENTICATED)
         ticket = next((name[7:] for name in self.scope.get("subprotocols", []) if name.startswith("ticket.")), None)
+        if ticket is not None:
+            await self._enter(authenticate_ticket(ticket))
+        elif "authorization" in self.headers or "x-api-key" in self.headers:
+            await self._enter(authenticate(self.headers))
+        else:
+            loop = asyncio.get_running_loop()
+            self.sign_in_timer = loop.call_later(AUTH_SECONDS, lambda: self.spawn(self.close_with(AUTH_TIMED_OUT)))
+            self.resources.callback(self.sign_in_timer.cancel)
+
+    async def _enter(self, authenticating: Awaitable[Principal]) -> None:
+        """Make the authenticated principal this socket's. Raises `Closing` for a credential that does not open it."""
         try:
-            if ticket is not None:
-                principal = await authenticate_ticket(ticket)
-            elif "authorization" in self.headers or "x-api-key" in self.headers:
-                principal = await authenticate(self.headers)
-            else:
-                principal = await self._first_frame()
+            principal = await authenticating
             require_scope(principal, "chat")
         except AppError as exc:
             if exc.status not in (401, 403):
                 raise
             await self._say_error(exc)
             raise Closing(NOT_AUTHENTICATED) from exc
-        return principal
+        self.principal = principal
+        user_id.set(str(principal.user_id))  # on every log line of this socket and of what it starts
+        if _sockets[principal.user_id] >= MOST_SOCKETS_PER_USER:
+            raise Closing(TOO_MANY)
+        _sockets[principal.user_id] += 1
+        self.resources.callback(_forget, principal.user_id)
+        self.resources.enter_context(credential_watch.watched(principal, self._revoked))
+        self.join(f"user.{principal.user_id}")
 
-    async def _first_frame(self) -> Principal:
-        try:
-            async with asyncio.timeout(AUTH_SECONDS):
-                frame = await self._frame()
-        except TimeoutError as exc:
-            raise Closing(AUTH_TIMED_OUT) from exc
-        except InvalidRequest as exc:
-            raise NotAuthenticated from exc
+    async def _by_first_frame(self, frame: dict[str, Any] | None) -> Principal:
+        """The principal of the frame `auth`; None stands for a frame that could not be read."""
         if frame is None:
-            raise Closing(1000)
+            raise NotAuthenticated
         token = frame.get("token")
         if set(frame) != AUTH_FIELDS or frame["type"] != "auth" or not isinstance(token, str) or not token.isascii():
             raise NotAuthenticated("The first frame is {type: auth, token}.")
@@ -150,40 +145,40 @@ class ChatConsumer(AsyncConsumer):
         """The credential ended: nothing more is shown. The turns go on for their owner."""
         for leave in self.leaves:
             leave.now()
-        self._spawn(self._say_goodbye())
+        self.spawn(self._say_goodbye())
 
     async def _say_goodbye(self) -> None:
         with suppress(TimeoutError):  # a client that reads nothing is closed all the same
             async with asyncio.timeout(_GOODBYE_SECONDS):
                 await self._say_error(credential_watch.CredentialEnded("Your credential has ended; sign in and resume."))
-        await self._close(NOT_AUTHENTICATED)
+        await self.close_with(NOT_AUTHENTICATED)
 
     # --- frames in ------------------------------------------------------------------------------
 
-    async def _frame(self) -> dict[str, Any] | None:
-        """The next frame as an object, hostile ones answered; None when the client is gone or told to go."""
-        while not self.closed:
-            message = await self.receive()
-            if message["type"] == "websocket.disconnect":
-                return None
-            self._count_frame()
-            text = message.get("text")
-            raw = (message.get("bytes") or b"") if text is None else text.encode("utf-8", "surrogatepass")
-            if len(raw) > (settings.MAX_FRAME_BYTES if self.principal is not None else MOST_AUTH_BYTES):
-                raise Closing(TOO_LARGE)
-            try:
-                if text is None:
-                    raise InvalidRequest("Frames are text: one JSON object each.", code="binary_frame")
-                await asyncio.sleep(0)  # frames that wait already are read one by one, and others get their turn in between
-                frame = jsonio.loads(raw, most_values=settings.MAX_FRAME_VALUES)
-                if not isinstance(frame, dict):
-                    raise InvalidRequest("A frame is one JSON object.", code="invalid_json")
-                return frame
-            except (InvalidRequest, PayloadTooLarge) as exc:
-                if self.principal is None:
-                    raise InvalidRequest(exc.message) from exc
+    async def _receive(self, text: str | None, data: bytes | None) -> None:
+        if self.sign_in_timer is not None:
+            self.sign_in_timer.cancel()
+        self._count_frame()
+        raw = (data or b"") if text is None else text.encode("utf-8", "surrogatepass")
+        if len(raw) > (settings.MAX_FRAME_BYTES if self.principal is not None else MOST_AUTH_BYTES):
+            raise Closing(TOO_LARGE)
+        frame: dict[str, Any] | None = None
+        try:
+            if text is None:
+                raise InvalidRequest("Frames are text: one JSON object each.", code="binary_frame")
+            await asyncio.sleep(0)  # frames that wait already are read one by one, and other tasks run in between
+            value = jsonio.loads(raw, most_values=settings.MAX_FRAME_VALUES)
+            if not isinstance(value, dict):
+                raise InvalidRequest("A frame is one JSON object.", code="invalid_json")
+            frame = value
+        except (InvalidRequest, PayloadTooLarge) as exc:
+            if self.principal is not None:
                 await self._say_error(exc)
-        return None
+                return
+        if self.principal is None:
+            await self._enter(self._by_first_frame(frame))
+        elif frame is not None:
+            await self._handle(frame)
 
     def _count_frame(self) -> None:
         now = time.monotonic()
@@ -206,18 +201,13 @@ class ChatConsumer(AsyncConsumer):
             if wrong is None:
                 await self._send({"type": "pong"} if ref is None else {"type": "pong", "ref": ref})
                 return
-        elif len(self.tasks) >= MOST_VIEWS:
+        elif self.running >= MOST_VIEWS:
             wrong = RateLimited("Too much is going on on this socket.", retry_after=1)
         if wrong is not None:
             await self._say_error(wrong, ref)
         else:
             work = {"send": self._turn, "cancel": self._cancel, "resume": self._resume}[kind]
-            self._spawn(self._guarded(work, frame, ref))
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+            self.spawn(self._guarded(work, frame, ref))
 
     async def _guarded(self, work: Callable[[dict[str, Any], str | None], Awaitable[None]], frame: dict[str, Any], ref: str | None) -> None:
         accept_request_id(None)  # each frame is a request of its own in logs and books
@@ -225,7 +215,7 @@ class ChatConsumer(AsyncConsumer):
             await work(frame, ref)
         except AppError as exc:
             if exc.code == "shutting_down":
-                await self._close(SHUTTING_DOWN)
+                await self.close_with(SHUTTING_DOWN)
             else:
                 message_id = frame.get("message_id")
                 await self._say_error(exc, ref, message_id if isinstance(message_id, str) and len(message_id) < 50 else None)
@@ -287,10 +277,12 @@ class ChatConsumer(AsyncConsumer):
         retry = {} if error.retry_after is None else {"retry_after": error.retry_after}
         await self._send({"type": "error", **ids, **retry, **error.body(request_id.get() or self.request_id)})
 
-    async def _close(self, code: int) -> None:
-        if not self.closed:
-            self.closed = True
-            await self.base_send({"type": "websocket.close", "code": code})
+
+def _forget(user: UUID) -> None:
+    """One socket of this user fewer."""
+    _sockets[user] -= 1
+    if not _sockets[user]:
+        del _sockets[user]
 
 
 def _unknown_field(frame: dict[str, Any], allowed: frozenset[str]) -> InvalidRequest | None:

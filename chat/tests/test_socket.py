@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
+import redis
+from channels.layers import get_channel_layer
+from channels_redis.core import RedisChannelLayer
 
 from accounts import keys
 from accounts.authentication import Principal
@@ -258,3 +262,37 @@ async def test_another_path_is_refused(db):
     with pytest.raises(Refused):
         async with Socket(path="/api/v1/nothing"):
             pass
+
+
+# --- the channel layer ----------------------------------------------------------------------------
+
+
+async def test_a_socket_survives_an_error_of_its_channel_layer(user: Any, key: str, monkeypatch: pytest.MonkeyPatch):
+    failed: list[str] = []
+
+    def failing(name: str) -> Any:
+        async def fails(*_: Any, **__: Any) -> None:
+            failed.append(name)
+            raise redis.ConnectionError
+
+        return fails
+
+    for name in ("receive", "group_add"):
+        monkeypatch.setattr(RedisChannelLayer, name, failing(name))
+    async with Socket(key=key) as socket:
+        async with asyncio.timeout(10):
+            while set(failed) != {"receive", "group_add"}:
+                await asyncio.sleep(0.01)
+        socket.send({"type": "ping", "ref": "1"})
+        assert await socket.frame() == {"type": "pong", "ref": "1"}
+
+
+async def test_a_socket_is_in_the_group_of_its_user_and_ignores_what_it_does_not_know(user: Any, key: str, caplog: Any):
+    layer = get_channel_layer()
+    async with Socket(key=key) as socket:
+        async with asyncio.timeout(10):
+            while "socket_message_ignored" not in caplog.text:
+                await layer.group_send(f"user.{user.id}", {"type": "news.of.tomorrow"})
+                await asyncio.sleep(0.05)
+        socket.send({"type": "ping"})
+        assert await socket.frame() == {"type": "pong"}

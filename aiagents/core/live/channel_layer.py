@@ -1,0 +1,27 @@
+"""channels-redis' layer, whose errors do not end the sockets that listen to it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from channels_redis.core import RedisChannelLayer
+
+log = logging.getLogger(__name__)
+RETRY_SECONDS = 1.0
+
+
+class ChannelLayer(RedisChannelLayer):
+    """A consumer waits in `receive` for all of its life, and an exception there ends it. While Valkey is away this one waits.
+
+    What was sent meanwhile is lost, as the layer may lose messages at any time: whoever reads one reads the truth from the API.
+    """
+
+    async def receive(self, channel: str) -> dict[str, Any]:
+        while True:
+            try:
+                return await super().receive(channel)
+            except Exception as exc:
+                log.warning("channel_layer_away", extra={"reason": type(exc).__name__})
+                await asyncio.sleep(RETRY_SECONDS)
