@@ -1,7 +1,6 @@
 """`--cpu-report N`: the N files that used the most processor time, with everything that they started.
 
-Counted: the test's own process, its children alive or ended, and the database server's work meanwhile.
-With several workers the database's time is shared out by the clock, so measure single files with `-n 0`.
+Counted: the test's own process and its children, alive or ended. The database server's work is a line of its own.
 """
 
 from __future__ import annotations
@@ -34,7 +33,8 @@ class _Report:
         self._file = ""
         self._cpu, self._clock = 0.0, 0.0
         self._own = psutil.Process()
-        self._database = _database_server()
+        self._database = None if os.environ.get("PYTEST_XDIST_WORKER") else _database_server()
+        self._database_before = _of_tree(self._database) if self._database else 0.0
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> Iterator[None]:
@@ -53,7 +53,7 @@ class _Report:
         return result
 
     def _used(self) -> float:
-        return _of_tree(self._own) + (_of_tree(self._database) if self._database else 0)
+        return _of_tree(self._own)
 
     def pytest_sessionfinish(self) -> None:
         output = getattr(self.config, "workeroutput", None)
@@ -72,6 +72,8 @@ class _Report:
             terminalreporter.write_line(f"{cpu:9.1f}{clock:9.1f}{tests:7.0f}  {file}")
         cpu, clock, tests = (sum(values[at] for values in self.totals.values()) for at in range(3))
         terminalreporter.write_line(f"{cpu:9.1f}{clock:9.1f}{tests:7.0f}  all files")
+        if self._database:
+            terminalreporter.write_line(f"{_of_tree(self._database) - self._database_before:9.1f}{'':16}  the database")
 
 
 def _of_tree(process: psutil.Process) -> float:
