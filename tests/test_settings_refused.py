@@ -28,6 +28,7 @@ FREE = {
     "allowed_hosts": "names; wildcards are refused in production",
     "host": "an address or a name of this machine; the start fails where it is none",
     "data_dir": "a path",
+    "static_root": "a path",
     "log_file": "a path",
     "email_from": "an address of the operator's",
     "default_model": "a model of the catalogue, which staff change",

@@ -12,6 +12,8 @@ from channels.consumer import get_handler_name
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 
+from aiagents.core.valkey.clients import cancelled
+
 log = logging.getLogger(__name__)
 PROTOCOL = "aiagents.v1"
 # Seconds between two additions to a group, which channels-redis forgets after a day, and before the next try after a failure.
@@ -85,6 +87,8 @@ class SocketConsumer(AsyncWebsocketConsumer):
             except Exception as exc:
                 log.warning("group_not_joined", extra={"reason": type(exc).__name__})
                 seconds = RETRY_SECONDS
+            if cancelled():
+                return
             await asyncio.sleep(seconds)
 
     async def refuse(self) -> NoReturn:

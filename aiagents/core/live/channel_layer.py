@@ -8,6 +8,8 @@ from typing import Any
 
 from channels_redis.core import RedisChannelLayer
 
+from aiagents.core.valkey.clients import cancelled
+
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 
@@ -24,4 +26,17 @@ class ChannelLayer(RedisChannelLayer):
                 return await super().receive(channel)
             except Exception as exc:
                 log.warning("channel_layer_away", extra={"reason": type(exc).__name__})
-                await asyncio.sleep(RETRY_SECONDS)
+            _raise_if_cancelled()
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _brpop_with_clean(self, index: int, channel: str, timeout: float) -> Any:
+        """One wait of a few seconds. The caller repeats it for ever, also where redis-py lost a cancellation while it connected."""
+        content = await super()._brpop_with_clean(index, channel, timeout=timeout)
+        if content is None:
+            _raise_if_cancelled()
+        return content
+
+
+def _raise_if_cancelled() -> None:
+    if cancelled():
+        raise asyncio.CancelledError
