@@ -283,7 +283,7 @@ class GroupAdmin(DjangoGroupAdmin, Rows):  # type: ignore[misc]
 
     @admin.display(description="permissions")
     def permission_count(self, group: Group) -> int:
-        return group.permission_total  # type: ignore[attr-defined]
+        return group.permission_total  # type: ignore[attr-defined]  # annotated by get_queryset
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.is_superuser

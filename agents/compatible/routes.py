@@ -124,7 +124,7 @@ async def _openai_many(source: Any, request: Request, parsed: openai_request.Cha
     if failed:
         await asyncio.gather(*(events.aclose() for events in streams), return_exceptions=True)
         raise failed[0]
-    chunks = _interleaved(request.request_id, streams, results[0], parsed.include_usage)  # type: ignore[arg-type]
+    chunks = _interleaved(request.request_id, streams, results[0], parsed.include_usage)  # type: ignore[arg-type]  # no exception is left
     return EventStream(chunks, failure=_openai_failure(request))
 
 

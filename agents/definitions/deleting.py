@@ -146,7 +146,7 @@ def _erase_content(agent: Agent) -> None:
 def _remove(agent: Agent) -> None:
     Agent.objects.filter(pk=agent.pk).update(version=None)
     versions = AgentVersion.objects.filter(agent_id=agent.pk)
-    versions._raw_delete(versions.db)  # type: ignore[attr-defined]
+    versions._raw_delete(versions.db)  # type: ignore[attr-defined]  # for the same reason
     Agent.objects.filter(pk=agent.pk).delete()  # tasks of this agent lose their reference to it
     audit.forget_details(Agent, agent.pk)
 

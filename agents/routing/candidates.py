@@ -23,7 +23,6 @@ class Facts:
     fallbacks: tuple[str, ...] = ()
     max_cost_usd: Decimal | None = None
     sticky: str | None = None
-    budget_left: Decimal | None = None
     difficulty: float = 0.5
 
 

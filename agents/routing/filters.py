@@ -51,8 +51,6 @@ def row(facts: Facts, card: ModelCard, health: Mapping[str, ModelHealth], config
         row.removed = f"about {tokens} input tokens do not fit its window of {card.context_window}"
     elif facts.max_cost_usd is not None and dearest(row, facts) > facts.max_cost_usd:
         row.removed = "it may cost more than max_cost_usd"
-    elif facts.budget_left is not None and dearest(row, facts) > facts.budget_left:
-        row.removed = "it may cost more than the budget that is left"
     elif live.state == "open" or connection.state == "open":
         row.removed, row.soft = "it failed too often just now (its circuit breaker is open)", True
     return row

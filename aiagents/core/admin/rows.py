@@ -265,7 +265,7 @@ class Rows(ModelAdmin):
 
 
 class ReadOnly(Rows):
-    """A list whose rows nobody can add, change or delete."""
+    """A list that staff can read and not change: no adding, changing or deleting of rows."""
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

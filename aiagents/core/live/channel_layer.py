@@ -17,7 +17,8 @@ RETRY_SECONDS = 1.0
 class ChannelLayer(RedisChannelLayer):
     """A consumer waits in `receive` for all of its life, and an exception there ends it. While Valkey is away this one waits.
 
-    What was sent meanwhile is lost, as the layer may lose messages at any time: whoever reads one reads the truth from the API.
+    Messages that are sent meanwhile are lost, and the layer may lose others at any time. So a message only says that something
+    changed; its reader then requests the present state from the API.
     """
 
     async def receive(self, channel: str) -> dict[str, Any]:
