@@ -1,19 +1,23 @@
-"""What a client may ask for: one strict reader for REST, SSE and WebSocket."""
+"""What a client may ask for: the models of turn requests, one for each endpoint that starts a turn."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 from uuid import UUID
+
+from pydantic import AfterValidator, Field, Tag
 
 from agents.routing.candidates import GOALS
 from aiagents.core import jsonio
 from aiagents.core.errors import InvalidRequest
-from billing.money.amounts import read_cost
-from chat import content_parts as parts
+from aiagents.core.validation import Id, NotBlank, RequestModel, Whole, parse, union
+from billing.money.amounts import Cost
+from chat.content_parts import MOST_PARTS, MOST_TEXT, Part
 
+__all__ = ["Ask", "ConversationSettings", "EditRequest", "InvalidRequest", "RegenerateRequest", "SendRequest", "read"]
 MOST_METADATA_BYTES = 8 * 1024
 MOST_SYSTEM_PROMPT = 100_000
 MOST_OUTPUT_TOKENS = 1_000_000
@@ -44,140 +48,132 @@ class Ask:
     carry_on: bool = False
 
     def options(self) -> dict[str, Any]:
-        """What is worth keeping of it on the answer, for regenerate and continue."""
-        names = ("model", "goal", "agent_id", "system_prompt", "temperature", "max_output_tokens", "max_cost_usd")
-        kept = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        """The options as JSON, to store with the answer for regenerate and continue."""
+        kept = {name: value for name in StoredOptions.model_fields if (value := getattr(self, name)) not in (None, ())}
         if self.fallbacks:
             kept["fallbacks"] = list(self.fallbacks)
-        return {name: str(value) if isinstance(value, UUID | Decimal) else value for name, value in kept.items()}
+        return {name: _as_json(value) for name, value in kept.items()}
 
-    def over(self, options: dict[str, Any]) -> Ask:
-        """The same, with what was not said taken from stored `options`."""
-        unsaid = [name for name in STORED if getattr(self, name) in (None, ()) and options.get(name) is not None]
-        missing = {name: STORED[name](options[name]) for name in unsaid}
-        return replace(self, **missing) if missing else self
-
-
-def read(body: dict[str, Any], *, content: bool = True, allowed: frozenset[str] | None = None) -> Ask:
-    """The ask in a client's JSON object. `InvalidRequest` names every field that is wrong."""
-    found: dict[str, Any] = {}
-    wrong: dict[str, list[str]] = {}
-    for name, value in body.items():
-        reader = _READERS.get(name)
-        if reader is None or (allowed is not None and name not in allowed):
-            wrong[name[:100]] = ["Unknown field."]
-        elif value is not None:
-            try:
-                found |= _content(value) if name == "content" else {_RENAMED.get(name, name): reader(value)}
-            except ValueError as exc:
-                wrong[name] = [str(exc) or "Not valid."]
-    if content and "content" not in found and "content" not in wrong:
-        wrong["content"] = ["This field is required."]
-    if wrong:
-        first = next(iter(wrong))
-        raise InvalidRequest(f"{first}: {wrong[first][0]}", param=first, details=wrong)
-    return Ask(**found)
+    def over(self, options: Mapping[str, Any]) -> Ask:
+        """The same, with the options that are missing taken from stored ones."""
+        missing = [name for name in StoredOptions.model_fields if getattr(self, name) in (None, ()) and options.get(name) is not None]
+        if not missing:
+            return self
+        stored = StoredOptions.model_validate({name: options[name] for name in missing})
+        return replace(self, **{name: getattr(stored, name) for name in missing})
 
 
-def _content(value: Any) -> dict[str, Any]:
-    if isinstance(value, str):
-        if not value.strip():
-            raise ValueError("Say something.")
-        if len(value) > parts.MOST_TEXT:
-            raise ValueError(f"At most {parts.MOST_TEXT} characters.")
-        return {"content": value}
-    if not isinstance(value, list) or not value:
-        raise ValueError("A text, or a list of parts.")
-    if len(value) > parts.MOST_PARTS:
-        raise ValueError(f"At most {parts.MOST_PARTS} parts.")
-    checked = tuple(parts.check(part) for part in value)
-    text = "\n\n".join(part["text"] for part in checked if part["type"] == "text")
-    if len(text) > parts.MOST_TEXT:
-        raise ValueError(f"At most {parts.MOST_TEXT} characters.")
-    if not text.strip() and all(part["type"] == "text" for part in checked):
-        raise ValueError("Say something.")
-    return {"content": text, "parts": () if all(part["type"] == "text" for part in checked) else checked}
+def _as_json(value: Any) -> Any:
+    return str(value) if isinstance(value, UUID | Decimal) else value
 
 
-def _uuid(value: Any) -> UUID:
-    if not isinstance(value, str) or len(value) > 45:
-        raise ValueError("A UUID.")
-    try:
-        return UUID(value)
-    except ValueError as exc:
-        raise ValueError("A UUID.") from exc
+class _Content(NamedTuple):
+    """The texts of a message, and its parts as they are stored if it has more than texts."""
+
+    text: str
+    parts: tuple[dict[str, Any], ...] = ()
 
 
-def _text(most: int, *, empty: bool = True) -> Callable[[Any], str]:
-    def reader(value: Any) -> str:
-        if not isinstance(value, str) or len(value) > most or not (empty or value.strip()):
-            raise ValueError(f"A text of at most {most} characters.")
-        return value
-
-    return reader
-
-
-def _goal(value: Any) -> str:
-    if value not in GOALS:
-        raise ValueError(f"One of {', '.join(GOALS)}.")
-    return value
+def _of_parts(parts: list[Part]) -> _Content:
+    stored = tuple(part.stored() for part in parts)
+    texts = [part["text"] for part in stored if part["type"] == "text"]
+    text = "\n\n".join(texts)
+    if len(text) > MOST_TEXT:
+        raise ValueError(f"Must have at most {MOST_TEXT} characters of text.")
+    if len(texts) < len(stored):
+        return _Content(text, stored)
+    return _Content(NotBlank.check(text))
 
 
-def _temperature(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 2:
-        raise ValueError("A number from 0 to 2.")
-    return float(value)
+def _small(metadata: dict[str, Any]) -> dict[str, Any]:
+    # A member takes at least five bytes, so that a large object is refused before it is written.
+    if len(metadata) * 5 > MOST_METADATA_BYTES or len(jsonio.dumps(metadata)) > MOST_METADATA_BYTES:
+        raise ValueError(f"Must have at most {MOST_METADATA_BYTES} bytes as JSON.")
+    return metadata
 
 
-def _output_tokens(value: Any) -> int:
-    if isinstance(value, float) and value.is_integer():  # to JSON Schema 5.0 is a whole number
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_OUTPUT_TOKENS:
-        raise ValueError(f"A whole number from 1 to {MOST_OUTPUT_TOKENS}.")
-    return value
+def _shape(content: Any) -> str | None:
+    return "text" if isinstance(content, str) else "parts" if isinstance(content, list) else None
 
 
-def _fallbacks(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or len(value) > MOST_FALLBACKS:
-        raise ValueError(f"A list of at most {MOST_FALLBACKS} model ids.")
-    return tuple(_MODEL(item) for item in value)
+_Text = Annotated[str, Field(max_length=MOST_TEXT), NotBlank(), AfterValidator(_Content)]
+_Parts = Annotated[list[Part], Field(min_length=1, max_length=MOST_PARTS, fail_fast=True), AfterValidator(_of_parts)]
+_ModelId = Annotated[str, Field(max_length=100), NotBlank()]
+_Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
+_OutputTokens = Annotated[int, Field(ge=1, le=MOST_OUTPUT_TOKENS), Whole]
+_Fallbacks = Annotated[tuple[_ModelId, ...], Field(strict=False, max_length=MOST_FALLBACKS, fail_fast=True)]
+if TYPE_CHECKING:
+    _Goal = str
+else:
+    _Goal = Literal[GOALS]
 
 
-def _metadata(value: Any) -> dict[str, Any]:
-    if isinstance(value, dict) and len(jsonio.dumps(value)) <= MOST_METADATA_BYTES:
-        return value
-    raise ValueError(f"An object of at most {MOST_METADATA_BYTES} bytes.")
+class ConversationSettings(RequestModel):
+    """A conversation's defaults for its turns. null removes one."""
+
+    model: _ModelId | None = Field(None, description="`auto`, `auto:goal` or a model id")
+    goal: _Goal | None = None
+    agent_id: Id | None = Field(
+        None,
+        description=(
+            "The agent that answers. Its model, goal, tools and limits hold; what it leaves open (`auto`, no goal) the request decides. "
+            "`system_prompt` is added after the agent's; `temperature` and `max_output_tokens` replace the agent's; of two "
+            "`max_cost_usd` the smaller holds."
+        ),
+    )
+    system_prompt: str | None = Field(None, max_length=MOST_SYSTEM_PROMPT)
+    temperature: float | None = Field(None, ge=0, le=2)
+    max_output_tokens: _OutputTokens | None = None
+
+    def stored(self) -> dict[str, Any]:
+        """The given fields as JSON; None for one to remove."""
+        return {name: _as_json(getattr(self, name)) for name in self.model_fields_set}
 
 
-def _flag(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("true or false.")
-    return value
+class StoredOptions(ConversationSettings):
+    """How a turn is answered, as far as it is stored with the answer. null is as if the field were absent."""
+
+    max_cost_usd: Cost | None = Field(None, description="US dollars")
+    fallbacks: _Fallbacks | None = Field(None, description="models that are tried in this order if the first cannot answer")
 
 
-_MODEL = _text(100, empty=False)
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "content": _content,
-    "conversation_id": _uuid,
-    "parent_id": _uuid,
-    "model": _MODEL,
-    "goal": _goal,
-    "agent_id": _uuid,
-    "system_prompt": _text(MOST_SYSTEM_PROMPT),
-    "temperature": _temperature,
-    "max_output_tokens": _output_tokens,
-    "max_cost_usd": read_cost,
-    "fallbacks": _fallbacks,
-    "metadata": _metadata,
-    "continue": _flag,
-}
-_RENAMED = {"continue": "carry_on"}
-# How a turn is asked for, apart from what is asked: kept with the answer and with the conversation.
-STORED = {
-    name: _READERS[name]
-    for name in ("model", "goal", "agent_id", "system_prompt", "temperature", "max_output_tokens", "max_cost_usd", "fallbacks")
-}
-SEND = frozenset(_READERS) - {"continue"}
-EDIT = SEND - {"conversation_id", "parent_id"}
-REGENERATE = frozenset(_READERS) - {"content", "conversation_id", "parent_id"}
-SETTINGS = frozenset({"model", "goal", "agent_id", "system_prompt", "temperature", "max_output_tokens"})
+class TurnOptions(StoredOptions):
+    """How a turn is answered."""
+
+    metadata: _Metadata | None = Field(None, description=f"at most {MOST_METADATA_BYTES} bytes as JSON")
+
+    def ask(self) -> Ask:
+        """The turn to start."""
+        return Ask(**self._given())
+
+    def _given(self) -> dict[str, Any]:
+        return {name: value for name in self.model_fields_set if (value := getattr(self, name)) is not None}
+
+
+class RegenerateRequest(TurnOptions):
+    """Another answer to the same question."""
+
+    carry_on: bool | None = Field(None, alias="continue", description="begin with the text that is there and go on from it")
+
+
+class EditRequest(TurnOptions):
+    """Another question beside the first, with its answer."""
+
+    content: Annotated[Annotated[_Text, Tag("text")] | Annotated[_Parts, Tag("parts")], union(_shape, "Must be a text or a list of parts.")]
+
+    def ask(self) -> Ask:
+        given = self._given()
+        content = given.pop("content")
+        return Ask(content.text, content.parts, **given)
+
+
+class SendRequest(EditRequest):
+    """A question, with its place in a conversation."""
+
+    conversation_id: Id | None = Field(None, description="a new conversation if absent")
+    parent_id: Id | None = Field(None, description="the answer that the question follows; the newest if absent")
+
+
+def read(body: Any, model: type[TurnOptions] = SendRequest) -> Ask:
+    """The turn that a client's JSON value describes. Raises InvalidRequest, which names every wrong field."""
+    return parse(model, body).ask()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,7 @@ from django.conf import settings
 
 from accounts.authentication import Principal
 from accounts.models import User
+from agents.api.run_request import RunRequest
 from agents.calls.service import CallContext
 from agents.definitions import definition as definitions
 from agents.definitions.definition import Definition
@@ -24,14 +26,12 @@ from agents.runs import store as run_store
 from agents.runs.live import Line, LiveRun
 from aiagents.core import idempotency
 from aiagents.core.db.calls import in_db
-from aiagents.core.errors import AppError, Conflict, InvalidRequest, NotFound, RateLimited
+from aiagents.core.errors import AppError, Conflict, NotFound, RateLimited
 from aiagents.core.http import sse
 from aiagents.core.http.endpoints import EventStream, Request, Response, json_response
 from aiagents.core.ids import uuid7
-from billing.money.amounts import read_cost
+from aiagents.core.validation import parse
 
-MOST_INPUT = 1_000_000
-_KNOWN = {"input", "stream", "max_cost_usd"}
 _loose: set[asyncio.Task[Any]] = set()
 
 
@@ -50,35 +50,15 @@ class RunFailed(AppError):
 
 async def run(request: Request) -> Response | EventStream:
     """Run an agent: answered whole, or with `"stream": true` as events. The run goes on when the client leaves."""
-    text, streamed, max_cost = await request.read(_read)
-    streamed = streamed or "text/event-stream" in request.headers.get("accept", "")
-    found = await _shielded(_begin(request, text, max_cost, "sse" if streamed else "rest"))
+    body = await request.read(partial(parse, RunRequest))
+    streamed = body.stream or "text/event-stream" in request.headers.get("accept", "")
+    found = await _shielded(_begin(request, body.input, body.max_cost_usd, "sse" if streamed else "rest"))
     replayed = {} if isinstance(found, LiveRun) else {"Idempotent-Replayed": "true"}
     if isinstance(found, UUID):
         found = live_runs.find(found) or found
     if streamed:
         return await _as_stream(found, replayed)
     return await _as_whole(found, replayed)
-
-
-def _read(body: dict[str, Any]) -> tuple[str, bool, Decimal | None]:
-    wrong = {name[:100]: ["Unknown field."] for name in body if name not in _KNOWN}
-    text, streamed, cost = body.get("input"), body.get("stream", False), body.get("max_cost_usd")
-    if not isinstance(text, str) or not text.strip() or len(text) > MOST_INPUT:
-        wrong["input"] = [f"A text of 1 to {MOST_INPUT} characters."]
-    if not isinstance(streamed, bool):
-        wrong["stream"] = ["true or false."]
-    amount = None
-    if cost is not None:
-        try:
-            amount = read_cost(cost)
-        except ValueError as exc:
-            wrong["max_cost_usd"] = [str(exc)]
-    if wrong:
-        first = next(iter(wrong))
-        raise InvalidRequest(f"{first}: {wrong[first][0]}", param=first, details=wrong)
-    assert isinstance(text, str)
-    return text, streamed is True, amount
 
 
 async def _begin(request: Request, text: str, max_cost: Decimal | None, surface: str) -> LiveRun | UUID:

@@ -4,33 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from aiagents.core.drf.schema import MONEY, REFUSALS
+from agents.api.run_request import RunRequest
+from aiagents.core.drf import request_models
+from aiagents.core.drf.schema import REFUSALS
 from aiagents.core.http.sse import SCHEMA as EVENT
 
 JSON = dict[str, Any]
 _RUN: JSON = {"$ref": "#/components/schemas/AgentRun"}
 _WAITS = "Parked: tool calls wait for a person. Approve or reject them under `runs/{id}`; the run then continues by itself."
-_BODY: JSON = {
-    "type": "object",
-    "required": ["input"],
-    "additionalProperties": False,
-    "properties": {
-        "input": {
-            "type": "string",
-            "minLength": 1,
-            "maxLength": 1_000_000,
-            "pattern": r"\S",
-            "description": "the agent's instructions for this run",
-        },
-        "stream": {"type": "boolean", "default": False, "description": "answer with Server-Sent Events"},
-        "max_cost_usd": {
-            **MONEY,
-            "description": "US dollars; the agent's own limit holds where it is lower",
-            "examples": ["0.05"],
-        },
-    },
-    "examples": [{"input": "What is 17 percent of 1349?"}, {"input": "Summarise https://example.com", "stream": True}],
-}
 _EVENTS: JSON = {
     **EVENT,
     "description": (
@@ -51,7 +32,7 @@ RUN: JSON = {
         {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
         {"name": "Idempotency-Key", "in": "header", "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}},
     ],
-    "requestBody": {"required": True, "content": {"application/json": {"schema": _BODY}}},
+    "requestBody": request_models.body(RunRequest),
     REFUSALS: {"max_cost_usd": "it is more than may be requested", "input": "the agent's model cannot read so much"},
     "responses": {
         "200": {

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import PlainValidator, WithJsonSchema
 from rest_framework import serializers
 
 # The largest cost limit of a request, run or task.
@@ -32,6 +33,19 @@ def read_cost(value: Any) -> Decimal:
     if amount != round(amount, _PLACES):
         raise ValueError(f"must have at most {_PLACES} decimal places.")
     return amount
+
+
+# The same as a field of a request model.
+Cost = Annotated[
+    Decimal,
+    PlainValidator(read_cost),
+    WithJsonSchema({
+        "anyOf": [
+            {"type": "string", "maxLength": 40, "pattern": r"^(?=[0-9.]*[1-9])[0-9]{1,12}(\.[0-9]{1,12})?$"},
+            {"type": "number", "exclusiveMinimum": 0, "maximum": int(MOST_COST_USD)},
+        ]
+    }),
+]  # fmt: skip
 
 
 class CostField(serializers.DecimalField):

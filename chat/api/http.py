@@ -25,7 +25,7 @@ from chat import turn_request
 from chat.conversations import as_json as message_json
 from chat.conversations import history
 from chat.models import Message
-from chat.turn_request import Ask
+from chat.turn_request import Ask, EditRequest, RegenerateRequest
 from chat.turns import agent_partner
 from chat.turns import service as turns
 from chat.turns import store as turn_store
@@ -53,25 +53,25 @@ class TurnFailed(AppError):
 
 async def send(request: Request) -> Response:
     """One turn, answered whole."""
-    ask = await request.read(partial(turn_request.read, allowed=turn_request.SEND))
+    ask = await request.read(turn_request.read)
     return await _whole(request, ask)
 
 
 async def stream(request: Request) -> EventStream:
     """The same turn as Server-Sent Events."""
-    ask = await request.read(partial(turn_request.read, allowed=turn_request.SEND))
+    ask = await request.read(turn_request.read)
     return await _streamed(request, ask)
 
 
 async def regenerate(request: Request) -> Response | EventStream:
     """Another answer to the same question, beside the first; `continue` takes up its text."""
-    ask = await request.read(partial(turn_request.read, content=False, allowed=turn_request.REGENERATE))
+    ask = await request.read(partial(turn_request.read, model=RegenerateRequest))
     return await _either(request, replace(ask, regenerate_of=request.id))
 
 
 async def edit(request: Request) -> Response | EventStream:
     """Another question beside the first, with its own answer."""
-    ask = await request.read(partial(turn_request.read, allowed=turn_request.EDIT))
+    ask = await request.read(partial(turn_request.read, model=EditRequest))
     return await _either(request, replace(ask, edit_of=request.id))
 
 
@@ -91,7 +91,7 @@ async def cancel(request: Request) -> Response:
 
 async def route(request: Request) -> Response:
     """Which model would answer and why; nothing is called or saved."""
-    ask = await request.read(partial(turn_request.read, allowed=turn_request.SEND))
+    ask = await request.read(turn_request.read)
     principal = _principal(request)
     await history.check_models(ask)
     planned = await in_db(turn_store.plan, principal.user, ask)

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from aiagents.core.drf import request_models
 from aiagents.core.drf.base import StrictFieldsMixin
 from aiagents.core.errors import InvalidRequest
-from chat import turn_request
+from aiagents.core.validation import parse
 from chat.conversations import tree
 from chat.models import Conversation, Message
+from chat.turn_request import ConversationSettings
 
 
+@extend_schema_field(request_models.reference(ConversationSettings))
 class SettingsField(serializers.JSONField):
-    """Defaults of turns: model, goal, agent_id, system_prompt, temperature, max_output_tokens. null removes one."""
+    """`ConversationSettings`. null removes one."""
 
     def to_internal_value(self, data: Any) -> dict[str, Any]:
         value = super().to_internal_value(data)
         if not isinstance(value, dict):
             raise serializers.ValidationError("An object is required.")
         try:
-            parsed = turn_request.read(value, content=False, allowed=turn_request.SETTINGS)
+            return parse(ConversationSettings, value).stored()
         except InvalidRequest as exc:
             raise serializers.ValidationError(exc.details) from exc
-        return {name: parsed.options().get(name) for name in value}
 
 
 class ConversationSerializer(StrictFieldsMixin, serializers.ModelSerializer):

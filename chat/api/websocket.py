@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable
 from contextlib import aclosing, suppress
 from typing import Any
 from uuid import UUID
@@ -26,11 +26,13 @@ from aiagents.core.live import credential_watch
 from aiagents.core.live.broadcast import Leave
 from aiagents.core.live.event_log import Line
 from aiagents.core.logs.context import accept_request_id, request_id, user_id
-from chat import turn_request
-from chat.api import origins
+from aiagents.core.validation import parse
+from chat.api import frames, origins
+from chat.api.frames import AUTH_FIELDS, FIELDS, AuthFrame, CancelFrame, Frame, PingFrame, ResumeFrame, SendFrame
 from chat.api.limits import count_request
 from chat.turns import service as turns
 
+__all__ = ["AUTH_FIELDS", "FIELDS", "ChatConsumer"]
 logger = logging.getLogger(__name__)
 AUTH_SECONDS = 10.0
 # Frames of one socket per second, over a few seconds; above it the client is out of control.
@@ -39,16 +41,6 @@ MOST_SOCKETS_PER_USER = 20
 # Bytes of a frame from a client that has not signed in yet: a token.
 MOST_AUTH_BYTES = 16 * 1024
 MOST_VIEWS = 64
-_MOST_REF = 200
-# The fields of each frame that a client may send, beside `type` and `ref`. Any other type or field is refused.
-FIELDS: dict[str, frozenset[str]] = {
-    "send": turn_request.SEND,
-    "cancel": frozenset({"message_id"}),
-    "resume": frozenset({"message_id", "after"}),
-    "ping": frozenset(),
-}
-# The first frame of a client that has not signed in: it has no `ref`.
-AUTH_FIELDS = frozenset({"type", "token"})
 # Seconds in which a client may take the last word before its socket is closed.
 _GOODBYE_SECONDS = 1.0
 _sockets: Counter[UUID] = Counter()
@@ -136,9 +128,10 @@ class ChatConsumer(SocketConsumer):
         """The principal of the frame `auth`; None stands for a frame that could not be read."""
         if frame is None:
             raise NotAuthenticated
-        token = frame.get("token")
-        if set(frame) != AUTH_FIELDS or frame["type"] != "auth" or not isinstance(token, str) or not token.isascii():
-            raise NotAuthenticated("The first frame is {type: auth, token}.")
+        try:
+            token = parse(AuthFrame, frame).token
+        except InvalidRequest as exc:
+            raise NotAuthenticated("The first frame is {type: auth, token}.") from exc
         return await authenticate({"authorization": f"Bearer {token}"})
 
     def _revoked(self) -> None:
@@ -190,29 +183,25 @@ class ChatConsumer(SocketConsumer):
 
     async def _handle(self, frame: dict[str, Any]) -> None:
         """Start what the frame asks for; never wait for it: the next frame may be its cancellation."""
-        kind, ref = frame.pop("type", None), frame.pop("ref", None)
-        wrong: AppError | None = None
-        if ref is not None and (not isinstance(ref, str) or len(ref) > _MOST_REF):
-            wrong, ref = InvalidRequest(f"ref is a text of at most {_MOST_REF} characters.", param="ref"), None
-        elif not isinstance(kind, str) or kind not in FIELDS:
-            wrong = InvalidRequest("A frame's type is send, cancel, resume or ping.", param="type", code="unknown_frame")
-        elif kind == "ping":
-            wrong = _unknown_field(frame, FIELDS["ping"])
-            if wrong is None:
-                await self._send({"type": "pong"} if ref is None else {"type": "pong", "ref": ref})
-                return
-        elif self.running >= MOST_VIEWS:
-            wrong = RateLimited("Too much is going on on this socket.", retry_after=1)
-        if wrong is not None:
-            await self._say_error(wrong, ref)
-        else:
-            work = {"send": self._turn, "cancel": self._cancel, "resume": self._resume}[kind]
-            self.spawn(self._guarded(work, frame, ref))
-
-    async def _guarded(self, work: Callable[[dict[str, Any], str | None], Awaitable[None]], frame: dict[str, Any], ref: str | None) -> None:
-        accept_request_id(None)  # each frame is a request of its own in logs and books
+        ref: str | None = None
         try:
-            await work(frame, ref)
+            ref = frames.ref_of(frame)
+            model = frames.model_of(frame)
+            if model is PingFrame:
+                parse(model, frame)
+                await self._send({"type": "pong"} if ref is None else {"type": "pong", "ref": ref})
+            elif self.running >= MOST_VIEWS:
+                raise RateLimited("Too much is going on on this socket.", retry_after=1)
+            else:
+                self.spawn(self._guarded(model, frame, ref))
+        except AppError as exc:
+            await self._say_error(exc, ref)
+
+    async def _guarded(self, model: type[Frame], frame: dict[str, Any], ref: str | None) -> None:
+        """Do what the frame asks for, and answer its errors."""
+        accept_request_id(None)  # each frame is a request of its own in logs and in the usage log
+        try:
+            await self._do(parse(model, frame))
         except AppError as exc:
             if exc.code == "shutting_down":
                 await self.close_with(SHUTTING_DOWN)
@@ -223,29 +212,36 @@ class ChatConsumer(SocketConsumer):
             logger.exception("frame_failed")
             await self._say_error(AppError(), ref)
 
+    async def _do(self, frame: Frame) -> None:
+        match frame:
+            case SendFrame():
+                await self._turn(frame)
+            case CancelFrame():
+                await self._cancel(frame)
+            case ResumeFrame():
+                await self._resume(frame)
+
     # --- what a frame asks for ------------------------------------------------------------------
 
-    async def _turn(self, frame: dict[str, Any], ref: str | None) -> None:
+    async def _turn(self, frame: SendFrame) -> None:
         assert self.principal
-        ask = turn_request.read(frame, allowed=FIELDS["send"])
         await count_request(self.principal)
         leave = Leave()
-        turn = await turns.start(self.principal, ask, surface="ws", request_id=request_id.get())
+        turn = await turns.start(self.principal, frame.ask(), surface="ws", request_id=request_id.get())
         ids = {"message_id": str(turn.message_id), "conversation_id": str(turn.conversation_id)}
-        await self._send({"type": "ack", "ref": ref, **ids, "user_message_id": str(turn.opened.question.id)})
-        await self._show(turn.message_id, turn.view(-1, leave), leave, ref)
+        await self._send({"type": "ack", "ref": frame.ref, **ids, "user_message_id": str(turn.opened.question.id)})
+        await self._show(turn.message_id, turn.view(-1, leave), leave, frame.ref)
 
-    async def _cancel(self, frame: dict[str, Any], ref: str | None) -> None:
+    async def _cancel(self, frame: CancelFrame) -> None:
         assert self.principal
-        message_id, _ = _target(frame, FIELDS["cancel"])
-        answer = await turns.cancel(self.principal, message_id)
-        await self._send({"type": "ack", "ref": ref, "message_id": str(message_id), "status": answer["status"]})
+        answer = await turns.cancel(self.principal, frame.message_id)
+        await self._send({"type": "ack", "ref": frame.ref, "message_id": str(frame.message_id), "status": answer["status"]})
 
-    async def _resume(self, frame: dict[str, Any], ref: str | None) -> None:
+    async def _resume(self, frame: ResumeFrame) -> None:
         assert self.principal
-        message_id, after = _target(frame, FIELDS["resume"])
         leave = Leave()
-        await self._show(message_id, await turns.attach(self.principal, message_id, after, leave), leave, ref)
+        lines = await turns.attach(self.principal, frame.message_id, frame.after, leave)
+        await self._show(frame.message_id, lines, leave, frame.ref)
 
     async def _show(self, message_id: UUID, lines: AsyncGenerator[Line, None], leave: Leave, ref: str | None) -> None:
         """Send a turn's events. A slow reader holds up nothing but its own view: the turn's log is the buffer."""
@@ -283,27 +279,6 @@ def _forget(user: UUID) -> None:
     _sockets[user] -= 1
     if not _sockets[user]:
         del _sockets[user]
-
-
-def _unknown_field(frame: dict[str, Any], allowed: frozenset[str]) -> InvalidRequest | None:
-    """The refusal of a field that this frame does not have; None when it has them all."""
-    unknown = min(set(frame) - allowed, default=None)
-    return None if unknown is None else InvalidRequest(f"Unknown field {unknown[:50]!r}.", param=unknown[:50])
-
-
-def _target(frame: dict[str, Any], allowed: frozenset[str]) -> tuple[UUID, int]:
-    if (wrong := _unknown_field(frame, allowed)) is not None:
-        raise wrong
-    try:
-        message_id = UUID(frame["message_id"]) if isinstance(frame.get("message_id"), str) else None
-    except ValueError:
-        message_id = None
-    if message_id is None:
-        raise InvalidRequest("message_id is a UUID.", param="message_id")
-    after = frame.get("after", -1)
-    if isinstance(after, bool) or not isinstance(after, int) or not -1 <= after < 2**31:
-        raise InvalidRequest("after is the seq of an event of this turn.", param="after")
-    return message_id, after
 
 
 def _http(scheme: str) -> str:

@@ -11,9 +11,11 @@ from drf_spectacular.plumbing import get_doc
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
+from aiagents.core.drf import request_models
 from aiagents.core.drf.fields import StrictFieldsMixin
 from aiagents.core.drf.idempotency import IdempotentMixin
 from aiagents.core.http.endpoints import Endpoint
+from aiagents.core.validation import RequestModel
 
 JSON = dict[str, Any]
 ERROR: JSON = {
@@ -40,8 +42,6 @@ _IDEMPOTENCY: JSON = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     "description": "The same key with the same body repeats the first answer (`Idempotent-Replayed: true`); with another body 409.",
 }
-# US dollars above 0 as a decimal string.
-MONEY: JSON = {"type": "string", "maxLength": 40, "pattern": r"^(?=[0-9.]*[1-9])[0-9]{1,12}(\.[0-9]{1,12})?$"}
 # Codes of 400 and 413 that any request may get, even one that fits its schema.
 EVERYWHERE = {
     "invalid_text": "a text or a name in it holds NUL or a lone surrogate",
@@ -135,10 +135,10 @@ def _narrowed(field: Any, schema: JSON) -> JSON:
     return {"pattern": r"\S"} if trims and not {"pattern", "format", "enum", "$ref"} & schema.keys() else {}
 
 
-def add_endpoints(result: JSON, endpoints: Iterable[Endpoint]) -> JSON:
-    """Add the paths of the asynchronous endpoints, and the errors of every operation."""
-    components = result.setdefault("components", {})
-    components.setdefault("schemas", {})["Error"] = ERROR if result["openapi"].startswith("3.1") else _without_types(ERROR)
+def add_endpoints(result: JSON, endpoints: Iterable[Endpoint], models: Iterable[type[RequestModel]] = ()) -> JSON:
+    """Add the asynchronous endpoints' paths, every operation's errors, and the components of `models` and of all request models."""
+    schemas = result.setdefault("components", {}).setdefault("schemas", {})
+    schemas["Error"] = ERROR if result["openapi"].startswith("3.1") else _without_types(ERROR)
     secured = next((operation["security"] for operation in _operations(result) if {} not in operation.get("security", [{}])), None)
     for endpoint in endpoints:
         path = result["paths"].setdefault(endpoint.template, {})
@@ -148,6 +148,7 @@ def add_endpoints(result: JSON, endpoints: Iterable[Endpoint]) -> JSON:
         operation["operationId"] = _unique(operation["operationId"], taken)
         _add_errors(operation)
     result["paths"] = dict(sorted(result["paths"].items()))
+    schemas |= request_models.components([*models, *request_models.referred_to(result)])
     return result
 
 
