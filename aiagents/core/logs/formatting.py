@@ -1,7 +1,7 @@
 """Logging: one JSON object on one line per event, with the ids of its request and without secrets.
 
-Records come from `logging` and from structlog's loggers; `LOG_FORMAT=console` is for people. No function here raises:
-a record that cannot be serialized is shortened, and a full disk only loses lines.
+`LOG_FORMAT=console` is for people. No function here raises: a record that cannot be serialized is shortened, and a full
+disk only loses lines.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing import Any
 import kombu.exceptions
 import orjson
 import redis
-import structlog
 from django.db import InterfaceError, OperationalError
 
 from aiagents.core import storage
@@ -30,10 +29,6 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
     "fields",
     "taskName",
     "request",
-    "_logger",
-    "_name",
-    "_from_structlog",
-    "_record",
 }
 
 _BREAKS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
@@ -41,7 +36,6 @@ _BREAKS = {code: f"\\u{code:04x}" for code in (0x85, 0x2028, 0x2029)}
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """The fields of a record's line, with secrets redacted."""
-    event = record.msg if isinstance(record.msg, dict) else {"event": record.getMessage()}
     found: dict[str, Any] = {
         "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "level": record.levelname.lower(),
@@ -50,8 +44,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     for variable in context.LOGGED:
         if current := variable.get():
             found[variable.name] = current
-    for name, item in event.items():
-        found[name] = redact.value(item, name)
+    found["event"] = redact.value(record.getMessage(), "event")
     for name, item in vars(record).items():
         if name == "fields" and isinstance(item, dict):
             for inner, inner_value in item.items():
@@ -144,16 +137,6 @@ def configure(options: dict[str, Any]) -> None:
     root.setLevel(options.get("level", "INFO").upper())
     for name, level in _LEVELS.items():
         logging.getLogger(name).setLevel(max(level, root.level))
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.stdlib.add_logger_name,
-            _to_record,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(root.level),
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
 
 
 # Levels of libraries' loggers; requests are in our own access log.
@@ -176,10 +159,3 @@ _LEVELS = {
     "asyncio": logging.WARNING,
     "aiohttp.access": logging.WARNING,
 }
-
-
-def _to_record(_: Any, __: str, event: Any) -> Any:
-    """Pass structlog's event as the record's message to our formatters."""
-    event.pop("logger", None)
-    exc_info = event.pop("exc_info", None)
-    return (event,), {"exc_info": exc_info} if exc_info else {}

@@ -69,5 +69,4 @@ class Repeats(logging.Filter):
 
 def _template(record: logging.LogRecord) -> str:
     """The text before its values are filled in, which is equal for all lines of one kind."""
-    event = record.msg.get("event", "") if isinstance(record.msg, dict) else record.msg
-    return str(event)[:200]
+    return str(record.msg)[:200]

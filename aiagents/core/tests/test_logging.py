@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 from aiagents.core.logs import context, redact
 from aiagents.core.logs.file import SharedFileHandler
@@ -52,7 +51,7 @@ def test_any_text_is_one_line_of_json(lines: Any, text: str):
 def test_ids_of_the_request_stand_on_every_line(lines: Any):
     tokens = [context.request_id.set("req-12345"), context.user_id.set("u-1"), context.call_id.set("c-1")]
     log.info("hello", extra={"amount": 3})
-    structlog.get_logger("test.lines").warning("structured", size=5)
+    log.warning("structured", extra={"fields": {"size": 5}})
     for variable, token in zip((context.request_id, context.user_id, context.call_id), tokens, strict=True):
         variable.reset(token)
     first, second = lines()
