@@ -12,7 +12,7 @@ from benchmarks import load
 from benchmarks.ground import MODEL, Ground
 from benchmarks.meter import Meter
 from benchmarks.wire import Line, Lost
-from tests.kit.live import free_port
+from tests.kit.server_process import free_port
 
 # LiteLLM with database, keys and spend is our fair peer; its Prisma engine is a download, so where that is not to be had it
 # runs bare. The speed issue measured both ways on one machine; these two ratios carry its bare figures over.

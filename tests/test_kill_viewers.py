@@ -5,6 +5,8 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import redis
 from django.conf import settings
 
 from tests.kit.live import Live, launch
@@ -73,6 +76,29 @@ def reattach(live: Live, message_id: str, after: int) -> list[tuple[int, str, An
     return again.events
 
 
+def freeze_ahead_of_the_log(live: Live, viewers: list[Viewer]) -> None:
+    """Stop the web process in a moment in which some viewer has seen an event that the log does not hold yet."""
+    process = live.processes["web"].pid
+    deadline = time.monotonic() + 30
+    with redis.Redis.from_url(live.env["REDIS_URL"]) as valkey:
+        while True:
+            assert time.monotonic() < deadline, "no viewer was ever ahead of the log"
+            os.killpg(process, signal.SIGSTOP)
+            seen = [-1] * len(viewers)
+            while seen != (seen := [one.last for one in viewers]):  # what is still in their sockets
+                time.sleep(0.05)
+            if any(one.last > logged(valkey, one.events[0][2]["message_id"]) for one in viewers):
+                return
+            os.killpg(process, signal.SIGCONT)
+            time.sleep(random.uniform(0.005, 0.05))
+
+
+def logged(valkey: redis.Redis, message_id: str) -> int:
+    """The seq of the last event that the log of a turn holds."""
+    last: Any = valkey.xrevrange(f"chat:turn:{message_id}", count=1)
+    return int(last[0][0].split(b"-")[0]) - 1 if last else -1
+
+
 def test_kill_nine_takes_back_no_more_than_the_bound_and_every_viewer_is_rewound_to_what_stands(mortal: Live) -> None:
     viewers = [Viewer() for _ in range(VIEWERS)]
     threads = [threading.Thread(target=one.read, args=(open_stream(mortal, FAST),)) for one in viewers]
@@ -82,6 +108,7 @@ def test_kill_nine_takes_back_no_more_than_the_bound_and_every_viewer_is_rewound
     while min(len(one.events) for one in viewers) < 150:
         assert time.monotonic() < deadline, [len(one.events) for one in viewers]
         time.sleep(0.01)
+    freeze_ahead_of_the_log(mortal, viewers)
     mortal.kill()
     for thread in threads:
         thread.join(30)

@@ -17,16 +17,16 @@ Open = Callable[..., Visit]
 def test_an_answer_is_cut_to_the_characters_that_stand_and_ends(visit: Open) -> None:
     """The socket breaks in the middle; what re-attaching brings is played by the test, as after a kill."""
     one = visit()
-    state = {"sockets": 0, "after": -1, "kept": ""}
+    # `broken`: the test closed the socket; what follows comes from the test and not from the server.
+    state = {"broken": False, "after": -1, "kept": ""}
     stands = "🌍 héllo "
 
     def through(route) -> None:
-        state["sockets"] += 1
         server = route.connect_to_server()
 
         def to_server(message) -> None:
             frame = json.loads(message)
-            if state["sockets"] < 3 or frame["type"] != "resume":  # the page's first, the one after the reload, the one after the break
+            if not state["broken"] or frame["type"] != "resume":
                 return server.send(message)
             state["after"], ids = frame["after"], {"message_id": frame["message_id"]}
             rewind = {"type": "message.rewind", "seq": 1, **ids, "length": len(stands), "reasoning_length": 2, "steps": 1}
@@ -41,7 +41,7 @@ def test_an_answer_is_cut_to_the_characters_that_stand_and_ends(visit: Open) -> 
             route.send(json.dumps({"type": "error", "seq": 3, **ids, "error": error}))
 
         def to_page(message) -> None:
-            if state["sockets"] < 3:
+            if not state["broken"]:
                 frame = json.loads(message)
                 if frame["type"] == "content.delta" and frame["seq"] == 1:
                     frame["text"] = stands
@@ -54,11 +54,11 @@ def test_an_answer_is_cut_to_the_characters_that_stand_and_ends(visit: Open) -> 
     one.page.route_web_socket(re.compile("/chat/ws"), through)
     one.page.reload()
     one.page.wait_for_selector(".welcome")
-    state["sockets"] = 2
     one.page.route(re.compile(r"/chat/conversations/[^/]+/messages"), lambda route: route.abort())  # the stored text would hide it
     one.expected.append("ERR_FAILED")
     one.ask("[[sim:chunks=200,pace=30]] Tell me a long story")
     one.written(60)
+    state["broken"] = True
     state["route"].close(code=1012)
     answer = one.answer("failed")
     assert state["after"] > 5

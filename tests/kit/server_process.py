@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -19,9 +20,26 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that was free a moment ago, below the range from which the kernel gives ports to outgoing connections.
+
+    The kernel's own choice (port 0) lies in that range: any connection may take it before a server binds it. The choice is
+    random because several test processes choose at the same time.
+    """
+    while True:
+        port = random.SystemRandom().randrange(12_000, _first_ephemeral_port())
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+
+
+def _first_ephemeral_port() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:  # not Linux; 49152 is where IANA's dynamic range begins, and macOS's
+        return 49_152
 
 
 @dataclass
