@@ -5,6 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 
 from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -14,7 +16,7 @@ from billing.money.fields import MoneyField
 
 
 class ConversationQuerySet(models.QuerySet["Conversation"]):
-    def visible_to(self, user) -> ConversationQuerySet:
+    def visible_to(self, user: AbstractBaseUser | AnonymousUser) -> ConversationQuerySet:
         return self.filter(user=user, deleted_at=None)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from django.contrib.auth import update_session_auth_hash
+from django.db.models import QuerySet
 from drf_spectacular.utils import extend_schema
 from rest_framework import status
 from rest_framework.permissions import SAFE_METHODS, BasePermission
@@ -85,7 +86,7 @@ class ApiKeys(AuthView):
     serializer_class = ApiKeySerializer
     pagination_class = KeysPagination
 
-    def get_queryset(self):
+    def get_queryset(self) -> QuerySet[ApiKey]:
         return ApiKey.objects.filter(user=self.me, revoked_at=None)
 
     @extend_schema(tags=["auth"], operation_id="auth_api_keys_list", responses={200: ApiKeySerializer(many=True)})

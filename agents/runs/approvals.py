@@ -9,6 +9,7 @@ from uuid import UUID
 
 from celery import current_app
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.models import User
@@ -73,7 +74,7 @@ def decide(user: User, run_id: UUID, *, approve: bool, call_id: str | None = Non
     return run
 
 
-def _same_word(calls, approve: bool) -> bool:
+def _same_word(calls: QuerySet[AgentStep], approve: bool) -> bool:
     """Whether the last word on these calls was this one, by a person."""
     last = calls.exclude(decided_by=None).order_by("-decided_at", "-number").first()
     return last is not None and (last.status == Step.DENIED) is not approve

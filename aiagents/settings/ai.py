@@ -1,10 +1,12 @@
 """Settings of model calls, turns, agents and tools, each with its unit."""
 
+from pydantic import SecretStr
+
 from aiagents.settings.env import env
 from aiagents.settings.routing import weights_by_goal
 
 
-def _key(secret) -> str:
+def _key(secret: SecretStr | None) -> str:
     return secret.get_secret_value() if secret else ""
 
 

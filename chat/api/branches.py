@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from aiagents.core.errors import InvalidRequest
 from chat.conversations import as_json as message_json
 from chat.conversations.tree import Tree, lengths, rows_of
-from chat.models import Conversation
+from chat.models import Conversation, Message
 
 _PAGE_SIZE = _MOST = 100
 # Most characters of one page, which holds at least one message. A message with attachments may have twelve million.
@@ -48,7 +48,7 @@ class BranchPage:
             end += 1
         return self.start + self.size if end - self.start == len(ids) else end
 
-    def _encoded(self, message) -> dict[str, Any]:
+    def _encoded(self, message: Message) -> dict[str, Any]:
         siblings = self.tree.siblings(message.id)
         return {**message_json.listed(message), "siblings": [str(id) for id in siblings], "sibling_index": siblings.index(message.id)}
 

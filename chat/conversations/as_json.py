@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -85,5 +86,5 @@ def _id(value: UUID | None) -> str | None:
     return str(value) if value else None
 
 
-def _time(value) -> str | None:
+def _time(value: datetime | None) -> str | None:
     return value.isoformat().replace("+00:00", "Z") if value else None
