@@ -13,6 +13,9 @@ from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 
+import orjson
+
+from aiagents.core import jsonio
 from billing.usage import Usage
 
 REWIND = "message.rewind"
@@ -123,12 +126,19 @@ class Settled:
 
 @dataclass(slots=True)
 class TurnStarted:
-    conversation_id: str
+    """`message_id` is the id of the answer; of an agent's run and of a task's run it is the run's id.
+
+    `run_id` of an agent's or a task's run, `task_id` of a task's run.
+    """
+
+    conversation_id: str | None
     user_message_id: str | None
     message_id: str
     model: str
     provider: str
     route: dict[str, Any]
+    run_id: str | None = None
+    task_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,24 +157,38 @@ class Rewound:
 
 @dataclass(slots=True)
 class TurnEnded:
-    """`message` is the whole assistant message as `send` answers it."""
+    """`message` is the whole assistant message as `send` answers it, or the whole run."""
 
     message: dict[str, Any]
 
 
 @dataclass(slots=True)
 class Failed:
-    """`error` is the contract's inner error object."""
+    """`error` is the contract's inner error object; `kept` what there is of the work: `{"message": …}` or `{"run": …}`."""
 
     error: dict[str, Any]
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 Event = TextDelta | ReasoningDelta | ToolCall | Vectors | UsageReport | Completed | Started | RouteFallback | Settled | ToolResult | Stopped
 TurnEvent = TurnStarted | Rewound | RouteFallback | TextDelta | ReasoningDelta | ToolCall | ToolResult | TurnEnded | Failed
 
 
+def write(event: TurnEvent) -> tuple[str, bytes]:
+    """The event's public name, and its data as JSON on one line: what stands in every log and goes to every viewer."""
+    if isinstance(event, TextDelta):  # nearly all events are this one
+        return "content.delta", b'{"text":' + orjson.dumps(jsonio.clean_text(event.text)) + b"}"
+    name, data = encode(event)
+    return name, jsonio.dumps(data)
+
+
 def encode(event: TurnEvent) -> tuple[str, dict[str, Any]]:
-    """The event's public name and data, the same on SSE, WebSocket, Redis log and a task's run."""
+    """The event's public name and data, the same on SSE, WebSocket, event log and a task's run; its texts can be stored."""
+    name, data = _encode(event)
+    return name, {key: jsonio.clean_text(value) if isinstance(value, str) else value for key, value in data.items()}
+
+
+def _encode(event: TurnEvent) -> tuple[str, dict[str, Any]]:
     match event:
         case TextDelta():
             return "content.delta", {"text": event.text}
@@ -181,13 +205,15 @@ def encode(event: TurnEvent) -> tuple[str, dict[str, Any]]:
         case RouteFallback():
             return "route.fallback", {"from": event.source, "to": event.target, "reason": event.reason}
         case TurnStarted():
+            more = {"run_id": event.run_id, "task_id": event.task_id}
             return "message.start", {
                 "conversation_id": event.conversation_id, "user_message_id": event.user_message_id,
                 "message_id": event.message_id, "model": event.model, "provider": event.provider, "route": event.route,
+                **{name: value for name, value in more.items() if value is not None},
             }  # fmt: skip
         case Rewound():
             return REWIND, {"seq": event.seq, "length": event.length, "reasoning_length": event.reasoning_length, "steps": event.steps}
         case TurnEnded():
             return "message.end", event.message
         case Failed():
-            return "error", {"error": event.error}
+            return "error", {"error": event.error, **event.kept}

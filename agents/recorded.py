@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,6 @@ import orjson
 
 from agents import events
 from agents.events import Rewound
-from aiagents.core import jsonio
 from aiagents.core.live.event_log import TERMINAL, EventLog, Line
 
 
@@ -62,8 +62,7 @@ def add_up(lines: Iterable[Line]) -> Recorded:
 
 def rewind_line(rewound: Rewound) -> Line:
     """The `message.rewind` event. Its seq is that of the last event that stands, so that a client resumes after that one."""
-    name, data = events.encode(rewound)
-    return rewound.seq, name, jsonio.dumps(data)
+    return rewound.seq, *events.write(rewound)
 
 
 async def short_of(log: EventLog, id: UUID, after: int) -> Rewound | None:
@@ -71,5 +70,5 @@ async def short_of(log: EventLog, id: UUID, after: int) -> Rewound | None:
     lines = await log.lines_short_of(id, after)
     if lines is None:
         return None
-    standing = add_up(lines).standing
+    standing = (await asyncio.to_thread(add_up, lines)).standing
     return standing if standing.seq < after else None

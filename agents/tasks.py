@@ -8,7 +8,7 @@ from asgiref.sync import async_to_sync
 from celery import shared_task
 
 from agents.definitions import deleting
-from agents.runs import service as runner
+from agents.runs import live as live_runs
 from agents.runs import sweep as run_sweep
 from aiagents.core import storage
 
@@ -21,7 +21,7 @@ def resume_run(run_id: str) -> None:
     """
     if storage.low():
         return
-    async_to_sync(runner.resume_to_end)(UUID(run_id))
+    async_to_sync(live_runs.resume)(UUID(run_id))
 
 
 @shared_task(ignore_result=True)

@@ -53,6 +53,9 @@ HTTP: tuple[Endpoint, ...] = (
         "POST", rf"/api/v1/agents/{_ID}/run", run_endpoint.run, scope="agents", tags=("agents",), starts_work=True,
         max_body_bytes=CONTENT, openapi=run_openapi.RUN,
     ),
+    Endpoint(
+        "GET", rf"/api/v1/agents/runs/{_ID}/events", run_endpoint.events, scope="agents", tags=("agents",), openapi=run_openapi.EVENTS
+    ),
     Endpoint("GET", rf"/api/v1/tasks/{_ID}/events", tasks.events, scope="tasks", openapi=tasks.EVENTS),
     _call("POST", "/v1/chat/completions", compatible.chat_completions, error=openai.error, openapi=COMPATIBLE["chat_completions"]),
     _call("POST", "/v1/embeddings", compatible.embeddings, error=openai.error, openapi=COMPATIBLE["embeddings"]),

@@ -20,7 +20,6 @@ from django.db.models.functions import Now
 from agents.models import AgentRun
 from agents.runs import erasing as run_erasing
 from aiagents.core import idempotency
-from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
 from tasks.models import OPEN, Task, TaskAttempt, TaskRun, WebhookDelivery
 from tasks.runs import store as task_runs
@@ -147,8 +146,7 @@ def _stop(task_id: UUID) -> None:
 
 
 def _forget_logs(run_ids: list[UUID]) -> None:
-    if run_ids:
-        valkey.sync_client().delete(*map(event_log.key, run_ids))
+    event_log.delete_sync(run_ids)
 
 
 def _withdraw_answers(task: Task) -> None:

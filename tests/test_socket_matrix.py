@@ -176,6 +176,7 @@ REQUESTS: dict[str, Callable[[dict[str, str], dict[str, str]], tuple[str, str, A
     "an own task's run": lambda his, mine: ("GET", f"/api/v1/tasks/{mine['task']}/runs/{his['task_run']}", None),
     "an own task's events": lambda his, mine: ("GET", f"/api/v1/tasks/{his['task']}/events?run_id={his['task_run']}", None),
     "a turn's stream": lambda his, mine: ("GET", f"/api/v1/chat/stream/{his['answer']}", None),
+    "a run's stream": lambda his, mine: ("GET", f"/api/v1/agents/runs/{his['agent_run']}/events", None),
     "an export": lambda his, mine: ("GET", f"/api/v1/chat/conversations/{his['conversation']}/export?format=markdown", None),
     "an approval": lambda his, mine: ("POST", f"/api/v1/agents/runs/{his['agent_run']}/approve", {"call_id": "call_1"}),
 }  # fmt: skip

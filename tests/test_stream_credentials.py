@@ -241,6 +241,7 @@ CASES: dict[str, Case] = {
     "POST /api/v1/agents/{id}/run": Case(
         lambda at: f"/api/v1/agents/{at['agent']}/run", lambda stream: {"input": LONG, "stream": stream}, _chat_ended
     ),
+    "GET /api/v1/agents/runs/{id}/events": Case(lambda at: f"/api/v1/agents/runs/{at['run']}/events", None, _chat_ended),
     "GET /api/v1/tasks/{id}/events": Case(lambda at: f"/api/v1/tasks/{at['task']}/events", None, _chat_ended),
     "POST /v1/chat/completions": Case(lambda at: "/v1/chat/completions", _messages, _openai_ended, upstream=True),
     "POST /v1/responses": Case(
@@ -276,7 +277,12 @@ async def _opened(ann: Viewer, name: str, credential: str, *, stream: bool) -> A
 
 
 async def _with_running(ann: Viewer, name: str, credential: str) -> None:
-    """The turn that is re-attached to."""
+    """The turn or run that is re-attached to."""
+    if name == "GET /api/v1/agents/runs/{id}/events":
+        run = await call("POST", f"/api/v1/agents/{ann.things['agent']}/run", {"input": LONG, "stream": True}, key=credential)
+        ann.things["run"] = run.headers["x-run-id"]
+        await run.read_events(2)
+        await run.hang_up()
     if name == "GET /api/v1/chat/stream/{id}":
         turn = await call("POST", "/api/v1/chat/stream", _CHAT, key=credential)
         ann.things["running"] = turn.headers["x-message-id"]

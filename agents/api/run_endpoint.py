@@ -1,4 +1,4 @@
-"""`POST /api/v1/agents/{id}/run` one run, answered whole or as Server-Sent Events."""
+"""Runs beside Django: `POST /api/v1/agents/{id}/run`, whole or as Server-Sent Events, and `GET /api/v1/agents/runs/{id}/events`."""
 
 from __future__ import annotations
 
@@ -18,18 +18,21 @@ from agents.api.run_request import RunRequest
 from agents.calls.service import CallContext
 from agents.definitions import definition as definitions
 from agents.definitions.definition import Definition
+from agents.events import Failed
 from agents.models import AgentRun
 from agents.runs import as_json as run_json
 from agents.runs import live as live_runs
 from agents.runs import service as runner
 from agents.runs import store as run_store
-from agents.runs.live import Line, LiveRun
+from agents.runs import stored
+from agents.runs.live import LiveRun
 from aiagents.core import idempotency
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, Conflict, NotFound, RateLimited
 from aiagents.core.http import sse
 from aiagents.core.http.endpoints import EventStream, Request, Response, json_response
 from aiagents.core.ids import uuid7
+from aiagents.core.live.event_log import Line
 from aiagents.core.validation import parse
 
 _loose: set[asyncio.Task[Any]] = set()
@@ -57,7 +60,7 @@ async def run(request: Request) -> Response | EventStream:
     if isinstance(found, UUID):
         found = live_runs.find(found) or found
     if streamed:
-        return await _as_stream(found, replayed)
+        return await _as_stream(_principal(request), found, replayed)
     return await _as_whole(found, replayed)
 
 
@@ -101,20 +104,20 @@ async def _start(
 
 async def _as_whole(found: LiveRun | UUID, headers: dict[str, str]) -> Response:
     if isinstance(found, LiveRun):
-        kind, data = await found.finished()
+        ending = await found.finished()
     else:
         row, told = await _stored(found)
-        kind, data = live_runs.ending(row, told, None, row.request_id)
-    if kind == "error":
-        raise RunFailed(data["error"], (data["run"] or {}).get("id"))
-    return json_response(data, 202 if data["status"] == AgentRun.Status.WAITING_APPROVAL else 200, headers)
+        ending = stored.ending(row, told, None, row.request_id)
+    if isinstance(ending, Failed):
+        raise RunFailed(ending.error, (ending.kept["run"] or {}).get("id"))
+    run = ending.message
+    return json_response(run, 202 if run["status"] == AgentRun.Status.WAITING_APPROVAL else 200, headers)
 
 
-async def _as_stream(found: LiveRun | UUID, headers: dict[str, str]) -> EventStream:
+async def _as_stream(principal: Principal, found: LiveRun | UUID, headers: dict[str, str]) -> EventStream:
     if isinstance(found, LiveRun):
-        return EventStream(_events(found.view()), {"X-Run-ID": str(found.id), **headers})
-    row, told = await _stored(found)
-    return EventStream(_events(live_runs.shown(row, told)), {"X-Run-ID": str(found), **headers})
+        return EventStream(_as_events(found.view()), {"X-Run-ID": str(found.id), **headers})
+    return EventStream(_as_events(await live_runs.attach(principal.user_id, found)), {"X-Run-ID": str(found), **headers})
 
 
 async def _stored(run_id: UUID) -> tuple[AgentRun, dict[str, Any]]:
@@ -126,7 +129,13 @@ async def _stored(run_id: UUID) -> tuple[AgentRun, dict[str, Any]]:
     return found
 
 
-async def _events(lines: AsyncGenerator[Line, None]) -> AsyncGenerator[bytes, None]:
+async def events(request: Request) -> EventStream:
+    """A run's events from `Last-Event-ID` (or `?after=`) on; from the first without it."""
+    after = sse.last_event_id(request.headers, request.query, "run")
+    return EventStream(_as_events(await live_runs.attach(_principal(request).user_id, request.id, after)))
+
+
+async def _as_events(lines: AsyncGenerator[Line, None]) -> AsyncGenerator[bytes, None]:
     async with aclosing(lines):
         async for seq, kind, data in lines:
             yield sse.event(kind, data, seq)

@@ -15,8 +15,9 @@ _WAITS = "Parked: tool calls wait for a person. Approve or reject them under `ru
 _EVENTS: JSON = {
     **EVENT,
     "description": (
-        "message.start (run_id, model, provider, route), content.delta, reasoning.delta, tool.call (with needs_approval and run_id if "
-        "it waits for a person), tool.result, route.fallback; ends with message.end (the run) or error; "
+        "message.start (message_id and run_id: the run's id; model, provider, route), content.delta, reasoning.delta, "
+        "tool.call (with needs_approval and run_id if it waits for a person), "
+        "tool.result, route.fallback; ends with message.end (the run) or error; "
         "a stream of more than 8 MiB ends with the error `stream_too_long`, its run goes on and is read at `details.read`"
     ),
 }
@@ -49,4 +50,21 @@ RUN: JSON = {
             )
         },
     },
+}
+_SEQ: JSON = {"type": "integer", "minimum": -1}
+EVENTS: JSON = {
+    "operationId": "agents_run_events",
+    "summary": "Follow a run, or replay it",
+    "description": (
+        "The events of one of your runs, served by any process. While the run goes on and for an hour after: every event, once and in "
+        "order. Later, and for a run of a chat or a task: its start and its end, which holds the whole run. A run that waits for a "
+        "person ends the stream with `message.end` and the status `waiting_approval`; ask again to follow it further. "
+        "Where fewer events stand than `Last-Event-ID` names, because the process died, `message.rewind` comes first."
+    ),
+    "parameters": [
+        {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
+        {"name": "Last-Event-ID", "in": "header", "schema": _SEQ, "description": "go on after this event"},
+        {"name": "after", "in": "query", "schema": _SEQ, "description": "the same, where headers cannot be set"},
+    ],
+    "responses": {"200": {"description": "events", "content": {"text/event-stream": {"schema": _EVENTS}}}},
 }

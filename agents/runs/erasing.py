@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from agents.models import Agent, AgentRun, AgentStep
 from agents.runs import store as run_store
+from agents.runs import stored
 from agents.runs.loop import error_json
 from aiagents.core.errors import AppError
 
@@ -40,7 +41,7 @@ def stop(runs: QuerySet[AgentRun], why: AppError | None = None) -> int:
 
 
 def erase(run_ids: Sequence[UUID]) -> int:
-    """Delete runs that have ended, and their steps. How many runs; open ones among them stay."""
+    """Delete runs that have ended, with their steps and logs. How many runs; open ones among them stay."""
     with transaction.atomic():
         # A process that still writes into one of them holds its row.
         locked = AgentRun.objects.select_for_update().filter(pk__in=run_ids).exclude(status__in=AgentRun.OPEN).order_by("pk")
@@ -49,4 +50,5 @@ def erase(run_ids: Sequence[UUID]) -> int:
         # Not Django's collector: it would read every row with its texts before it deletes it.
         steps._raw_delete(steps.db)  # type: ignore[attr-defined]
         runs._raw_delete(runs.db)  # type: ignore[attr-defined]
+        transaction.on_commit(lambda: stored.forget(ended), robust=True)
     return len(ended)

@@ -1,30 +1,39 @@
 """Runs asked for over HTTP: each in a task of its own in the process that took it, with any number of viewers.
 
-Nobody's leaving ends one. A run that waits for a person is parked and goes on in a worker.
+A run goes on when its viewers leave. One that waits for a person is parked; the worker that goes on with it continues its event log.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
 from uuid import UUID
-from weakref import WeakKeyDictionary
 
-from agents.events import Event, RouteFallback, Settled, Started, Stopped, encode
+from agents.events import Event, Failed, RouteFallback, Settled, Started, Stopped, TurnEnded, TurnEvent, TurnStarted, write
 from agents.models import AgentRun
+from agents.recorded import add_up, rewind_line
 from agents.runs import as_json as run_json
+from agents.runs import service as runner
 from agents.runs import store as run_store
+from agents.runs import stored
 from agents.runs.loop import RunPaused, error_json, written
-from aiagents.core import jsonio
+from agents.runs.stored import ending, event_log
+from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError
+from aiagents.core.live.broadcast import Broadcast
+from aiagents.core.live.event_log import TERMINAL, Line
+from aiagents.core.live.log_writer import LogWriter
+from aiagents.core.live.per_loop import PerLoop
+from aiagents.core.valkey.clients import AWAY
 
 logger = logging.getLogger(__name__)
-Line = tuple[int, str, bytes]
 # Bytes of one run's events that are kept for its viewers. A run with more goes on; its stream ends with StreamTooLong.
 MOST_BYTES = 8 * 1024 * 1024
+# Seconds that a worker waits for the process that parked a run to have written the log so far.
+_LOG_WAITS = 1.0
 
 
 class StreamTooLong(AppError):
@@ -40,43 +49,78 @@ class StreamTooLong(AppError):
         )
 
 
+class RunEvents:
+    """What the viewers of a run see: the runner's events in, numbered events out. `lines`: what an earlier process wrote."""
+
+    def __init__(self, run_id: UUID, request_id: str, lines: Sequence[Line] = ()) -> None:
+        self.id, self.request_id = run_id, request_id
+        self.broadcast = Broadcast(run_id, _runs.here().writer, lines)
+        self._bytes = sum(len(data) for _, _, data in lines)
+        self._started = bool(lines)
+        # Ended by its length: nothing more is shown, although the run goes on.
+        self._cut = bool(lines) and lines[-1][1] in TERMINAL and not stored.waits(lines[-1])
+        self._held_back: list[RouteFallback] = []
+
+    def take(self, event: Event) -> None:
+        match event:
+            case Started() if not self._started:
+                self._start(event)
+            case RouteFallback() if not self._started:
+                self._held_back.append(event)
+            case Started() | Settled() | Stopped():
+                return
+            case _:
+                self._add(event)  # type: ignore[arg-type]  # the events of calls alone were taken out above
+
+    def end(self, row: AgentRun | None, told: dict[str, Any], failure: AppError | None) -> None:
+        if self._cut:
+            return
+        if not self._started:
+            self._start(None)
+        self.broadcast.end(*write(ending(row, told, failure, self.request_id)))
+
+    def _start(self, event: Started | None) -> None:
+        self._started = True
+        run_id = str(self.id)
+        model, provider, route = (event.model, event.provider, event.route) if event else ("", "", {})
+        self._add(TurnStarted(None, None, run_id, model, provider, route, run_id=run_id))
+        for fallback in self._held_back:
+            self._add(fallback)
+
+    def _add(self, event: TurnEvent) -> None:
+        if self._cut:
+            return
+        kind, data = write(event)
+        self._bytes += len(data)
+        if self._bytes <= MOST_BYTES:
+            self.broadcast.add(kind, data)
+            return
+        self._cut = True
+        self.broadcast.end(*write(Failed(error_json(StreamTooLong(self.id), self.request_id), {"run": None})))
+
+
 class LiveRun:
     """`row` and `told` are the run as it ended or was parked, once `ended`; `failure` is there when it broke off."""
 
     def __init__(self, run_id: UUID, source: AsyncGenerator[Event, None], request_id: str) -> None:
         self.id, self.request_id = run_id, request_id
-        self.lines: list[Line] = []
+        self.events = RunEvents(run_id, request_id)
         self.row: AgentRun | None = None
         self.told: dict[str, Any] = {}
         self.failure: AppError | None = None
         self.ended = asyncio.Event()
         self._source = source
-        self._bytes = 0
-        self._started = False
-        self._cut = False
-        self._held_back: list[RouteFallback] = []
-        self._waiters: list[asyncio.Future[None]] = []
-        self._why = ""
         self.task = asyncio.create_task(self._run(), name=f"run {run_id}")
 
-    async def view(self) -> AsyncGenerator[Line, None]:
-        """The events from the first on, each when it happens; the last is `message.end` or `error`.
+    def view(self, after: int = -1) -> AsyncGenerator[Line, None]:
+        """The events after seq `after`, each when it happens; the last is `message.end` or `error`.
 
         A stream that became too long ends with an `error` although the run goes on.
         """
-        position = 0
-        while True:
-            while position < len(self.lines):
-                yield self.lines[position]
-                position += 1
-            if self._cut or self.ended.is_set():
-                return
-            waiter = asyncio.get_running_loop().create_future()
-            self._waiters.append(waiter)
-            await waiter
+        return self.events.broadcast.view(after)
 
-    async def finished(self) -> tuple[str, dict[str, Any]]:
-        """The last event: `message.end` with the run, or `error`."""
+    async def finished(self) -> TurnEnded | Failed:
+        """The event that ends the run."""
         await self.ended.wait()
         return ending(self.row, self.told, self.failure, self.request_id)
 
@@ -99,117 +143,136 @@ class LiveRun:
             await self._end()
         finally:
             self.ended.set()
-            self._wake()
+            _runs.here().retire(self)
 
     async def _follow(self) -> None:
         try:
             async with aclosing(self._source) as events:
                 async for event in events:
-                    self._take(event)
+                    self.events.take(event)
         except RunPaused:
             return
-
-    def _take(self, event: Event) -> None:
-        match event:
-            case Started() if not self._started:
-                self._started = True
-                self._say("message.start", {
-                    "run_id": str(self.id), "model": event.model, "provider": event.provider, "route": event.route,
-                })  # fmt: skip
-                for fallback in self._held_back:
-                    self._say(*encode(fallback))
-            case RouteFallback() if not self._started:
-                self._held_back.append(event)
-            case Started() | Settled() | Stopped():
-                return
-            case _:
-                self._say(*encode(event))  # type: ignore[arg-type]  # the door's own events were taken out above
 
     async def _end(self) -> None:
         await written(self.id)
         try:
             found = await run_store.persist(run_json.whole, self.id)
+            erased = found is None and self.failure is None
         except AppError as exc:
-            self.failure, found = self.failure or exc, None
+            self.failure, found, erased = self.failure or exc, None, False
         if found is not None:
             self.row, self.told = found
-        if not self._started:
-            self._say("message.start", {"run_id": str(self.id), "model": "", "provider": "", "route": {}})
-        kind, data = ending(self.row, self.told, self.failure, self.request_id)
-        self._say(kind, data)
-
-    def _say(self, kind: str, data: dict[str, Any]) -> None:
-        if self._cut:
-            return
-        raw = jsonio.dumps(_clean(data))
-        if kind not in ("message.start", "message.end", "error"):
-            self._bytes += len(raw)
-            if self._bytes > MOST_BYTES:
-                self._cut = True
-                error = error_json(StreamTooLong(self.id), self.request_id)
-                kind, raw = "error", jsonio.dumps({"error": error, "run": None})
-        self.lines.append((len(self.lines), kind, raw))
-        self._wake()
-
-    def _wake(self) -> None:
-        waiters, self._waiters = self._waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self.events.end(self.row, self.told, self.failure)
+        if erased:
+            await _runs.here().forget(self.events.broadcast)
 
 
-# Ends that are an answer, waiting for a person included; the others are an error.
-WELL = (AgentRun.Status.SUCCEEDED, AgentRun.Status.CANCELLED, AgentRun.Status.WAITING_APPROVAL)
-_runs: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[UUID, LiveRun]] = WeakKeyDictionary()
+class _Runs:
+    """The runs of one event loop, those included whose log is not written to its end."""
+
+    def __init__(self) -> None:
+        self.runs: dict[UUID, LiveRun] = {}
+        self.writer = LogWriter(event_log)
+        self._retiring: set[asyncio.Task[None]] = set()
+
+    def retire(self, live: LiveRun) -> None:
+        """Forget an ended run once its log is written."""
+        task = asyncio.create_task(self._retire(live))
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    async def _retire(self, live: LiveRun) -> None:
+        await self.writer.caught_up(live.events.broadcast)
+        self.runs.pop(live.id, None)
+
+    async def forget(self, broadcast: Broadcast) -> None:
+        """The run was erased: nothing of it may stay."""
+        self.writer.drop(broadcast)
+        await self.writer.delete([broadcast.id])
+
+    async def logs_written(self, seconds: float) -> None:
+        if self._retiring:
+            await asyncio.wait(set(self._retiring), timeout=seconds)
 
 
-def _here() -> dict[UUID, LiveRun]:
-    return _runs.setdefault(asyncio.get_running_loop(), {})
+_runs = PerLoop(_Runs)
 
 
 def start(run_id: UUID, source: AsyncGenerator[Event, None], request_id: str) -> LiveRun:
     """The run, going on by itself from now."""
-    here = _here()
-    live = here[run_id] = LiveRun(run_id, source, request_id)
-    live.task.add_done_callback(lambda _: here.pop(run_id, None))
+    live = _runs.here().runs[run_id] = LiveRun(run_id, source, request_id)
     return live
 
 
 def find(run_id: UUID) -> LiveRun | None:
-    return _here().get(run_id)
+    """A run of this process that has not ended."""
+    live = _runs.here().runs.get(run_id)
+    return None if live is None or live.ended.is_set() else live
 
 
 def count() -> int:
-    """Runs of this loop that have not ended."""
-    return len(_here())
+    """Runs of this loop that have not ended, or whose log is not written to its end."""
+    return len(_runs.here().runs)
+
+
+async def attach(user_id: UUID, run_id: UUID, after: int = -1) -> AsyncGenerator[Line, None]:
+    """The events of the user's own run after seq `after`, from whatever process; NotFound before anything is shown.
+
+    While the run goes on and TURN_LOG_TTL_SECONDS after, every event once and in order. Later, what the row has (stored.py).
+    Always ends with the terminal event. A viewer whose `after` is beyond what stands gets `message.rewind` first.
+    """
+    await in_db(stored.own, user_id, run_id)
+    live = find(run_id)
+    if live is None or live.events.broadcast.ended:
+        return stored.follow(run_id, after)
+    return live.view(after) if after < len(live.events.broadcast.lines) else _rewound(live.events.broadcast)
+
+
+async def _rewound(broadcast: Broadcast) -> AsyncGenerator[Line, None]:
+    rewound = (await asyncio.to_thread(add_up, list(broadcast.lines))).standing
+    yield rewind_line(rewound)
+    async with aclosing(broadcast.view(rewound.seq)) as lines:
+        async for line in lines:
+            yield line
 
 
 async def drain(seconds: float) -> None:
     """Let what runs end by itself for `seconds`; then end it as interrupted, everything kept and paid for."""
-    tasks = {live.task for live in _here().values()}
-    if not tasks:
+    here = _runs.here()
+    tasks = {live.task for live in here.runs.values() if not live.ended.is_set()}
+    if tasks:
+        _, running = await asyncio.wait(tasks, timeout=seconds - min(2.0, seconds / 4))
+        for live in list(here.runs.values()):
+            live.interrupt()
+        if running:
+            await asyncio.wait(running, timeout=3.0)
+    await here.logs_written(1.0)
+
+
+async def resume(run_id: UUID) -> None:
+    """Go on with a parked run in this process, to its end or its next wait; its events go on in its log, if it has one."""
+    lines, row = await _log_so_far(run_id), await in_db(run_store.told, run_id)
+    if not lines or row is None:
+        await runner.resume_to_end(run_id)
         return
-    _, running = await asyncio.wait(tasks, timeout=seconds - min(2.0, seconds / 4))
-    for live in list(_here().values()):
-        live.interrupt()
-    if running:
-        await asyncio.wait(running, timeout=3.0)
+    events = RunEvents(run_id, row.request_id, lines)
+    row = await runner.resume_to_end(run_id, on_event=events.take)
+    if events.broadcast.last < len(lines):  # another process has taken it up
+        return
+    if (found := await run_store.persist(run_json.whole, row.id)) is not None:
+        events.end(*found, None)
+    await _runs.here().writer.caught_up(events.broadcast)
 
 
-def _clean(data: dict[str, Any]) -> dict[str, Any]:
-    return {name: jsonio.clean_text(value) if isinstance(value, str) else value for name, value in data.items()}
-
-
-def ending(row: AgentRun | None, told: dict[str, Any], failure: AppError | None, request_id: str) -> tuple[str, dict[str, Any]]:
-    """How a run's events end: with the run, or with what is wrong and the run as far as it came."""
-    if row is not None and row.status in WELL:
-        return "message.end", told
-    stored = row.error if row is not None else None
-    return "error", {"error": stored or error_json(failure or AppError(), request_id), "run": told or None}
-
-
-async def shown(row: AgentRun, told: dict[str, Any]) -> AsyncGenerator[Line, None]:
-    """A run that has ended, told by its row: one start and one end."""
-    yield 0, "message.start", jsonio.dumps({"run_id": str(row.id), "model": row.model, "provider": "", "route": {}})
-    kind, data = ending(row, told, None, row.request_id)
-    yield 1, kind, jsonio.dumps(data)
+async def _log_so_far(run_id: UUID) -> list[Line]:
+    """The events of a parked run, waiting for the process that parked it to have written them all."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _LOG_WAITS
+    try:
+        while True:
+            lines = await asyncio.to_thread(event_log.recorded, run_id)
+            if not lines or lines[-1][1] in TERMINAL or loop.time() >= deadline:
+                return lines
+            await asyncio.sleep(0.05)
+    except AWAY:
+        return []

@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from agents.models import AgentRun, AgentStep
-from agents.runs import approvals
+from agents.runs import approvals, stored
 from agents.runs import store as run_store
 from agents.runs.loop import error_json
 from aiagents.core.db.rotation import Rotation
@@ -54,6 +54,8 @@ def _interrupt(run: AgentRun) -> bool:
     if not run_store.end(run.id, Status.INTERRUPTED, still=_silent(), error=error, finish_reason="error"):
         return False
     run_store.count_from_books(run.id)
+    if run.message_id is None and run.task_id is None:
+        stored.close(run.id)
     return True
 
 

@@ -16,7 +16,7 @@ from agents.calls.service import CallContext
 from agents.runs import service as runner
 from aiagents.core import idempotency
 from aiagents.core.db.calls import in_db
-from aiagents.core.errors import AppError, Conflict, InvalidRequest
+from aiagents.core.errors import AppError, Conflict
 from aiagents.core.http import sse
 from aiagents.core.http.endpoints import EventStream, Request, Response, json_response
 from aiagents.core.ids import uuid7
@@ -77,10 +77,8 @@ async def edit(request: Request) -> Response | EventStream:
 
 async def reattach(request: Request) -> EventStream:
     """A turn's events from `Last-Event-ID` (or `?after=`) on; from the first without it."""
-    given = request.headers.get("last-event-id") or request.query.get("after") or "-1"
-    if not given.removeprefix("-").isdecimal() or not given.isascii() or len(given) > 10 or int(given) < -1:
-        raise InvalidRequest("Last-Event-ID is the id of an event of this turn.", param="Last-Event-ID")
-    return EventStream(_as_events(await turns.attach(_principal(request), request.id, int(given))))
+    after = sse.last_event_id(request.headers, request.query, "turn")
+    return EventStream(_as_events(await turns.attach(_principal(request), request.id, after)))
 
 
 async def cancel(request: Request) -> Response:

@@ -13,7 +13,9 @@ from django.core.management import call_command
 from accounts import keys
 from accounts.authentication import Principal
 from accounts.models import User
+from accounts.sign_in import tokens
 from agents.calls import running as running_calls
+from agents.runs import approvals
 from agents.runs import live as live_runs
 from agents.simulator import Simulator
 from aiagents.core.db.calls import in_db
@@ -54,6 +56,20 @@ def key(user, models) -> str:
 @pytest.fixture
 def principal(user, models) -> Principal:
     return Principal(user, user.auth_epoch)
+
+
+@pytest.fixture
+def person(user) -> str:
+    """The same user in person."""
+    return tokens.sign_in(user).access
+
+
+@pytest.fixture
+def sent(monkeypatch) -> list[str]:
+    """The ids of parked runs that a worker was asked to resume."""
+    found: list[str] = []
+    monkeypatch.setattr(approvals.current_app, "send_task", lambda name, args, **_: found.append(args[0]))
+    return found
 
 
 @pytest.fixture

@@ -6,14 +6,12 @@ import asyncio
 import json
 
 import pytest
-from django.test import Client
 
 from accounts import keys
 from accounts.models import ApiKey
 from accounts.sign_in import tokens
 from agents.definitions.authoring import create
 from agents.models import Agent, AgentRun
-from agents.runs import approvals
 from agents.runs import live as live_runs
 from agents.runs import service as runner
 from agents.runs import sweep as run_sweep
@@ -21,8 +19,7 @@ from agents.tests.runs import adds_up
 from aiagents.core.db.calls import in_db
 from chat.tests.caller import call, whole
 from chat.tests.conftest import runs_quiet
-
-CALC = '[[call calculator {"expression": "2+3"}]]'
+from chat.tests.run_helpers import CALC, path, rest
 
 
 @pytest.fixture
@@ -31,42 +28,9 @@ def key(user) -> str:
 
 
 @pytest.fixture
-def person(user) -> str:
-    """The same user in person."""
-    return tokens.sign_in(user).access
-
-
-@pytest.fixture
 def sums(user, models) -> Agent:
     tools = [{"name": "calculator", "approval": "never"}, {"name": "current_time", "approval": "always"}]
     return create(user, {"name": "Sums", "system_prompt": "Add.", "model": "gpt-4o-mini", "tools": tools})
-
-
-@pytest.fixture
-def sent(monkeypatch) -> list[str]:
-    found: list[str] = []
-    monkeypatch.setattr(approvals.current_app, "send_task", lambda name, args, **_: found.append(args[0]))
-    return found
-
-
-def path(agent: Agent) -> str:
-    return f"/api/v1/agents/{agent.id}/run"
-
-
-async def rest(method: str, where: str, key: str, body=None):
-    """A request of Django's side of the house."""
-
-    def ask():
-        answer = Client().generic(
-            method,
-            where,
-            json.dumps(body) if body is not None else "",
-            content_type="application/json",
-            headers={"authorization": f"Bearer {key}"},
-        )
-        return answer.status_code, json.loads(answer.content)
-
-    return await in_db(ask)
 
 
 async def test_a_run_answered_whole(key, sums, vendors):

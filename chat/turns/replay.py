@@ -7,8 +7,6 @@ Told from the middle it is its end alone: that holds the whole message, so nothi
 
 from __future__ import annotations
 
-from typing import Any
-
 from agents import events
 from agents.recorded import rewind_line
 from aiagents.core import jsonio
@@ -22,8 +20,8 @@ def ending(answer: Message) -> tuple[str, bytes]:
     """The terminal event of a turn as its row has it."""
     whole = message_json.answer(answer)
     if answer.status in (Message.Status.COMPLETE, Message.Status.CANCELLED):
-        return "message.end", jsonio.dumps(whole)
-    return "error", jsonio.dumps({"error": answer.error or {}, "message": whole})
+        return events.write(events.TurnEnded(whole))
+    return events.write(events.Failed(answer.error or {}, {"message": whole}))
 
 
 def lines(answer: Message, after: int) -> list[Line]:
@@ -35,21 +33,14 @@ def lines(answer: Message, after: int) -> list[Line]:
         return [rewind_line(rewound), end]
     if after >= 0:
         return [end]
-    middle: list[tuple[str, dict[str, Any]]] = []
+    middle: list[tuple[str, bytes]] = []
     if answer.reasoning:
-        middle.append(("reasoning.delta", {"text": answer.reasoning}))
-    middle += [(step["type"], {name: value for name, value in step.items() if name != "type"}) for step in answer.steps]
+        middle.append(events.write(events.ReasoningDelta(answer.reasoning)))
+    middle += [(step["type"], jsonio.dumps({name: value for name, value in step.items() if name != "type"})) for step in answer.steps]
     if answer.content:
-        middle.append(("content.delta", {"text": answer.content}))
-    started = events.TurnStarted(
-        str(answer.conversation_id),
-        str(answer.parent_id) if answer.parent_id else None,
-        str(answer.id),
-        answer.model,
-        answer.provider,
-        answer.route,
-    )
-    name, start = events.encode(started)
+        middle.append(events.write(events.TextDelta(answer.content)))
+    ids = str(answer.conversation_id), str(answer.parent_id) if answer.parent_id else None, str(answer.id)
+    started = events.TurnStarted(*ids, answer.model, answer.provider, answer.route)
     first = max(1, last - len(middle))
-    told = [(first + index, kind, jsonio.dumps(data)) for index, (kind, data) in enumerate(middle)]
-    return [(0, name, jsonio.dumps(start)), *told, (max(last, first + len(middle)), end[1], end[2])]
+    told = [(first + index, kind, data) for index, (kind, data) in enumerate(middle)]
+    return [(0, *events.write(started)), *told, (max(last, first + len(middle)), end[1], end[2])]

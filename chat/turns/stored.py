@@ -22,8 +22,8 @@ def follow(message_id: UUID, after: int = -1, leave: Leave | None = None) -> Asy
     return live.follow(event_log, message_id, after, StoredTurn(message_id), leave)
 
 
-class StoredTurn:
-    """See `aiagents.core.live.follow.Stored`."""
+class StoredTurn(live.Stored):
+    """A turn as its row has it."""
 
     def __init__(self, message_id: UUID) -> None:
         self.id = message_id

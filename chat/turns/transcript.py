@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-import orjson
 from django.utils import timezone
 
 from agents import events
@@ -69,24 +68,24 @@ class Telling:
     def take(self, event: events.Event) -> None:
         match event:
             case TextDelta():
-                self._say_text("content.delta", event.text, self._text)
+                self._add_text(event, self._text)
             case ReasoningDelta():
-                self._say_text("reasoning.delta", event.text, self._reasoning)
+                self._add_text(event, self._reasoning)
             case Started():
                 self.calls.add(event.call_id)
                 self.start(event)
             case RouteFallback():
                 # Told right after `message.start`, which names the model that answers in the end.
                 if self.started:
-                    self.say(*events.encode(event))
+                    self._broadcast.add(*events.write(event))
                 else:
                     self._held_back.append(event)
             case ToolCall() | ToolResult():
                 name, data = events.encode(event)
-                data = {key: jsonio.clean_text(value) if isinstance(value, str) else value for key, value in data.items()}
                 self._steps.append({"type": name, **data})
-                self._bytes += len(orjson.dumps(data))
-                self.say(name, data)
+                raw = jsonio.dumps(data)
+                self._bytes += len(raw)
+                self._broadcast.add(name, raw)
             case Settled():
                 self._finish_reason = event.finish_reason
                 self._route = self._route or event.route
@@ -94,28 +93,25 @@ class Telling:
                 self._finish_reason = event.finish_reason
 
     def start(self, event: Started | None) -> None:
-        """Say `message.start`, once; without a model when none ever answered."""
+        """Add `message.start`, once; without a model when none ever answered."""
         if not self.started:
             ids = str(self._opened.answer.conversation_id), str(self._opened.question.id), str(self._opened.answer.id)
             model, provider, route = (event.model, event.provider, event.route) if event else ("", "", {})
-            self.say(*events.encode(events.TurnStarted(*ids, model, provider, {**route, "history": self.history})))
+            started = events.TurnStarted(*ids, model, provider, {**route, "history": self.history})
+            self._broadcast.add(*events.write(started))
             for fallback in self._held_back:
-                self.say(*events.encode(fallback))
+                self._broadcast.add(*events.write(fallback))
             if self._opened.carried is not None:
-                self._say_text("content.delta", self._opened.carried.content, self._text)
+                self._add_text(TextDelta(self._opened.carried.content), self._text)
         self._started = event or self._started
 
-    def _say_text(self, kind: str, text: str, kept: list[str]) -> None:
-        if text:
+    def _add_text(self, event: TextDelta | ReasoningDelta, kept: list[str]) -> None:
+        if event.text:
             self.start(None)
-            text = jsonio.clean_text(text)
-            kept.append(text)
-            data = b'{"text":' + orjson.dumps(text) + b"}"
+            kept.append(jsonio.clean_text(event.text))
+            name, data = events.write(event)
             self._bytes += len(data)
-            self._broadcast.add(kind, data)
-
-    def say(self, kind: str, data: dict[str, Any]) -> None:
-        self._broadcast.add(kind, jsonio.dumps(data))
+            self._broadcast.add(name, data)
 
     def ended(self, answer: Message, status: str, error: AppError | None, request_id: str) -> Message:
         """The message with everything that was told, and how it ended."""

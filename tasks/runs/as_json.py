@@ -11,6 +11,7 @@ from uuid import UUID
 import orjson
 from django.utils import timezone
 
+from agents.events import Failed, TurnEnded, write
 from agents.models import AgentRun, AgentStep
 from agents.runs import as_json as run_json
 from aiagents.core.jsonio import dumps, money
@@ -81,8 +82,8 @@ def event(run: TaskRun) -> tuple[str, bytes]:
     if run.status not in ENDED:
         return "run.status", dumps(state(run))
     if run.status == Status.FAILED:
-        return "error", dumps({"error": error(run) or {}, "message": message(run)})
-    return "message.end", dumps(message(run))
+        return write(Failed(error(run) or {}, {"message": message(run)}))
+    return write(TurnEnded(message(run)))
 
 
 def error(run: TaskRun) -> dict[str, Any] | None:

@@ -17,12 +17,11 @@ from uuid import UUID
 
 from django.conf import settings
 
-from agents.events import Event, ReasoningDelta, RouteFallback, Started, TextDelta, ToolCall, ToolResult, encode
+from agents.events import Event, ReasoningDelta, RouteFallback, Started, TextDelta, ToolCall, ToolResult, TurnStarted, write
 from agents.models import AgentRun
 from agents.runs import service as runner
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, NotAuthenticated, Unavailable
-from aiagents.core.jsonio import dumps
 from aiagents.core.live import outage_heartbeat
 from aiagents.core.logs import context
 from tasks.models import ENDED, Status, TaskRun
@@ -202,13 +201,12 @@ class _Teller:
     def take(self, event: Event) -> None:
         match event:
             case Started():
-                ids = {"task_id": str(self._claimed.task.id), "run_id": str(self._claimed.run.id), "conversation_id": None}
-                more = {"user_message_id": None, "message_id": str(self._claimed.run.id)}
-                route = {"model": event.model, "provider": event.provider, "route": event.route}
-                self._feed.add("message.start", dumps(ids | more | route))
+                run_id, task_id = str(self._claimed.run.id), str(self._claimed.task.id)
+                self._feed.add(
+                    *write(TurnStarted(None, None, run_id, event.model, event.provider, event.route, run_id=run_id, task_id=task_id))
+                )
             case TextDelta() | ReasoningDelta() | ToolCall() | ToolResult() | RouteFallback():
-                kind, data = encode(event)
-                self._feed.add(kind, dumps(data))
+                self._feed.add(*write(event))
 
 
 # --- how it ended: database functions ------------------------------------------------------------

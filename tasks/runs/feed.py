@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 
 from agents import recorded
-from agents.events import REWIND, Rewound
+from agents.events import REWIND, Failed, Rewound, TextDelta, write
 from agents.recorded import rewind_line
 from aiagents.core import jsonio
 from aiagents.core.db.calls import in_db
@@ -144,8 +144,8 @@ def follow(run: TaskRun, after: int) -> AsyncGenerator[Line, None]:
     return live.follow(event_log, run.id, after, StoredRun(run.id))
 
 
-class StoredRun:
-    """See `aiagents.core.live.follow.Stored`."""
+class StoredRun(live.Stored):
+    """A task's run; one that was deleted has ended."""
 
     def __init__(self, run_id: UUID) -> None:
         self.id = run_id
@@ -176,7 +176,7 @@ def from_row(run: TaskRun, after: int) -> list[Line]:
         return [rewind_line(rewound), end]
     if after >= 0 or not run.output:
         return [end]
-    return [(0, "content.delta", jsonio.dumps({"text": run.output})), (max(run.last_seq, 1), kind, data)]
+    return [(0, *write(TextDelta(run.output))), (max(run.last_seq, 1), kind, data)]
 
 
 def by_row(run: TaskRun, after: int) -> Rewound | None:
@@ -194,7 +194,7 @@ def numbered(run: TaskRun, line: Line) -> Line:
 def deleted(seq: int) -> Line:
     """The end of a stream whose task was deleted while a client followed it."""
     gone = NotFound("This task was deleted.").body(context.request_id.get())
-    return seq, "error", jsonio.dumps({**gone, "message": None})
+    return seq, *write(Failed(gone["error"], {"message": None}))
 
 
 def _row(run_id: UUID) -> TaskRun | None:

@@ -6,7 +6,7 @@ No viewer's leaving ends the work. The event log in Valkey follows the buffer in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -41,13 +41,16 @@ class Writer(Protocol):
 
 
 class Broadcast:
-    """`lines` is the buffer, the seq of a line its index. `logged` lines of it stand in the event log."""
+    """`lines` is the buffer, the seq of a line its index. `logged` lines of it stand in the event log.
 
-    def __init__(self, id: UUID, writer: Writer) -> None:
+    Work that goes on in another process than it began in begins with the lines that stand in its log.
+    """
+
+    def __init__(self, id: UUID, writer: Writer, lines: Sequence[Line] = ()) -> None:
         self.id = id
-        self.lines: list[Line] = []
+        self.lines: list[Line] = list(lines)
         self.ended = False
-        self.logged = 0
+        self.logged = len(lines)
         self._writer = writer
         self._waiters: list[asyncio.Future[None]] = []
         # Viewers that wait for the log, and whether it has kept one waiting in vain since it was last written.

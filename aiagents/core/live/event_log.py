@@ -7,7 +7,7 @@ So a reader finds its place by the id alone, and the server itself refuses a bat
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from uuid import UUID
 
 from django.conf import settings
@@ -65,10 +65,10 @@ class EventLog:
         await valkey.client().delete(*map(self.key, ids))
 
     async def read(self, id: UUID, after: int) -> AsyncGenerator[list[Line], None]:
-        """Batches of lines after seq `after`, in order, without gap or repeat, ending with the terminal one.
+        """Batches of lines after seq `after`, in order, without gap or repeat; the caller leaves with the terminal one.
 
-        An empty batch means that nothing came for a while. Ends without a terminal line when the log is not there or
-        has a gap (it was lost and begun anew): the caller then reads the row.
+        An empty batch means that nothing came for a while. Ends when the log is not there or has a gap (it was lost and
+        begun anew): the caller then reads the row.
         """
         client, name = valkey.blocking_client(), self.key(id)
         try:
@@ -88,8 +88,6 @@ class EventLog:
                         return
                     after, position = lines[-1][0], entries[-1][0]
                 yield lines
-                if lines and lines[-1][1] in TERMINAL:
-                    return
         finally:
             await client.aclose()
 
@@ -107,6 +105,10 @@ class EventLog:
         return None
 
     # --- for sync code --------------------------------------------------------------------------
+
+    def delete_sync(self, ids: Sequence[UUID]) -> None:
+        if ids:
+            valkey.sync_client().delete(*map(self.key, ids))
 
     def recorded(self, id: UUID) -> list[Line]:
         """All that the log holds, up to a gap: what comes after one is not trusted."""

@@ -30,6 +30,10 @@ class Stored(Protocol):
     async def lines(self, after: int) -> list[Line] | None:
         """The events of ended work after `after`, its end always among them; None while it goes on."""
 
+    async def is_end(self, line: Line) -> bool:
+        """Whether the terminal event of the log is the end. False where the work went on after it; it is then left out."""
+        return True
+
 
 async def follow(log: EventLog, id: UUID, after: int, stored: Stored, leave: Leave | None = None) -> AsyncGenerator[Line, None]:
     """The events after seq `after` as they happen, in order, always ending with the terminal one.
@@ -47,8 +51,10 @@ async def follow(log: EventLog, id: UUID, after: int, stored: Stored, leave: Lea
                         if leave is not None and leave.gone:
                             return
                         after = line[0]
-                        yield line
-                        if line[1] in TERMINAL:
+                        if line[1] not in TERMINAL:
+                            yield line
+                        elif await stored.is_end(line):
+                            yield line
                             return
                     if leave is not None and leave.gone:
                         return
