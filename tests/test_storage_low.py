@@ -172,7 +172,7 @@ def test_a_decided_run_waits_for_room(caller: Caller, monkeypatch: pytest.Monkey
     async def resume(run_id: Any) -> None:
         resumed.append(run_id)
 
-    monkeypatch.setattr(agent_tasks.runner, "resume_to_end", resume)
+    monkeypatch.setattr(agent_tasks.live_runs, "resume", resume)
     run = AgentRun.objects.get(pk=caller.rows["agent_run"])
     AgentStep.objects.filter(run=run).update(decided_at=timezone.now(), decided_by=caller.ann.user)
     monkeypatch.setattr(storage, "low", lambda: True)

@@ -46,9 +46,11 @@ def erase(run_ids: Sequence[UUID]) -> int:
         # A process that still writes into one of them holds its row.
         locked = AgentRun.objects.select_for_update().filter(pk__in=run_ids).exclude(status__in=AgentRun.OPEN).order_by("pk")
         ended = list(locked.values_list("pk", flat=True))
+        stored.forget(ended)
+        # Again after the commit: the log of a run that ended just now may have been written meanwhile.
+        transaction.on_commit(lambda: stored.forget(ended), robust=True)
         steps, runs = AgentStep.objects.filter(run_id__in=ended), AgentRun.objects.filter(pk__in=ended)
         # Not Django's collector: it would read every row with its texts before it deletes it.
         steps._raw_delete(steps.db)  # type: ignore[attr-defined]
         runs._raw_delete(runs.db)  # type: ignore[attr-defined]
-        transaction.on_commit(lambda: stored.forget(ended), robust=True)
     return len(ended)

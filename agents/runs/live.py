@@ -6,6 +6,7 @@ A run goes on when its viewers leave. One that waits for a person is parked; the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -22,7 +23,7 @@ from agents.runs import stored
 from agents.runs.loop import RunPaused, error_json, written
 from agents.runs.stored import ending, event_log
 from aiagents.core.db.calls import in_db
-from aiagents.core.errors import AppError
+from aiagents.core.errors import AppError, Unavailable
 from aiagents.core.live.broadcast import Broadcast
 from aiagents.core.live.event_log import TERMINAL, Line
 from aiagents.core.live.log_writer import LogWriter
@@ -32,7 +33,7 @@ from aiagents.core.valkey.clients import AWAY
 logger = logging.getLogger(__name__)
 # Bytes of one run's events that are kept for its viewers. A run with more goes on; its stream ends with StreamTooLong.
 MOST_BYTES = 8 * 1024 * 1024
-# Seconds that a worker waits for the process that parked a run to have written the log so far.
+# Seconds that a worker, or a viewer in the same process, waits until the log of a parked run is written.
 _LOG_WAITS = 1.0
 
 
@@ -184,6 +185,9 @@ class _Runs:
     async def _retire(self, live: LiveRun) -> None:
         await self.writer.caught_up(live.events.broadcast)
         self.runs.pop(live.id, None)
+        with contextlib.suppress(Unavailable):
+            if not await in_db(AgentRun.objects.filter(id=live.id).exists):  # erased while its log was being written
+                await self.writer.delete([live.id])
 
     async def forget(self, broadcast: Broadcast) -> None:
         """The run was erased: nothing of it may stay."""
@@ -222,10 +226,20 @@ async def attach(user_id: UUID, run_id: UUID, after: int = -1) -> AsyncGenerator
     Always ends with the terminal event. A viewer whose `after` is beyond what stands gets `message.rewind` first.
     """
     await in_db(stored.own, user_id, run_id)
-    live = find(run_id)
-    if live is None or live.events.broadcast.ended:
+    broadcast = live.events.broadcast if (live := _runs.here().runs.get(run_id)) is not None else None
+    if broadcast is None or await _goes_on_elsewhere(broadcast):
         return stored.follow(run_id, after)
-    return live.view(after) if after < len(live.events.broadcast.lines) else _rewound(live.events.broadcast)
+    return broadcast.view(after) if broadcast.ended or after < len(broadcast.lines) else _rewound(broadcast)
+
+
+async def _goes_on_elsewhere(broadcast: Broadcast) -> bool:
+    """Whether the run was parked here and its log is written, so that another process may have gone on with it."""
+    if not (broadcast.ended and stored.waits(broadcast.lines[-1])):
+        return False
+    deadline = asyncio.get_running_loop().time() + _LOG_WAITS
+    while broadcast.logged < len(broadcast.lines) and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(0.05)
+    return broadcast.logged >= len(broadcast.lines)
 
 
 async def _rewound(broadcast: Broadcast) -> AsyncGenerator[Line, None]:

@@ -86,6 +86,7 @@ async def test_a_planted_text_is_found_nowhere_after_the_deletion(user, key, cli
     async with vendors():
         done = await run(key, agent, CALL, **{"idempotency-key": "run"})
         waits = await run(key, agent, WAITS)
+        await runs_quiet()
     assert (done["status"], waits["status"]) == ("succeeded", "waiting_approval")
     before = await in_db(in_tables)
     assert {"agents_agent", "agents_agentversion", "agents_agentrun", "agents_agentstep", "accounts_auditevent"} >= set(before) >= {
@@ -126,6 +127,7 @@ async def test_now_erases_at_once(user, key, client, vendors, first):
     async with vendors():
         await run(key, agent, CALL)
         await run(key, agent, WAITS)
+        await runs_quiet()
     if first:
         assert (await in_db(lambda: client.delete(API + agent))).status_code == 204
         assert (await in_db(lambda: client.delete(API + agent))).status_code == 404

@@ -138,7 +138,7 @@ async def test_viewers_of_a_run_whose_process_died_are_rewound_to_what_stands(us
 async def test_an_interrupted_run_without_a_log_is_told_anew(user, key, sums, short_catch_up):
     run_id = await killed(user, sums)
     await in_db(run_sweep.sweep)
-    await valkey.client().delete(event_log.key(UUID(run_id)))
+    await valkey.client().delete(event_log.key(run_id))
     told = (await whole("GET", events(run_id, 3), key=key)).events
     assert [(seq, kind) for seq, kind, _ in told] == [(-1, "message.rewind"), (0, "message.start"), (1, "error")]
 
