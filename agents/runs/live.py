@@ -236,10 +236,11 @@ async def _goes_on_elsewhere(broadcast: Broadcast) -> bool:
     """Whether the run was parked here and its log is written, so that another process may have gone on with it."""
     if not (broadcast.ended and stored.waits(broadcast.lines[-1])):
         return False
-    deadline = asyncio.get_running_loop().time() + _LOG_WAITS
-    while broadcast.logged < len(broadcast.lines) and asyncio.get_running_loop().time() < deadline:
+    for _ in range(int(_LOG_WAITS / 0.05)):
+        if broadcast.logged >= len(broadcast.lines):
+            return True
         await asyncio.sleep(0.05)
-    return broadcast.logged >= len(broadcast.lines)
+    return False
 
 
 async def _rewound(broadcast: Broadcast) -> AsyncGenerator[Line, None]:

@@ -120,6 +120,7 @@ TABLE: dict[str, Row] = {
     f"POST {_AGENTS}{{id}}/run": user("agents", {"id": "agent"}, {"input": "Hello"}),
     f"GET {_AGENTS}runs/": user("agents"),
     f"GET {_AGENTS}runs/{{pk}}": user("agents", {"pk": "agent_run"}),
+    f"GET {_AGENTS}runs/{{id}}/events": user("agents", {"id": "ended_run"}),
     f"POST {_AGENTS}runs/{{pk}}/approve": user("approve", {"pk": "agent_run"}),
     f"POST {_AGENTS}runs/{{pk}}/reject": user("approve", {"pk": "agent_run"}),
     f"POST {_AGENTS}runs/{{pk}}/cancel": user("agents", {"pk": "agent_run"}),

@@ -52,6 +52,7 @@ def things(owner: User) -> dict[str, Any]:
     agent = authoring.create(owner, {"name": "a secret agent", "system_prompt": "a secret prompt"})
     run = AgentRun.objects.create(user=owner, agent=agent, surface="rest", input="a secret input", status="waiting_approval")
     AgentStep.objects.create(run=run, number=1, kind="tool", name="probe", tool_call_id="call_1", status="waiting")
+    ended_run = AgentRun.objects.create(user=owner, agent=agent, surface="rest", input="a secret input", status="succeeded")
     task = Task.objects.create(user=owner, name="a secret task", input="a secret prompt")
     task_run = TaskRun.objects.create(
         task=task,
@@ -68,6 +69,7 @@ def things(owner: User) -> dict[str, Any]:
         "task": task.pk,
         "task_run": task_run.pk,
         "agent_run": run.pk,
+        "ended_run": ended_run.pk,
         "conversation": conversation.pk,
         "question": question.pk,
         "answer": answer.pk,
