@@ -170,11 +170,35 @@ class Failed:
     kept: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class RunStatus:
+    """Where an open run of a task stands. A higher `attempt` than before means that its text begins anew."""
+
+    run_id: str
+    task_id: str
+    status: str
+    attempt: int
+    next_attempt_at: str | None
+    error: dict[str, Any] | None
+
+
+@dataclass(slots=True)
+class TaskStatus:
+    """Where a task stands when a viewer comes; it belongs to no run and has no seq."""
+
+    task_id: str
+    status: str
+    next_run_at: str | None
+    last_run: dict[str, Any] | None
+    at: str
+
+
 Event = TextDelta | ReasoningDelta | ToolCall | Vectors | UsageReport | Completed | Started | RouteFallback | Settled | ToolResult | Stopped
 TurnEvent = TurnStarted | Rewound | RouteFallback | TextDelta | ReasoningDelta | ToolCall | ToolResult | TurnEnded | Failed
+TaskEvent = RunStatus | TaskStatus
 
 
-def write(event: TurnEvent) -> tuple[str, bytes]:
+def write(event: TurnEvent | TaskEvent) -> tuple[str, bytes]:
     """The event's public name, and its data as JSON on one line: what stands in every log and goes to every viewer."""
     if isinstance(event, TextDelta):  # nearly all events are this one
         return "content.delta", b'{"text":' + orjson.dumps(jsonio.clean_text(event.text)) + b"}"
@@ -182,13 +206,18 @@ def write(event: TurnEvent) -> tuple[str, bytes]:
     return name, jsonio.dumps(data)
 
 
-def encode(event: TurnEvent) -> tuple[str, dict[str, Any]]:
+def write_step(step: dict[str, Any]) -> tuple[str, bytes]:
+    """A tool call or its result as a message keeps it, with its `type`: the event that it was."""
+    return step["type"], jsonio.dumps({name: value for name, value in step.items() if name != "type"})
+
+
+def encode(event: TurnEvent | TaskEvent) -> tuple[str, dict[str, Any]]:
     """The event's public name and data, the same on SSE, WebSocket, event log and a task's run; its texts can be stored."""
     name, data = _encode(event)
     return name, {key: jsonio.clean_text(value) if isinstance(value, str) else value for key, value in data.items()}
 
 
-def _encode(event: TurnEvent) -> tuple[str, dict[str, Any]]:
+def _encode(event: TurnEvent | TaskEvent) -> tuple[str, dict[str, Any]]:
     match event:
         case TextDelta():
             return "content.delta", {"text": event.text}
@@ -217,3 +246,13 @@ def _encode(event: TurnEvent) -> tuple[str, dict[str, Any]]:
             return "message.end", event.message
         case Failed():
             return "error", {"error": event.error, **event.kept}
+        case RunStatus():
+            return "run.status", {
+                "run_id": event.run_id, "task_id": event.task_id, "status": event.status, "attempt": event.attempt,
+                "next_attempt_at": event.next_attempt_at, "error": event.error,
+            }  # fmt: skip
+        case TaskStatus():
+            return "task.status", {
+                "task_id": event.task_id, "status": event.status, "next_run_at": event.next_run_at, "last_run": event.last_run,
+                "at": event.at,
+            }  # fmt: skip

@@ -40,6 +40,9 @@ def test_the_openapi_document_names_every_event_and_states_the_bound() -> None:
         assert all(f"`{member}`" in description for member in ("seq", "length", "reasoning_length", "steps"))
         assert f"{settings.TURN_LOG_MOST_AHEAD} events" in description
     assert "message.rewind" in TASK_EVENTS["description"]
+    own = [events.RunStatus("r", "t", "running", 1, None, None), events.TaskStatus("t", "active", None, None, "now")]
+    assert {type(sample) for sample in own} == set(get_args(events.TaskEvent))
+    assert all(f"`{name}`" in TASK_EVENTS["description"] for name, _data in map(events.encode, own))
 
 
 def test_the_page_states_the_bound_as_it_is_set() -> None:

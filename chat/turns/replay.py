@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from agents import events
 from agents.recorded import rewind_line
-from aiagents.core import jsonio
 from aiagents.core.live.event_log import Line
 from chat.conversations import as_json as message_json
 from chat.models import Message
@@ -36,7 +35,7 @@ def lines(answer: Message, after: int) -> list[Line]:
     middle: list[tuple[str, bytes]] = []
     if answer.reasoning:
         middle.append(events.write(events.ReasoningDelta(answer.reasoning)))
-    middle += [(step["type"], jsonio.dumps({name: value for name, value in step.items() if name != "type"})) for step in answer.steps]
+    middle += map(events.write_step, answer.steps)
     if answer.content:
         middle.append(events.write(events.TextDelta(answer.content)))
     ids = str(answer.conversation_id), str(answer.parent_id) if answer.parent_id else None, str(answer.id)

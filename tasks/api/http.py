@@ -18,7 +18,6 @@ from aiagents.core.db.calls import in_db
 from aiagents.core.errors import InvalidRequest, NotFound
 from aiagents.core.http import sse
 from aiagents.core.http.endpoints import EventStream, Request
-from aiagents.core.jsonio import dumps
 from aiagents.core.live.event_log import Line
 from tasks.models import ENDED, Task, TaskRun
 from tasks.runs import as_json as run_json
@@ -58,7 +57,7 @@ async def events(request: Request) -> EventStream:
 
 
 async def _told(task: Task, run: TaskRun | None, after: int) -> AsyncGenerator[bytes, None]:
-    yield sse.event("task.status", dumps(run_json.snapshot(task)))
+    yield sse.event(*run_json.snapshot(task))
     while run is None:
         await asyncio.sleep(_LOOK_EVERY)
         run = await in_db(_run, task, after, None)

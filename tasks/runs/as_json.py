@@ -11,10 +11,10 @@ from uuid import UUID
 import orjson
 from django.utils import timezone
 
-from agents.events import Failed, TurnEnded, write
+from agents.events import Failed, RunStatus, TaskStatus, TurnEnded, write
 from agents.models import AgentRun, AgentStep
 from agents.runs import as_json as run_json
-from aiagents.core.jsonio import dumps, money
+from aiagents.core.jsonio import money
 from tasks.models import ENDED, Status, Task, TaskAttempt, TaskRun, WebhookDelivery
 
 
@@ -65,22 +65,11 @@ def message(run: TaskRun) -> dict[str, Any]:
     }
 
 
-def state(run: TaskRun) -> dict[str, Any]:
-    """`run.status`: where an open run stands. A higher `attempt` than before means that its text begins anew."""
-    return {
-        "run_id": str(run.id),
-        "task_id": str(run.task_id),
-        "status": run.status,
-        "attempt": run.attempt,
-        "next_attempt_at": time(run.not_before) if run.status == Status.SCHEDULED else None,
-        "error": error(run),
-    }
-
-
 def event(run: TaskRun) -> tuple[str, bytes]:
-    """What viewers are told when the row of a run has changed: its end, or where it stands."""
+    """The event of a run whose row has changed: its end, or where it stands."""
     if run.status not in ENDED:
-        return "run.status", dumps(state(run))
+        next_at = time(run.not_before) if run.status == Status.SCHEDULED else None
+        return write(RunStatus(str(run.id), str(run.task_id), run.status, run.attempt, next_at, error(run)))
     if run.status == Status.FAILED:
         return write(Failed(error(run) or {}, {"message": message(run)}))
     return write(TurnEnded(message(run)))
@@ -107,15 +96,10 @@ def brief(run: TaskRun | None) -> dict[str, Any] | None:
     }
 
 
-def snapshot(task: Task) -> dict[str, Any]:
-    """`task.status`: where the task stands when a viewer comes."""
-    return {
-        "task_id": str(task.id),
-        "status": task.status,
-        "next_run_at": time(task.next_run_at),
-        "last_run": brief(task.last_run),
-        "at": time(timezone.now()),
-    }
+def snapshot(task: Task) -> tuple[str, bytes]:
+    """The event with which the stream of a task begins: where the task stands."""
+    next_at = time(task.next_run_at)
+    return write(TaskStatus(str(task.id), task.status, next_at, brief(task.last_run), time(timezone.now()) or ""))
 
 
 def time(moment: datetime | None) -> str | None:
