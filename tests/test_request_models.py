@@ -22,6 +22,7 @@ from aiagents.core.errors import InvalidRequest
 from aiagents.core.validation import MOST_ERRORS, RequestModel, names, parse
 from chat import content_parts, turn_request
 from chat.api import frames
+from tasks.api.fields import TaskSchedule
 from tests.kit import hostile
 from tests.kit.hostile_answers import openapi_document
 from tests.kit.hostile_shapes import SHAPES
@@ -51,6 +52,7 @@ SAMPLES: dict[Model, dict[str, Any]] = {
     frames.CancelFrame: _FRAMES["cancel"],
     frames.ResumeFrame: _FRAMES["resume"],
     frames.PingFrame: _FRAMES["ping"],
+    TaskSchedule: {"type": "interval", "every_seconds": 3600, "at": None, "cron": "", "time_zone": "UTC"},
     RunRequest: {"input": "Hello", "stream": False, "max_cost_usd": "0.5"},
 }
 # Seconds of processor time for any wrong value of 8 MiB, its errors included.

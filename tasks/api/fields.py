@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from django.conf import settings
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema_field
+from pydantic import ConfigDict, Field
 from rest_framework import serializers
 
+from aiagents.core.drf import request_models
 from aiagents.core.drf.base import StrictFieldsMixin
+from aiagents.core.errors import InvalidRequest
+from aiagents.core.validation import RequestModel, Whole, parse
 from tasks import schedule, variables
 from tasks.models import Task
 from tasks.runs import as_json as run_json
 from tasks.schedule import BadSchedule, Kind, Plan
 
-_SCHEDULE = {
-    "type": "object",
-    "required": ["type"],
-    "description": (
-        "`manual`: only by `run`. `now`: once, at once. `at`: once at `at`. `interval`: every `every_seconds`, first at `at` or one "
-        "interval from now. `cron`: by the five fields of `cron` in `time_zone`.\n\n"
-        "A cron time inside the hour that clocks skip runs at the first moment after it; one that exists twice runs the first time. "
-        "With a star in minute or hour it follows real time. Missed while nothing ran: caught up on once, if at most an hour late."
-    ),
-    "properties": {
-        "type": {"type": "string", "enum": Kind.values},
-        "at": {"type": ["string", "null"], "description": "RFC 3339; without an offset, local time in `time_zone`"},
-        "every_seconds": {"type": ["integer", "null"], "minimum": 60},
-        "cron": {"type": "string", "examples": ["30 9 * * 1-5"]},
-        "time_zone": {"type": "string", "description": "IANA; left out: yours", "examples": ["Europe/Berlin"]},
-    },
-    "examples": [{"type": "cron", "cron": "30 9 * * 1-5", "time_zone": "Europe/Berlin"}],
-}
+_Seconds = Annotated[int, Field(ge=settings.TASK_MIN_INTERVAL_SECONDS, le=366 * 86400), Whole]
+if TYPE_CHECKING:
+    _Kind = str
+else:
+    _Kind = Literal[tuple(Kind.values)]
 # The other members that each type accepts.
 _TAKES = {
     Kind.MANUAL: set(),
@@ -43,44 +34,58 @@ _TAKES = {
     Kind.CRON: {"cron"},
 }
 _NEEDS = {Kind.AT: "at", Kind.INTERVAL: "every_seconds", Kind.CRON: "cron"}
-_LONGEST_INTERVAL = 366 * 86400
 
 
-@extend_schema_field(_SCHEDULE)
+class TaskSchedule(RequestModel):
+    """When a task runs. null and an empty text are as if the field were absent.
+
+    `manual`: only by `run`. `now`: once, at once. `at`: once at `at`. `interval`: every `every_seconds`, first at `at` or one
+    interval from now. `cron`: by the five fields of `cron` in `time_zone`.
+
+    A cron time inside the hour that clocks skip runs at the first moment after it; one that exists twice runs the first time.
+    With a star in minute or hour it follows real time. Missed while nothing ran: caught up on once, if at most an hour late.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"type": "cron", "cron": "30 9 * * 1-5", "time_zone": "Europe/Berlin"}]},
+    )
+    type: _Kind
+    at: str | None = Field(None, description="RFC 3339; without an offset, local time in `time_zone`")
+    every_seconds: _Seconds | None = None
+    cron: str | None = Field(None, examples=["30 9 * * 1-5"])
+    time_zone: str | None = Field(None, description="IANA; left out: yours", examples=["Europe/Berlin"])
+
+
+@extend_schema_field(request_models.reference(TaskSchedule))
 class ScheduleField(serializers.Field):
     """A `Plan`."""
 
     def to_internal_value(self, data: Any) -> Plan:
         if not isinstance(data, dict):
             raise serializers.ValidationError("Must be an object with a type.")
-        kind = data.get("type")
-        if kind not in Kind.values:
-            raise serializers.ValidationError({"type": [f"Must be one of {', '.join(Kind.values)}."]})
-        given = {name for name, value in data.items() if value not in (None, "")} - {"type", "time_zone"}
-        unknown = set(data) - {"type", "time_zone", "at", "every_seconds", "cron"}
-        if wrong := unknown | (given - _TAKES[Kind(kind)]):
+        try:
+            wanted = parse(TaskSchedule, data)
+        except InvalidRequest as exc:
+            raise serializers.ValidationError(exc.details) from exc
+        kind = Kind(wanted.type)
+        given = {name for name in ("at", "every_seconds", "cron") if getattr(wanted, name) not in (None, "")}
+        if wrong := given - _TAKES[kind]:
             raise serializers.ValidationError({name: [f"A schedule of type {kind} has no such member."] for name in sorted(wrong)})
-        if (needed := _NEEDS.get(Kind(kind))) and needed not in given:
+        if (needed := _NEEDS.get(kind)) and needed not in given:
             raise serializers.ValidationError({needed: [f"A schedule of type {kind} needs it."]})
         try:
-            return self._plan(Kind(kind), data)
+            return self._plan(kind, wanted)
         except BadSchedule as exc:
             raise serializers.ValidationError({exc.field: [str(exc)]}) from exc
 
-    def _plan(self, kind: Kind, data: dict[str, Any]) -> Plan:
-        for name in ("time_zone", "at", "cron"):
-            if not isinstance(data.get(name), str | None):
-                raise BadSchedule(name, "A text.")
-        zone = schedule.check_zone(data.get("time_zone") or self.context["request"].user.time_zone)
-        at = schedule.read_moment(data["at"], zone) if data.get("at") else None
+    def _plan(self, kind: Kind, wanted: TaskSchedule) -> Plan:
+        zone = schedule.check_zone(wanted.time_zone or self.context["request"].user.time_zone)
+        at = schedule.read_moment(wanted.at, zone) if wanted.at else None
         now = timezone.now()
         if at is not None and not now - timedelta(minutes=1) < at < now + schedule.FAR:
             raise BadSchedule("at", "Must be a time in the future, at most ten years ahead.")
-        every = data.get("every_seconds")
-        if every is not None and (type(every) is not int or not settings.TASK_MIN_INTERVAL_SECONDS <= every <= _LONGEST_INTERVAL):
-            raise BadSchedule("every_seconds", f"Must be a whole number from {settings.TASK_MIN_INTERVAL_SECONDS} to {_LONGEST_INTERVAL}.")
-        cron = schedule.check_cron(data["cron"]) if data.get("cron") else ""
-        plan = Plan(kind, at, every, cron, zone)
+        cron = schedule.check_cron(wanted.cron) if wanted.cron else ""
+        plan = Plan(kind, at, wanted.every_seconds, cron, zone)
         if kind == Kind.CRON and schedule.first(plan, now) is None:
             raise BadSchedule("cron", "This line has no time within the next ten years.")
         return plan
