@@ -22,6 +22,7 @@ from accounts import audit, hooks, principal_cache
 from accounts.models import ApiKey, User
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Conflict, InvalidRequest, PermissionDenied, Unavailable
+from aiagents.core.live import news
 from aiagents.core.ratelimit import buckets
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,7 @@ def revoke(key: ApiKey, *, actor: User | None, ip: str = "") -> bool:
         ended = ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=Now())
         if ended:
             audit.record("api_key.revoke", actor=actor, target=key, ip=ip)
+            news.send(key.user_id, news.Kind.CREDENTIAL_ENDED, key.pk)
     principal_cache.announce(key.user_id)
     return bool(ended)
 

@@ -18,6 +18,7 @@ from accounts import hooks, principal_cache
 from accounts.mail import queue as mail_queue
 from aiagents.core import idempotency
 from aiagents.core.ids import uuid7
+from aiagents.core.live import news
 
 
 class UserQuerySet(models.QuerySet["User"]):
@@ -174,6 +175,7 @@ class User(AbstractBaseUser, PermissionsMixin):
             kept.update(auth_epoch=self.auth_epoch)
             ended = self.token_families.exclude(pk__in=kept.values("pk")).revoke(reason)
         principal_cache.announce(self.pk)
+        news.send(self.pk, news.Kind.CREDENTIAL_ENDED, self.pk)
         return ended
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:

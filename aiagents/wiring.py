@@ -22,7 +22,7 @@ from agents.runs import live as live_runs
 from aiagents import checks, roles, warming
 from aiagents.core import draining
 from aiagents.core.db import soft_deletion
-from aiagents.core.live import credential_watch
+from aiagents.core.live import credential_watch, news
 from aiagents.core.metrics import counting
 from aiagents.monitoring import health, insiders, live, sharing, sources, staff, system
 from aiagents.monitoring import tasks as monitoring_tasks
@@ -46,6 +46,7 @@ def register() -> None:
     _deleting()
     _approvals()
     _draining()
+    _news()
     _monitoring()
     _django()
     _celery()
@@ -92,6 +93,11 @@ def _draining() -> None:
     """What a web process does with live work at its shutdown."""
     draining.on_drain(turns.drain)
     draining.on_drain(live_runs.drain)
+
+
+def _news() -> None:
+    """What a forked child needs to send news."""
+    news.install()
 
 
 def _monitoring() -> None:

@@ -20,6 +20,7 @@ from django.db.models.functions import Now
 from agents.models import AgentRun
 from agents.runs import erasing as run_erasing
 from aiagents.core import idempotency
+from aiagents.core.live import news
 from aiagents.core.valkey.clients import AWAY
 from tasks.models import OPEN, Task, TaskAttempt, TaskRun, WebhookDelivery
 from tasks.runs import store as task_runs
@@ -53,6 +54,7 @@ def hide(task: Task) -> None:
         unsent.update(state=State.FAILED, error="the task was deleted")
         _stop(task.pk)
         run_erasing.hide(run_erasing.of_task(task.pk))
+        news.send(task.user_id, news.Kind.TASK_CHANGED, task.pk)
     _withdraw_answers(task)
 
 

@@ -14,6 +14,7 @@ from django.utils import timezone
 from accounts.authentication import Principal
 from accounts.models import User
 from aiagents.core.errors import Conflict, NotFound
+from aiagents.core.live import news
 from billing.budgets import budgets
 from billing.models import Budget
 from tasks import deleting, schedule, webhooks
@@ -40,6 +41,7 @@ def create(principal: Principal, values: Mapping[str, Any], plan: Plan, *, pause
         task.paused_at = timezone.now() if paused else None
         task.api_key_id = principal.key_id
         task.save()
+        _send_news(task)
         _budget(task, values)
         if plan.kind == Kind.NOW and not paused:
             task_runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=principal.key_id, request_id=request_id)
@@ -63,6 +65,7 @@ def update(principal: Principal, task_id: UUID, values: Mapping[str, Any], plan:
             starts = plan.kind == Kind.NOW and task.paused_at is None
         task.api_key_id = principal.key_id
         task.save(update_fields=[*_OWN, "api_key_id", "updated_at"])
+        _send_news(task)
         _budget(task, values)
         if starts:
             task_runs.open_run(task, TaskRun.Trigger.REQUEST, key_id=principal.key_id, request_id=request_id)
@@ -94,7 +97,8 @@ def cancel(task: Task) -> TaskRun:
 
 def pause(task: Task) -> None:
     """Stop the schedule. An open run continues; `cancel` ends it."""
-    Task.objects.filter(pk=task.pk, paused_at=None).update(paused_at=timezone.now())
+    if Task.objects.filter(pk=task.pk, paused_at=None).update(paused_at=timezone.now()):
+        _send_news(task)
 
 
 def resume(principal: Principal, task: Task, *, request_id: str) -> None:
@@ -102,6 +106,7 @@ def resume(principal: Principal, task: Task, *, request_id: str) -> None:
     with transaction.atomic():
         if not Task.objects.filter(pk=task.pk, deleted_at=None).exclude(paused_at=None).update(paused_at=None):
             return
+        _send_news(task)
         plan = Plan.of(task)
         if task.schedule in Task.RECURRING:
             Task.objects.filter(pk=task.pk).update(next_run_at=schedule.first(plan, timezone.now()))
@@ -129,6 +134,10 @@ def get(principal: Principal, task_id: UUID) -> Task:
     if task is None:
         raise NotFound
     return task
+
+
+def _send_news(task: Task) -> None:
+    news.send(task.user_id, news.Kind.TASK_CHANGED, task.pk)
 
 
 def limits(task_ids: Iterable[UUID]) -> Mapping[UUID, Decimal | None]:

@@ -29,6 +29,7 @@ from accounts import audit, principal_cache
 from accounts.models import TokenFamily, User
 from aiagents.core.errors import NotAuthenticated
 from aiagents.core.jsonio import clean_text
+from aiagents.core.live import news
 
 log = logging.getLogger(__name__)
 MAX_TOKEN_LENGTH = 2048
@@ -228,6 +229,8 @@ def revoke(family: TokenFamily, reason: str) -> bool:
     """End one session at once, in every process. Returns False if it had ended before."""
     ended = TokenFamily.objects.filter(pk=family.pk).revoke(reason)
     principal_cache.announce(family.user_id)
+    if ended:
+        news.send(family.user_id, news.Kind.CREDENTIAL_ENDED, family.pk)
     return bool(ended)
 
 

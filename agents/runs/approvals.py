@@ -16,6 +16,7 @@ from accounts.models import User
 from agents.models import AgentRun, AgentStep
 from agents.runs import store as run_store
 from aiagents.core.errors import Conflict, NotFound
+from aiagents.core.live import news
 from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
 
@@ -69,6 +70,8 @@ def decide(user: User, run_id: UUID, *, approve: bool, call_id: str | None = Non
             raise Conflict("No tool call of this run waits for a decision.", code="nothing_waits")
         complete = not AgentStep.objects.filter(run_id=run_id, status=Step.WAITING, decided_at=None).exists()
         parked = run.status == AgentRun.Status.WAITING_APPROVAL and bool(run.state)
+        if open_calls:
+            news.send(user.id, news.Kind.APPROVAL_DECIDED, run_id)
     if open_calls and complete:
         _tell(run, parked)
     return run
@@ -121,7 +124,9 @@ def deny_late(run_id: UUID) -> None:
     """Nobody has decided in time: the calls that still wait are denied."""
     undecided = AgentStep.objects.filter(run_id=run_id, status=Step.WAITING, decided_at=None)
     now = timezone.now()
-    undecided.update(status=Step.DENIED, error_code=DENIED_BY_TIME, decided_at=now, ended_at=now)
+    if undecided.update(status=Step.DENIED, error_code=DENIED_BY_TIME, decided_at=now, ended_at=now):
+        user_id = AgentRun.objects.values_list("user_id", flat=True).get(id=run_id)
+        news.send(user_id, news.Kind.APPROVAL_DECIDED, run_id)
 
 
 def _key(run_id: UUID) -> str:

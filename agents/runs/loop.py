@@ -37,6 +37,7 @@ from agents.tools.registry import Tool
 from aiagents.core import jsonio
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, BudgetExceeded, Unavailable
+from aiagents.core.live import news
 
 logger = logging.getLogger(__name__)
 Status, Step = AgentRun.Status, AgentStep.Status
@@ -286,9 +287,11 @@ class Loop:
         self.watched.stop_clock()
         if self.pause:
             if await in_db(run_store.park, self.id, self._parked().to_json(), output=self.output, model=self.model, **self._totals()):
+                self._news(news.Kind.APPROVAL_WANTED)
                 raise RunPaused(self.id)
         else:
             await self._write(status=Status.WAITING_APPROVAL)
+            self._news(news.Kind.APPROVAL_WANTED)
             loop = asyncio.get_running_loop()
             until = loop.time() + settings.AGENT_APPROVAL_SECONDS
             while await self.watched.within(persist(run_store.waiting, self.id), timed=False):
@@ -331,6 +334,10 @@ class Loop:
 
     async def _write(self, *, closed: Sequence[Closing] = (), opened: Sequence[AgentStep] = (), **run: Any) -> None:
         await persist(run_store.write, self.id, closed=closed, opened=opened, **run)
+        self._news(news.Kind.RUN_CHANGED)
+
+    def _news(self, kind: news.Kind) -> None:
+        news.send_now(self.context.principal.user_id, kind, self.id)
 
     async def _succeed(self, finish_reason: str, *, closed: Sequence[Closing] = ()) -> None:
         """End the run; `RunEnded` where somebody else had ended it otherwise."""

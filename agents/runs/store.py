@@ -23,6 +23,7 @@ from agents.events import Settled
 from agents.models import AgentRun, AgentStep
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, Conflict, NotFound, Unavailable
+from aiagents.core.live import news
 from billing.models import Hold, UsageLog
 
 P = ParamSpec("P")
@@ -77,6 +78,7 @@ def open_run(run: AgentRun, first: AgentStep, with_row: Callable[[AgentRun], Non
             first.save(force_insert=True)
             if with_row is not None:
                 with_row(run)
+            news.send(run.user_id, news.Kind.RUN_CHANGED, run.id)
     except IntegrityError as exc:
         raise Conflict("There is already a run of this id.") from exc
 
@@ -141,6 +143,7 @@ def end(
         for one in closed:
             AgentStep.objects.filter(id=one.step_id, status=one.was).update(**one.values)
         close_steps(run_id)
+        news.send(AgentRun.objects.values_list("user_id", flat=True).get(id=run_id), news.Kind.RUN_CHANGED, run_id)
     return True
 
 

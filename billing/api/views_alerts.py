@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from accounts.client import Origin
 from accounts.permissions import HasScope, InPerson
+from aiagents.core.live import news
 from billing.api.alert_serializers import (
     AlertSettingsSerializer,
     AlertsSerializer,
@@ -100,7 +101,10 @@ class AlertsRead(OwnView):
         unread = BudgetAlert.objects.filter(user=self.user, read_at=None)
         if "ids" in data:
             unread = unread.filter(pk__in=data["ids"])
-        return Response({"read": unread.update(read_at=timezone.now())})
+        read = unread.update(read_at=timezone.now())
+        if read:
+            news.send(self.user.pk, news.Kind.ALERT_CHANGED, self.user.pk)
+        return Response({"read": read})
 
 
 class Budgets(InputMixin, OwnView):

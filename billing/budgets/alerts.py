@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from aiagents.core import mailing
+from aiagents.core.live import news
 from billing.budgets import near_limit, subjects
 from billing.models import AlertSettings, Budget, BudgetAlert, BudgetWindow
 
@@ -127,6 +128,8 @@ def _create(window: BudgetWindow, threshold: int, preference: AlertSettings, nam
         "mail_due_at": timezone.now() if mailed else None,
     }
     alert, new = BudgetAlert.objects.get_or_create(window=window, threshold=threshold, user_id=preference.user_id, defaults=values)
+    if new:
+        news.send(preference.user_id, news.Kind.ALERT_CHANGED, alert.pk)
     return alert if new else None
 
 

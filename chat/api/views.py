@@ -24,6 +24,7 @@ from aiagents.core.drf import deleting as api_deleting
 from aiagents.core.drf.base import IdempotentMixin
 from aiagents.core.errors import InvalidRequest, NotFound
 from aiagents.core.http import body_limits
+from aiagents.core.live import news
 from chat.api.branches import BranchPage
 from chat.api.filters import ConversationFilter, ConversationSearch
 from chat.api.serializers import ConversationSerializer, FeedbackSerializer, MessagePageSerializer, MessageSerializer
@@ -59,8 +60,13 @@ class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: igno
 
     def perform_create(self, serializer: ConversationSerializer) -> None:  # type: ignore[override]
         conversation = serializer.save(user=self.request.user)
+        news.send(conversation.user_id, news.Kind.CONVERSATION_CHANGED, conversation.pk)
         if (claim := self.request.claim) is not None:  # type: ignore[attr-defined]  # set by IdempotentMixin
             claim.reference = {"conversation_id": str(conversation.pk)}  # the stored answer holds its title
+
+    def perform_update(self, serializer: ConversationSerializer) -> None:  # type: ignore[override]
+        conversation = serializer.save()
+        news.send(conversation.user_id, news.Kind.CONVERSATION_CHANGED, conversation.pk)
 
     @extend_schema(responses=api_deleting.RESPONSES, parameters=[api_deleting.NOW])
     def destroy(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -148,4 +154,5 @@ class FeedbackView(GenericAPIView):
         message.feedback = {"up": 1, "down": -1}.get(rating)
         message.feedback_comment = serializer.validated_data["comment"] if rating else ""
         message.save(update_fields=["feedback", "feedback_comment"])
+        news.send(message.conversation.user_id, news.Kind.CONVERSATION_CHANGED, message.conversation_id)
         return Response(message_json.listed(message))

@@ -22,7 +22,7 @@ from aiagents.core.errors import AppError, InvalidRequest, NotAuthenticated, Pay
 from aiagents.core.http import url_secrets
 from aiagents.core.http.close_codes import AUTH_TIMED_OUT, NOT_AUTHENTICATED, SHUTTING_DOWN, TOO_LARGE, TOO_MANY, UNAVAILABLE
 from aiagents.core.http.websocket import SocketConsumer
-from aiagents.core.live import credential_watch
+from aiagents.core.live import credential_watch, news
 from aiagents.core.live.broadcast import Leave
 from aiagents.core.live.event_log import Line
 from aiagents.core.logs.context import accept_request_id, request_id, user_id
@@ -30,6 +30,7 @@ from aiagents.core.validation import parse
 from chat.api import frames, origins
 from chat.api.frames import AUTH_FIELDS, FIELDS, AuthFrame, CancelFrame, Frame, PingFrame, ResumeFrame, SendFrame
 from chat.api.limits import count_request
+from chat.api.news import Unsent
 from chat.turns import service as turns
 
 __all__ = ["AUTH_FIELDS", "FIELDS", "ChatConsumer"]
@@ -63,6 +64,8 @@ class ChatConsumer(SocketConsumer):
         self.leaves: set[Leave] = set()
         self.frames: deque[float] = deque()
         self.sign_in_timer: asyncio.TimerHandle | None = None
+        self.unsent = Unsent()
+        self.sending_news = self.revoked = False
 
     # --- the life of a socket -------------------------------------------------------------------
 
@@ -122,7 +125,7 @@ class ChatConsumer(SocketConsumer):
         _sockets[principal.user_id] += 1
         self.resources.callback(_forget, principal.user_id)
         self.resources.enter_context(credential_watch.watched(principal, self._revoked))
-        self.join(f"user.{principal.user_id}")
+        self.join(news.user_group(principal.user_id))
 
     async def _by_first_frame(self, frame: dict[str, Any] | None) -> Principal:
         """The principal of the frame `auth`; None stands for a frame that could not be read."""
@@ -136,6 +139,7 @@ class ChatConsumer(SocketConsumer):
 
     def _revoked(self) -> None:
         """The credential ended: nothing more is shown. The turns go on for their owner."""
+        self.revoked = True
         for leave in self.leaves:
             leave.now()
         self.spawn(self._say_goodbye())
@@ -220,6 +224,27 @@ class ChatConsumer(SocketConsumer):
                 await self._cancel(frame)
             case ResumeFrame():
                 await self._resume(frame)
+
+    # --- news of the channel layer ---------------------------------------------------------------
+
+    async def user_news(self, message: dict[str, Any]) -> None:
+        """Send the user's news. In a task: a client that reads slowly must not hold up its own frames."""
+        assert self.principal  # a socket joins its group after it signed in
+        self.unsent.add(self.principal, message["news"])
+        if not self.sending_news:
+            self.sending_news = True
+            self.spawn(self._send_news())
+
+    async def _send_news(self) -> None:
+        try:
+            while not self.revoked and (frame := self.unsent.next()) is not None:
+                await self._send(frame)
+        finally:
+            self.sending_news = False
+
+    def joined_again(self, group: str) -> None:
+        """News may have been lost while the channel layer was away: the client reads everything again."""
+        self.spawn(self.user_news({"news": [[news.Kind.NEWS_LOST, None]]}))
 
     # --- what a frame asks for ------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from agents.runs import store as run_store
 from aiagents.core import idempotency
+from aiagents.core.live import news
 from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
 from chat.conversations import message_cache
@@ -41,6 +42,7 @@ def hide(conversation: Conversation) -> None:
     with transaction.atomic():
         Conversation.objects.filter(pk=conversation.pk, deleted_at=None).update(deleted_at=Now(), leaf=None)
         run_store.hide(conversation.pk)
+        news.send(conversation.user_id, news.Kind.CONVERSATION_DELETED, conversation.pk)
     _stop(conversation.pk)
     # Its stored answer shows the title. Other stored answers refer to messages, which are hidden already.
     idempotency.withdraw_references(str(conversation.user_id), [{"conversation_id": str(conversation.pk)}])

@@ -16,6 +16,7 @@ from aiagents.core import jsonio
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError
 from aiagents.core.ids import uuid7
+from aiagents.core.live import news
 from chat.models import Conversation, Message
 
 logger = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ async def give(principal: Principal, question: Message, answer: Message, *, surf
     try:
         completion = await calls.complete(request, context)
         if title := tidy(completion.text):
-            await in_db(_save, answer.conversation_id, title)
+            await in_db(_save, principal.user_id, answer.conversation_id, title)
     except AppError as exc:
         logger.info("no_title", extra={"conversation_id": str(answer.conversation_id), "code": exc.code})
     except Exception:
@@ -58,5 +59,6 @@ def tidy(text: str) -> str:
     return title.strip("\"'`*#_ ").rstrip(".")[:_MOST_CHARACTERS].strip()
 
 
-def _save(conversation_id: UUID, title: str) -> None:
-    Conversation.objects.filter(id=conversation_id, title_is_set=False).update(title=title)
+def _save(user_id: UUID, conversation_id: UUID, title: str) -> None:
+    if Conversation.objects.filter(id=conversation_id, title_is_set=False).update(title=title):
+        news.send(user_id, news.Kind.CONVERSATION_TITLED, conversation_id)

@@ -25,7 +25,9 @@ class Socket:
         path="/api/v1/chat/ws",
         query=b"",
         host="testserver",
+        news: bool = False,
     ):
+        self.news = news
         headers = {"host": host}
         if key:
             headers["authorization"] = f"Bearer {key}"
@@ -62,12 +64,16 @@ class Socket:
             self.inbox.put_nowait({"type": "websocket.receive", "text": frame if isinstance(frame, str) else json.dumps(frame)})
 
     async def frame(self, seconds: float = 10) -> dict[str, Any]:
-        """The next frame; {} once the server has closed."""
-        message = await asyncio.wait_for(self.outbox.get(), seconds)
-        if message["type"] == "websocket.close":
-            self.code = message.get("code", 1000)
-            return {}
-        return json.loads(message["text"])
+        """The next frame, news left out where the test does not want them; {} once the server has closed."""
+        async with asyncio.timeout(seconds):
+            while True:
+                message = await self.outbox.get()
+                if message["type"] == "websocket.close":
+                    self.code = message.get("code", 1000)
+                    return {}
+                frame = json.loads(message["text"])
+                if self.news or frame["type"] != "news":
+                    return frame
 
     async def until(self, *types: str) -> list[dict[str, Any]]:
         """Frames up to the first of one of these types."""

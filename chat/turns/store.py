@@ -19,6 +19,7 @@ from accounts.models import User
 from agents.definitions.definition import Definition
 from aiagents.core.db.rotation import Rotation
 from aiagents.core.errors import Conflict, NotFound, RateLimited
+from aiagents.core.live import news
 from aiagents.core.logs import context
 from billing.models import Hold, UsageLog
 from chat.conversations import message_cache
@@ -116,6 +117,7 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | Non
         elif not Conversation.objects.filter(id=conversation.id, deleted_at=None).update(leaf=answer, updated_at=answer.created_at):
             raise NotFound
         Message.objects.bulk_create([*new, answer])
+        news.send(user.id, news.Kind.CONVERSATION_CHANGED, conversation.id)
         answer.heartbeat_at = None  # the database knows it
         if with_answer is not None:
             with_answer(answer)

@@ -23,6 +23,7 @@ from agents.runs import store as run_store
 from aiagents.core import storage
 from aiagents.core.errors import AppError, Conflict, NotFound
 from aiagents.core.ids import uuid7
+from aiagents.core.live import news
 from billing.models import UsageLog
 from tasks import webhooks
 from tasks.models import ENDED, OPEN, Status, Task, TaskAttempt, TaskRun
@@ -93,6 +94,7 @@ def open_run(
             scheduled_for=scheduled_for, variables=task.variables | (variables or {}),
         )  # fmt: skip
         Task.objects.filter(pk=task.pk).update(last_run=run)
+        news.send(task.user_id, news.Kind.TASK_CHANGED, task.pk)
         if refused is not None:
             _end_unstarted(run, Status.FAILED, refused)
         else:
@@ -107,7 +109,13 @@ def requeue(run_id: UUID, *, was: str) -> bool:
         if not waiting.update(status=Status.QUEUED, queued_at=Now(), not_before=None):
             return False
         queue.send(run_id)
+        _send_news(run_id)
     return True
+
+
+def _send_news(run_id: UUID) -> None:
+    user_id, task_id = TaskRun.objects.values_list("user_id", "task_id").get(pk=run_id)
+    news.send(user_id, news.Kind.TASK_CHANGED, task_id)
 
 
 # --- in a worker --------------------------------------------------------------------------------
@@ -134,6 +142,7 @@ def claim(run_id: UUID, worker: str) -> Claimed | None:
         ):
             return None
         run = TaskRun.objects.select_related("task").get(pk=run_id)
+        news.send(run.user_id, news.Kind.TASK_CHANGED, run.task_id)
         if parked is not None:
             TaskAttempt.objects.filter(pk=parked.pk).update(status=Status.RUNNING, worker=worker)
             return Claimed(run, run.task, parked, goes_on=True)
@@ -189,6 +198,7 @@ def finish(token: tuple[UUID, int], result: Result, last_seq: int) -> TaskRun | 
         elif run.status == Status.QUEUED:
             queue.send(run.id)
         _let_next_in(run.user_id)
+        news.send(run.user_id, news.Kind.TASK_CHANGED, run.task_id)
     return run
 
 
@@ -243,6 +253,7 @@ def cancel(run_id: UUID) -> TaskRun:
         run = TaskRun.objects.select_related("task").select_for_update(of=("self",)).get(pk=run_id)
         if run.status == Status.RUNNING:
             TaskRun.objects.filter(pk=run_id, cancel_asked_at=None).update(cancel_asked_at=Now())
+            news.send(run.user_id, news.Kind.TASK_CHANGED, run.task_id)
         elif run.status in OPEN:
             _end_unstarted(run, Status.CANCELLED, None)
         else:
@@ -260,6 +271,7 @@ def _end_unstarted(run: TaskRun, status: str, error: AppError | None) -> None:
         TaskAttempt.objects.filter(pk=attempt.pk).update(status=status, error=told, ended_at=Now())
         run_store.end(attempt.agent_run_id, AgentRun.Status.CANCELLED, finish_reason="cancelled")
     run.refresh_from_db()
+    news.send(run.user_id, news.Kind.TASK_CHANGED, run.task_id)
     feed.close(run)
     webhooks.announce(run)
 

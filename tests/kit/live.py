@@ -97,6 +97,18 @@ class Live:
             assert time.monotonic() < deadline, "the server did not start: " + (self.folder / "web.log").read_text()[-4000:]
             time.sleep(0.05)
 
+    def beside(self, name: str = "second", timeout: float = 30) -> Live:
+        """Start another web process of this installation. The answer is the installation as it is reached through that one."""
+        other = replace(self, port=free_port())
+        self.spawn(name, "-m", "aiagents.server", "--port", str(other.port))
+        deadline = time.monotonic() + timeout
+        while True:
+            with contextlib.suppress(OSError):
+                if other.call("GET", "/health").status == 200:
+                    return other
+            assert self.processes[name].poll() is None and time.monotonic() < deadline, f"{name} did not start"
+            time.sleep(0.05)
+
     def stop(self, name: str = "web", sign: int = signal.SIGTERM, timeout: float = 30) -> None:
         process = self.processes.pop(name, None)
         if process is None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import Coroutine
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any, NoReturn
 
 from channels.consumer import get_handler_name
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 PROTOCOL = "aiagents.v1"
 # Seconds between two additions to a group, which channels-redis forgets after a day, and before the next try after a failure.
 REJOIN_SECONDS, RETRY_SECONDS = 3600.0, 5.0
+# Seconds over which the sockets join again after an outage, and that leaving a group may take.
+SPREAD_SECONDS, LEAVE_SECONDS = 1.0, 2.0
 
 
 class SocketConsumer(AsyncWebsocketConsumer):
@@ -31,7 +34,7 @@ class SocketConsumer(AsyncWebsocketConsumer):
         self.closed = False
         self.resources = ExitStack()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._groups: set[asyncio.Task[None]] = set()
+        self._groups: dict[str, asyncio.Task[None]] = {}
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Call the handler of a message; end everything if it fails.
@@ -64,8 +67,14 @@ class SocketConsumer(AsyncWebsocketConsumer):
         """Release everything. Safe to repeat."""
         self.closed = True
         self.resources.close()
-        for task in (*self._tasks, *self._groups):
+        for task in (*self._tasks, *self._groups.values()):
             task.cancel()
+        if self._groups:
+            self.channel_layer.forget(self.channel_name)
+            task = asyncio.create_task(_leave(self.channel_layer, self.channel_name, list(self._groups)))
+            _leaving.add(task)
+            task.add_done_callback(_leaving.discard)
+            self._groups.clear()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` beside the frames: Channels delivers the next frame only after the handler of the last one returned."""
@@ -75,21 +84,29 @@ class SocketConsumer(AsyncWebsocketConsumer):
 
     def join(self, group: str) -> None:
         """Add the socket to a group of the channel layer until it ends. While Valkey is away the socket goes on without."""
-        task = asyncio.create_task(self._stay_in(group))
-        self._groups.add(task)
-        task.add_done_callback(self._groups.discard)
+        if self.channel_layer is not None:
+            self._groups[group] = asyncio.create_task(self._stay_in(group))
 
     async def _stay_in(self, group: str) -> None:
-        while self.channel_layer is not None:
+        lost = False
+        while True:
             try:
                 await self.channel_layer.group_add(group, self.channel_name)
-                seconds = REJOIN_SECONDS
             except Exception as exc:
                 log.warning("group_not_joined", extra={"reason": type(exc).__name__})
-                seconds = RETRY_SECONDS
+                lost, seconds = True, RETRY_SECONDS
+            else:
+                if lost:
+                    self.joined_again(group)
+                lost, seconds = False, REJOIN_SECONDS
             if cancelled():
                 return
-            await asyncio.sleep(seconds)
+            if await self.channel_layer.outage(seconds):
+                lost = True
+                await asyncio.sleep(random.uniform(0, SPREAD_SECONDS))
+
+    def joined_again(self, group: str) -> None:
+        """Called after an outage of the channel layer, in which messages to the group may have been lost."""
 
     async def refuse(self) -> NoReturn:
         """Refuse the handshake with HTTP 403. Raises `StopConsumer`."""
@@ -106,3 +123,14 @@ class SocketConsumer(AsyncWebsocketConsumer):
         if not self.closed:
             self.closed = True
             await self.close(code)
+
+
+_leaving: set[asyncio.Task[None]] = set()
+
+
+async def _leave(layer: Any, channel: str, groups: list[str]) -> None:
+    """Take a socket that ended out of its groups, so that nothing more is sent to it."""
+    with suppress(Exception):  # the layer is away: it forgets the socket after a day
+        async with asyncio.timeout(LEAVE_SECONDS):
+            for group in groups:
+                await layer.group_discard(group, channel)

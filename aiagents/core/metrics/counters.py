@@ -29,6 +29,7 @@ SWEPT = Counter("aiagents_swept_holds", "Holds of silent processes, charged by e
 INTERRUPTED = Counter("aiagents_interrupted_turns", "Turns that ended with their process", registry=REGISTRY)
 FALLBACKS = Counter("aiagents_fallbacks", "Calls that went on with another model before the first token", registry=REGISTRY)
 REPLAYS = Counter("aiagents_replays", "Answers repeated for an Idempotency-Key", registry=REGISTRY)
+NEWS_DROPPED = Counter("aiagents_news_dropped", "News that were not sent: the channel layer was away or too slow", registry=REGISTRY)
 DENIED = Counter("aiagents_denied", "Requests refused before any work: no permission, rate limit, no budget", registry=REGISTRY)
 LOOP_LAG = Gauge("aiagents_loop_lag_seconds", "How late the event loop last woke", multiprocess_mode="livemax", registry=REGISTRY)
 

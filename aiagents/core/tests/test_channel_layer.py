@@ -7,7 +7,6 @@ import contextlib
 from typing import Any
 
 import pytest
-from channels_redis.core import RedisChannelLayer
 from django.conf import settings
 
 from aiagents.core.http.websocket import SocketConsumer
@@ -33,11 +32,14 @@ async def test_joining_a_group_ends_with_the_socket():
         async def group_add(self, group: str, channel: str) -> None:
             await lossy.wait()
 
+        async def group_discard(self, group: str, channel: str) -> None: ...
+        def forget(self, channel: str) -> None: ...
+
     consumer: Any = SocketConsumer()
     consumer.channel_layer, consumer.channel_name = Layer(), "specific"
     consumer.join("user.1")
     await lossy.waiting.wait()
-    (task,) = consumer._groups
+    (task,) = consumer._groups.values()
     consumer.end()
     done, _ = await asyncio.wait([task], timeout=5)
     assert done
@@ -46,10 +48,11 @@ async def test_joining_a_group_ends_with_the_socket():
 async def test_receiving_ends_with_the_socket(monkeypatch: pytest.MonkeyPatch):
     lossy = Lossy()
 
-    async def brpop(self: RedisChannelLayer, index: int, channel: str, timeout: float) -> None:
-        await lossy.wait()
+    class Connection:
+        async def bzpopmin(self, key: str, timeout: int) -> None:
+            await lossy.wait()
 
-    monkeypatch.setattr(RedisChannelLayer, "_brpop_with_clean", brpop)
+    monkeypatch.setattr(ChannelLayer, "connection", lambda self, index: Connection())
     layer = ChannelLayer(hosts=[settings.REDIS_URL])
     task = asyncio.create_task(layer.receive(await layer.new_channel()))
     await lossy.waiting.wait()
