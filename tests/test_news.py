@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from aiagents.core.live.news import Kind
 from chat.api import news as socket_news
-from tests.kit.live import Live, launch
+from tests.kit.live import ROOT, Live, launch
 from tests.kit.news import NewsSocket
 
 # Seconds from an act in one process to the frame in the other: the median, so that one slow moment does not fail it.
@@ -172,3 +173,9 @@ def test_a_key_hears_what_its_scopes_allow(two: tuple[Live, Live], person: Perso
             heard.append(frame["kind"])
     allowed = {kind for kind in acts if (scope := socket_news.SCOPES[kind]) in scopes or (scope and "read" in scopes)}
     assert {Kind(kind) for kind in heard} - {Kind.CONVERSATION_TITLED} == allowed
+
+
+def test_the_page_handles_every_kind():
+    text = (ROOT / "static/shared/news_subjects.js").read_text()
+    known = dict(re.findall(r'^  "([a-z.]+)": (?:"?)([A-Za-z-]+)', text, re.M))
+    assert set(known) == {kind.value for kind in Kind}

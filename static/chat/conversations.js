@@ -90,6 +90,50 @@ export async function erase(id) {
   emit("conversation-gone", id);
 }
 
+// Most conversations that are read one by one; where more changed, the first page is read.
+const MOST_SINGLE = 3;
+
+on("news-conversations", (ids) => (ids.size && ids.size <= MOST_SINGLE ? [...ids].forEach(readAgain) : readPage(ids)));
+
+const gone = new Set();
+
+on("news-gone", (ids) => {
+  for (const id of ids) {
+    gone.add(id);
+    drop(id);
+    emit("conversation-gone", id);
+  }
+});
+
+/** Shows what one conversation is by now: changed, new, moved to or from the archive, or gone. */
+async function readAgain(id) {
+  if (gone.has(id)) return;
+  let fresh;
+  try {
+    fresh = await fetchOne(id);
+  } catch (problem) {
+    if (problem.status !== 404) return;
+    drop(id);
+    emit("conversation-gone", id);
+    return;
+  }
+  if (Boolean(fresh.archived) === list.archived) remember(fresh);
+  else drop(id);
+  emit("conversation", fresh);
+  emit("conversation-read", fresh);
+}
+
+async function readPage(ids) {
+  const mine = generation;
+  const page = await firstPage().catch(() => null);
+  if (!page || mine !== generation) return;
+  if (page.next) for (const one of page.results) remember(one);
+  else Object.assign(list, { items: page.results, next: null, ended: true });
+  order();
+  const open = new URLSearchParams(location.search).get("c");
+  if (location.pathname === "/" && open && (!ids.size || ids.has(open))) readAgain(open);
+}
+
 function drop(id) {
   list.items = list.items.filter((one) => one.id !== id);
   emit("conversations");
@@ -97,5 +141,6 @@ function drop(id) {
 
 on("signed-out", () => {
   generation += 1;
+  gone.clear();
   Object.assign(list, { items: [], next: null, ended: false, loading: false, search: "", archived: false });
 });

@@ -164,8 +164,6 @@ on("turn-ended", async (message) => {
   if (current === thread) emit("thread", thread);
   // The stored message knows more than the stream could say.
   if (message.status !== "complete") await refresh(thread);
-  // A title is written after the first answer.
-  if (thread.messages.length <= 2) for (const wait of [1500, 5000]) setTimeout(() => retitle(thread), wait);
 });
 
 async function retitle(thread) {
@@ -181,6 +179,12 @@ on("conversation", (conversation) => {
   if (!thread) return;
   thread.conversation = conversation;
   if (current === thread) emit("conversation-shown", conversation);
+});
+// Changed elsewhere: what was asked or chosen in another tab is shown here, and its answer is followed.
+on("conversation-read", (conversation) => {
+  const thread = threads.get(conversation.id);
+  if (!thread || thread !== current || thread.loading || thread.messages.some((one) => one.local)) return;
+  if (conversation.leaf !== (thread.messages.at(-1)?.id ?? null)) refresh(thread);
 });
 on("conversation-gone", (id) => {
   threads.delete(id);

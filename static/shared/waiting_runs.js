@@ -7,7 +7,6 @@ import { debounce, fill, h, icon } from "./dom.js";
 import { moment } from "./format.js";
 import { signedIn } from "./session.js";
 
-const EVERY = 60000;
 const MOST = 20;
 
 /** @returns {Promise<Api["PaginatedRunListList"]>} */
@@ -25,9 +24,8 @@ export function waitingCount() {
     el.textContent = page.next ? `${MOST}+` : String(number);
     el.setAttribute("aria-label", `${number} wait for you`);
   }, 800);
-  for (const name of ["profile", "turn-ended", "decided", "run", "task-seen"]) on(name, refresh);
+  for (const name of ["profile", "news-runs", "decided", "task-seen"]) on(name, refresh);
   on("signed-out", () => (el.hidden = true));
-  setInterval(refresh, EVERY);
   return el;
 }
 

@@ -9,7 +9,6 @@ import { notify } from "../shared/notices.js";
 import { place } from "../shared/overlay.js";
 import { signedIn } from "../shared/session.js";
 
-const EVERY = 180000;
 const MOST = 6;
 
 /** `go(address)` leads to the alerts. */
@@ -29,11 +28,9 @@ export function bell(go) {
   );
   let known = null; // the API's last answer
   let panel = null;
-  let asked = 0;
 
   async function refresh() {
     if (!signedIn() || document.visibilityState !== "visible") return;
-    asked = Date.now();
     const found = await get("billing/alerts").catch(() => null);
     if (!found || !signedIn()) return;
     const seen = known && new Set(known.alerts.map((one) => one.id));
@@ -114,15 +111,13 @@ export function bell(go) {
 
   const soon = debounce(refresh, 1200);
   on("profile", () => (known ? soon() : refresh()));
-  on("turn-ended", soon);
+  on("news-alerts", refresh);
   on("alerts-read", refresh);
   on("signed-out", () => {
     known = null;
     if (panel) close(false);
     draw();
   });
-  setInterval(refresh, EVERY);
-  document.addEventListener("visibilitychange", () => Date.now() - asked > EVERY && refresh());
   draw();
   return el;
 }

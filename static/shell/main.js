@@ -13,6 +13,7 @@ import * as threads from "../chat/threads.js";
 import { emit, on } from "../shared/bus.js";
 import { loadModels } from "../shared/catalogue.js";
 import { fill, h, iconButton } from "../shared/dom.js";
+import { watchNews } from "../shared/news.js";
 import { bannerElement } from "../shared/notices.js";
 import { loadProfile, profile } from "../shared/profile.js";
 import { resume, signedIn } from "../shared/session.js";
@@ -215,6 +216,8 @@ const leave = () => fill(root, loginView(enter).el);
 // A new conversation gets its address with its first question; by then the person may be on another page.
 on("location", (id) => placeOf().page || history.replaceState(null, "", chatAddress(id)));
 on("signed-out", leave);
+on("news-credentials", () => loadProfile().catch(() => {})); // a session that ended signs out
+watchNews();
 window.addEventListener("popstate", () => root.contains(workbench) && show());
 
 resume().then(

@@ -1,0 +1,74 @@
+"""Two tabs of one person, each at a web process of its own: what one does shows in the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.browser.visit import Visit
+from tests.kit.live import Live
+
+pytestmark = pytest.mark.browser
+_SIGN_IN = """
+from accounts.sign_in import tokens
+from accounts.models import User
+from aiagents.core.ids import uuid7
+person = User.objects.create_user(f"tabs-{uuid7().hex}@example.com", None, name="Tabs")
+for _ in range(2):
+    print("token", tokens.sign_in(person).refresh)
+"""
+
+
+@pytest.fixture
+def tabs(request: pytest.FixtureRequest, chromium: Any, live: Live) -> Iterator[tuple[Visit, Visit]]:
+    """Both signed in as one new person; the second one's socket hears news."""
+    other = live.beside("two-tabs")
+    lines = live.manage("shell", "-v0", "-c", _SIGN_IN).splitlines()
+    tokens = [line.split()[1] for line in lines if line.startswith("token ")]
+    visits = [Visit(chromium.new_context(viewport={"width": 1200, "height": 800}), one.url) for one in (live, other)]
+    request.node.visits = visits
+    try:
+        for visit, token in zip(visits, tokens, strict=True):
+            visit.enter(token)
+        yield visits[0], visits[1]
+    finally:
+        for visit in visits:
+            visit.context.close()
+        live.stop("two-tabs")
+    for visit in visits:
+        visit.check()
+
+
+def test_a_conversation_shows_in_the_other_tab_with_its_answer_while_it_is_written(tabs: tuple[Visit, Visit]) -> None:
+    one, two = tabs
+    one.ask("[[sim:chunks=4]] Bridges of Prague")
+    one.answer()
+    row = two.page.locator(".conversation").first
+    row.wait_for()
+    row.locator("a").click()
+    two.answer()
+    one.ask("[[sim:chunks=60,pace=60]] And which is the oldest?")
+    two.page.locator(".question", has_text="oldest").wait_for()
+    two.page.locator('.answer[data-status="streaming"]').wait_for()  # and not only when it is whole
+    two.answer(number=2)
+    assert two.page.locator(".answer .markdown").last.inner_text() == one.answer(number=2).locator(".markdown").inner_text()
+
+
+def test_a_name_and_a_deletion_show_in_the_other_tab(tabs: tuple[Visit, Visit]) -> None:
+    one, two = tabs
+    one.ask("[[sim:chunks=4]] Bridges of Prague")
+    one.answer()
+    two.page.locator(".conversation").first.wait_for()
+    id = two.page.locator(".conversation").first.get_attribute("data-id")
+    headers = {"Authorization": f"Bearer {one.access}", "Content-Type": "application/json"}
+    path = f"{one.url}/api/v1/chat/conversations/{id}"
+    assert one.context.request.patch(path, headers=headers, data={"title": "Vltava"}).ok
+    for page in (one.page, two.page):
+        page.locator(".conversation", has_text="Vltava").wait_for()
+    one.page.get_by_role("heading", name="Vltava").wait_for()
+    assert one.context.request.delete(path, headers=headers).ok
+    for page in (one.page, two.page):
+        page.locator(".conversation").first.wait_for(state="detached")
+    one.page.wait_for_selector(".welcome")
