@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import unquote
 
+from channels.routing import ProtocolTypeRouter
 from django.conf import settings
 from django.core.asgi import get_asgi_application
 
@@ -40,25 +41,18 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Every request, socket and lifespan event of a process comes in here."""
-    kind = scope["type"]
-    if settings.TRUSTED_PROXIES and kind != "lifespan":
+    if settings.TRUSTED_PROXIES and scope["type"] != "lifespan":
         scope = _as_forwarded(scope)
-    if kind == "http":
-        if scope["path"] == "/health" and scope["method"] in {"GET", "HEAD"}:
-            await _health(scope, send)
-        elif not endpoints.http.matches(scope):
-            await django(scope, body_limits.counted(scope, receive), send)
-        else:
-            await endpoints.http(scope, receive, send)
-    elif kind == "websocket":
-        if draining.active():
-            await receive()
-            await send({"type": "websocket.accept"})
-            await send({"type": "websocket.close", "code": SHUTTING_DOWN})
-        else:
-            await _socket(scope, receive, send)
-    elif kind == "lifespan":
-        await _lifespan(receive, send)
+    await _protocols(scope, receive, send)
+
+
+async def _http(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["path"] == "/health" and scope["method"] in {"GET", "HEAD"}:
+        await _health(scope, send)
+    elif not endpoints.http.matches(scope):
+        await django(scope, body_limits.counted(scope, receive), send)
+    else:
+        await endpoints.http(scope, receive, send)
 
 
 def _body_limit(method: str, target: str) -> int:
@@ -82,6 +76,11 @@ def _as_forwarded(scope: Scope) -> Scope:
 
 async def _socket(scope: Scope, receive: Receive, send: Send) -> None:
     """One WebSocket from handshake to close; its application sets the ids that stand on the line of the log."""
+    if draining.active():
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close", "code": SHUTTING_DOWN})
+        return
     begun = time.monotonic()
     counting.open_sockets += 1
     try:
@@ -116,7 +115,7 @@ async def _answer(send: Send, status: int, body: bytes, request_id: str) -> None
     await send({"type": "http.response.body", "body": body})
 
 
-async def _lifespan(receive: Receive, send: Send) -> None:
+async def _lifespan(scope: Scope, receive: Receive, send: Send) -> None:
     """Servers that speak it (uvicorn) get our drain at their shutdown, with their own grace."""
     while True:
         message = await receive()
@@ -132,3 +131,6 @@ async def _lifespan(receive: Receive, send: Send) -> None:
             await draining.run(settings.DRAIN_SECONDS)
             await send({"type": "lifespan.shutdown.complete"})
             return
+
+
+_protocols = ProtocolTypeRouter({"http": _http, "websocket": _socket, "lifespan": _lifespan})

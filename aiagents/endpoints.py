@@ -21,7 +21,8 @@ from agents.compatible.openai_chat import answer as openai
 from agents.compatible.openapi import OPERATIONS as COMPATIBLE
 from aiagents.core.http import hosts
 from aiagents.core.http.body_limits import CONTENT, TEXT
-from aiagents.core.http.endpoints import Endpoint, EndpointApplication
+from aiagents.core.http.consumer import EndpointApplication
+from aiagents.core.http.endpoints import Endpoint
 from aiagents.core.http.headers import read
 from aiagents.core.http.request import Receive, Scope, Send
 from aiagents.monitoring import live_access

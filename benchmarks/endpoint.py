@@ -31,7 +31,8 @@ CHUNK = b'id: 7\nevent: content.delta\ndata: {"text":" word"}\n\n'
 async def main() -> None:
     import logging
 
-    from aiagents.core.http.endpoints import Endpoint, EndpointApplication, EventStream, Request, Response, json_response
+    from aiagents.core.http.consumer import EndpointApplication
+    from aiagents.core.http.endpoints import Endpoint, EventStream, Request, Response, json_response
     from aiagents.core.live import credential_watch
 
     for handler in logging.getLogger().handlers:

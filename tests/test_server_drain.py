@@ -166,6 +166,9 @@ def test_new_turns_get_503_while_the_product_drains(monkeypatch):
     async def call(method: str, path: str) -> tuple[int, dict[bytes, bytes], bytes]:
         sent = []
 
+        async def receive():
+            return {"type": "http.request", "body": b"", "more_body": False}
+
         async def send(message):
             sent.append(message)
 
@@ -176,7 +179,7 @@ def test_new_turns_get_503_while_the_product_drains(monkeypatch):
             "headers": [(b"host", b"localhost"), (b"x-request-id", b"drain-test-1")],
             "query_string": b"",
         }
-        await asgi.application(scope, None, send)
+        await asgi.application(scope, receive, send)
         return sent[0]["status"], dict(sent[0]["headers"]), sent[1]["body"]
 
     monkeypatch.setattr(asgi.endpoints.http, "matches", lambda scope: True)

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from aiagents.core.errors import NotAuthenticated, PermissionDenied
-from aiagents.core.http.endpoints import EndpointApplication
+from aiagents.core.http.consumer import EndpointApplication
 from aiagents.core.live import credential_watch
 from aiagents.core.ratelimit import sliding_window as ratelimit
 

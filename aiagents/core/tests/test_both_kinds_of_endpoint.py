@@ -13,7 +13,8 @@ from accounts.models import User
 from accounts.permissions import require_scope
 from aiagents.core.errors import BudgetExceeded, InvalidRequest
 from aiagents.core.http import body_limits
-from aiagents.core.http.endpoints import Endpoint, EndpointApplication, Request, Response, json_response
+from aiagents.core.http.consumer import EndpointApplication
+from aiagents.core.http.endpoints import Endpoint, Request, Response, json_response
 from aiagents.core.tests import urls
 from tests.kit import hostile, wire
 from tests.kit.wire import Answer, ask

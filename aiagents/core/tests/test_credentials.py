@@ -14,7 +14,8 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 
 from aiagents.core.errors import Unavailable
 from aiagents.core.http import stream
-from aiagents.core.http.endpoints import Endpoint, EndpointApplication, EventStream, Request, Response, json_response
+from aiagents.core.http.consumer import EndpointApplication
+from aiagents.core.http.endpoints import Endpoint, EventStream, Request, Response, json_response
 from aiagents.core.live import credential_watch
 from aiagents.core.tests.conftest import CredentialRef, revoked
 from tests.kit.wire import ask, start

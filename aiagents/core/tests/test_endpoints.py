@@ -9,7 +9,8 @@ import pytest
 
 from aiagents.core import draining
 from aiagents.core.errors import AppError, BudgetExceeded
-from aiagents.core.http.endpoints import Endpoint, EndpointApplication, Request, Response, json_response
+from aiagents.core.http.consumer import EndpointApplication
+from aiagents.core.http.endpoints import Endpoint, Request, Response, json_response
 from tests.kit.wire import ask, start
 
 GOOD = {"authorization": "Bearer good"}

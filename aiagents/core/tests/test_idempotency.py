@@ -13,7 +13,8 @@ from django.utils import timezone
 
 from aiagents.core import idempotency
 from aiagents.core.errors import Conflict, InvalidRequest
-from aiagents.core.http.endpoints import Endpoint, EndpointApplication, EventStream, Request, Response, json_response
+from aiagents.core.http.consumer import EndpointApplication
+from aiagents.core.http.endpoints import Endpoint, EventStream, Request, Response, json_response
 from aiagents.core.idempotency import Claim, Replay, begin_sync, finish_sync
 from aiagents.core.models import IdempotentAnswer
 from aiagents.tasks import sweep_idempotency

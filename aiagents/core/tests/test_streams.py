@@ -11,7 +11,8 @@ import pytest
 
 from aiagents.core.errors import Unavailable
 from aiagents.core.http import sse
-from aiagents.core.http.endpoints import Endpoint, EndpointApplication, EventStream, Request
+from aiagents.core.http.consumer import EndpointApplication
+from aiagents.core.http.endpoints import Endpoint, EventStream, Request
 from tests.kit.wire import ask, start
 
 GOOD = {"authorization": "Bearer good"}
