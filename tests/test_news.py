@@ -176,6 +176,14 @@ def test_a_key_hears_what_its_scopes_allow(two: tuple[Live, Live], person: Perso
 
 
 def test_the_page_handles_every_kind():
+    """Each kind has a subject, and some module of the page listens to it."""
     text = (ROOT / "static/shared/news_subjects.js").read_text()
-    known = dict(re.findall(r'^  "([a-z.]+)": (?:"?)([A-Za-z-]+)', text, re.M))
-    assert set(known) == {kind.value for kind in Kind}
+    gone = re.search(r'GONE = "([a-z-]+)"', text)
+    assert gone
+    subjects = dict(re.findall(r'^  "([a-z.]+)": (?:"?)([A-Za-z-]+)', text, re.M))
+    assert set(subjects) == {kind.value for kind in Kind}
+    pages = [path.read_text() for path in (ROOT / "static").rglob("*.js") if "vendor" not in path.parts and "news" not in path.stem]
+    for kind, subject in subjects.items():
+        name = gone[1] if subject == "GONE" else subject
+        words = {"GONE", f'"{name}"'} if subject == "GONE" else {f'"{name}"'}
+        assert subject == "null" or any(word in page for page in pages for word in words), f"no page listens to {kind} ({name})"

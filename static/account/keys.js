@@ -2,7 +2,7 @@
 // Keys for programs: a list, a form for a new one, and the moment in which it can be seen.
 
 import { get, remove } from "../shared/api.js";
-import { emit } from "../shared/bus.js";
+import { emit, on } from "../shared/bus.js";
 import { fill, h, icon } from "../shared/dom.js";
 import { moment, usd } from "../shared/format.js";
 import { notify } from "../shared/notices.js";
@@ -72,6 +72,7 @@ export function keysView() {
   }
 
   const show = () => load(() => get("auth/api-keys", { page_size: 50 }));
+  on("news-credentials", (ids) => ids.size && el.isConnected && show());
   return { el, show };
 }
 

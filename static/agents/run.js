@@ -1,16 +1,13 @@
 // @ts-check
-// One run: while it goes on from its stream or by looking again, afterwards as it is stored.
+// One run: while it goes on from its stream or by the news of its steps, afterwards as it is stored.
 
 import { get, post } from "../shared/api.js";
 import { emit, on } from "../shared/bus.js";
 import { fill, h } from "../shared/dom.js";
+import { concerns } from "../shared/news_subjects.js";
 import { section } from "../shared/section.js";
-import { isOpen } from "./labels.js";
 import { runPanels } from "./run_panels.js";
 import { liveRun } from "./streamed_runs.js";
-
-// How often a run that this page does not stream is looked at.
-const PAUSE = { running: 1200, waiting_approval: 4000 };
 
 export function runView({ title }) {
   const crumbs = h("nav", { class: "crumbs", "aria-label": "Where you are" });
@@ -18,7 +15,6 @@ export function runView({ title }) {
   const el = h("div", { class: "stack run-page" }, crumbs, state);
   let id = null;
   let view = null;
-  let timer = 0;
   const load = section(state, (run) => draw(run));
   const stops = [];
 
@@ -37,8 +33,6 @@ export function runView({ title }) {
     view ??= runPanels();
     if (state.firstChild !== view.el) fill(state, view.el);
     view.show(run, cancel);
-    clearTimeout(timer);
-    if (isOpen(run)) timer = setTimeout(look, PAUSE[run.status]);
   }
 
   async function look() {
@@ -47,10 +41,8 @@ export function runView({ title }) {
       const run = await get(`agents/runs/${mine}`);
       if (mine === id && !liveRun(mine)) draw(run);
     } catch (problem) {
-      if (mine !== id) return;
-      // Its news can wait; a run that is gone has none.
-      if (problem.status === 404) load(() => Promise.reject(problem));
-      else timer = setTimeout(look, PAUSE.waiting_approval);
+      // After any other problem the next news, or the look once a minute, reads it.
+      if (mine === id && problem.status === 404) load(() => Promise.reject(problem));
     }
   }
 
@@ -81,7 +73,6 @@ export function runView({ title }) {
     show([agentId, runId]) {
       if (id === runId && view) return;
       trail(agentId, "Runs");
-      clearTimeout(timer);
       [id, view] = [runId, null];
       fill(state);
       title("Run");
@@ -89,13 +80,13 @@ export function runView({ title }) {
         stops.push(
           on("run", follow),
           on("decided", (decided) => decided === id && look()),
+          on("news-runs", (ids) => concerns(ids, id) && !liveRun(id) && look()),
         );
       const record = liveRun(runId);
       if (record) follow(record);
       else return load(() => get(`agents/runs/${runId}`));
     },
     leave() {
-      clearTimeout(timer);
       liveRun(id)?.stop();
       stops.splice(0).forEach((stop) => stop());
       [id, view] = [null, null];

@@ -7,10 +7,11 @@ import { h, icon, isEnter } from "../shared/dom.js";
 import { fieldSet } from "../shared/fields.js";
 import { duration, moment, usd } from "../shared/format.js";
 import { pagedList } from "../shared/paged_list.js";
-import { isOpen, originLabel, STATUS, statusBadge } from "./labels.js";
+import { originLabel, STATUS, statusBadge } from "./labels.js";
 import { startRun } from "./streamed_runs.js";
 
-const LOOK_EVERY = 5000;
+// With more changed runs than this the list is read instead of each of them.
+const MOST_SINGLE = 5;
 const drafts = new Map(); // agent id -> what was typed
 on("signed-out", () => drafts.clear());
 
@@ -23,18 +24,26 @@ export function runsView(agent, go) {
     Object.entries(STATUS).map(([value, [text]]) => h("option", { value }, text)),
   );
   const list = pagedList((runs) => {
-    clearTimeout(timer);
-    if (runs.some(isOpen)) timer = setTimeout(renew, LOOK_EVERY);
     return runs.length
       ? table(runs, agent)
       : h("p", { class: "empty" }, status.value ? "No run has this status." : "This agent has not run for you yet.");
   });
-  let timer = 0;
+  let stop = null;
+  const others = new Set(); // runs that changed and are not in this list: another agent's, or of another status
+  const load = () => list.load("agents/runs/", { agent: agent.id, status: status.value, page_size: 20 });
 
-  /** Runs that go on are looked at again; older pages that are shown stay. */
-  async function renew() {
-    const open = list.items().filter(isOpen).slice(0, 20);
-    const fresh = await Promise.all(open.map((run) => get(`agents/runs/${run.id}`).catch(() => run)));
+  /** Reads the runs that changed; the list where one of them may be new, or where many changed. */
+  async function renew(changed) {
+    const ids = new Set([...changed].filter((id) => !others.has(id)));
+    if (changed.size && !ids.size) return;
+    const shown = list.items().filter((run) => ids.has(run.id));
+    if (!ids.size || ids.size > MOST_SINGLE || shown.length < ids.size) {
+      await list.again();
+      const now = new Set(list.items().map((run) => run.id));
+      for (const id of ids) if (!now.has(id)) others.add(id);
+      return;
+    }
+    const fresh = await Promise.all(shown.map((run) => get(`agents/runs/${run.id}`).catch(() => run)));
     if (!el.isConnected) return;
     for (const run of fresh) Object.assign(list.items().find((one) => one.id === run.id) ?? {}, run);
     list.redraw();
@@ -57,9 +66,14 @@ export function runsView(agent, go) {
       const wanted = query.get("status") ?? "";
       status.value = Object.hasOwn(STATUS, wanted) ? wanted : "";
       box.start(query.get("again"));
-      return list.load("agents/runs/", { agent: agent.id, status: status.value, page_size: 20 });
+      stop ??= on("news-runs", renew);
+      others.clear();
+      return load();
     },
-    leave: () => clearTimeout(timer),
+    leave() {
+      stop?.();
+      stop = null;
+    },
   };
 }
 

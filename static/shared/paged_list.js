@@ -4,18 +4,26 @@
 import { get } from "./api.js";
 import { emit } from "./bus.js";
 import { fill, h } from "./dom.js";
+import { mergedPages } from "./merged_pages.js";
 import { section } from "./section.js";
 
-/** `load(path, query)` shows the first page with `draw(items)`; "Show more" adds the next ones to it. */
+/**
+ * `load(path, query)` shows the first page with `draw(items)`; "Show more" adds the next ones to it.
+ * `again()` reads the first page again and leaves the further ones; a failure changes nothing.
+ */
 export function pagedList(draw) {
   const body = h("div", {});
   const more = h("button", { type: "button", class: "button", hidden: true, onclick: follow }, "Show more");
   const el = h("div", {}, body, h("div", { class: "more" }, more));
   let items = [];
+  let firstCount = 0; // how many items are the first page
   let next = null;
   let shown = null; // the path whose items stand there
+  /** @type {Record<string, unknown>} */
+  let asked = {};
   const first = section(body, (page) => {
     items = page.results;
+    firstCount = items.length;
     show(page);
   });
 
@@ -32,6 +40,7 @@ export function pagedList(draw) {
       more.hidden = true;
     }
     shown = path;
+    asked = query;
     return first(() => get(path, query));
   }
 
@@ -50,5 +59,15 @@ export function pagedList(draw) {
     }
   }
 
-  return { el, load, items: () => items, redraw: () => fill(body, draw(items)) };
+  async function again() {
+    const [path, query, before] = [shown, asked, items];
+    const page = await get(path, query).catch(() => null);
+    if (!page || path !== shown || query !== asked || items !== before) return;
+    const further = items.length > firstCount;
+    items = mergedPages(items, firstCount, page.results);
+    firstCount = page.results.length;
+    show(further ? { ...page, next } : page);
+  }
+
+  return { el, load, again, items: () => items, redraw: () => fill(body, draw(items)) };
 }

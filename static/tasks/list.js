@@ -2,14 +2,16 @@
 // The tasks of a person, searched and narrowed; all choices stand in the address.
 
 import { get } from "../shared/api.js";
+import { on } from "../shared/bus.js";
 import { debounce, fill, h, icon } from "../shared/dom.js";
 import { moment, usd } from "../shared/format.js";
 import { pagedList } from "../shared/paged_list.js";
 import { showWaitingRuns } from "../shared/waiting_runs.js";
 import { taskButtons } from "./actions.js";
-import { isOpen, scheduleLabel, STATUS, statusBadge } from "./labels.js";
+import { scheduleLabel, STATUS, statusBadge } from "./labels.js";
 
-const LOOK_EVERY = 4000;
+// With more changed tasks than this the list is read instead of each of them.
+const MOST_SINGLE = 5;
 
 export function listView({ go, title }) {
   const search = h("input", { type: "search", class: "field", placeholder: "Search tasks", "aria-label": "Search tasks" });
@@ -21,11 +23,10 @@ export function listView({ go, title }) {
   );
   const waiting = h("div", {});
   const list = pagedList((tasks) => {
-    clearTimeout(timer);
-    if (tasks.some((one) => isOpen(one.last_run))) timer = setTimeout(again, LOOK_EVERY);
     return tasks.length ? h("div", { class: "stack" }, tasks.map(row)) : empty();
   });
-  let timer = 0;
+  let stop = null;
+  let late = false;
   let chosen = { search: "", status: "" };
   search.addEventListener(
     "input",
@@ -37,17 +38,16 @@ export function listView({ go, title }) {
     go(`/tasks${query.size ? `?${query}` : ""}`);
   }
 
-  /** Tasks whose runs go on are looked at again; what stands on further pages stays. */
-  async function again() {
-    const open = list
-      .items()
-      .filter((one) => isOpen(one.last_run))
-      .slice(0, 20);
-    const fresh = await Promise.all(open.map((one) => get(`tasks/${one.id}`).catch(() => one)));
+  /** Reads the tasks that changed; the list where one is new or gone, or where many changed. */
+  async function again(ids) {
+    const shown = list.items().filter((one) => ids.has(one.id));
+    if (!ids.size || ids.size > MOST_SINGLE || shown.length < ids.size) return list.again();
+    const fresh = await Promise.all(shown.map((one) => get(`tasks/${one.id}`).catch((problem) => (problem.status === 404 ? null : one))));
     if (!el.isConnected) return;
+    if (fresh.includes(null)) return list.again();
     for (const one of fresh) Object.assign(list.items().find((old) => old.id === one.id) ?? {}, one);
-    if (!el.contains(document.activeElement) || document.activeElement === search) list.redraw();
-    else timer = setTimeout(again, LOOK_EVERY);
+    late = list.el.contains(document.activeElement);
+    if (!late) list.redraw();
   }
 
   const load = () => list.load("tasks/", { ...chosen, page_size: 30 });
@@ -94,6 +94,12 @@ export function listView({ go, title }) {
     h("a", { class: "button primary", href: "/tasks/new" }, icon("plus", 16), "New task"),
   );
   const el = h("div", { class: "stack" }, head, waiting, list.el);
+  // A button that has the focus is not taken away: what changed is drawn when the focus leaves.
+  list.el.addEventListener("focusout", () => {
+    if (!late || !el.isConnected) return;
+    late = false;
+    setTimeout(() => el.isConnected && list.redraw());
+  });
   return {
     el,
     show(_, query) {
@@ -103,8 +109,13 @@ export function listView({ go, title }) {
       if (document.activeElement !== search) search.value = chosen.search;
       status.value = chosen.status;
       showWaitingRuns(waiting);
+      stop ??= on("news-tasks", again);
       return load();
     },
-    leave: () => (clearTimeout(timer), fill(waiting)),
+    leave() {
+      stop?.();
+      stop = null;
+      fill(waiting);
+    },
   };
 }

@@ -2,15 +2,15 @@
 // One task: what it asks, when, and its runs.
 
 import { get } from "../shared/api.js";
+import { on } from "../shared/bus.js";
 import { modelName } from "../shared/catalogue.js";
 import { fill, h } from "../shared/dom.js";
 import { duration, moment, usd } from "../shared/format.js";
+import { concerns } from "../shared/news_subjects.js";
 import { pagedList } from "../shared/paged_list.js";
 import { section } from "../shared/section.js";
 import { taskButtons } from "./actions.js";
-import { isOpen, scheduleLabel, statusBadge } from "./labels.js";
-
-const LOOK_EVERY = 3000;
+import { scheduleLabel, statusBadge } from "./labels.js";
 
 export function taskView({ go, title }) {
   const crumbs = h("nav", { class: "crumbs", "aria-label": "Where you are" });
@@ -26,9 +26,11 @@ export function taskView({ go, title }) {
   const load = section(about, draw);
   let id = null;
   let seen = "";
-  let timer = 0;
+  let stop = null;
+  let late = null;
 
   function draw(task) {
+    late = null;
     title(task.name);
     fill(crumbs, h("a", { href: "/tasks" }, "Tasks"), " / ", task.name);
     const changed = (next) => {
@@ -40,32 +42,33 @@ export function taskView({ go, title }) {
     const shape = JSON.stringify(task.last_run);
     if (seen && seen !== shape) loadRuns();
     seen = shape;
-    clearTimeout(timer);
-    if (isOpen(task.last_run)) timer = setTimeout(look, LOOK_EVERY);
     fill(about, head(task, taskButtons(task, changed)), facts(task));
   }
 
   const loadRuns = () => runs.load(`tasks/${id}/runs`, { page_size: 20 });
-  async function look() {
+  async function look(ids) {
+    if (!concerns(ids, id)) return;
     const mine = id;
     const task = await get(`tasks/${mine}`).catch(() => null);
-    if (mine !== id) return;
-    if (task && !about.contains(document.activeElement)) draw(task);
-    else timer = setTimeout(look, LOOK_EVERY);
+    if (mine !== id || !task) return;
+    if (about.contains(document.activeElement)) late = task;
+    else draw(task);
   }
+  // A button that has the focus is not taken away: what changed is drawn when the focus leaves.
+  about.addEventListener("focusout", () => setTimeout(() => late?.id === id && draw(late)));
 
   return {
     el,
     show([wanted]) {
-      clearTimeout(timer);
       if (wanted !== id) fill(about);
-      [id, seen] = [wanted, ""];
+      [id, seen, late] = [wanted, "", null];
+      stop ??= on("news-tasks", look);
       title("Task");
       return Promise.all([load(() => get(`tasks/${id}`)), loadRuns()]);
     },
     leave() {
-      clearTimeout(timer);
-      id = null;
+      stop?.();
+      [id, stop, late] = [null, null, null];
     },
   };
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.visit import Visit
+from tests.browser.visit import Visit, api
 from tests.kit.live import Live
 
 pytestmark = pytest.mark.browser
@@ -72,3 +72,29 @@ def test_a_name_and_a_deletion_show_in_the_other_tab(tabs: tuple[Visit, Visit]) 
     for page in (one.page, two.page):
         page.locator(".conversation").first.wait_for(state="detached")
     one.page.wait_for_selector(".welcome")
+
+
+def test_a_task_that_was_made_and_run_elsewhere_shows_without_a_reload(tabs: tuple[Visit, Visit]) -> None:
+    one, two = tabs
+    two.page.goto(f"{two.url}/tasks")
+    two.page.get_by_role("link", name="New task").first.wait_for()
+    task = api(one, "POST", "tasks/", {"name": "Bridges", "input": "[[sim:chunks=2]] Name one", "schedule": {"type": "manual"}})
+    card = two.page.get_by_role("article", name="Bridges")
+    card.wait_for()
+    api(one, "POST", f"tasks/{task['id']}/run", {})
+    card.get_by_role("link", name="Run 1").wait_for()
+    two.page.goto(f"{two.url}/tasks/{task['id']}")
+    two.page.get_by_role("row").filter(has_text="Run 1").wait_for()
+    api(one, "POST", f"tasks/{task['id']}/cancel", {})
+    api(one, "PATCH", f"tasks/{task['id']}", {"name": "Old bridges"})
+    two.page.get_by_role("heading", name="Old bridges").first.wait_for()
+
+
+def test_a_run_of_an_agent_shows_in_the_list_of_another_tab(tabs: tuple[Visit, Visit]) -> None:
+    one, two = tabs
+    agent = api(one, "POST", "agents/", {"name": "Builder", "model": "gpt-4o-mini"})
+    two.page.goto(f"{two.url}/agents/{agent['id']}/runs")
+    two.page.get_by_text("This agent has not run for you yet.").wait_for()
+    run = api(one, "POST", f"agents/{agent['id']}/run", {"input": "[[sim:chunks=2]] Build"})
+    two.page.locator(f'a[href="/agents/{agent["id"]}/runs/{run["id"]}"]').wait_for()
+    two.page.get_by_role("row").filter(has_text="succeeded").wait_for()

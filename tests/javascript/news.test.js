@@ -7,10 +7,13 @@ test("a burst is one event for each subject, with every id once", () => {
   const waiting = new Map();
   for (const id of ["a", "b", "a"]) collect(waiting, { kind: "task.changed", id });
   collect(waiting, { kind: "run.changed", id: "r" });
-  assert.deepEqual([...waiting].map(([name, ids]) => [name, [...ids]]), [
-    ["news-tasks", ["a", "b"]],
-    ["news-runs", ["r"]],
-  ]);
+  assert.deepEqual(
+    [...waiting].map(([name, ids]) => [name, [...ids]]),
+    [
+      ["news-tasks", ["a", "b"]],
+      ["news-runs", ["r"]],
+    ],
+  );
 });
 
 test("lost news are about everything, also beside news about one thing", () => {
