@@ -18,6 +18,7 @@ from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotFound
 from aiagents.core.ids import uuid7
 from aiagents.core.models import IdempotentAnswer
+from aiagents.core.valkey import clients as valkey
 from billing.models import UsageLog
 from chat.tests.caller import call
 from tasks import deleting, invariants
@@ -227,7 +228,7 @@ def test_nothing_is_erased_while_valkey_is_away_and_it_is_made_good(make, owner,
     with vendors():
         again(run)
     with monkeypatch.context() as patch:
-        patch.setattr(deleting.valkey, "sync_client", lambda: (_ for _ in ()).throw(ConnectionError()))
+        patch.setattr(valkey, "sync_client", lambda: (_ for _ in ()).throw(ConnectionError()))
         assert not deleting.erase_now(run.task)
         assert sweep_deleted() == 0 and TaskRun.objects.count() == 1
     assert sweep_deleted() == 1 and in_tables() == {} and in_valkey() == []
