@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import statistics
@@ -10,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from aiagents.core.live.news import Kind
 from chat.api import news as socket_news
@@ -113,6 +116,17 @@ ACTS: dict[Kind, Act] = {
 }
 # Sent by the socket itself, after an outage of the layer: test_news_outage.py.
 BY_THE_SOCKET = {Kind.NEWS_LOST}
+
+
+def test_a_client_that_does_not_offer_news_gets_none(two: tuple[Live, Live], person: Person):
+    headers = {"Authorization": f"Bearer {person.access}"}
+    address = f"ws://127.0.0.1:{two[1].port}/api/v1/chat/ws"
+    plain = [Subprotocol("aiagents.v1")]
+    with NewsSocket(two[1], person.access) as other, connect(address, additional_headers=headers, subprotocols=plain) as socket:
+        other.joined()
+        other.until("conversation.changed", person.conversation())
+        socket.send('{"type":"ping"}')
+        assert json.loads(socket.recv(timeout=10)) == {"type": "pong"}
 
 
 def test_every_kind_has_an_act_and_a_scope():

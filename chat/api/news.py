@@ -22,6 +22,8 @@ SCOPES: dict[Kind, str | None] = {
     Kind.RUN_CHANGED: ApiKey.Scope.AGENTS,
     Kind.TASK_CHANGED: ApiKey.Scope.TASKS,
 }
+# A client that offers this subprotocol beside `aiagents.v1` is sent news.
+NEWS_PROTOCOL = "aiagents-news"
 _KINDS = frozenset(kind.value for kind in Kind)
 # News that wait for a client that reads slowly. More are dropped; the page reads everything again once a minute.
 MOST_WAITING = 200

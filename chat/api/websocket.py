@@ -30,7 +30,7 @@ from aiagents.core.validation import parse
 from chat.api import frames, origins
 from chat.api.frames import AUTH_FIELDS, FIELDS, AuthFrame, CancelFrame, Frame, PingFrame, ResumeFrame, SendFrame
 from chat.api.limits import count_request
-from chat.api.news import Unsent
+from chat.api.news import NEWS_PROTOCOL, Unsent
 from chat.turns import service as turns
 
 __all__ = ["AUTH_FIELDS", "FIELDS", "ChatConsumer"]
@@ -125,7 +125,9 @@ class ChatConsumer(SocketConsumer):
         _sockets[principal.user_id] += 1
         self.resources.callback(_forget, principal.user_id)
         self.resources.enter_context(credential_watch.watched(principal, self._revoked))
-        self.join(news.user_group(principal.user_id))
+        # Only for who offers it: a program with many sockets would get each turn's news on all of them.
+        if NEWS_PROTOCOL in self.scope.get("subprotocols", []):
+            self.join(news.user_group(principal.user_id))
 
     async def _by_first_frame(self, frame: dict[str, Any] | None) -> Principal:
         """The principal of the frame `auth`; None stands for a frame that could not be read."""

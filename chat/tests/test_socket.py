@@ -279,7 +279,7 @@ async def test_a_socket_survives_an_error_of_its_channel_layer(user: Any, key: s
 
     for name in ("receive", "group_add"):
         monkeypatch.setattr(RedisChannelLayer, name, failing(name))
-    async with Socket(key=key) as socket:
+    async with Socket(key=key, protocols=("aiagents.v1", "aiagents-news")) as socket:
         async with asyncio.timeout(10):
             while set(failed) != {"receive", "group_add"}:
                 await asyncio.sleep(0.01)
@@ -289,7 +289,7 @@ async def test_a_socket_survives_an_error_of_its_channel_layer(user: Any, key: s
 
 async def test_a_socket_is_in_the_group_of_its_user_and_ignores_what_it_does_not_know(user: Any, key: str, caplog: Any):
     layer = get_channel_layer()
-    async with Socket(key=key) as socket:
+    async with Socket(key=key, protocols=("aiagents.v1", "aiagents-news")) as socket:
         async with asyncio.timeout(10):
             while "socket_message_ignored" not in caplog.text:
                 await layer.group_send(f"user.{user.id}", {"type": "news.of.tomorrow"})

@@ -40,7 +40,7 @@ async function open() {
   }
   if (state !== "connecting") return;
   const address = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/v1/chat/ws`;
-  const mine = new WebSocket(address, ["aiagents.v1", `ticket.${ticket}`]);
+  const mine = new WebSocket(address, ["aiagents.v1", "aiagents-news", `ticket.${ticket}`]);
   socket = mine;
   mine.onopen = () => {
     if (mine !== socket) return mine.close();

@@ -11,8 +11,11 @@ from typing import Any
 
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from tests.kit.live import Live
+
+PROTOCOLS = [Subprotocol("aiagents.v1"), Subprotocol("aiagents-news")]
 
 
 class NewsSocket:
@@ -26,7 +29,9 @@ class NewsSocket:
 
     def __enter__(self) -> NewsSocket:
         address, headers = f"ws://127.0.0.1:{self.live.port}/api/v1/chat/ws", {"Authorization": f"Bearer {self.token}"}
-        self.connection: ClientConnection = self._open.enter_context(connect(address, additional_headers=headers, ping_interval=None))
+        self.connection: ClientConnection = self._open.enter_context(
+            connect(address, additional_headers=headers, subprotocols=PROTOCOLS, ping_interval=None)
+        )
         threading.Thread(target=self._read, daemon=True).start()
         return self
 
