@@ -6,9 +6,8 @@ import decimal
 import math
 from collections.abc import Callable
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_UP, Decimal
+from functools import cache
 from typing import Any
-
-import mpmath
 
 from agents.tools.base import ToolError
 
@@ -16,10 +15,20 @@ from agents.tools.base import ToolError
 _DIGITS = 60
 _MOST_FACTORIAL = 1000
 _MOST_ANGLE = Decimal(10) ** 15
-# A separate context that never changes: any thread may change the shared context of mpmath.
-_MP = mpmath.mp.clone()
-_MP.dps = _DIGITS + 20
 Function = Callable[..., Decimal]
+
+
+@cache
+def _mp() -> Any:
+    """The context of mpmath: a separate one that never changes, because any thread may change the shared one.
+
+    Imported at its first use: mpmath takes 6 MB of every process, and few calculate.
+    """
+    import mpmath
+
+    context = mpmath.mp.clone()
+    context.dps = _DIGITS + 20
+    return context
 
 
 def constant(name: str) -> Decimal:
@@ -73,7 +82,7 @@ def _sqrt(x: Decimal) -> Decimal:
 
 def _cbrt(x: Decimal) -> Decimal:
     with decimal.localcontext(prec=_DIGITS):
-        found = _decimal(_MP.cbrt(_real(abs(x)))).copy_sign(x)
+        found = _decimal(_mp().cbrt(_real(abs(x)))).copy_sign(x)
         near = found.to_integral_value()
         if near**3 == x:
             return near
@@ -123,7 +132,7 @@ def _angle(function: Callable[[Any], Any]) -> Function:
     def of(x: Decimal) -> Decimal:
         if abs(x) > _MOST_ANGLE:
             raise ToolError("The angle is too large.")
-        found = _irrational(lambda: _decimal(function(_real(x)))) if x else _decimal(function(_MP.zero))
+        found = _irrational(lambda: _decimal(function(_real(x)))) if x else _decimal(function(_mp().zero))
         if abs(x) > 1 and found.adjusted() < 10 - _DIGITS:
             return Decimal(0)
         if found.adjusted() > _DIGITS - 10:
@@ -134,12 +143,12 @@ def _angle(function: Callable[[Any], Any]) -> Function:
 
 
 def _real(x: Decimal) -> Any:
-    return _MP.mpf(str(x))
+    return _mp().mpf(str(x))
 
 
 def _decimal(real: Any) -> Decimal:
     """Return mpmath's number as a Decimal of at most 60 digits."""
-    return Decimal(mpmath.nstr(real, _DIGITS, strip_zeros=True, min_fixed=1, max_fixed=0))
+    return Decimal(_mp().nstr(real, _DIGITS, strip_zeros=True, min_fixed=1, max_fixed=0))
 
 
 def _round(x: Decimal, digits: Decimal = Decimal(0)) -> Decimal:
@@ -198,9 +207,9 @@ def _inexact() -> None:
 
 
 CONSTANTS: dict[str, Callable[[], Decimal]] = {
-    "pi": lambda: _irrational(lambda: _decimal(+_MP.pi)),
-    "e": lambda: _irrational(lambda: _decimal(+_MP.e)),
-    "tau": lambda: _irrational(lambda: _decimal(2 * _MP.pi)),
+    "pi": lambda: _irrational(lambda: _decimal(+_mp().pi)),
+    "e": lambda: _irrational(lambda: _decimal(+_mp().e)),
+    "tau": lambda: _irrational(lambda: _decimal(2 * _mp().pi)),
 }
 # Name: function, fewest and most arguments.
 FUNCTIONS: dict[str, tuple[Function, int, int]] = {
@@ -216,9 +225,9 @@ FUNCTIONS: dict[str, tuple[Function, int, int]] = {
     "log": (_log, 2, 2),
     "log10": (_log10, 1, 1),
     "log2": (lambda x: _log(x, Decimal(2)), 1, 1),
-    "sin": (_angle(_MP.sin), 1, 1),
-    "cos": (_angle(_MP.cos), 1, 1),
-    "tan": (_angle(_MP.tan), 1, 1),
+    "sin": (_angle(lambda x: _mp().sin(x)), 1, 1),
+    "cos": (_angle(lambda x: _mp().cos(x)), 1, 1),
+    "tan": (_angle(lambda x: _mp().tan(x)), 1, 1),
     "radians": (lambda x: x * constant("pi") / 180, 1, 1),
     "degrees": (lambda x: x * 180 / constant("pi"), 1, 1),
     "min": (lambda *numbers: min(numbers), 1, 200),
