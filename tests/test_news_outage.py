@@ -1,4 +1,4 @@
-"""News while Valkey is away: work goes on, sockets stay, and a client that can have missed something is told to read again."""
+"""News while Valkey is away: work goes on, sockets stay, and a client that may have missed news gets `news.lost`."""
 
 from __future__ import annotations
 

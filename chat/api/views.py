@@ -16,6 +16,7 @@ from rest_framework.filters import SearchFilter
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
 from rest_framework.settings import api_settings
 
 from accounts.authentication import principal_of
@@ -64,7 +65,7 @@ class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: igno
         if (claim := self.request.claim) is not None:  # type: ignore[attr-defined]  # set by IdempotentMixin
             claim.reference = {"conversation_id": str(conversation.pk)}  # the stored answer holds its title
 
-    def perform_update(self, serializer: ConversationSerializer) -> None:  # type: ignore[override]
+    def perform_update(self, serializer: BaseSerializer[Conversation]) -> None:
         conversation = serializer.save()
         news.send(conversation.user_id, news.Kind.CONVERSATION_CHANGED, conversation.pk)
 

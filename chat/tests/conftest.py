@@ -15,6 +15,8 @@ from accounts.authentication import Principal
 from accounts.models import User
 from accounts.sign_in import tokens
 from agents.calls import running as running_calls
+from agents.definitions.authoring import create
+from agents.models import Agent
 from agents.runs import approvals
 from agents.runs import live as live_runs
 from agents.simulator import Simulator
@@ -51,6 +53,13 @@ def stranger(db) -> User:
 def key(user, models) -> str:
     """A key that may use the chat."""
     return keys.create(user, name="t", scopes=["chat"])[1]
+
+
+@pytest.fixture
+def sums(user, models) -> Agent:
+    """An agent that calculates by itself and asks before it tells the time."""
+    tools = [{"name": "calculator", "approval": "never"}, {"name": "current_time", "approval": "always"}]
+    return create(user, {"name": "Sums", "system_prompt": "Add.", "model": "gpt-4o-mini", "tools": tools})
 
 
 @pytest.fixture

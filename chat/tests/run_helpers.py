@@ -17,7 +17,7 @@ def path(agent: Agent) -> str:
 
 
 async def rest(method: str, where: str, key: str, body=None):
-    """A request of Django's side of the house."""
+    """A request to one of Django's views."""
 
     def ask():
         answer = Client().generic(

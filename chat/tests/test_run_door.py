@@ -10,8 +10,7 @@ import pytest
 from accounts import keys
 from accounts.models import ApiKey
 from accounts.sign_in import tokens
-from agents.definitions.authoring import create
-from agents.models import Agent, AgentRun
+from agents.models import AgentRun
 from agents.runs import live as live_runs
 from agents.runs import service as runner
 from agents.runs import sweep as run_sweep
@@ -25,12 +24,6 @@ from chat.tests.run_helpers import CALC, path, rest
 @pytest.fixture
 def key(user) -> str:
     return keys.create(user, name="runs", scopes=["agents"])[1]
-
-
-@pytest.fixture
-def sums(user, models) -> Agent:
-    tools = [{"name": "calculator", "approval": "never"}, {"name": "current_time", "approval": "always"}]
-    return create(user, {"name": "Sums", "system_prompt": "Add.", "model": "gpt-4o-mini", "tools": tools})
 
 
 async def test_a_run_answered_whole(key, sums, vendors):

@@ -11,8 +11,7 @@ import pytest
 from django.test import TestCase
 
 from accounts import keys
-from agents.definitions.authoring import create
-from agents.models import Agent, AgentRun
+from agents.models import AgentRun
 from agents.runs import erasing, stored
 from agents.runs import live as live_runs
 from agents.runs import sweep as run_sweep
@@ -30,12 +29,6 @@ LONG = {"input": "[[sim:chunks=60,pace=10]] on", "stream": True}
 @pytest.fixture
 def key(user) -> str:
     return keys.create(user, name="runs", scopes=["agents"])[1]
-
-
-@pytest.fixture
-def sums(user, models) -> Agent:
-    tools = [{"name": "calculator", "approval": "never"}, {"name": "current_time", "approval": "always"}]
-    return create(user, {"name": "Sums", "system_prompt": "Add.", "model": "gpt-4o-mini", "tools": tools})
 
 
 def events(run_id: object, after: object = None) -> str:

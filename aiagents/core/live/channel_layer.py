@@ -37,7 +37,7 @@ class ChannelLayer(RedisChannelLayer):
         return name
 
     def forget(self, channel: str) -> None:
-        """Drop the messages of a channel that nobody receives from any more. channels-redis would keep them for ever."""
+        """Drop the messages of a channel whose consumer has ended. channels-redis would keep them for ever."""
         self._channels.discard(channel)
         if channel not in self._receiving:  # else its `receive` drops them: channels-redis fails where they are gone already
             self.receive_buffer.pop(channel, None)

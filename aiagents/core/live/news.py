@@ -1,6 +1,6 @@
 """News: short messages over the channel layer that say what changed, for a user's sockets, staff's sockets or processes.
 
-A message names a kind and an id, never content. The layer may lose it, so whoever gets one reads the present state from the
+A message names a kind and an id, never content. The layer may lose it, so its receiver reads the present state from the
 API or the database. Sending neither waits nor fails: one thread of the process sends, what it cannot send is dropped, and
 what it has to send is bounded.
 """
