@@ -38,7 +38,7 @@ export function runsView(agent, go) {
     if (changed.size && !ids.size) return;
     const shown = list.items().filter((run) => ids.has(run.id));
     if (!ids.size || ids.size > MOST_SINGLE || shown.length < ids.size) {
-      await list.again();
+      if (!(await list.again())) return;
       const now = new Set(list.items().map((run) => run.id));
       for (const id of ids) if (!now.has(id)) others.add(id);
       return;

@@ -1,6 +1,6 @@
 // @ts-check
-// What the server says that changed: a burst of news becomes one event of the bus for each subject.
-// Whoever listens reads the API again. Everything is read again on reconnecting, on focus, and once a minute.
+// The server's news of what changed: a burst of them becomes one event of the bus for each subject.
+// The listeners read the API again. Everything is read again on reconnecting, on focus, and once a minute.
 
 import { emit, on } from "./bus.js";
 import { collect, GONE } from "./news_subjects.js";
@@ -22,7 +22,7 @@ export function watchNews() {
     const now = waiting;
     waiting = new Map();
     if (!signedIn()) return;
-    const gone = now.get(GONE); // first, so that nobody reads what is deleted
+    const gone = now.get(GONE); // first, so that no listener reads what is deleted
     if (gone?.size) emit(GONE, gone);
     for (const [subject, ids] of now) if (subject !== GONE) emit(subject, ids);
   }

@@ -9,7 +9,8 @@ import { section } from "./section.js";
 
 /**
  * `load(path, query)` shows the first page with `draw(items)`; "Show more" adds the next ones to it.
- * `again()` reads the first page again and leaves the further ones; a failure changes nothing.
+ * `again()` reads the first page again and leaves the further ones; resolves with whether it could.
+ * Both `again()` and `redraw()` take no button away that has the focus: they draw when the focus leaves.
  */
 export function pagedList(draw) {
   const body = h("div", {});
@@ -18,6 +19,7 @@ export function pagedList(draw) {
   let items = [];
   let firstCount = 0; // how many items are the first page
   let next = null;
+  let late = false; // what changed is not drawn yet
   let shown = null; // the path whose items stand there
   /** @type {Record<string, unknown>} */
   let asked = {};
@@ -30,8 +32,16 @@ export function pagedList(draw) {
   function show(page) {
     next = page.next;
     more.hidden = !next;
+    late = false;
     fill(body, draw(items));
   }
+
+  function redraw() {
+    late = body.contains(document.activeElement);
+    if (!late) fill(body, draw(items));
+  }
+
+  body.addEventListener("focusout", () => late && setTimeout(() => late && body.isConnected && redraw()));
 
   function load(path, query) {
     // What belongs to something else is not shown until the answer comes, not even for a moment.
@@ -62,12 +72,14 @@ export function pagedList(draw) {
   async function again() {
     const [path, query, before] = [shown, asked, items];
     const page = await get(path, query).catch(() => null);
-    if (!page || path !== shown || query !== asked || items !== before) return;
-    const further = items.length > firstCount;
+    if (!page || path !== shown || query !== asked || items !== before) return false;
+    if (items.length <= firstCount) next = page.next;
     items = mergedPages(items, firstCount, page.results);
     firstCount = page.results.length;
-    show(further ? { ...page, next } : page);
+    more.hidden = !next;
+    redraw();
+    return true;
   }
 
-  return { el, load, again, items: () => items, redraw: () => fill(body, draw(items)) };
+  return { el, load, again, items: () => items, redraw };
 }

@@ -26,7 +26,6 @@ export function listView({ go, title }) {
     return tasks.length ? h("div", { class: "stack" }, tasks.map(row)) : empty();
   });
   let stop = null;
-  let late = false;
   let chosen = { search: "", status: "" };
   search.addEventListener(
     "input",
@@ -46,8 +45,7 @@ export function listView({ go, title }) {
     if (!el.isConnected) return;
     if (fresh.includes(null)) return list.again();
     for (const one of fresh) Object.assign(list.items().find((old) => old.id === one.id) ?? {}, one);
-    late = list.el.contains(document.activeElement);
-    if (!late) list.redraw();
+    list.redraw();
   }
 
   const load = () => list.load("tasks/", { ...chosen, page_size: 30 });
@@ -94,12 +92,6 @@ export function listView({ go, title }) {
     h("a", { class: "button primary", href: "/tasks/new" }, icon("plus", 16), "New task"),
   );
   const el = h("div", { class: "stack" }, head, waiting, list.el);
-  // A button that has the focus is not taken away: what changed is drawn when the focus leaves.
-  list.el.addEventListener("focusout", () => {
-    if (!late || !el.isConnected) return;
-    late = false;
-    setTimeout(() => el.isConnected && list.redraw());
-  });
   return {
     el,
     show(_, query) {
