@@ -13,9 +13,9 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from aiagents.core.db.money_field import MoneyField
 from aiagents.core.ids import uuid7
 from billing.models import MONEY
-from billing.money.fields import MoneyField
 
 
 class ProviderConnection(models.Model):

@@ -11,9 +11,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from agents.models import Agent, AgentRun
+from aiagents.core.db.money_field import MoneyField
 from aiagents.core.ids import uuid7
 from billing.models import MONEY
-from billing.money.fields import MoneyField
 
 
 class Status(models.TextChoices):

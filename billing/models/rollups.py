@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from django.db import models
 
-from billing.money.fields import MoneyField
+from aiagents.core.db.money_field import MoneyField
 
 
 class UsageRollup(models.Model):

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Aggregate
 
-from billing.money.fields import MoneyField
+from aiagents.core.db.money_field import MoneyField
 
 # The digits of a decimal that a double keeps: Django reads decimals from SQLite with the same precision.
 _DOUBLE = Context(prec=15)
