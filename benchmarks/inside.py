@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import timedelta
 from decimal import Decimal
 from functools import partial
@@ -35,7 +36,7 @@ from aiagents.core.ids import uuid7  # noqa: E402
 from aiagents.core.valkey import clients as valkey  # noqa: E402
 from benchmarks.load import percentile  # noqa: E402
 from billing.catalogue import snapshot as catalogue  # noqa: E402
-from billing.ledger import group_commit, postgres  # noqa: E402
+from billing.ledger import postgres  # noqa: E402
 from billing.ledger import service as ledger  # noqa: E402
 from billing.models import UsageLog  # noqa: E402
 from billing.reports import own_usage as reports_of_user  # noqa: E402
@@ -50,13 +51,13 @@ async def holds(asked: dict[str, Any]) -> dict[str, Any]:
     """Holds and settlements by `tasks` at once for `seconds`, of the users of `keys` in turn.
 
     Designs that are tried by changing one condition of the product: `shard`, the call takes this sub-budget instead of the system's
-    one; `apart`, each settlement waits for the disk in its own commit, its rows locked (billing/ledger/group_commit.py).
+    one; `apart`, each settlement waits for the disk in its own commit, its rows locked (`postgres.group_commit`).
     """
     if shard := asked.get("shard"):
         assert _SYSTEM in postgres._HOLD
         postgres._HOLD = postgres._HOLD.replace(_SYSTEM, f"(b.scope = 'system' AND b.scope_id = '{UUID(shard)}')")
     if asked.get("apart"):
-        group_commit.committed = lambda work: work(True)
+        postgres.group_commit = lambda: nullcontext(True)
     rows = await in_db(_ids, asked["keys"])
     rates = (await catalogue.current()).get("gpt-4o-mini").rates
     assert rates is not None

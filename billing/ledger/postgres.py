@@ -9,17 +9,21 @@ with casts: a statement has one signature, and each connection plans it once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import orjson
 import psycopg
 from django.conf import settings
 from django.db import connection
 
+from aiagents.core.db.calls import in_db, on_postgres
 from aiagents.core.jsonio import dumps
 from billing.charging import Call, Held, whole
 from billing.ledger.admission import Admission, Refusal
@@ -163,7 +167,7 @@ def settle(call_id: UUID, row: dict[str, Any], status: str, silent_since: dateti
     """Close the hold and write its usage log row.
 
     Returns False when the hold is not open, or when its heartbeat is no longer `silent_since` (which the sweeper
-    gives). The commit waits for the disk unless `waits` is False; then the caller must flush (group_commit.py).
+    gives). The commit waits for the disk unless `waits` is False; then the caller must flush (`group_commit`).
     """
     since = silent_since.isoformat() if silent_since else None
     values = {"call_id": str(call_id), "status": str(status), "silent_since": since, "waits": str(waits)}
@@ -216,3 +220,54 @@ def _admission(row: Any) -> Admission:
     found = orjson.loads(refused) if refused else ()
     refusals = tuple(Refusal(scope, Decimal(limit), Decimal(spent), Decimal(held)) for scope, limit, spent, held in found)
     return Admission(caller_ok, complete, tuple(orjson.loads(windows)) if windows else (), refusals)
+
+
+@asynccontextmanager
+async def group_commit() -> AsyncGenerator[bool, None]:
+    """Let concurrent settlements of a process share one disk flush. The settlement is on the disk after the block.
+
+    A synchronous commit keeps its rows locked until the disk has flushed. Every settlement locks the system's budget, so
+    a database could not settle more calls than its disk can flush. A settlement that runs beside others therefore commits
+    asynchronously and releases its rows. It then waits for one flush that all concurrent settlements share.
+
+    The block gets True when its commit itself must wait for the disk. A settlement without others beside it waits itself:
+    a separate flush would cost it a second round trip.
+    """
+    here = _flushes.setdefault(asyncio.get_running_loop(), _Flushes())
+    alone = not here.under_way or not on_postgres()
+    here.under_way += 1
+    try:
+        yield alone
+        if not alone:
+            await here.flushed()
+    finally:
+        here.under_way -= 1
+
+
+class _Flushes:
+    def __init__(self) -> None:
+        self.under_way = 0
+        self.running: asyncio.Task[None] | None = None
+        self.following: asyncio.Task[None] | None = None
+
+    async def flushed(self) -> None:
+        if self.following is None:
+            self.following = asyncio.create_task(self._flush(self.running))
+        await asyncio.shield(self.following)
+
+    async def _flush(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait([before])
+        # A settlement that arrives from now on may commit too late for this flush.
+        self.running, self.following = self.following, None
+        await in_db(_to_disk)
+
+
+_flushes: WeakKeyDictionary[asyncio.AbstractEventLoop, _Flushes] = WeakKeyDictionary()
+
+
+def _to_disk() -> None:
+    # A synchronous commit also flushes every earlier commit, but a transaction that wrote nothing does not wait.
+    # This transaction writes an empty message into the write-ahead log and nothing else.
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_logical_emit_message(TRUE, 'flush', '')")

@@ -28,7 +28,7 @@ from aiagents.core.metrics.counters import HOLDS, SWEPT
 from billing.budgets import budgets
 from billing.catalogue import snapshot as catalogue
 from billing.charging import Call, Charge, Held, Outcome, charge, log_row, rounded_up
-from billing.ledger import group_commit, postgres, sqlite
+from billing.ledger import postgres, sqlite
 from billing.ledger.admission import Admission, Refusal
 from billing.models import Budget, Hold, UsageLog
 from billing.pricing import Rates
@@ -62,7 +62,9 @@ async def settle(held: Held, outcome: Outcome) -> Charge:
     """
     charged = charge(held, outcome)
     row = log_row(held, outcome, charged, await _baseline(held.call.model))
-    return await group_commit.committed(lambda waits: _in_db(_settle, held, row, charged, waits))
+    async with postgres.group_commit() as waits:
+        charged = await _in_db(_settle, held, row, charged, waits)
+    return charged
 
 
 async def reattempt(held: Held, outcome: Outcome, call: Call, rates: Rates) -> Held:

@@ -12,7 +12,7 @@ from django.db.utils import ConnectionHandler
 
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Unavailable
-from billing.ledger import group_commit
+from billing.ledger import postgres
 from billing.ledger import service as ledger
 from billing.models import UsageLog
 from billing.tests.making import CENT, RATES, call_of, used
@@ -41,8 +41,8 @@ def monthly_limit() -> Decimal:
 
 @pytest.fixture
 def flushes(monkeypatch) -> list[int]:
-    made, to_disk = [], group_commit._to_disk
-    monkeypatch.setattr(group_commit, "_to_disk", lambda: (made.append(1), to_disk())[1])
+    made, to_disk = [], postgres._to_disk
+    monkeypatch.setattr(postgres, "_to_disk", lambda: (made.append(1), to_disk())[1])
     return made
 
 
@@ -54,11 +54,9 @@ def _lsn(which: str) -> int:
 
 async def test_forty_at_once_share_the_wait_and_each_is_on_the_disk_when_it_ends(user, flushes):
     async def one(held):
-        async def settle(waits: bool) -> int:
+        async with postgres.group_commit() as waits:
             await in_db(ledger._settle, held, ledger.log_row(held, used(CENT), ledger.charge(held, used(CENT)), None), None, waits)
-            return 0 if waits else await in_db(_lsn, "insert")
-
-        written = await group_commit.committed(settle)
+            written = 0 if waits else await in_db(_lsn, "insert")
         assert await in_db(_lsn, "flush") >= written
         return written > 0
 
@@ -81,7 +79,7 @@ async def test_a_lost_flush_is_an_error_and_a_second_settlement_changes_nothing(
         raise OperationalError("gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr(group_commit, "_to_disk", away)
+        patched.setattr(postgres, "_to_disk", away)
         first = await asyncio.gather(*(ledger.settle(held, used(CENT)) for held in helds), return_exceptions=True)
     assert [type(one) for one in first] == [ledger.Charge, Unavailable]
     again = await asyncio.gather(*(ledger.settle(held, used(CENT)) for held in helds))
@@ -95,8 +93,9 @@ async def test_asking_which_database_it_is_makes_no_connection_of_the_requests_o
     create = ConnectionHandler.create_connection
     monkeypatch.setattr(ConnectionHandler, "create_connection", lambda self, alias: (made.append(alias), create(self, alias))[1])
 
-    async def work(waits: bool) -> bool:
-        return waits
+    async def alone() -> bool:
+        async with postgres.group_commit() as waits:
+            return waits
 
-    assert await asyncio.create_task(group_commit.committed(work), context=contextvars.Context()) is True
+    assert await asyncio.create_task(alone(), context=contextvars.Context()) is True
     assert made == []
