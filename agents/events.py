@@ -16,7 +16,7 @@ from uuid import UUID
 import orjson
 
 from aiagents.core import jsonio
-from billing.usage import Usage
+from billing.pricing import Usage
 
 REWIND = "message.rewind"
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error", "cancelled", "max_steps", "max_cost", "max_seconds"]

@@ -39,9 +39,9 @@ from billing.catalogue import snapshot as catalogue  # noqa: E402
 from billing.ledger import postgres  # noqa: E402
 from billing.ledger import service as ledger  # noqa: E402
 from billing.models import UsageLog  # noqa: E402
+from billing.pricing import Usage  # noqa: E402
 from billing.reports import own_usage as reports_of_user  # noqa: E402
 from billing.reports import staff as analytics  # noqa: E402
-from billing.usage import Usage  # noqa: E402
 from chat.turns.stored import event_log  # noqa: E402
 
 _SYSTEM = "(b.scope = 'system' AND b.scope_id IS NULL)"

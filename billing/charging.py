@@ -10,8 +10,7 @@ from uuid import UUID
 from aiagents.core.ids import uuid7
 from aiagents.core.jsonio import clean_text
 from billing import pricing
-from billing.pricing import Rates
-from billing.usage import Usage
+from billing.pricing import Rates, Usage
 
 # A reported count above these limits is not trusted: the charge is then the hold, and the row is flagged.
 ABSURD_TOKENS = 10**9

@@ -22,9 +22,8 @@ from billing import pricing
 from billing.budgets import budgets
 from billing.models import Budget, BudgetWindow, Hold, UsageLog
 from billing.money.exact_sums import exact_sum
-from billing.pricing import Rates
+from billing.pricing import Rates, Usage
 from billing.reports import rollups
-from billing.usage import Usage
 
 # A hold whose heartbeat is this many times older than the sweeper allows shows that the sweeper does not run.
 _SWEEPER_INTERVALS = 3

@@ -22,7 +22,7 @@ from agents.providers.embedding import EmbeddingProvider
 from agents.providers.relay import HttpProvider
 from agents.simulator.wires import anthropic, gemini, openai
 from agents.tests import vendors
-from billing.usage import Usage
+from billing.pricing import Usage
 from tests.kit.live import ROOT
 
 GUIDE = (ROOT / "docs" / "adding-a-provider.md").read_text()

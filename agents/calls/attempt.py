@@ -19,7 +19,7 @@ from agents.routing import health
 from agents.routing.rank import Candidate
 from aiagents.core.errors import AppError
 from billing.ledger import service as ledger
-from billing.usage import Usage
+from billing.pricing import Usage
 
 Status = Literal["ok", "failed", "cancelled", "interrupted"]
 # Cuts off a vendor that ignores the output limit. The bytes per token are generous for every script.

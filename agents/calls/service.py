@@ -42,7 +42,7 @@ from aiagents.core.metrics import counters as metrics
 from billing import pricing
 from billing.catalogue import snapshot as catalogue
 from billing.ledger import service as ledger
-from billing.usage import Usage
+from billing.pricing import Usage
 
 
 @dataclass(frozen=True, slots=True)

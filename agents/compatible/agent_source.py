@@ -22,7 +22,7 @@ from agents.models import Agent
 from agents.runs import service as runner
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, InvalidRequest, ModelNotFound
-from billing.usage import Usage
+from billing.pricing import Usage
 
 PREFIX = "agent:"
 # Finish reasons of agents as those that the compatible APIs know.

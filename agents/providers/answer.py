@@ -13,7 +13,7 @@ import orjson
 from agents.events import Completed, Event, FinishReason, ReasoningDelta, TextDelta, ToolCall, UsageReport
 from agents.providers.errors import ProviderBadResponse, ProviderError, ProviderTruncated
 from aiagents.core.jsonio import clean_text
-from billing.usage import Usage
+from billing.pricing import Usage
 
 # Far above the longest answer of any model: a limit for vendors that fail.
 MAX_OUTPUT_CHARACTERS = 8 * 1024 * 1024

@@ -20,7 +20,7 @@ from agents.providers.answer import PARSE_ERRORS, unreadable
 from agents.providers.base import Target
 from agents.providers.errors import ProviderBadResponse
 from agents.providers.relay import HttpProvider
-from billing.usage import Usage
+from billing.pricing import Usage
 
 # OpenAI accepts 300,000 tokens in one request; a token is two bytes or more.
 _MOST_TOKENS = 250_000

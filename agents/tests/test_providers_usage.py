@@ -11,7 +11,7 @@ from agents.providers.google.answer import usage_of as google_usage
 from agents.providers.openai.answer import usage_of as openai_usage
 from agents.simulator import Simulator
 from agents.tests.vendors import KINDS, VENDORS, ask, hear, target
-from billing.usage import Usage
+from billing.pricing import Usage
 
 both = pytest.mark.parametrize("whole", [False, True], ids=["stream", "whole"])
 

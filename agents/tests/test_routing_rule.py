@@ -29,8 +29,7 @@ from aiagents.settings.routing import RoutingWeights
 from billing import pricing
 from billing.catalogue import snapshot as catalogue
 from billing.catalogue.snapshot import ModelCard
-from billing.pricing import Rates
-from billing.usage import Usage
+from billing.pricing import Rates, Usage
 from tests.kit.sampling import examples
 
 PROMPTS = (

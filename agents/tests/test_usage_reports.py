@@ -25,8 +25,7 @@ from agents.tests.conftest import ask
 from aiagents.core.ids import uuid7
 from billing.charging import Call, Charge, Held, Outcome, charge
 from billing.models import UsageLog
-from billing.pricing import Rates
-from billing.usage import Usage
+from billing.pricing import Rates, Usage
 
 JSON = dict[str, Any]
 TEXT = "Forty-two words of an answer. " * 20

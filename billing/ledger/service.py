@@ -31,8 +31,7 @@ from billing.charging import Call, Charge, Held, Outcome, charge, log_row, round
 from billing.ledger import postgres, sqlite
 from billing.ledger.admission import Admission, Refusal
 from billing.models import Budget, Hold, UsageLog
-from billing.pricing import Rates
-from billing.usage import Usage
+from billing.pricing import Rates, Usage
 
 __all__ = ["Call", "Charge", "Held", "Outcome", "charge", "hold", "progress", "reattempt", "settle", "sweep"]
 

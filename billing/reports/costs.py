@@ -13,10 +13,10 @@ from billing.budgets import budgets, subjects
 from billing.catalogue import snapshot as catalogue
 from billing.catalogue.snapshot import Catalogue
 from billing.models import Budget, UsageLog, UsageRollup
+from billing.pricing import Usage
 from billing.reports import figures, reading, savings, sums
 from billing.reports.figures import add_up, share, shown, time
 from billing.reports.rollups import DAY
-from billing.usage import Usage
 
 Slice = UsageRollup.Slice
 _NAMES = (*sums.USUAL, "failed_cost_usd", "estimated_calls", "overrun_usd", "max_input_tokens", "max_output_tokens")

@@ -22,8 +22,8 @@ from billing.catalogue import snapshot as catalogue
 from billing.catalogue.snapshot import ModelCard
 from billing.models import Budget, UsageLog
 from billing.money.exact_sums import ExactSum, exact_sum
+from billing.pricing import Usage
 from billing.reports import savings, sums
-from billing.usage import Usage
 
 DAYS = 30
 # The least data for a recommendation: calls and days in all, calls of one model, and dollars saved per month.

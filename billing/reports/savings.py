@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from billing import pricing
 from billing.catalogue.snapshot import ModelCard
-from billing.usage import Usage
+from billing.pricing import Usage
 
 # The points of quality (of 100) that an equivalent model may have less.
 LIKE_QUALITY = 3

@@ -16,8 +16,7 @@ from billing.budgets import budgets
 from billing.charging import Call, Outcome
 from billing.ledger import service as ledger
 from billing.models import Budget, BudgetWindow, UsageLog
-from billing.pricing import Rates
-from billing.usage import Usage
+from billing.pricing import Rates, Usage
 from tests.kit.people import PASSWORD
 
 RATES = Rates(input=Decimal("2.5"), output=Decimal("10"), cached_input=Decimal("1.25"), source="test")

@@ -19,9 +19,9 @@ from billing.budgets import budgets
 from billing.catalogue import price_list, update
 from billing.charging import Outcome
 from billing.models import AIModel, UsageLog
+from billing.pricing import Usage
 from billing.reports.own_usage import COLUMNS
 from billing.tests.making import CENT, RATES, Ledger, call_of, client_of, key_client, make_user, spend, used
-from billing.usage import Usage
 
 pytestmark = pytest.mark.django_db
 PATHS = ["/api/v1/billing/models", "/api/v1/billing/usage", "/api/v1/billing/usage/export", "/api/v1/billing/summary"]

@@ -16,10 +16,10 @@ from billing.budgets import alerts, budgets
 from billing.catalogue import price_list, update
 from billing.catalogue import snapshot as catalogue
 from billing.models import Budget, BudgetAlert, BudgetWindow, UsageLog
+from billing.pricing import Usage
 from billing.reports import rollups
 from billing.reports import staff as analytics
 from billing.tests.making import CENT, RATES, Ledger, call_of, make_user, used
-from billing.usage import Usage
 
 pytestmark = pytest.mark.django_db
 

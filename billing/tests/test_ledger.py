@@ -22,9 +22,8 @@ from billing.charging import Outcome, charge, log_row
 from billing.ledger import postgres, sqlite
 from billing.ledger import service as ledger
 from billing.models import AIModel, Budget, BudgetWindow, Hold, UsageLog
-from billing.pricing import ceiling_rates
+from billing.pricing import Usage, ceiling_rates
 from billing.tests.making import CENT, RATES, Ledger, balances, call_of, make_user, used
-from billing.usage import Usage
 
 pytestmark = pytest.mark.django_db
 

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from billing import pricing
 from billing.catalogue import price_list
 from billing.catalogue.update import entries
-from billing.pricing import Rates
-from billing.usage import Usage
+from billing.pricing import Rates, Usage
 
 INSTALLED = price_list.installed()
 PRICED = []

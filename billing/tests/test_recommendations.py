@@ -14,11 +14,11 @@ from billing.budgets import budgets
 from billing.catalogue import price_list, update
 from billing.catalogue import snapshot as catalogue
 from billing.models import AIModel
+from billing.pricing import Usage
 from billing.reports import recommendations
 from billing.reports.rollups import DAY
 from billing.tests.making import make_user
 from billing.tests.rollup_rows import NOON, Clock, log
-from billing.usage import Usage
 
 pytestmark = pytest.mark.django_db
 

@@ -13,7 +13,7 @@ from agents.events import ReasoningDelta, Rewound, RouteFallback, Settled, Start
 from aiagents.core import jsonio
 from aiagents.core.errors import AppError
 from aiagents.core.live.broadcast import Broadcast
-from billing.usage import Usage
+from billing.pricing import Usage
 from chat.models import Message
 from chat.turns.store import Opened
 

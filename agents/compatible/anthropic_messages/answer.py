@@ -11,7 +11,7 @@ from agents.events import ReasoningDelta, Settled, Started, TextDelta, ToolCall
 from aiagents.core import jsonio
 from aiagents.core.errors import AppError
 from aiagents.core.jsonio import dumps, money
-from billing.usage import Usage
+from billing.pricing import Usage
 
 JSON = dict[str, Any]
 _STOP = {

@@ -11,7 +11,7 @@ from agents.calls.service import Completion
 from agents.events import ReasoningDelta, Settled, Started, TextDelta, ToolCall
 from aiagents.core.errors import AppError
 from aiagents.core.jsonio import dumps, money
-from billing.usage import Usage
+from billing.pricing import Usage
 
 JSON = dict[str, Any]
 DONE = b"data: [DONE]\n\n"

@@ -10,7 +10,7 @@ from agents.compatible.openai_chat.answer import error_object
 from agents.events import ReasoningDelta, Settled, Started, TextDelta, ToolCall
 from aiagents.core.errors import AppError
 from aiagents.core.jsonio import dumps, money
-from billing.usage import Usage
+from billing.pricing import Usage
 
 JSON = dict[str, Any]
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}

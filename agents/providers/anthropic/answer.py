@@ -7,7 +7,7 @@ from typing import Any
 from agents.events import FinishReason
 from agents.providers.answer import Answer, counted, dumped, part_of, whole_number
 from agents.providers.errors import ProviderError, error_from_status
-from billing.usage import Usage
+from billing.pricing import Usage
 
 _FINISH: dict[str, FinishReason] = {
     "end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length", "model_context_window_exceeded": "length",

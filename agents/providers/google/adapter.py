@@ -22,7 +22,7 @@ from agents.providers.embedding import EmbeddingProvider
 from agents.providers.errors import ProviderBadRequest, ProviderBadResponse, ProviderError, retry_after
 from agents.providers.google.answer import OUR_ID, GeminiAnswer, read_embeddings, refusal
 from agents.providers.parts import arguments_object, decoded_text
-from billing.usage import Usage
+from billing.pricing import Usage
 
 # Gemini 2.5 accepts a number of tokens, later models a level.
 _BUDGET = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576}

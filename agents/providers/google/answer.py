@@ -12,7 +12,7 @@ from agents.providers import vectors
 from agents.providers.answer import Answer, counted, dumped, part_of, whole_number
 from agents.providers.base import Target
 from agents.providers.errors import ProviderError, error_from_status, retry_after
-from billing.usage import Usage
+from billing.pricing import Usage
 
 _FINISH: dict[str, FinishReason] = {
     "STOP": "stop", "MAX_TOKENS": "length", "MALFORMED_FUNCTION_CALL": "error", "UNEXPECTED_TOOL_CALL": "error", "OTHER": "error",

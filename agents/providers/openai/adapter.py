@@ -16,7 +16,7 @@ from agents.providers.embedding import EmbeddingProvider
 from agents.providers.errors import ProviderError, error_from_status, retry_after, should_retry
 from agents.providers.openai.answer import ChatAnswer, read_embeddings
 from agents.providers.parts import decoded_text
-from billing.usage import Usage
+from billing.pricing import Usage
 
 # Fields that a caller of our OpenAI-compatible API may pass on to a vendor, beside those of CompletionRequest.
 _EXTRA = ("presence_penalty", "frequency_penalty", "logit_bias", "user", "verbosity", "safety_identifier", "prompt_cache_key")

@@ -12,7 +12,7 @@ from agents.events import FinishReason
 from agents.providers import vectors
 from agents.providers.answer import MAX_TOOL_CALLS, Answer, counted, part_of, whole_number
 from agents.providers.errors import ProviderBadResponse, ProviderError, error_from_status
-from billing.usage import Usage
+from billing.pricing import Usage
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop", "length": "length", "tool_calls": "tool_calls", "function_call": "tool_calls", "content_filter": "content_filter",
