@@ -35,7 +35,6 @@ from agents.providers.errors import (
 from agents.routing import connections, health
 from agents.routing import embeddings as router_embeddings
 from agents.routing import rank as router
-from agents.routing.difficulty import difficulty
 from aiagents.core.errors import AppError, BudgetExceeded, NoModelAvailable, PayloadTooLarge
 from aiagents.core.ids import uuid7
 from aiagents.core.metrics import counters as metrics
@@ -200,7 +199,7 @@ async def _rank(request: CompletionRequest | EmbeddingRequest, context: CallCont
         fallbacks=context.fallbacks,
         max_cost_usd=context.max_cost_usd,
         sticky=context.sticky,
-        difficulty=difficulty(request) if chosen else 0.5,
+        difficulty=router.difficulty(request) if chosen else 0.5,
     )
     return router.rank(facts, cards.cards, health.snapshot(), await connections.configured()), input_tokens
 

@@ -1,14 +1,40 @@
-"""The values of routing: the facts of a request, and one model under consideration."""
+"""The candidates of a request: the reasons against each model, its value in US dollars, and their order. Pure functions.
+
+Hard filters come first, then soft ones, which may be overruled. The chance that a model's answer is good enough is
+p = logistic((quality - need) / s), where need = 35 + 65 x difficulty. Its value is V x p - cost - w x seconds, in USD.
+s, V and w are settings of each goal (ROUTING_WEIGHTS).
+docs/adr/0084-routing-rule.md explains the rule and proves that the chosen quality never falls as the need rises.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from math import exp
+from typing import Any
+
+from django.conf import settings
 
 from accounts.models import User
+from agents.routing.health import HEALTHY, ModelHealth, connection_key
+from agents.token_estimates import typical
+from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound, NoModelAvailable
+from billing import pricing
 from billing.catalogue.snapshot import ModelCard
 
 GOALS = tuple(User.Goal.values)
+NO_CHAT = "it makes embeddings, not text: use /v1/embeddings"
+_UNAVAILABLE = ("its vendor is not configured", "it is switched off", "it is retired")
+# Usual tokens of an answer, for comparing prices and times, not for holds.
+USUAL_OUTPUT = 400
+# After this many calls, live measurements weigh as much as the catalogue's priors.
+_PRIOR_SAMPLES = 5
+# Share of the input that the conversation's last model finds in its prompt cache.
+_CACHED_SHARE = 0.8
+# Outages hit whole vendors, so the second candidate comes from another vendor if it has at most this much less quality.
+_NEAR_POINTS = 15
+_EASIEST_NEED, _NEED_RANGE = 35.0, 65.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +56,7 @@ class Facts:
 class Row:
     """One model under consideration. `soft`: the reason in `removed` may be overruled.
 
-    `cost` and `value` are USD; `chance` is the probability of an answer that is good enough (scores.py).
+    `cost` and `value` are USD; `chance` is the probability of an answer that is good enough.
     `value` is None for a goal that orders by a single number.
     """
 
@@ -44,3 +70,187 @@ class Row:
     good_enough: bool = False
     removed: str | None = None
     soft: bool = False
+
+
+def absent(card: ModelCard, configured: Container[str]) -> str | None:
+    """Return why the model is not available in this installation; None if it is."""
+    if card.slug not in configured:
+        return _UNAVAILABLE[0]
+    if not card.enabled:
+        return _UNAVAILABLE[1]
+    return _UNAVAILABLE[2] if card.lifecycle == "retired" else None
+
+
+def row(facts: Facts, card: ModelCard, health: Mapping[str, ModelHealth], configured: Container[str]) -> Row:
+    """Return the model with its expected cost and time, and the reason against it in `removed`."""
+    row = Row(card)
+    tokens = typical(facts.input_tokens)
+    free_tokens = card.context_window - tokens
+    wanted = facts.max_output_tokens or settings.LLM_DEFAULT_MAX_OUTPUT_TOKENS
+    row.output = max(1, min(wanted, card.max_output_tokens, free_tokens))
+    usual = min(USUAL_OUTPUT, row.output)
+    row.cost = expected_cost(card, tokens, usual, cached=facts.sticky == card.slug)
+    live = health.get(card.slug, HEALTHY)
+    row.seconds = expected_seconds(card, live, usual)
+    missing = facts.needs - card.capabilities
+    connection = health.get(connection_key(card), HEALTHY)
+    if reason := absent(card, configured):
+        row.removed = reason
+    elif card.embeds:
+        row.removed = NO_CHAT
+    elif missing:
+        row.removed = f"it cannot do {', '.join(sorted(missing))}"
+    elif free_tokens < 1:
+        row.removed = f"about {tokens} input tokens do not fit its window of {card.context_window}"
+    elif facts.max_cost_usd is not None and dearest(row, facts) > facts.max_cost_usd:
+        row.removed = "it may cost more than max_cost_usd"
+    elif live.state == "open" or connection.state == "open":
+        row.removed, row.soft = "it failed too often just now (its circuit breaker is open)", True
+    return row
+
+
+def current(card: ModelCard, by_slug: Mapping[str, ModelCard], notes: list[str]) -> ModelCard:
+    """Return the card, or for a retired model its replacement, with a note about it."""
+    seen = {card.slug}
+    while card.lifecycle == "retired" and card.replaced_by in by_slug and card.replaced_by not in seen:
+        notes.append(f"{card.slug} is retired and replaced by {card.replaced_by}.")
+        card = by_slug[card.replaced_by]
+        seen.add(card.slug)
+    return card
+
+
+def refusal(rows: list[Row]) -> Exception:
+    """Return the error for a caller whose named models are all unusable."""
+    removed = _removed(rows)
+    first = rows[0]
+    if any("cost" in (row.removed or "") for row in rows):
+        return _too_expensive(removed)
+    if first.removed in _UNAVAILABLE:
+        return ModelNotFound(f"{first.card.slug} is not available here: {first.removed}.", param="model", details={"candidates": removed})
+    return InvalidRequest(
+        f"{first.card.slug} cannot take this request: {first.removed}.", param="model", code="model_unfit", details={"candidates": removed}
+    )
+
+
+def last_resort(rows: list[Row]) -> list[Row]:
+    """Return the rows that `auto` uses if it has no candidate, because some model may still answer.
+
+    First models with an open breaker, then deprecated ones, last those without a price, which are charged at the ceiling;
+    only the default model if it is among them. Raises BudgetExceeded or NoModelAvailable.
+    """
+    priced = [row for row in rows if row.soft and row.card.rates is not None]
+    deprecated = [row for row in rows if row.removed and row.removed.startswith("it is deprecated") and row.card.rates is not None]
+    pool = priced or deprecated or [row for row in rows if row.soft]
+    if not pool:
+        removed = _removed(rows)
+        if any("cost" in (row.removed or "") for row in rows):
+            raise _too_expensive(removed)
+        raise NoModelAvailable("No model here can take this request.", code="no_model_fits", details={"candidates": removed})
+    pool = [row for row in pool if row.card.slug == settings.DEFAULT_MODEL] or pool
+    for row in pool:
+        row.removed = None
+    return pool
+
+
+def dearest(row: Row, facts: Facts) -> Decimal:
+    """Return the most that the call can cost with this model, in USD."""
+    return pricing.highest_cost(row.card.rates or pricing.ceiling_rates(), facts.input_tokens, row.output)
+
+
+def _removed(rows: list[Row]) -> list[dict[str, str | None]]:
+    return [{"model": row.card.slug, "removed": row.removed} for row in rows]
+
+
+def _too_expensive(removed: list[dict[str, str | None]]) -> BudgetExceeded:
+    return BudgetExceeded("No model fits max_cost_usd.", code="max_cost_exceeded", param="max_cost_usd", details={"candidates": removed})
+
+
+_BY_GOAL: dict[str, Callable[[Row], tuple[Any, ...]]] = {
+    User.Goal.BALANCED: lambda row: (-(row.value or 0), -row.quality, row.cost, row.card.slug),
+    User.Goal.CHEAPEST: lambda row: (-(row.value or 0), -row.quality, row.cost, row.card.slug),
+    User.Goal.FASTEST: lambda row: (row.seconds, -row.quality, row.cost, row.card.slug),
+    User.Goal.BEST: lambda row: (-row.quality, row.cost, row.seconds, row.card.slug),
+}
+
+
+def need(difficulty: float) -> float:
+    """Return the quality, from 0 to 100, at which an answer is good enough with a probability of one half."""
+    return _EASIEST_NEED + _NEED_RANGE * difficulty
+
+
+def chance(quality: float, needed: float, spread: float) -> float:
+    """Return the probability, from 0 to 1, that a model of this quality answers well enough. `spread`: quality points."""
+    return 1 / (1 + exp((needed - quality) / spread))
+
+
+def weigh(row: Row, facts: Facts, goal: str) -> None:
+    """Set quality, chance, value and good_enough of the row by the goal's weights. Its cost and seconds must be set."""
+    weights = settings.ROUTING_WEIGHTS[goal]
+    row.quality = row.card.quality_in_use
+    row.chance = chance(row.quality, need(facts.difficulty), weights.spread)
+    row.good_enough = row.chance >= weights.good_enough
+    if weights.value_usd is not None:
+        row.value = weights.value_usd * row.chance - row.cost - (weights.second_usd or 0) * row.seconds
+
+
+def order(rows: list[Row], goal: str) -> list[Row]:
+    """Return the rows, first choice first: the good enough ones by the goal, then the others by quality.
+
+    The second row comes from another vendor if one is near, because a fallback at the failed vendor mostly fails, too.
+    """
+    able = sorted((row for row in rows if goal == User.Goal.BEST or row.good_enough), key=_BY_GOAL[goal])
+    ids = {id(row) for row in able}
+    ordered = able + sorted((row for row in rows if id(row) not in ids), key=_BY_GOAL[User.Goal.BEST])
+    if len(ordered) < 3 or ordered[1].card.provider != ordered[0].card.provider:
+        return ordered
+    for position in range(2, len(ordered)):
+        other = ordered[position]
+        if other.card.provider != ordered[0].card.provider and other.quality >= ordered[1].quality - _NEAR_POINTS:
+            if other.good_enough or not ordered[1].good_enough:
+                ordered.insert(1, ordered.pop(position))
+            break
+    return ordered
+
+
+def expected_cost(card: ModelCard, tokens: int, output: int, *, cached: bool) -> float:
+    """Return what `pricing.cost` charges for these tokens, in USD. A model without a price counts at the ceiling.
+
+    `cached`: the model has most of the input in its prompt cache.
+    """
+    threshold, base, long = _float_rates(card)
+    into, out, from_cache = long if threshold is not None and tokens > threshold else base
+    known = int(_CACHED_SHARE * tokens) if cached else 0
+    return ((tokens - known) * into + known * from_cache + output * out) / 1e6
+
+
+def expected_seconds(card: ModelCard, live: ModelHealth, output: int) -> float:
+    """Return the expected seconds of an answer. Measured values gain weight with the number of samples."""
+    trust = live.samples / (live.samples + _PRIOR_SAMPLES)
+    ttft = card.ttft_ms if live.ttft_ms is None else trust * live.ttft_ms + (1 - trust) * card.ttft_ms
+    speed = (
+        card.tokens_per_second if live.tokens_per_second is None else trust * live.tokens_per_second + (1 - trust) * card.tokens_per_second
+    )
+    return ttft / 1000 + output / max(speed, 0.1)
+
+
+_Tier = tuple[float, float, float]
+_rates_cache: dict[int, tuple[pricing.Rates | None, tuple[int | None, _Tier, _Tier]]] = {}
+
+
+def _float_rates(card: ModelCard) -> tuple[int | None, _Tier, _Tier]:
+    """Return the tier's threshold and the input, output and cached-input rates below and above it.
+
+    They are floats, for comparing only and not for charging.
+    """
+    rates = card.rates
+    found = _rates_cache.get(id(rates))
+    if found is None or found[0] is not rates:
+        if len(_rates_cache) > 2000:
+            _rates_cache.clear()
+        used = rates or pricing.ceiling_rates()
+        base, long = (
+            (float(tier.input), float(tier.output), float(tier.cached))
+            for tier in (pricing.tier(used, long=False), pricing.tier(used, long=True))
+        )
+        found = _rates_cache[id(rates)] = (rates, (used.tier_threshold, base, long))
+    return found[1]

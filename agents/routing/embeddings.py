@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from agents.messages import EmbeddingRequest
-from agents.routing.filters import absent
+from agents.routing.candidates import absent
 from agents.routing.rank import Candidate, Route
 from agents.token_estimates import size, typical
 from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound

@@ -1,11 +1,12 @@
 """Ranks the candidate models of a request and explains the order. Pure functions.
 
-Hard filters come first (missing capabilities), then soft ones (an open circuit breaker, an unknown price). The rest are
-valued in US dollars and ordered by the goal (scores.py). The explanation lists every model and why it was removed.
+candidates.py has the reasons against a model, its value and the order. The explanation lists every model and why it was
+removed. Sentences explain the first choice with the numbers of the explanation.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,17 +15,32 @@ from typing import Any
 from django.conf import settings
 
 from accounts.models import User
-from agents.routing import filters as routing_filters
-from agents.routing import reasons, scores
-from agents.routing.candidates import GOALS, Facts, Row
-from agents.routing.filters import dearest
+from agents.messages import CompletionRequest, Image
+from agents.routing import candidates
+from agents.routing.candidates import GOALS, Facts, Row, dearest, need
 from agents.routing.health import ModelHealth
 from aiagents.core.errors import InvalidRequest, ModelNotFound
 from billing.catalogue.snapshot import EMBEDDINGS, ModelCard
 
-__all__ = ["GOALS", "Candidate", "Facts", "Route", "rank"]
+__all__ = ["GOALS", "Candidate", "Facts", "Route", "difficulty", "rank"]
 AUTO = "auto"
 _MOST_CANDIDATES = 5
+_MOST_READ = 20_000
+# The search from SELECT to FROM stops at the next SELECT, else a text of many SELECTs takes quadratic time.
+_CODE = re.compile(
+    r"```|\bdef \w+\(|\bclass \w+|\bfunction\b|=>|#include|\bSELECT\b(?:(?!\bSELECT\b).)+?\bFROM\b|</\w+>|Traceback \(", re.IGNORECASE
+)
+_THINKING = re.compile(
+    r"\b(prove|proof|derive|theorem|integral|derivative|equation|complexity|algorithm|optimi[sz]\w*|refactor\w*|debug\w*|architect\w*|"
+    r"analy[sz]\w*|evaluat\w*|trade-?offs?|compare|critique|strateg\w*|step[ -]by[ -]step|reason\w*|design|legal|diagnos\w*|forecast\w*|"
+    r"beweis\w*|erkläre|analysiere|démontre\w*|analys\w*|explica\w*)\b",
+    re.IGNORECASE,
+)
+_EASY = re.compile(
+    r"^\s*(hi|hello|hey|thanks?|thank you|ok(ay)?|yes|no|good (morning|evening)|translate|summari[sz]e|rephrase|"
+    r"fix (the )?(typo|grammar))\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +58,31 @@ class Route:
     candidates: tuple[Candidate, ...]
     explanation: dict[str, Any]
     goal: str
+
+
+def difficulty(request: CompletionRequest) -> float:
+    """Return a heuristic difficulty of the last question, from 0 (small talk) to 1 (long, technical, with tools).
+
+    It takes microseconds and calls no model. It errs towards hard: a strong model on an easy question costs cents, a weak
+    model on a hard question costs the answer.
+    """
+    question = next((message.text for message in reversed(request.messages) if message.role == "user"), "")
+    text = question[:_MOST_READ]
+    score = 0.25 + min(0.2, len(question) / 8000)
+    score += min(0.3, 0.12 * len(_THINKING.findall(text)))
+    if _CODE.search(text):
+        score += 0.2
+    if request.tools:
+        score += 0.1
+    if request.response_format and request.response_format.get("type") == "json_schema":
+        score += 0.05
+    if request.reasoning_effort in ("medium", "high", "xhigh", "max"):
+        score += 0.2
+    if any(isinstance(part, Image) for message in request.messages for part in message.parts):
+        score += 0.05
+    if len(question) < 200 and _EASY.match(text):
+        score -= 0.2
+    return round(min(1.0, max(0.0, score)), 3)
 
 
 def weighs(requested: str, fallbacks: tuple[str, ...] = ()) -> bool:
@@ -72,35 +113,35 @@ def _explicit(facts: Facts, by_slug: Mapping[str, ModelCard], health: Mapping[st
         if slug.partition(":")[0] == AUTO and position:
             auto = _auto(facts, _goal(slug.partition(":")[2] or goal, "fallbacks"), by_slug, health, configured)
             rows += [
-                routing_filters.row(facts, one.card, health, configured)
+                candidates.row(facts, one.card, health, configured)
                 for one in auto.candidates
                 if one.card.slug not in {row.card.slug for row in rows}
             ]
             continue
         if (card := by_slug.get(slug)) is None:
             raise ModelNotFound(f"The model {slug[:100]!r} does not exist.", param="model" if not position else "fallbacks")
-        row = routing_filters.row(facts, routing_filters.current(card, by_slug, notes), health, configured)
+        row = candidates.row(facts, candidates.current(card, by_slug, notes), health, configured)
         # A named model is used in spite of an open breaker or an unknown price.
         if row.soft:
             row.removed = None
         rows.append(row)
     kept = [row for row in rows if row.removed is None]
     if not kept:
-        raise routing_filters.refusal(rows)
+        raise candidates.refusal(rows)
     for row in rows:
-        scores.weigh(row, facts, goal)
+        candidates.weigh(row, facts, goal)
     chosen = tuple(_candidate(row, facts) for row in kept[:_MOST_CANDIDATES])
     reason = f"{chosen[0].card.slug} was requested."
     if chosen[0].card.slug != rows[0].card.slug:
         reason = f"{rows[0].card.slug} was requested, but {rows[0].removed}; {chosen[0].card.slug} is the next named model."
-    notes += reasons.unknown_price(chosen[0].card)
+    notes += _unknown_price(chosen[0].card)
     return Route(chosen, _explanation(facts, goal, rows, chosen, " ".join([reason, *notes])), goal)
 
 
 def _auto(
     facts: Facts, goal: str, by_slug: Mapping[str, ModelCard], health: Mapping[str, ModelHealth], configured: Container[str]
 ) -> Route:
-    rows = [routing_filters.row(facts, card, health, configured) for card in by_slug.values() if EMBEDDINGS not in card.capabilities]
+    rows = [candidates.row(facts, card, health, configured) for card in by_slug.values() if EMBEDDINGS not in card.capabilities]
     for row in rows:
         if row.removed is None and row.card.lifecycle != "active":
             row.removed = f"it is {row.card.lifecycle}: used only by name"
@@ -109,14 +150,14 @@ def _auto(
     kept = [row for row in rows if row.removed is None]
     forced = not kept
     if forced:
-        kept = routing_filters.last_resort(rows)
+        kept = candidates.last_resort(rows)
     for row in rows:
-        scores.weigh(row, facts, goal)
-    kept = scores.order(kept, goal)
+        candidates.weigh(row, facts, goal)
+    kept = candidates.order(kept, goal)
     chosen = tuple(_candidate(row, facts) for row in kept[:_MOST_CANDIDATES])
     kept_ids = {id(row) for row in kept}
     ordered = kept + [row for row in rows if id(row) not in kept_ids]
-    reason = reasons.reason(goal, kept, facts, forced=forced)
+    reason = _reason(goal, kept, facts, forced=forced)
     return Route(chosen, _explanation(facts, goal, ordered, chosen, reason), goal)
 
 
@@ -139,7 +180,7 @@ def _explanation(facts: Facts, goal: str, rows: list[Row], chosen: tuple[Candida
         "chosen": first.card.slug,
         "reason": reason,
         "difficulty": facts.difficulty if estimated else None,
-        "need": round(scores.need(facts.difficulty), 3),
+        "need": round(need(facts.difficulty), 3),
         "weights": {
             "value_usd": _usd(weights.value_usd),
             "second_usd": _usd(weights.second_usd),
@@ -186,3 +227,50 @@ def _baseline(facts: Facts, rows: list[Row], first: Candidate) -> dict[str, str]
                 "saving_usd": f"{row.cost - first.estimate_usd:.8f}",
             }
     return None
+
+
+def _reason(goal: str, kept: list[Row], facts: Facts, *, forced: bool) -> str:
+    """Return why the first of `kept` is chosen. `forced`: the filters had removed all of them."""
+    first, name = kept[0], kept[0].card.slug
+    able = [row for row in kept if row.good_enough]
+    bar = f"a chance of {settings.ROUTING_WEIGHTS[goal].good_enough:.0%}"
+    if forced:
+        choice = f"The filters removed every model; {name} is tried as the last resort."
+    elif goal == User.Goal.BEST:
+        choice = f"{name} has the highest quality of {_models(len(kept))} that can do it{_equals(first, kept)}."
+    elif not able:
+        choice = f"No model that can do it has {bar} of a good answer; {name} has the highest quality of {len(kept)}{_equals(first, kept)}."
+    else:
+        most = "should answer soonest" if goal == User.Goal.FASTEST else f"is worth most by the weights of {goal}"
+        choice = f"{name} {most} of {_models(len(able))} with at least {bar} of a good answer."
+    parts = [choice, _numbers(first, facts), *_unknown_price(first.card)]
+    if facts.sticky == name:
+        parts.append("It also wrote before in this conversation, so part of the input is cached.")
+    return " ".join(parts)
+
+
+def _unknown_price(card: ModelCard) -> list[str]:
+    """Return one sentence for a model without a price, else no sentence."""
+    if card.rates is not None:
+        return []
+    return [f"Its price is unknown: it is charged at the ceiling of ${settings.UNKNOWN_PRICE_CEILING_PER_MTOK} per million tokens."]
+
+
+def _numbers(row: Row, facts: Facts) -> str:
+    return (
+        f"At quality {row.quality:.4g} for a need of {need(facts.difficulty):.3g} its chance is {row.chance:.1%}; "
+        f"it should cost ${row.cost:.6f} and take {row.seconds:.1f} s{_worth(row)}."
+    )
+
+
+def _worth(row: Row) -> str:
+    return "" if row.value is None else f", which makes it worth ${row.value:.6f}"
+
+
+def _equals(first: Row, kept: list[Row]) -> str:
+    alike = [row for row in kept if row.quality == first.quality]
+    return f" and costs least of the {len(alike)} with that quality" if len(alike) > 1 else ""
+
+
+def _models(count: int) -> str:
+    return "1 model" if count == 1 else f"{count} models"

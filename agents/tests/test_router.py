@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from agents.messages import CompletionRequest, Message, Text
 from agents.routing import rank as router
-from agents.routing.difficulty import difficulty
 from agents.routing.health import ModelHealth
-from agents.routing.rank import Facts
+from agents.routing.rank import Facts, difficulty
 from agents.tests.cards import card, facts
 from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound, NoModelAvailable
 

@@ -20,9 +20,8 @@ from hypothesis import strategies as st
 
 from agents.messages import CompletionRequest, Message, Text
 from agents.routing import rank as router
-from agents.routing.difficulty import difficulty
-from agents.routing.rank import Facts
-from agents.routing.scores import expected_cost
+from agents.routing.candidates import expected_cost
+from agents.routing.rank import Facts, difficulty
 from agents.tests.cards import card, facts
 from aiagents.settings.env import Env, read
 from aiagents.settings.routing import RoutingWeights

@@ -10,7 +10,7 @@ from django.conf import settings
 from agents import messages, token_estimates
 from agents.messages import CompletionRequest
 from agents.routing import connections
-from agents.routing.filters import NO_CHAT
+from agents.routing.candidates import NO_CHAT
 from aiagents.core.errors import InvalidRequest, ModelNotFound
 from billing.catalogue import snapshot as catalogue
 from billing.catalogue.snapshot import ModelCard
