@@ -23,6 +23,8 @@ from aiagents.core.drf.base import StrictFieldsMixin, StrictFilterSet
 from aiagents.core.errors import NotFound
 
 DECISIONS = ("approve", "reject")
+# Texts of the agent and its version that no answer shows: they would count as bytes of the page.
+_UNUSED = ("agent__description", "version__system_prompt", "version__parameters", "version__tools")
 _DECISION = OpenApiExample("one call", {"call_id": "call_1", "reason": "Not on a Friday."}, request_only=True)
 
 
@@ -136,7 +138,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
         return ApiKey.Scope.APPROVE if self.action in DECISIONS else ApiKey.Scope.AGENTS
 
     def get_queryset(self) -> QuerySet[AgentRun]:
-        return run_store.own(principal_of(self.request).user_id).select_related("agent", "version").defer("state")
+        return run_store.own(principal_of(self.request).user_id).select_related("agent", "version").defer("state", *_UNUSED)
 
     def get_serializer_class(self) -> Any:
         if self.action in DECISIONS:

@@ -6,14 +6,15 @@ from typing import Any
 
 from rest_framework.request import Request
 
+from aiagents.core.drf import page_bytes
 from aiagents.core.errors import InvalidRequest
 from chat.conversations import as_json as message_json
-from chat.conversations.tree import Tree, lengths, rows_of
+from chat.conversations.tree import Tree, rows_of, sizes
 from chat.models import Conversation, Message
 
 _PAGE_SIZE = _MOST = 100
-# Most characters of one page, which holds at least one message. A message with attachments may have twelve million.
-MOST_CHARACTERS = 16 * 1024 * 1024
+# Bytes of the texts of one page, which has at least one message. A message with attachments may have twelve million.
+MOST_BYTES = 16 * 1024 * 1024
 
 
 class BranchPage:
@@ -37,16 +38,11 @@ class BranchPage:
         }
 
     def _end(self) -> int:
-        """Return the end of the page: after `page_size` messages, or before the message that exceeds MOST_CHARACTERS."""
+        """Return the end of the page: after `page_size` messages, or before the message that exceeds MOST_BYTES."""
         ids = self.branch[self.start : self.start + self.size]
-        left, end = MOST_CHARACTERS, self.start
-        sizes = lengths(ids)
-        for id in ids:
-            left -= sizes.get(id, 0)
-            if left < 0 and end > self.start:
-                break
-            end += 1
-        return self.start + self.size if end - self.start == len(ids) else end
+        bytes_ = sizes(ids)
+        count = page_bytes.fitting((bytes_.get(id, 0) for id in ids), MOST_BYTES)
+        return self.start + (self.size if count == len(ids) else count)
 
     def _encoded(self, message: Message) -> dict[str, Any]:
         siblings = self.tree.siblings(message.id)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.db.models import TextField
-from django.db.models.functions import Cast, Coalesce, Length
-
+from aiagents.core.drf import page_bytes
 from aiagents.core.errors import Conflict, NotFound
 from chat.models import Conversation, Message
 from chat.turn_request import Ask
@@ -54,10 +52,9 @@ def rows_of(branch: list[UUID]) -> list[Message]:
     return [found[id] for id in branch if id in found]
 
 
-def lengths(ids: list[UUID]) -> dict[UUID, int]:
-    """Characters of all that each message holds, counted by the database: none of it is read here."""
-    sizes = [Coalesce(Length(Cast(name, TextField())), 0) for name in LONG]
-    return {id: sum(found) for id, *found in Message.objects.filter(id__in=ids).values_list("id", *sizes)}
+def sizes(ids: list[UUID]) -> dict[UUID, int]:
+    """The bytes of the texts of each message. The database measures them; no text is read."""
+    return dict(Message.objects.filter(id__in=ids).values_list("id", page_bytes.size(LONG)))
 
 
 def own_message(user_id: UUID, message_id: UUID, role: str | None = None) -> Message:

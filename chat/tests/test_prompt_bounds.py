@@ -141,7 +141,7 @@ def test_the_prompt_for_a_title_and_the_title_are_short_whatever_was_said():
 
 @pytest.mark.parametrize("characters", [100, 1_000_000])
 def test_a_page_of_messages_is_bounded_by_what_it_holds_and_nothing_is_left_out_of_the_pages(user, client, monkeypatch, characters):
-    monkeypatch.setattr(branches, "MOST_CHARACTERS", 3_000_000)
+    monkeypatch.setattr(branches, "MOST_BYTES", 3_000_000)
     conversation = talk(user, 12, characters)
     client.force_login(user)
     url, seen, longest = f"{API}conversations/{conversation.id}/messages", [], 0
@@ -159,7 +159,7 @@ def test_a_page_of_messages_is_bounded_by_what_it_holds_and_nothing_is_left_out_
 
 
 def test_a_message_that_is_larger_than_a_page_may_be_is_a_page_by_itself(user, client, monkeypatch):
-    monkeypatch.setattr(branches, "MOST_CHARACTERS", 1000)
+    monkeypatch.setattr(branches, "MOST_BYTES", 1000)
     conversation = talk(user, 2, 5000)
     client.force_login(user)
     first = client.get(f"{API}conversations/{conversation.id}/messages").json()

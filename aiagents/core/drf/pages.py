@@ -1,6 +1,7 @@
 """Keyset pagination: the page after a row is found by the row's values, ties and nulls included.
 
 DRF's cursor counts offsets among equal values, and its previous page can be wrong; this one compares (value, …, id).
+A page is bounded in bytes, too: rows with long texts fill it before `page_size` does.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from rest_framework import pagination
 from rest_framework.request import Request
 from rest_framework.utils.urls import remove_query_param, replace_query_param
 
+from aiagents.core.drf import page_bytes
 from aiagents.core.errors import InvalidRequest
 
 NOTHING = Q(pk__in=[])
@@ -71,7 +73,7 @@ class CursorPagination(pagination.CursorPagination):
     ordering: Any = "-id"
     page_size_query_param = "page_size"
     max_page_size = 100
-    page_size_query_description = "Rows on a page, 1 to 100."
+    page_size_query_description = "Rows on a page, 1 to 100. A page of long texts has fewer: follow `next`."
     _next: str | None = None
     _previous: str | None = None
 
@@ -112,9 +114,8 @@ class CursorPagination(pagination.CursorPagination):
         terms = [_term(queryset, name, backward) for name in self.ordering]
         if values:
             queryset = queryset.filter(_after(terms, values))
-        rows = list(queryset.order_by(*(term.order() for term in terms))[: size + 1])
-        more = len(rows) > size
-        self.page = rows[:size][::-1] if backward else rows[:size]
+        rows, more = _read(queryset.order_by(*(term.order() for term in terms)), size)
+        self.page = rows[::-1] if backward else rows
         before, after = (more, True) if backward else (bool(values), more)
         self._next = self._cursor(terms, self.page[-1], False) if self.page and after else None
         self._previous = self._cursor(terms, self.page[0], True) if self.page and before else None
@@ -154,6 +155,21 @@ class CursorPagination(pagination.CursorPagination):
         except (ValueError, TypeError, RecursionError) as exc:
             raise bad_cursor() from exc
         return bool(backward), values
+
+
+def _read(queryset: QuerySet, size: int) -> tuple[list[Any], bool]:
+    """Return the first rows, at most `size` and as many as fit on a page, and whether there are more."""
+    long = page_bytes.long_columns(queryset)
+    if not long:
+        rows = list(queryset[: size + 1])
+        return rows[:size], len(rows) > size
+    while True:
+        sizes = list(queryset.values_list("pk", page_bytes.size(long))[: size + 1])
+        count = page_bytes.fitting((bytes_ for _, bytes_ in sizes[:size]), page_bytes.MOST_BYTES)
+        rows = list(queryset.filter(pk__in=[pk for pk, _ in sizes[:count]]))
+        # All rows of the page were deleted in between: without a row there is no cursor to the rows after them.
+        if rows or not sizes:
+            return rows, count < len(sizes)
 
 
 def _after(terms: list[Term], texts: list[str | None]) -> Q:
