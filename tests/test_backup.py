@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.live import PASSWORD, ROOT, Live, launch
+from tests.kit.live import PASSWORD, Live, launch
 
 pytestmark = pytest.mark.long
 SLOW = "[[sim:chunks=2000,pace=50]] A story"
@@ -33,10 +31,6 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
     installation.close()
 
 
-def command(live: Live, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "manage.py", *arguments], cwd=ROOT, env=live.env, capture_output=True, text=True, timeout=120)
-
-
 def test_a_backup_comes_back_whole_in_another_place(first: Live, other: Live, tmp_path: Path):
     conversation = first.call("POST", "/api/v1/chat/send", {"content": "Remember me", "model": "gpt-4o-mini"}).json["conversation_id"]
     task = {"name": "daily", "input": "Hello", "schedule": {"type": "interval", "every_seconds": 86400}}
@@ -46,7 +40,7 @@ def test_a_backup_comes_back_whole_in_another_place(first: Live, other: Live, tm
     running.start()
     while not first.query("SELECT count(*) FROM billing_hold WHERE status = 'open'")[0][0]:
         pass
-    made = command(first, "backup", str(tmp_path / "night.dump"))
+    made = first.command("backup", str(tmp_path / "night.dump"))
     assert made.returncode == 0, made.stderr
     assert (tmp_path / "night.dump").stat().st_mode & 0o777 == 0o600
     assert first.query("SELECT count(*) FROM billing_hold WHERE status = 'open'")[0][0], "the backup was to be made while a call ran"
@@ -55,9 +49,9 @@ def test_a_backup_comes_back_whole_in_another_place(first: Live, other: Live, tm
     running.join()
 
     other.stop()
-    refused = command(other, "restore", str(tmp_path / "night.dump"))
+    refused = other.command("restore", str(tmp_path / "night.dump"))
     assert refused.returncode and "not empty" in refused.stderr
-    done = command(other, "restore", str(tmp_path / "night.dump"), "--replace")
+    done = other.command("restore", str(tmp_path / "night.dump"), "--replace")
     assert done.returncode == 0, done.stdout + done.stderr
     other.start()
 
@@ -80,16 +74,16 @@ def test_a_backup_comes_back_whole_in_another_place(first: Live, other: Live, tm
 
 def test_a_backup_overwrites_nothing_and_leaves_no_half(first: Live, tmp_path: Path):
     (tmp_path / "there").write_text("another night")
-    assert "exists" in command(first, "backup", str(tmp_path / "there")).stderr
+    assert "exists" in first.command("backup", str(tmp_path / "there")).stderr
     assert (tmp_path / "there").read_text() == "another night"
-    assert command(first, "backup", str(tmp_path / "no" / "folder")).returncode
+    assert first.command("backup", str(tmp_path / "no" / "folder")).returncode
     assert sorted(path.name for path in tmp_path.iterdir()) == ["there"]
 
 
 def test_what_is_no_backup_costs_the_database_nothing(first: Live, tmp_path: Path):
     (tmp_path / "torn").write_bytes(b"PGDMP" + b"x" * 100)
-    assert command(first, "restore", str(tmp_path / "torn"), "--replace").returncode
-    assert command(first, "restore", str(tmp_path / "nothing"), "--replace").returncode
+    assert first.command("restore", str(tmp_path / "torn"), "--replace").returncode
+    assert first.command("restore", str(tmp_path / "nothing"), "--replace").returncode
     assert first.call("GET", "/api/v1/auth/profile").status == 200
 
 

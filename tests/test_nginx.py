@@ -16,7 +16,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -85,11 +84,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
 
 
 def _second(live: Live, port: int) -> None:
-    log = (live.folder / "second.log").open("ab")
-    live.processes["second"] = subprocess.Popen(
-        [sys.executable, "-m", "aiagents.server", "--port", str(port)], cwd=ROOT, env=live.env, stdout=log, stderr=log,
-        stdin=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
+    live.spawn("second", "-m", "aiagents.server", "--port", str(port))
     _until(lambda: socket.create_connection(("127.0.0.1", port), 1).close() is None)
 
 

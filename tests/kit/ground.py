@@ -16,7 +16,9 @@ import psycopg
 import pytest
 
 from aiagents.local import embedded
+from tests.kit import preloaded
 
+preloaded.enable()
 # What the suite imports and collects stays; looking through it again and again is a tenth of its time.
 gc.set_threshold(50_000, 20, 50)
 if not os.environ.get("PYTEST_DEBUG_TEMPROOT"):

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from tests.kit import preloaded
 from tests.kit.server_process import ROOT, free_port, wait_for
 
 INHERITED = (
@@ -107,7 +108,7 @@ class Installation:
         return self.call("/api/v1/auth/login", {"email": email, "password": password})[0]
 
     def manage(self, *arguments: str) -> str:
-        done = subprocess.run([sys.executable, "manage.py", *arguments], cwd=ROOT, env=self.env, capture_output=True, text=True, timeout=60)
+        done = preloaded.run(sys.executable, "manage.py", *arguments, cwd=ROOT, env=self.env, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

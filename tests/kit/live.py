@@ -23,6 +23,7 @@ from typing import Any
 
 import redis
 
+from tests.kit import preloaded
 from tests.kit.people import PASSWORD
 from tests.kit.server_process import ROOT, free_port
 
@@ -49,7 +50,7 @@ class Live:
     env: dict[str, str]
     port: int
     sim_port: int
-    processes: dict[str, subprocess.Popen] = field(default_factory=dict)
+    processes: dict[str, preloaded.Started] = field(default_factory=dict)
     email: str = "ada@example.com"
     key: str = ""
     access: str = ""
@@ -61,27 +62,29 @@ class Live:
         return f"http://127.0.0.1:{self.port}"
 
     def manage(self, *arguments: str, **env: str) -> str:
-        command = [self.python, "manage.py", *arguments]
-        done = subprocess.run(command, cwd=self.root, env=self.env | env, capture_output=True, text=True, timeout=120)
+        done = self.command(*arguments, **env)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def command(self, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        """`manage.py <arguments>`, which may fail."""
+        return preloaded.run(self.python, "manage.py", *arguments, cwd=self.root, env=self.env | env)
 
     def invariants_hold(self, seconds: float = 60) -> None:
         """Assert that `manage.py invariants` ends with 0, once what a dead process left was swept."""
         deadline = time.monotonic() + seconds
         while True:
-            command = [self.python, "manage.py", "invariants"]
-            done = subprocess.run(command, cwd=self.root, env=self.env, capture_output=True, text=True, timeout=120)
+            done = self.command("invariants")
             if done.returncode == 0:
                 return
             assert time.monotonic() < deadline, done.stdout + done.stderr
             time.sleep(1)
 
     def spawn(self, name: str, *arguments: str) -> None:
-        log = (self.folder / f"{name}.log").open("ab")
-        self.processes[name] = subprocess.Popen(
-            [self.python, *arguments], cwd=self.root, env=self.env, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
-        )
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = preloaded.popen(
+                self.python, *arguments, cwd=self.root, env=self.env, stdout=log, stderr=log, new_session=True
+            )
 
     def start(self, timeout: float = 30) -> None:
         """Start the web server and wait until it answers."""

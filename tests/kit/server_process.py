@@ -7,7 +7,6 @@ import os
 import random
 import signal
 import socket
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from tests.kit import preloaded
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -44,7 +45,7 @@ def _first_ephemeral_port() -> int:
 
 @dataclass
 class ServerProcess:
-    process: subprocess.Popen
+    process: preloaded.Started
     port: int
     log: Path
 
@@ -79,9 +80,9 @@ def start(folder: Path, application: str = "tests.kit.raw_application:applicatio
     """A server that accepts connections."""
     port, log = free_port(), folder / "server.log"
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.kit.server_settings", "PYTHONUNBUFFERED": "1"} | env
-    command = [sys.executable, "-m", "aiagents.server", "--port", str(port), "--application", application, *arguments]
+    command = ("-m", "aiagents.server", "--port", str(port), "--application", application, *arguments)
     with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+        process = preloaded.popen(sys.executable, *command, cwd=ROOT, env=environment, stdout=output, stderr=output, new_session=False)
     server = ServerProcess(process, port, log)
     deadline = time.monotonic() + 20
     while True:
