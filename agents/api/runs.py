@@ -7,7 +7,8 @@ from uuid import UUID
 
 import django_filters
 from django.db.models import QuerySet
-from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
+from django.urls import reverse
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import mixins, serializers, viewsets
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,15 +17,19 @@ from accounts.authentication import principal_of
 from accounts.models import ApiKey
 from accounts.permissions import HasScope
 from agents.models import AgentRun, AgentStep
-from agents.runs import approvals
+from agents.runs import approvals, step_pages
 from agents.runs import as_json as run_json
 from agents.runs import store as run_store
 from aiagents.core.drf.base import StrictFieldsMixin, StrictFilterSet
+from aiagents.core.drf.lists import refuse_unknown_parameters
 from aiagents.core.errors import NotFound
 
 DECISIONS = ("approve", "reject")
 # Texts of the agent and its version that no answer shows: they would count as bytes of the page.
 _UNUSED = ("agent__description", "version__system_prompt", "version__parameters", "version__tools")
+_STEPS_AFTER = OpenApiParameter(
+    step_pages.PARAMETER, {"type": "integer", "minimum": 0, "maximum": 999_999}, description="from `steps_next`"
+)
 _DECISION = OpenApiExample("one call", {"call_id": "call_1", "reason": "Not on a Friday."}, request_only=True)
 
 
@@ -100,11 +105,23 @@ class RunListSerializer(serializers.Serializer):
 
 
 class AgentRunSerializer(RunListSerializer):
+    """A run with its steps. The context has the request."""
+
     waits_for = serializers.ListField(child=serializers.CharField(), help_text="the call_ids that wait for a person's decision")
-    steps = AgentStepSerializer(many=True)
+    steps = AgentStepSerializer(many=True, help_text="in order; those after the first 4 MiB of texts are at `steps_next`")
+    steps_next = serializers.URLField(allow_null=True, help_text="the same run with its further steps; null after the last")
 
     def to_representation(self, instance: AgentRun) -> dict[str, Any]:
-        return run_json.with_steps(instance, run_store.steps(instance.id))
+        request = self.context["request"]
+        after = step_pages.position(request.query_params.get(step_pages.PARAMETER))
+        page = step_pages.read([instance.id], after)
+        url = request.build_absolute_uri(reverse("agents:run", args=[instance.id]))
+        return {
+            **run_json.run(instance),
+            "waits_for": step_pages.waits_for([instance.id])[instance.id],
+            "steps": [run_json.step(step) for step in page.steps],
+            "steps_next": None if page.next is None else f"{url}?{step_pages.PARAMETER}={page.next[1]}",
+        }
 
 
 class DecisionSerializer(StrictFieldsMixin, serializers.Serializer):
@@ -120,7 +137,13 @@ class DecisionSerializer(StrictFieldsMixin, serializers.Serializer):
         operation_id="agents_runs_list",
         description="Your runs on every surface, newest first; `?status=waiting_approval` lists those that wait for you.",
     ),
-    retrieve=extend_schema(operation_id="agents_runs_retrieve", responses=AgentRunSerializer, description="A run with all its steps."),
+    retrieve=extend_schema(
+        operation_id="agents_runs_retrieve",
+        responses=AgentRunSerializer,
+        parameters=[_STEPS_AFTER],
+        filters=False,
+        description="A run with its steps. Where their texts have more than 4 MiB, `steps_next` has the further ones.",
+    ),
 )
 class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet):
     permission_classes = [HasScope]
@@ -139,6 +162,12 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
 
     def get_queryset(self) -> QuerySet[AgentRun]:
         return run_store.own(principal_of(self.request).user_id).select_related("agent", "version").defer("state", *_UNUSED)
+
+    def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.action == "list":
+            return super().filter_queryset(queryset)
+        refuse_unknown_parameters(self.request, step_pages.PARAMETER)
+        return queryset
 
     def get_serializer_class(self) -> Any:
         if self.action in DECISIONS:
@@ -163,7 +192,7 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
     def cancel(self, request: Request, pk: UUID | None = None) -> Response:
         """Cancel the run. Its text so far is kept and its usage is charged. An ended run stays unchanged."""
         assert pk is not None
-        return self._answer(run_store.cancel(principal_of(request).user_id, pk).id)
+        return self._response(run_store.cancel(principal_of(request).user_id, pk).id)
 
     def _decide(self, request: Request, pk: UUID | None, *, approve: bool) -> Response:
         serializer = self.get_serializer(data=request.data)
@@ -173,10 +202,10 @@ class RunViewSet(mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.Gene
             principal_of(request).user, pk, approve=approve,
             call_id=serializer.validated_data.get("call_id"), reason=serializer.validated_data.get("reason", ""),
         )  # fmt: skip
-        return self._answer(run.id)
+        return self._response(run.id)
 
-    def _answer(self, run_id: UUID) -> Response:
-        found = run_json.whole(run_id)
-        if found is None:
+    def _response(self, run_id: UUID) -> Response:
+        run = self.get_queryset().filter(pk=run_id).first()
+        if run is None:
             raise NotFound
-        return Response(found[1])
+        return Response(AgentRunSerializer(run, context=self.get_serializer_context()).data)

@@ -1,10 +1,11 @@
 // @ts-check
 // One run: while it goes on from its stream or by the news of its steps, afterwards as it is stored.
 
-import { get, post } from "../shared/api.js";
+import { post } from "../shared/api.js";
 import { emit, on } from "../shared/bus.js";
 import { fill, h } from "../shared/dom.js";
 import { concerns } from "../shared/news_subjects.js";
+import { getRun } from "../shared/run_detail.js";
 import { section } from "../shared/section.js";
 import { runPanels } from "./run_panels.js";
 import { liveRun } from "./streamed_runs.js";
@@ -38,7 +39,7 @@ export function runView({ title }) {
   async function look() {
     const mine = id;
     try {
-      const run = await get(`agents/runs/${mine}`);
+      const run = await getRun(`agents/runs/${mine}`);
       if (mine === id && !liveRun(mine)) draw(run);
     } catch (problem) {
       // After any other problem the next news, or the look once a minute, reads it.
@@ -84,7 +85,7 @@ export function runView({ title }) {
         );
       const record = liveRun(runId);
       if (record) follow(record);
-      else return load(() => get(`agents/runs/${runId}`));
+      else return load(() => getRun(`agents/runs/${runId}`));
     },
     leave() {
       liveRun(id)?.stop();

@@ -1,12 +1,13 @@
 // @ts-check
 // One run: live while it goes on, afterwards with its attempts and steps.
 
-import { get, post } from "../shared/api.js";
+import { post } from "../shared/api.js";
 import { emit, on } from "../shared/bus.js";
 import { modelName } from "../shared/catalogue.js";
 import { fill, h, icon } from "../shared/dom.js";
 import { count, duration, moment, usd } from "../shared/format.js";
 import { describeError } from "../shared/problems.js";
+import { getRun } from "../shared/run_detail.js";
 import { section } from "../shared/section.js";
 import { stepList } from "../shared/step_list.js";
 import { streamedMarkdown } from "../shared/streamed_markdown.js";
@@ -57,7 +58,7 @@ export function runView({ title }) {
 
   async function look() {
     const mine = at;
-    const run = await get(`tasks/${at[0]}/runs/${at[1]}`).catch(() => null);
+    const run = await getRun(`tasks/${at[0]}/runs/${at[1]}`).catch(() => null);
     if (mine !== at || !run) return;
     if (!isOpen(run)) end();
     draw(run);
@@ -100,7 +101,7 @@ export function runView({ title }) {
       answer.show("", false);
       said.hidden = true;
       if (!stops.length) stops.push(on("decided", () => setTimeout(look, 600)));
-      return load(() => get(`tasks/${task}/runs/${run}`));
+      return load(() => getRun(`tasks/${task}/runs/${run}`));
     },
     leave() {
       end();

@@ -21,6 +21,7 @@ from billing.catalogue import snapshot as catalogue
 from billing.money.amounts import MOST_COST_USD
 from tasks import variables as placeholders
 from tasks import webhooks
+from tasks.api import run_detail
 from tasks.api.fields import ParametersSerializer, ScheduleField, VariablesField
 from tasks.models import Status, Task, TaskRun
 from tasks.runs import as_json as run_json
@@ -262,10 +263,13 @@ class DeliverySerializer(serializers.Serializer):
 
 
 class RunDetailSerializer(RunSerializer):
-    """A run with its attempts, steps and delivery."""
+    """A run with its attempts, steps and delivery. The context has the request."""
 
     attempts = AttemptSerializer(many=True)
+    steps_next = serializers.URLField(
+        allow_null=True, help_text="the same run with the steps after the first 4 MiB of texts; null after the last"
+    )
     webhook = DeliverySerializer(allow_null=True)
 
     def to_representation(self, instance: TaskRun) -> dict[str, Any]:
-        return run_json.detail(instance)
+        return run_detail.as_json(instance, self.context["request"])

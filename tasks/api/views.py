@@ -16,8 +16,10 @@ from rest_framework.response import Response
 from accounts.authentication import Principal, principal_of
 from accounts.models import ApiKey
 from accounts.permissions import HasScope
+from agents.runs import step_pages
 from aiagents.core.drf import deleting as api_deleting
 from aiagents.core.drf.base import IdempotentMixin
+from aiagents.core.drf.lists import refuse_unknown_parameters
 from aiagents.core.errors import InvalidRequest, NotFound
 from aiagents.core.http import body_limits
 from aiagents.core.logs import context
@@ -57,6 +59,9 @@ _AGENT = OpenApiExample(
     },
     request_only=True,
 )  # fmt: skip
+_STEPS_AFTER = OpenApiParameter(
+    step_pages.PARAMETER, {"type": "string", "pattern": r"^[0-9]{1,6}\.[0-9]{1,6}$"}, description="from `steps_next`"
+)
 _PAGE = [OpenApiParameter("cursor", str), OpenApiParameter("page_size", int), OpenApiParameter("status", str, enum=Status.values)]
 
 
@@ -220,9 +225,7 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
     def runs(self, request: Request, pk: UUID | None = None) -> Response:
         """Return the task's runs, newest first."""
         runs = TaskRun.objects.filter(task=self.get_object())
-        if unknown := set(request.query_params) - {"cursor", "page_size", "status", "format"}:
-            name = sorted(unknown)[0][:100]
-            raise InvalidRequest(f"{name!r} is not a parameter of this endpoint.", param=name)
+        refuse_unknown_parameters(request, "cursor", "page_size", "status")
         if wanted := request.query_params.get("status"):
             if wanted not in Status.values:
                 raise InvalidRequest(f"status must be one of {', '.join(Status.values)}.", param="status")
@@ -230,11 +233,19 @@ class TaskViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: ignore[misc]
         page = self.paginate_queryset(runs) or []
         return self.get_paginated_response(RunSerializer(page, many=True).data)
 
-    @extend_schema(responses=RunDetailSerializer, filters=False, parameters=[OpenApiParameter("run_id", str, OpenApiParameter.PATH)])
+    @extend_schema(
+        responses=RunDetailSerializer,
+        filters=False,
+        parameters=[OpenApiParameter("run_id", str, OpenApiParameter.PATH), _STEPS_AFTER],
+    )
     @action(detail=True, methods=["get"], url_path="runs/<uuid:run_id>", filter_backends=[])
     def run_detail(self, request: Request, pk: UUID, run_id: UUID) -> Response:
-        """Return one run: its attempts with their model and tool calls and costs, and the webhook's delivery."""
+        """Return one run: its attempts with their model and tool calls and costs, and the webhook's delivery.
+
+        Where the texts of the steps have more than 4 MiB, `steps_next` has the further ones.
+        """
+        refuse_unknown_parameters(request, step_pages.PARAMETER)
         run = TaskRun.objects.filter(task=self.get_object(), pk=run_id).first()
         if run is None:
             raise NotFound
-        return Response(RunDetailSerializer(run).data)
+        return Response(RunDetailSerializer(run, context=self.get_serializer_context()).data)

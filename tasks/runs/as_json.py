@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 import orjson
 from django.utils import timezone
 
 from agents.events import Failed, RunStatus, TaskStatus, TurnEnded, write
-from agents.models import AgentRun, AgentStep
-from agents.runs import as_json as run_json
 from aiagents.core.jsonio import money
-from tasks.models import ENDED, Status, Task, TaskAttempt, TaskRun, WebhookDelivery
+from tasks.models import ENDED, Status, Task, TaskRun
 
 
 def whole(run: TaskRun) -> dict[str, Any]:
@@ -104,44 +99,3 @@ def snapshot(task: Task) -> tuple[str, bytes]:
 
 def time(moment: datetime | None) -> str | None:
     return moment.isoformat().replace("+00:00", "Z") if moment else None
-
-
-def detail(run: TaskRun) -> dict[str, Any]:
-    """The run with its attempts, their steps, and its webhook's delivery."""
-    attempts = list(run.attempts.order_by("number"))
-    rows = AgentRun.objects.in_bulk([attempt.agent_run_id for attempt in attempts])
-    steps: dict[UUID, list[AgentStep]] = defaultdict(list)
-    for step in AgentStep.objects.filter(run_id__in=rows).order_by("number"):
-        steps[step.run_id].append(step)
-    told = [_attempt(attempt, rows.get(attempt.agent_run_id), steps[attempt.agent_run_id]) for attempt in attempts]
-    delivery = run.deliveries.first()
-    return {**whole(run), "attempts": told, "webhook": None if delivery is None else _delivery(delivery)}
-
-
-def _attempt(attempt: TaskAttempt, row: AgentRun | None, steps: list[AgentStep]) -> dict[str, Any]:
-    waiting = [step.tool_call_id for step in steps if step.status == AgentStep.Status.WAITING and step.decided_at is None]
-    return {
-        "number": attempt.number,
-        "status": attempt.status,
-        "error": attempt.error,
-        "started_at": time(attempt.started_at),
-        "ended_at": time(attempt.ended_at),
-        "cost_usd": money(row.cost_usd if row else Decimal(0)),
-        "agent_run_id": str(attempt.agent_run_id),
-        "waits_for": waiting,
-        "steps": [run_json.step(step) for step in steps],
-    }
-
-
-def _delivery(delivery: WebhookDelivery) -> dict[str, Any]:
-    pending = delivery.state == WebhookDelivery.State.PENDING
-    return {
-        "id": str(delivery.id),
-        "event": delivery.event,
-        "state": delivery.state,
-        "attempts": delivery.attempts,
-        "response_status": delivery.response_status,
-        "error": delivery.error,
-        "next_attempt_at": time(delivery.next_attempt_at) if pending else None,
-        "delivered_at": time(delivery.delivered_at),
-    }

@@ -60,3 +60,9 @@ class StrictFilterSet(django_filters.FilterSet):
         if unknown:
             raise InvalidRequest(f"There is no parameter {unknown[0][:100]!r}.", param=unknown[0][:100], details={"known": sorted(known)})
         return super().is_valid()
+
+
+def refuse_unknown_parameters(request: Request, *known: str) -> None:
+    """Raise InvalidRequest for a query parameter that is neither known nor DRF's `format`."""
+    if unknown := sorted(set(request.query_params) - {*known, "format"}):
+        raise InvalidRequest(f"There is no parameter {unknown[0][:100]!r}.", param=unknown[0][:100], details={"known": sorted(known)})
