@@ -26,6 +26,7 @@ from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, Unavailable
 from aiagents.core.live.broadcast import Broadcast
 from aiagents.core.live.event_log import TERMINAL, Line
+from aiagents.core.live.liveness import persist
 from aiagents.core.live.log_writer import LogWriter
 from aiagents.core.live.per_loop import PerLoop
 from aiagents.core.valkey.clients import AWAY
@@ -157,7 +158,7 @@ class LiveRun:
     async def _end(self) -> None:
         await written(self.id)
         try:
-            found = await run_store.persist(run_json.whole, self.id)
+            found = await persist(run_json.whole, self.id)
             erased = found is None and self.failure is None
         except AppError as exc:
             self.failure, found, erased = self.failure or exc, None, False
@@ -274,7 +275,7 @@ async def resume(run_id: UUID) -> None:
     row = await runner.resume_to_end(run_id, on_event=events.take)
     if events.broadcast.last < len(lines):  # another process has taken it up
         return
-    if (found := await run_store.persist(run_json.whole, row.id)) is not None:
+    if (found := await persist(run_json.whole, row.id)) is not None:
         events.end(*found, None)
     await _runs.here().writer.caught_up(events.broadcast)
 

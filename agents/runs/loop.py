@@ -30,7 +30,7 @@ from agents.runs import running as running_runs
 from agents.runs import store as run_store
 from agents.runs.parked import Parked
 from agents.runs.running import OutOfTime
-from agents.runs.store import Closing, RunEnded, persist
+from agents.runs.store import Closing, RunEnded
 from agents.runs.tool_calls import Wanted, Workshop
 from agents.runs.transcript import Said
 from agents.tools.registry import Tool
@@ -38,6 +38,7 @@ from aiagents.core import jsonio
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, BudgetExceeded, Unavailable
 from aiagents.core.live import news
+from aiagents.core.live.liveness import persist
 
 logger = logging.getLogger(__name__)
 Status, Step = AgentRun.Status, AgentStep.Status

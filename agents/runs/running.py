@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 from uuid import UUID
@@ -15,10 +14,8 @@ from agents.models import AgentRun
 from agents.runs import store as run_store
 from agents.runs.store import RunCancelled, RunEnded
 from aiagents.core.db.calls import in_db
-from aiagents.core.errors import Unavailable
-from aiagents.core.live import outage_heartbeat
+from aiagents.core.live import liveness
 
-logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -96,15 +93,10 @@ class _Watch:
         while self.runs:
             await asyncio.sleep(settings.PROGRESS_INTERVAL_SECONDS)
             living = list(self.runs)
-            try:
-                said = {run_id: words for run_id, run in self.runs.items() if (words := run.news()) is not None}
-                ended = await outage_heartbeat.beat(in_db(run_store.beat, living, said), "agents", living, settings.AGENT_SILENCE_SECONDS)
-            except Unavailable:
-                continue
-            except Exception:
-                logger.exception("runs_heartbeat_failed")
-                continue
-            for run_id, status in ended.items():
+            said = {run_id: words for run_id, run in self.runs.items() if (words := run.news()) is not None}
+            work = in_db(run_store.beat, living, said)
+            _, ended = await liveness.beat(work, "agents", living, settings.AGENT_SILENCE_SECONDS)
+            for run_id, status in (ended or {}).items():
                 if run_id in self.runs:
                     self.runs[run_id].end(RunCancelled() if status == AgentRun.Status.CANCELLED else RunEnded(code="interrupted"))
 

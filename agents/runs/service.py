@@ -36,6 +36,7 @@ from aiagents.core import jsonio
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, Conflict, NotAuthenticated
 from aiagents.core.ids import uuid7
+from aiagents.core.live.liveness import persist
 
 __all__ = [
     "RunCancelled",
@@ -174,7 +175,7 @@ async def _drained(run_id: UUID, source: AsyncGenerator[Event, None], on_event: 
     except AppError as exc:
         failure = exc
     await written(run_id)  # with the database away, the error is here before its row says so
-    row = await run_store.persist(run_store.told, run_id)
+    row = await persist(run_store.told, run_id)
     if row is None:  # it could not even begin
         assert failure is not None
         raise failure

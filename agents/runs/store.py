@@ -6,7 +6,6 @@ run was cancelled elsewhere, therefore writes nothing more: it hears `RunEnded` 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,16 +20,13 @@ from django.utils import timezone
 
 from agents.events import Settled
 from agents.models import AgentRun, AgentStep
-from aiagents.core.db.calls import in_db
-from aiagents.core.errors import AppError, Conflict, NotFound, Unavailable
+from aiagents.core.errors import AppError, Conflict, NotFound
 from aiagents.core.live import news
 from billing.models import Hold, UsageLog
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Status, Step = AgentRun.Status, AgentStep.Status
-# A database that is away is waited for so long, in tries of so many seconds each.
-_PATIENCE, _RETRY_EVERY = 30.0, 0.5
 # Two hosts' clocks may differ: how far before its run a call may have been logged.
 SKEW = timedelta(minutes=5)
 OUTCOME_UNKNOWN = "outcome_unknown"
@@ -56,18 +52,6 @@ class Closing:
     step_id: UUID
     was: str
     values: dict[str, Any] = field(default_factory=dict)
-
-
-async def persist(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """The result of a repeatable database function, waiting for a database that is away."""
-    deadline = asyncio.get_running_loop().time() + _PATIENCE
-    while True:
-        try:
-            return await in_db(function, *args, **kwargs)
-        except Unavailable:
-            if asyncio.get_running_loop().time() > deadline:
-                raise
-            await asyncio.sleep(_RETRY_EVERY)
 
 
 def open_run(run: AgentRun, first: AgentStep, with_row: Callable[[AgentRun], None] | None = None) -> None:

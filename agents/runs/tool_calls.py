@@ -20,11 +20,12 @@ from agents.models import AgentRun, AgentStep
 from agents.runs import store as run_store
 from agents.runs.approvals import DENIED_BY_TIME
 from agents.runs.running import Watched
-from agents.runs.store import OUTCOME_UNKNOWN, Closing, persist
+from agents.runs.store import OUTCOME_UNKNOWN, Closing
 from agents.tools import registry
 from agents.tools.registry import Tool, ToolContext
 from aiagents.core import jsonio
 from aiagents.core.jsonio import clean_text
+from aiagents.core.live.liveness import persist
 
 logger = logging.getLogger(__name__)
 Step = AgentStep.Status

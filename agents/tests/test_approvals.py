@@ -21,7 +21,7 @@ from agents.tests.conftest import ask
 from agents.tests.runs import Probe, adds_up, agent, calls_of, drain, results_of, steps_of, the_run
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Conflict, NotFound, Unavailable
-from aiagents.core.live import outage_heartbeat
+from aiagents.core.live import liveness, outage_heartbeat
 from aiagents.core.valkey import clients as valkey
 
 ASKED = '[[call probe {"word": "a"}]][[call careful {"word": "b"}]]'
@@ -313,7 +313,7 @@ async def test_a_process_that_was_thought_dead_writes_nothing_more(context, vend
 
 async def test_a_database_that_is_away_for_a_moment_costs_the_run_nothing(context, vendor, monkeypatch):
     """Every write fails once before it is made, and once after it: the repetition changes nothing."""
-    real, tries = run_store.in_db, {"before": 0, "after": 0}
+    real, tries = liveness.in_db, {"before": 0, "after": 0}
 
     async def shaky(function, *args, **kwargs):
         tries["before"] += 1
@@ -324,8 +324,8 @@ async def test_a_database_that_is_away_for_a_moment_costs_the_run_nothing(contex
             raise Unavailable
         return answer
 
-    monkeypatch.setattr(run_store, "in_db", shaky)
-    monkeypatch.setattr(run_store, "_RETRY_EVERY", 0.01)
+    monkeypatch.setattr(liveness, "in_db", shaky)
+    monkeypatch.setattr(liveness, "DATABASE_RETRY_SECONDS", 0.01)
     with Probe() as probe:
         async with vendor():
             events = await drain(ask('[[call probe {"word": "a"}]][[then]][[call probe {"word": "b"}]]'), context(), agent("probe"))

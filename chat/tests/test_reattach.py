@@ -11,7 +11,7 @@ import redis
 from django.utils import timezone
 
 from aiagents.core.db import calls
-from aiagents.core.live import log_writer
+from aiagents.core.live import liveness
 from aiagents.core.live import outage_heartbeat as alive
 from aiagents.core.valkey import clients as valkey
 from chat.models import Message
@@ -89,7 +89,7 @@ def broken_valkey(monkeypatch):
 
 
 async def test_without_valkey_a_turn_is_watched_cancelled_and_stored_in_its_process(principal, vendors, broken_valkey, monkeypatch):
-    monkeypatch.setattr(log_writer, "_LINGER", 0.2)
+    monkeypatch.setattr(liveness, "LOG_PATIENCE_SECONDS", 0.2)
     async with vendors():
         turn = await begin(principal, "[[sim:chunks=15,pace=3]] Go")
         lines = await collect(turn.view())
@@ -200,7 +200,6 @@ async def test_costs_that_were_settled_later_reach_the_message(principal, vendor
 @pytest.mark.django_db(transaction=True)
 async def test_an_end_that_the_database_cannot_take_is_told_at_once_and_stored_later(principal, vendors, db_threads, monkeypatch):
     from aiagents.core.errors import Unavailable
-    from chat.turns import turn as turn_module
 
     away = {"until": 3}
     finish = turn_store.finish
@@ -212,7 +211,7 @@ async def test_an_end_that_the_database_cannot_take_is_told_at_once_and_stored_l
         return finish(answer, from_books=from_books)
 
     monkeypatch.setattr(turn_store, "finish", failing)
-    monkeypatch.setattr(turn_module, "_STORE_EVERY", 0.05)
+    monkeypatch.setattr(liveness, "DATABASE_RETRY_SECONDS", 0.05)
     async with vendors():
         turn = await begin(principal, "[[sim:chunks=5]] Go")
         lines = await collect(turn.view())

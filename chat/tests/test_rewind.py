@@ -12,7 +12,7 @@ from accounts.authentication import authenticate
 from accounts.models import ApiKey
 from aiagents.core.db import calls
 from aiagents.core.live import event_log as core_log
-from aiagents.core.live import log_writer
+from aiagents.core.live import liveness, log_writer
 from aiagents.core.live.event_log import Line
 from aiagents.core.valkey import clients as valkey
 from chat.models import Message
@@ -176,7 +176,7 @@ async def test_a_log_that_is_away_or_stalls_holds_a_viewer_up_once(principal, ve
         await asyncio.sleep(3600)
 
     monkeypatch.setattr(log_writer.LogWriter, "_write", never)
-    monkeypatch.setattr(log_writer, "_LINGER", 0.2)
+    monkeypatch.setattr(liveness, "LOG_PATIENCE_SECONDS", 0.2)
     async with vendors():
         turn = await begin(principal, "[[sim:chunks=40,pace=5]] Go")
         async with asyncio.timeout(10):

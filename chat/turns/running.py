@@ -12,8 +12,8 @@ from uuid import UUID
 from django.conf import settings
 
 from aiagents.core.db.calls import in_db
-from aiagents.core.errors import RateLimited, Unavailable
-from aiagents.core.live import outage_heartbeat
+from aiagents.core.errors import RateLimited
+from aiagents.core.live import liveness, outage_heartbeat
 from aiagents.core.live.log_writer import LogWriter
 from aiagents.core.live.per_loop import PerLoop
 from aiagents.core.valkey import clients as valkey
@@ -29,8 +29,6 @@ CONTROL = "chat:control"
 FORGET = "forget:"
 # Seconds: all running rows say at least this often that they live, however quiet their vendor is.
 _HEARTBEAT = 5.0
-# Seconds between two tries to reach a Valkey that is away.
-_PATIENCE = 1.0
 
 
 def cancel_key(message_id: UUID) -> str:
@@ -97,15 +95,10 @@ class Registry:
             moved = [turn for turn in self.running() if turn.broadcast.last > turn.saved or now - turn.saved_at >= _HEARTBEAT]
             if moved:
                 written = [turn.written() for turn in moved]
-                try:
-                    await outage_heartbeat.beat(in_db(turn_store.progress, written), "chat", self.turns, turn_store.SILENCE_SECONDS)
-                except Unavailable:
-                    continue
-                except Exception:
-                    logger.exception("turn_progress_failed")
-                    continue
-                for turn, row in zip(moved, written, strict=True):
-                    turn.saved, turn.saved_at = row.last_seq, now
+                work = in_db(turn_store.progress, written)
+                if (await liveness.beat(work, "chat", self.turns, turn_store.SILENCE_SECONDS))[0]:
+                    for turn, row in zip(moved, written, strict=True):
+                        turn.saved, turn.saved_at = row.last_seq, now
             elif any(turn.unstored for turn in self.turns.values()):
                 await outage_heartbeat.say("chat", self.turns, turn_store.SILENCE_SECONDS)
 
@@ -125,7 +118,7 @@ class Registry:
                         if message["type"] == "message":
                             self._control(message["data"].decode())
             except (*AWAY, ValueError):
-                await asyncio.sleep(_PATIENCE)
+                await asyncio.sleep(liveness.VALKEY_RETRY_SECONDS)
             finally:
                 await client.aclose()
 

@@ -20,6 +20,7 @@ from agents.messages import CompletionRequest
 from agents.runs.service import RunCancelled
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, Unavailable
+from aiagents.core.live import liveness
 from aiagents.core.live.broadcast import Broadcast, Writer
 from aiagents.core.live.event_log import Line
 from aiagents.core.metrics import counters as metrics
@@ -35,9 +36,8 @@ logger = logging.getLogger(__name__)
 Status = Message.Status
 # What runs: `agents.calls.service.stream`, or an agent's runner. Yields events, puts every settled call into the list.
 Source = Callable[[CompletionRequest, CallContext, list[Settled]], AsyncGenerator[events.Event, None]]
-# Seconds that a cancelled turn waits for the receipt of the call it cut off, and between two tries to store an end.
+# Seconds that a cancelled turn waits for the receipt of the call it cut off.
 _RECEIPT_WAITS = 3.0
-_STORE_EVERY = 0.5
 
 
 class Turn:
@@ -179,10 +179,6 @@ class Turn:
 
     async def store_at_last(self) -> None:
         """Keep trying to write an end that could not be written."""
-        while self.unstored:
-            await asyncio.sleep(_STORE_EVERY)
-            try:
-                await in_db(turn_store.finish, self.message, from_books=self.message.status != Status.COMPLETE)
-            except Unavailable:
-                continue
+        if self.unstored:
+            await liveness.persist_at_last(turn_store.finish, self.message, from_books=self.message.status != Status.COMPLETE)
             self.unstored = False

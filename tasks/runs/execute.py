@@ -22,7 +22,8 @@ from agents.models import AgentRun
 from agents.runs import service as runner
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, NotAuthenticated, Unavailable
-from aiagents.core.live import outage_heartbeat
+from aiagents.core.live import liveness
+from aiagents.core.live.liveness import persist_at_last
 from aiagents.core.logs import context
 from tasks.models import ENDED, Status, TaskRun
 from tasks.runs import as_json as run_json
@@ -32,9 +33,8 @@ from tasks.runs.feed import Feed, Feeds
 from tasks.runs.store import Claimed, Result
 
 logger = logging.getLogger(__name__)
-# Seconds between two heartbeats, between two tries to write an end, and above its limit before a run that hangs is cut off.
+# Seconds between two heartbeats, and above its limit before a run that hangs is cut off.
 BEAT_SECONDS = 1.0
-_STORE_EVERY = 0.5
 _HANGS = 30.0
 # Why a run is broken off from outside.
 CANCELLED, LEAVING, LOST = "cancelled", "leaving", "lost"
@@ -130,7 +130,7 @@ class Crew:
             if not running.why and (me := asyncio.current_task()) is not None and me.cancelling():
                 running.break_off(LEAVING)  # the loop itself is being ended
                 raise
-            return await self._persist(_broken_off, running.claimed, running.why)
+            return await persist_at_last(_broken_off, running.claimed, running.why)
 
     async def _attempt(self, claimed: Claimed, request_id: str, feed: Feed) -> Result:
         told = _Teller(feed, claimed)
@@ -147,26 +147,18 @@ class Crew:
                         max_cost_usd=prepared.max_cost_usd,
                     )  # fmt: skip
         except TimeoutError:
-            return await self._persist(_failed, claimed, TimeLimit())
+            return await persist_at_last(_failed, claimed, TimeLimit())
         except AppError as exc:
-            return await self._persist(_failed, claimed, exc)
+            return await persist_at_last(_failed, claimed, exc)
         except Exception:
             logger.exception("task_run_failed", extra={"run_id": str(claimed.run.id)})
-            return await self._persist(_failed, claimed, AppError())
-        return await self._persist(_as_told, claimed, row)
-
-    async def _persist(self, function: Any, *args: Any) -> Any:
-        """A database function's result, however long the database is away. (The heartbeat says by other ways that we live.)"""
-        while True:
-            try:
-                return await in_db(function, *args)
-            except Unavailable:
-                await asyncio.sleep(_STORE_EVERY)
+            return await persist_at_last(_failed, claimed, AppError())
+        return await persist_at_last(_as_told, claimed, row)
 
     async def _store(self, running: _Running, result: Result, last_seq: int) -> TaskRun | None:
         if running.why == LOST:
             return None
-        return await self._persist(task_runs.finish, running.claimed.token, result, last_seq)
+        return await persist_at_last(task_runs.finish, running.claimed.token, result, last_seq)
 
     # --- the heartbeat --------------------------------------------------------------------------
 
@@ -174,15 +166,9 @@ class Crew:
         while self.running:
             await asyncio.sleep(BEAT_SECONDS)
             living = {run_id: running.claimed.token for run_id, running in self.running.items()}
-            try:
-                work = in_db(task_runs.beat, self.name, list(living.values()))
-                words = await outage_heartbeat.beat(work, "tasks", living, settings.TASK_SILENCE_SECONDS)
-            except Unavailable:
-                continue
-            except Exception:
-                logger.exception("task_heartbeat_failed")
-                continue
-            for run_id, word in words.items():
+            work = in_db(task_runs.beat, self.name, list(living.values()))
+            _, words = await liveness.beat(work, "tasks", living, settings.TASK_SILENCE_SECONDS)
+            for run_id, word in (words or {}).items():
                 running = self.running.get(run_id)
                 if running is None or running.claimed.token != living[run_id]:
                     continue

@@ -21,6 +21,7 @@ from aiagents.core import jsonio
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotFound, Unavailable
 from aiagents.core.live import follow as live
+from aiagents.core.live import liveness
 from aiagents.core.live.event_log import EventLog, Line
 from aiagents.core.logs import context
 from aiagents.core.valkey.clients import AWAY
@@ -32,8 +33,6 @@ logger = logging.getLogger(__name__)
 event_log = EventLog("chat:turn")
 # Event ids of a task: the run's number times this, plus the event's place in the run.
 PER_RUN = 1_000_000
-# Seconds: between two tries to reach a Valkey that is away, and how long the events of an ended attempt wait for it.
-_PATIENCE, _LINGER = 1.0, 10.0
 _MOST_LINES = 2000
 
 
@@ -76,7 +75,7 @@ class Feeds:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._write_all(), name="task feeds")
 
-    async def flushed(self, seconds: float = _LINGER) -> None:
+    async def flushed(self, seconds: float = 10.0) -> None:
         """Return when all is written, or after a while."""
         if self._task is not None:
             await asyncio.wait([self._task], timeout=seconds)
@@ -90,9 +89,9 @@ class Feeds:
                 await self._write()
                 reached = loop.time()
             except AWAY:
-                if loop.time() - reached > _LINGER:
+                if loop.time() - reached > liveness.LOG_PATIENCE_SECONDS:
                     self._unwritten = {id: feed for id, feed in self._unwritten.items() if not feed.done}
-                await asyncio.sleep(_PATIENCE)
+                await asyncio.sleep(liveness.VALKEY_RETRY_SECONDS)
 
     async def _write(self) -> None:
         batches = {id: (feed.waiting[:_MOST_LINES], feed.begins) for id, feed in self._unwritten.items() if feed.waiting}

@@ -22,7 +22,7 @@ from agents.tests.runs import Probe
 from agents.tools.declaring import BUILTINS
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotFound, Unavailable
-from aiagents.core.live import outage_heartbeat
+from aiagents.core.live import liveness, outage_heartbeat
 from billing.budgets import budgets
 from billing.models import UsageLog
 from tasks import service as task_service
@@ -146,7 +146,7 @@ def test_an_end_that_never_came_into_its_row_is_tried_again(make, owner, vendors
     def away(*args, **kwargs):
         raise Unavailable
 
-    monkeypatch.setattr(run_store, "_PATIENCE", 0.1)
+    monkeypatch.setattr(liveness, "STEP_PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(run_store, "end", away)
     with vendors() as sim:
         sim.plan(MODEL, ["503"])

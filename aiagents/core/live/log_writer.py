@@ -9,15 +9,14 @@ from uuid import UUID
 
 from django.conf import settings
 
+from aiagents.core.live import liveness
 from aiagents.core.live.broadcast import Broadcast
 from aiagents.core.live.event_log import EventLog
 from aiagents.core.valkey.clients import AWAY
 
 logger = logging.getLogger(__name__)
-# Seconds between two tries to reach a Valkey that is away, and that a writer without news stays.
-_RETRY_EVERY = 1.0
-# Seconds that the events of ended work wait for a Valkey that is away.
-_LINGER = 30.0
+# Seconds that a writer without news stays.
+_IDLE_SECONDS = 1.0
 # Lines of one log in one batch.
 _MOST_LINES = 2000
 
@@ -49,8 +48,8 @@ class LogWriter:
         return not self._away
 
     async def caught_up(self, broadcast: Broadcast) -> None:
-        """Return once the log has everything, or after _LINGER seconds; then the broadcast is written no more."""
-        for _ in range(int(_LINGER / 0.05)):
+        """Return once the log has everything, or after LOG_PATIENCE_SECONDS; then the broadcast is written no more."""
+        for _ in range(int(liveness.LOG_PATIENCE_SECONDS / 0.05)):
             if broadcast.logged >= len(broadcast.lines) or broadcast.id in self._dropped:
                 break
             await asyncio.sleep(0.05)
@@ -72,7 +71,7 @@ class LogWriter:
     async def _run(self) -> None:
         while True:
             try:
-                await asyncio.wait_for(self._news.wait(), _RETRY_EVERY)
+                await asyncio.wait_for(self._news.wait(), _IDLE_SECONDS)
             except TimeoutError:
                 if self._behind:
                     continue
@@ -86,7 +85,7 @@ class LogWriter:
                 self._away = False
             except AWAY:
                 self._away = True
-                await asyncio.sleep(_RETRY_EVERY)
+                await asyncio.sleep(liveness.VALKEY_RETRY_SECONDS)
             if self._behind:
                 self._news.set()
 
