@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.source_tree import APPS, ROOT, TOP, imports, modules
+from tests.kit.source_tree import APPS, ROOT, TOP, imports, modules, parse
 
 CORE = "aiagents.core"
 VENDOR_SDKS = {"openai", "anthropic", "google"}
@@ -64,7 +64,7 @@ def test_no_import_circles_between_modules():
     names = dict(modules())
     edges: dict[str, set[str]] = {}
     for name, path in modules():
-        tree = ast.parse(path.read_text())
+        tree = parse(path.read_text())
         found = set()
         for node in tree.body:
             if isinstance(node, ast.Import):

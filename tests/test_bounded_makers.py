@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kit.product_modules import ROOT, sources
+from tests.kit.source_tree import parse
 
 # Functions and classes that make a text, a message or a request of what they are given.
 MAKERS = {
@@ -72,7 +73,7 @@ def found() -> dict[str, list[int]]:
     """ "file: maker" and the lines at which it is called."""
     places: dict[str, list[int]] = defaultdict(list)
     for path in sources():
-        for line, maker in _calls(ast.parse(path.read_text())):
+        for line, maker in _calls(parse(path.read_text())):
             places[f"{path.relative_to(ROOT).as_posix()}: {maker}"].append(line)
     return places
 
@@ -93,7 +94,7 @@ def test_every_maker_of_texts_is_listed_with_the_test_of_its_bound():
 @pytest.mark.parametrize("test", sorted({test for test in BOUNDED.values() if not test.startswith(CONSTANT)}))
 def test_the_tests_that_are_named_exist(test: str):
     path, _, name = test.partition("::")
-    tree = ast.parse((ROOT / path).read_text())
+    tree = parse((ROOT / path).read_text())
     assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
 
 
@@ -106,4 +107,4 @@ def test_the_tests_that_are_named_exist(test: str):
     ],
 )  # fmt: skip
 def test_a_new_maker_would_be_found(code: str):
-    assert list(_calls(ast.parse(code, mode="exec") if "await" not in code else ast.parse(f"async def f():\n {code}")))
+    assert list(_calls(parse(code) if "await" not in code else parse(f"async def f():\n {code}")))

@@ -17,6 +17,7 @@ from chat import turn_request
 from chat.tests.socket import Socket
 from tests.kit import cast
 from tests.kit.endpoints import Endpoint, every
+from tests.kit.source_tree import parse
 from tests.kit.wire import ask, product
 
 pytestmark = pytest.mark.django_db
@@ -198,7 +199,7 @@ def test_only_checked_urls_become_images():
         for path in (ROOT / folder).rglob("*.py"):
             if "tests" in path.parts:
                 continue
-            for node in ast.walk(ast.parse(path.read_text())):
+            for node in ast.walk(parse(path.read_text())):
                 made = isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Image"
                 if made and (len(node.args) > 2 or any(keyword.arg == "url" for keyword in node.keywords)):
                     found.add(str(path.relative_to(ROOT)))

@@ -14,6 +14,7 @@ from billing.money.amounts import MOST_COST_USD, read_cost
 from chat import turn_request
 from tests.kit import cast, hostile
 from tests.kit.hostile_answers import WRITES, fields_of
+from tests.kit.source_tree import parse
 from tests.kit.wire import ask, product
 
 ROOT = Path(__file__).parents[1]
@@ -30,7 +31,7 @@ def sources():
     for app in APPS:
         for path in (ROOT / app).rglob("*.py"):
             if not {"tests", "migrations"} & set(path.parts):
-                yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())
+                yield path.relative_to(ROOT).as_posix(), parse(path.read_text())
 
 
 def collections_of_goals(tree: ast.AST):

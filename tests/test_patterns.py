@@ -17,6 +17,7 @@ import pytest
 
 from tests.kit.growth import worst
 from tests.kit.product_modules import ROOT, modules, sources
+from tests.kit.source_tree import parse
 
 # Methods that try one position only; every other method tries each position of the text.
 ANCHORED = {"match", "fullmatch"}
@@ -50,7 +51,7 @@ def literal() -> tuple[dict[str, re.Pattern], list[str]]:
     found: dict[str, re.Pattern] = {}
     unknown: list[str] = []
     for path in sources():
-        tree = ast.parse(path.read_text())
+        tree = parse(path.read_text())
         module_level = {id(node) for statement in tree.body if isinstance(statement, ast.Assign) for node in ast.walk(statement)}
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call) and _is_re(node) and node.args):
             text = _text(call.args[0])

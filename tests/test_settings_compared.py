@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from aiagents.settings.env import Env
 from tests.kit.server_process import ROOT
+from tests.kit.source_tree import parse
 
 PACKAGES = ("aiagents", "accounts", "billing", "agents", "chat", "tasks")
 # Set by the product itself to one of these, not by the operator.
@@ -70,7 +71,7 @@ def _product() -> Iterator[tuple[Path, str, set[str]]]:
             if "tests" in path.parts or "migrations" in path.parts:
                 continue
             in_settings = path.parent == ROOT / "aiagents" / "settings" and path.name != "exposure.py"
-            for name, words in comparisons(ast.parse(path.read_text()), in_settings):
+            for name, words in comparisons(parse(path.read_text()), in_settings):
                 yield path.relative_to(ROOT), name, words
 
 
@@ -94,4 +95,4 @@ def test_the_search_sees_each_way_of_comparing():
         'match settings.MODE:\n    case "x" | "y": pass': {"x", "y"},
     }
     for text, words in source.items():
-        assert list(comparisons(ast.parse(text), False)) == [("MODE", words)], text
+        assert list(comparisons(parse(text), False)) == [("MODE", words)], text

@@ -45,6 +45,7 @@ from chat.tests.socket import Socket
 from chat.turns import running as running_turns
 from tasks import service as task_service
 from tasks.schedule import Kind, Plan
+from tests.kit.source_tree import parse
 
 pytestmark = [pytest.mark.django_db, pytest.mark.long]
 ROOT = Path(__file__).resolve().parents[1]
@@ -497,7 +498,7 @@ def test_principals_are_made_in_one_module_and_without_an_anchor_only_where_nobo
         for path in (ROOT / app).rglob("*.py"):
             if "tests" in path.parts:
                 continue
-            for node in ast.walk(ast.parse(path.read_text())):
+            for node in ast.walk(parse(path.read_text())):
                 name = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
                 if name in ("Principal", "of_account"):
                     (makers if name == "Principal" else without).add(str(path.relative_to(ROOT)))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.kit.ground import FIRST
+from tests.kit.source_tree import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("accounts", "agents", "aiagents", "billing", "chat", "tasks", "tests")
@@ -17,7 +18,7 @@ def files_of_tests() -> Iterator[tuple[str, ast.Module]]:
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*.py")):
             if "tests" in path.relative_to(ROOT).parts:
-                yield path.relative_to(ROOT).as_posix(), ast.parse(path.read_text())
+                yield path.relative_to(ROOT).as_posix(), parse(path.read_text())
 
 
 def imported_test_modules(tree: ast.Module) -> list[str]:
@@ -43,14 +44,14 @@ def test_imports_of_test_modules_are_seen():
         "from chat.tests.test_views import said",
         "import tests.browser.test_chat",
     ):
-        assert imported_test_modules(ast.parse(source)), source
-    assert not imported_test_modules(ast.parse("from agents.calls.test_call import run\nfrom tests.kit.live import Live"))
+        assert imported_test_modules(parse(source)), source
+    assert not imported_test_modules(parse("from agents.calls.test_call import run\nfrom tests.kit.live import Live"))
 
 
 def test_one_fixture_is_the_user():
     found = [
         path
-        for path, tree in (*files_of_tests(), ("conftest.py", ast.parse((ROOT / "conftest.py").read_text())))
+        for path, tree in (*files_of_tests(), ("conftest.py", parse((ROOT / "conftest.py").read_text())))
         for node in ast.walk(tree)
         if isinstance(node, ast.FunctionDef) and node.name == "user" and any("fixture" in ast.unparse(mark) for mark in node.decorator_list)
     ]
@@ -59,3 +60,15 @@ def test_one_fixture_is_the_user():
 
 def test_the_files_that_come_first_exist():
     assert [name for name in FIRST if not (ROOT / name).exists()] == []
+
+
+def test_source_is_parsed_by_the_kit_alone():
+    """`ast.parse` may fail while another thread formats a traceback; the kit's `parse` does not."""
+    calls = [
+        (path, node.lineno)
+        for path, tree in files_of_tests()
+        if path != "tests/kit/source_tree.py"
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "ast.parse"
+    ]
+    assert not calls

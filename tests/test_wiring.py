@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.source_tree import ROOT, modules
+from tests.kit.source_tree import ROOT, modules, parse
 
 # Calls that hand something to somebody else, in an expression of any kind.
 EFFECTS = {
@@ -41,7 +41,7 @@ ALLOWED = [
 
 def effects(path: Path, source: str) -> Iterator[tuple[int, str]]:
     """(line, called name) of what runs at import: statements that are a call, and calls and decorators of EFFECTS anywhere else."""
-    tree = ast.parse(source, str(path))
+    tree = parse(source, str(path))
     statements = list(_at_import(tree))
     imported = {
         (alias.asname or alias.name).partition(".")[0]

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
+from tests.kit.source_tree import parse
+
 ROOT = Path(settings.BASE_DIR)
 ENCODER = ROOT / "agents/events.py"
 # What takes an event's name and its data.
 TAKES_EVENT = {"add", "end", "event", "close", "write"}
 # The answer of a stream that failed, in a layer that knows no events of agents.
 MAY_WRITE_ERROR = {"aiagents/core/http/exchange.py"}
-_TREE = ast.parse(ENCODER.read_text())
+_TREE = parse(ENCODER.read_text())
 NAMES = {
     node.value
     for node in ast.walk(_TREE)
@@ -33,7 +35,7 @@ def product_modules() -> Iterator[Path]:
 
 def built(source: str, *, may_write_error: bool = False) -> list[tuple[int, str]]:
     """The line and the name of each event that this source builds. A name that is only compared with is not one."""
-    tree = ast.parse(source)
+    tree = parse(source)
     compared = {
         id(part)
         for node in ast.walk(tree)

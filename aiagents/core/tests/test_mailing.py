@@ -13,6 +13,7 @@ from django.template.loader import get_template
 from aiagents.core import mailing
 from aiagents.settings.env import read
 from tests.kit.product_modules import sources
+from tests.kit.source_tree import parse
 
 _FACT = re.compile(r"[a-z_]+")
 HUGE = '<"&\n' * 1_000_000
@@ -22,7 +23,7 @@ def _templates() -> list[str]:
     """The second argument of every `mailing.compose` in the product."""
     found = []
     for path in sources():
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(parse(path.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "mailing.compose":
                 assert isinstance(node.args[1], ast.Constant), f"{path}: the template must be a literal"
                 found.append(node.args[1].value)
