@@ -45,9 +45,11 @@ def _fresh_valkey(request: pytest.FixtureRequest):
     """No test sees another's limits, breakers or logs."""
     from accounts.sign_in import throttle
     from agents.routing import health
+    from aiagents.core import idempotency
     from aiagents.core.valkey.clients import sync_client
 
     sync_client().flushdb()
+    idempotency.stop_heartbeats()  # of claims that a test left as a dead process does; the thread has no business in another test
     health.reset()  # what this process knows of the vendors, whichever tests came before
     throttle.forget()  # a test that took Valkey away made the process count by itself for some seconds
     yield

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -40,6 +41,7 @@ from tasks.models import Status, Task, TaskRun
 from tasks.runs import store as task_runs
 from tasks.schedule import Kind, Plan
 from tests.kit.racing import at_once
+from tests.kit.source_tree import parse
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROOT = Path(__file__).resolve().parents[1]
@@ -89,12 +91,16 @@ def _turns(ann: Principal) -> Callable[[int], object]:
     return lambda number: turn_store.open_turn(ann.user, Ask(content="Hello", model=MODEL))
 
 
+def _not_kept(run_id: UUID) -> None:
+    """No Idempotency-Key leads to the run."""
+
+
 def _agent_runs(ann: Principal) -> Callable[[int], object]:
     agent = authoring.create(ann.user, {"name": "Writer", "model": MODEL})
     definition = definitions.visible(ann.user, agent_id=agent.pk)
 
     async def begin() -> None:
-        started = await run_endpoint._start(ann, definition, "[[sim:chunks=400,pace=20]] x", None, "rest", "r" * 8, None)
+        started = await run_endpoint.start(ann, definition, "[[sim:chunks=400,pace=20]] x", None, "rest", "r" * 8, _not_kept)
         hold_open.append(started)
         # Long enough for all the others to have asked.
         async with asyncio.timeout(30):
@@ -168,7 +174,7 @@ def test_a_run_that_is_one_too_many_leaves_nothing_behind(ann: Principal, settin
     agent = authoring.create(ann.user, {"name": "Writer", "model": MODEL})
     definition = definitions.visible(ann.user, agent_id=agent.pk)
     with pytest.raises(RateLimited):
-        async_to_sync(run_endpoint._start)(ann, definition, "x", None, "rest", "r" * 8, None)
+        async_to_sync(run_endpoint.start)(ann, definition, "x", None, "rest", "r" * 8, _not_kept)
     assert not AgentRun.objects.exists() and not AgentStep.objects.exists() and run_store.running(ann.user_id) == 0
 
 
@@ -193,7 +199,7 @@ def _modules() -> Iterator[tuple[str, ast.Module]]:
     for app in APPS:
         for path in (ROOT / app).rglob("*.py"):
             if "tests" not in path.parts and "migrations" not in path.parts:
-                yield ".".join(path.relative_to(ROOT).with_suffix("").parts), ast.parse(path.read_text())
+                yield ".".join(path.relative_to(ROOT).with_suffix("").parts), parse(path.read_text())
 
 
 def test_every_maximum_for_a_user_is_raced():

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from decimal import Decimal
 from functools import partial
@@ -26,16 +25,14 @@ from agents.runs import service as runner
 from agents.runs import store as run_store
 from agents.runs import stored
 from agents.runs.live import LiveRun
-from aiagents.core import idempotency
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, Conflict, NotFound, RateLimited
 from aiagents.core.http import sse
 from aiagents.core.http.endpoints import EventStream, Request, Response, json_response
+from aiagents.core.http.idempotency import Store, begin_once
 from aiagents.core.ids import uuid7
 from aiagents.core.live.event_log import Line
 from aiagents.core.validation import parse
-
-_loose: set[asyncio.Task[Any]] = set()
 
 
 class RunFailed(AppError):
@@ -55,7 +52,7 @@ async def run(request: Request) -> Response | EventStream:
     """Run an agent: answered whole, or with `"stream": true` as events. The run goes on when the client leaves."""
     body = await request.read(partial(parse, RunRequest))
     streamed = body.stream or "text/event-stream" in request.headers.get("accept", "")
-    found = await _shielded(_begin(request, body.input, body.max_cost_usd, "sse" if streamed else "rest"))
+    found = await _begin(request, body.input, body.max_cost_usd, "sse" if streamed else "rest")
     replayed = {} if isinstance(found, LiveRun) else {"Idempotent-Replayed": "true"}
     if isinstance(found, UUID):
         found = live_runs.find(found) or found
@@ -68,37 +65,29 @@ async def _begin(request: Request, text: str, max_cost: Decimal | None, surface:
     """The run that this request starts, or the id of the one that an earlier request with its Idempotency-Key made."""
     principal = _principal(request)
     definition = await in_db(definitions.visible, principal.user, agent_id=request.id)
-    key = request.headers.get("idempotency-key")
-    if not key:
-        return await _start(principal, definition, text, max_cost, surface, request.request_id, None)
-    same = await request.fingerprint()
-    claim = await idempotency.begin(str(principal.user_id), idempotency.valid_key(key), same)
-    if isinstance(claim, idempotency.Replay):
-        return UUID(claim.reference["run_id"])
-    try:
-        return await _start(principal, definition, text, max_cost, surface, request.request_id, claim)
-    except BaseException:
-        await idempotency.abandon(claim)
-        raise
+
+    return await begin_once(
+        request, "run_id", lambda store: start(principal, definition, text, max_cost, surface, request.request_id, store)
+    )
 
 
-async def _start(
-    principal: Principal, definition: Definition, text: str, max_cost: Decimal | None, surface: str, request_id: str,
-    claim: idempotency.Claim | None,
-) -> LiveRun:  # fmt: skip
-    def keep(row: AgentRun) -> None:
-        """In the transaction that opens the run: it is not one too many, and the key leads to it from the first moment."""
+async def start(
+    principal: Principal, definition: Definition, text: str, max_cost: Decimal | None, surface: str, request_id: str, store: Store
+) -> LiveRun:
+    """The run, going on by itself from now. Raises RateLimited when too many of the user's runs go on."""
+
+    def with_row(row: AgentRun) -> None:
+        """In the transaction that opens the run, so that two requests at once do not start one run too many."""
         User.objects.hold(principal.user_id)
         if run_store.running(principal.user_id) > settings.MAX_CONCURRENT_RUNS_PER_USER:  # this one included
             raise RateLimited("Too many of your runs are going on; wait for one to end.", code="too_many_runs", retry_after=2)
-        if claim is not None:
-            idempotency.finish_sync(claim, 200, b"", reference={"run_id": str(row.id)})
+        store(row.id)
 
     run_id = uuid7()
     context = CallContext(
         principal=principal, purpose="agent", surface=surface, request_id=request_id, group_id=run_id, max_cost_usd=max_cost
     )
-    loop = await runner.begin(runner.question(text), context, definition=definition, pause=True, run_id=run_id, with_row=keep)
+    loop = await runner.begin(runner.question(text), context, definition=definition, pause=True, run_id=run_id, with_row=with_row)
     return live_runs.start(run_id, loop.events(), request_id)
 
 
@@ -139,14 +128,6 @@ async def _as_events(lines: AsyncGenerator[Line, None]) -> AsyncGenerator[bytes,
     async with aclosing(lines):
         async for seq, kind, data in lines:
             yield sse.event(kind, data, seq)
-
-
-async def _shielded(work: Coroutine[Any, Any, Any]) -> Any:
-    """A client that hangs up meanwhile leaves a whole run behind, not half of one."""
-    task = asyncio.create_task(work)
-    _loose.add(task)
-    task.add_done_callback(_loose.discard)
-    return await asyncio.shield(task)
 
 
 def _principal(request: Request) -> Principal:

@@ -7,10 +7,11 @@ stored. They are encrypted with the key itself, because a response may show a se
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -21,7 +22,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
 from aiagents.core.db.calls import in_db
-from aiagents.core.errors import Conflict, InvalidRequest, NotFound
+from aiagents.core.errors import AppError, Conflict, InvalidRequest, NotFound
 from aiagents.core.jsonio import dumps
 from aiagents.core.live.heartbeat import BEAT_SECONDS, Heart
 from aiagents.core.models import IdempotentAnswer
@@ -30,6 +31,8 @@ from aiagents.core.models import IdempotentAnswer
 KEPT, STALE = timedelta(hours=24), timedelta(seconds=4 * BEAT_SECONDS)
 RETRY_AFTER = 2
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
+# Tasks that abandon the claims of requests that were cancelled; the set keeps them from being collected.
+_abandoning: set[asyncio.Future[None]] = set()
 
 
 @dataclass(slots=True)
@@ -65,8 +68,11 @@ def fingerprint(method: str, path: str, body: bytes) -> str:
 
 
 async def begin(principal_id: str, key: str, fingerprint: str) -> Replay | Claim:
-    """A claim for the first request, the response for a later one. Raises Conflict for another body or while the first runs."""
-    return await in_db(begin_sync, principal_id, key, fingerprint)
+    """A claim for the first request, the response for a later one. Raises Conflict for another body or while the first runs.
+
+    A caller that is cancelled meanwhile leaves no claim behind.
+    """
+    return await _kept_or_abandoned(in_db(begin_sync, principal_id, key, fingerprint))
 
 
 async def note(claim: Claim, reference: dict[str, Any]) -> None:
@@ -94,7 +100,30 @@ async def release(claim: Claim) -> None:
 
 async def take_over(principal_id: str, key: str) -> Claim:
     """Take over the claim of a dead request whose reference cannot be replayed. Raises Conflict if another request did."""
-    return await in_db(take_over_sync, principal_id, key)
+    claim = await _kept_or_abandoned(in_db(take_over_sync, principal_id, key))
+    assert isinstance(claim, Claim)
+    return claim
+
+
+async def _kept_or_abandoned(claiming: Coroutine[Any, Any, Replay | Claim]) -> Replay | Claim:
+    """What `claiming` returns. If the caller is cancelled the claim is abandoned: its heartbeat would go on without an owner."""
+    task = asyncio.ensure_future(claiming)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        abandoning = asyncio.ensure_future(_abandon_when_made(task))
+        _abandoning.add(abandoning)
+        abandoning.add_done_callback(_abandoning.discard)
+        raise
+
+
+async def _abandon_when_made(task: asyncio.Future[Replay | Claim]) -> None:
+    try:
+        made = await task
+        if isinstance(made, Claim):
+            await abandon(made)
+    except AppError:
+        return
 
 
 def begin_sync(principal_id: str, key: str, fingerprint: str) -> Replay | Claim:
@@ -187,6 +216,11 @@ def _about(principal_id: str, references: Iterable[Mapping[str, Any]]) -> list[i
 def sweep() -> int:
     """Delete expired responses and claims that died long ago; return how many."""
     return IdempotentAnswer.objects.filter(created_at__lt=Now() - KEPT, heartbeat_at__lt=Now() - STALE).delete()[0]
+
+
+def stop_heartbeats() -> None:
+    """Stop the heartbeats of all claims of this process, as its death would."""
+    _heart.stop_all()
 
 
 def _claimed(row: IdempotentAnswer) -> Claim:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -14,11 +13,11 @@ from accounts.authentication import Principal
 from agents.calls import service as calls
 from agents.calls.service import CallContext
 from agents.runs import service as runner
-from aiagents.core import idempotency
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, Conflict
 from aiagents.core.http import sse
 from aiagents.core.http.endpoints import EventStream, Request, Response, json_response
+from aiagents.core.http.idempotency import Store, begin_once
 from aiagents.core.ids import uuid7
 from aiagents.core.live.event_log import Line
 from chat import turn_request
@@ -29,7 +28,6 @@ from chat.turn_request import Ask, EditRequest, RegenerateRequest
 from chat.turns import agent_partner
 from chat.turns import service as turns
 from chat.turns import store as turn_store
-from chat.turns.running import here
 
 _ENDED_WELL = ("complete", "cancelled")
 
@@ -153,32 +151,15 @@ async def _as_events(lines: AsyncGenerator[Line, None]) -> AsyncGenerator[bytes,
 
 
 async def _begin(request: Request, ask: Ask, surface: str) -> turns.Turn | UUID:
-    """The turn that this request starts; or the message that an earlier request with its Idempotency-Key made.
-
-    A client that hangs up meanwhile leaves a whole turn behind and a key that points to it.
-    """
-    return await asyncio.shield(here().spawn(_begin_whole(request, ask, surface)))
-
-
-async def _begin_whole(request: Request, ask: Ask, surface: str) -> turns.Turn | UUID:
+    """The turn that this request starts; or the message that an earlier request with its Idempotency-Key made."""
     principal = _principal(request)
-    key = request.headers.get("idempotency-key")
-    if not key:
-        return await turns.start(principal, ask, surface=surface, request_id=request.request_id)
-    same = await request.fingerprint()
-    claim = await idempotency.begin(str(principal.user_id), idempotency.valid_key(key), same)
-    if isinstance(claim, idempotency.Replay):
-        return UUID(claim.reference["message_id"])
 
-    def keep(answer: Message) -> None:
-        """In the transaction that opens the turn: the key leads to its message from the first moment, or there is neither."""
-        idempotency.finish_sync(claim, 200, b"", reference={"message_id": str(answer.id)})
+    async def start(store: Store) -> turns.Turn:
+        return await turns.start(
+            principal, ask, surface=surface, request_id=request.request_id, with_answer=lambda answer: store(answer.id)
+        )
 
-    try:
-        return await turns.start(principal, ask, surface=surface, request_id=request.request_id, with_answer=keep)
-    except BaseException:
-        await idempotency.abandon(claim)
-        raise
+    return await begin_once(request, "message_id", start)
 
 
 def _principal(request: Request) -> Principal:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeVar
+from uuid import UUID
 
 from aiagents.core import idempotency
 from aiagents.core.http.request import EventStream, Request, Response
@@ -15,9 +16,46 @@ from aiagents.core.metrics.counters import REPLAYS
 
 Answer = Response | EventStream
 Replayer = Callable[[Request, dict[str, Any]], Awaitable[Answer]]
+# Called with the id of the work in the transaction that stores it.
+Store = Callable[[UUID], None]
+T = TypeVar("T")
 REPLAYED = {"Idempotent-Replayed": "true"}
 # A larger response is not stored for a replay, and its key may be used again.
 MAX_KEPT_BYTES = 1024 * 1024
+_beginning: set[asyncio.Task[Any]] = set()
+
+
+async def begin_once(request: Request, name: str, start: Callable[[Store], Awaitable[T]]) -> T | UUID:
+    """What `start` began, or the id of the work that an earlier request with the same Idempotency-Key began.
+
+    `start` calls the function that it gets in the transaction that stores the work: the key leads to the work from its first moment,
+    or there is neither. `name` is the id's name in the stored reference. A client that disconnects does not stop the beginning.
+    """
+    task = asyncio.create_task(_begin(request, name, start))
+    _beginning.add(task)
+    task.add_done_callback(_begun)
+    return await asyncio.shield(task)
+
+
+async def _begin(request: Request, name: str, start: Callable[[Store], Awaitable[T]]) -> T | UUID:
+    key = request.headers.get("idempotency-key")
+    if not key:
+        return await start(lambda _: None)
+    same = await request.fingerprint()
+    claim = await idempotency.begin(str(request.principal.user_id), idempotency.valid_key(key), same)
+    if isinstance(claim, Replay):
+        return UUID(claim.reference[name])
+    try:
+        return await start(lambda id: idempotency.finish_sync(claim, 200, b"", reference={name: str(id)}))
+    except BaseException:
+        await idempotency.abandon(claim)
+        raise
+
+
+def _begun(task: asyncio.Task[Any]) -> None:
+    _beginning.discard(task)
+    if not task.cancelled():
+        task.exception()  # read here, because the request may be gone
 
 
 async def run_once(request: Request, key: str, handler: Callable[[Request], Awaitable[Answer]], replay: Replayer | None) -> Answer:

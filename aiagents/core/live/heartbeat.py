@@ -33,6 +33,10 @@ class Heart:
         with self._lock:
             self._living.discard(living)
 
+    def stop_all(self) -> None:
+        with self._lock:
+            self._living.clear()
+
     def _run(self) -> None:
         """Ends when nothing lives at a beat."""
         while True:

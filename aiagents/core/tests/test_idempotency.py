@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Any
@@ -142,6 +143,37 @@ def test_what_is_stored_is_of_no_use_in_a_stolen_database(settings: Any):
     settings.SECRET_KEY = "another" * 10
     with pytest.raises(Conflict):
         begin_sync("u", "k", "f")
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_request_that_is_cancelled_while_it_claims_its_key_leaves_no_claim(db_threads: None, monkeypatch: Any):
+    claiming, go_on = threading.Event(), threading.Event()
+
+    def slow(*args: str) -> Claim | Replay:
+        claiming.set()
+        go_on.wait(30)
+        return begin_sync(*args)
+
+    monkeypatch.setattr(idempotency, "begin_sync", slow)
+    request = asyncio.create_task(idempotency.begin("u", "k", "f"))
+    await asyncio.to_thread(claiming.wait, 30)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    go_on.set()
+    monkeypatch.undo()
+    async with asyncio.timeout(30):
+        while not isinstance(found := await _first_or_conflict("f2"), Claim):
+            await asyncio.sleep(0.02)
+    await idempotency.abandon(found)
+
+
+async def _first_or_conflict(fingerprint: str) -> Claim | Replay | Conflict:
+    """A claim for another body; the conflict as long as the first one's claim stands."""
+    try:
+        return await idempotency.begin("u", "k", fingerprint)
+    except Conflict as exc:
+        return exc
 
 
 def test_a_running_request_keeps_its_claim(monkeypatch: Any):
