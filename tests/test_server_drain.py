@@ -31,7 +31,7 @@ def server(tmp_path: Path):
 
 
 def ask(server: ServerProcess, path: str) -> socket.socket:
-    client = server.connect(10)
+    client = server.connect(60)
     client.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
     assert b"begin" in client.recv(4096)
     return client
@@ -95,7 +95,7 @@ def test_a_taken_port_is_said_in_words(server: ServerProcess, tmp_path: Path):
 def _start_on(folder: Path, port: int) -> None:
     command = [sys.executable, "-m", "aiagents.server", "--port", str(port), "--application", "tests.kit.raw_application:application"]
     env = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.kit.server_settings"}
-    done = subprocess.run(command, cwd=server_process.ROOT, env=env, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, cwd=server_process.ROOT, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
 

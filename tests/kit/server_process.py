@@ -63,14 +63,14 @@ class ServerProcess:
             return read_all(client)
 
     def get(self, path: str) -> tuple[int, bytes]:
-        answer = self.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        answer = self.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode(), timeout=60)
         return status(answer), body(answer)
 
     @property
     def state(self) -> dict[str, Any]:
         return json.loads(self.get("/state")[1])
 
-    def stop(self, sign: int = signal.SIGTERM, timeout: float = 20) -> int:
+    def stop(self, sign: int = signal.SIGTERM, timeout: float = 60) -> int:
         if self.process.poll() is None:
             self.process.send_signal(sign)
         return self.process.wait(timeout)
@@ -84,7 +84,7 @@ def start(folder: Path, application: str = "tests.kit.raw_application:applicatio
     with log.open("wb") as output:
         process = preloaded.popen(sys.executable, *command, cwd=ROOT, env=environment, stdout=output, stderr=output, new_session=False)
     server = ServerProcess(process, port, log)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 90
     while True:
         try:
             server.connect(0.5).close()
@@ -122,7 +122,7 @@ def error(answer: bytes) -> dict[str, Any]:
     return found
 
 
-def wait_for(condition, seconds: float = 5) -> bool:
+def wait_for(condition, seconds: float = 30) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if condition():
