@@ -24,7 +24,7 @@ from aiagents.core.live import news
 from aiagents.core.valkey.clients import AWAY
 from tasks.models import OPEN, Task, TaskAttempt, TaskRun, WebhookDelivery
 from tasks.runs import store as task_runs
-from tasks.runs.feed import event_log
+from tasks.runs.stored import event_log
 
 logger = logging.getLogger(__name__)
 # The most tasks of one pass of the sweep, the most runs of one transaction, and the seconds that a pass may take.

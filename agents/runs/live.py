@@ -6,7 +6,6 @@ A run goes on when its viewers leave. One that waits for a person is parked; the
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -23,12 +22,13 @@ from agents.runs import stored
 from agents.runs.loop import RunPaused, error_json, written
 from agents.runs.stored import ending, event_log
 from aiagents.core.db.calls import in_db
-from aiagents.core.errors import AppError, Unavailable
+from aiagents.core.errors import AppError
+from aiagents.core.live import liveness
 from aiagents.core.live.broadcast import Broadcast
 from aiagents.core.live.event_log import TERMINAL, Line
 from aiagents.core.live.liveness import persist
-from aiagents.core.live.log_writer import LogWriter
 from aiagents.core.live.per_loop import PerLoop
+from aiagents.core.live.running import Running
 from aiagents.core.valkey.clients import AWAY
 
 logger = logging.getLogger(__name__)
@@ -114,6 +114,10 @@ class LiveRun:
         self._source = source
         self.task = asyncio.create_task(self._run(), name=f"run {run_id}")
 
+    @property
+    def broadcast(self) -> Broadcast:
+        return self.events.broadcast
+
     def view(self, after: int = -1) -> AsyncGenerator[Line, None]:
         """The events after seq `after`, each when it happens; the last is `message.end` or `error`.
 
@@ -166,58 +170,31 @@ class LiveRun:
             self.row, self.told = found
         self.events.end(self.row, self.told, self.failure)
         if erased:
-            await _runs.here().forget(self.events.broadcast)
+            _runs.here().forget([self.id])
 
 
-class _Runs:
-    """The runs of one event loop, those included whose log is not written to its end."""
-
-    def __init__(self) -> None:
-        self.runs: dict[UUID, LiveRun] = {}
-        self.writer = LogWriter(event_log)
-        self._retiring: set[asyncio.Task[None]] = set()
-
-    def retire(self, live: LiveRun) -> None:
-        """Forget an ended run once its log is written."""
-        task = asyncio.create_task(self._retire(live))
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
-
-    async def _retire(self, live: LiveRun) -> None:
-        await self.writer.caught_up(live.events.broadcast)
-        self.runs.pop(live.id, None)
-        with contextlib.suppress(Unavailable):
-            if not await in_db(AgentRun.objects.filter(id=live.id).exists):  # erased while its log was being written
-                await self.writer.delete([live.id])
-
-    async def forget(self, broadcast: Broadcast) -> None:
-        """The run was erased: nothing of it may stay."""
-        self.writer.drop(broadcast)
-        await self.writer.delete([broadcast.id])
-
-    async def logs_written(self, seconds: float) -> None:
-        if self._retiring:
-            await asyncio.wait(set(self._retiring), timeout=seconds)
+def _exists(run_id: UUID) -> bool:
+    return AgentRun.objects.filter(id=run_id).exists()
 
 
-_runs = PerLoop(_Runs)
+_runs = PerLoop(lambda: Running[LiveRun](event_log, _exists))
 
 
 def start(run_id: UUID, source: AsyncGenerator[Event, None], request_id: str) -> LiveRun:
     """The run, going on by itself from now."""
-    live = _runs.here().runs[run_id] = LiveRun(run_id, source, request_id)
+    live = _runs.here().work[run_id] = LiveRun(run_id, source, request_id)
     return live
 
 
 def find(run_id: UUID) -> LiveRun | None:
     """A run of this process that has not ended."""
-    live = _runs.here().runs.get(run_id)
+    live = _runs.here().work.get(run_id)
     return None if live is None or live.ended.is_set() else live
 
 
 def count() -> int:
     """Runs of this loop that have not ended, or whose log is not written to its end."""
-    return len(_runs.here().runs)
+    return len(_runs.here().work)
 
 
 async def attach(user_id: UUID, run_id: UUID, after: int = -1) -> AsyncGenerator[Line, None]:
@@ -227,7 +204,7 @@ async def attach(user_id: UUID, run_id: UUID, after: int = -1) -> AsyncGenerator
     Always ends with the terminal event. A viewer whose `after` is beyond what stands gets `message.rewind` first.
     """
     await in_db(stored.own, user_id, run_id)
-    broadcast = live.events.broadcast if (live := _runs.here().runs.get(run_id)) is not None else None
+    broadcast = live.events.broadcast if (live := _runs.here().work.get(run_id)) is not None else None
     if broadcast is None or await _goes_on_elsewhere(broadcast):
         return stored.follow(run_id, after)
     return broadcast.view(after) if broadcast.ended or after < len(broadcast.lines) else _rewound(broadcast)
@@ -237,11 +214,7 @@ async def _goes_on_elsewhere(broadcast: Broadcast) -> bool:
     """Whether the run was parked here and its log is written, so that another process may have gone on with it."""
     if not (broadcast.ended and stored.waits(broadcast.lines[-1])):
         return False
-    for _ in range(int(_LOG_WAITS / 0.05)):
-        if broadcast.logged >= len(broadcast.lines):
-            return True
-        await asyncio.sleep(0.05)
-    return False
+    return await broadcast.log_caught_up(_LOG_WAITS)
 
 
 async def _rewound(broadcast: Broadcast) -> AsyncGenerator[Line, None]:
@@ -255,14 +228,14 @@ async def _rewound(broadcast: Broadcast) -> AsyncGenerator[Line, None]:
 async def drain(seconds: float) -> None:
     """Let what runs end by itself for `seconds`; then end it as interrupted, everything kept and paid for."""
     here = _runs.here()
-    tasks = {live.task for live in here.runs.values() if not live.ended.is_set()}
+    tasks = {live.task for live in here.work.values() if not live.ended.is_set()}
     if tasks:
         _, running = await asyncio.wait(tasks, timeout=seconds - min(2.0, seconds / 4))
-        for live in list(here.runs.values()):
+        for live in list(here.work.values()):
             live.interrupt()
         if running:
             await asyncio.wait(running, timeout=3.0)
-    await here.logs_written(1.0)
+    await here.settled(1.0)
 
 
 async def resume(run_id: UUID) -> None:
@@ -277,7 +250,8 @@ async def resume(run_id: UUID) -> None:
         return
     if (found := await persist(run_json.whole, row.id)) is not None:
         events.end(*found, None)
-    await _runs.here().writer.caught_up(events.broadcast)
+    await events.broadcast.log_caught_up(liveness.LOG_PATIENCE_SECONDS)
+    _runs.here().writer.release(events.broadcast)
 
 
 async def _log_so_far(run_id: UUID) -> list[Line]:

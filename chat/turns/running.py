@@ -83,7 +83,8 @@ class Registry:
     async def _retire(self, turn: Turn) -> None:
         """Forget an ended turn once its row and its log can tell of it."""
         await turn.store_at_last()
-        await self.writer.caught_up(turn.broadcast)
+        await turn.broadcast.log_caught_up(liveness.LOG_PATIENCE_SECONDS)
+        self.writer.release(turn.broadcast)
         self.turns.pop(turn.message_id, None)
 
     # --- the row: partial text and heartbeat ----------------------------------------------------

@@ -21,9 +21,9 @@ from aiagents.core.http.endpoints import EventStream, Request
 from aiagents.core.live.event_log import Line
 from tasks.models import ENDED, Task, TaskRun
 from tasks.runs import as_json as run_json
-from tasks.runs import feed
+from tasks.runs import stored
 
-PER_RUN = feed.PER_RUN
+PER_RUN = stored.PER_RUN
 # Seconds between two looks for a run that has not begun yet.
 _LOOK_EVERY = 1.0
 EVENTS = {
@@ -62,16 +62,16 @@ async def _told(task: Task, run: TaskRun | None, after: int) -> AsyncGenerator[b
         await asyncio.sleep(_LOOK_EVERY)
         run = await in_db(_run, task, after, None)
         if run is None and not await in_db(_is_there, task.pk):
-            yield _as_event(feed.deleted(max(after, 0) + 1))
+            yield _as_event(stored.deleted(max(after, 0) + 1))
             return
     number, seen = divmod(after, PER_RUN)
     if number != run.number:
         seen = -1
     if after >= 0 and number > run.number:  # a run that this task never had
-        yield _as_event(feed.numbered(run, rewind_line(Rewound(-1, 0))))
-    async with aclosing(feed.follow(run, seen)) as lines:
+        yield _as_event(stored.numbered(run, rewind_line(Rewound(-1, 0))))
+    async with aclosing(stored.follow(run, seen)) as lines:
         async for line in lines:
-            yield _as_event(feed.numbered(run, line))
+            yield _as_event(stored.numbered(run, line))
 
 
 def _as_event(line: Line) -> bytes:

@@ -12,6 +12,7 @@ import os
 import secrets
 import socket
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -23,14 +24,17 @@ from agents.runs import service as runner
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, NotAuthenticated, Unavailable
 from aiagents.core.live import liveness
+from aiagents.core.live.broadcast import Broadcast
 from aiagents.core.live.liveness import persist_at_last
+from aiagents.core.live.running import Running
 from aiagents.core.logs import context
+from aiagents.core.valkey.clients import AWAY
 from tasks.models import ENDED, Status, TaskRun
 from tasks.runs import as_json as run_json
 from tasks.runs import prepare
 from tasks.runs import store as task_runs
-from tasks.runs.feed import Feed, Feeds
 from tasks.runs.store import Claimed, Result
+from tasks.runs.stored import event_log
 
 logger = logging.getLogger(__name__)
 # Seconds between two heartbeats, and above its limit before a run that hangs is cut off.
@@ -73,13 +77,33 @@ class _Running:
             self.work.cancel("cancelled" if why == CANCELLED else "interrupted")
 
 
+@dataclass(slots=True, eq=False)
+class _Events:
+    """What viewers see of a run: the events of all attempts of this process, until the log has them."""
+
+    broadcast: Broadcast
+
+    def take(self, claimed: Claimed, event: Event) -> None:
+        match event:
+            case Started():
+                run_id, task_id = str(claimed.run.id), str(claimed.task.id)
+                started = TurnStarted(None, None, run_id, event.model, event.provider, event.route, run_id=run_id, task_id=task_id)
+                self.broadcast.add(*write(started))
+            case TextDelta() | ReasoningDelta() | ToolCall() | ToolResult() | RouteFallback():
+                self.broadcast.add(*write(event))
+
+
+def _exists(run_id: UUID) -> bool:
+    return TaskRun.objects.filter(pk=run_id).exists()
+
+
 class Crew:
     """The runs of one event loop. `name` is what its rows carry."""
 
     def __init__(self) -> None:
         self.name = f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(4)}"
         self.running: dict[UUID, _Running] = {}
-        self.feeds = Feeds()
+        self.events: Running[_Events] = Running(event_log, _exists)
         self._ends: set[asyncio.Task[Any]] = set()
         self._beating: asyncio.Task[None] | None = None
 
@@ -92,9 +116,9 @@ class Crew:
         context.task_id.set(str(run.task_id))
         context.user_id.set(str(run.user_id))
         request_id = context.accept_request_id(run.request_id or context.request_id.get())
-        feed = await self.feeds.open(run.id, run.last_seq, first=run.claim == 1)
-        feed.add(*run_json.event(run))
-        running = self.running[run_id] = _Running(claimed, asyncio.create_task(self._attempt(claimed, request_id, feed)))
+        events = await self._events_of(run)
+        events.broadcast.add(*run_json.event(run))
+        running = self.running[run_id] = _Running(claimed, asyncio.create_task(self._attempt(claimed, request_id, events)))
         if self._beating is None or self._beating.done():
             self._beating = asyncio.create_task(self._beat(), name="task heartbeat")
         if (me := asyncio.current_task()) is not None:
@@ -102,14 +126,14 @@ class Crew:
             me.add_done_callback(self._ends.discard)
         try:
             result = await self._result(running)
-            ended = await self._store(running, result, feed.last + 1)
+            ended = await self._store(running, result, events.broadcast.last + 1)
         finally:
             self.running.pop(run_id, None)
+            self.events.retire(events)
         if ended is not None:
-            feed.add(*run_json.event(ended))
+            events.broadcast.add(*run_json.event(ended))
             said = "task_run_ended" if ended.status in ENDED else "task_run_waits"
             logger.info(said, extra={"run_id": str(run_id), "status": ended.status, "attempt": ended.attempt})
-        feed.done = True
 
     async def leave(self, seconds: float) -> None:
         """Let what runs end by itself for `seconds`; then hand back what may be done again, and fail the rest."""
@@ -119,7 +143,21 @@ class Crew:
             running.break_off(LEAVING)
         if ends := set(self._ends):
             await asyncio.wait(ends, timeout=5.0)
-        await self.feeds.flushed(2.0)
+        await self.events.settled(2.0)
+
+    async def _events_of(self, run: TaskRun) -> _Events:
+        """The run's events, going on after those of its earlier attempts."""
+        if (found := self.events.work.get(run.id)) is not None:  # of an attempt whose log is not written yet
+            events = self.events.work[run.id] = _Events(found.broadcast)
+            return events
+        last = run.last_seq
+        if run.claim > 1:  # a worker that died may have told more than the row knows
+            try:
+                last = max(last, await event_log.end_of(run.id))
+            except AWAY:
+                logger.warning("run_log_away", extra={"run_id": str(run.id)})
+        events = self.events.work[run.id] = _Events(Broadcast(run.id, self.events.writer, first=last + 1, keep=False))
+        return events
 
     # --- the attempt ----------------------------------------------------------------------------
 
@@ -132,18 +170,18 @@ class Crew:
                 raise
             return await persist_at_last(_broken_off, running.claimed, running.why)
 
-    async def _attempt(self, claimed: Claimed, request_id: str, feed: Feed) -> Result:
-        told = _Teller(feed, claimed)
+    async def _attempt(self, claimed: Claimed, request_id: str, events: _Events) -> Result:
+        on_event = partial(events.take, claimed)
         row: AgentRun | None = None
         try:
             prepared = await in_db(prepare.prepare, claimed)
             async with asyncio.timeout(prepared.definition.max_seconds + _HANGS):
                 if claimed.goes_on:
-                    row = await runner.resume_to_end(claimed.attempt.agent_run_id, on_event=told.take)
+                    row = await runner.resume_to_end(claimed.attempt.agent_run_id, on_event=on_event)
                 else:
                     row = await runner.run_to_end(
                         prepared.principal, prepared.definition, prepared.input, surface="worker", request_id=request_id,
-                        task_id=claimed.task.id, run_id=claimed.attempt.agent_run_id, on_event=told.take,
+                        task_id=claimed.task.id, run_id=claimed.attempt.agent_run_id, on_event=on_event,
                         max_cost_usd=prepared.max_cost_usd,
                     )  # fmt: skip
         except TimeoutError:
@@ -176,23 +214,6 @@ class Crew:
                     running.break_off(LOST)
                 elif word.cancel:
                     running.break_off(CANCELLED)
-
-
-class _Teller:
-    """What the runner says, as the viewers are told it."""
-
-    def __init__(self, feed: Feed, claimed: Claimed) -> None:
-        self._feed, self._claimed = feed, claimed
-
-    def take(self, event: Event) -> None:
-        match event:
-            case Started():
-                run_id, task_id = str(self._claimed.run.id), str(self._claimed.task.id)
-                self._feed.add(
-                    *write(TurnStarted(None, None, run_id, event.model, event.provider, event.route, run_id=run_id, task_id=task_id))
-                )
-            case TextDelta() | ReasoningDelta() | ToolCall() | ToolResult() | RouteFallback():
-                self._feed.add(*write(event))
 
 
 # --- how it ended: database functions ------------------------------------------------------------

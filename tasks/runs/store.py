@@ -27,7 +27,7 @@ from aiagents.core.live import news
 from billing.models import UsageLog
 from tasks import webhooks
 from tasks.models import ENDED, OPEN, Status, Task, TaskAttempt, TaskRun
-from tasks.runs import feed, queue, retries
+from tasks.runs import queue, retries, stored
 
 # The usage log names the moment of admission: never before the attempt began, but for the clocks of two machines.
 _SKEW = timedelta(seconds=5)
@@ -272,7 +272,7 @@ def _end_unstarted(run: TaskRun, status: str, error: AppError | None) -> None:
         run_store.end(attempt.agent_run_id, AgentRun.Status.CANCELLED, finish_reason="cancelled")
     run.refresh_from_db()
     news.send(run.user_id, news.Kind.TASK_CHANGED, run.task_id)
-    feed.close(run)
+    stored.close(run)
     webhooks.announce(run)
 
 

@@ -19,7 +19,7 @@ from aiagents.core.live import outage_heartbeat
 from aiagents.core.metrics import counters as metrics
 from aiagents.core.valkey.clients import AWAY
 from tasks.models import ENDED, Status, TaskAttempt, TaskRun
-from tasks.runs import feed, prepare
+from tasks.runs import prepare, stored
 from tasks.runs import store as task_runs
 from tasks.runs.execute import Interrupted
 from tasks.runs.store import Result
@@ -69,14 +69,14 @@ def _take_from(run: TaskRun) -> bool:
         result.status, result.error = Status.CANCELLED, None
     ended = task_runs.finish(token, result, max(told.last, run.last_seq) + 1)
     if ended is not None:
-        feed.close(ended)
+        stored.close(ended)
         metrics.INTERRUPTED.inc()
     return ended is not None
 
 
 def _words(run: TaskRun) -> Recorded:
     try:
-        return add_up(feed.event_log.recorded(run.id))
+        return add_up(stored.event_log.recorded(run.id))
     except AWAY:
         return Recorded()
 

@@ -102,7 +102,7 @@ def together(*some: TaskRun) -> None:
 async def again_here(*some: TaskRun) -> None:
     crew = Crew()
     await asyncio.gather(*(crew.run(run.id) for run in some))
-    await crew.feeds.flushed()
+    await crew.events.settled(10.0)
     await running_calls.finish_settlements()
 
 
@@ -131,7 +131,7 @@ async def at_work(run: TaskRun, seconds: float = 0.5) -> AsyncIterator[Crew]:
     yield crew
     async with asyncio.timeout(5):
         await working
-        await crew.feeds.flushed()
+        await crew.events.settled(10.0)
         await running_calls.finish_settlements()
 
 

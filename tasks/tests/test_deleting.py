@@ -24,8 +24,8 @@ from chat.tests.caller import call
 from tasks import deleting, invariants
 from tasks import service as task_service
 from tasks.models import ENDED, OPEN, Status, Task, TaskAttempt, TaskRun, WebhookDelivery
-from tasks.runs import feed
 from tasks.runs import store as task_runs
+from tasks.runs import stored
 from tasks.runs.execute import Crew
 from tasks.tasks import sweep_deleted
 from tasks.tests.caller import Api
@@ -186,9 +186,9 @@ async def test_events_on_their_way_are_not_kept(make, owner, vendors, key, setti
     async with aboard(vendors):
         crew = Crew()
         await crew.run(run.id)
-        assert crew.feeds._unwritten, "the log is behind"
+        assert not crew.events.work[run.id].broadcast.is_logged, "the log is behind"
         assert await in_db(deleting.erase_now, run.task)
-        await crew.feeds.flushed()
+        await crew.events.settled(10.0)
         await running_calls.finish_settlements()
     assert await in_db(in_tables) == {} and await in_db(in_valkey) == []
 
@@ -206,7 +206,7 @@ async def test_a_viewer_of_a_run_whose_rows_are_gone_hears_of_its_end(make, owne
     run = await in_db(lambda: begin(owner, make()))
     await in_db(lambda: task_runs.cancel(run.pk))
     await in_db(deleting.erase_now, run.task)
-    assert [kind async for _, kind, _ in feed.follow(run, -1)] == ["error"]
+    assert [kind async for _, kind, _ in stored.follow(run, -1)] == ["error"]
 
 
 def test_nothing_begins_or_changes_in_a_deleted_task(make, owner):

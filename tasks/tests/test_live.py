@@ -20,7 +20,7 @@ from tasks.api import http as task_http
 from tasks.models import Status, Task
 from tasks.runs import store as task_runs
 from tasks.runs import sweep as run_sweep
-from tasks.runs.feed import event_log
+from tasks.runs.stored import event_log
 from tasks.tests.conftest import aboard, again_here, at_work, begin, fresh
 from tasks.tests.making import agent_of, silence
 
@@ -130,7 +130,7 @@ async def test_the_death_of_a_worker_is_an_event_and_the_next_continues_in_the_s
         task = await in_db(lambda: make(input=SLOW, max_retries=1))
         run = await in_db(begin, owner, task)
         async with at_work(run, 0.4) as crew:
-            await crew.feeds.flushed(0.2)
+            await crew.events.work[run.id].broadcast.log_caught_up(10.0)
             await in_db(silence, run)
             assert await in_db(run_sweep.sweep) >= 1
         await asyncio.sleep(0.2)

@@ -41,30 +41,35 @@ class Writer(Protocol):
 
 
 class Broadcast:
-    """`lines` is the buffer, the seq of a line its index. `logged` lines of it stand in the event log.
+    """`lines` is the buffer; the first of them has seq `first`. The event log holds the events before seq `logged`.
 
-    Work that goes on in another process than it began in begins with the lines that stand in its log.
+    Work that goes on in another process than it began in starts with the lines of its log, or after event `first - 1`.
+    Without `keep` the buffer holds what the log does not hold yet: then viewers read the log.
     """
 
-    def __init__(self, id: UUID, writer: Writer, lines: Sequence[Line] = ()) -> None:
+    def __init__(self, id: UUID, writer: Writer, lines: Sequence[Line] = (), *, first: int = 0, keep: bool = True) -> None:
         self.id = id
         self.lines: list[Line] = list(lines)
+        self.first, self.logged = first, first + len(lines)
+        # Whether the next line to be logged begins the log: only then may it be made.
+        self.begins_log = self.logged == 0
         self.ended = False
-        self.logged = len(lines)
+        self._keep = keep
         self._writer = writer
         self._waiters: list[asyncio.Future[None]] = []
         # Viewers that wait for the log, and whether it has kept one waiting in vain since it was last written.
         self._held: list[asyncio.Future[None]] = []
         self._log_stalls = False
+        self._catching_up: list[asyncio.Future[None]] = []
         self._over = asyncio.Event()
 
     @property
     def last(self) -> int:
         """The seq of the newest event; -1: there is none."""
-        return len(self.lines) - 1
+        return self.first + len(self.lines) - 1
 
     def add(self, kind: str, data: bytes) -> None:
-        self.lines.append((len(self.lines), kind, data))
+        self.lines.append((self.last + 1, kind, data))
         self._writer.has_news(self)
         if self._waiters:
             self._waiters = _wake(self._waiters)
@@ -125,9 +130,36 @@ class Broadcast:
                 self._log_stalls = True
 
     def log_reaches(self, count: int) -> None:
-        """The event log holds the first `count` lines."""
-        self.logged, self._log_stalls = count, False
+        """The event log ends before seq `count`; 0 where it is gone: then it begins anew with the buffer."""
+        self.begins_log, self._log_stalls = count <= self.first, False
+        self.logged = min(max(count, self.first), self.last + 1)
+        if not self._keep:
+            del self.lines[: self.logged - self.first]
+            self.first = self.logged
         self._held = _wake(self._held)
+        self._catching_up = _wake(self._catching_up)
+
+    @property
+    def is_logged(self) -> bool:
+        """Whether the log holds every event."""
+        return self.logged > self.last
+
+    def unlogged(self, most: int) -> list[Line]:
+        """The first events that the log does not hold, `most` at most."""
+        begin = self.logged - self.first
+        return self.lines[begin : begin + most]
+
+    async def log_caught_up(self, seconds: float) -> bool:
+        """Wait until the log holds every event, `seconds` at most; whether it does."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not self.is_logged:
+                    waiter = asyncio.get_running_loop().create_future()
+                    self._catching_up.append(waiter)
+                    await waiter
+        except TimeoutError:
+            return False
+        return True
 
 
 def _wake(waiters: list[asyncio.Future[None]]) -> list[asyncio.Future[None]]:

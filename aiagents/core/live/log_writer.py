@@ -47,12 +47,8 @@ class LogWriter:
         self._urgent.set()
         return not self._away
 
-    async def caught_up(self, broadcast: Broadcast) -> None:
-        """Return once the log has everything, or after LOG_PATIENCE_SECONDS; then the broadcast is written no more."""
-        for _ in range(int(liveness.LOG_PATIENCE_SECONDS / 0.05)):
-            if broadcast.logged >= len(broadcast.lines) or broadcast.id in self._dropped:
-                break
-            await asyncio.sleep(0.05)
+    def release(self, broadcast: Broadcast) -> None:
+        """Write the broadcast no more: its work has ended."""
         self._behind.discard(broadcast)
         self._dropped.discard(broadcast.id)
 
@@ -60,7 +56,7 @@ class LogWriter:
         """Write nothing of it any more: its rows were deleted. A batch may be on its way, so delete the log after this."""
         self._dropped.add(broadcast.id)
         self._behind.discard(broadcast)
-        broadcast.log_reaches(len(broadcast.lines))
+        broadcast.log_reaches(broadcast.last + 1)
 
     async def delete(self, ids: list[UUID]) -> None:
         try:
@@ -93,13 +89,12 @@ class LogWriter:
         batches = {}
         behind = {broadcast.id: broadcast for broadcast in self._behind}
         for id, broadcast in behind.items():
-            lines = broadcast.lines[broadcast.logged : broadcast.logged + _MOST_LINES]
-            if lines:
-                batches[id] = (lines, broadcast.logged == 0)
+            if lines := broadcast.unlogged(_MOST_LINES):
+                batches[id] = (lines, broadcast.begins_log)
         if batches:
             for id, end in (await self._log.write(batches)).items():
                 if id not in self._dropped:
-                    behind[id].log_reaches(min(end + 1, len(behind[id].lines)))
+                    behind[id].log_reaches(end + 1)
             if dropped := [id for id in batches if id in self._dropped]:
                 await self.delete(dropped)
-        self._behind = {broadcast for broadcast in self._behind if broadcast.logged < len(broadcast.lines)}
+        self._behind = {broadcast for broadcast in self._behind if not broadcast.is_logged}

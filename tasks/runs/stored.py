@@ -1,4 +1,4 @@
-"""A run's events: written in batches by the worker that runs it, kept in Valkey, shown by any process.
+"""A task's run as its event log and its row have it, for viewers in any process.
 
 One log for each run, over all its attempts and workers. A log that is lost costs the viewers the single events, never the
 end: that is read from the row.
@@ -6,12 +6,10 @@ end: that is read from the row.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 
 from agents import recorded
@@ -19,9 +17,8 @@ from agents.events import REWIND, Failed, Rewound, TextDelta, write
 from agents.recorded import rewind_line
 from aiagents.core import jsonio
 from aiagents.core.db.calls import in_db
-from aiagents.core.errors import NotFound, Unavailable
+from aiagents.core.errors import NotFound
 from aiagents.core.live import follow as live
-from aiagents.core.live import liveness
 from aiagents.core.live.event_log import EventLog, Line
 from aiagents.core.logs import context
 from aiagents.core.valkey.clients import AWAY
@@ -33,89 +30,6 @@ logger = logging.getLogger(__name__)
 event_log = EventLog("chat:turn")
 # Event ids of a task: the run's number times this, plus the event's place in the run.
 PER_RUN = 1_000_000
-_MOST_LINES = 2000
-
-
-class Feed:
-    """The events of one attempt, from `last` on."""
-
-    def __init__(self, run_id: UUID, last: int, feeds: Feeds) -> None:
-        self.run_id, self.last, self._feeds = run_id, last, feeds
-        self.waiting: list[Line] = []
-        # Only its first writer may make the log: one that was lost begins anew with whoever writes then.
-        self.begins = last < 0
-        self.done = False
-
-    def add(self, kind: str, data: bytes) -> None:
-        self.last += 1
-        self.waiting.append((self.last, kind, data))
-        self._feeds.news(self)
-
-
-class Feeds:
-    """All feeds of an event loop and the task that writes them."""
-
-    def __init__(self) -> None:
-        self._unwritten: dict[UUID, Feed] = {}
-        self._task: asyncio.Task[None] | None = None
-
-    async def open(self, run_id: UUID, last: int, *, first: bool) -> Feed:
-        """A feed that goes on after `last`, or after what a worker that died has told beyond it."""
-        if (feed := self._unwritten.get(run_id)) is not None:
-            return feed
-        if not first:
-            try:
-                last = max(last, await event_log.end_of(run_id))
-            except AWAY:
-                logger.warning("run_log_away", extra={"run_id": str(run_id)})
-        return Feed(run_id, last, self)
-
-    def news(self, feed: Feed) -> None:
-        self._unwritten[feed.run_id] = feed
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._write_all(), name="task feeds")
-
-    async def flushed(self, seconds: float = 10.0) -> None:
-        """Return when all is written, or after a while."""
-        if self._task is not None:
-            await asyncio.wait([self._task], timeout=seconds)
-
-    async def _write_all(self) -> None:
-        loop = asyncio.get_running_loop()
-        reached = loop.time()
-        while self._unwritten:
-            await asyncio.sleep(settings.TURN_LOG_BATCH_SECONDS)
-            try:
-                await self._write()
-                reached = loop.time()
-            except AWAY:
-                if loop.time() - reached > liveness.LOG_PATIENCE_SECONDS:
-                    self._unwritten = {id: feed for id, feed in self._unwritten.items() if not feed.done}
-                await asyncio.sleep(liveness.VALKEY_RETRY_SECONDS)
-
-    async def _write(self) -> None:
-        batches = {id: (feed.waiting[:_MOST_LINES], feed.begins) for id, feed in self._unwritten.items() if feed.waiting}
-        if batches:
-            for id, end in (await event_log.write(batches)).items():
-                feed, (lines, begun) = self._unwritten[id], batches[id]
-                # The log is not there although it should be: it begins anew here. One that is ahead was told by another worker.
-                feed.begins = end < 0 and not begun
-                if not feed.begins:
-                    del feed.waiting[: len(lines)]
-            await self._forget_erased([id for id, (_, begun) in batches.items() if begun])
-        self._unwritten = {id: feed for id, feed in self._unwritten.items() if feed.waiting}
-
-    async def _forget_erased(self, begun: list[UUID]) -> None:
-        """Delete logs that were begun just now although their task is erased. The rows go before the erasure deletes logs last."""
-        if not begun:
-            return
-        try:
-            gone = await in_db(_without_row, begun)
-        except Unavailable:
-            return
-        for id in gone:
-            self._unwritten[id].waiting.clear()
-            await event_log.delete([id])
 
 
 def close(run: TaskRun) -> None:
@@ -202,9 +116,3 @@ def _row(run_id: UUID) -> TaskRun | None:
 
 def _status(run_id: UUID) -> str | None:
     return TaskRun.objects.values_list("status", flat=True).filter(pk=run_id).first()
-
-
-def _without_row(run_ids: Iterable[UUID]) -> list[UUID]:
-    ids = list(run_ids)
-    known = set(TaskRun.objects.filter(pk__in=ids).values_list("pk", flat=True))
-    return [pk for pk in ids if pk not in known]
