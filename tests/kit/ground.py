@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -19,6 +21,9 @@ from aiagents.local import embedded
 from tests.kit import preloaded
 
 preloaded.enable()
+# Hundreds of processes import these files: each is compiled once, also where the environment asks for no files beside them.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # What the suite imports and collects stays; looking through it again and again is a tenth of its time.
 gc.set_threshold(50_000, 20, 50)
 if not os.environ.get("PYTEST_DEBUG_TEMPROOT"):
@@ -54,6 +59,17 @@ FIRST = (
     "tests/test_stream_credentials.py", "tests/test_admin_lookups.py", "tests/test_hostile_nested.py", "tests/test_hostile_corpus.py",
     "tests/test_access_matrix.py", "tasks/tests/test_api.py", "agents/tests/test_agents_api.py", "tasks/tests/test_execution.py",
 )  # fmt: skip
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Skip files without a test of the chosen part by their text: to import them all takes each worker some ten seconds."""
+    wanted = str(config.option.markexpr)
+    if collection_path.suffix != ".py" or not collection_path.name.startswith("test_") or wanted not in ("long", "soak", "not long"):
+        return None
+    text = collection_path.read_text()
+    if wanted == "not long":
+        return bool(re.search(r"^pytestmark = .*\bmark\.long\b", text, re.MULTILINE)) or None
+    return f"mark.{wanted}" not in text or None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -51,14 +51,26 @@ class Installation:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
 
-    def start(self, seconds: float = 60, process: subprocess.Popen | None = None) -> float:
+    def start(self, seconds: float = 90, process: subprocess.Popen | None = None) -> float:
         """Start it (or take `process`, which does) and wait for its banner; how long that took."""
         begun = time.monotonic()
+        self.begin(process)
+        self.is_up(seconds)
+        return time.monotonic() - begun
+
+    def begin(self, process: subprocess.Popen | None = None) -> None:
+        """Start it (or take `process`, which does)."""
         self.lines, self.process = [], process or self.command()
         threading.Thread(target=self._read, args=(self.process,), daemon=True).start()
+
+    def is_up(self, seconds: float = 90) -> None:
+        """Wait for its banner."""
         if not wait_for(lambda: self.said("Ctrl-C stops everything") or self.process.poll() is not None, seconds) or self.process.poll():
             raise AssertionError("it did not come up:\n" + "\n".join(self.lines))
-        return time.monotonic() - begun
+
+    @property
+    def runs(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     def _read(self, process: subprocess.Popen) -> None:
         for line in process.stdout:
@@ -76,7 +88,18 @@ class Installation:
 
     def child(self, name: str) -> psutil.Process:
         marks = {"web": "aiagents.server", "beat": "beat", "worker": "worker@%h", "keeper": "keeper@%h", "simulator": "agents.simulator"}
-        return next(child for child in psutil.Process(self.process.pid).children() if marks[name] in child.cmdline())
+        return next(child for child in self._main().children() if marks[name] in child.cmdline())
+
+    def lives(self, name: str) -> bool:
+        try:
+            return self.child(name).is_running()
+        except (StopIteration, psutil.NoSuchProcess):
+            return False
+
+    def _main(self) -> psutil.Process:
+        """`manage.py up` itself, which may be a child of make."""
+        started = psutil.Process(self.process.pid)
+        return next((child for child in started.children() if "up" in child.cmdline()), started) if started.name() == "make" else started
 
     def stop(self, sign: int = signal.SIGINT) -> int:
         self.process.send_signal(sign)

@@ -77,22 +77,24 @@ class ServerProcess:
 
 
 def start(folder: Path, application: str = "tests.kit.raw_application:application", *arguments: str, **env: str) -> ServerProcess:
-    """A server that accepts connections."""
+    """A server that answers."""
     port, log = free_port(), folder / "server.log"
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.kit.server_settings", "PYTHONUNBUFFERED": "1"} | env
     command = ("-m", "aiagents.server", "--port", str(port), "--application", application, *arguments)
     with log.open("wb") as output:
         process = preloaded.popen(sys.executable, *command, cwd=ROOT, env=environment, stdout=output, stderr=output, new_session=False)
     server = ServerProcess(process, port, log)
-    deadline = time.monotonic() + 90
-    while True:
-        try:
-            server.connect(0.5).close()
-            return server
-        except OSError:
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise AssertionError(f"the server did not start:\n{log.read_text()}") from None
-            time.sleep(0.02)
+    if not wait_for(lambda: process.poll() is not None or _answers(server), 90) or process.poll() is not None:
+        raise AssertionError(f"the server did not start:\n{log.read_text()}")
+    return server
+
+
+def _answers(server: ServerProcess) -> bool:
+    """It listens, and so takes connections, seconds before its application is loaded."""
+    try:
+        return server.send(b"GET /state HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 10).startswith(b"HTTP/1.1 ")
+    except OSError:
+        return False
 
 
 def read_all(client: socket.socket) -> bytes:
