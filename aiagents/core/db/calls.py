@@ -13,11 +13,10 @@ from typing import ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections, connection, connections
+from django.db import close_old_connections, connection, connections
 
-from aiagents.core import storage
 from aiagents.core.db.threads import Threads
-from aiagents.core.errors import Unavailable
+from aiagents.core.error_mapping import DATABASE_FAILED, database_error
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,8 +54,6 @@ def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         close_old_connections()
     try:
         return function(*args, **kwargs)
-    except (OperationalError, InterfaceError) as exc:
+    except DATABASE_FAILED as exc:
         connection.close()
-        if storage.is_full(exc):
-            raise storage.StorageFull from exc
-        raise Unavailable("The database is unavailable or overloaded; try again shortly.") from exc
+        raise database_error(exc) from exc

@@ -14,6 +14,7 @@ from channels.exceptions import StopConsumer
 from channels.generic.http import AsyncHttpConsumer
 
 from aiagents.core import draining, storage
+from aiagents.core.error_mapping import error_of
 from aiagents.core.errors import AppError, MethodNotAllowed, NotFound, Unavailable
 from aiagents.core.http import body_limits
 from aiagents.core.http import headers as http_headers
@@ -68,13 +69,13 @@ class EndpointConsumer(AsyncHttpConsumer):
         except ClientGone:
             exchange.log(499, "client_gone")
             raise StopConsumer from None
-        except AppError as exc:
-            answer = await exchange.refuse(exc)
         except asyncio.CancelledError:
             raise
-        except Exception:
-            log.exception("%s %s failed", request.method, request.path)
-            answer = await exchange.refuse(AppError())
+        except Exception as exc:
+            error = error_of(exc)
+            if error is None:
+                log.exception("%s %s failed", request.method, request.path)
+            answer = await exchange.refuse(error or AppError())
         await exchange.send(answer)
         raise StopConsumer
 

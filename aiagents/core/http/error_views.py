@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from http import HTTPStatus
 from typing import Any
 
-from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 
 from aiagents.core import expansion
+from aiagents.core.error_mapping import error_of
 from aiagents.core.errors import (  # fmt: skip
     AppError,
     Conflict,
@@ -78,13 +78,11 @@ def render(request: HttpRequest, error: AppError) -> HttpResponse:
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None, **_: Any) -> HttpResponse:
-    if isinstance(exception, RequestDataTooBig):
-        return render(request, PayloadTooLarge(details={"max_bytes": settings.DATA_UPLOAD_MAX_MEMORY_SIZE}))
-    return render(request, InvalidRequest())
+    return render(request, _error(exception, InvalidRequest))
 
 
 def permission_denied(request: HttpRequest, exception: Exception | None = None, **_: Any) -> HttpResponse:
-    return render(request, PermissionDenied())
+    return render(request, _error(exception, PermissionDenied))
 
 
 def csrf_failure(request: HttpRequest, reason: str = "", **_: Any) -> HttpResponse:
@@ -93,8 +91,13 @@ def csrf_failure(request: HttpRequest, reason: str = "", **_: Any) -> HttpRespon
 
 
 def not_found(request: HttpRequest, exception: Exception | None = None, **_: Any) -> HttpResponse:
-    return render(request, NotFound())
+    return render(request, _error(exception, NotFound))
 
 
 def server_error(request: HttpRequest, **_: Any) -> HttpResponse:
-    return render(request, AppError())
+    """The response to an exception that Django maps to none of the others: a failed database, or a bug."""
+    return render(request, _error(sys.exc_info()[1], AppError))
+
+
+def _error(exc: BaseException | None, default: type[AppError]) -> AppError:
+    return (None if exc is None else error_of(exc)) or default()

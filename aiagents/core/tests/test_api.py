@@ -20,8 +20,9 @@ from rest_framework.test import APIClient, APIRequestFactory
 from accounts import keys
 from accounts.models import AuditEvent, User
 from aiagents.core.drf.base import CursorPagination, JSONRenderer, StrictFieldsMixin, StrictFilterSet
-from aiagents.core.drf.errors import error_of, invalid
+from aiagents.core.drf.errors import error_of
 from aiagents.core.errors import InvalidRequest
+from aiagents.core.field_errors import invalid
 
 pytestmark = pytest.mark.django_db
 
