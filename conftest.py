@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import inspect
+import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.kit.people import PASSWORD
 
+ROOT = Path(__file__).resolve().parent
 pytest_plugins = ["tests.kit.canary", "tests.kit.cpu_report"]
 
 
@@ -24,6 +27,41 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
     async_to_sync(pyfuncitem.obj)(**arguments)
     return True
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_test_environment: None, django_db_blocker: Any, django_db_modify_db_settings: None) -> Iterator[None]:
+    """Each process's test database, as a copy of one that is migrated once; pytest-django would migrate each."""
+    from django.conf import settings
+    from django.core.management import call_command
+    from django.db import connection
+    from django.test.utils import setup_databases, teardown_databases
+
+    from tests.kit import databases
+
+    if connection.vendor != "postgresql":
+        with django_db_blocker.unblock():
+            made = setup_databases(verbosity=0, interactive=False)
+            yield
+            teardown_databases(made, verbosity=0)
+        return
+    server, name = os.environ["DATABASE_URL"], connection.creation._get_test_db_name()
+
+    def use(database: str) -> None:
+        connection.close()
+        settings.DATABASES["default"]["NAME"] = connection.settings_dict["NAME"] = database
+
+    def migrate(empty: str) -> None:
+        use(empty)
+        call_command("migrate", verbosity=0, interactive=False)
+        use(name)
+
+    with django_db_blocker.unblock():
+        databases.copy(server, "test", ROOT, name, migrate)
+        use(name)
+        yield
+        connection.close()
+        databases.drop(server, name)
 
 
 _connect = socket.socket.connect

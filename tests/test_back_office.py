@@ -11,9 +11,11 @@ from html.parser import HTMLParser
 
 import pytest
 from django.apps import apps
+from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.db import connection
 from django.db.models import Model
+from django.http import QueryDict
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import get_resolver, reverse
@@ -148,11 +150,13 @@ def test_an_action_that_asks_changes_nothing_without_an_answer(root: Client, row
 def test_the_list_sorts_by_every_column_and_takes_every_filter(root: Client, rows: dict[type[Model], Model], model: type[Model]) -> None:
     list_page = reverse(f"admin:{name_of(model)}_changelist")
     page = text_of(root.get(list_page))
-    links = set(re.findall(r'href="(\?[^"]+)"', page))
-    for link in sorted(links):
-        answer = root.get(list_page + link.replace("&amp;", "&"))
-        assert answer.status_code == 200, link
-        assert "e=1" not in answer.request["QUERY_STRING"]
+    links = sorted(link.replace("&amp;", "&") for link in set(re.findall(r'href="(\?[^"]+)"', page)))
+    assert links
+    request = root.get(list_page + links[-1]).wsgi_request  # one with all of its page; the page is what costs time
+    for link in links:
+        request.GET = QueryDict(link[1:])
+        # A look-up that does not work raises here; the page would be sent to ?e=1.
+        list(admin.site._registry[model].get_changelist_instance(request).result_list)
 
 
 def test_no_list_asks_more_for_many_rows_than_for_few(root: Client) -> None:

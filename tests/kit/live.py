@@ -6,7 +6,6 @@ Nothing is patched and nothing is shared with the test's process but the wire.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import secrets
@@ -23,7 +22,7 @@ from typing import Any
 
 import redis
 
-from tests.kit import preloaded
+from tests.kit import databases, preloaded
 from tests.kit.people import PASSWORD
 from tests.kit.server_process import ROOT, free_port
 
@@ -238,22 +237,12 @@ def _named(name: str) -> str:
 
 def _copy_of_filled(live: Live) -> None:
     """Make the installation's database as a copy of one that is migrated and filled once for all of the suite's processes."""
-    import psycopg
-    from psycopg import sql
+    target = live.env["DATABASE_URL"].partition("?")[0].rpartition("/")[2]
 
-    root = live.root
-    made_by = [*root.glob("*/migrations/*.py"), *root.glob("aiagents/*/migrations/*.py"), *root.rglob("billing/**/catalogue*")]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(made_by) if path.is_file())).hexdigest()[:16]
-    filled, target = f"aiagents_live_filled_{digest}", live.env["DATABASE_URL"].partition("?")[0].rpartition("/")[2]
-    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
-        connection.execute("SELECT pg_advisory_lock(20261123)")  # one process makes it, the others wait; ends with the connection
-        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [filled]).fetchone():
-            half = f"{filled}_half"
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(half)))
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(half)))
-            _fill(replace(live, env=live.env | {"DATABASE_URL": _named(half)}))
-            connection.execute(sql.SQL("ALTER DATABASE {} RENAME TO {}").format(sql.Identifier(half), sql.Identifier(filled)))
-        connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(target), sql.Identifier(filled)))
+    def fill(name: str) -> None:
+        _fill(replace(live, env=live.env | {"DATABASE_URL": _named(name)}))
+
+    databases.copy(os.environ["DATABASE_URL"], "live", live.root, target, fill)
 
 
 _launched = count()
