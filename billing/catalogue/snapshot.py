@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import redis
 from django.conf import settings
@@ -193,7 +193,7 @@ def _valid(catalogue: Catalogue) -> bool:
 
 def _version() -> bytes | None:
     try:
-        return valkey.sync_client().get(VERSION_KEY)
+        return cast(bytes | None, valkey.sync_client().get(VERSION_KEY))  # this client does not decode
     except redis.RedisError:
         return None
 

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from typing import cast
 from uuid import UUID
 
 from django.conf import settings
 from redis.exceptions import RedisError, ResponseError
+from redis.typing import EncodableT, FieldT
 
 from aiagents.core.valkey import clients as valkey
 
 # An event: its seq (from 0, without a gap), its type, its data as JSON.
 Line = tuple[int, str, bytes]
+# An entry of the stream: its id and its fields. redis-py types them for clients that decode bytes, too; ours do not.
+Entry = tuple[bytes, dict[bytes, bytes]]
 # The types with which the events of a piece of work end.
 TERMINAL = ("message.end", "error")
 # Seconds that one read waits for events before its reader looks at the row again.
@@ -58,7 +62,7 @@ class EventLog:
 
     async def end_of(self, id: UUID) -> int:
         """The seq of the last event that the log holds; -1: there is no log."""
-        last = await valkey.client().xrevrange(self.key(id), count=1)
+        last = cast(list[Entry], await valkey.client().xrevrange(self.key(id), count=1))
         return int(last[0][0].split(b"-")[0]) - 1 if last else -1
 
     async def delete(self, ids: list[UUID]) -> None:
@@ -72,10 +76,12 @@ class EventLog:
         """
         client, name = valkey.blocking_client(), self.key(id)
         try:
-            position, first = f"{after + 1}-0", True
+            position: bytes | str = f"{after + 1}-0"
+            first = True
             while True:
                 # The first look must not wait: a log that is not there is an answer, too.
-                found = await client.xread({name: position}, count=500, block=None if first else int(BLOCK_SECONDS * 1000))
+                block = None if first else int(BLOCK_SECONDS * 1000)
+                found = cast(list[tuple[bytes, list[Entry]]], await client.xread({name: position}, count=500, block=block))
                 first = False
                 if valkey.cancelled():  # the client lost a cancellation: without this the read would go on for ever
                     raise asyncio.CancelledError
@@ -113,7 +119,7 @@ class EventLog:
     def recorded(self, id: UUID) -> list[Line]:
         """All that the log holds, up to a gap: what comes after one is not trusted."""
         lines: list[Line] = []
-        for _, entry in valkey.sync_client().xrange(self.key(id)):
+        for _, entry in cast(list[Entry], valkey.sync_client().xrange(self.key(id))):
             for line in _parse(entry):
                 if line[0] != len(lines):
                     return lines
@@ -130,7 +136,7 @@ class EventLog:
             return
 
 
-def _fields(lines: list[Line]) -> dict[bytes, bytes]:
+def _fields(lines: list[Line]) -> dict[FieldT, EncodableT]:
     return {b"%d" % seq: kind.encode() + b"\n" + data for seq, kind, data in lines}
 
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 import redis
 from django.conf import settings
@@ -105,12 +105,13 @@ class Layered(Generic[K, V]):
         if time.monotonic() < self._retry_at:
             return {}
         try:
-            answers = valkey.sync_client().mget([self._key(key) for key in keys])
+            # This client does not decode.
+            answers = cast(list[bytes | None], valkey.sync_client().mget([self._key(key) for key in keys]))
         except redis.RedisError as exc:
             self._failed(exc)
             return {}
         found, sizes = {}, {}
-        for key, raw in zip(keys, answers, strict=True):  # type: ignore[arg-type]
+        for key, raw in zip(keys, answers, strict=True):
             if raw is not None:
                 found[key], sizes[key] = self._load(raw), len(raw)
         self._put(found, sizes)
