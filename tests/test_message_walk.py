@@ -15,6 +15,7 @@ from typing import Any
 
 from asgiref.sync import async_to_sync
 
+from accounts import principal_cache
 from aiagents.asgi import application
 from aiagents.core.db.calls import in_db
 from chat.tests.conftest import key, models, quiet, vendors  # noqa: F401
@@ -23,7 +24,8 @@ from tests.kit.message_walk import Walk, recording
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "architecture.md"
 SECTION = re.compile(r"(?<=### The files that one message enters\n\n).*?(?=\n\n## )", re.S)
 # Lower these when files are merged or a call stays where it is; the aims are 30 and 4.
-MOST_FILES, MOST_RETURNS = 45, 8
+MOST_FILES, MOST_RETURNS = 43, 6
+MOST_WALKS = 6
 # The goal `best` takes the same model whatever was measured. A title would be a second call: it is off.
 BODY = json.dumps({"content": "Name three rivers", "model": "auto", "goal": "best"}).encode()
 
@@ -54,15 +56,20 @@ async def post(api_key: str) -> list[dict[str, Any]]:
 
 
 async def walk_of_one_message(api_key: str, vendors: Any) -> Walk:  # noqa: F811
-    """The first message on this event loop."""
+    """A message to a process that has answered others: its caches are warm when two walks enter the same files."""
+    before: Walk | None = None
     async with vendors():
-        with recording() as (walk, run):
-            await in_db(sys.setprofile, walk.hook)
-            sent = await run(post(api_key))
-            await quiet()
-            await in_db(sys.setprofile, None)
-    assert sent[0]["status"] == 200 and b"message.end" in b"".join(message.get("body", b"") for message in sent)
-    return walk
+        for _ in range(MOST_WALKS):
+            with recording() as (walk, run):
+                await in_db(sys.setprofile, walk.hook)
+                sent = await run(post(api_key))
+                await quiet()
+                await in_db(sys.setprofile, None)
+            assert sent[0]["status"] == 200 and b"message.end" in b"".join(message.get("body", b"") for message in sent)
+            if before is not None and walk.files == before.files and walk.returns == before.returns:
+                return walk
+            before = walk
+    raise AssertionError("every message entered other files")
 
 
 def section(walk: Walk, purposes: dict[str, str]) -> str:
@@ -71,8 +78,9 @@ def section(walk: Walk, purposes: dict[str, str]) -> str:
     returns = [f"- `{into}` (`{name}`) from `{source}`" for (source, into), name in walk.returns.items()]
     return "\n".join(
         [
-            f"The message enters {len(files)} files (aim: 30), `aiagents/core/` and `aiagents/server/` apart. In parentheses",
-            "is the first function entered. `pytest tests/test_message_walk.py -n 0 -s` counts them.",
+            f"The message enters {len(files)} files (aim: 30), `aiagents/core/` and `aiagents/server/` apart. The process has answered",
+            "others before: its caches are warm. In parentheses is the first function entered.",
+            "`pytest tests/test_message_walk.py -n 0 -s` counts them.",
             "",
             *files,
             "",
@@ -83,9 +91,10 @@ def section(walk: Walk, purposes: dict[str, str]) -> str:
     )
 
 
-def test_the_document_lists_the_files_that_one_message_enters(key, vendors, settings):  # noqa: F811
+def test_the_document_lists_the_files_that_one_message_enters(key, vendors, settings, monkeypatch):  # noqa: F811
     settings.CHAT_TITLES = False
-    async_to_sync(walk_of_one_message)(key, vendors)  # what a process does once is behind it
+    monkeypatch.setattr(principal_cache, "LIFE", 600)  # a slow machine takes longer for a message than an entry lives
+    monkeypatch.setattr(principal_cache, "LIFE_ALONE", 600)
     walk = async_to_sync(walk_of_one_message)(key, vendors)
     text = DOCUMENT.read_text()
     found = section(walk, dict(re.findall(r"^\d+\. `([^`]+)` \(`[^`]+`\): (.*)$", text, re.M)))
