@@ -1,27 +1,34 @@
-"""The turns of this process (one registry per event loop): their heartbeats, their logs, and who may stop them."""
+"""The turns of this process (one registry per event loop): their start and end, heartbeats, logs and cancellation."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 
+from accounts.authentication import Principal
+from agents.calls import service as calls
+from agents.runs import service as runner
+from aiagents.core import draining, storage
 from aiagents.core.db.calls import in_db
-from aiagents.core.errors import RateLimited
+from aiagents.core.errors import RateLimited, Unavailable
 from aiagents.core.live import liveness, outage_heartbeat
 from aiagents.core.live.log_writer import LogWriter
 from aiagents.core.live.per_loop import PerLoop
 from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
-from chat.conversations import message_cache
+from chat.conversations import history, message_cache, titles
+from chat.models import Message
+from chat.turn_request import Ask
 from chat.turns import store as turn_store
 from chat.turns.stored import event_log
-from chat.turns.turn import Turn
+from chat.turns.turn import Source, Turn
 
 logger = logging.getLogger(__name__)
 CONTROL = "chat:control"
@@ -62,16 +69,19 @@ class Registry:
             del self.starting[user_id]
 
     def add(self, turn: Turn) -> None:
-        """Run it."""
+        """Run the turn in a task of its own."""
         self.turns[turn.message_id] = turn
         turn.saved_at = asyncio.get_running_loop().time()
-        turn.task = asyncio.create_task(turn.run(), name=f"turn {turn.message_id}")
+        turn.task = asyncio.create_task(self._run(turn), name=f"turn {turn.message_id}")
         for name, work in (("report", self._report), ("listen", self._listen)):
             if name not in self._tasks or self._tasks[name].done():
                 self._tasks[name] = asyncio.create_task(work(), name=f"chat {name}")
 
-    def on_end(self, turn: Turn) -> None:
+    async def _run(self, turn: Turn) -> None:
+        await turn.run()
         self.spawn(self._retire(turn))
+        if turn.opened.wants_title and turn.message.status == Message.Status.COMPLETE and not draining.active():
+            self.spawn(titles.give(turn.principal, turn.opened.question, turn.message, surface=turn.surface, request_id=turn.request_id))
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task that nobody waits for, kept until it is done."""
@@ -154,6 +164,38 @@ class Registry:
 
 _registries = PerLoop(Registry)
 here = _registries.here
+
+
+async def start(
+    principal: Principal, ask: Ask, *, surface: str, request_id: str, source: Source = calls.stream,
+    with_answer: Callable[[Message], None] | None = None,
+) -> Turn:  # fmt: skip
+    """The running turn: question and empty answer are saved, its own task writes it.
+
+    A caller that is cancelled while this runs leaves a turn that goes on, not half of one. `with_answer` runs in the
+    transaction that opens the turn.
+    """
+    if draining.active():
+        raise Unavailable("The server is shutting down; try again in a moment.", code="shutting_down", retry_after=draining.RETRY_AFTER)
+    storage.refuse_if_low()
+    await history.check_models(ask)
+    return await asyncio.shield(here().spawn(_start(principal, ask, surface, request_id, source, with_answer)))
+
+
+async def _start(
+    principal: Principal, ask: Ask, surface: str, request_id: str, source: Source, with_answer: Callable[[Message], None] | None
+) -> Turn:
+    registry = here()
+    registry.reserve(principal.user_id)
+    try:
+        opened = await in_db(turn_store.open_turn, principal.user, ask, with_answer)
+        if opened.agent is not None:  # its run has the id of the message that it writes
+            source = partial(runner.stream, definition=opened.agent, run_id=opened.answer.id)
+        turn = Turn(opened, principal, surface=surface, request_id=request_id, source=source, writer=registry.writer)
+        registry.add(turn)
+    finally:
+        registry.unreserve(principal.user_id)
+    return turn
 
 
 def running_everywhere() -> int:

@@ -1,19 +1,15 @@
-"""Turns: start one, watch one from any process, stop one, and tidy up after a process that died."""
+"""Turns: start one (running.py), view or stop one from any process, end those of a process that died (sweep.py)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from functools import partial
 from typing import Any
 from uuid import UUID
 
 from accounts.authentication import Principal
-from agents.calls import service as calls
 from agents.recorded import rewind_line
-from agents.runs import service as runner
-from aiagents.core import draining, storage
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Unavailable
 from aiagents.core.live.broadcast import Leave
@@ -21,65 +17,17 @@ from aiagents.core.live.event_log import Line
 from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
 from chat.conversations import as_json as message_json
-from chat.conversations import history, titles, tree
+from chat.conversations import tree
 from chat.models import Message
 from chat.turn_request import Ask
-from chat.turns import store as turn_store
 from chat.turns import stored
-from chat.turns.running import CONTROL, cancel_key, here
+from chat.turns.running import CONTROL, cancel_key, here, start
 from chat.turns.sweep import sweep
-from chat.turns.turn import Source, Turn
+from chat.turns.turn import Turn
 
 __all__ = ["Ask", "Leave", "Turn", "attach", "cancel", "drain", "start", "sweep"]
 # Seconds that `cancel` waits for the process that writes the turn.
 _CANCEL_WAITS = 5.0
-
-
-async def start(
-    principal: Principal, ask: Ask, *, surface: str, request_id: str, source: Source = calls.stream,
-    with_answer: Callable[[Message], None] | None = None,
-) -> Turn:  # fmt: skip
-    """The running turn: question and empty answer are saved, its own task writes it.
-
-    A caller that is cancelled while this runs leaves a turn that goes on, not half of one. `with_answer` runs in the
-    transaction that opens the turn.
-    """
-    if draining.active():
-        raise Unavailable("The server is shutting down; try again in a moment.", code="shutting_down", retry_after=draining.RETRY_AFTER)
-    storage.refuse_if_low()
-    await history.check_models(ask)
-    return await asyncio.shield(here().spawn(_start(principal, ask, surface, request_id, source, with_answer)))
-
-
-async def _start(
-    principal: Principal, ask: Ask, surface: str, request_id: str, source: Source, with_answer: Callable[[Message], None] | None
-) -> Turn:
-    registry = here()
-    registry.reserve(principal.user_id)
-    try:
-        opened = await in_db(turn_store.open_turn, principal.user, ask, with_answer)
-        if opened.agent is not None:  # its run has the id of the message that it writes
-            source = partial(runner.stream, definition=opened.agent, run_id=opened.answer.id)
-        turn = Turn(
-            opened,
-            principal,
-            surface=surface,
-            request_id=request_id,
-            source=source,
-            writer=registry.writer,
-            on_end=_on_end,
-        )
-        registry.add(turn)
-    finally:
-        registry.unreserve(principal.user_id)
-    return turn
-
-
-def _on_end(turn: Turn) -> None:
-    registry = here()
-    registry.on_end(turn)
-    if turn.opened.wants_title and turn.message.status == Message.Status.COMPLETE and not draining.active():
-        registry.spawn(titles.give(turn.principal, turn.opened.question, turn.message, surface=turn.surface, request_id=turn.request_id))
 
 
 async def attach(principal: Principal, message_id: UUID, after: int = -1, leave: Leave | None = None) -> AsyncGenerator[Line, None]:

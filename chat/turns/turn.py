@@ -41,11 +41,11 @@ _RECEIPT_WAITS = 3.0
 
 
 class Turn:
-    """See the module. `on_end` is called once when all is sent and stored."""
+    """See the module."""
 
     def __init__(
         self, opened: Opened, principal: Principal, *, surface: str, request_id: str, source: Source,
-        writer: Writer, on_end: Callable[[Turn], None],
+        writer: Writer,
     ) -> None:  # fmt: skip
         self.opened, self.principal, self.surface, self.request_id = opened, principal, surface, request_id
         self.message = opened.answer
@@ -60,7 +60,7 @@ class Turn:
         # The end could not be written yet: the database is away.
         self.unstored = False
         self.task: asyncio.Task[None] | None = None
-        self._source, self._on_end = source, on_end
+        self._source = source
         self._begun = self._ending = False
         self._why = ""
 
@@ -101,7 +101,7 @@ class Turn:
     # --- the run --------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """To the end, whatever happens."""
+        """Write the answer, to an end that is sent and stored, whatever happens."""
         status: str = Status.COMPLETE
         error: AppError | None = None
         self._begun = True
@@ -153,7 +153,6 @@ class Turn:
         if self.message.status == Status.INTERRUPTED:
             metrics.INTERRUPTED.inc()
         self.broadcast.end(*replay.ending(self.message))
-        self._on_end(self)
 
     async def _await_receipts(self) -> None:
         """A call that was cut while it was being settled is settled behind us: its cost is then read from the books."""
