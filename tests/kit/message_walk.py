@@ -3,8 +3,8 @@
 Used by tests/test_message_walk.py, which prints the list: `pytest tests/test_message_walk.py -n 0 -s`.
 
 `core` and `server` are left out, and so are the vendor simulator and the tests. A context variable marks the request:
-tasks and threads that it starts carry the mark, other work of the process does not. They also carry the files that led
-to them, so that a callback out of a task counts as a return.
+tasks and threads that it starts carry the mark, other work of the process and of earlier requests does not. They also
+carry the files that led to them, so that a callback out of a task counts as a return.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("aiagents", "accounts", "billing", "agents", "chat", "tasks")
 APART = ("aiagents/core/", "aiagents/server/", "agents/simulator/")
-_led_here: ContextVar[tuple[str, ...] | None] = ContextVar("led_here", default=None)
+# The walk that the running work belongs to, and the files that led to its task.
+_led_here: ContextVar[tuple[Walk, tuple[str, ...]] | None] = ContextVar("led_here", default=None)
 _names: dict[CodeType, str] = {}
 
 
@@ -49,11 +50,11 @@ class Walk:
         if event != "call":
             return
         entered = product_file(frame.f_code)
-        led_here = _led_here.get() if entered else None
-        if led_here is None:
+        mark = _led_here.get() if entered else None
+        if mark is None or mark[0] is not self:
             return
         self.files.setdefault(entered, frame.f_code.co_qualname)
-        way = files_above(frame.f_back, led_here)
+        way = files_above(frame.f_back, mark[1])
         if way and way[-1] != entered and entered in way:
             self.returns.setdefault((way[-1], entered), frame.f_code.co_qualname)
 
@@ -79,14 +80,14 @@ def recording() -> Iterator[Callable[[Any], Any]]:
 
     def task(loop: asyncio.AbstractEventLoop, coroutine: Any, *, context: Any = None, **options: Any) -> asyncio.Task[Any]:
         context = context or copy_context()
-        led_here = context.get(_led_here)
-        if led_here is not None:
-            context.run(_led_here.set, files_above(sys._getframe(1), led_here))
+        mark = context.get(_led_here)
+        if mark is not None:
+            context.run(_led_here.set, (mark[0], files_above(sys._getframe(1), mark[1])))
         return asyncio.Task(coroutine, loop=loop, context=context, **options)
 
     async def run(coroutine: Any) -> Any:
         context = copy_context()
-        context.run(_led_here.set, ())
+        context.run(_led_here.set, (walk, ()))
         return await loop.create_task(coroutine, context=context)
 
     loop.set_task_factory(task)
