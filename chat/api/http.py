@@ -92,7 +92,8 @@ async def route(request: Request) -> Response:
     await history.check_models(ask)
     planned = await in_db(turn_store.plan, principal.user, ask)
     ask, branch, agent = planned.ask, planned.branch, planned.agent
-    fitted = await history.fit(ask, branch, None, *await agent_partner.reserve(agent), planned.unread)
+    reserved, share = await agent_partner.reserve(agent) if agent else (0, 1.0)
+    fitted = await history.fit(ask, branch, None, reserved, share, planned.unread)
     asked = fitted.request if agent is None else await runner.as_asked(fitted.request, agent)
     context = CallContext(
         principal=principal, purpose="chat", surface="rest", request_id=request.request_id, group_id=uuid7(),

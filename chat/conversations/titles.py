@@ -6,8 +6,6 @@ import logging
 from decimal import Decimal
 from uuid import UUID
 
-from django.conf import settings
-
 from accounts.authentication import Principal
 from agents import messages
 from agents.calls import service as calls
@@ -29,8 +27,6 @@ _QUESTION, _ANSWER, _MOST_READ = 1500, 500, 2000
 
 async def give(principal: Principal, question: Message, answer: Message, *, surface: str, request_id: str) -> None:
     """Replace the title by a model's, charged to the user as `title`. On a failure the first words stay."""
-    if not settings.CHAT_TITLES:
-        return
     text = prompt(question.content, answer.content)
     request = CompletionRequest((messages.Message("user", (messages.Text(text),)),), _SYSTEM, max_output_tokens=24)
     context = calls.CallContext(

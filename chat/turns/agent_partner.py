@@ -22,37 +22,25 @@ from chat.turn_request import Ask
 _SHARE = 0.75
 
 
-def partner(user: User, ask: Ask) -> Definition | None:
-    """The agent that the ask names, as this user may run it; None: a model answers by itself."""
-    if ask.agent_id is None:
-        return None
+def answered_by(user: User, ask: Ask) -> tuple[Ask, Definition]:
+    """Return the ask with nothing left open, and the agent that it names. Raises NotFound for one that the user may not run."""
     try:
-        return definitions.visible(user, agent_id=ask.agent_id)
+        agent = definitions.visible(user, agent_id=ask.agent_id)
     except AgentNotFound as exc:
         raise NotFound(
             f"{exc.message} Choose another agent, or none in the conversation's settings.", code=exc.code, param="agent_id"
         ) from exc
-
-
-def settled(ask: Ask, user: User, agent: Definition | None) -> Ask:
-    """The ask with nothing left open."""
-    if agent is None:
-        return replace(ask, model=ask.model or user.default_model, goal=ask.goal or user.goal)
     model = agent.model if agent.model not in ("", "auto") else ask.model
-    return replace(ask, model=model or "auto", goal=agent.goal or ask.goal or user.goal)
+    return replace(ask, model=model or "auto", goal=agent.goal or ask.goal or user.goal), agent
 
 
-def options(ask: Ask, agent: Definition | None) -> dict[str, Any]:
-    """What the answer's row keeps of how it was asked for; with the agent and its version, which a later change leaves as they were."""
-    if agent is None:
-        return ask.options()
+def options(ask: Ask, agent: Definition) -> dict[str, Any]:
+    """Return the options that the answer's row keeps. A later change of the agent does not change its version there."""
     named = {"id": str(agent.agent_id), "version_id": str(agent.version_id), "slug": agent.slug, "name": agent.name}
     return {**ask.options(), "agent": named}
 
 
-async def reserve(agent: Definition | None) -> tuple[int, float]:
-    """Input tokens that the agent's own prompt and tools take, and the share of the window that is left to the history."""
-    if agent is None:
-        return 0, 1.0
+async def reserve(agent: Definition) -> tuple[int, float]:
+    """Return the input tokens of the agent's own prompt and tools, and the share of the window that is left to the history."""
     own = await runner.overhead(agent)
     return token_estimates.estimate_input(own), _SHARE if own.tools else 1.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -99,8 +99,7 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | Non
             conversation = Conversation(user=user, settings={name: value for name, value in ask.options().items() if name in _KEPT})
             conversation.title = first_words(ask.content)
         wish = ask.over(conversation.settings)
-        agent = agent_partner.partner(user, wish)
-        ask = agent_partner.settled(wish, user, agent)
+        ask, agent = _answered_by(user, wish)
         new = []
         if question is None:
             question = Message(conversation=conversation, parent=above, role=Message.Role.USER, content=ask.content)
@@ -109,7 +108,7 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | Non
             new.append(question)
         answer = Message(conversation=conversation, parent=question, role=Message.Role.ASSISTANT, status=Message.Status.PENDING)
         answer.writer_for, answer.request_id = user.id, context.request_id.get()
-        answer.options, answer.heartbeat_at = agent_partner.options(wish if agent else ask, agent), Now()
+        answer.options, answer.heartbeat_at = agent_partner.options(wish, agent) if agent else ask.options(), Now()
         # Before its messages, which the database checks at commit: the row's lock keeps a deletion from coming between.
         if fresh:
             conversation.leaf_id, conversation.updated_at = answer.id, answer.created_at
@@ -126,7 +125,7 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | Non
         branch = [*above_it, question]
         _refuse_beyond_the_maximum(user)
     carried = replaced if ask.carry_on and replaced is not None and replaced.content else None
-    wants_title = not conversation.title_is_set and not above_ids and replaced is None
+    wants_title = settings.CHAT_TITLES and not conversation.title_is_set and not above_ids and replaced is None
     return Opened(ask, answer, question, branch, carried, wants_title, agent, len(above_ids) - len(above_it))
 
 
@@ -165,8 +164,15 @@ def plan(user: User, ask: Ask) -> Planned:
     above_ids = Tree(conversation).branch(above.id) if conversation and above else []
     above_it = message_cache.branch(above_ids)
     ask = ask.over(conversation.settings) if conversation else ask
-    agent = agent_partner.partner(user, ask)
-    return Planned(agent_partner.settled(ask, user, agent), [*above_it, question], agent, len(above_ids) - len(above_it))
+    ask, agent = _answered_by(user, ask)
+    return Planned(ask, [*above_it, question], agent, len(above_ids) - len(above_it))
+
+
+def _answered_by(user: User, ask: Ask) -> tuple[Ask, Definition | None]:
+    """Return the ask with nothing left open, and the agent that it names, if any."""
+    if ask.agent_id is None:
+        return replace(ask, model=ask.model or user.default_model, goal=ask.goal or user.goal), None
+    return agent_partner.answered_by(user, ask)
 
 
 # What of the first ask stays with the conversation it opens.

@@ -130,7 +130,8 @@ class Turn:
 
     async def _follow(self) -> None:
         opened, ask, told = self.opened, self.opened.ask, self.told
-        fitted = await history.fit(ask, opened.branch, opened.carried, *await agent_partner.reserve(opened.agent), opened.unread)
+        reserved, share = await agent_partner.reserve(opened.agent) if opened.agent else (0, 1.0)
+        fitted = await history.fit(ask, opened.branch, opened.carried, reserved, share, opened.unread)
         told.history = fitted.explained()
         context = CallContext(
             principal=self.principal, purpose="chat", surface=self.surface, request_id=self.request_id, group_id=self.message_id,
