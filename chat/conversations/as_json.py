@@ -1,4 +1,4 @@
-"""Encodes messages for clients: one shape for REST, SSE, WebSocket and exports."""
+"""Encodes messages, and the last event of a turn, for clients: one shape for REST, SSE, WebSocket and exports."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from uuid import UUID
 
 import orjson
 
+from agents import events
 from aiagents.core.jsonio import money
 from chat.models import Message
 
@@ -44,6 +45,14 @@ def answer(message: Message) -> dict[str, Any]:
         "created_at": _time(message.created_at),
         "ended_at": _time(message.ended_at),
     }
+
+
+def ending(message: Message) -> tuple[str, bytes]:
+    """Return the name and data of an ended turn's last event."""
+    whole = answer(message)
+    if message.status in (Message.Status.COMPLETE, Message.Status.CANCELLED):
+        return events.write(events.TurnEnded(whole))
+    return events.write(events.Failed(message.error or {}, {"message": whole}))
 
 
 def question(message: Message) -> dict[str, Any]:

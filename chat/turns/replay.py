@@ -15,17 +15,9 @@ from chat.models import Message
 from chat.turns import rewind
 
 
-def ending(answer: Message) -> tuple[str, bytes]:
-    """The terminal event of a turn as its row has it."""
-    whole = message_json.answer(answer)
-    if answer.status in (Message.Status.COMPLETE, Message.Status.CANCELLED):
-        return events.write(events.TurnEnded(whole))
-    return events.write(events.Failed(answer.error or {}, {"message": whole}))
-
-
 def lines(answer: Message, after: int) -> list[Line]:
     """The events of an ended turn after `after`, always with its end. Where some that were seen are lost, a rewind comes first."""
-    kind, data = ending(answer)
+    kind, data = message_json.ending(answer)
     last = max(answer.last_seq, 1)
     end = (last, kind, data)
     if (rewound := rewind.by_row(answer, after)) is not None:

@@ -12,8 +12,8 @@ from aiagents.core.errors import Unavailable
 from aiagents.core.live import outage_heartbeat
 from aiagents.core.metrics import counters as metrics
 from aiagents.core.valkey.clients import AWAY
+from chat.conversations import as_json as message_json
 from chat.models import Message
-from chat.turns import replay
 from chat.turns import store as turn_store
 from chat.turns.stored import event_log
 
@@ -76,7 +76,7 @@ def _interrupted(answer: Message, told: Recorded) -> None:
 
 
 def _close_log(answer: Message) -> None:
-    kind, data = replay.ending(answer)
+    kind, data = message_json.ending(answer)
     try:
         event_log.close(answer.id, (answer.last_seq, kind, data))
     except AWAY:

@@ -27,7 +27,7 @@ from aiagents.core.metrics import counters as metrics
 from chat.conversations import as_json as message_json
 from chat.conversations import history
 from chat.models import Message
-from chat.turns import agent_partner, replay
+from chat.turns import agent_partner
 from chat.turns import store as turn_store
 from chat.turns.store import Opened, Written
 from chat.turns.transcript import Telling
@@ -153,7 +153,7 @@ class Turn:
         self.message = await self._store(self.told.ended(self.message, status, error, self.request_id))
         if self.message.status == Status.INTERRUPTED:
             metrics.INTERRUPTED.inc()
-        self.broadcast.end(*replay.ending(self.message))
+        self.broadcast.end(*message_json.ending(self.message))
 
     async def _await_receipts(self) -> None:
         """A call that was cut while it was being settled is settled behind us: its cost is then read from the books."""
