@@ -23,7 +23,7 @@ from aiagents.core import idempotency
 from aiagents.core.live import news
 from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
-from chat.conversations import message_cache
+from chat.conversations import history
 from chat.models import Conversation, Message
 from chat.turns.running import CONTROL, FORGET, cancel_key
 from chat.turns.stored import event_log
@@ -128,7 +128,7 @@ def _forget_in_valkey(ids: list[UUID]) -> bool:
             # First the processes, so that none writes a deleted log again.
             client.publish(CONTROL, FORGET + " ".join(map(str, some)))
             client.delete(*[key(pk) for pk in some for key in _KEYS])
-            message_cache.forget(some)
+            history.forget(some)
     except AWAY:
         logger.warning("logs_not_deleted")
         return False

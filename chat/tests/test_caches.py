@@ -24,7 +24,7 @@ from aiagents.core.valkey import cache as layered
 from aiagents.core.valkey.cache import Layered
 from billing.catalogue import snapshot as catalogue
 from billing.models import AIModel
-from chat.conversations import message_cache
+from chat.conversations import history
 from chat.models import Conversation, Message
 
 pytestmark = pytest.mark.django_db
@@ -32,10 +32,10 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered():
-    message_cache._cache.forget()
+    history._cache.forget()
     principals.forget()
     yield
-    message_cache._cache.forget()
+    history._cache.forget()
     principals.forget()
     connections.invalidate()
 
@@ -142,13 +142,13 @@ def talk(user: User, length: int = 6) -> tuple[Conversation, list[UUID]]:
 
 def test_a_branch_is_read_once_in_its_order_with_what_history_reads(user: User):
     _, ids = talk(user)
-    first = message_cache.branch(ids)
+    first = history.read_branch(ids)
     with CaptureQueriesContext(connection) as queries:
-        assert message_cache.branch(ids) == first
+        assert history.read_branch(ids) == first
     assert not queries
-    message_cache._cache.forget()
+    history._cache.forget()
     with CaptureQueriesContext(connection) as queries:
-        shared = message_cache.branch(ids)
+        shared = history.read_branch(ids)
     assert not queries, "from Valkey"
     for branch in (first, shared):
         assert [(row.id, row.role, row.content, row.parts, row.model) for row in branch] == [
@@ -159,17 +159,17 @@ def test_a_branch_is_read_once_in_its_order_with_what_history_reads(user: User):
 def test_a_message_that_is_still_written_is_never_kept(user: User):
     _, ids = talk(user, 2)
     Message.objects.filter(id=ids[1]).update(status="streaming", content="half")
-    assert message_cache.branch(ids)[1].content == "half"
+    assert history.read_branch(ids)[1].content == "half"
     Message.objects.filter(id=ids[1]).update(status="complete", content="whole")
-    assert message_cache.branch(ids)[1].content == "whole"
+    assert history.read_branch(ids)[1].content == "whole"
 
 
 def test_large_messages_stay_in_the_database(user: User):
     _, ids = talk(user, 1)
     Message.objects.filter(id=ids[0]).update(content="x" * 300_000)
-    message_cache.branch(ids)
+    history.read_branch(ids)
     with CaptureQueriesContext(connection) as queries:
-        message_cache.branch(ids)
+        history.read_branch(ids)
     assert len(queries) == 1
 
 

@@ -20,7 +20,7 @@ from aiagents.core.errors import NotFound
 from aiagents.core.models import IdempotentAnswer
 from billing.models import UsageLog
 from chat import tasks
-from chat.conversations import deleting, message_cache
+from chat.conversations import deleting, history
 from chat.models import Conversation, Message
 from chat.tests.caller import whole
 from chat.tests.conftest import begin, quiet
@@ -102,7 +102,7 @@ async def test_a_planted_text_is_found_nowhere_after_the_deletion(user, key, cli
     assert await in_db(in_tables) == {} and await in_db(in_valkey) == []
     assert not await IdempotentAnswer.objects.aexists() and not await Conversation.objects.aexists()
     assert not await AgentStep.objects.aexists()
-    assert message_cache._cache._here.keys().isdisjoint(answers)
+    assert history._cache._here.keys().isdisjoint(answers)
     # Costs stay, without content.
     assert await in_db(lambda: (UsageLog.objects.count(), UsageLog.objects.aggregate(sum=Sum("cost_usd"))["sum"])) == costs
 

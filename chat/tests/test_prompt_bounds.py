@@ -13,7 +13,7 @@ from agents.messages import CompletionRequest
 from aiagents.core.db.calls import in_db
 from billing.models import Hold, UsageLog
 from chat.api import branches
-from chat.conversations import history, message_cache, titles
+from chat.conversations import history, titles
 from chat.models import Conversation, Message
 from chat.tests.caller import whole
 from chat.turns import service as turns
@@ -51,14 +51,14 @@ def characters_of(branch: list[Message]) -> int:
 
 @pytest.fixture(autouse=True)
 def _forgetful():
-    message_cache._cache.forget()
+    history._cache.forget()
 
 
 @pytest.mark.parametrize(("limit", "exchanges"), [(250_000, 2), (1_000_000, 9), (100_000_000, 12), (50_000, 0)])
 def test_the_newest_messages_that_fit_are_read_and_no_others(user, settings, limit, exchanges):
     settings.MAX_PROMPT_CHARACTERS = limit
     ids = chain(talk(user, 12, 100_000))
-    found = message_cache.branch(ids)
+    found = history.read_branch(ids)
     assert [message.id for message in found] == ids[len(ids) - len(found) :]
     assert sum(message.role == "user" for message in found) == exchanges and characters_of(found) <= limit
 
@@ -66,10 +66,10 @@ def test_the_newest_messages_that_fit_are_read_and_no_others(user, settings, lim
 def test_a_conversation_of_many_pictures_takes_no_more_memory_than_one_call_may_hold(user, settings):
     settings.MAX_PROMPT_CHARACTERS = 3_000_000
     ids = chain(talk(user, 30, 1_000_000))
-    message_cache.branch(ids)
+    history.read_branch(ids)
     tracemalloc.start()
     try:
-        found = message_cache.branch(ids)
+        found = history.read_branch(ids)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -23,7 +23,7 @@ from aiagents.core.live.log_writer import LogWriter
 from aiagents.core.live.per_loop import PerLoop
 from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
-from chat.conversations import history, message_cache, titles
+from chat.conversations import history, titles
 from chat.models import Message
 from chat.turn_request import Ask
 from chat.turns import store as turn_store
@@ -149,7 +149,7 @@ class Registry:
 
     def forget(self, message_ids: list[UUID]) -> None:
         """Keep nothing of deleted messages, and write their logs no more."""
-        message_cache.forget_here(message_ids)
+        history.forget_here(message_ids)
         ours = [id for id in message_ids if id in self.turns]
         for id in ours:
             self.writer.drop(self.turns[id].broadcast)

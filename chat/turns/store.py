@@ -22,7 +22,7 @@ from aiagents.core.errors import Conflict, NotFound, RateLimited
 from aiagents.core.live import news
 from aiagents.core.logs import context
 from billing.models import Hold, UsageLog
-from chat.conversations import message_cache
+from chat.conversations import history
 from chat.conversations.tree import Tree, place
 from chat.models import Conversation, Message
 from chat.turn_request import Ask
@@ -121,7 +121,7 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | Non
         if with_answer is not None:
             with_answer(answer)
         above_ids = [] if fresh or question.parent_id is None else Tree(conversation).branch(question.parent_id)
-        above_it = message_cache.branch(above_ids)
+        above_it = history.read_branch(above_ids)
         branch = [*above_it, question]
         _refuse_beyond_the_maximum(user)
     carried = replaced if ask.carry_on and replaced is not None and replaced.content else None
@@ -162,7 +162,7 @@ def plan(user: User, ask: Ask) -> Planned:
     conversation, above, _ = place(user.id, ask)
     question = Message(role=Message.Role.USER, content=ask.content, parts=list(ask.parts))
     above_ids = Tree(conversation).branch(above.id) if conversation and above else []
-    above_it = message_cache.branch(above_ids)
+    above_it = history.read_branch(above_ids)
     ask = ask.over(conversation.settings) if conversation else ask
     ask, agent = _answered_by(user, ask)
     return Planned(ask, [*above_it, question], agent, len(above_ids) - len(above_it))
