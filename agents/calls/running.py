@@ -1,4 +1,4 @@
-"""The vendor calls that run in this process: their heartbeats, and settlements that survive cancellation."""
+"""The vendor calls that run in this process: heartbeats, settlements that survive cancellation, metrics and log lines."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from agents.token_estimates import BYTES_PER_TOKEN
 from aiagents.core.errors import AppError, Unavailable
 from aiagents.core.live import outage_heartbeat
 from aiagents.core.logs.context import call_id as current_call
+from aiagents.core.metrics import counting
 from billing.ledger import service as ledger
 
 logger = logging.getLogger(__name__)
+_log = logging.getLogger("aiagents.calls")
 # Seconds between two tries to settle while the database is unreachable; seconds that the caller waits for the charge.
 _RETRY_SECONDS = 0.5
 _CALLER_WAIT_SECONDS = 3.0
@@ -111,6 +113,28 @@ async def finish_settlements() -> None:
     """Wait for all settlements on this event loop (shutdown, tests)."""
     while tasks := set(_state_of_loop().settlements):
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def record(call: ledger.Call, outcome: ledger.Outcome, charge: ledger.Charge | None) -> None:
+    """Count a settled vendor call, and log it with the ids of its request.
+
+    `charge` is None when the next attempt took over its hold.
+    """
+    usage = charge.usage if charge else outcome.usage
+    counting.call(
+        call.provider, call.model, outcome.status, usage.input_tokens if usage else 0, usage.output_tokens if usage else 0,
+        charge.cost_usd if charge else 0,
+    )  # fmt: skip
+    level = logging.DEBUG if outcome.status == "ok" else logging.INFO if outcome.status == "cancelled" else logging.WARNING
+    if _log.isEnabledFor(level):
+        fields = {
+            "call_id": str(call.call_id), "request_id": call.request_id, "user_id": str(call.user_id), "model": call.model,
+            "provider": call.provider, "status": outcome.status, "code": outcome.error_code, "ms": outcome.latency_ms,
+            "purpose": call.purpose, "surface": call.surface, "attempt": call.attempt,
+        }  # fmt: skip
+        if call.task_id is not None:
+            fields["task"] = str(call.task_id)
+        _log.log(level, "model_call", extra={"fields": fields})
 
 
 async def _release(state: _Loop, opening: asyncio.Task[ledger.Held]) -> ledger.Charge | None:

@@ -18,7 +18,6 @@ from django.conf import settings
 
 from accounts.authentication import Principal
 from agents import token_estimates
-from agents.calls import record
 from agents.calls import running as running_calls
 from agents.calls.attempt import Attempt, Status
 from agents.events import Event, ReasoningDelta, RouteFallback, Settled, Started, TextDelta, ToolCall, Vectors
@@ -337,7 +336,7 @@ class _Attempts:
 
     def _receive(self, attempt: Attempt, outcome: ledger.Outcome, charge: ledger.Charge | None) -> Settled:
         call = attempt.held.call
-        record.ended(call, outcome, charge)
+        running_calls.record(call, outcome, charge)
         settled = Settled(
             call_id=call.call_id,
             model=call.model,
