@@ -1,13 +1,12 @@
-"""The tree of a conversation: branches, siblings, and the parent of a new message."""
+"""The tree of a conversation: branches and siblings; a user's own messages and conversations."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
 from aiagents.core.drf import page_bytes
-from aiagents.core.errors import Conflict, NotFound
+from aiagents.core.errors import NotFound
 from chat.models import Conversation, Message
-from chat.turn_request import Ask
 
 # Only this many of the newest messages of a branch are read; no model's window holds more.
 LONGEST_BRANCH = 5000
@@ -71,40 +70,3 @@ def own_conversation(user_id: UUID, conversation_id: UUID) -> Conversation:
     if conversation is None:
         raise NotFound
     return conversation
-
-
-def place(user_id: UUID, ask: Ask) -> tuple[Conversation | None, Message | None, Message | None]:
-    """Return a turn's conversation (None: a new one), its parent message, and its question if it exists (regenerate).
-
-    Raises NotFound for messages of other users, Conflict if the parent cannot have a question.
-    """
-    if ask.regenerate_of:
-        answer = own_message(user_id, ask.regenerate_of, Message.Role.ASSISTANT)
-        return answer.conversation, answer, answer.parent
-    if ask.edit_of:
-        question = own_message(user_id, ask.edit_of, Message.Role.USER)
-        return question.conversation, question.parent, None
-    if ask.conversation_id is None:
-        if ask.parent_id is None:
-            return None, None, None
-        parent = own_message(user_id, ask.parent_id)
-        return parent.conversation, _answerable(parent), None
-    conversation = own_conversation(user_id, ask.conversation_id)
-    if ask.parent_id is not None:
-        above = Message.objects.filter(id=ask.parent_id, conversation=conversation).first()
-        if above is None:
-            raise NotFound
-        return conversation, _answerable(above), None
-    leaf = conversation.leaf
-    if leaf is not None and leaf.status in Message.RUNNING:
-        # Another tab's turn is running: the new question becomes a sibling of its question.
-        leaf = leaf.parent.parent if leaf.parent else None
-    return conversation, leaf, None
-
-
-def _answerable(parent: Message) -> Message:
-    if parent.role != Message.Role.ASSISTANT:
-        raise Conflict("A question follows an answer; to change a question use edit.", code="parent_is_a_question", param="parent_id")
-    if parent.status in Message.RUNNING:
-        raise Conflict("The answer above is still being written.", code="parent_is_running", param="parent_id", retry_after=2)
-    return parent

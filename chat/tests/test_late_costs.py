@@ -9,11 +9,12 @@ from uuid import UUID
 import pytest
 from django.utils import timezone
 
+from aiagents.core.db.rotation import Rotation
 from aiagents.core.ids import uuid7
 from billing.models import Hold, UsageLog
 from chat import invariants
 from chat.models import Conversation, Message
-from chat.turns import store as turn_store
+from chat.turns import costs as turn_costs
 
 CENT = Decimal("0.01")
 
@@ -41,8 +42,8 @@ def costs(message: Message) -> tuple[Decimal, int]:
 
 @pytest.fixture(autouse=True)
 def from_the_beginning(monkeypatch):
-    monkeypatch.setattr(turn_store, "_recent", turn_store.Rotation())
-    monkeypatch.setattr(turn_store, "_older", turn_store.Rotation())
+    monkeypatch.setattr(turn_costs, "_recent", Rotation())
+    monkeypatch.setattr(turn_costs, "_older", Rotation())
 
 
 @pytest.mark.parametrize("status", ["interrupted", "cancelled", "failed"])
@@ -53,15 +54,15 @@ def test_a_killed_agents_message_gets_the_cost_of_its_last_call(user, status, ag
     call(user, late)
     call(user, late)
     assert list(invariants.check())
-    assert turn_store.settle_late_costs() == 1
+    assert turn_costs.settle_late() == 1
     assert costs(late) == (2 * CENT, 14)
     assert not list(invariants.check())
-    assert turn_store.settle_late_costs() == 0
+    assert turn_costs.settle_late() == 0
 
 
 def test_every_answer_is_reached_however_many_there_are_before_it(user, monkeypatch):
-    monkeypatch.setattr(turn_store, "_RECENT_MOST", 3)
-    monkeypatch.setattr(turn_store, "_OLDER_MOST", 2)
+    monkeypatch.setattr(turn_costs, "_RECENT_MOST", 3)
+    monkeypatch.setattr(turn_costs, "_OLDER_MOST", 2)
     wrong = []
     for age in (0, 86400):
         for _ in range(7):
@@ -69,7 +70,7 @@ def test_every_answer_is_reached_however_many_there_are_before_it(user, monkeypa
             call(user, right)
         wrong.append(answer(user, Decimal(0), at=age))
         call(user, wrong[-1])
-    assert sum(turn_store.settle_late_costs() for _ in range(5)) == 2
+    assert sum(turn_costs.settle_late() for _ in range(5)) == 2
     assert [costs(one)[0] for one in wrong] == [CENT, CENT]
 
 
@@ -77,14 +78,14 @@ def test_a_call_that_is_still_being_settled_is_waited_for(user):
     ahead = answer(user, 2 * CENT)
     call(user, ahead)
     hold = Hold.objects.create(id=uuid7(), amount_usd=CENT, call={"message_id": str(ahead.pk)})
-    assert turn_store.settle_late_costs() == 0 and costs(ahead)[0] == 2 * CENT
+    assert turn_costs.settle_late() == 0 and costs(ahead)[0] == 2 * CENT
     Hold.objects.filter(pk=hold.pk).update(status="settled")
-    assert turn_store.settle_late_costs() == 1 and costs(ahead)[0] == CENT
+    assert turn_costs.settle_late() == 1 and costs(ahead)[0] == CENT
 
 
 def test_the_rotation_gives_every_row_and_begins_anew(user):
     found = [answer(user, CENT).pk for _ in range(5)]
-    rotation: turn_store.Rotation[Message] = turn_store.Rotation()
+    rotation: Rotation[Message] = Rotation()
     query = Message.objects.filter(role="assistant")
     pages = [[row.pk for row in rotation.page(query, 2)] for _ in range(5)]
     assert pages == [found[:2], found[2:4], found[4:], found[:2], found[2:4]]

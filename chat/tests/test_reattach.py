@@ -204,11 +204,11 @@ async def test_an_end_that_the_database_cannot_take_is_told_at_once_and_stored_l
     away = {"until": 3}
     finish = turn_store.finish
 
-    def failing(answer, *, from_books):
+    def failing(answer, *, from_usage_log):
         if away["until"]:
             away["until"] -= 1
             raise Unavailable
-        return finish(answer, from_books=from_books)
+        return finish(answer, from_usage_log=from_usage_log)
 
     monkeypatch.setattr(turn_store, "finish", failing)
     monkeypatch.setattr(liveness, "DATABASE_RETRY_SECONDS", 0.05)

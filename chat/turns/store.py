@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from decimal import Decimal
 from uuid import UUID
 
 from django.conf import settings
@@ -17,16 +14,14 @@ from django.db.models.functions import Now
 
 from accounts.models import User
 from agents.definitions.definition import Definition
-from aiagents.core.db.rotation import Rotation
 from aiagents.core.errors import Conflict, NotFound, RateLimited
 from aiagents.core.live import news
 from aiagents.core.logs import context
-from billing.models import Hold, UsageLog
 from chat.conversations import history
-from chat.conversations.tree import Tree, place
+from chat.conversations.tree import Tree, own_conversation, own_message
 from chat.models import Conversation, Message
 from chat.turn_request import Ask
-from chat.turns import agent_partner
+from chat.turns import agent_partner, costs
 
 # A running message whose process has been silent this long is interrupted. Seconds.
 SILENCE_SECONDS = 20
@@ -83,10 +78,47 @@ class Written:
     started: bool
 
 
+def _place(user_id: UUID, ask: Ask) -> tuple[Conversation | None, Message | None, Message | None]:
+    """Return a turn's conversation (None: a new one), its parent message, and its question if it exists (regenerate).
+
+    Raises NotFound for messages of other users, Conflict if the parent cannot have a question.
+    """
+    if ask.regenerate_of:
+        answer = own_message(user_id, ask.regenerate_of, Message.Role.ASSISTANT)
+        return answer.conversation, answer, answer.parent
+    if ask.edit_of:
+        question = own_message(user_id, ask.edit_of, Message.Role.USER)
+        return question.conversation, question.parent, None
+    if ask.conversation_id is None:
+        if ask.parent_id is None:
+            return None, None, None
+        parent = own_message(user_id, ask.parent_id)
+        return parent.conversation, _answerable(parent), None
+    conversation = own_conversation(user_id, ask.conversation_id)
+    if ask.parent_id is not None:
+        above = Message.objects.filter(id=ask.parent_id, conversation=conversation).first()
+        if above is None:
+            raise NotFound
+        return conversation, _answerable(above), None
+    leaf = conversation.leaf
+    if leaf is not None and leaf.status in Message.RUNNING:
+        # Another tab's turn is running: the new question becomes a sibling of its question.
+        leaf = leaf.parent.parent if leaf.parent else None
+    return conversation, leaf, None
+
+
+def _answerable(parent: Message) -> Message:
+    if parent.role != Message.Role.ASSISTANT:
+        raise Conflict("A question follows an answer; to change a question use edit.", code="parent_is_a_question", param="parent_id")
+    if parent.status in Message.RUNNING:
+        raise Conflict("The answer above is still being written.", code="parent_is_running", param="parent_id", retry_after=2)
+    return parent
+
+
 def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | None = None) -> Opened:
     """Save the question and the empty answer and move the conversation to them, all or nothing (`with_answer` too)."""
     with transaction.atomic():
-        conversation, above, question = place(user.id, ask)
+        conversation, above, question = _place(user.id, ask)
         replaced = above if ask.regenerate_of else None
         if replaced is not None:
             if question is None:
@@ -159,7 +191,7 @@ _LOCK_AND_COUNT = """
 
 def plan(user: User, ask: Ask) -> Planned:
     """The turn as `open_turn` would begin it; nothing is saved."""
-    conversation, above, _ = place(user.id, ask)
+    conversation, above, _ = _place(user.id, ask)
     question = Message(role=Message.Role.USER, content=ask.content, parts=list(ask.parts))
     above_ids = Tree(conversation).branch(above.id) if conversation and above else []
     above_it = history.read_branch(above_ids)
@@ -201,13 +233,13 @@ def progress(written: list[Written]) -> None:
         cursor.executemany(_PROGRESS[connection.vendor], values)
 
 
-def finish(answer: Message, *, from_books: bool) -> Message:
+def finish(answer: Message, *, from_usage_log: bool) -> Message:
     """Write the end of a turn, once: whoever comes second gets the row as the first left it.
 
-    `from_books`: the turn may not have seen its last receipt, so the usage log says what it cost.
+    `from_usage_log`: the turn may not have seen its last receipt, so it costs what the usage log says.
     """
-    if from_books:
-        fill_from_books(answer)
+    if from_usage_log:
+        costs.fill(answer)
     fields = {name: getattr(answer, name) for name in _ENDING}
     if Message.objects.filter(id=answer.id, status__in=Message.RUNNING).update(**fields):
         return answer
@@ -218,19 +250,6 @@ _ENDING = (
     "status", "content", "reasoning", "steps", "model", "provider", "finish_reason", "error", "route", "options", "input_tokens",
     "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost_usd", "latency_ms", "ttft_ms", "simulated", "last_seq", "ended_at",
 )  # fmt: skip
-_COUNTS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens", "cost_usd")
-
-
-def fill_from_books(answer: Message) -> None:
-    """What the calls of this turn used and cost, by the usage log; left alone where the log says less."""
-    calls = list(UsageLog.objects.filter(message_id=answer.id).order_by("created_at"))
-    if calls and sum((call.cost_usd for call in calls), Decimal(0)) >= answer.cost_usd:
-        _write_booked(answer, calls)
-
-
-def booked_calls(message_id: UUID) -> set[UUID]:
-    """The vendor calls of a turn that are paid for."""
-    return set(UsageLog.objects.filter(message_id=message_id).values_list("call_id", flat=True))
 
 
 def silent(message_id: UUID | None = None) -> QuerySet[Message]:
@@ -241,47 +260,5 @@ def silent(message_id: UUID | None = None) -> QuerySet[Message]:
 
 def interrupt(answer: Message) -> bool:
     """Write the end that the sweeper found; False when the turn spoke again or ended meanwhile."""
-    fill_from_books(answer)
+    costs.fill(answer)
     return bool(silent(answer.id).update(**{name: getattr(answer, name) for name in _ENDING}))
-
-
-def settle_late_costs() -> int:
-    """Make ended answers cost what their calls cost by the usage log; how many were changed.
-
-    A call may be settled after its turn has ended: the hold of a killed process is swept later. The answers of the last hour come
-    first; older ones, of outages and of earlier versions, are gone through as well, a few at a time.
-    """
-    recent = UUID(int=int((time.time() - _LATE_SECONDS) * 1000) << 80)  # ids begin with their time
-    ended = Message.objects.filter(status__in=_ENDED_BADLY)
-    answers = _recent.page(ended.filter(id__gte=recent), _RECENT_MOST) + _older.page(ended.filter(id__lt=recent), _OLDER_MOST)
-    booked: dict[UUID | None, list[UsageLog]] = defaultdict(list)
-    for call in UsageLog.objects.filter(message_id__in=[answer.id for answer in answers]).order_by("created_at"):
-        booked[call.message_id].append(call)
-    wrong = [one for one in answers if sum((call.cost_usd for call in booked[one.id]), Decimal(0)) != one.cost_usd]
-    if not wrong:
-        return 0
-    # The cost of a call that is being settled may stand on the answer before it stands in the log.
-    settling = set(Hold.objects.filter(status=Hold.Status.OPEN).values_list("call__message_id", flat=True))
-    late = 0
-    for answer in wrong:
-        if str(answer.id) not in settling:
-            _write_booked(answer, booked[answer.id])
-            fields = {name: getattr(answer, name) for name in (*_COUNTS, "model", "provider", "simulated")}
-            late += Message.objects.filter(id=answer.id).update(**fields)
-    return late
-
-
-def _write_booked(answer: Message, calls: list[UsageLog]) -> None:
-    for name in _COUNTS:
-        setattr(answer, name, sum((getattr(call, name) for call in calls), Decimal(0) if name == "cost_usd" else 0))
-    if calls:
-        answer.model, answer.provider = answer.model or calls[-1].model, answer.provider or calls[-1].provider
-        answer.simulated = answer.simulated or any(call.simulated for call in calls)
-
-
-_ENDED_BADLY = [Message.Status.INTERRUPTED, Message.Status.CANCELLED, Message.Status.FAILED]
-_LATE_SECONDS = 3600
-# Answers that one sweep looks at: of the last hour, and of all others.
-_RECENT_MOST, _OLDER_MOST = 1000, 200
-_recent: Rotation[Message] = Rotation()
-_older: Rotation[Message] = Rotation()

@@ -14,6 +14,7 @@ from aiagents.core.metrics import counters as metrics
 from aiagents.core.valkey.clients import AWAY
 from chat.conversations import as_json as message_json
 from chat.models import Message
+from chat.turns import costs
 from chat.turns import store as turn_store
 from chat.turns.stored import event_log
 
@@ -42,7 +43,7 @@ def sweep() -> int:
                 metrics.INTERRUPTED.inc()
             if told.end is None:
                 _close_log(answer)
-    turn_store.settle_late_costs()
+    costs.settle_late()
     return ended
 
 

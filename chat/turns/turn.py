@@ -27,7 +27,7 @@ from aiagents.core.metrics import counters as metrics
 from chat.conversations import as_json as message_json
 from chat.conversations import history
 from chat.models import Message
-from chat.turns import agent_partner
+from chat.turns import agent_partner, costs
 from chat.turns import store as turn_store
 from chat.turns.store import Opened, Written
 from chat.turns.transcript import Telling
@@ -156,12 +156,12 @@ class Turn:
         self.broadcast.end(*message_json.ending(self.message))
 
     async def _await_receipts(self) -> None:
-        """A call that was cut while it was being settled is settled behind us: its cost is then read from the books."""
+        """Wait for the settlement of a call that was cut while it was settled: the usage log then has its cost."""
         missing = self.told.calls - {receipt.call_id for receipt in self.told.receipts}
         deadline = asyncio.get_running_loop().time() + _RECEIPT_WAITS
         try:
             while missing and asyncio.get_running_loop().time() < deadline:
-                missing -= await in_db(turn_store.booked_calls, self.message_id)
+                missing -= await in_db(costs.settled_calls, self.message_id)
                 if missing:
                     await asyncio.sleep(0.05)
         except Unavailable:
@@ -170,7 +170,7 @@ class Turn:
     async def _store(self, answer: Message) -> Message:
         """Write the end. With the database away viewers are told all the same, and it is written when it is back."""
         try:
-            return await in_db(turn_store.finish, answer, from_books=answer.status != Status.COMPLETE)
+            return await in_db(turn_store.finish, answer, from_usage_log=answer.status != Status.COMPLETE)
         except Unavailable:
             self.unstored = True
         except Exception:  # the sweeper finds the row and has the log
@@ -180,5 +180,5 @@ class Turn:
     async def store_at_last(self) -> None:
         """Keep trying to write an end that could not be written."""
         if self.unstored:
-            await liveness.persist_at_last(turn_store.finish, self.message, from_books=self.message.status != Status.COMPLETE)
+            await liveness.persist_at_last(turn_store.finish, self.message, from_usage_log=self.message.status != Status.COMPLETE)
             self.unstored = False
