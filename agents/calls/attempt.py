@@ -8,10 +8,10 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Literal
 
-from agents import providers, token_estimates
+from agents import providers
 from agents.calls import running as running_calls
 from agents.events import Completed, Event, ReasoningDelta, TextDelta, ToolCall, UsageReport
-from agents.messages import CompletionRequest, EmbeddingRequest
+from agents.messages import CompletionRequest, EmbeddingRequest, byte_size
 from agents.providers import transport
 from agents.providers.base import Target
 from agents.providers.errors import ProviderError
@@ -64,9 +64,9 @@ class Attempt:
         async with aclosing(self._vendor_events(request, whole)) as upstream:
             async for event in upstream:
                 if isinstance(event, TextDelta | ReasoningDelta):
-                    running.seen_bytes += token_estimates.size(event.text)
+                    running.seen_bytes += byte_size(event.text)
                 elif isinstance(event, ToolCall):
-                    running.seen_bytes += token_estimates.size(event.name) + token_estimates.size(event.arguments)
+                    running.seen_bytes += byte_size(event.name) + byte_size(event.arguments)
                 elif isinstance(event, UsageReport):
                     self.usage = event.usage
                     continue

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from django.conf import settings
 
-from agents.token_estimates import BYTES_PER_TOKEN
+from agents.messages import BYTES_PER_TOKEN
 from aiagents.core.errors import AppError, Unavailable
 from aiagents.core.live import outage_heartbeat
 from aiagents.core.logs.context import call_id as current_call

@@ -17,11 +17,10 @@ from uuid import UUID
 from django.conf import settings
 
 from accounts.authentication import Principal
-from agents import token_estimates
 from agents.calls import running as running_calls
 from agents.calls.attempt import Attempt, Status
 from agents.events import Event, ReasoningDelta, RouteFallback, Settled, Started, TextDelta, ToolCall, Vectors
-from agents.messages import CompletionRequest, EmbeddingRequest, characters
+from agents.messages import CompletionRequest, EmbeddingRequest, characters, estimate_embedding, estimate_input
 from agents.providers.base import Target
 from agents.providers.errors import (
     ContextTooLong,
@@ -181,13 +180,13 @@ async def preview(request: CompletionRequest, context: CallContext) -> dict[str,
 async def _rank(request: CompletionRequest | EmbeddingRequest, context: CallContext) -> tuple[router.Route, int]:
     cards = await catalogue.current()
     if isinstance(request, EmbeddingRequest):
-        input_tokens = token_estimates.estimate_embedding(request)
+        input_tokens = estimate_embedding(request)
         wanted = router_embeddings.Wanted(request, context.requested_model, context.fallbacks, context.max_cost_usd, input_tokens)
         return router_embeddings.rank(wanted, cards.cards, await connections.configured()), input_tokens
     # Images and files count for a few tokens each, so a model's context window does not bound the size of the body.
     if characters(request) > settings.MAX_PROMPT_CHARACTERS:
         raise PromptTooLarge(details={"max_characters": settings.MAX_PROMPT_CHARACTERS})
-    input_tokens = token_estimates.estimate_input(request)
+    input_tokens = estimate_input(request)
     chosen = router.weighs(context.requested_model, context.fallbacks)
     facts = router.Facts(
         requested=context.requested_model,

@@ -9,7 +9,6 @@ from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from agents import token_estimates
 from agents.calls import service as calls
 from agents.calls.service import CallContext, Completion
 from agents.compatible import agent_source
@@ -21,7 +20,7 @@ from agents.compatible.openai_chat import request as openai_request
 from agents.compatible.openai_responses import answer as responses_answer
 from agents.compatible.openai_responses import request as responses_request
 from agents.events import Event, Settled, Started
-from agents.messages import CompletionRequest
+from agents.messages import CompletionRequest, estimate_input
 from agents.routing import connections
 from agents.routing.candidates import GOALS
 from aiagents.core.errors import AppError, ModelNotFound
@@ -216,13 +215,13 @@ async def messages(request: Request) -> Response | EventStream:
         return Response(body=anthropic_answer.whole(answer), headers=_cost_headers([answer.settled]))
     events = source.stream(parsed.request, context)
     started = await _first(events)
-    return _event_stream(request, events, anthropic_answer.Events(started, token_estimates.estimate_input(parsed.request)))
+    return _event_stream(request, events, anthropic_answer.Events(started, estimate_input(parsed.request)))
 
 
 async def count_tokens(request: Request) -> Response:
     """`POST /v1/messages/count_tokens`: our estimate, without a vendor call and without a charge."""
     parsed = await request.read(partial(anthropic_request.read, counting=True))
-    return Response(body=dumps({"input_tokens": token_estimates.estimate_input(parsed.request)}))
+    return Response(body=dumps({"input_tokens": estimate_input(parsed.request)}))
 
 
 # --- Models -------------------------------------------------------------------------------------

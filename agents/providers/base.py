@@ -52,9 +52,3 @@ class Provider(Protocol):
         Raises ProviderBadRequest if the vendor makes no vectors.
         """
         ...
-
-
-def output_limit(request: CompletionRequest, target: Target) -> int:
-    """Return the caller's limit on output tokens, at most the model's."""
-    requested = request.max_output_tokens or target.max_output_tokens
-    return max(1, min(requested, target.max_output_tokens) if target.max_output_tokens > 0 else requested)

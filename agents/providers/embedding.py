@@ -12,9 +12,8 @@ import orjson
 from django.conf import settings
 from yarl import URL
 
-from agents import token_estimates
 from agents.events import Completed, Event, UsageReport, Vectors
-from agents.messages import EmbeddingRequest
+from agents.messages import EmbeddingRequest, byte_size, estimate_text
 from agents.providers.addresses import Address
 from agents.providers.answer import PARSE_ERRORS, unreadable
 from agents.providers.base import Target
@@ -72,7 +71,7 @@ class EmbeddingProvider(HttpProvider):
     def _batches(self, request: EmbeddingRequest) -> Iterator[EmbeddingRequest]:
         start = size = 0
         for position, one in enumerate(request.inputs):
-            weight = len(one) if isinstance(one, tuple) else token_estimates.size(one) // 2
+            weight = len(one) if isinstance(one, tuple) else byte_size(one) // 2
             if position > start and (position - start >= self.most_inputs or size + weight > _MOST_TOKENS):
                 yield replace(request, inputs=request.inputs[start:position])
                 start, size = position, 0
@@ -100,4 +99,4 @@ def _check(vectors: list[bytes], before: list[bytes], batch: EmbeddingRequest, r
 
 
 def _estimate(batch: EmbeddingRequest) -> int:
-    return sum(len(one) if isinstance(one, tuple) else max(1, token_estimates.estimate_text(one)) for one in batch.inputs)
+    return sum(len(one) if isinstance(one, tuple) else max(1, estimate_text(one)) for one in batch.inputs)

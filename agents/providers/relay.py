@@ -21,7 +21,7 @@ from agents.messages import CompletionRequest, EmbeddingRequest
 from agents.providers import addresses, transport
 from agents.providers.addresses import Address
 from agents.providers.answer import Answer
-from agents.providers.base import Target, output_limit
+from agents.providers.base import Target
 from agents.providers.errors import (
     ProviderBadRequest,
     ProviderBadResponse,
@@ -140,7 +140,7 @@ class HttpProvider(ABC):
     async def whole(self, request: CompletionRequest, target: Target) -> AsyncGenerator[Event, None]:
         answer = self.answer(target)
         # No byte arrives until the whole answer is written, so the time allowed grows with the output limit.
-        allowed = settings.LLM_FIRST_TOKEN_TIMEOUT + settings.LLM_WHOLE_SECONDS_PER_TOKEN * output_limit(request, target)
+        allowed = settings.LLM_FIRST_TOKEN_TIMEOUT + settings.LLM_WHOLE_SECONDS_PER_TOKEN * request.output_limit(target.max_output_tokens)
         with self.errors(target):
             address = await self.address(target, stream=False)
             content = jsonio.dumps(self.payload(request, target, stream=False))

@@ -17,8 +17,8 @@ from typing import Any
 from django.conf import settings
 
 from accounts.models import User
+from agents.messages import typical
 from agents.routing.health import HEALTHY, ModelHealth, connection_key
-from agents.token_estimates import typical
 from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound, NoModelAvailable
 from billing import pricing
 from billing.catalogue.snapshot import ModelCard

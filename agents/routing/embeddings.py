@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from agents.messages import EmbeddingRequest
+from agents.messages import EmbeddingRequest, byte_size, typical
 from agents.routing.candidates import absent
 from agents.routing.rank import Candidate, Route
-from agents.token_estimates import size, typical
 from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound
 from billing import pricing
 from billing.catalogue.snapshot import ModelCard
@@ -100,7 +99,7 @@ def _fits(request: EmbeddingRequest, cards: list[ModelCard]) -> None:
                 param="input", code="too_many_inputs",
             )  # fmt: skip
         for position, one in enumerate(request.inputs):
-            least = len(one) if isinstance(one, tuple) else size(one) // _BYTES_PER_TOKEN
+            least = len(one) if isinstance(one, tuple) else byte_size(one) // _BYTES_PER_TOKEN
             if least > card.context_window:
                 raise InvalidRequest(
                     f"input[{position}] is longer than the {card.context_window} tokens that {card.slug} reads.",

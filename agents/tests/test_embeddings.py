@@ -11,11 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from agents import token_estimates
 from agents.calls import running as running_calls
 from agents.calls import service as calls
 from agents.events import Completed, UsageReport, Vectors
-from agents.messages import EmbeddingRequest
+from agents.messages import EmbeddingRequest, byte_size, estimate_embedding, estimate_text
 from agents.providers import errors, provider, vectors
 from agents.simulator import Simulator
 from agents.simulator.wires import vectors as simulated
@@ -99,9 +98,7 @@ async def test_a_vendor_that_does_not_count_is_estimated(kind):
         sim.always("sim-model", "usage=missing")
         events = await made(kind, sim, of("How many tokens is this?"))
     assert events[-1].usage is None
-    assert next(event.usage.input_tokens for event in events if isinstance(event, UsageReport)) == token_estimates.estimate_text(
-        "How many tokens is this?"
-    )
+    assert next(event.usage.input_tokens for event in events if isinstance(event, UsageReport)) == estimate_text("How many tokens is this?")
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -225,7 +222,7 @@ async def test_a_model_without_a_count_is_charged_by_estimate(context, vendor):
     async with vendor() as sim:
         sim.always("gemini-embedding-001", "usage=missing")
         done = await calls.embed(of("How many tokens is this?"), context("gemini-embedding-001"))
-    assert done.settled.estimated and done.settled.usage.input_tokens == token_estimates.estimate_text("How many tokens is this?")
+    assert done.settled.estimated and done.settled.usage.input_tokens == estimate_text("How many tokens is this?")
     await in_db(exact)
 
 
@@ -354,5 +351,5 @@ async def test_embedding_models_are_no_candidates_of_a_chat_and_refuse_one_by_na
 
 @given(st.lists(st.one_of(st.text(min_size=1), st.lists(st.integers(0, 10**6), min_size=1).map(tuple)), min_size=1, max_size=20))
 def test_a_hold_covers_every_text(inputs):
-    bound = token_estimates.estimate_embedding(of(*inputs))
-    assert bound >= sum(len(one) if isinstance(one, tuple) else token_estimates.size(one) / 2 for one in inputs)
+    bound = estimate_embedding(of(*inputs))
+    assert bound >= sum(len(one) if isinstance(one, tuple) else byte_size(one) / 2 for one in inputs)

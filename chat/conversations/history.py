@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db.models import F, Sum, TextField, Window
 from django.db.models.functions import Cast, Greatest, Length
 
-from agents import messages, token_estimates
+from agents import messages
 from agents.messages import CompletionRequest
 from agents.routing import connections
 from agents.routing.candidates import NO_CHAT
@@ -77,11 +77,11 @@ async def fit(
         prompt += [messages.Message("assistant", (messages.Text(carried.content),)), messages.Message("user", (messages.Text(_CONTINUE),))]
     window = int(await _input_window(ask) * share) - reserved
     system = CompletionRequest((), ask.system_prompt or "")
-    left = window - token_estimates.estimate_input(system)
+    left = window - messages.estimate_input(system)
     characters = settings.MAX_PROMPT_CHARACTERS - len(system.system)
     keep = 0
     for message in reversed(prompt):
-        left -= token_estimates.estimate_input(CompletionRequest((message,)))
+        left -= messages.estimate_input(CompletionRequest((message,)))
         characters -= sum(messages.part_characters(part) for part in message.parts)
         if keep and (left < 0 or characters < 0):
             break

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from accounts.models import User
-from agents import token_estimates
+from agents import messages
 from agents.definitions import definition as definitions
 from agents.definitions.definition import AgentNotFound, Definition
 from agents.runs import service as runner
@@ -43,4 +43,4 @@ def options(ask: Ask, agent: Definition) -> dict[str, Any]:
 async def reserve(agent: Definition) -> tuple[int, float]:
     """Return the input tokens of the agent's own prompt and tools, and the share of the window that is left to the history."""
     own = await runner.overhead(agent)
-    return token_estimates.estimate_input(own), _SHARE if own.tools else 1.0
+    return messages.estimate_input(own), _SHARE if own.tools else 1.0

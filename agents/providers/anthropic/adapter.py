@@ -10,7 +10,7 @@ import httpx2
 from agents.messages import CompletionRequest, File, Image, Part, Reasoning, Text, ToolOutput, ToolUse
 from agents.providers.answer import Answer
 from agents.providers.anthropic.answer import REDACTED, MessageAnswer
-from agents.providers.base import Target, output_limit
+from agents.providers.base import Target
 from agents.providers.errors import ProviderError, error_from_status, retry_after, should_retry
 from agents.providers.parts import arguments_object, decoded_text
 from agents.providers.relay import HttpProvider
@@ -51,7 +51,8 @@ class Anthropic(HttpProvider):
 
 def body(request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
     """Return the request's JSON body. This API version has no temperature, top_p and seed, so they are left out."""
-    out: dict[str, Any] = {"model": target.model, "max_tokens": output_limit(request, target), "messages": _messages(request)}
+    limit = request.output_limit(target.max_output_tokens)
+    out: dict[str, Any] = {"model": target.model, "max_tokens": limit, "messages": _messages(request)}
     system, wanted = request.system, request.response_format or {}
     config: dict[str, Any] = {}
     if wanted.get("type") == "json_schema":

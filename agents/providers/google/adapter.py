@@ -17,7 +17,7 @@ from yarl import URL
 from agents.messages import CompletionRequest, EmbeddingRequest, File, Image, Part, Text, ToolOutput, ToolUse
 from agents.providers.addresses import Address
 from agents.providers.answer import Answer
-from agents.providers.base import Target, output_limit
+from agents.providers.base import Target
 from agents.providers.embedding import EmbeddingProvider
 from agents.providers.errors import ProviderBadRequest, ProviderBadResponse, ProviderError, retry_after
 from agents.providers.google.answer import OUR_ID, GeminiAnswer, read_embeddings, refusal
@@ -103,7 +103,7 @@ def body(request: CompletionRequest, target: Target) -> dict[str, Any]:
             if request.tool_choice not in ("none", "required"):
                 calling["allowedFunctionNames"] = [request.tool_choice]
             out["toolConfig"] = {"functionCallingConfig": calling}
-    config: dict[str, Any] = {"maxOutputTokens": output_limit(request, target)}
+    config: dict[str, Any] = {"maxOutputTokens": request.output_limit(target.max_output_tokens)}
     if target.temperature:
         sampling = {"temperature": request.temperature, "topP": request.top_p, "seed": request.seed}
         config |= {name: value for name, value in sampling.items() if value is not None}

@@ -11,7 +11,7 @@ from yarl import URL
 from agents.messages import CompletionRequest, EmbeddingRequest, File, Image, Message, Part, Text, ToolOutput, ToolUse
 from agents.providers.addresses import Address
 from agents.providers.answer import Answer
-from agents.providers.base import Target, output_limit
+from agents.providers.base import Target
 from agents.providers.embedding import EmbeddingProvider
 from agents.providers.errors import ProviderError, error_from_status, retry_after, should_retry
 from agents.providers.openai.answer import ChatAnswer, read_embeddings
@@ -71,7 +71,8 @@ class OpenAI(EmbeddingProvider):
 
     def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
         """Return the request's JSON body, without the fields that the model would refuse."""
-        body: dict[str, Any] = {"model": target.model, "messages": _messages(request), self.max_tokens_field: output_limit(request, target)}
+        limit = request.output_limit(target.max_output_tokens)
+        body: dict[str, Any] = {"model": target.model, "messages": _messages(request), self.max_tokens_field: limit}
         if stream:
             body["stream"] = True
             if target.sends_usage:
