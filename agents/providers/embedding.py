@@ -14,11 +14,10 @@ from yarl import URL
 
 from agents.events import Completed, Event, UsageReport, Vectors
 from agents.messages import EmbeddingRequest, byte_size, estimate_text
-from agents.providers.addresses import Address
 from agents.providers.answer import PARSE_ERRORS, unreadable
 from agents.providers.base import Target
 from agents.providers.errors import ProviderBadResponse
-from agents.providers.relay import HttpProvider
+from agents.providers.relay import Address, HttpProvider
 from billing.pricing import Usage
 
 # OpenAI accepts 300,000 tokens in one request; a token is two bytes or more.

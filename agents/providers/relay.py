@@ -1,25 +1,29 @@
 """The base of all adapters: it posts to the SDK's address, reads raw bytes, watches the time-outs and closes at once.
 
-It starts no task.
+It starts no task. An SDK builds the same URL and headers for every call with one key; building them anew costs a third
+of a whole call (docs/adr/0030-vendor-transport.md). So the SDK builds them once per address, and we keep them. We write
+the bodies ourselves; the SDK turns refusals into its typed errors.
 """
 
 from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Iterator
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Hashable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import httpx2
 from django.conf import settings
+from multidict import CIMultiDict
+from yarl import URL
 
 from agents.events import Event
 from agents.messages import CompletionRequest, EmbeddingRequest
-from agents.providers import addresses, transport
-from agents.providers.addresses import Address
+from agents.providers import transport
 from agents.providers.answer import Answer
 from agents.providers.base import Target
 from agents.providers.errors import (
@@ -30,15 +34,45 @@ from agents.providers.errors import (
     ProviderTruncated,
     ProviderUnavailable,
 )
-from agents.providers.sse_lines import EventSplitter
-from agents.providers.transport import Reply
+from agents.providers.transport import Reply, Upstream
 from aiagents.core import jsonio
 
-# Seconds to wait after the finish reason for usage and the end of the body, and then for the connection's reuse.
-_AFTER_FINISH_SECONDS = 2.0
-_DRAIN_SECONDS = 0.25
-# All bytes of one stream, framing and keep-alives included.
-MAX_STREAM_BYTES = 64 * 1024 * 1024
+_MOST_ADDRESSES, _MOST_CLIENTS = 1024, 64
+# Headers that belong to the connection or to the body.
+_NOT_SIGNED = {"host", "content-length", "accept-encoding", "connection"}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A vendor's URL and headers, which hold the key. `client` is the SDK's client; it builds the typed errors."""
+
+    url: URL
+    headers: CIMultiDict[str]
+    client: Any
+
+    def __repr__(self) -> str:
+        return f"Address({self.url})"
+
+
+class _RequestBuilt(BaseException):
+    """Carries the SDK's request in place of sending it. No SDK catches a BaseException to wrap or retry it."""
+
+    def __init__(self, request: httpx2.Request) -> None:
+        self.request = request
+
+
+class _OfflineClient(httpx2.AsyncClient):
+    """The HTTP client for the SDKs: it opens no connection and reads no environment variables."""
+
+    def __init__(self) -> None:
+        super().__init__(transport=httpx2.MockTransport(lambda _: httpx2.Response(500)), trust_env=False)
+
+    async def send(self, request: httpx2.Request, **_: Any) -> httpx2.Response:
+        raise _RequestBuilt(request)
+
+
+_addresses: OrderedDict[Hashable, Address] = OrderedDict()
+_clients: OrderedDict[Hashable, Any] = OrderedDict()
 
 
 class HttpProvider(ABC):
@@ -67,12 +101,30 @@ class HttpProvider(ABC):
         return "", ""
 
     async def address(self, target: Target, *, stream: bool) -> Address:
+        """Return the URL and headers of such calls, cached: at first `send_sample` has the SDK build a request that is not sent."""
         of_client, of_address = self.key_parts(target)
         client_key = (self.kind, target.base_url, target.api_key, of_client)
-        return await addresses.find(
-            (*client_key, of_address, stream), client_key,
-            partial(self.client, target), lambda client: self.send_sample(client, target, stream=stream),
-        )  # fmt: skip
+        key = (*client_key, of_address, stream)
+        known = _addresses.get(key)
+        if known is not None:
+            return known
+        client = _clients.get(client_key)
+        if client is None:  # in a thread: one SDK's constructor reads certificates for 40 ms
+            client = _clients[client_key] = await asyncio.to_thread(lambda: self.client(target, _OfflineClient()))
+            if len(_clients) > _MOST_CLIENTS:
+                _clients.popitem(last=False)
+        try:
+            await self.send_sample(client, target, stream=stream)
+        except _RequestBuilt as built:
+            request = built.request
+        else:
+            raise AssertionError("the SDK must send a request")
+        headers = CIMultiDict((name, value) for name, value in request.headers.multi_items() if name.lower() not in _NOT_SIGNED)
+        headers["accept-encoding"] = "identity"  # the size of a compressed body is unknown until it is unpacked
+        found = _addresses[key] = Address(URL(str(request.url), encoded=True), headers, client)
+        if len(_addresses) > _MOST_ADDRESSES:
+            _addresses.popitem(last=False)
+        return found
 
     async def post(self, address: Address, content: bytes) -> Reply:
         """Return the vendor's answer with its body unread. Raises the SDK's error for a refusal."""
@@ -203,100 +255,3 @@ class limit:
             await self._timeout.__aexit__(*exc)
         except TimeoutError as error:
             raise ProviderTimeout(details={"phase": self._phase}) from error
-
-
-class Upstream:
-    """One open vendor stream. A single timer enforces the time-outs of first event, idle time and total time.
-
-    Idle time is the time without a complete event while the reader waits for one. Single bytes do not end it, and a slow
-    reader does not count.
-    """
-
-    def __init__(self, reply: Reply, began: float) -> None:
-        self._body = reply
-        self._read = reply.content.readany
-        self._splitter = EventSplitter()
-        self._loop = asyncio.get_running_loop()
-        self._size = 0
-        self.started = False
-        self._waiting = self._buffer_read = False
-        self._last_event_at, self._patience, self._phase = began, settings.LLM_FIRST_TOKEN_TIMEOUT, "first_token"
-        self._deadline = began + settings.LLM_TOTAL_TIMEOUT
-        self._expired: ProviderTimeout | None = None
-        self._timer = self._loop.call_at(min(began + self._patience, self._deadline), self._check)
-
-    async def next(self) -> list[bytes] | None:
-        """Return the payloads that arrived together; None at the end of the body."""
-        self._waiting = True
-        if self.started:
-            self._last_event_at = self._loop.time()
-        try:
-            while True:
-                try:
-                    data = await self._read()
-                except (aiohttp.ClientError, OSError) as exc:
-                    data = self._unread()
-                    if not data:
-                        raise self._expired or self._broken(exc) from exc
-                if not data:
-                    return None
-                self._size += len(data)
-                if self._size > MAX_STREAM_BYTES:
-                    raise ProviderBadResponse("The model's vendor sent an endless stream.")
-                payloads = self._splitter.feed(data)
-                if payloads is None:
-                    continue
-                self._last_event_at = self._loop.time()
-                if payloads:
-                    if not self.started:
-                        self.started = True
-                        self._patience, self._phase = settings.LLM_IDLE_TIMEOUT, "idle"
-                    return payloads
-        finally:
-            self._waiting = False
-
-    def finished(self, seconds: float = _AFTER_FINISH_SECONDS) -> None:
-        """The finish reason was seen: shorten the time for the rest of the body."""
-        if seconds < self._patience:
-            self._patience = seconds
-            self._timer.cancel()
-            self._timer = self._loop.call_later(seconds, self._check)
-
-    async def rest(self) -> None:
-        """Read to the end of the body so that the connection can be reused. A slow vendor's connection is closed."""
-        self.finished(_DRAIN_SECONDS)
-        try:
-            while await self.next() is not None:
-                pass
-        except ProviderError:
-            pass
-
-    def close(self) -> None:
-        self._timer.cancel()
-        self._body.close()
-
-    def _unread(self) -> bytes:
-        """Return, once, the bytes that aiohttp had buffered when the connection broke: it raises before it returns them."""
-        if self._buffer_read:
-            return b""
-        self._buffer_read = True
-        content = self._body.content
-        return b"".join(content._buffer)[content._buffer_offset :]
-
-    def _broken(self, exc: Exception) -> ProviderError:
-        cause = {"cause": type(exc).__name__}
-        return ProviderTruncated(details=cause) if self.started else ProviderUnavailable(details=cause)
-
-    def _check(self) -> None:
-        now = self._loop.time()
-        due = self._last_event_at + self._patience if self._waiting else now + self._patience
-        if now >= self._deadline:
-            self._expire("total")
-        elif due <= now:
-            self._expire(self._phase)
-        else:
-            self._timer = self._loop.call_at(min(due, self._deadline), self._check)
-
-    def _expire(self, phase: str) -> None:
-        self._expired = ProviderTimeout(details={"phase": phase})
-        self._body.close()  # wakes the reader with an error

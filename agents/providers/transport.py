@@ -1,4 +1,4 @@
-"""The HTTP client of all adapters: a pooled aiohttp session per event loop.
+"""The HTTP client of all adapters: a pooled aiohttp session per event loop, and the event streams that it reads.
 
 docs/adr/0030-vendor-transport.md explains, with measurements, why the SDKs' own clients are not used. The client follows
 no redirects, ignores the environment's proxies and credentials, decompresses nothing and bounds all bodies.
@@ -19,10 +19,17 @@ from django.conf import settings
 from multidict import CIMultiDict
 from yarl import URL
 
-from agents.providers.errors import ProviderBadResponse
+from agents.providers.errors import ProviderBadResponse, ProviderError, ProviderTimeout, ProviderTruncated, ProviderUnavailable
 
-# Limit of a whole JSON answer or error body. relay.py and sse_lines.py bound streams.
+# Limit of a whole JSON answer or error body.
 MAX_BODY_BYTES = 16 * 1024 * 1024
+# All bytes of one stream, framing and keep-alives included.
+MAX_STREAM_BYTES = 64 * 1024 * 1024
+# An event has a few hundred bytes; images and long tool arguments are far below this.
+MAX_EVENT_BYTES = 4 * 1024 * 1024
+# Seconds to wait after the finish reason for usage and the end of the body, and then for the connection's reuse.
+_AFTER_FINISH_SECONDS = 2.0
+_DRAIN_SECONDS = 0.25
 # Below the idle time-outs of vendors' load balancers, so that they do not close a connection that we are about to use.
 _KEEPALIVE_SECONDS = 15.0
 _NO_LIMIT = aiohttp.ClientTimeout(total=None)
@@ -96,7 +103,7 @@ async def post(url: URL, headers: CIMultiDict[str], content: bytes) -> Reply:
 
 
 def _timeout() -> aiohttp.ClientTimeout:
-    """Return the time-out of connecting; relay.py enforces the others."""
+    """Return the time-out of connecting; `Upstream` and relay.py enforce the others."""
     return _timeouts(settings.LLM_CONNECT_TIMEOUT)
 
 
@@ -157,3 +164,131 @@ async def close() -> None:
     found = _pools.pop(asyncio.get_running_loop(), None)
     if found is not None:
         await found.keeper.aclose()
+
+
+class Upstream:
+    """One open vendor stream. A single timer enforces the time-outs of first event, idle time and total time.
+
+    Idle time is the time without a complete event while the reader waits for one. Single bytes do not end it, and a slow
+    reader does not count.
+    """
+
+    def __init__(self, reply: Reply, began: float) -> None:
+        self._body = reply
+        self._read = reply.content.readany
+        self._splitter = EventSplitter()
+        self._loop = asyncio.get_running_loop()
+        self._size = 0
+        self.started = False
+        self._waiting = self._buffer_read = False
+        self._last_event_at, self._patience, self._phase = began, settings.LLM_FIRST_TOKEN_TIMEOUT, "first_token"
+        self._deadline = began + settings.LLM_TOTAL_TIMEOUT
+        self._expired: ProviderTimeout | None = None
+        self._timer = self._loop.call_at(min(began + self._patience, self._deadline), self._check)
+
+    async def next(self) -> list[bytes] | None:
+        """Return the payloads that arrived together; None at the end of the body."""
+        self._waiting = True
+        if self.started:
+            self._last_event_at = self._loop.time()
+        try:
+            while True:
+                try:
+                    data = await self._read()
+                except (aiohttp.ClientError, OSError) as exc:
+                    data = self._unread()
+                    if not data:
+                        raise self._expired or self._broken(exc) from exc
+                if not data:
+                    return None
+                self._size += len(data)
+                if self._size > MAX_STREAM_BYTES:
+                    raise ProviderBadResponse("The model's vendor sent an endless stream.")
+                payloads = self._splitter.feed(data)
+                if payloads is None:
+                    continue
+                self._last_event_at = self._loop.time()
+                if payloads:
+                    if not self.started:
+                        self.started = True
+                        self._patience, self._phase = settings.LLM_IDLE_TIMEOUT, "idle"
+                    return payloads
+        finally:
+            self._waiting = False
+
+    def finished(self, seconds: float = _AFTER_FINISH_SECONDS) -> None:
+        """The finish reason was seen: shorten the time for the rest of the body."""
+        if seconds < self._patience:
+            self._patience = seconds
+            self._timer.cancel()
+            self._timer = self._loop.call_later(seconds, self._check)
+
+    async def rest(self) -> None:
+        """Read to the end of the body so that the connection can be reused. A slow vendor's connection is closed."""
+        self.finished(_DRAIN_SECONDS)
+        try:
+            while await self.next() is not None:
+                pass
+        except ProviderError:
+            pass
+
+    def close(self) -> None:
+        self._timer.cancel()
+        self._body.close()
+
+    def _unread(self) -> bytes:
+        """Return, once, the bytes that aiohttp had buffered when the connection broke: it raises before it returns them."""
+        if self._buffer_read:
+            return b""
+        self._buffer_read = True
+        content = self._body.content
+        return b"".join(content._buffer)[content._buffer_offset :]
+
+    def _broken(self, exc: Exception) -> ProviderError:
+        cause = {"cause": type(exc).__name__}
+        return ProviderTruncated(details=cause) if self.started else ProviderUnavailable(details=cause)
+
+    def _check(self) -> None:
+        now = self._loop.time()
+        due = self._last_event_at + self._patience if self._waiting else now + self._patience
+        if now >= self._deadline:
+            self._expire("total")
+        elif due <= now:
+            self._expire(self._phase)
+        else:
+            self._timer = self._loop.call_at(min(due, self._deadline), self._check)
+
+    def _expire(self, phase: str) -> None:
+        self._expired = ProviderTimeout(details={"phase": phase})
+        self._body.close()  # wakes the reader with an error
+
+
+class EventSplitter:
+    """Splits network data of Server-Sent Events into the payloads (`data:`) of complete events. Creates no object per event.
+
+    `feed` returns None if no event was completed, and an empty list if there were only comments (keep-alives).
+    """
+
+    __slots__ = ("_limit", "_tail")
+
+    def __init__(self, limit: int = MAX_EVENT_BYTES) -> None:
+        self._tail = b""
+        self._limit = limit
+
+    def feed(self, data: bytes) -> list[bytes] | None:
+        if self._tail:
+            data = self._tail + data
+        if b"\r" in data:  # Gemini's line ends; a CR without its LF stays in the tail
+            data = data.replace(b"\r\n", b"\n")
+        head, found, self._tail = data.rpartition(b"\n\n")
+        if not found:
+            if len(self._tail) > self._limit:
+                raise ProviderBadResponse("The model's vendor sent an endless event.", details={"limit_bytes": self._limit})
+            return None
+        return [payload for event in head.split(b"\n\n") if (payload := _payload(event))]
+
+
+def _payload(event: bytes) -> bytes:
+    if event.startswith(b"data: ") and b"\n" not in event:
+        return event[6:]
+    return b"\n".join(line[5:].strip() for line in event.split(b"\n") if line.startswith(b"data:"))

@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.events import Completed, ReasoningDelta, TextDelta
-from agents.providers import addresses, errors, provider, transport
+from agents.providers import errors, provider, relay, transport
 from agents.providers.answer import MAX_OUTPUT_CHARACTERS
 from agents.providers.anthropic.answer import MessageAnswer
 from agents.providers.errors import ProviderBadResponse, ProviderError, clean, error_from_status
 from agents.providers.google.answer import GeminiAnswer
 from agents.providers.openai.answer import ChatAnswer
 from agents.providers.relay import network_error
-from agents.providers.sse_lines import EventSplitter
+from agents.providers.transport import EventSplitter
 from agents.simulator import Simulator
 from agents.tests.vendors import KEY, VENDORS, ask, hear, target, until
 
@@ -240,12 +240,12 @@ async def test_calls_one_after_another_share_one_connection(kind: str):
 
 
 async def test_addresses_are_kept_per_key_and_the_oldest_forgotten_without_harm(monkeypatch):
-    monkeypatch.setattr(addresses, "_MOST_ADDRESSES", 2)
-    monkeypatch.setattr(addresses, "_addresses", OrderedDict())
+    monkeypatch.setattr(relay, "_MOST_ADDRESSES", 2)
+    monkeypatch.setattr(relay, "_addresses", OrderedDict())
     adapter = provider("openai")
     async with Simulator() as sim:
 
-        async def at(key: str) -> addresses.Address:
+        async def at(key: str) -> relay.Address:
             return await adapter.address(replace(target(sim, "openai"), api_key=key), stream=True)
 
         first = await at("a")

@@ -15,13 +15,13 @@ from google.genai import types
 from yarl import URL
 
 from agents.messages import CompletionRequest, EmbeddingRequest, File, Image, Part, Text, ToolOutput, ToolUse
-from agents.providers.addresses import Address
 from agents.providers.answer import Answer
 from agents.providers.base import Target
 from agents.providers.embedding import EmbeddingProvider
 from agents.providers.errors import ProviderBadRequest, ProviderBadResponse, ProviderError, retry_after
 from agents.providers.google.answer import OUR_ID, GeminiAnswer, read_embeddings, refusal
 from agents.providers.parts import arguments_object, decoded_text
+from agents.providers.relay import Address
 from billing.pricing import Usage
 
 # Gemini 2.5 accepts a number of tokens, later models a level.

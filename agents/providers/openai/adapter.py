@@ -9,13 +9,13 @@ import openai
 from yarl import URL
 
 from agents.messages import CompletionRequest, EmbeddingRequest, File, Image, Message, Part, Text, ToolOutput, ToolUse
-from agents.providers.addresses import Address
 from agents.providers.answer import Answer
 from agents.providers.base import Target
 from agents.providers.embedding import EmbeddingProvider
 from agents.providers.errors import ProviderError, error_from_status, retry_after, should_retry
 from agents.providers.openai.answer import ChatAnswer, read_embeddings
 from agents.providers.parts import decoded_text
+from agents.providers.relay import Address
 from billing.pricing import Usage
 
 # Fields that a caller of our OpenAI-compatible API may pass on to a vendor, beside those of CompletionRequest.
