@@ -156,9 +156,7 @@ async def _begin(request: Request, ask: Ask, surface: str) -> turns.Turn | UUID:
     principal = _principal(request)
 
     async def start(store: Store) -> turns.Turn:
-        return await turns.start(
-            principal, ask, surface=surface, request_id=request.request_id, with_answer=lambda answer: store(answer.id)
-        )
+        return await turns.start(principal, ask, surface=surface, request_id=request.request_id, with_answer=store)
 
     return await begin_once(request, "message_id", start)
 

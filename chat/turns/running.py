@@ -168,12 +168,12 @@ here = _registries.here
 
 async def start(
     principal: Principal, ask: Ask, *, surface: str, request_id: str, source: Source = calls.stream,
-    with_answer: Callable[[Message], None] | None = None,
+    with_answer: Callable[[UUID], None] | None = None,
 ) -> Turn:  # fmt: skip
     """The running turn: question and empty answer are saved, its own task writes it.
 
-    A caller that is cancelled while this runs leaves a turn that goes on, not half of one. `with_answer` runs in the
-    transaction that opens the turn.
+    A caller that is cancelled while this runs leaves a turn that goes on, not half of one. `with_answer` gets the
+    answer's id in the transaction that opens the turn.
     """
     if draining.active():
         raise Unavailable("The server is shutting down; try again in a moment.", code="shutting_down", retry_after=draining.RETRY_AFTER)
@@ -183,7 +183,7 @@ async def start(
 
 
 async def _start(
-    principal: Principal, ask: Ask, surface: str, request_id: str, source: Source, with_answer: Callable[[Message], None] | None
+    principal: Principal, ask: Ask, surface: str, request_id: str, source: Source, with_answer: Callable[[UUID], None] | None
 ) -> Turn:
     registry = here()
     registry.reserve(principal.user_id)

@@ -115,7 +115,7 @@ def _answerable(parent: Message) -> Message:
     return parent
 
 
-def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | None = None) -> Opened:
+def open_turn(user: User, ask: Ask, with_answer: Callable[[UUID], None] | None = None) -> Opened:
     """Save the question and the empty answer and move the conversation to them, all or nothing (`with_answer` too)."""
     with transaction.atomic():
         conversation, above, question = _place(user.id, ask)
@@ -151,7 +151,7 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[Message], None] | Non
         news.send(user.id, news.Kind.CONVERSATION_CHANGED, conversation.id)
         answer.heartbeat_at = None  # the database knows it
         if with_answer is not None:
-            with_answer(answer)
+            with_answer(answer.id)
         above_ids = [] if fresh or question.parent_id is None else Tree(conversation).branch(question.parent_id)
         above_it = history.read_branch(above_ids)
         branch = [*above_it, question]
