@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
+import orjson
 from django.http import HttpRequest
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.request import Request
 
-from accounts import keys, principal_cache, principals
+from accounts import credentials, keys, principals
 from accounts.models import User
 from accounts.principals import CredentialRef, Principal
 from accounts.sign_in import tickets
@@ -24,6 +29,7 @@ __all__ = [
     "authenticate",
     "authenticate_sync",
     "authenticate_ticket",
+    "credential",
     "credential_of",
     "principal_of",
     "still_valid",
@@ -32,25 +38,76 @@ __all__ = [
 ]
 
 
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A credential that a caller sent, not yet verified. `digest` covers all of it."""
+
+    raw: str = field(repr=False)
+    digest: bytes = field(repr=False)
+
+    @property
+    def is_key(self) -> bool:
+        return self.raw.startswith(keys.PREFIX)
+
+    @property
+    def subject(self) -> str:
+        """Return the claimed subject, to compare with a cache entry. Raises ValueError if it is not a credential."""
+        if self.is_key:
+            return self.digest.hex()
+        payload = self.raw.split(".")[1] if self.raw.count(".") == 2 else ""
+        claims = orjson.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        if not isinstance(claims, dict):
+            raise ValueError("no claims")
+        return str(claims.get("sub"))
+
+
+_BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/=-]{1,2048})")
+_KEY_HEADER = re.compile(r"aia_[A-Za-z0-9_-]{1,200}")
+
+
+def credential(headers: Mapping[str, str]) -> Credential | None:
+    """Return the credential of a request, from one of two headers; None without one.
+
+    Raises NotAuthenticated for two different credentials, another scheme, or characters that no credential has.
+    """
+    authorization, key = headers.get("authorization"), headers.get("x-api-key")
+    found = set()
+    if authorization is not None:
+        match = _BEARER.fullmatch(authorization)
+        if not match:
+            raise NotAuthenticated
+        found.add(match[1])
+    if key is not None:
+        if not _KEY_HEADER.fullmatch(key):
+            raise NotAuthenticated
+        found.add(key)
+    if len(found) > 1:
+        raise NotAuthenticated
+    if not found:
+        return None
+    raw = found.pop()
+    return Credential(raw, hashlib.sha256(raw.encode()).digest())
+
+
 async def authenticate(headers: Mapping[str, str]) -> Principal:
     """Return the principal of `Authorization: Bearer` (access token or API key) or `x-api-key`. Names are lower-case.
 
-    Raises NotAuthenticated. The result is cached for seconds (accounts/principal_cache.py); a change of the user
+    Raises NotAuthenticated. The result is cached for seconds (accounts/principals.py); a change of the user
     invalidates it at once.
     """
-    offered = principals.credential(headers)
+    offered = credential(headers)
     if offered is None:
         raise NotAuthenticated
     try:
         subject = offered.subject
     except (ValueError, RecursionError) as exc:
         raise NotAuthenticated from exc
-    known = principal_cache.get(offered.digest, subject)
+    known = principals.get(offered.digest, subject)
     if known is not None:
         return known
-    mark = principal_cache.changes()
-    principal = await in_db(principals.find, offered)
-    principal_cache.put(offered.digest, subject, principal, mark)
+    mark = principals.changes()
+    principal = await in_db(credentials.find, offered.raw)
+    principals.put(offered.digest, subject, principal, mark)
     if principal.key_id:
         keys.note_use(principal.key_id)
     return principal
@@ -58,10 +115,10 @@ async def authenticate(headers: Mapping[str, str]) -> Principal:
 
 def authenticate_sync(headers: Mapping[str, str]) -> Principal:
     """Return the same, read from the database each time; for DRF."""
-    offered = principals.credential(headers)
+    offered = credential(headers)
     if offered is None:
         raise NotAuthenticated
-    principal = principals.find(offered)
+    principal = credentials.find(offered.raw)
     if principal.key_id:
         keys.note_use_now(principal.key_id)
     return principal
@@ -73,7 +130,7 @@ async def authenticate_ticket(ticket: str) -> Principal:
     Raises NotAuthenticated otherwise.
     """
     credential_ref = await tickets.redeem(ticket)
-    principal = await in_db(principals.renew, credential_ref)
+    principal = await in_db(credentials.renew, credential_ref)
     if principal is None:
         raise NotAuthenticated
     return principal
@@ -94,7 +151,7 @@ async def valid_refs(credential_refs: list[CredentialRef]) -> set[CredentialRef]
 
     For the watch over streams (aiagents/core/live/credential_watch.py).
     """
-    return await in_db(principals.filter_valid, credential_refs)
+    return await in_db(credentials.filter_valid, credential_refs)
 
 
 def credential_of(request: HttpRequest) -> Principal | None:

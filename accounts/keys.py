@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from accounts import audit, hooks, principal_cache
+from accounts import audit, hooks, principals
 from accounts.models import ApiKey, User
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Conflict, InvalidRequest, PermissionDenied, Unavailable
@@ -92,7 +92,7 @@ def revoke(key: ApiKey, *, actor: User | None, ip: str = "") -> bool:
         if ended:
             audit.record("api_key.revoke", actor=actor, target=key, ip=ip)
             news.send(key.user_id, news.Kind.CREDENTIAL_ENDED, key.pk)
-    principal_cache.announce(key.user_id)
+    principals.announce(key.user_id)
     return bool(ended)
 
 

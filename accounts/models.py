@@ -14,7 +14,7 @@ from django.db.models.functions import Lower, Now
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from accounts import hooks, principal_cache
+from accounts import hooks, principals
 from accounts.mail import queue as mail_queue
 from aiagents.core import idempotency
 from aiagents.core.ids import uuid7
@@ -38,7 +38,7 @@ def _forget(gone: Iterable[UUID]) -> None:
     """Delete data of deleted users that no foreign key refers to."""
     for user_id in gone:
         idempotency.forget(str(user_id))
-        principal_cache.announce(user_id)
+        principals.announce(user_id)
 
 
 class UserManager(BaseUserManager["User"]):
@@ -154,7 +154,7 @@ class User(AbstractBaseUser, PermissionsMixin):
                 self.end_sessions(reason=changed[0], keep_family=keep_family)
             if before and "email" in changed:
                 AccountMail.objects.enqueue(self, AccountMail.Kind.EMAIL_CHANGED, to=before["email"])
-        principal_cache.announce(self.pk)
+        principals.announce(self.pk)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         user_id = self.pk
@@ -174,7 +174,7 @@ class User(AbstractBaseUser, PermissionsMixin):
             kept = self.token_families.filter(pk__in=[keep_family] if keep_family else [])
             kept.update(auth_epoch=self.auth_epoch)
             ended = self.token_families.exclude(pk__in=kept.values("pk")).revoke(reason)
-        principal_cache.announce(self.pk)
+        principals.announce(self.pk)
         news.send(self.pk, news.Kind.CREDENTIAL_ENDED, self.pk)
         return ended
 
@@ -189,7 +189,7 @@ class TokenFamilyQuerySet(models.QuerySet["TokenFamily"]):
         return self.filter(revoked_at=None, expires_at__gt=Now())
 
     def revoke(self, reason: str) -> int:
-        """End the valid ones; return how many. The caller must announce it (`principal_cache.announce`)."""
+        """End the valid ones; return how many. The caller must announce it (`principals.announce`)."""
         return self.filter(revoked_at=None).update(revoked_at=Now(), revoked_reason=reason)
 
 

@@ -16,7 +16,7 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.test import Client
 
-from accounts import keys, principal_cache
+from accounts import keys, principals
 from accounts.models import ApiKey, AuditEvent, User
 from accounts.sign_in import published_passwords, tokens
 from aiagents import checks
@@ -170,7 +170,7 @@ def holder(email: str, password: str, **extra: object) -> tuple[User, str, str]:
 
 
 def status(client: Client, credential: str) -> int:
-    principal_cache.forget()
+    principals.forget()
     return client.get("/api/v1/auth/profile", headers={"authorization": f"Bearer {credential}"}).status_code
 
 

@@ -24,7 +24,7 @@ from django.core.management import call_command
 from django.test import AsyncClient, Client
 from django.utils import timezone
 
-from accounts import keys, principals
+from accounts import credentials, keys
 from accounts.authentication import authenticate
 from accounts.models import ApiKey, TokenFamily, User
 from accounts.principals import of_session
@@ -470,7 +470,7 @@ async def test_every_way_in_makes_a_principal_with_an_anchor_that_can_be_revoked
     by_key = await authenticate({"x-api-key": ann.key})
     by_token = await authenticate({"authorization": f"Bearer {ann.token}"})
     by_ticket: dict[str, Any] = {
-        by: await in_db(principals.renew, await tickets.redeem(await _ticket(ann, by))) for by in ("key", "token", "session")
+        by: await in_db(credentials.renew, await tickets.redeem(await _ticket(ann, by))) for by in ("key", "token", "session")
     }
     for principal, anchor in (
         (by_key, "key_id"), (by_token, "family_id"),
@@ -487,7 +487,8 @@ async def test_every_way_in_makes_a_principal_with_an_anchor_that_can_be_revoked
 
 # Who may make a principal without a caller from outside, whose only anchor is the account; each makes model calls, whose holds check it.
 WITHOUT_CALLER = {
-    "accounts/authentication.py", "agents/calls/test_call.py", "aiagents/local/demo_work.py", "tasks/admin.py", "tasks/runs/prepare.py",
+    "accounts/authentication.py", "accounts/credentials.py", "agents/calls/test_call.py", "aiagents/local/demo_work.py", "tasks/admin.py",
+    "tasks/runs/prepare.py",
 }  # fmt: skip
 
 

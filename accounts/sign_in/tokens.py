@@ -25,7 +25,7 @@ from rest_framework_simplejwt.backends import TokenBackend
 from rest_framework_simplejwt.exceptions import TokenBackendError, TokenError
 from rest_framework_simplejwt.tokens import Token
 
-from accounts import audit, principal_cache
+from accounts import audit, principals
 from accounts.models import TokenFamily, User
 from aiagents.core.errors import NotAuthenticated
 from aiagents.core.jsonio import clean_text
@@ -228,7 +228,7 @@ def _alarm(family: TokenFamily, claims: Claims) -> None:
 def revoke(family: TokenFamily, reason: str) -> bool:
     """End one session at once, in every process. Returns False if it had ended before."""
     ended = TokenFamily.objects.filter(pk=family.pk).revoke(reason)
-    principal_cache.announce(family.user_id)
+    principals.announce(family.user_id)
     if ended:
         news.send(family.user_id, news.Kind.CREDENTIAL_ENDED, family.pk)
     return bool(ended)

@@ -8,16 +8,16 @@ import pytest
 from django.contrib.auth.models import Permission
 from rest_framework.test import APIClient
 
-from accounts import principal_cache
+from accounts import principals
 from accounts.models import User
 from tests.kit.people import PASSWORD
 
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered():
-    principal_cache.forget()
+    principals.forget()
     yield
-    principal_cache.forget()
+    principals.forget()
 
 
 @pytest.fixture

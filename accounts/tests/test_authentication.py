@@ -17,7 +17,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
-from accounts import keys, principal_cache, principals
+from accounts import authentication, credentials, keys, principals
 from accounts.authentication import authenticate, authenticate_sync, still_valid
 from accounts.models import ApiKey, TokenFamily, User
 from accounts.permissions import may, require_scope
@@ -42,15 +42,15 @@ def access(user: User) -> str:
 @pytest.fixture
 def alone(monkeypatch):
     """A process that does not hear Valkey."""
-    monkeypatch.setattr(principal_cache, "_start_listening", lambda: None)
-    monkeypatch.setattr(principal_cache, "_last_message_at", float("-inf"))
+    monkeypatch.setattr(principals, "_start_listening", lambda: None)
+    monkeypatch.setattr(principals, "_last_message_at", float("-inf"))
 
 
 @pytest.fixture
 def hearing(monkeypatch):
     """A process that received a message from Valkey a moment ago."""
-    monkeypatch.setattr(principal_cache, "_start_listening", lambda: None)
-    monkeypatch.setattr(principal_cache, "_last_message_at", time.monotonic() + 60)
+    monkeypatch.setattr(principals, "_start_listening", lambda: None)
+    monkeypatch.setattr(principals, "_last_message_at", time.monotonic() + 60)
 
 
 async def outcome(raw: str) -> bool:
@@ -118,17 +118,17 @@ def test_any_text_in_a_credential_header_is_401_and_nothing_else(value: str):
 def test_credentials_that_differ_anywhere_never_share_what_is_remembered(access: str, user: User):
     raw = keys.create(user, name="k", scopes=["chat"])[1]
     for whole in (access, raw):
-        offered = principals.credential(bearer(whole))
+        offered = authentication.credential(bearer(whole))
         for n in range(len(whole)):
             changed = whole[:n] + ("A" if whole[n] != "A" else "B") + whole[n + 1 :]
-            assert principals.credential(bearer(changed)).digest != offered.digest
+            assert authentication.credential(bearer(changed)).digest != offered.digest
 
 
 async def test_what_is_remembered_of_one_user_is_not_given_to_another(user: User, other: User, access: str, hearing):
     await authenticate(bearer(access))
-    digest = principals.credential(bearer(access)).digest
-    assert principal_cache.get(digest, str(user.id)) is not None
-    assert principal_cache.get(digest, str(other.id)) is None
+    digest = authentication.credential(bearer(access)).digest
+    assert principals.get(digest, str(user.id)) is not None
+    assert principals.get(digest, str(other.id)) is None
 
 
 ENDINGS = {
@@ -173,7 +173,7 @@ async def test_many_credentials_are_asked_about_with_one_query_for_each_kind(use
 
     def valid() -> set[CredentialRef]:
         with django_assert_num_queries(3):
-            return principals.filter_valid(credential_refs)
+            return credentials.filter_valid(credential_refs)
 
     assert await in_db(valid) == {*credential_refs[1:5], *credential_refs[6:10], credential_refs[10]}
 
@@ -195,52 +195,52 @@ async def test_how_long_a_silent_change_stays_unseen(
     assert await outcome(access)
     await User.objects.aupdate(is_active=False)  # past save(): nothing is announced
     now = time.monotonic()
-    monkeypatch.setattr(principal_cache.time, "monotonic", lambda: now + seconds)
+    monkeypatch.setattr(principals.time, "monotonic", lambda: now + seconds)
     assert await outcome(access) is still
 
 
 async def test_a_reading_older_than_a_change_is_not_remembered(user: User, access: str, hearing):
-    mark = principal_cache.changes()
-    offered = principals.credential(bearer(access))
-    principal = await in_db(principals.find, offered)
-    principal_cache.forget(user.id)
-    principal_cache.put(offered.digest, offered.subject, principal, mark)
-    assert principal_cache.get(offered.digest, offered.subject) is None
+    mark = principals.changes()
+    offered = authentication.credential(bearer(access))
+    principal = await in_db(credentials.find, offered.raw)
+    principals.forget(user.id)
+    principals.put(offered.digest, offered.subject, principal, mark)
+    assert principals.get(offered.digest, offered.subject) is None
 
 
 def test_what_is_remembered_has_a_bound(user: User, monkeypatch, hearing):
-    monkeypatch.setattr(principal_cache, "MAX_ENTRIES", 50)
+    monkeypatch.setattr(principals, "MAX_ENTRIES", 50)
     for n in range(200):
-        principal_cache.put(n.to_bytes(32), "x", Principal(user, 0), principal_cache.changes())
-    assert len(principal_cache._entries) <= 50
+        principals.put(n.to_bytes(32), "x", Principal(user, 0), principals.changes())
+    assert len(principals._entries) <= 50
 
 
 async def test_a_change_in_another_process_invalidates_the_cache_at_once(user: User, access: str):
     for _ in range(100):  # until the listener hears
         await authenticate(bearer(access))
-        if time.monotonic() - principal_cache._last_message_at < 1:
+        if time.monotonic() - principals._last_message_at < 1:
             break
         await asyncio.sleep(0.02)
     await authenticate(bearer(access))
     await User.objects.aupdate(is_active=False)
     assert await outcome(access)  # still remembered here …
-    assert await valkey.client().publish(principal_cache.CHANNEL, str(user.id)) >= 1  # … until another process speaks
+    assert await valkey.client().publish(principals.CHANNEL, str(user.id)) >= 1  # … until another process speaks
     await asyncio.sleep(0.1)
     assert not await outcome(access)
 
 
 async def test_a_lost_valkey_shortens_the_memory_and_its_return_is_noticed(user: User, access: str, settings):
     url, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:1"
-    principal_cache._last_message_at = float("-inf")
+    principals._last_message_at = float("-inf")
     assert await outcome(access)
     await asyncio.sleep(0.1)
-    assert principal_cache._last_message_at == float("-inf")
+    assert principals._last_message_at == float("-inf")
     settings.REDIS_URL = url
     for _ in range(150):
         await asyncio.sleep(0.02)
-        if principal_cache._last_message_at > 0:
+        if principals._last_message_at > 0:
             break
-    assert time.monotonic() - principal_cache._last_message_at < 1
+    assert time.monotonic() - principals._last_message_at < 1
 
 
 def rows() -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from accounts import keys, principal_cache
+from accounts import keys, principals
 from accounts.authentication import Principal, authenticate_sync
 from accounts.models import User
 from accounts.tests.conftest import PASSWORD, Caller, with_key
@@ -73,7 +73,7 @@ def test_a_key_stays_below_the_limit_of_its_users_role(user: User, admin: User):
     raw = keys.create(admin, name="k", scopes=["billing"], rate_limit=4)[1]
     assert through_django(raw, 5) == [200] * 4 + [429]
     User.objects.filter(pk=admin.pk).update(role=User.Role.USER)
-    principal_cache.forget()
+    principals.forget()
     assert authenticate_sync({"x-api-key": raw}).rate_limit == 3
 
 

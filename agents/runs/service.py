@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from accounts import principals
+from accounts import credentials
 from accounts.principals import CredentialRef, Principal
 from agents.calls.service import CallContext
 from agents.definitions import definition as definitions
@@ -187,7 +187,7 @@ def _standing(run: AgentRun, definition: Definition) -> tuple[Principal, bool]:
 
     An AppError where the user may not run the agent any more.
     """
-    principal = principals.renew(CredentialRef(run.user_id, run.user.auth_epoch, run.api_key_id))
+    principal = credentials.renew(CredentialRef(run.user_id, run.user.auth_epoch, run.api_key_id))
     if principal is None:
         raise NotAuthenticated("The account or key that started this run is not active any more.")
     if definition.agent_id is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from accounts import principals
+from accounts import credentials, principals
 from accounts.authentication import Principal, authenticate, authenticate_ticket
 from accounts.principals import CredentialRef
 from accounts.sign_in import browser_sessions
@@ -82,4 +82,4 @@ def _staff_of(session_key: str) -> _Viewer | None:
     if user is None or not user.is_staff:
         return None
     viewer = _Viewer(principals.of_session(user, session_key))
-    return viewer if principals.has_permission(user, viewer.credential_ref) else None
+    return viewer if credentials.has_permission(user, viewer.credential_ref) else None

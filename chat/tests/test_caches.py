@@ -11,8 +11,7 @@ import redis
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from accounts import keys
-from accounts import principal_cache as principals
+from accounts import keys, principals
 from accounts.authentication import authenticate
 from accounts.models import User
 from agents.models import ProviderConnection

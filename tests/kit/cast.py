@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from accounts import keys, principal_cache
+from accounts import keys, principals
 from accounts.models import ApiKey, User
 from accounts.sign_in import tokens
 from agents.definitions import authoring
@@ -35,7 +35,7 @@ def person(email: str, *, admin: bool = False) -> Person:
 
 def disable(someone: Person) -> None:
     User.objects.filter(pk=someone.user.pk).update(is_active=False)
-    principal_cache.forget()
+    principals.forget()
 
 
 def things(owner: User) -> dict[str, Any]:

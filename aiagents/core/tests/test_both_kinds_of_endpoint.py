@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from accounts import keys, principal_cache
+from accounts import keys, principals
 from accounts.authentication import authenticate
 from accounts.models import User
 from accounts.permissions import require_scope
@@ -46,7 +46,7 @@ async def get(request: Request) -> Response:
 @pytest.fixture
 def both(settings: Any) -> dict[str, Callable]:
     settings.ROOT_URLCONF = "aiagents.core.tests.urls"
-    principal_cache.forget()
+    principals.forget()
     urls.RUNS.clear()
     hot = EndpointApplication(authenticate=authenticate, authorize=require_scope)
     hot.add(Endpoint("POST", "/api/v1/things", things, scope="chat", idempotent=True))

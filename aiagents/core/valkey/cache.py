@@ -1,6 +1,6 @@
 """A two-level cache for immutable values: in this process, and in Valkey for the other processes.
 
-Values that change have other caches with invalidation (docs/adr/0061): principals (accounts/principal_cache.py), models
+Values that change have other caches with invalidation (docs/adr/0061): principals (accounts/principals.py), models
 and prices (billing/catalogue/snapshot.py), vendors' connections (agents/routing/connections.py). CACHE_ENABLED=false
 switches all of them off. Each counts its hits for /metrics.
 """
