@@ -18,7 +18,7 @@ from django.conf import settings
 
 from accounts.authentication import Principal
 from agents.calls import running as running_calls
-from agents.calls.attempt import Attempt, Status
+from agents.calls.running import Attempt, Status
 from agents.events import Event, ReasoningDelta, RouteFallback, Settled, Started, TextDelta, ToolCall, Vectors
 from agents.messages import CompletionRequest, EmbeddingRequest, characters, estimate_embedding, estimate_input
 from agents.providers.base import Target

@@ -44,7 +44,7 @@ class Sent:
         self.done = False
 
 
-# For the next vendor call of this task; agents/calls/attempt.py sets it before each call.
+# For the next vendor call of this task; agents/calls/running.py sets it before each call.
 sent: ContextVar[Sent | None] = ContextVar("sent", default=None)
 
 
