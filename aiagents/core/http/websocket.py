@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Coroutine
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
+from functools import partial
 from typing import Any, NoReturn
 
 from channels.consumer import get_handler_name
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from aiagents.core.valkey.clients import cancelled
+from aiagents.core.live import groups
 
 log = logging.getLogger(__name__)
 PROTOCOL = "aiagents.v1"
-# Seconds between two additions to a group, which channels-redis forgets after a day, and before the next try after a failure.
-REJOIN_SECONDS, RETRY_SECONDS = 3600.0, 5.0
-# Seconds over which the sockets join again after an outage, and that leaving a group may take.
-SPREAD_SECONDS, LEAVE_SECONDS = 1.0, 2.0
 
 
 class SocketConsumer(AsyncWebsocketConsumer):
@@ -70,10 +66,7 @@ class SocketConsumer(AsyncWebsocketConsumer):
         for task in (*self._tasks, *self._groups.values()):
             task.cancel()
         if self._groups:
-            self.channel_layer.forget(self.channel_name)
-            task = asyncio.create_task(_leave(self.channel_layer, self.channel_name, list(self._groups)))
-            _leaving.add(task)
-            task.add_done_callback(_leaving.discard)
+            groups.leave(self.channel_layer, self._groups, self.channel_name)
             self._groups.clear()
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -85,25 +78,8 @@ class SocketConsumer(AsyncWebsocketConsumer):
     def join(self, group: str) -> None:
         """Add the socket to a group of the channel layer until it ends. While Valkey is away the socket goes on without."""
         if self.channel_layer is not None:
-            self._groups[group] = asyncio.create_task(self._stay_in(group))
-
-    async def _stay_in(self, group: str) -> None:
-        lost = False
-        while True:
-            try:
-                await self.channel_layer.group_add(group, self.channel_name)
-            except Exception as exc:
-                log.warning("group_not_joined", extra={"reason": type(exc).__name__})
-                lost, seconds = True, RETRY_SECONDS
-            else:
-                if lost:
-                    self.joined_again(group)
-                lost, seconds = False, REJOIN_SECONDS
-            if cancelled():
-                return
-            if await self.channel_layer.outage(seconds):
-                lost = True
-                await asyncio.sleep(random.uniform(0, SPREAD_SECONDS))
+            staying = groups.stay_in(self.channel_layer, group, self.channel_name, partial(self.joined_again, group))
+            self._groups[group] = asyncio.create_task(staying)
 
     def joined_again(self, group: str) -> None:
         """Called after an outage of the channel layer, in which messages to the group may have been lost."""
@@ -123,14 +99,3 @@ class SocketConsumer(AsyncWebsocketConsumer):
         if not self.closed:
             self.closed = True
             await self.close(code)
-
-
-_leaving: set[asyncio.Task[None]] = set()
-
-
-async def _leave(layer: Any, channel: str, groups: list[str]) -> None:
-    """Take a socket that ended out of its groups, so that nothing more is sent to it."""
-    with suppress(Exception):  # the layer is away: it forgets the socket after a day
-        async with asyncio.timeout(LEAVE_SECONDS):
-            for group in groups:
-                await layer.group_discard(group, channel)
