@@ -26,26 +26,14 @@ from agents.runs import store as run_store
 from agents.runs import stored
 from agents.runs.live import LiveRun
 from aiagents.core.db.calls import in_db
-from aiagents.core.errors import AppError, Conflict, NotFound, RateLimited
+from aiagents.core.errors import Conflict, NotFound, RateLimited
 from aiagents.core.http import sse
 from aiagents.core.http.endpoints import EventStream, Request, Response, json_response
 from aiagents.core.http.idempotency import Store, begin_once
 from aiagents.core.ids import uuid7
 from aiagents.core.live.event_log import Line
+from aiagents.core.stored_errors import StoredError
 from aiagents.core.validation import parse
-
-
-class RunFailed(AppError):
-    """The run's own error, with the id under which its steps can be read."""
-
-    def __init__(self, error: dict[str, Any], run_id: str | None) -> None:
-        ids = {"run_id": run_id} if run_id else {}
-        super().__init__(
-            error.get("message"), code=error.get("code"), param=error.get("param"), details={**(error.get("details") or {}), **ids},
-            retry_after=error.get("retry_after"),
-        )  # fmt: skip
-        self.type, self.status = error.get("type", "internal_error"), error.get("status", 500)
-        self.retryable = error.get("retryable", False)
 
 
 async def run(request: Request) -> Response | EventStream:
@@ -98,7 +86,8 @@ async def _as_whole(found: LiveRun | UUID, headers: dict[str, str]) -> Response:
         row, told = await _stored(found)
         ending = stored.ending(row, told, None, row.request_id)
     if isinstance(ending, Failed):
-        raise RunFailed(ending.error, (ending.kept["run"] or {}).get("id"))
+        run_id = (ending.kept["run"] or {}).get("id")
+        raise StoredError(ending.error, {"run_id": run_id} if run_id else {})
     run = ending.message
     return json_response(run, 202 if run["status"] == AgentRun.Status.WAITING_APPROVAL else 200, headers)
 

@@ -12,8 +12,8 @@ from django.db.models.functions import Now
 from agents.models import Agent, AgentRun, AgentStep
 from agents.runs import store as run_store
 from agents.runs import stored
-from agents.runs.loop import error_json
 from aiagents.core.errors import AppError
+from aiagents.core.stored_errors import to_store
 
 
 def of_task(task_id: UUID) -> QuerySet[AgentRun]:
@@ -35,7 +35,7 @@ def stop(runs: QuerySet[AgentRun], why: AppError | None = None) -> int:
     """Cancel the open ones among the runs; their processes stop within a second or so. How many were open."""
     stopped = 0
     for pk, request_id in list(runs.filter(status__in=AgentRun.OPEN).values_list("pk", "request_id")):
-        error = None if why is None else error_json(why, request_id)
+        error = None if why is None else to_store(why, request_id)
         stopped += run_store.end(pk, AgentRun.Status.CANCELLED, finish_reason="cancelled", error=error)
     return stopped
 

@@ -19,7 +19,7 @@ from agents.runs import as_json as run_json
 from agents.runs import service as runner
 from agents.runs import store as run_store
 from agents.runs import stored
-from agents.runs.loop import RunPaused, error_json, written
+from agents.runs.loop import RunPaused, written
 from agents.runs.stored import ending, event_log
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError
@@ -29,6 +29,7 @@ from aiagents.core.live.event_log import TERMINAL, Line
 from aiagents.core.live.liveness import persist
 from aiagents.core.live.per_loop import PerLoop
 from aiagents.core.live.running import Running
+from aiagents.core.stored_errors import to_store
 from aiagents.core.valkey.clients import AWAY
 
 logger = logging.getLogger(__name__)
@@ -98,7 +99,7 @@ class RunEvents:
             self.broadcast.add(kind, data)
             return
         self._cut = True
-        self.broadcast.end(*write(Failed(error_json(StreamTooLong(self.id), self.request_id), {"run": None})))
+        self.broadcast.end(*write(Failed(to_store(StreamTooLong(self.id), self.request_id), {"run": None})))
 
 
 class LiveRun:

@@ -14,7 +14,6 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-import orjson
 from django.conf import settings
 from django.utils import timezone
 
@@ -34,11 +33,11 @@ from agents.runs.store import Closing, RunEnded
 from agents.runs.tool_calls import Wanted, Workshop
 from agents.runs.transcript import Said
 from agents.tools.registry import Tool
-from aiagents.core import jsonio
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, BudgetExceeded, Unavailable
 from aiagents.core.live import news
 from aiagents.core.live.liveness import persist
+from aiagents.core.stored_errors import to_store
 
 logger = logging.getLogger(__name__)
 Status, Step = AgentRun.Status, AgentStep.Status
@@ -359,7 +358,7 @@ class Loop:
         values = {"output": self.output, "model": self.model, **self._totals()}
         values["finish_reason"] = finish_reason or ("cancelled" if status == Status.CANCELLED else "error")
         if error is not None:
-            values["error"] = error_json(error, self.context.request_id)
+            values["error"] = to_store(error, self.context.request_id)
         task = asyncio.create_task(_write_end(self.id, status, closed, values))
         _ends[self.id] = task
         task.add_done_callback(lambda _: _ends.pop(self.id, None))
@@ -382,12 +381,6 @@ async def _write_end(run_id: UUID, status: str, closed: list[Closing], values: d
         logger.warning("run_end_not_stored", extra={"run_id": str(run_id)})  # the sweeper ends it
     except Exception:
         logger.exception("run_end_not_stored", extra={"run_id": str(run_id)})
-
-
-def error_json(error: AppError, request_id: str) -> dict[str, Any]:
-    """An error as rows keep it: the contract's object, and what is needed to raise it again."""
-    more = {"status": error.status, "retryable": error.retryable, "retry_after": error.retry_after}
-    return orjson.loads(jsonio.dumps(error.body(request_id)["error"] | more))
 
 
 def _refused(why: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from agents.models import AgentRun, AgentStep
 from agents.runs import parked as run_state
 from agents.runs import store as run_store
 from agents.runs.approvals import on_decision
-from agents.runs.loop import Loop, RunPaused, error_json, written
+from agents.runs.loop import Loop, RunPaused, written
 from agents.runs.store import RunCancelled, RunEnded
 from agents.tools import registry
 from agents.tools.registry import Tool
@@ -37,6 +37,7 @@ from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, Conflict, NotAuthenticated
 from aiagents.core.ids import uuid7
 from aiagents.core.live.liveness import persist
+from aiagents.core.stored_errors import to_store
 
 __all__ = [
     "RunCancelled",
@@ -124,7 +125,7 @@ async def resume(run_id: UUID, receipts: list[Settled] | None = None) -> AsyncGe
         definition = replace(parked.definition, shared=shared)
         tools = await registry.tools_for([grant.name for grant in definition.tools])
     except AppError as exc:
-        await in_db(run_store.end, run_id, AgentRun.Status.FAILED, error=error_json(exc, row.request_id), finish_reason="error")
+        await in_db(run_store.end, run_id, AgentRun.Status.FAILED, error=to_store(exc, row.request_id), finish_reason="error")
         raise
     context = run_state.context_in(parked.context, principal=principal, group_id=run_id)
     request = replace(parked.request, tools=_specs(definition, tools))  # as they are today

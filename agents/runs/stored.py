@@ -16,12 +16,12 @@ from agents.models import AgentRun
 from agents.recorded import rewind_line
 from agents.runs import as_json as run_json
 from agents.runs import store as run_store
-from agents.runs.loop import error_json
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, NotFound
 from aiagents.core.live import follow as live
 from aiagents.core.live.event_log import TERMINAL, EventLog, Line
 from aiagents.core.logs import context
+from aiagents.core.stored_errors import to_store
 from aiagents.core.valkey.clients import AWAY
 
 logger = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ def ending(row: AgentRun | None, told: dict[str, Any], failure: AppError | None,
     if row is not None and row.status in WELL:
         return TurnEnded(told)
     stored = row.error if row is not None else None
-    return Failed(stored or error_json(failure or AppError(), request_id), {"run": told or None})
+    return Failed(stored or to_store(failure or AppError(), request_id), {"run": told or None})
 
 
 def from_row(row: AgentRun, told: dict[str, Any]) -> list[Line]:
@@ -112,7 +112,7 @@ def from_row(row: AgentRun, told: dict[str, Any]) -> list[Line]:
 
 def _deleted(seq: int) -> Line:
     """The end of a stream whose run was deleted while a client followed it."""
-    return seq, *write(Failed(error_json(NotFound("This run was deleted."), context.request_id.get()), {"run": None}))
+    return seq, *write(Failed(to_store(NotFound("This run was deleted."), context.request_id.get()), {"run": None}))
 
 
 # --- for the sweeper and the erasure ------------------------------------------------------------

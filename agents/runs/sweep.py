@@ -12,10 +12,10 @@ from django.db.models.functions import Now
 from agents.models import AgentRun, AgentStep
 from agents.runs import approvals, stored
 from agents.runs import store as run_store
-from agents.runs.loop import error_json
 from aiagents.core.db.rotation import Rotation
 from aiagents.core.errors import Unavailable
 from aiagents.core.live import outage_heartbeat
+from aiagents.core.stored_errors import to_store
 
 logger = logging.getLogger(__name__)
 Status = AgentRun.Status
@@ -49,7 +49,7 @@ def _silent() -> QuerySet[AgentRun]:
 
 
 def _interrupt(run: AgentRun) -> bool:
-    error = error_json(Unavailable(_GONE, code="interrupted"), run.request_id)
+    error = to_store(Unavailable(_GONE, code="interrupted"), run.request_id)
     # Once more in the same statement: it may have spoken meanwhile.
     if not run_store.end(run.id, Status.INTERRUPTED, still=_silent(), error=error, finish_reason="error"):
         return False
@@ -62,7 +62,7 @@ def _interrupt(run: AgentRun) -> bool:
 def _give_up_forgotten() -> None:
     since = Now() - timedelta(seconds=settings.AGENT_PARKED_SECONDS)
     for run in AgentRun.objects.filter(run_store.parked(), heartbeat_at__lt=since)[:_MOST]:
-        error = error_json(Unavailable(_FORGOTTEN, code=approvals.DENIED_BY_TIME), run.request_id)
+        error = to_store(Unavailable(_FORGOTTEN, code=approvals.DENIED_BY_TIME), run.request_id)
         run_store.end(run.id, Status.CANCELLED, error=error, finish_reason="cancelled")
 
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 from accounts.authentication import Principal
@@ -14,12 +13,13 @@ from agents.calls import service as calls
 from agents.calls.service import CallContext
 from agents.runs import service as runner
 from aiagents.core.db.calls import in_db
-from aiagents.core.errors import AppError, Conflict
+from aiagents.core.errors import Conflict
 from aiagents.core.http import sse
 from aiagents.core.http.endpoints import EventStream, Request, Response, json_response
 from aiagents.core.http.idempotency import Store, begin_once
 from aiagents.core.ids import uuid7
 from aiagents.core.live.event_log import Line
+from aiagents.core.stored_errors import StoredError
 from chat import turn_request
 from chat.conversations import as_json as message_json
 from chat.conversations import history
@@ -30,20 +30,6 @@ from chat.turns import service as turns
 from chat.turns import store as turn_store
 
 _ENDED_WELL = ("complete", "cancelled")
-
-
-class TurnFailed(AppError):
-    """The turn's own error, with the ids under which its text can be read."""
-
-    def __init__(self, answer: dict[str, Any]) -> None:
-        error = answer["error"] or {}
-        ids = {"message_id": answer["id"], "conversation_id": answer["conversation_id"], "user_message_id": answer["parent_id"]}
-        super().__init__(
-            error.get("message"), code=error.get("code"), param=error.get("param"),
-            details={**(error.get("details") or {}), **ids}, retry_after=error.get("retry_after"),
-        )  # fmt: skip
-        self.type, self.status = error.get("type", "internal_error"), error.get("status", 500)
-        self.retryable = error.get("retryable", False)
 
 
 # --- the endpoints ------------------------------------------------------------------------------
@@ -125,7 +111,8 @@ async def _whole(request: Request, ask: Ask) -> Response:
         answer = message_json.answer(stored)
         headers = {"Idempotent-Replayed": "true"}
     if answer["status"] not in _ENDED_WELL:
-        raise TurnFailed(answer)
+        ids = {"message_id": answer["id"], "conversation_id": answer["conversation_id"], "user_message_id": answer["parent_id"]}
+        raise StoredError(answer["error"], ids)  # with the ids under which its text can be read
     question = await _question(found, UUID(answer["parent_id"]))
     body = {"conversation_id": answer["conversation_id"], "user_message": message_json.question(question), "message": answer}
     return json_response(body, headers=headers)

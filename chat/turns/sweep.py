@@ -11,6 +11,7 @@ from agents.recorded import Recorded, add_up
 from aiagents.core.errors import Unavailable
 from aiagents.core.live import outage_heartbeat
 from aiagents.core.metrics import counters as metrics
+from aiagents.core.stored_errors import to_store
 from aiagents.core.valkey.clients import AWAY
 from chat.conversations import as_json as message_json
 from chat.models import Message
@@ -67,8 +68,7 @@ def _as_told(answer: Message, told: Recorded) -> None:
 
 def _interrupted(answer: Message, told: Recorded) -> None:
     answer.status, answer.finish_reason, answer.ended_at = Message.Status.INTERRUPTED, "error", timezone.now()
-    error = Unavailable(_MESSAGE, code="interrupted")
-    answer.error = {**error.body("")["error"], "status": error.status, "retryable": True, "retry_after": None}
+    answer.error = to_store(Unavailable(_MESSAGE, code="interrupted"), "")
     if told.last > answer.last_seq or len(told.content) > len(answer.content):
         answer.content, answer.reasoning, answer.steps = told.content, told.reasoning, told.steps
     answer.steps = answer.steps or told.steps  # the row gets its steps with its end only

@@ -13,6 +13,7 @@ from agents.events import ReasoningDelta, Rewound, RouteFallback, Settled, Start
 from aiagents.core import jsonio
 from aiagents.core.errors import AppError
 from aiagents.core.live.broadcast import Broadcast
+from aiagents.core.stored_errors import to_store
 from billing.pricing import Usage
 from chat.models import Message
 from chat.turns.store import Opened
@@ -124,8 +125,7 @@ class Telling:
         answer.route = _as_json({**route, "history": self.history})
         answer.finish_reason = _FINISH.get(status) or ("length" if self.full else self._finish_reason) or "stop"
         if error is not None:
-            more = {"status": error.status, "retryable": error.retryable, "retry_after": error.retry_after}
-            answer.error = _as_json(error.body(request_id)["error"] | more)
+            answer.error = to_store(error, request_id)
         answer.latency_ms = max(0, round((answer.ended_at - answer.created_at).total_seconds() * 1000))
         answer.ttft_ms = self.receipts[0].ttft_ms if self.receipts else None
         self.count(answer)

@@ -28,6 +28,7 @@ from aiagents.core.live.broadcast import Broadcast
 from aiagents.core.live.liveness import persist_at_last
 from aiagents.core.live.running import Running
 from aiagents.core.logs import context
+from aiagents.core.stored_errors import to_store
 from aiagents.core.valkey.clients import AWAY
 from tasks.models import ENDED, Status, TaskRun
 from tasks.runs import as_json as run_json
@@ -224,7 +225,7 @@ def _as_told(claimed: Claimed, row: AgentRun) -> Result:
     result = _of(row)
     match row.status:
         case AgentRun.Status.SUCCEEDED if row.finish_reason in LIMITS:
-            result.error = task_runs.as_json(LIMITS[row.finish_reason](), claimed.run.request_id)
+            result.error = to_store(LIMITS[row.finish_reason](), claimed.run.request_id)
         case AgentRun.Status.SUCCEEDED:
             result.status = Status.SUCCEEDED
         case AgentRun.Status.WAITING_APPROVAL:
@@ -232,13 +233,13 @@ def _as_told(claimed: Claimed, row: AgentRun) -> Result:
         case AgentRun.Status.CANCELLED:
             result.status = Status.CANCELLED
         case _:
-            error = row.error or task_runs.as_json(Interrupted(), claimed.run.request_id)
+            error = row.error or to_store(Interrupted(), claimed.run.request_id)
             # One that is open still was left so by a database that was away too long; its sweeper ends it as interrupted.
             passes = bool(error.get("retryable")) or row.status in (*AgentRun.OPEN, AgentRun.Status.INTERRUPTED)
             if error.get("type") == NotAuthenticated.type:
                 # It was the owner's session that ended, and a run needs none; unless it was the owner.
                 gone = prepare.standing(claimed)
-                passes, error = gone is None, error if gone is None else task_runs.as_json(gone, claimed.run.request_id)
+                passes, error = gone is None, error if gone is None else to_store(gone, claimed.run.request_id)
             result.error, result.retry_after = error, error.get("retry_after")
             result.repeatable = passes and prepare.may_repeat(row)
     return result
@@ -248,7 +249,7 @@ def _failed(claimed: Claimed, error: AppError) -> Result:
     """By an error that came before, or past, the agent run."""
     row = AgentRun.objects.filter(pk=claimed.attempt.agent_run_id).first()
     result = _of(row)
-    result.error = task_runs.as_json(error, claimed.run.request_id)
+    result.error = to_store(error, claimed.run.request_id)
     result.repeatable, result.retry_after = error.retryable and prepare.may_repeat(row), error.retry_after
     return result
 
@@ -259,7 +260,7 @@ def _broken_off(claimed: Claimed, why: str) -> Result:
     if why == CANCELLED:
         result.status, result.finish_reason = Status.CANCELLED, "cancelled"
         return result
-    result.error = task_runs.as_json(Interrupted("The worker that ran this was shut down."), claimed.run.request_id)
+    result.error = to_store(Interrupted("The worker that ran this was shut down."), claimed.run.request_id)
     result.handed_back, result.repeatable = True, prepare.may_repeat(row)
     return result
 

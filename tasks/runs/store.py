@@ -24,6 +24,7 @@ from aiagents.core import storage
 from aiagents.core.errors import AppError, Conflict, NotFound
 from aiagents.core.ids import uuid7
 from aiagents.core.live import news
+from aiagents.core.stored_errors import to_store
 from billing.models import UsageLog
 from tasks import webhooks
 from tasks.models import ENDED, OPEN, Status, Task, TaskAttempt, TaskRun
@@ -264,7 +265,7 @@ def cancel(run_id: UUID) -> TaskRun:
 
 def _end_unstarted(run: TaskRun, status: str, error: AppError | None) -> None:
     """End a run that no worker holds, in the caller's transaction."""
-    told = None if error is None else as_json(error, run.request_id)
+    told = None if error is None else to_store(error, run.request_id)
     values = sums(run) | {"status": status, "error": told, "ended_at": Now(), "last_seq": run.last_seq + 1}
     TaskRun.objects.filter(pk=run.pk, status=run.status).update(**values)
     for attempt in TaskAttempt.objects.filter(run=run, status=Status.WAITING_APPROVAL):
@@ -274,8 +275,3 @@ def _end_unstarted(run: TaskRun, status: str, error: AppError | None) -> None:
     news.send(run.user_id, news.Kind.TASK_CHANGED, run.task_id)
     stored.close(run)
     webhooks.announce(run)
-
-
-def as_json(error: AppError, request_id: str) -> dict[str, Any]:
-    """The contract's inner error object, as a row keeps it."""
-    return error.body(request_id)["error"]

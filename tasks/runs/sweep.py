@@ -17,6 +17,7 @@ from agents.runs import store as run_store
 from aiagents.core.db.rotation import Rotation
 from aiagents.core.live import outage_heartbeat
 from aiagents.core.metrics import counters as metrics
+from aiagents.core.stored_errors import to_store
 from aiagents.core.valkey.clients import AWAY
 from tasks.models import ENDED, Status, TaskAttempt, TaskRun
 from tasks.runs import prepare, stored
@@ -57,13 +58,13 @@ def _take_from(run: TaskRun) -> bool:
     attempt = TaskAttempt.objects.filter(run=run, number=run.attempt).first()
     row = AgentRun.objects.filter(pk=attempt.agent_run_id).first() if attempt else None
     if row is not None:
-        error = task_runs.as_json(Interrupted(), run.request_id)
+        error = to_store(Interrupted(), run.request_id)
         run_store.end(row.id, AgentRun.Status.INTERRUPTED, finish_reason="error", error=error | {"status": 503, "retryable": True})
         row.refresh_from_db()
     told = _words(run)
     result = Result(
         Status.FAILED, max(row.output if row else "", told.content, key=len), "error", row.model if row else told.model,
-        row.simulated if row else False, task_runs.as_json(Interrupted(), run.request_id), repeatable=prepare.may_repeat(row),
+        row.simulated if row else False, to_store(Interrupted(), run.request_id), repeatable=prepare.may_repeat(row),
     )  # fmt: skip
     if run.cancel_asked_at is not None:
         result.status, result.error = Status.CANCELLED, None
