@@ -78,7 +78,7 @@ class Written:
     started: bool
 
 
-def _place(user_id: UUID, ask: Ask) -> tuple[Conversation | None, Message | None, Message | None]:
+def place(user_id: UUID, ask: Ask) -> tuple[Conversation | None, Message | None, Message | None]:
     """Return a turn's conversation (None: a new one), its parent message, and its question if it exists (regenerate).
 
     Raises NotFound for messages of other users, Conflict if the parent cannot have a question.
@@ -118,7 +118,7 @@ def _answerable(parent: Message) -> Message:
 def open_turn(user: User, ask: Ask, with_answer: Callable[[UUID], None] | None = None) -> Opened:
     """Save the question and the empty answer and move the conversation to them, all or nothing (`with_answer` too)."""
     with transaction.atomic():
-        conversation, above, question = _place(user.id, ask)
+        conversation, above, question = place(user.id, ask)
         replaced = above if ask.regenerate_of else None
         if replaced is not None:
             if question is None:
@@ -191,7 +191,7 @@ _LOCK_AND_COUNT = """
 
 def plan(user: User, ask: Ask) -> Planned:
     """The turn as `open_turn` would begin it; nothing is saved."""
-    conversation, above, _ = _place(user.id, ask)
+    conversation, above, _ = place(user.id, ask)
     question = Message(role=Message.Role.USER, content=ask.content, parts=list(ask.parts))
     above_ids = Tree(conversation).branch(above.id) if conversation and above else []
     above_it = history.read_branch(above_ids)
