@@ -6,6 +6,8 @@ model classes, tasks, and the agents' built-in tools (`@tool`).
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from celery import signals as celery_signals
 from django.apps import apps
 from django.core import checks as django_checks
@@ -57,7 +59,7 @@ def _accounts() -> None:
     hooks.register(
         set_key_budget=budgets.set_key_budget,
         key_budgets=budgets.key_budgets,
-        profile_budget=budgets.month_to_date,
+        profile_budget=lambda user: asdict(budgets.month_to_date(user)),
         user_created=budgets.user_created,
         set_user_budget=user_months.set_user_budget,
         with_month=user_months.with_month,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.http import HttpRequest
 from django.urls import reverse
 
 from aiagents.dashboards import usage
 from aiagents.dashboards.panels import Card, Chart, Dashboard, Panel, Series, Table, Unit, shown
 from aiagents.dashboards.ranges import Range
+from billing.reports import shapes
 from billing.reports import staff as analytics
 
 
@@ -36,21 +35,23 @@ def report(request: HttpRequest, range_: Range) -> Dashboard:
     )
 
 
-def _suggestions(found: list[dict[str, Any]]) -> Panel:
+def _suggestions(found: list[shapes.Suggestion]) -> Panel:
     rows = [[one["title"], one["text"], one["saving_per_month_usd"]] for one in found]
     table = Table([("what", ""), ("why", ""), ("saves in a month", "usd")], rows, "Nothing to suggest: too few calls, or all is well.")
     return Panel("suggestions", "Suggestions", table, wide=True, open=True)
 
 
-def _models(models: list[dict[str, Any]], range_: Range) -> list[Panel]:
+def _models(models: list[shapes.ModelCost], range_: Range) -> list[Panel]:
     rows = []
     for one in models:
-        other = one["alternative"] or {}
+        other = one["alternative"]
+        page = reverse("admin:billing_aimodel_changelist")
         rows.append([
             (one["label"], usage.link("model", one["key"], range_)), one["quality"], one["lifecycle"], one["calls"], one["cost_usd"],
             one["cost_share"], one["cost_per_call_usd"], one["cached_share"], one["saved_usd"],
-            (other.get("label"), f"{reverse('admin:billing_aimodel_changelist')}?q={other['model']}") if other else None,
-            other.get("cost_usd"), other.get("saving_usd"),
+            *([None] * 3 if other is None else [
+                (other["label"], f"{page}?q={other['model']}"), other["cost_usd"], other["saving_usd"],
+            ]),
         ])  # fmt: skip
     head: list[tuple[str, Unit]] = [
         ("model", ""), ("quality", "count"), ("life-cycle", ""), ("calls", "count"), ("cost", "usd"), ("share", "share"),
@@ -59,12 +60,12 @@ def _models(models: list[dict[str, Any]], range_: Range) -> list[Panel]:
     ]  # fmt: skip
     top = models[:10]
     labels, costs = [one["label"] for one in top], [Series("cost", [one["cost_usd"] for one in top])]
-    compared = [one for one in models if one["alternative"]][:10]
+    compared = [(one, other) for one in models if (other := one["alternative"])][:10]
     pairs = [
-        Series("as it was", [one["cost_usd"] for one in compared]),
-        Series("alternative", [one["alternative"]["cost_usd"] for one in compared]),
+        Series("as it was", [one["cost_usd"] for one, _ in compared]),
+        Series("alternative", [other["cost_usd"] for _, other in compared]),
     ]
-    pair_rows = [[one["label"], one["cost_usd"], one["alternative"]["label"], one["alternative"]["cost_usd"]] for one in compared]
+    pair_rows = [[one["label"], one["cost_usd"], other["label"], other["cost_usd"]] for one, other in compared]
     shares = [[one["label"], one["cost_usd"], one["cost_share"]] for one in models]
     share_table = Table([("model", ""), ("cost", "usd"), ("share", "share")], shares)
     none = "No model of like quality would have done it for clearly less."
@@ -73,7 +74,7 @@ def _models(models: list[dict[str, Any]], range_: Range) -> list[Panel]:
         Panel("share", "Where the money goes", share_table, Chart("doughnut", labels, costs, "usd")),
         Panel(
             "alternatives", "The same tokens elsewhere", Table(pair_head, pair_rows, none),
-            Chart("across", [one["label"] for one in compared], pairs, "usd"),
+            Chart("across", [one["label"] for one, _ in compared], pairs, "usd"),
         ),
         Panel("models", "Models", Table(head, rows), wide=True, open=True),
     ]  # fmt: skip

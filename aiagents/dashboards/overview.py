@@ -16,6 +16,7 @@ from aiagents.dashboards import ranges, usage
 from aiagents.dashboards.panels import Card, Chart, Dashboard, Panel, Series, Table, Tone, Unit, moment, shown
 from aiagents.dashboards.permissions import PEOPLE, may
 from billing.models import BudgetAlert, UsageLog
+from billing.reports import shapes
 from billing.reports import staff as analytics
 from chat.models import Message
 from tasks.models import Status, TaskRun, WebhookDelivery
@@ -91,7 +92,7 @@ def _log(query: Mapping[str, str]) -> str:
     return f"{reverse('admin:billing_usagelog_changelist')}?{urlencode(query)}"
 
 
-def _days(days: list[dict[str, Any]]) -> Panel:
+def _days(days: list[shapes.Point]) -> Panel:
     at = [moment(day["at"]) for day in days]
     series = [
         Series("cost", [day["cost_usd"] for day in days], "bar"),
@@ -102,20 +103,20 @@ def _days(days: list[dict[str, Any]]) -> Panel:
     return Panel("days", "The last 30 days", table, Chart("bar", at, series, "usd", "count"), wide=True)
 
 
-def _models(models: list[dict[str, Any]]) -> Panel:
+def _models(models: list[shapes.GroupTotals]) -> Panel:
     chart = Chart("doughnut", [one["label"] for one in models], [Series("cost", [one["cost_usd"] for one in models])], "usd")
-    rows = [[(one["label"], _log({"model": one["key"]})), one["calls"], one["cost_usd"]] for one in models]
+    rows = [[(one["label"], _log({"model": one["key"] or ""})), one["calls"], one["cost_usd"]] for one in models]
     return Panel("models", "Dearest models, 30 days", Table([("model", ""), ("calls", "count"), ("cost", "usd")], rows), chart)
 
 
-def _people(users: list[dict[str, Any]]) -> Panel:
+def _people(users: list[shapes.Line]) -> Panel:
     chart = Chart("across", [one["label"] for one in users], [Series("cost", [one["cost_usd"] for one in users])], "usd")
     range_ = ranges.preset("30d")
     rows = [[(one["label"], usage.link("user", one["key"], range_)), one["calls"], one["cost_usd"]] for one in users]
     return Panel("people", "Who spends most, 30 days", Table([("user", ""), ("calls", "count"), ("cost", "usd")], rows), chart)
 
 
-def _limits(near: list[dict[str, Any]]) -> Panel:
+def _limits(near: list[shapes.Near]) -> Panel:
     rows = [[(f"{one['scope']} {one['label']}", _budget(one)), one["used_percent"], one["spent_usd"], one["limit_usd"]] for one in near]
     head: list[tuple[str, Unit]] = [("budget", ""), ("used", "percent"), ("spent", "usd"), ("limit", "usd")]
     return Panel("limits", "Budgets near their limits", Table(head, rows, "No budget is near its limit."), open=True)

@@ -13,15 +13,17 @@ from rest_framework.response import Response
 
 from accounts.client import Origin
 from accounts.permissions import IsAdmin
+from aiagents.core.drf.typed_dicts import serializer_of
 from billing.api.alert_serializers import BudgetInputSerializer, BudgetSerializer
 from billing.api.filters import BudgetFilter
-from billing.api.report_serializers import CostOptimizationSerializer, OverviewSerializer, UsageAnalyticsSerializer
 from billing.api.views import BillingView, InputMixin
 from billing.budgets import manage
 from billing.models import Budget
-from billing.reports import ranges
+from billing.reports import ranges, shapes
 from billing.reports import staff as analytics
 
+_OVERVIEW, _USAGE = serializer_of(shapes.Overview), serializer_of(shapes.UsageAnalytics)
+_COSTS = serializer_of(shapes.CostOptimization)
 _RANGE = [
     OpenApiParameter("from", datetime, description="a day or a time, UTC; default: 30 days before `to`"),
     OpenApiParameter("to", datetime, description="not included; default: now"),
@@ -43,16 +45,16 @@ class AdminView(BillingView):
 
 
 class Overview(AdminView):
-    serializer_class = OverviewSerializer
+    serializer_class = _OVERVIEW
 
-    @extend_schema(tags=["admin"], operation_id="admin_overview_retrieve", responses={200: OverviewSerializer})
+    @extend_schema(tags=["admin"], operation_id="admin_overview_retrieve", responses={200: _OVERVIEW})
     def get(self, request: Request) -> Response:
         """Return today, the month, the last 30 days, the top models and users, and budgets near their limits."""
         return Response(analytics.overview())
 
 
 class UsageAnalytics(AdminView):
-    serializer_class = UsageAnalyticsSerializer
+    serializer_class = _USAGE
 
     @extend_schema(
         tags=["admin"],
@@ -62,7 +64,7 @@ class UsageAnalytics(AdminView):
             OpenApiParameter("group_by", enum=list(analytics.GROUPS), description="none: totals over time only"),
             OpenApiParameter("bucket", enum=list(analytics.BUCKETS), description="auto: by the range; hours are kept for 92 days"),
         ],
-        responses={200: UsageAnalyticsSerializer},
+        responses={200: _USAGE},
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         """Return all users' usage over time, and by model, provider, purpose, surface, status, user, key or agent."""
@@ -73,11 +75,9 @@ class UsageAnalytics(AdminView):
 
 
 class CostOptimization(AdminView):
-    serializer_class = CostOptimizationSerializer
+    serializer_class = _COSTS
 
-    @extend_schema(
-        tags=["admin"], operation_id="admin_cost_optimization_retrieve", parameters=_RANGE, responses={200: CostOptimizationSerializer}
-    )
+    @extend_schema(tags=["admin"], operation_id="admin_cost_optimization_retrieve", parameters=_RANGE, responses={200: _COSTS})
     def get(self, request: Request) -> Response:
         """Return the models by cost, the cost of the same tokens on a similar model, and suggestions."""
         return Response(analytics.cost_optimization(*ranges.read(request)))

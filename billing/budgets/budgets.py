@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -102,12 +103,25 @@ def month(zone: str, now: datetime, after: datetime | None = None) -> tuple[date
     return starts_at, ends_at
 
 
-def month_to_date(user: User) -> dict[str, Any]:
-    """Return the current month: `spent_usd`, `held_usd`, `limit_usd` (None: no limit), `left_usd`, its bounds."""
+@dataclass(frozen=True, slots=True)
+class Month:
+    """The current month of a budget, in USD. `limit_usd` None: no limit, and so no `left_usd`."""
+
+    spent_usd: Decimal
+    held_usd: Decimal
+    limit_usd: Decimal | None
+    left_usd: Decimal | None
+    starts_at: datetime
+    ends_at: datetime
+    time_zone: str
+
+
+def month_to_date(user: User) -> Month:
+    """Return the user's current month."""
     return month_of_scope(Scope.USER, user.pk)
 
 
-def month_of_scope(scope: str, scope_id: UUID | None) -> dict[str, Any]:
+def month_of_scope(scope: str, scope_id: UUID | None) -> Month:
     """Return the same for any scope. When the budget does not exist yet, the limit is the one it will start with."""
     now = database_now()
     budget = Budget.objects.filter(scope=scope, scope_id=scope_id).first()
@@ -117,15 +131,15 @@ def month_of_scope(scope: str, scope_id: UUID | None) -> dict[str, Any]:
     window = budget.windows.filter(starts_at__lte=now, ends_at__gt=now).first() if budget else None
     starts_at, ends_at = (window.starts_at, window.ends_at) if window else month(zone, now)
     spent, held = (window.spent_usd, window.held_usd) if window else (Decimal(0), Decimal(0))
-    return {
-        "spent_usd": spent,
-        "held_usd": held,
-        "limit_usd": limit,
-        "left_usd": None if limit is None else max(Decimal(0), limit - spent - held),
-        "starts_at": starts_at,
-        "ends_at": ends_at,
-        "time_zone": zone,
-    }
+    return Month(
+        spent_usd=spent,
+        held_usd=held,
+        limit_usd=limit,
+        left_usd=None if limit is None else max(Decimal(0), limit - spent - held),
+        starts_at=starts_at,
+        ends_at=ends_at,
+        time_zone=zone,
+    )
 
 
 def user_created(user: User) -> None:

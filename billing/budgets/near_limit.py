@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
+from typing import Any, TypedDict
 
 from django.db import connection
 from django.db.models import F
 
+from aiagents.core.drf.typed_dicts import Id
 from aiagents.core.jsonio import money
 from billing.budgets import budgets, subjects
 from billing.models import Budget, BudgetWindow
 
 # The percentage from which staff see a budget as near its limit.
 NEAR = 80
+
+
+class Near(TypedDict):
+    """A budget that is near its limit, as JSON: USD as decimal strings."""
+
+    scope: str
+    scope_id: Id | None
+    label: str
+    spent_usd: str
+    limit_usd: str
+    used_percent: int
 
 
 def windows(percent: int, now: datetime | None = None) -> list[BudgetWindow]:
@@ -37,7 +49,7 @@ def percent_of(spent: Decimal, limit: Decimal | None) -> int:
     return int((spent * 100 / limit).quantize(Decimal(1), ROUND_HALF_UP)) if limit else 0
 
 
-def shown(most: int, percent: int = NEAR) -> list[dict[str, Any]]:
+def shown(most: int, percent: int = NEAR) -> list[Near]:
     """Return the fullest windows as JSON, at most `most`."""
     fullest = windows(percent)[:most]
     names = names_of([window.budget for window in fullest])

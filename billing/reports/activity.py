@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 from django.db.models import Count
 from django.db.models.functions import TruncDay
@@ -11,7 +10,7 @@ from django.db.models.functions import TruncDay
 from accounts.models import User
 from aiagents.core.errors import InvalidRequest
 from billing.models import UsageRollup
-from billing.reports import figures, reading
+from billing.reports import figures, reading, shapes
 from billing.reports.figures import share, time
 from billing.reports.rollups import DAY
 
@@ -20,7 +19,7 @@ MOST_USERS = 100
 _NAMES = (*figures.LINE, "last_at")
 
 
-def user_activity(from_: datetime, to: datetime) -> dict[str, Any]:
+def user_activity(from_: datetime, to: datetime) -> shapes.Activity:
     """Return the MOST_USERS users who spent most, and the numbers of active and new users per day.
 
     `points` are whole days. A user is active on a day with at least one call; a failed call counts, too.
@@ -34,10 +33,15 @@ def user_activity(from_: datetime, to: datetime) -> dict[str, Any]:
     top = people[:MOST_USERS]
     on_day, per_user = reading.presence(from_, to, Slice.USER, "user_id")
     joined = _joined(from_, to)
-    lines = figures.labelled("user", top)
-    for line, (user_id, total) in zip(lines, top, strict=True):
-        line |= {"active_days": per_user.get(user_id, 0), "cost_share": share(total["cost_usd"], spent)}
-        line["failed_share"] = share(total["failed_calls"], total["calls"])
+    lines: list[shapes.ActiveUser] = [
+        {
+            **line,
+            "active_days": per_user.get(user_id, 0),
+            "cost_share": share(total["cost_usd"], spent),
+            "failed_share": share(total["failed_calls"], total["calls"]),
+        }
+        for line, (user_id, total) in zip(figures.labelled("user", top, shapes.Line), top, strict=True)
+    ]
     return {
         "from": time(from_),
         "to": time(to),

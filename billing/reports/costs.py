@@ -14,7 +14,7 @@ from billing.catalogue import snapshot as catalogue
 from billing.catalogue.snapshot import Catalogue
 from billing.models import Budget, UsageLog, UsageRollup
 from billing.pricing import Usage
-from billing.reports import figures, reading, savings, sums
+from billing.reports import figures, reading, savings, shapes, sums
 from billing.reports.figures import add_up, share, shown, time
 from billing.reports.rollups import DAY
 
@@ -28,7 +28,7 @@ LEAST_USD = Decimal(1)
 MONTH = 30
 
 
-def cost_optimization(from_: datetime, to: datetime) -> dict[str, Any]:
+def cost_optimization(from_: datetime, to: datetime) -> shapes.CostOptimization:
     """Return the models by cost, each with a cheaper `alternative` if there is one, and `suggestions` with evidence.
 
     An alternative has all capabilities of the model and about the same quality in the catalogue. Its cost is computed
@@ -46,7 +46,10 @@ def cost_optimization(from_: datetime, to: datetime) -> dict[str, Any]:
         "from": time(from_),
         "to": time(to),
         "baseline_model": settings.ROUTING_BASELINE_MODEL,
-        "totals": shown(total) | {"cached_share": share(total["cached_input_tokens"], total["input_tokens"])},
+        "totals": {
+            **shown(total, shapes.DetailedTotals),
+            "cached_share": share(total["cached_input_tokens"], total["input_tokens"]),
+        },
         "possible_saving_usd": money(saving),
         "possible_saving_per_month_usd": per_month(saving, days),
         "observed_days": round(float(days), 1),
@@ -68,7 +71,7 @@ def per_month(amount: Decimal, days: Decimal) -> str | None:
     return None if days < FEWEST_DAYS else money((amount * MONTH / days).quantize(figures.PLACES))
 
 
-def _line(model: str, one: dict[str, Any], total: dict[str, Any], known: Catalogue, days: Decimal) -> dict[str, Any]:
+def _line(model: str, one: dict[str, Any], total: dict[str, Any], known: Catalogue, days: Decimal) -> shapes.ModelCost:
     card = known.cards.get(model)
     other = None
     if card is not None and one["calls"] >= FEWEST_CALLS and one["cost_usd"] >= LEAST_USD:
@@ -83,7 +86,7 @@ def _line(model: str, one: dict[str, Any], total: dict[str, Any], known: Catalog
         "lifecycle": card.lifecycle if card else "unknown",
         "replaced_by": card.replaced_by if card else "",
         "price_known": bool(card and card.rates),
-        **shown(one),
+        **shown(one, shapes.DetailedTotals),
         "cost_share": share(one["cost_usd"], total["cost_usd"]),
         "cached_share": share(one["cached_input_tokens"], one["input_tokens"]),
         "cost_per_call_usd": money((one["cost_usd"] / one["calls"]).quantize(figures.PLACES)) if one["calls"] else None,
@@ -100,7 +103,7 @@ def _line(model: str, one: dict[str, Any], total: dict[str, Any], known: Catalog
     }
 
 
-def _about_model(line: dict[str, Any]) -> list[dict[str, Any]]:
+def _about_model(line: shapes.ModelCost) -> list[shapes.Suggestion]:
     found = []
     if other := line["alternative"]:
         found.append(
@@ -145,7 +148,7 @@ def _about_model(line: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _about_keys(from_: datetime, to: datetime, days: Decimal) -> list[dict[str, Any]]:
+def _about_keys(from_: datetime, to: datetime, days: Decimal) -> list[shapes.Suggestion]:
     """Return suggestions about keys that spend and have no limit."""
     keys = figures.by_cost(reading.read(from_, to, Slice.KEY, ("api_key_id",), names=figures.LINE))
     spending = [(key, total) for key, total in keys if key is not None and total["cost_usd"] >= LEAST_USD][:50]
@@ -166,7 +169,7 @@ def _about_keys(from_: datetime, to: datetime, days: Decimal) -> list[dict[str, 
     ][:10]
 
 
-def _suggestion(kind: str, title: str, text: str, evidence: dict[str, Any], saving: str | None = None) -> dict[str, Any]:
+def _suggestion(kind: str, title: str, text: str, evidence: dict[str, Any], saving: str | None = None) -> shapes.Suggestion:
     return {"kind": kind, "title": title, "text": text, "evidence": evidence, "saving_per_month_usd": saving}
 
 

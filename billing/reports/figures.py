@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from aiagents.core.errors import InvalidRequest
@@ -13,8 +13,10 @@ from aiagents.core.jsonio import money
 from billing.budgets import budgets, subjects
 from billing.catalogue import snapshot as catalogue
 from billing.models import UsageRollup
-from billing.reports import rollups, sums, timing
+from billing.reports import rollups, shapes, sums, timing
 
+Shown = TypeVar("Shown", bound=shapes.Totals)
+Labelled = TypeVar("Labelled", shapes.GroupTotals, shapes.Line)
 Slice = UsageRollup.Slice
 # The values of `group_by`: the slice that is read, and its column.
 GROUPS: dict[str, tuple[str, str]] = {
@@ -58,11 +60,17 @@ def checked(from_: datetime, to: datetime, group_by: str = "none", bucket: str =
     return bucket
 
 
-def labelled(group_by: str, groups: Iterable[tuple[Any, dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Return lines of a table: `key` (the value to filter by, None for calls without one), `label`, and the sums."""
+def labelled(group_by: str, groups: Iterable[tuple[Any, dict[str, Any]]], shape: type[Labelled]) -> list[Labelled]:
+    """Return lines of a table: `key` (the value to filter by, None for calls without one), `label`, and the sums.
+
+    `shape` is the type of the lines; the groups must have its sums.
+    """
     lines = list(groups)
     names = labels(group_by, [key for key, _ in lines])
-    return [{"key": None if key is None else str(key), "label": names[key]} | shown(sums_) for key, sums_ in lines]
+    return [
+        cast("Labelled", {"key": None if key is None else str(key), "label": names[key], **shown(total, shapes.Totals)})
+        for key, total in lines
+    ]
 
 
 def labels(group_by: str, keys: Iterable[Any]) -> Mapping[Any, str]:
@@ -102,15 +110,18 @@ def add_up(rows: Iterable[Mapping[str, Any]], names: Iterable[str] = sums.USUAL)
     return total
 
 
-def shown(total: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a total as JSON. `saved_usd`: the baseline model's cost minus the actual cost, where both are known."""
+def shown(total: Mapping[str, Any], shape: type[Shown]) -> Shown:
+    """Return a total as JSON. `saved_usd`: the baseline model's cost minus the actual cost, where both are known.
+
+    `shape` is the type of the JSON; the total must have its sums.
+    """
     found: dict[str, Any] = {}
     for name, value in total.items():
         if name not in sums.BUCKETS:
             found[name] = money(value) if isinstance(value, Decimal) else time(value) if isinstance(value, datetime) else value
     if "baseline_cost_usd" in total:
         found["saved_usd"] = money(total["baseline_cost_usd"] - total["compared_cost_usd"])
-    return found
+    return cast("Shown", found)
 
 
 def time(at: datetime) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -88,11 +89,11 @@ def month_of(user: User) -> dict[str, Any]:
     """Return the user's month to date, with the forecast to its end (None: too little history)."""
     to_date = budgets.month_to_date(user)
     now = budgets.database_now()
-    days = daily(user, now, ZoneInfo(to_date["time_zone"]))
-    mine = UsageLog.objects.filter(user=user, created_at__gte=to_date["starts_at"], created_at__lt=to_date["ends_at"])
+    days = daily(user, now, ZoneInfo(to_date.time_zone))
+    mine = UsageLog.objects.filter(user=user, created_at__gte=to_date.starts_at, created_at__lt=to_date.ends_at)
     used = {name: value for name, value in _sums(mine.aggregate(**_summed())).items() if name != "cost_usd"}
-    ahead: Forecast | None = forecast(days, to_date["spent_usd"], now, to_date["ends_at"], to_date["limit_usd"])
-    return {**to_date, **used, "baseline_model": settings.ROUTING_BASELINE_MODEL, "forecast": ahead}
+    ahead: Forecast | None = forecast(days, to_date.spent_usd, now, to_date.ends_at, to_date.limit_usd)
+    return {**asdict(to_date), **used, "baseline_model": settings.ROUTING_BASELINE_MODEL, "forecast": ahead}
 
 
 def daily(user: User, now: datetime, zone: ZoneInfo) -> list[Decimal]:

@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from aiagents.core.jsonio import money
 from billing.models import UsageRollup
-from billing.reports import figures, reading
+from billing.reports import figures, reading, shapes
 from billing.reports.activity import user_activity
 from billing.reports.costs import cost_optimization
 from billing.reports.figures import BUCKETS, GROUPS, shown, time
@@ -30,7 +30,7 @@ SERIES = 8
 MOST_GROUPS = 200
 
 
-def usage(from_: datetime, to: datetime, group_by: GroupBy = "none", bucket: Bucket = "auto") -> dict[str, Any]:
+def usage(from_: datetime, to: datetime, group_by: GroupBy = "none", bucket: Bucket = "auto") -> shapes.UsageAnalytics:
     """Return usage in [from_, to): `totals`, `points` over time, `groups` (by cost), and `series` for charts.
 
     `series` contain one value per point for the SERIES groups with the highest cost and for all others. The first and
@@ -40,20 +40,20 @@ def usage(from_: datetime, to: datetime, group_by: GroupBy = "none", bucket: Buc
     at = reading.starts(from_, to, chosen)
     over_time = reading.read(from_, to, UsageRollup.Slice.MODEL, bucket=chosen)
     points = [over_time.get((start,)) or figures.no_usage() for start in at]
-    found: dict[str, Any] = {
+    found: shapes.UsageAnalytics = {
         "from": time(from_),
         "to": time(to),
         "bucket": chosen,
         "group_by": group_by,
-        "totals": shown(figures.add_up(points)),
-        "points": [{"at": time(start)} | shown(point) for start, point in zip(at, points, strict=True)],
+        "totals": shown(figures.add_up(points), shapes.Totals),
+        "points": [{"at": time(start), **shown(point, shapes.Totals)} for start, point in zip(at, points, strict=True)],
         "groups": [],
         "groups_left_out": 0,
         "series": [],
     }
     if group_by != "none":
         groups = figures.by_cost(reading.read(from_, to, *_by(group_by)))
-        found["groups"] = figures.labelled(group_by, groups[:MOST_GROUPS])
+        found["groups"] = figures.labelled(group_by, groups[:MOST_GROUPS], shapes.GroupTotals)
         found["groups_left_out"] = max(0, len(groups) - MOST_GROUPS)
         found["series"] = _series(from_, to, group_by, chosen, at, points, groups)
     return found
@@ -72,7 +72,7 @@ def _series(
     at: list[datetime],
     points: list[dict[str, Any]],
     groups: list[tuple[Any, Any]],
-) -> list[dict[str, Any]]:
+) -> list[shapes.Series]:
     slice_, (column,) = _by(group_by)
     top = [key for key, _ in groups[:SERIES]]
     names = figures.labels(group_by, top)
@@ -81,7 +81,7 @@ def _series(
         only |= Q(**{f"{column}__isnull": True})
     rows = reading.read(from_, to, slice_, (column,), names=("cost_usd",), bucket=bucket, only=only)
     rest = [(point["cost_usd"], point["calls"]) for point in points]
-    lines = []
+    lines: list[shapes.Series] = []
     for key in top:
         values = [rows.get((start, key)) for start in at]
         costs = [value["cost_usd"] if value else Decimal(0) for value in values]
@@ -89,6 +89,6 @@ def _series(
         rest = [(max(Decimal(0), cost - c), max(0, count - n)) for (cost, count), c, n in zip(rest, costs, calls, strict=True)]
         lines.append({"key": None if key is None else str(key), "label": names[key], "cost_usd": [money(c) for c in costs], "calls": calls})
     if len(groups) > SERIES:
-        other: dict[str, Any] = {"cost_usd": [money(cost) for cost, _ in rest], "calls": [count for _, count in rest]}
-        lines.append({"key": "", "label": f"{len(groups) - SERIES} others"} | other)
+        costs, calls = [cost for cost, _ in rest], [count for _, count in rest]
+        lines.append({"key": "", "label": f"{len(groups) - SERIES} others", "cost_usd": [money(c) for c in costs], "calls": calls})
     return lines

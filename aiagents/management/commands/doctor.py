@@ -92,7 +92,7 @@ def _tables() -> Iterator[Line]:
         yield "ok", "catalogue", f"{models} models enabled"
     else:
         yield "error", "catalogue", "empty: no model can be called; run manage.py catalogue load."
-    limit = budgets.month_of_scope(Budget.Scope.SYSTEM, None)["limit_usd"]
+    limit = budgets.month_of_scope(Budget.Scope.SYSTEM, None).limit_usd
     if limit is None:
         yield "warning", "budget", "The system has no monthly limit; set one in the admin, under Budgets."
     else:
