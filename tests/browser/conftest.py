@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
 ]
+WINDOW = {"viewport": {"width": 1200, "height": 800}}
 
 
 def _chromium() -> str | None:
@@ -69,14 +71,36 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
         report.sections += [(f"visit {number}", text) for number, text in enumerate(seen, 1)]
 
 
+@pytest.fixture(scope="package")
+def shared(chromium: Any) -> Iterator[Any]:
+    """A context for one visit after another. A new one takes a second of processor, and loads all files anew."""
+    context = chromium.new_context(**WINDOW)
+    yield context
+    context.close()
+
+
+def leave(context: Any) -> None:
+    """Close the pages of the shared context and forget what they kept: cookies, permissions, what the page stores."""
+    for page in context.pages:
+        with contextlib.suppress(Exception):  # a page that crashed or was sent elsewhere has nothing to clear
+            page.evaluate("localStorage.clear()")
+        page.close()
+    context.clear_cookies()
+    context.clear_permissions()
+
+
 @pytest.fixture
-def visit(request: pytest.FixtureRequest, chromium: Any, live: Live, people: Iterator[str]) -> Iterator[Callable[..., Visit]]:
-    """`visit()` opens the page in a browser of its own, signed in as somebody new; all visits must end clean."""
+def visit(request: pytest.FixtureRequest, chromium: Any, shared: Any, live: Live, people: Iterator[str]) -> Iterator[Callable[..., Visit]]:
+    """`visit()` opens the page signed in as somebody new; all visits must end clean.
+
+    A test's first visit without options is in the shared context; every other has a browser of its own.
+    """
     visits: list[Visit] = []
     request.node.visits = visits
 
     def open_page(*, signed_in: bool = True, **options: Any) -> Visit:
-        one = Visit(chromium.new_context(**{"viewport": {"width": 1200, "height": 800}, **options}), live.url)
+        plain = signed_in and not options and all(one.context is not shared for one in visits)
+        one = Visit(shared if plain else chromium.new_context(**{**WINDOW, **options}), live.url)
         visits.append(one)
         if signed_in:
             one.enter(next(people))
@@ -84,6 +108,6 @@ def visit(request: pytest.FixtureRequest, chromium: Any, live: Live, people: Ite
 
     yield open_page
     for one in visits:
-        one.context.close()
+        leave(shared) if one.context is shared else one.context.close()
     for one in visits:
         one.check()

@@ -6,6 +6,7 @@ import json
 import re
 import urllib.request
 from collections import deque
+from functools import partial
 from typing import Any
 
 _LISTEN = """
@@ -37,6 +38,8 @@ class Visit:
 
     def new_page(self) -> Any:
         page = self.context.new_page()
+        # Not at every frame, as is Playwright's default: that alone keeps a browser without a graphics card busy.
+        page.wait_for_function = partial(page.wait_for_function, polling=50)
         page.expose_function("report", lambda text: self.trouble.append(f"policy: {text}"))
         page.add_init_script(_LISTEN)
         page.on("dialog", self._dialog)
