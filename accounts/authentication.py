@@ -1,4 +1,7 @@
-"""Authentication of requests by their headers, for DRF, the streaming endpoints, the WebSocket and `/v1`."""
+"""Authentication of requests by their headers, and the check of scopes.
+
+For DRF, the streaming endpoints, the WebSocket and `/v1`.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +19,25 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.request import Request
 
 from accounts import credentials, keys, principals
-from accounts.models import User
+from accounts.models import ApiKey, User
 from accounts.principals import CredentialRef, Principal
 from accounts.sign_in import tickets
 from aiagents.core.db.calls import in_db
-from aiagents.core.errors import NotAuthenticated
+from aiagents.core.errors import NotAuthenticated, PermissionDenied
 
 __all__ = [
     "BearerAuthentication",
     "BrowsableSessionAuthentication",
     "Principal",
+    "ScopeMissing",
     "authenticate",
     "authenticate_sync",
     "authenticate_ticket",
     "credential",
     "credential_of",
+    "may",
     "principal_of",
+    "require_scope",
     "still_valid",
     "valid_principals",
     "valid_refs",
@@ -152,6 +158,28 @@ async def valid_refs(credential_refs: list[CredentialRef]) -> set[CredentialRef]
     For the watch over streams (aiagents/core/live/credential_watch.py).
     """
     return await in_db(credentials.filter_valid, credential_refs)
+
+
+def may(principal: Principal, scope: str | None, *, safe: bool = False) -> bool:
+    """Return whether the principal has the scope (None: signed in, without a key).
+
+    `safe`: the request only reads, for which the scope `read` is enough.
+    """
+    if principal.scopes is None:
+        return True
+    return scope is not None and (scope in principal.scopes or (safe and ApiKey.Scope.READ in principal.scopes))
+
+
+class ScopeMissing(PermissionDenied, exceptions.PermissionDenied):
+    """The error of every endpoint for a missing scope. Also DRF's error, which its browsable API expects."""
+
+    code = "scope_missing"
+
+
+def require_scope(principal: Principal, scope: str, *, safe: bool = False) -> None:
+    """Raise ScopeMissing unless the principal has the scope."""
+    if not may(principal, scope, safe=safe):
+        raise ScopeMissing(f"This API key lacks the scope {scope}.", details={"scope": scope})
 
 
 def credential_of(request: HttpRequest) -> Principal | None:

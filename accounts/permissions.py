@@ -1,38 +1,14 @@
-"""Permissions of a principal: a signed-in user has all, an API key has its scopes, but never the admin role."""
+"""Permissions in DRF and in the profile: a signed-in user has all, an API key has its scopes, but never the admin role."""
 
 from __future__ import annotations
 
-from rest_framework import exceptions
 from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from accounts.authentication import principal_of
+from accounts.authentication import may, principal_of, require_scope
 from accounts.models import ApiKey, User
 from accounts.principals import Principal
-from aiagents.core.errors import PermissionDenied
-
-
-def may(principal: Principal, scope: str | None, *, safe: bool = False) -> bool:
-    """Return whether the principal has the scope (None: signed in, without a key).
-
-    `safe`: the request only reads, for which the scope `read` is enough.
-    """
-    if principal.scopes is None:
-        return True
-    return scope is not None and (scope in principal.scopes or (safe and ApiKey.Scope.READ in principal.scopes))
-
-
-class ScopeMissing(PermissionDenied, exceptions.PermissionDenied):
-    """The error of every endpoint for a missing scope. Also DRF's error, which its browsable API expects."""
-
-    code = "scope_missing"
-
-
-def require_scope(principal: Principal, scope: str, *, safe: bool = False) -> None:
-    """Raise ScopeMissing unless the principal has the scope."""
-    if not may(principal, scope, safe=safe):
-        raise ScopeMissing(f"This API key lacks the scope {scope}.", details={"scope": scope})
 
 
 def of(principal: Principal) -> list[str]:

@@ -12,8 +12,7 @@ from typing import Any
 from channels.routing import URLRouter
 from django.urls import path, re_path
 
-from accounts.authentication import authenticate
-from accounts.permissions import require_scope
+from accounts.authentication import authenticate, require_scope
 from agents.api import run_endpoint, run_openapi
 from agents.compatible import routes as compatible
 from agents.compatible.anthropic_messages import answer as anthropic

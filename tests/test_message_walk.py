@@ -24,7 +24,7 @@ from tests.kit.message_walk import Walk, recording
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "architecture.md"
 SECTION = re.compile(r"(?<=### The files that one message enters\n\n).*?(?=\n\n## )", re.S)
 # Lower these when files are merged or a call stays where it is. The architecture allows 30 and 4.
-MOST_FILES, MOST_RETURNS = 30, 1
+MOST_FILES, MOST_RETURNS = 29, 1
 MOST_WALKS = 10
 # The goal `best` takes the same model whatever was measured. A title would be a second call: it is off.
 BODY = json.dumps({"content": "Name three rivers", "model": "auto", "goal": "best"}).encode()

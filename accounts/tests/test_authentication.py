@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 from rest_framework.test import APIClient
 
 from accounts import authentication, credentials, keys, principals
-from accounts.authentication import authenticate, authenticate_sync, still_valid
+from accounts.authentication import authenticate, authenticate_sync, may, require_scope, still_valid
 from accounts.models import ApiKey, TokenFamily, User
-from accounts.permissions import may, require_scope
 from accounts.principals import CredentialRef, Principal
 from accounts.sign_in import tokens
 from accounts.tests.conftest import Caller

@@ -12,10 +12,10 @@ from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.authentication import principal_of
+from accounts.authentication import may, principal_of
 from accounts.client import Origin
 from accounts.models import ApiKey, User
-from accounts.permissions import HasScope, may
+from accounts.permissions import HasScope
 from agents.api import examples
 from agents.api.filters import AgentFilter
 from agents.api.serializers import AgentSerializer, ToolSerializer, VersionSerializer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from accounts import permissions
+from accounts.authentication import may
 from accounts.models import ApiKey
 from accounts.principals import Principal
 from aiagents.core.live.news import Kind
@@ -38,7 +38,7 @@ class Unsent:
     def add(self, principal: Principal, news: Iterable[tuple[str, str | None]]) -> None:
         """Keep what this principal may be sent. A kind of a newer process is ignored."""
         for kind, id in news:
-            if kind in _KINDS and permissions.may(principal, SCOPES[Kind(kind)], safe=True) and len(self._waiting) < MOST_WAITING:
+            if kind in _KINDS and may(principal, SCOPES[Kind(kind)], safe=True) and len(self._waiting) < MOST_WAITING:
                 self._waiting[kind, id] = None
 
     def next(self) -> dict[str, str | None] | None:

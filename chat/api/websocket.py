@@ -14,8 +14,7 @@ from uuid import UUID
 from channels.exceptions import StopConsumer
 from django.conf import settings
 
-from accounts.authentication import Principal, authenticate, authenticate_ticket
-from accounts.permissions import require_scope
+from accounts.authentication import Principal, authenticate, authenticate_ticket, require_scope
 from agents.events import REWIND
 from aiagents.core import jsonio
 from aiagents.core.errors import AppError, InvalidRequest, NotAuthenticated, PayloadTooLarge, RateLimited

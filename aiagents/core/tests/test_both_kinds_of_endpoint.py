@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from accounts import keys, principals
-from accounts.authentication import authenticate
+from accounts.authentication import authenticate, require_scope
 from accounts.models import User
-from accounts.permissions import require_scope
 from aiagents.core.errors import BudgetExceeded, InvalidRequest
 from aiagents.core.http import body_limits
 from aiagents.core.http.consumer import EndpointApplication

@@ -19,8 +19,7 @@ from django.urls import path
 from rest_framework.request import Request as DRFRequest
 from rest_framework.views import APIView
 
-from accounts.authentication import authenticate
-from accounts.permissions import require_scope
+from accounts.authentication import authenticate, require_scope
 from aiagents.core import error_mapping, errors, storage
 from aiagents.core.http.consumer import EndpointApplication
 from aiagents.core.http.endpoints import Endpoint, Request, Response
