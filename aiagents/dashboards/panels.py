@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict
 
 from aiagents.core.admin import columns
 
@@ -33,6 +33,25 @@ class Series:
     axis: Literal["y", "right"] = "y"
 
 
+class SeriesData(TypedDict):
+    """A series, for the page's script."""
+
+    label: str
+    values: list[float | None]
+    kind: str
+    axis: str
+
+
+class ChartData(TypedDict):
+    """A chart, for the page's script."""
+
+    kind: str
+    labels: list[str]
+    unit: str
+    right: str
+    series: list[SeriesData]
+
+
 @dataclass(frozen=True, slots=True)
 class Chart:
     """A chart. `unit` is the left axis' unit, `right` the right one's."""
@@ -43,7 +62,7 @@ class Chart:
     unit: Unit = ""
     right: Unit = ""
 
-    def data(self) -> dict[str, Any]:
+    def data(self) -> ChartData:
         """The chart as JSON for the page's script, with figures as numbers."""
         return {
             "kind": self.kind,
@@ -59,6 +78,14 @@ class Chart:
         return any(number(value) for one in self.series for value in one.values)
 
 
+class Cell(TypedDict):
+    """A cell, for the template."""
+
+    text: str
+    link: str
+    kind: str
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table. `head` has (title, unit) of each column. A cell is a value or (value, URL)."""
@@ -67,7 +94,7 @@ class Table:
     rows: Sequence[Sequence[Any]]
     empty: str = "Nothing in this range."
 
-    def shown(self) -> list[list[dict[str, Any]]]:
+    def shown(self) -> list[list[Cell]]:
         return [[_cell(cell, unit) for cell, (_, unit) in zip(row, self.head, strict=True)] for row in self.rows]
 
     def plain(self) -> list[list[Any]]:
@@ -159,10 +186,10 @@ def moment(text: str) -> str:
     return day if not time or time.startswith("00:00:00") else f"{day} {time[:5]}"
 
 
-def _cell(cell: Any, unit: Unit) -> dict[str, Any]:
+def _cell(cell: Any, unit: Unit) -> Cell:
     value, link = cell if isinstance(cell, tuple) else (cell, "")
     return {"text": shown(value, unit), "link": link, "kind": "" if not unit else "time" if unit == "time" else "number"}
 
 
-def labels(rows: Iterable[dict[str, Any]], name: str) -> list[str]:
+def labels(rows: Iterable[Mapping[str, Any]], name: str) -> list[str]:
     return [moment(str(row[name])) for row in rows]

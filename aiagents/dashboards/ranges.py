@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TypedDict
 from urllib.parse import urlencode
 
 from django.http import QueryDict
@@ -12,6 +12,14 @@ from django.utils import timezone
 
 PRESETS = {"24h": ("24 hours", 1), "7d": ("7 days", 7), "30d": ("30 days", 30), "90d": ("90 days", 90), "365d": ("a year", 365)}
 MOST_DAYS = 3 * 366
+
+
+class Preset(TypedDict):
+    """A range to choose."""
+
+    name: str
+    title: str
+    chosen: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +47,7 @@ class Range:
     def query(self) -> str:
         return urlencode({"range": self.name} if self.name else {"from": self.first_day, "to": self.last_day})
 
-    def presets(self) -> list[dict[str, Any]]:
+    def presets(self) -> list[Preset]:
         return [{"name": name, "title": title, "chosen": name == self.name} for name, (title, _) in PRESETS.items()]
 
 

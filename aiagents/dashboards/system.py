@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.http import HttpRequest
@@ -28,14 +29,14 @@ _CHARTS: list[tuple[str, str, Unit, list[tuple[str, str]]]] = [
 
 def report(request: HttpRequest, range_: Range) -> Dashboard:
     found = system.history(range_.from_, range_.to)
-    points: list[dict[str, Any]] = found["points"]
+    points: Sequence[Mapping[str, Any]] = found["points"]
     at = labels(points, "at")
     panels = [_panel(key, title, unit, names, points, at) for key, title, unit, names in _CHARTS]
     panels.insert(1, _latency(points, at))
     return Dashboard("System health", _cards(points), panels, () if points else ("Nothing was measured in this range: is beat running?",))
 
 
-def _panel(key: str, title: str, unit: Unit, names: list[tuple[str, str]], points: list[dict[str, Any]], at: list[str]) -> Panel:
+def _panel(key: str, title: str, unit: Unit, names: list[tuple[str, str]], points: Sequence[Mapping[str, Any]], at: list[str]) -> Panel:
     chart = Chart("line", at, [Series(name, [point[column] for point in points]) for column, name in names], unit)
     table = Table(
         [("at (UTC)", "time"), *((name, unit) for _, name in names)],
@@ -44,7 +45,7 @@ def _panel(key: str, title: str, unit: Unit, names: list[tuple[str, str]], point
     return Panel(key, title, table, chart)
 
 
-def _latency(points: list[dict[str, Any]], at: list[str]) -> Panel:
+def _latency(points: Sequence[Mapping[str, Any]], at: list[str]) -> Panel:
     names = sorted({name for point in points for name in (point["latency"] or {}) if name.endswith("_ms") or name.startswith("p")})
     rows = [[(point["latency"] or {}).get(name) for name in names] for point in points]
     titles = [name.removesuffix("_ms") for name in names]
@@ -53,7 +54,7 @@ def _latency(points: list[dict[str, Any]], at: list[str]) -> Panel:
     return Panel("latency", "Time to answer", Table(head, [[point["at"], *row] for point, row in zip(points, rows, strict=True)]), chart)
 
 
-def _cards(points: list[dict[str, Any]]) -> list[Card]:
+def _cards(points: Sequence[Mapping[str, Any]]) -> list[Card]:
     if not points:
         return []
     last = points[-1]
@@ -69,10 +70,10 @@ def _cards(points: list[dict[str, Any]]) -> list[Card]:
     ]
 
 
-def _of(point: dict[str, Any], what: str) -> str:
+def _of(point: Mapping[str, Any], what: str) -> str:
     return f"{shown(point[f'{what}_used_bytes'], 'bytes')} of {shown(point[f'{what}_total_bytes'], 'bytes')}"
 
 
-def _full(point: dict[str, Any], what: str) -> Any:
+def _full(point: Mapping[str, Any], what: str) -> Any:
     used, total = point[f"{what}_used_bytes"], point[f"{what}_total_bytes"]
     return "bad" if used and total and used / total > 0.9 else ""

@@ -8,63 +8,15 @@ from typing import Any, ClassVar
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.administration import AdminView
+from aiagents.core.drf.typed_dicts import serializer_of
 from aiagents.core.errors import InvalidRequest
-from aiagents.monitoring import system
+from aiagents.monitoring import shapes, system
 
-
-class LatencySerializer(serializers.Serializer):
-    p50_ms = serializers.FloatField(allow_null=True)
-    p95_ms = serializers.FloatField(allow_null=True)
-    p99_ms = serializers.FloatField(allow_null=True)
-
-
-class MetricPointSerializer(serializers.Serializer):
-    """One bucket. Counts are sums, the other figures means; null: not measured."""
-
-    at = serializers.DateTimeField()
-    requests = serializers.IntegerField()
-    requests_per_second = serializers.FloatField()
-    errors: Any = serializers.IntegerField()
-    latency = LatencySerializer()
-    calls = serializers.IntegerField(help_text="settled vendor calls")
-    failed_calls = serializers.IntegerField()
-    input_tokens = serializers.IntegerField()
-    output_tokens = serializers.IntegerField()
-    cpu_percent = serializers.FloatField(allow_null=True)
-    memory_used_bytes = serializers.IntegerField(allow_null=True)
-    memory_total_bytes = serializers.IntegerField(allow_null=True)
-    disk_used_bytes = serializers.IntegerField(allow_null=True)
-    disk_total_bytes = serializers.IntegerField(allow_null=True)
-    database_connections = serializers.IntegerField(allow_null=True)
-    database_bytes = serializers.IntegerField(allow_null=True)
-    database_ms = serializers.FloatField(allow_null=True)
-    valkey_bytes = serializers.IntegerField(allow_null=True)
-    valkey_ms = serializers.FloatField(allow_null=True)
-    queued = serializers.IntegerField(allow_null=True)
-    processes = serializers.IntegerField(allow_null=True, help_text="web processes")
-    running_turns = serializers.IntegerField(allow_null=True)
-    open_sockets = serializers.IntegerField(allow_null=True)
-    open_holds = serializers.IntegerField(allow_null=True)
-    held_usd = serializers.CharField(allow_null=True)
-
-
-class MetricsSerializer(serializers.Serializer):
-    """The system's figures, one point for each bucket that has any."""
-
-    from_ = serializers.DateTimeField()
-    to = serializers.DateTimeField()
-    bucket = serializers.CharField()
-    bucket_seconds = serializers.IntegerField()
-    points = MetricPointSerializer(many=True)
-
-    def get_fields(self) -> dict[str, Any]:
-        fields = super().get_fields()
-        return {("from" if name == "from_" else name): field for name, field in fields.items()}
+_METRICS = serializer_of(shapes.Metrics)
 
 
 class Metrics(AdminView):
@@ -75,7 +27,7 @@ class Metrics(AdminView):
         "to": "it is not a day or time from 2000 to 9000",
         "bucket": "the range would have more than 1500 points",
     }
-    serializer_class = MetricsSerializer
+    serializer_class = _METRICS
 
     @extend_schema(
         tags=["admin"],
@@ -85,7 +37,7 @@ class Metrics(AdminView):
             OpenApiParameter("to", datetime, description="RFC 3339; without it, now"),
             OpenApiParameter("bucket", enum=["auto", *system.BUCKETS], description="auto: some 300 points at most"),
         ],
-        responses={200: MetricsSerializer},
+        responses={200: _METRICS},
     )
     def get(self, request: Request) -> Response:
         """CPU, memory, disk, database, Valkey, queues, requests and their latency, sampled each minute; hourly beyond a week."""

@@ -25,7 +25,7 @@ from aiagents.core.http.websocket import SocketConsumer
 from aiagents.core.live import credential_watch
 from aiagents.core.logs.context import accept_request_id, user_id
 from aiagents.core.valkey import clients as valkey
-from aiagents.monitoring import sharing, system
+from aiagents.monitoring import shapes, sharing, system
 
 log = logging.getLogger(__name__)
 # Seconds between two frames, for which a frame may wait for a slow reader, and for which the last one may.
@@ -78,7 +78,7 @@ async def _read() -> dict[str, Any]:
     return {"at": at, **shared, **dict(zip(_sources, others, strict=True))}
 
 
-async def _shared() -> dict[str, Any]:
+async def _shared() -> shapes.SharedFigures:
     names = system.queue_names()
     try:
         async with valkey.client().pipeline(transaction=False) as pipe:

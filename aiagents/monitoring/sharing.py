@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 import psutil
@@ -25,6 +24,7 @@ from aiagents.core.metrics import counters as metrics
 from aiagents.core.metrics import counting
 from aiagents.core.metrics.counting import Totals
 from aiagents.core.valkey import clients as valkey
+from aiagents.monitoring.shapes import Figures, ProcessFigures
 
 log = logging.getLogger(__name__)
 PROCESSES = "figures:processes"
@@ -95,7 +95,7 @@ class Publisher:
             return
         self._away, self._published = False, totals
 
-    def _figures(self, totals: Totals, gauges: dict[str, float]) -> dict[str, Any]:
+    def _figures(self, totals: Totals, gauges: dict[str, float]) -> ProcessFigures:
         now = _Moment(time.monotonic(), totals, totals.output_tokens + gauges.get(IN_FLIGHT, 0))
         self._past.append(now)
         then = next(moment for moment in self._past if now.at - moment.at <= RATE_SECONDS + EVERY / 2)
@@ -154,9 +154,10 @@ def keep(role: str) -> None:
 # --- reading ------------------------------------------------------------------------------------
 
 
-def living(raw: dict[bytes, bytes]) -> tuple[list[dict[str, Any]], list[bytes]]:
+def living(raw: dict[bytes, bytes]) -> tuple[list[ProcessFigures], list[bytes]]:
     """The figures of the live processes, and the names of those whose entries should be deleted."""
-    now, found, gone = time.time(), [], []
+    now, gone = time.time(), []
+    found: list[ProcessFigures] = []
     for name, body in raw.items():
         one = orjson.loads(body)
         if now - one["at"] <= STALE_SECONDS:
@@ -166,7 +167,7 @@ def living(raw: dict[bytes, bytes]) -> tuple[list[dict[str, Any]], list[bytes]]:
     return found, gone
 
 
-def added(processes: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def added(processes: Iterable[ProcessFigures]) -> Figures:
     """The figures of several processes added up."""
     every = list(processes)
     latency = [sum(counts) for counts in zip(*(one["minute"]["latency"] for one in every), strict=True)]

@@ -14,7 +14,7 @@ from agents.calls import running as running_calls
 from agents.routing import health as breakers
 from aiagents.core.db.calls import in_db
 from aiagents.core.jsonio import money
-from aiagents.monitoring import health
+from aiagents.monitoring import health, shapes
 from billing.catalogue import snapshot as catalogue
 from billing.models import Hold, UsageLog
 from billing.money.exact_sums import exact_sum
@@ -25,7 +25,7 @@ BAD_SHARE = 0.5
 SPEND_SECONDS = 5.0
 
 
-async def vendors() -> dict[str, dict[str, Any]]:
+async def vendors() -> dict[str, shapes.Vendor]:
     """The state of each vendor connection by its models' recent outcomes in the breakers, without calls to vendors.
 
     Status `idle`: no recent calls. `down`: the vendor refuses its key, or the breaker of every called model is open.
@@ -35,7 +35,7 @@ async def vendors() -> dict[str, dict[str, Any]]:
     return {key.removeprefix("@"): _vendor(key, seen, cards) for key in sorted(keys)}
 
 
-def _vendor(key: str, seen: Any, cards: Any) -> dict[str, Any]:
+def _vendor(key: str, seen: Any, cards: Any) -> shapes.Vendor:
     models = {slug: seen[slug] for slug, card in cards.items() if slug in seen and breakers.connection_key(card) == key}
     shut = sorted(slug for slug, one in models.items() if one.state == "open")
     samples = sum(one.samples for one in models.values())
@@ -82,17 +82,17 @@ def open_holds() -> dict[str, Any]:
     return {"open_holds": found["count"], "held_usd": found["held"]}
 
 
-async def holds() -> dict[str, Any]:
+async def holds() -> shapes.OpenHolds:
     found = await in_db(open_holds)
     return {"open": found["open_holds"], "held_usd": money(found["held_usd"])}
 
 
-async def today() -> dict[str, Any]:
+async def today() -> shapes.Today:
     """The usage and cost of today, in the budgets' time zone."""
     return await in_db(_today)
 
 
-def _today() -> dict[str, Any]:
+def _today() -> shapes.Today:
     zone = ZoneInfo(settings.BUDGET_TIME_ZONE)
     local = timezone.now().astimezone(zone)
     rows = UsageLog.objects.filter(created_at__gte=datetime(local.year, local.month, local.day, tzinfo=zone))
@@ -102,4 +102,9 @@ def _today() -> dict[str, Any]:
         input_tokens=Sum("input_tokens", default=0),
         output_tokens=Sum("output_tokens", default=0),
     )
-    return {"spend_usd": money(found.pop("cost")), **found}
+    return {
+        "spend_usd": money(found["cost"]),
+        "calls": found["calls"],
+        "input_tokens": found["input_tokens"],
+        "output_tokens": found["output_tokens"],
+    }

@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import redis
@@ -21,7 +21,7 @@ from django.utils import timezone
 from aiagents.core.errors import InvalidRequest
 from aiagents.core.metrics import counting
 from aiagents.core.valkey import clients as valkey
-from aiagents.monitoring import sharing
+from aiagents.monitoring import shapes, sharing
 from aiagents.monitoring.models import SystemMetric
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def measured() -> dict[str, Any]:
     return found
 
 
-def _machine() -> dict[str, Any]:
+def _machine() -> dict[str, float]:
     memory, disk = psutil.virtual_memory(), shutil.disk_usage(settings.DATA_DIR)
     return {
         "cpu_percent": _cpu(),
@@ -128,7 +128,7 @@ def _valkey() -> dict[str, Any]:
     return found | {"queues": waiting, "queued": sum(waiting.values())}
 
 
-def _processes() -> dict[str, Any]:
+def _processes() -> dict[str, int]:
     client = valkey.sync_client()
     alive, gone = sharing.living(client.hgetall(sharing.PROCESSES))  # type: ignore[arg-type]
     if gone:
@@ -219,7 +219,7 @@ def _merged(rows: list[tuple[Any, ...]]) -> dict[str, Any]:
 # --- reading ------------------------------------------------------------------------------------
 
 
-def history(from_: datetime, to: datetime, bucket: str = "auto") -> dict[str, Any]:
+def history(from_: datetime, to: datetime, bucket: str = "auto") -> shapes.Metrics:
     """The figures in [from_, to), one point for each non-empty `bucket` (BUCKETS, or "auto"). JSON, money as text.
 
     Each point has means, sums and true percentiles. Data older than METRICS_DETAIL_DAYS is hourly. Raises InvalidRequest.
@@ -244,13 +244,14 @@ def history(from_: datetime, to: datetime, bucket: str = "auto") -> dict[str, An
     return {"from": from_.isoformat(), "to": to.isoformat(), "bucket": bucket, "bucket_seconds": size, "points": points}
 
 
-def _point(start: int, rows: list[tuple[Any, ...]], seconds: int) -> dict[str, Any]:
+def _point(start: int, rows: list[tuple[Any, ...]], seconds: int) -> shapes.MetricPoint:
     found = _merged(rows)
     latency, held = found.pop("latency"), found.pop("held_usd")
-    return {
+    point = {
         "at": datetime.fromtimestamp(start, UTC).isoformat().replace("+00:00", "Z"),
         **found,
         "held_usd": None if held is None else f"{held:.8f}",
         "requests_per_second": round(found["requests"] / seconds, 3),
         "latency": counting.percentiles(latency),
     }
+    return cast(shapes.MetricPoint, point)  # `found` has SUMS and MEANS

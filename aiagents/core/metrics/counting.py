@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
+from typing import TypedDict
 
 # Upper bounds of the latency buckets in seconds; one more bucket is above the last bound.
 BOUNDS = (
@@ -158,8 +159,16 @@ def percentile(buckets: Sequence[int], share: float) -> float | None:
     return BOUNDS[-1] * 1000
 
 
-def percentiles(buckets: Sequence[int]) -> dict[str, float | None]:
-    """The percentiles that the pages and the API show: `p50_ms`, `p95_ms`, `p99_ms`."""
+class Percentiles(TypedDict):
+    """Milliseconds; null: nothing was measured."""
+
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+
+
+def percentiles(buckets: Sequence[int]) -> Percentiles:
+    """The percentiles that the pages and the API show."""
     return {"p50_ms": percentile(buckets, 0.5), "p95_ms": percentile(buckets, 0.95), "p99_ms": percentile(buckets, 0.99)}
 
 
