@@ -61,7 +61,7 @@ def vendors(settings: Any) -> Callable[[], Any]:
             settings.SIMULATOR, settings.SIMULATOR_URL = True, simulator.url
             yield simulator
             async with asyncio.timeout(PATIENCE):
-                while running_turns.here().turns or running_turns.here().loose:
+                while running_turns.here().turns or running_turns.here().background:
                     await asyncio.sleep(0.01)
                 await running_calls.finish_settlements()
 

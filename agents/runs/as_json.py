@@ -46,7 +46,7 @@ def with_steps(row: AgentRun, steps: Iterable[AgentStep]) -> JSON:
     """The run with all that it did, in order."""
     told = list(steps)
     waiting = [one.tool_call_id for one in told if one.status == AgentStep.Status.WAITING and one.decided_at is None]
-    return {**run(row), "waits_for": waiting, "steps": [step(one) for one in told]}
+    return {**run(row), "waits_for": waiting, "steps": [step(one) for one in told], "steps_next": None}
 
 
 def whole(run_id: UUID) -> tuple[AgentRun, JSON] | None:

@@ -20,12 +20,12 @@ from django.utils import timezone
 
 from agents.runs import store as run_store
 from aiagents.core import idempotency
-from aiagents.core.live import news
+from aiagents.core.live import news, process_group
 from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
 from chat.conversations import history
 from chat.models import Conversation, Message
-from chat.turns.running import CONTROL, FORGET, cancel_key
+from chat.turns.running import CANCEL, FORGET, cancel_key
 from chat.turns.stored import event_log
 
 logger = logging.getLogger(__name__)
@@ -114,7 +114,7 @@ def _stop(conversation_id: UUID) -> None:
         client = valkey.sync_client()
         for pk in running.values_list("pk", flat=True):
             client.set(cancel_key(pk), 1, ex=60)
-            client.publish(CONTROL, str(pk))
+            process_group.send_sync(CANCEL, [pk])
     except AWAY:
         logger.warning("turns_not_stopped", extra={"conversation_id": str(conversation_id)})
 
@@ -126,7 +126,7 @@ def _forget_in_valkey(ids: list[UUID]) -> bool:
         for first in range(0, len(ids), _AT_ONCE):
             some = ids[first : first + _AT_ONCE]
             # First the processes, so that none writes a deleted log again.
-            client.publish(CONTROL, FORGET + " ".join(map(str, some)))
+            process_group.send_sync(FORGET, some)
             client.delete(*[key(pk) for pk in some for key in _KEYS])
             history.forget(some)
     except AWAY:

@@ -102,7 +102,7 @@ async def quiet(seconds: float = 8.0) -> None:
     """Wait until no turn of this loop runs, is stored, logged or settled."""
     here = running_turns.here()
     async with asyncio.timeout(seconds):
-        while here.turns or here.loose:
+        while here.turns or here.background:
             await asyncio.sleep(0.01)
         await running_calls.finish_settlements()
 

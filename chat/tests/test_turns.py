@@ -236,7 +236,7 @@ async def test_a_user_has_a_bounded_number_of_turns_at_once(principal, vendors, 
 async def test_a_starter_that_is_cancelled_leaves_a_whole_turn(principal, vendors):
     async with vendors():
         starting = asyncio.create_task(begin(principal, "Still here"))
-        while not running_turns.here().loose:
+        while not running_turns.here().background:
             await asyncio.sleep(0)
         starting.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -18,9 +18,9 @@ from agents.runs import service as runner
 from aiagents.core import draining, storage
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import RateLimited, Unavailable
-from aiagents.core.live import liveness, outage_heartbeat
-from aiagents.core.live.log_writer import LogWriter
+from aiagents.core.live import liveness, outage_heartbeat, process_group
 from aiagents.core.live.per_loop import PerLoop
+from aiagents.core.live.running import Running
 from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
 from chat.conversations import history, titles
@@ -31,9 +31,8 @@ from chat.turns.stored import event_log
 from chat.turns.turn import Source, Turn
 
 logger = logging.getLogger(__name__)
-CONTROL = "chat:control"
-# On the same channel, before ids of messages that were deleted.
-FORGET = "forget:"
+# Messages to all web processes, about answers: stop writing them, and keep nothing of deleted ones.
+CANCEL, FORGET = "turn.cancel", "turn.forget"
 # Seconds: all running rows say at least this often that they live, however quiet their vendor is.
 _HEARTBEAT = 5.0
 
@@ -43,13 +42,12 @@ def cancel_key(message_id: UUID) -> str:
     return f"chat:cancel:{message_id}"
 
 
-class Registry:
+class Registry(Running[Turn]):
     def __init__(self) -> None:
-        self.turns: dict[UUID, Turn] = {}
+        super().__init__(event_log)
+        self.turns = self.work
         self.starting: Counter[UUID] = Counter()
-        self.writer = LogWriter(event_log)
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self.loose: set[asyncio.Task[Any]] = set()
 
     # --- turns ----------------------------------------------------------------------------------
 
@@ -79,29 +77,20 @@ class Registry:
 
     async def _run(self, turn: Turn) -> None:
         await turn.run()
-        self.spawn(self._retire(turn))
+        self.retire(turn)
         if turn.opened.wants_title and turn.message.status == Message.Status.COMPLETE and not draining.active():
             self.spawn(titles.give(turn.principal, turn.opened.question, turn.message, surface=turn.surface, request_id=turn.request_id))
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        """A task that nobody waits for, kept until it is done."""
-        task = asyncio.create_task(work)
-        self.loose.add(task)
-        task.add_done_callback(self.loose.discard)
-        return task
-
-    async def _retire(self, turn: Turn) -> None:
-        """Forget an ended turn once its row and its log can tell of it."""
-        await turn.store_at_last()
-        await turn.broadcast.log_caught_up(liveness.LOG_PATIENCE_SECONDS)
-        self.writer.release(turn.broadcast)
-        self.turns.pop(turn.message_id, None)
+    async def store(self, one: Turn) -> None:
+        await one.store_at_last()
 
     # --- the row: partial text and heartbeat ----------------------------------------------------
 
     async def _report(self) -> None:
         while self.turns:
             await asyncio.sleep(settings.PROGRESS_INTERVAL_SECONDS)
+            with suppress(*AWAY):
+                await self._stop_cancelled()
             now = asyncio.get_running_loop().time()
             moved = [turn for turn in self.running() if turn.broadcast.last > turn.saved or now - turn.saved_at >= _HEARTBEAT]
             if moved:
@@ -116,50 +105,26 @@ class Registry:
     # --- control --------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
-        """Stop the turns that somebody stops in another process."""
-        while not valkey.cancelled():
-            client = valkey.blocking_client()
-            try:
-                async with client.pubsub() as channel:
-                    await channel.subscribe(CONTROL)
-                    await self._missed()
-                    if valkey.cancelled():
-                        return
-                    async for message in channel.listen():
-                        if message["type"] == "message":
-                            self._control(message["data"].decode())
-            except (*AWAY, ValueError):
-                await asyncio.sleep(liveness.VALKEY_RETRY_SECONDS)
-            finally:
-                await client.aclose()
+        """Stop the turns that are stopped in another process, and forget messages that are deleted there."""
+        handlers = {CANCEL: self._cancel, FORGET: self.forget}
+        await process_group.listen(handlers)  # `_report` finds what was missed
 
-    async def _missed(self) -> None:
-        """What was stopped while we were not listening."""
+    async def _stop_cancelled(self) -> None:
+        """Stop the turns that were stopped in another process while its message was lost."""
         if turns := self.running():
             stopped = await valkey.client().mget([cancel_key(turn.message_id) for turn in turns])
-            for turn, flag in zip(turns, stopped, strict=True):
-                if flag:
-                    turn.cancel()
+            self._cancel([turn.message_id for turn, flag in zip(turns, stopped, strict=True) if flag])
 
-    def _control(self, text: str) -> None:
-        if text.startswith(FORGET):
-            self.forget([UUID(id) for id in text.removeprefix(FORGET).split()])
-        else:
-            self.cancel(UUID(text))
+    def _cancel(self, message_ids: Iterable[UUID]) -> None:
+        for id in message_ids:
+            if turn := self.turns.get(id):
+                turn.cancel()
 
-    def forget(self, message_ids: list[UUID]) -> None:
+    def forget(self, ids: Iterable[UUID]) -> None:
         """Keep nothing of deleted messages, and write their logs no more."""
+        message_ids = list(ids)
         history.forget_here(message_ids)
-        ours = [id for id in message_ids if id in self.turns]
-        for id in ours:
-            self.writer.drop(self.turns[id].broadcast)
-        if ours:
-            # A batch may have been on its way while they were deleted.
-            self.spawn(self.writer.delete(ours))
-
-    def cancel(self, message_id: UUID) -> None:
-        if turn := self.turns.get(message_id):
-            turn.cancel()
+        super().forget(message_ids)
 
 
 _registries = PerLoop(Registry)

@@ -12,6 +12,7 @@ from accounts.authentication import Principal
 from agents.recorded import rewind_line
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Unavailable
+from aiagents.core.live import process_group
 from aiagents.core.live.broadcast import Leave
 from aiagents.core.live.event_log import Line
 from aiagents.core.valkey import clients as valkey
@@ -21,7 +22,7 @@ from chat.conversations import tree
 from chat.models import Message
 from chat.turn_request import Ask
 from chat.turns import stored
-from chat.turns.running import CONTROL, cancel_key, here, start
+from chat.turns.running import CANCEL, cancel_key, here, start
 from chat.turns.sweep import sweep
 from chat.turns.turn import Turn
 
@@ -66,7 +67,7 @@ async def cancel(principal: Principal, message_id: UUID) -> dict[str, Any]:
     if answer.status in Message.RUNNING:
         try:
             await valkey.client().set(cancel_key(message_id), 1, ex=60)
-            await valkey.client().publish(CONTROL, str(message_id))
+            await process_group.send(CANCEL, [message_id])
         except AWAY as exc:
             raise Unavailable("The process that writes this answer cannot be reached now.", code="valkey_away", retry_after=2) from exc
         deadline = asyncio.get_running_loop().time() + _CANCEL_WAITS
@@ -92,7 +93,7 @@ async def drain(seconds: float) -> None:
         for turn in registry.running():  # each time: one that was just being started is a turn by now
             turn.cancel("interrupted")
         # Their ends, rows and logs, and titles.
-        rest = {turn.task for turn in registry.running() if turn.task} | registry.loose
+        rest = {turn.task for turn in registry.running() if turn.task} | registry.background
         if not rest:
             return
         await asyncio.wait(rest, timeout=0.1)

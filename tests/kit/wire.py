@@ -180,5 +180,5 @@ async def _quiet(seconds: float = 10) -> None:
 
     here = running_turns.here()
     async with asyncio.timeout(seconds):
-        while here.turns or here.loose:
+        while here.turns or here.background:
             await asyncio.sleep(0.005)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -36,11 +36,11 @@ def _message(kind: str, ids: Sequence[UUID]) -> dict[str, Any]:
     return {"type": "process.message", "kind": kind, "ids": [str(id) for id in ids]}
 
 
-async def listen(handlers: dict[str, Callable[[list[UUID]], None]], joined_again: Callable[[], None]) -> None:
-    """Call the handler of each message until cancelled. `joined_again`: messages may have been lost."""
+async def listen(handlers: Mapping[str, Callable[[list[UUID]], None]]) -> None:
+    """Call the handler of each message until cancelled."""
     layer: Any = get_channel_layer()
     channel = await layer.new_channel("process")
-    staying = asyncio.create_task(groups.stay_in(layer, GROUP, channel, joined_again))
+    staying = asyncio.create_task(groups.stay_in(layer, GROUP, channel, joined_again=lambda: None))
     try:
         while True:
             message = await layer.receive(channel)

@@ -25,32 +25,39 @@ W = TypeVar("W", bound=Work)
 
 
 class Running(Generic[W]):
-    """`work` by id. `exists` is a database function: whether the row of the work is there, or was erased."""
+    """`work` by id. `exists` is a database function: whether the row of the work is there. None: erasing a row calls `forget`."""
 
-    def __init__(self, log: EventLog, exists: Callable[[UUID], bool]) -> None:
+    def __init__(self, log: EventLog, exists: Callable[[UUID], bool] | None = None) -> None:
         self.work: dict[UUID, W] = {}
         self.writer = LogWriter(log)
         self._exists = exists
-        self._background: set[asyncio.Task[Any]] = set()
+        # Tasks that no caller waits for.
+        self.background: set[asyncio.Task[Any]] = set()
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """A task that no caller waits for, kept until it is done."""
         task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+        self.background.add(task)
+        task.add_done_callback(self.background.discard)
         return task
+
+    async def store(self, one: W) -> None:
+        """Return once the end of the work stands in its row. Override it where that may be later than the end."""
 
     def retire(self, one: W) -> None:
         """Forget ended work once its log is written. The log goes, too, if the row was erased meanwhile."""
         self.spawn(self._retire(one))
 
     async def _retire(self, one: W) -> None:
+        await self.store(one)
         broadcast = one.broadcast
         await broadcast.log_caught_up(liveness.LOG_PATIENCE_SECONDS)
         if self.work.get(broadcast.id) is not one:  # it goes on here already
             return
         self.writer.release(broadcast)
         self.work.pop(broadcast.id)
+        if self._exists is None:
+            return
         with contextlib.suppress(Unavailable):
             if not await in_db(self._exists, broadcast.id):
                 await self.writer.delete([broadcast.id])
@@ -65,5 +72,5 @@ class Running(Generic[W]):
 
     async def settled(self, seconds: float) -> None:
         """Wait until all ended work is forgotten, `seconds` at most."""
-        if self._background:
-            await asyncio.wait(set(self._background), timeout=seconds)
+        if self.background:
+            await asyncio.wait(set(self.background), timeout=seconds)
