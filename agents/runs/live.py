@@ -16,10 +16,10 @@ from agents.events import Event, Failed, RouteFallback, Settled, Started, Stoppe
 from agents.models import AgentRun
 from agents.recorded import add_up, rewind_line
 from agents.runs import as_json as run_json
+from agents.runs import ends, stored
 from agents.runs import service as runner
 from agents.runs import store as run_store
-from agents.runs import stored
-from agents.runs.loop import RunPaused, written
+from agents.runs.loop import RunPaused
 from agents.runs.stored import ending, event_log
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError
@@ -161,7 +161,7 @@ class LiveRun:
             return
 
     async def _end(self) -> None:
-        await written(self.id)
+        await ends.written(self.id)
         try:
             found = await persist(run_json.whole, self.id)
             erased = found is None and self.failure is None

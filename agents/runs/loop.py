@@ -23,7 +23,7 @@ from agents.definitions.definition import Definition
 from agents.events import Event, ReasoningDelta, Settled, Started, Stopped, TextDelta, ToolCall
 from agents.messages import CompletionRequest, Message, ToolUse
 from agents.models import AgentRun, AgentStep
-from agents.runs import approvals, tool_calls
+from agents.runs import approvals, ends, tool_calls
 from agents.runs import parked as run_state
 from agents.runs import running as running_runs
 from agents.runs import store as run_store
@@ -41,10 +41,6 @@ from aiagents.core.stored_errors import to_store
 
 logger = logging.getLogger(__name__)
 Status, Step = AgentRun.Status, AgentStep.Status
-# Seconds that whoever ends a run waits for its end to be written; it is written behind them all the same.
-_END_WAITS = 3.0
-# Ends that are being written, by run.
-_ends: dict[UUID, asyncio.Task[None]] = {}
 
 
 class RunPaused(Exception):
@@ -244,7 +240,7 @@ class Loop:
         self._tell_results()
 
     async def _run_decided(self, asked: list[Wanted]) -> AsyncGenerator[Event, None]:
-        rows = await persist(_rows, [call.step.id for call in asked])
+        rows = await persist(tool_calls.steps, [call.step.id for call in asked])
         approved = []
         for call in asked:
             if (result := tool_calls.recall(call, rows[call.step.id])) is None:
@@ -259,14 +255,14 @@ class Loop:
     async def _resumed_tools(self) -> AsyncGenerator[Event, None]:
         """The calls of the step in which the run was parked: told by their rows, those approved meanwhile run now."""
         uses = [part for part in self.request.messages[-1].parts if isinstance(part, ToolUse)]
-        steps = await persist(_last_steps, self.id, self.number, len(uses))
+        steps = await persist(tool_calls.last_steps, self.id, self.number, len(uses))
         self.wanted = [self._judged(use, step) for use, step in zip(uses, steps, strict=True)]
         asked = []
         for call in self.wanted:
             call.asks = call.step.status in (Step.WAITING, Step.DENIED)
             if call.asks and call.step.status == Step.WAITING and call.tool is None:
                 call.refusal = call.refusal or "This tool is not available any more."
-                await self._write(closed=[Closing(call.step.id, Step.WAITING, _refused(call.refusal))])
+                await self._write(closed=[Closing(call.step.id, Step.WAITING, tool_calls.refused(call.refusal))])
                 yield tool_calls.refuse(call)
             elif call.asks:
                 asked.append(call)
@@ -344,7 +340,7 @@ class Loop:
         values = {"finish_reason": finish_reason, "output": self.output, "model": self.model, **self._totals()}
         self.step = None
         if not await persist(run_store.end, self.id, Status.SUCCEEDED, closed=closed, **values):
-            status = await persist(_status, self.id)
+            status = await persist(run_store.status, self.id)
             if status != Status.SUCCEEDED:  # else it was us, and the answer was lost
                 raise await in_db(run_store.gone, self.id)
 
@@ -359,42 +355,4 @@ class Loop:
         values["finish_reason"] = finish_reason or ("cancelled" if status == Status.CANCELLED else "error")
         if error is not None:
             values["error"] = to_store(error, self.context.request_id)
-        task = asyncio.create_task(_write_end(self.id, status, closed, values))
-        _ends[self.id] = task
-        task.add_done_callback(lambda _: _ends.pop(self.id, None))
-        await asyncio.shield(asyncio.wait({task}, timeout=_END_WAITS))
-
-
-async def written(run_id: UUID) -> None:
-    """Wait until the end of a run of this process stands in its row, or was given up to the sweeper."""
-    if task := _ends.get(run_id):
-        await asyncio.wait({task})
-
-
-async def _write_end(run_id: UUID, status: str, closed: list[Closing], values: dict[str, Any]) -> None:
-    try:
-        if not await persist(run_store.end, run_id, status, closed=closed, **values):
-            await persist(run_store.complete, run_id, closed, values)
-        if status != Status.SUCCEEDED:
-            await persist(run_store.count_from_books, run_id)
-    except Unavailable:
-        logger.warning("run_end_not_stored", extra={"run_id": str(run_id)})  # the sweeper ends it
-    except Exception:
-        logger.exception("run_end_not_stored", extra={"run_id": str(run_id)})
-
-
-def _refused(why: str) -> dict[str, Any]:
-    return {"status": Step.ERROR, "error_code": "invalid_call", "output": why, "ended_at": timezone.now()}
-
-
-def _rows(step_ids: list[UUID]) -> dict[UUID, AgentStep]:
-    return AgentStep.objects.in_bulk(step_ids)
-
-
-def _last_steps(run_id: UUID, number: int, count: int) -> list[AgentStep]:
-    return list(AgentStep.objects.filter(run_id=run_id, number__gt=number - count, number__lte=number).order_by("number"))
-
-
-def _status(run_id: UUID) -> str:
-    """The run's status; cancelled where its row was erased."""
-    return AgentRun.objects.values_list("status", flat=True).filter(id=run_id).first() or Status.CANCELLED
+        await ends.write(self.id, status, closed, values)

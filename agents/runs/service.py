@@ -25,10 +25,11 @@ from agents.definitions.definition import Definition
 from agents.events import Event, Settled
 from agents.messages import CompletionRequest, Message, Part, Text, ToolSpec
 from agents.models import AgentRun, AgentStep
+from agents.runs import ends
 from agents.runs import parked as run_state
 from agents.runs import store as run_store
 from agents.runs.approvals import on_decision
-from agents.runs.loop import Loop, RunPaused, written
+from agents.runs.loop import Loop, RunPaused
 from agents.runs.store import RunCancelled, RunEnded
 from agents.tools import registry
 from agents.tools.registry import Tool
@@ -175,7 +176,7 @@ async def _drained(run_id: UUID, source: AsyncGenerator[Event, None], on_event: 
         pass
     except AppError as exc:
         failure = exc
-    await written(run_id)  # with the database away, the error is here before its row says so
+    await ends.written(run_id)  # with the database away, the error is here before its row says so
     row = await persist(run_store.told, run_id)
     if row is None:  # it could not even begin
         assert failure is not None

@@ -284,3 +284,8 @@ def cancel(user_id: UUID, run_id: UUID) -> AgentRun:
 def parked() -> Q:
     """Runs that no process holds: their state is stored, a decision takes them up."""
     return Q(status=Status.WAITING_APPROVAL) & ~Q(state={})
+
+
+def status(run_id: UUID) -> str:
+    """The run's status; cancelled where its row was erased."""
+    return AgentRun.objects.values_list("status", flat=True).filter(id=run_id).first() or Status.CANCELLED

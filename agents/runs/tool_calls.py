@@ -143,3 +143,20 @@ class Workshop:
 def _settle(call: Wanted, output: str, status: Any, latency: int) -> ToolResult:
     call.result = ToolOutput(call.use.call_id, call.use.name, output, is_error=status != "ok")
     return ToolResult(call.use.call_id, call.use.name, registry.for_display(output), status, latency)
+
+
+# --- database functions --------------------------------------------------------------------------
+
+
+def refused(why: str) -> dict[str, Any]:
+    """The values of the step of a call that is refused."""
+    return {"status": Step.ERROR, "error_code": "invalid_call", "output": why, "ended_at": timezone.now()}
+
+
+def steps(step_ids: list[UUID]) -> dict[UUID, AgentStep]:
+    return AgentStep.objects.in_bulk(step_ids)
+
+
+def last_steps(run_id: UUID, number: int, count: int) -> list[AgentStep]:
+    """The `count` steps up to this number, in order."""
+    return list(AgentStep.objects.filter(run_id=run_id, number__gt=number - count, number__lte=number).order_by("number"))

@@ -12,6 +12,7 @@ import pytest
 
 from aiagents.core import draining
 from aiagents.core.errors import Conflict, ModelNotFound, NotFound, RateLimited, Unavailable
+from aiagents.core.valkey import clients as valkey
 from billing.models import Hold, UsageLog
 from chat.models import Conversation, Message
 from chat.tests.conftest import begin, collect
@@ -244,6 +245,15 @@ async def test_a_starter_that_is_cancelled_leaves_a_whole_turn(principal, vendor
         async with asyncio.timeout(5):
             while not await Message.objects.filter(role="assistant", status="complete").aexists():
                 await asyncio.sleep(0.02)
+
+
+async def test_a_cancellation_whose_message_is_lost_is_found_by_its_key(principal, vendors, settings):
+    settings.PROGRESS_INTERVAL_SECONDS = 0.1
+    async with vendors():
+        turn = await begin(principal, "[[sim:chunks=400,pace=50]] x")
+        await valkey.client().set(running_turns.cancel_key(turn.message_id), 1, ex=60)
+        async with asyncio.timeout(10):
+            assert (await turn.finished())["status"] == "cancelled"
 
 
 async def test_draining_lets_turns_end_and_keeps_what_does_not(principal, vendors):

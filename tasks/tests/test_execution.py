@@ -16,7 +16,7 @@ from accounts.authentication import Principal
 from accounts.models import User
 from agents.models import Agent, AgentRun, AgentStep
 from agents.runs import approvals
-from agents.runs import loop as run_loop
+from agents.runs import ends as run_ends
 from agents.runs import store as run_store
 from agents.tests.runs import Probe
 from agents.tools.declaring import BUILTINS
@@ -123,7 +123,7 @@ def test_a_failure_that_may_pass_is_tried_again_later_and_every_attempt_is_paid(
 def test_an_error_whose_writing_the_database_delays_is_reported_and_retried(make, owner, vendors, settings, monkeypatch):
     """The end of an agent run is written behind whoever waits for it: nobody may read its row as still open and call it dead."""
     settings.LLM_MAX_ATTEMPTS = 1
-    monkeypatch.setattr(run_loop, "_END_WAITS", 0.05)
+    monkeypatch.setattr(run_ends, "WAIT_SECONDS", 0.05)
     end, tries = run_store.end, []
 
     def away_at_first(*args, **kwargs):
