@@ -122,6 +122,10 @@ class Task(models.Model):
         return self.name
 
     @property
+    def paused(self) -> bool:
+        return self.paused_at is not None
+
+    @property
     def status(self) -> str:
         """Return the status of the open run, else of the schedule, else of the last run.
 

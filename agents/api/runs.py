@@ -109,7 +109,9 @@ class AgentRunSerializer(RunListSerializer):
 
     waits_for = serializers.ListField(child=serializers.CharField(), help_text="the call_ids that wait for a person's decision")
     steps = AgentStepSerializer(many=True, help_text="in order; those after the first 4 MiB of texts are at `steps_next`")
-    steps_next = serializers.URLField(allow_null=True, help_text="the same run with its further steps; null after the last")
+    steps_next = serializers.URLField(
+        required=False, allow_null=True, help_text="the same run with its further steps; null after the last. `run` answers all steps"
+    )
 
     def to_representation(self, instance: AgentRun) -> dict[str, Any]:
         request = self.context["request"]

@@ -67,6 +67,12 @@ ROUTE: JSON = {
         "sticky": {"type": ["string", "null"], "description": "model that wrote before in the conversation"},
         "candidates": {"type": "array", "items": _CANDIDATE, "description": "the candidates in their order, then the removed models"},
         "baseline": {"type": ["object", "null"], "description": "what the baseline model would cost, and what choosing saves"},
+        "history": {
+            "type": "object",
+            "description": "the messages above that the request holds, and those that did not fit in it",
+            "required": ["messages_sent", "messages_dropped"],
+            "properties": {"messages_sent": {"type": "integer"}, "messages_dropped": {"type": "integer"}},
+        },
         "input_tokens": {"type": "integer", "description": "upper estimate of the input (`POST chat/route` alone)"},
     },
 }

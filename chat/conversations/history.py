@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 from uuid import UUID
 
 import orjson
@@ -44,7 +43,7 @@ class Fitted:
     sent: int
     dropped: int
 
-    def explained(self) -> dict[str, Any]:
+    def explained(self) -> dict[str, int]:
         return {"messages_sent": self.sent, "messages_dropped": self.dropped}
 
 

@@ -3,17 +3,45 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 from django.urls import reverse
 from rest_framework.request import Request
 
-from agents.models import AgentRun
+from agents.models import AgentRun, AgentStep
 from agents.runs import as_json as agent_run_json
 from agents.runs import step_pages
+from aiagents.core.drf.typed_dicts import Choices, Id, Time
 from aiagents.core.jsonio import money
-from tasks.models import TaskAttempt, TaskRun, WebhookDelivery
+from tasks.models import Status, TaskAttempt, TaskRun, WebhookDelivery
 from tasks.runs import as_json as run_json
+
+
+class Attempt(TypedDict):
+    """One attempt of a run. `steps` are as `GET /api/v1/agents/runs/{id}` answers them."""
+
+    number: int
+    status: Annotated[str, Choices(Status)]
+    error: dict[str, Any] | None
+    started_at: Time
+    ended_at: Time | None
+    cost_usd: str
+    agent_run_id: Annotated[Id, "approve and reject its tool calls under /api/v1/agents/runs/"]
+    waits_for: Annotated[list[str], "call ids that wait for approval"]
+    steps: Annotated[list[dict[str, Any]], "model and tool calls, in order"]
+
+
+class Delivery(TypedDict):
+    """The message to the task's webhook."""
+
+    id: Annotated[Id, "the message's `webhook-id`"]
+    event: str
+    state: str
+    attempts: int
+    response_status: int | None
+    error: str
+    next_attempt_at: Time | None
+    delivered_at: Time | None
 
 
 def as_json(run: TaskRun, request: Request) -> dict[str, Any]:
@@ -29,31 +57,28 @@ def as_json(run: TaskRun, request: Request) -> dict[str, Any]:
     return {
         **run_json.whole(run),
         "attempts": [
-            _attempt(one)
-            | {
-                "cost_usd": money(costs.get(one.agent_run_id, Decimal(0))),
-                "waits_for": waiting[one.agent_run_id],
-                "steps": [agent_run_json.step(step) for step in page.of(one.agent_run_id)],
-            }
-            for one in attempts
+            _attempt(one, costs.get(one.agent_run_id, Decimal(0)), waiting[one.agent_run_id], page.of(one.agent_run_id)) for one in attempts
         ],
         "steps_next": None if page.next is None else f"{url}?{step_pages.PARAMETER}={attempts[page.next[0]].number}.{page.next[1]}",
         "webhook": None if delivery is None else _delivery(delivery),
     }
 
 
-def _attempt(attempt: TaskAttempt) -> dict[str, Any]:
+def _attempt(attempt: TaskAttempt, cost: Decimal, waits_for: list[str], steps: list[AgentStep]) -> Attempt:
     return {
         "number": attempt.number,
         "status": attempt.status,
         "error": attempt.error,
-        "started_at": run_json.time(attempt.started_at),
+        "started_at": run_json.time(attempt.started_at) or "",
         "ended_at": run_json.time(attempt.ended_at),
+        "cost_usd": money(cost),
         "agent_run_id": str(attempt.agent_run_id),
+        "waits_for": waits_for,
+        "steps": [agent_run_json.step(step) for step in steps],
     }
 
 
-def _delivery(delivery: WebhookDelivery) -> dict[str, Any]:
+def _delivery(delivery: WebhookDelivery) -> Delivery:
     pending = delivery.state == WebhookDelivery.State.PENDING
     return {
         "id": str(delivery.id),

@@ -13,6 +13,7 @@ from rest_framework import serializers
 from accounts.models import User
 from agents.definitions import definition as definitions
 from aiagents.core.drf.base import StrictFieldsMixin
+from aiagents.core.drf.typed_dicts import serializer_of
 from aiagents.core.errors import InvalidRequest, ModelNotFound, NotFound
 from aiagents.core.expansion import TooLong
 from aiagents.core.jsonio import money
@@ -40,6 +41,13 @@ class MoneyText(serializers.DecimalField):
 
     def to_representation(self, value: Any) -> str:
         return money(Decimal(value))
+
+
+class MonthlyBudgetField(MoneyText):
+    """The budget of a task, from the `limits` of the serializer's context: the task's row does not have it."""
+
+    def get_attribute(self, instance: Task) -> Decimal | None:
+        return self.context.get("limits", {}).get(instance.pk)
 
 
 class ErrorLineSerializer(serializers.Serializer):
@@ -91,7 +99,7 @@ class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
     retry_seconds = serializers.IntegerField(min_value=1, max_value=3600, default=30)
     max_seconds = serializers.IntegerField(min_value=1, max_value=settings.TASK_MAX_SECONDS, default=300)
     max_cost_usd = MoneyText(max_value=MOST_COST_USD, allow_null=True, default=None, help_text="of one run with all its attempts")
-    monthly_budget_usd = MoneyText(allow_null=True, default=None, write_only=True, help_text="of all runs of the task in a month")
+    monthly_budget_usd = MonthlyBudgetField(allow_null=True, default=None, help_text="of all runs of the task in a month")
     webhook_url = serializers.CharField(
         max_length=500, allow_blank=True, default="", help_text="receives a signed message about every end of a run"
     )
@@ -99,7 +107,7 @@ class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
         max_length=200, write_only=True, required=False,
         help_text="your own signing secret (`whsec_…`); left out, one is made and shown once in the answer",
     )  # fmt: skip
-    paused = serializers.BooleanField(default=False, write_only=True, help_text="chosen on creation; `pause` and `resume` change it")
+    paused = serializers.BooleanField(default=False, help_text="chosen on creation; `pause` and `resume` change it")
     status = serializers.ChoiceField(Status.choices, read_only=True)
     last_run = serializers.SerializerMethodField()
 
@@ -171,9 +179,6 @@ class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
         found = super().to_representation(instance)
         if instance.paused_at is not None:
             found["next_run_at"] = None
-        limit = self.context.get("limits", {}).get(instance.pk)
-        found["monthly_budget_usd"] = None if limit is None else money(limit)
-        found["paused"] = instance.paused_at is not None
         return found
 
 
@@ -239,37 +244,14 @@ class RunSerializer(serializers.Serializer):
         return run_json.whole(instance)
 
 
-class AttemptSerializer(serializers.Serializer):
-    number = serializers.IntegerField()
-    status = serializers.ChoiceField(Status.choices)
-    error = serializers.DictField(allow_null=True)
-    started_at = serializers.DateTimeField()
-    ended_at = serializers.DateTimeField(allow_null=True)
-    cost_usd = serializers.CharField()
-    agent_run_id = serializers.UUIDField(help_text="approve and reject its tool calls under /api/v1/agents/runs/")
-    waits_for = serializers.ListField(child=serializers.CharField(), help_text="call ids that wait for approval")
-    steps = serializers.ListField(child=serializers.DictField(), help_text="model and tool calls, in order")
-
-
-class DeliverySerializer(serializers.Serializer):
-    id = serializers.UUIDField(help_text="the message's `webhook-id`")
-    event = serializers.CharField()
-    state = serializers.CharField()
-    attempts = serializers.IntegerField()
-    response_status = serializers.IntegerField(allow_null=True)
-    error = serializers.CharField()
-    next_attempt_at = serializers.DateTimeField(allow_null=True)
-    delivered_at = serializers.DateTimeField(allow_null=True)
-
-
 class RunDetailSerializer(RunSerializer):
     """A run with its attempts, steps and delivery. The context has the request."""
 
-    attempts = AttemptSerializer(many=True)
+    attempts = serializer_of(run_detail.Attempt)(many=True)
     steps_next = serializers.URLField(
         allow_null=True, help_text="the same run with the steps after the first 4 MiB of texts; null after the last"
     )
-    webhook = DeliverySerializer(allow_null=True)
+    webhook = serializer_of(run_detail.Delivery)(allow_null=True)
 
     def to_representation(self, instance: TaskRun) -> dict[str, Any]:
         return run_detail.as_json(instance, self.context["request"])

@@ -86,6 +86,16 @@ class CursorPagination(pagination.CursorPagination):
                 parameter["schema"] = {"type": "string", "maxLength": 4000}
         return found
 
+    def get_paginated_response_schema(self, schema: dict[str, Any]) -> dict[str, Any]:
+        """The shape of a page. DRF's says `nullable`, which OpenAPI 3.1 does not know."""
+        example = f"https://example.com/api/v1/list?{self.cursor_query_param}=WzAsIjAxOTMiXQ"
+        url = {"type": ["string", "null"], "format": "uri", "example": example}
+        return {
+            "type": "object",
+            "required": ["next", "previous", "results"],
+            "properties": {"next": url, "previous": url, "results": schema},
+        }
+
     def get_page_size(self, request: Request) -> int:
         text = request.query_params.get(self.page_size_query_param)
         if text is None:

@@ -6,13 +6,24 @@ the description, a class of DRF's fields its format.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
 
+from django.db import models
 from rest_framework import serializers
 
 Field = serializers.Field[Any, Any, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """Says which values a string may have: those of Django's TextChoices, under the name that the document gives them."""
+
+    of: type[models.TextChoices]
+
+
 # Strings with a format, for TypedDicts.
 Time = Annotated[str, serializers.DateTimeField]
 Id = Annotated[str, serializers.UUIDField]
@@ -40,7 +51,7 @@ def _field(hint: Any, **options: Any) -> Field:
     if origin is Annotated:
         hint, *more = get_args(hint)
         for one in more:
-            options |= {"help_text": one} if isinstance(one, str) else {"of": one}
+            options |= _options(one)
         return _field(hint, **options)
     if origin in (Union, UnionType):
         inner = [one for one in get_args(hint) if one is not NoneType]
@@ -55,7 +66,16 @@ def _field(hint: Any, **options: Any) -> Field:
         return serializers.ChoiceField(choices=list(get_args(hint)), **options)
     if hint is dict or origin is dict:
         return serializers.DictField(**options)
+    if "choices" in options:
+        return serializers.ChoiceField(**options)
     field = options.pop("of", None) or _FIELDS.get(hint)
     if field is None:
         raise TypeError(f"{hint!r} has no field of a serializer.")
     return field(**options)
+
+
+def _options(metadata: Any) -> dict[str, Any]:
+    """The options of a field for what `Annotated` adds to its type."""
+    if isinstance(metadata, str):
+        return {"help_text": metadata}
+    return {"choices": metadata.of.choices} if isinstance(metadata, Choices) else {"of": metadata}

@@ -24,6 +24,7 @@ from aiagents.core import error_mapping, errors, storage
 from aiagents.core.http.consumer import EndpointApplication
 from aiagents.core.http.endpoints import Endpoint, Request, Response
 from tests.kit import wire
+from tests.kit.source_tree import parse
 from tests.kit.wire import ask
 
 pytestmark = pytest.mark.django_db
@@ -111,7 +112,7 @@ async def test_all_renderers_answer_an_exception_alike(name: str, monkeypatch: p
 
 def test_every_exception_of_the_mapping_stands_in_the_table():
     """A new case of `error_of` needs a row."""
-    tree = ast.parse(inspect.getsource(error_mapping.error_of))
+    tree = parse(inspect.getsource(error_mapping.error_of))
     cases = {ast.unparse(node.cls) for node in ast.walk(tree) if isinstance(node, ast.MatchClass)}
     covered = {name for make, _, _ in TABLE.values() for name in (parent.__name__ for parent in type(make()).__mro__)}
     assert len(cases) > 8 and {name.removeprefix("Django") for name in cases} <= covered
