@@ -8,6 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -16,6 +17,7 @@ import openai
 import pytest
 
 from tests.kit.live import Live, launch
+from tests.kit.server_process import wait_for
 from tests.kit.streams import read_events
 
 pytestmark = pytest.mark.long
@@ -26,18 +28,6 @@ HttpTool.objects.create(
     needs_approval=False, repeatable=False, allow_private_address=True,
 )
 """
-
-
-@pytest.fixture
-def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """An installation of its own, with its worker; its key may use agents. After each test its invariants hold."""
-    installation = launch(tmp_path_factory.mktemp("mortal-runs"), os.environ.get("PYTEST_XDIST_WORKER", "") + "r")
-    installation.access, installation.key = installation.new_user("runs@example.com", scopes=["chat", "agents", "read"])
-    try:
-        yield installation
-        installation.invariants_hold()
-    finally:
-        installation.close()
 
 
 class Bell(ThreadingHTTPServer):
@@ -64,6 +54,50 @@ class _Ringer(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         return
+
+
+@dataclass
+class Before:
+    """What was under way when the process died: whose it is, its run, and what its reader had seen."""
+
+    live: Live
+    run_id: str
+    events: list[tuple[str, dict]]
+    bell: Bell | None = None
+
+
+@pytest.fixture(scope="module")
+def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
+    """An installation of its own. After all tests its invariants hold."""
+    installation = launch(tmp_path_factory.mktemp("mortal-runs"), os.environ.get("PYTEST_XDIST_WORKER", "") + "r")
+    try:
+        yield installation
+        installation.invariants_hold()
+    finally:
+        installation.close()
+
+
+def person(live: Live, name: str) -> Live:
+    """The installation as somebody new reaches it, whose key may use agents."""
+    access, key = live.new_user(f"{name}@example.com", scopes=["chat", "agents", "read"])
+    return replace(live, access=access, key=key)
+
+
+@pytest.fixture(scope="module")
+def killed(mortal: Live) -> dict[str, Before]:
+    """The web process dies once, while five people's runs are at five points; then another starts."""
+    bell = Bell()
+    mortal.manage("shell", "-c", _TOOL.format(url=bell.url))
+    found = {
+        "tool": in_a_tool(person(mortal, "tool"), bell), "asked": while_a_person_is_asked(person(mortal, "asked")),
+        "parked": parked(person(mortal, "parked")), "second call": in_the_second_model_call(person(mortal, "second")),
+        "model call": in_a_model_call(person(mortal, "first")),
+    }  # fmt: skip
+    time.sleep(1.2)  # the text of a call is kept once a second
+    mortal.kill()
+    bell.answers.set()
+    mortal.start()
+    return found
 
 
 def agent(live: Live, *tools: tuple[str, str]) -> str:
@@ -106,116 +140,120 @@ def books_are_right(live: Live, run_id: str) -> Decimal:
     return booked
 
 
-def test_killed_in_a_model_call_the_run_ends_with_its_text_and_is_paid_once(mortal: Live):
-    response = open_run(mortal, agent(mortal), "[[sim:chunks=200,pace=50]] on")
-    events = read_events(response, 40)
-    run_id, seen = events[0][1]["run_id"], "".join(data["text"] for name, data in events if name == "content.delta")
-    time.sleep(1.2)
-    mortal.kill()
-    mortal.start()
-    run = run_until(mortal, run_id, "interrupted")
+def in_a_model_call(live: Live) -> Before:
+    events = read_events(open_run(live, agent(live), "[[sim:chunks=900,pace=50]] on"), 40)
+    return Before(live, events[0][1]["run_id"], events)
+
+
+def test_killed_in_a_model_call_the_run_ends_with_its_text_and_is_paid_once(killed: dict[str, Before]):
+    live, run_id, events = (before := killed["model call"]).live, before.run_id, before.events
+    seen = "".join(data["text"] for name, data in events if name == "content.delta")
+    run = run_until(live, run_id, "interrupted")
     assert run["status"] == "interrupted" and run["error"]["code"] == "interrupted" and run["output"].startswith(seen) and seen
     assert [step["status"] for step in run["steps"]] == ["cancelled"]
-    assert books_are_right(mortal, run_id) > 0
-    assert mortal.query("SELECT count(*) FROM billing_usagelog WHERE group_id = %s", run_id)[0][0] == 1
+    assert books_are_right(live, run_id) > 0
+    assert live.query("SELECT count(*) FROM billing_usagelog WHERE group_id = %s", run_id)[0][0] == 1
 
 
-def test_killed_in_a_tool_the_tool_is_not_repeated_and_nobody_claims_to_know(mortal: Live):
-    bell = Bell()
-    mortal.manage("shell", "-c", _TOOL.format(url=bell.url))
-    response = open_run(mortal, agent(mortal, ("ring_bell", "never")), "[[call ring_bell {}]]")
-    run_id = read_events(response, 1)[0][1]["run_id"]
-    deadline = time.monotonic() + 10
-    while not bell.rung and time.monotonic() < deadline:
-        time.sleep(0.05)
-    mortal.kill()
-    bell.answers.set()
-    mortal.start()
-    run = run_until(mortal, run_id, "interrupted")
+def in_a_tool(live: Live, bell: Bell) -> Before:
+    events = read_events(open_run(live, agent(live, ("ring_bell", "never")), "[[call ring_bell {}]]"), 1)
+    assert wait_for(lambda: bell.rung, 30)
+    return Before(live, events[0][1]["run_id"], events, bell)
+
+
+def test_killed_in_a_tool_the_tool_is_not_repeated_and_nobody_claims_to_know(killed: dict[str, Before]):
+    live, run_id, bell = (before := killed["tool"]).live, before.run_id, before.bell
+    run = run_until(live, run_id, "interrupted")
     assert run["status"] == "interrupted"
     assert [(step["kind"], step["status"], step["error_code"]) for step in run["steps"]] == [
         ("model", "ok", ""),
         ("tool", "error", "outcome_unknown"),
     ]
-    books_are_right(mortal, run_id)
-    time.sleep(2)
+    books_are_right(live, run_id)
+    assert bell is not None
+    time.sleep(2)  # nothing is to come
     assert bell.rung == 1
     bell.shutdown()
 
 
-def test_killed_while_a_person_is_asked_in_a_chat_nothing_waits_for_ever(mortal: Live):
-    connection = http.client.HTTPConnection("127.0.0.1", mortal.port, timeout=30)
-    headers = {"Authorization": f"Bearer {mortal.key}", "Content-Type": "application/json"}
-    body = {"content": "[[call current_time {}]]", "agent_id": agent(mortal, ("current_time", "always"))}
-    connection.request("POST", "/api/v1/chat/stream", json.dumps(body), headers)
-    events = read_events(connection.getresponse(), 2)
+def while_a_person_is_asked(live: Live) -> Before:
+    events = read_events(open_chat(live, "[[call current_time {}]]", agent(live, ("current_time", "always"))), 2)
     assert events[1][0] == "tool.call" and events[1][1]["needs_approval"]
     run_id = events[1][1]["run_id"]
-    assert run_until(mortal, run_id, "waiting_approval", seconds=5)["status"] == "waiting_approval"
-    mortal.kill()
-    mortal.start()
-    run = run_until(mortal, run_id, "interrupted")
+    assert run_until(live, run_id, "waiting_approval")["status"] == "waiting_approval"
+    return Before(live, run_id, events)
+
+
+def open_chat(live: Live, text: str, agent_id: str) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=30)
+    headers = {"Authorization": f"Bearer {live.key}", "Content-Type": "application/json"}
+    connection.request("POST", "/api/v1/chat/stream", json.dumps({"content": text, "agent_id": agent_id}), headers)
+    return connection.getresponse()
+
+
+def test_killed_while_a_person_is_asked_in_a_chat_nothing_waits_for_ever(killed: dict[str, Before]):
+    live, run_id = (before := killed["asked"]).live, before.run_id
+    run = run_until(live, run_id, "interrupted")
     assert run["status"] == "interrupted" and [step["status"] for step in run["steps"]] == ["ok", "cancelled"]
-    assert mortal.call("POST", f"/api/v1/agents/runs/{run_id}/approve", {}, key=mortal.access).status == 409
-    books_are_right(mortal, run_id)
+    assert live.call("POST", f"/api/v1/agents/runs/{run_id}/approve", {}, key=live.access).status == 409
+    books_are_right(live, run_id)
 
 
-def test_killed_in_the_second_model_call_the_chat_message_costs_both_calls(mortal: Live):
+def in_the_second_model_call(live: Live) -> Before:
+    text = '[[sim:chunks=900,pace=60]] [[call calculator {"expression": "6*7"}]]'
+    response, events = open_chat(live, text, agent(live, ("calculator", "never"))), []
+    while (names := [name for name, _ in events]).count("content.delta") < 20 or "tool.result" not in names:
+        events += read_events(response, 1)
+    return Before(live, "", events)
+
+
+def test_killed_in_the_second_model_call_the_chat_message_costs_both_calls(killed: dict[str, Before]):
     """The first call was paid before the process died, the second is charged by the sweeper after the turn was ended."""
-    connection = http.client.HTTPConnection("127.0.0.1", mortal.port, timeout=30)
-    headers = {"Authorization": f"Bearer {mortal.key}", "Content-Type": "application/json"}
-    text = '[[sim:chunks=300,pace=60]] [[call calculator {"expression": "6*7"}]]'
-    connection.request(
-        "POST", "/api/v1/chat/stream", json.dumps({"content": text, "agent_id": agent(mortal, ("calculator", "never"))}), headers
-    )
-    response, names = connection.getresponse(), []
-    while names.count("content.delta") < 20 or "tool.result" not in names:
-        names += [name for name, _ in read_events(response, 1)]
-    message_id = mortal.query("SELECT id FROM chat_message WHERE role = 'assistant'")[0][0]
-    time.sleep(1.2)
-    mortal.kill()
-    mortal.start()
-    deadline = time.monotonic() + 60
-    while mortal.query("SELECT count(*) FROM billing_hold WHERE status = 'open'")[0][0] and time.monotonic() < deadline:
-        time.sleep(0.5)
-    mortal.invariants_hold()
-    calls = mortal.query("SELECT cost_usd FROM billing_usagelog WHERE message_id = %s AND purpose <> 'title'", message_id)
+    live, events = (before := killed["second call"]).live, before.events
+    assert wait_for(lambda: not live.query("SELECT 1 FROM billing_hold WHERE status = 'open'"), 60)
+    live.invariants_hold()
+    message_id = events[0][1]["message_id"]
+    calls = live.query("SELECT cost_usd FROM billing_usagelog WHERE message_id = %s AND purpose <> 'title'", message_id)
     assert len(calls) == 2 and all(Decimal(str(row[0])) > 0 for row in calls)
 
 
-def test_a_parked_run_outlives_its_process_and_a_worker_goes_on_with_it(mortal: Live):
-    response = open_run(mortal, agent(mortal, ("current_time", "always")), "[[call current_time {}]]")
-    events = read_events(response, 3)
+def parked(live: Live) -> Before:
+    events = read_events(open_run(live, agent(live, ("current_time", "always")), "[[call current_time {}]]"), 3)
     run = events[-1][1]
     assert events[-1][0] == "message.end" and run["status"] == "waiting_approval"
-    mortal.kill()
-    mortal.start()
-    mortal.spawn("worker", "-m", "celery", "-A", "aiagents", "worker", "-Q", "celery", "-P", "solo", "--loglevel", "WARNING")
-    assert mortal.call("POST", f"/api/v1/agents/runs/{run['id']}/approve", {}, key=mortal.access).status == 200
-    ended = run_until(mortal, run["id"], "succeeded", "failed")
+    return Before(live, run["id"], events)
+
+
+def test_a_parked_run_outlives_its_process_and_a_worker_goes_on_with_it(killed: dict[str, Before]):
+    live, run_id = (before := killed["parked"]).live, before.run_id
+    live.spawn("worker", "-m", "celery", "-A", "aiagents", "worker", "-Q", "celery", "-P", "solo", "--loglevel", "WARNING")
+    assert live.call("POST", f"/api/v1/agents/runs/{run_id}/approve", {}, key=live.access).status == 200
+    ended = run_until(live, run_id, "succeeded", "failed")
     assert ended["status"] == "succeeded" and ended["steps"][1]["status"] == "ok" and ended["steps"][1]["decision"] == "approved"
-    assert books_are_right(mortal, run["id"]) > 0
+    assert books_are_right(live, run_id) > 0
 
 
 def test_the_unchanged_clients_of_both_vendors_talk_to_an_agent(mortal: Live):
-    agent(mortal, ("calculator", "never"))
+    mortal = person(mortal, "clients")
+    made = agent(mortal, ("calculator", "never"))
+    model = f"agent:{mortal.call('GET', f'/api/v1/agents/{made}').json['slug']}"
     text = '[[call calculator {"expression": "6*7"}]]'
     with openai.OpenAI(api_key=mortal.key, base_url=mortal.url + "/v1", max_retries=0) as client:
-        answer = client.chat.completions.create(model="agent:mortal", messages=[{"role": "user", "content": text}])
+        answer = client.chat.completions.create(model=model, messages=[{"role": "user", "content": text}])
         assert "= 42" in (answer.choices[0].message.content or "") and not answer.choices[0].message.tool_calls and answer.usage
-        with client.responses.stream(model="agent:mortal", input=text) as events:
+        with client.responses.stream(model=model, input=text) as events:
             for _ in events:
                 pass
             assert "= 42" in events.get_final_response().output_text
-        assert "agent:mortal" in {model.id for model in client.models.list()}
+        assert model in {one.id for one in client.models.list()}
         with pytest.raises(openai.BadRequestError):
             client.chat.completions.create(
-                model="agent:mortal",
+                model=model,
                 messages=[{"role": "user", "content": text}],
                 tools=[{"type": "function", "function": {"name": "mine"}}],
             )
     with anthropic.Anthropic(api_key=mortal.key, base_url=mortal.url, max_retries=0) as client:
-        with client.messages.stream(model="agent:mortal", max_tokens=300, messages=[{"role": "user", "content": text}]) as events:
+        with client.messages.stream(model=model, max_tokens=300, messages=[{"role": "user", "content": text}]) as events:
             message = events.get_final_message()
         assert (
             [block.type for block in message.content] == ["text"]

@@ -1,4 +1,4 @@
-"""Every stream, whole answer, socket and download × every way in which a credential ends: none outlives it.
+"""Streams, whole answers, sockets and downloads × the ways in which a credential ends: none outlives it.
 
 The endpoints come from the registry of the hot endpoints (all that declare `text/event-stream`, all that start work) and from the table
 of sockets. A new one without a case fails the suite. aiagents/core/tests/test_credentials.py holds the figures that add up to five seconds.
@@ -45,6 +45,7 @@ from chat.tests.socket import Socket
 from chat.turns import running as running_turns
 from tasks import service as task_service
 from tasks.schedule import Kind, Plan
+from tests.kit.sampling import SOAK
 from tests.kit.source_tree import parse
 
 pytestmark = [pytest.mark.django_db, pytest.mark.long]
@@ -296,8 +297,14 @@ async def _ends(end: Callable[[Viewer], object], ann: Viewer) -> float:
     return time.monotonic()
 
 
-@pytest.mark.parametrize("name", STREAMING)
-@pytest.mark.parametrize(("by", "how"), [(by, how) for by in ("key", "token") for how in ENDS[by]])
+def met(cases: list[tuple[str, str, str]]) -> list[Any]:
+    """Every stream and every way to end, each met three times or more; all of them with all in `make test-soak`."""
+    ways = list(dict.fromkeys((by, how) for _, by, how in cases))
+    names = list(dict.fromkeys(name for name, _, _ in cases))
+    return [pytest.param(*case, marks=pytest.mark.soak) for case in cases if SOAK or (names.index(case[0]) + ways.index(case[1:])) % 3 == 0]
+
+
+@pytest.mark.parametrize(("name", "by", "how"), met([(name, by, how) for name in STREAMING for by in ("key", "token") for how in ENDS[by]]))
 async def test_a_stream_ends_with_its_credential(ann: Viewer, vendors: Any, name: str, by: str, how: str):
     credential = ann.key if by == "key" else ann.token
     async with vendors() as sim:

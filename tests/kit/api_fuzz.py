@@ -101,30 +101,43 @@ _OWNED: list[tuple[str, Callable[[Caller], dict[str, str]]]] = [
 ]
 
 
-def operations(document: dict[str, Any]) -> Iterator[Any]:
-    for result in schemathesis.openapi.from_dict(document).get_all_operations():
-        yield result.ok()
+@dataclass
+class Operation:
+    """An operation of the document, with the strategies that make requests to it: to build those costs more than to use them."""
+
+    described: Any
+
+    def __post_init__(self) -> None:
+        self.name = f"{self.described.method.upper()} {self.described.path}"
+        self.strategies = {mode: self.described.as_strategy(generation_mode=mode) for mode in MODES}
 
 
-def probe(operation: Any, caller: Caller, examples: int) -> list[str]:
+MODES = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
+
+
+def operations(document: dict[str, Any]) -> list[Operation]:
+    return [Operation(result.ok()) for result in schemathesis.openapi.from_dict(document).get_all_operations()]
+
+
+def probe(operation: Operation, caller: Caller, examples: int) -> list[str]:
     """What is wrong with the answers to `examples` valid and as many invalid requests; the same ones in every run."""
-    name = f"{operation.method.upper()} {operation.path}"
-    examples = 1 if name in ENDS_SESSION else examples
-    return [line for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE) for line in _probe(name, operation, caller, examples, mode)]
+    examples = 1 if operation.name in ENDS_SESSION else examples
+    return [line for mode in MODES for line in _probe(operation, caller, examples, mode)]
 
 
-def _probe(name: str, operation: Any, caller: Caller, examples: int, mode: GenerationMode) -> list[str]:
+def _probe(operation: Operation, caller: Caller, examples: int, mode: GenerationMode) -> list[str]:
     wrong: list[str] = []
+    name, path, method = operation.name, operation.described.path, operation.described.method.upper()
 
     @hypothesis.seed(20261123)
     @hypothesis.settings(
         max_examples=examples, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False, print_blob=False,
     )  # fmt: skip
-    @hypothesis.given(case=operation.as_strategy(generation_mode=mode), own=st.booleans())
+    @hypothesis.given(case=operation.strategies[mode], own=st.booleans())
     def ask(case: Any, own: bool) -> None:
         if own and name not in ENDLESS:
-            ids = caller.ids(operation.path, fresh=operation.method.upper() == "DELETE")
+            ids = caller.ids(path, fresh=method == "DELETE")
             case.path_parameters = {
                 **(case.path_parameters or {}),
                 **{key: ids[key] for key in case.path_parameters or {} if key in ids},

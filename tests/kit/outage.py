@@ -130,7 +130,7 @@ class Traffic:
             except Exception as exc:  # a cut connection, a time-out: what no caller should see
                 status, said = 0, f"{type(exc).__name__}: {exc}"
             self.seen.append(Seen(surface.__name__, began, self.now(), status, said))
-            time.sleep(0.1 if status in (200, 202) else 0.3)
+            time.sleep(0.3)
 
     # --- surfaces: (status, what was said) --------------------------------------------------------
 
@@ -237,22 +237,47 @@ def installation(folder: Path, **settings: str) -> Iterator[tuple[Live, Servers]
             patch.setenv(name, value)
         live = launch(folder, **settings)
         patch.setenv("DATABASE_URL", live.env["DATABASE_URL"])
+    stack = contextlib.ExitStack()
     try:
         celery = ("-m", "celery", "-q", "-A", "aiagents")
         quiet = ("--loglevel", "WARNING", "--without-gossip", "--without-mingle")
-        live.spawn("worker", *celery, "worker", "-n", "worker@%h", "-Q", "celery,tasks", "-c", "2", *quiet)
-        live.spawn("keeper", *celery, "worker", "-n", "keeper@%h", "-Q", "housekeeping", "-P", "solo", *quiet)
-        live.spawn("beat", *celery, "beat", "--loglevel", "WARNING", "--pidfile=")
+        commands = {
+            "worker": (*celery, "worker", "-n", "worker@%h", "-Q", "celery,tasks", "-c", "2", *quiet),
+            "keeper": (*celery, "worker", "-n", "keeper@%h", "-Q", "housekeeping", "-P", "solo", *quiet),
+            "beat": (*celery, "beat", "--loglevel", "WARNING", "--pidfile="),
+        }
+        stack.enter_context(_supervised(live, commands))
         live.access, live.key = live.new_user("traffic@example.com", scopes=SCOPES)
         live.email = "traffic@example.com"
         yield live, servers
     finally:
+        stack.close()
         with contextlib.suppress(Exception):
             live.stop("beat", signal.SIGKILL)
         for name in list(live.processes):
             with contextlib.suppress(Exception):
                 live.stop(name)
         servers.end()
+
+
+@contextlib.contextmanager
+def _supervised(live: Live, commands: dict[str, tuple[str, ...]]) -> Iterator[None]:
+    """Start these, and again what ends, as `manage.py up` and a container's runtime do: Celery gives up where an acknowledgement fails."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.2):
+            for name, command in commands.items():
+                if name not in live.processes or live.processes[name].poll() is not None:
+                    live.spawn(name, *command)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(20)
 
 
 def seconds_away(default: float) -> float:
