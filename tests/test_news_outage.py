@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +23,8 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Live, Se
     folder: Path = tmp_path_factory.mktemp("news-outage")
     servers = Servers(folder / "servers")
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in servers.start().items():
-            patch.setenv(name, value)
-        live = launch(folder)
+        patch.setenv("REDIS_URL", servers.start_valkey())
+        live = launch(folder, os.environ.get("PYTEST_XDIST_WORKER", "") + "o")
     try:
         yield live, servers
     finally:

@@ -54,10 +54,12 @@ if _WORKER:
 
 # The files that last longest, as `--cpu-report` shows them. A worker that takes one of them last keeps the others waiting.
 FIRST = (
-    "tests/browser", "tests/test_up.py", "tests/test_outage.py", "tests/test_kill_runs.py", "tasks/tests/test_processes.py",
-    "tests/test_server_resets.py", "tests/test_schemathesis.py", "tests/test_backup.py", "tests/test_back_office.py",
-    "tests/test_stream_credentials.py", "tests/test_admin_lookups.py", "tests/test_hostile_nested.py", "tests/test_hostile_corpus.py",
-    "tests/test_access_matrix.py", "tasks/tests/test_api.py", "agents/tests/test_agents_api.py", "tasks/tests/test_execution.py",
+    "tests/browser", "tests/test_up.py", "tests/test_outage.py", "tests/test_back_office.py", "tests/test_stream_credentials.py",
+    "tasks/tests/test_processes.py", "tests/test_schemathesis.py", "tests/test_logs.py", "tests/test_kill_runs.py", "tests/test_kill.py",
+    "tests/test_full_disk.py", "tests/test_backup.py", "tests/test_hostile_frames.py", "tests/test_server_drain.py",
+    "tests/test_admin_lookups.py", "tests/test_news_outage.py", "tests/test_server_resets.py", "tests/test_hostile_nested.py",
+    "tests/test_hostile_corpus.py", "tests/test_access_matrix.py", "tasks/tests/test_api.py", "agents/tests/test_agents_api.py",
+    "tasks/tests/test_execution.py",
 )  # fmt: skip
 
 

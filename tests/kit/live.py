@@ -187,7 +187,8 @@ def launch(folder: Path, worker: str = "", root: Path = ROOT, **settings: str) -
         if not key.startswith(("OPENAI_", "ANTHROPIC_", "GOOGLE_", "PYTEST_", "PROMETHEUS_"))
     }
     env |= {
-        "DJANGO_SETTINGS_MODULE": "aiagents.settings",
+        # Benchmarks and other checkouts run with the product's own.
+        "DJANGO_SETTINGS_MODULE": "tests.kit.live_settings" if preloaded.enabled() and root == ROOT else "aiagents.settings",
         "DATA_DIR": str(folder / "data"),
         "DATABASE_URL": _database(folder, worker),
         "REDIS_URL": _valkey_database(os.environ["REDIS_URL"]),

@@ -26,6 +26,8 @@ MODEL = "gpt-4o-mini"
 SCOPES = ["chat", "agents", "tasks", "billing", "read"]
 # What an answer may be while a part is away: its own, or a clear "not now".
 FINE = frozenset({200, 201, 202, 204, 503})
+# Seconds between two requests of a surface. A sign-in is dear.
+PACE = {"page": 1.0}
 
 
 @dataclass
@@ -35,7 +37,10 @@ class Servers:
     folder: Path
 
     def start(self) -> dict[str, str]:
-        return {"DATABASE_URL": embedded.start_postgres(self.folder), "REDIS_URL": embedded.start_valkey(self.folder)}
+        return {"DATABASE_URL": embedded.start_postgres(self.folder), "REDIS_URL": self.start_valkey()}
+
+    def start_valkey(self) -> str:
+        return embedded.start_valkey(self.folder)
 
     @contextlib.contextmanager
     def away(self, name: str, how: str) -> Iterator[None]:
@@ -130,7 +135,7 @@ class Traffic:
             except Exception as exc:  # a cut connection, a time-out: what no caller should see
                 status, said = 0, f"{type(exc).__name__}: {exc}"
             self.seen.append(Seen(surface.__name__, began, self.now(), status, said))
-            time.sleep(0.3)
+            time.sleep(PACE.get(surface.__name__, 0.3))
 
     # --- surfaces: (status, what was said) --------------------------------------------------------
 
