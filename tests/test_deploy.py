@@ -14,7 +14,7 @@ import yaml
 from cryptography.fernet import Fernet
 from django.conf import settings
 
-from aiagents.settings.base import broker
+from aiagents.settings.celery import broker
 from aiagents.settings.env import Env
 from tests.kit.live import ROOT
 

@@ -147,7 +147,7 @@ def test_a_new_account_has_the_budget_of_its_setting(settings, limit: Decimal | 
     ],
 )
 def test_without_a_word_only_ones_own_machine_registers(tmp_path: Path, given: dict[str, str], mode: str):
-    code = "import json; from aiagents.settings import base as s; print(json.dumps([s.REGISTRATION, str(s.MONTHLY_COST_LIMIT)]))"
+    code = "import json; import aiagents.settings as s; print(json.dumps([s.REGISTRATION, str(s.MONTHLY_COST_LIMIT)]))"
     env = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), **given}
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

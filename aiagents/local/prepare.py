@@ -13,7 +13,7 @@ from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from aiagents.local import embedded
-from aiagents.settings.base import database
+from aiagents.settings.databases import database
 
 
 def start_servers() -> None:
