@@ -224,8 +224,9 @@ async def test_a_change_in_another_process_invalidates_the_cache_at_once(user: U
     await User.objects.aupdate(is_active=False)
     assert await outcome(access)  # still remembered here …
     assert await valkey.client().publish(principals.CHANNEL, str(user.id)) >= 1  # … until another process speaks
-    await asyncio.sleep(0.1)
-    assert not await outcome(access)
+    async with asyncio.timeout(20):
+        while await outcome(access):
+            await asyncio.sleep(0.02)
 
 
 async def test_a_lost_valkey_shortens_the_memory_and_its_return_is_noticed(user: User, access: str, settings):
@@ -235,11 +236,9 @@ async def test_a_lost_valkey_shortens_the_memory_and_its_return_is_noticed(user:
     await asyncio.sleep(0.1)
     assert principals._last_message_at == float("-inf")
     settings.REDIS_URL = url
-    for _ in range(150):
-        await asyncio.sleep(0.02)
-        if principals._last_message_at > 0:
-            break
-    assert time.monotonic() - principals._last_message_at < 1
+    async with asyncio.timeout(20):
+        while principals._last_message_at < 0:
+            await asyncio.sleep(0.02)
 
 
 def rows() -> list[str]:

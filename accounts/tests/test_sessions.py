@@ -63,9 +63,9 @@ def test_long_and_odd_passwords_are_taken_whole(db, password: str):
 @pytest.mark.parametrize("path", [REGISTER, LOGIN])
 def test_a_megabyte_of_password_is_refused_unhashed_and_fast(user: User, settings, path: str):
     settings.PASSWORD_HASHERS = ["accounts.tests.hashers.CountingHasher"]
-    before, started = CountingHasher.hashed, time.perf_counter()
+    before, started = CountingHasher.hashed, time.process_time()
     answer = post(path, {"email": user.email, "password": "é" * 500_000})
-    assert answer.status_code == 413 and time.perf_counter() - started < 0.5
+    assert answer.status_code == 413 and time.process_time() - started < 0.5
     assert CountingHasher.hashed == before
 
 

@@ -131,10 +131,10 @@ def test_chunks_pace_and_size_are_chosen_in_the_prompt(sim: Simulator, client: o
     took = time.monotonic() - began
     texts = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices[0].delta.content]
     assert len(texts) == 10 and {len(text) for text in texts} == {5}
-    assert 0.2 <= took < 1
+    assert 0.2 <= took < 5
     began = time.monotonic()
     client.chat.completions.create(**ask("[[sim:chunks=10,pace=20]] x"))
-    assert 0.2 <= time.monotonic() - began < 1  # a whole answer takes as long as its stream
+    assert 0.2 <= time.monotonic() - began < 5  # a whole answer takes as long as its stream
 
 
 def test_plans_directives_and_headers_choose_the_fault(sim: Simulator, client: openai.OpenAI):

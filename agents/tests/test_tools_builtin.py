@@ -105,10 +105,10 @@ def test_nothing_but_arithmetic_is_done(expression: str):
 )
 def test_the_dearest_expression_is_cheap(unit: str, joint: str):
     expression = joint.join([unit] * ((1000 + len(joint)) // (len(unit) + len(joint))))
-    begun = time.perf_counter()
+    begun = time.process_time()
     with contextlib.suppress(ToolError):
         evaluate(expression)
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
 
 
 async def test_the_clock_returns_the_time_of_a_zone():
@@ -272,7 +272,7 @@ async def test_a_hostile_page_costs_little(html: str):
         page = await reading.readable(answer)
         assert len(page.text) < 2_000_000
     waits.cancel()
-    assert time.perf_counter() - begun < 12 and await waits < 0.5, "everybody else's stream goes on meanwhile"
+    assert time.perf_counter() - begun < 20 and await waits < 1.5, "everybody else's stream goes on meanwhile"
 
 
 async def longest_wait() -> float:

@@ -16,7 +16,7 @@ from aiagents.core.live import liveness, log_writer
 from aiagents.core.live.event_log import Line
 from aiagents.core.valkey import clients as valkey
 from chat.models import Message
-from chat.tests.caller import whole
+from chat.tests.caller import call, whole
 from chat.tests.conftest import begin, collect, quiet
 from chat.tests.making import left_behind
 from chat.tests.socket import Socket
@@ -70,17 +70,17 @@ async def test_on_both_carriers_a_later_id_is_answered_with_what_stands_and_then
     if swept_first:
         assert await calls.in_db(turns.sweep) == 1
     path = f"/api/v1/chat/stream/{answer.id}"
-    asking = asyncio.create_task(whole("GET", path, key=key, headers={"last-event-id": str(last + ahead)}))
+    asking = await call("GET", path, key=key, headers={"last-event-id": str(last + ahead)})
     async with Socket(key=key) as socket:
         socket.send({"type": "resume", "message_id": str(answer.id), "after": last + ahead})
         first = await socket.frame()
         assert first == {"type": "message.rewind", "message_id": str(answer.id), **rewound(last)}
         if not swept_first:
-            await asyncio.sleep(0.2)  # the other viewer is rewound, too
+            await asking.read_events(1)  # the other viewer is rewound, too
             assert await calls.in_db(turns.sweep) == 1
         end = await socket.frame()
         assert (end["type"], end["seq"], end["error"]["code"]) == ("error", last + 1, "interrupted")
-    events = (await asking).events
+    events = (await asking.read()).events
     assert events[0] == (last, "message.rewind", rewound(last))
     assert [(seq, kind) for seq, kind, _ in events[1:]] == [(last + 1, "error")]
     stored = await Message.objects.aget(id=answer.id)

@@ -115,11 +115,11 @@ async def killed(user, agent, count: int = 5) -> Any:
 
 async def test_viewers_of_a_run_whose_process_died_are_rewound_to_what_stands(user, key, sums, short_catch_up):
     run_id = await killed(user, sums)
-    waiting = asyncio.create_task(whole("GET", events(run_id, 9), key=key))
-    await asyncio.sleep(0.5)
+    waiting = await call("GET", events(run_id, 9), key=key)
+    await waiting.read_events(1)
     assert await in_db(run_sweep.sweep) == 1
     rewind = (4, "message.rewind", {"seq": 4, "length": 8, "reasoning_length": 0, "steps": 0})
-    assert (await waiting).events[0] == rewind
+    assert (await waiting.read()).events[0] == rewind
     for after in (5, 9):  # 5 is the seq of the end that the sweeper wrote, and may be that of a lost event
         told = (await whole("GET", events(run_id, after), key=key)).events
         assert told[0] == rewind and [(seq, kind) for seq, kind, _ in told[1:]] == [(5, "error")]

@@ -89,7 +89,7 @@ async def test_a_valkey_that_hangs_costs_little_and_is_found_again(settings: Any
     begun = time.perf_counter()
     for _ in range(50):
         assert (await hit("hung", 100, 60)).allowed
-    assert time.perf_counter() - begun < 0.15
+    assert time.perf_counter() - begun < 1.5
     server.close()
     settings.REDIS_URL = real
     pipeline._lines.clear()

@@ -126,11 +126,11 @@ async def test_a_name_that_answers_differently_the_second_time_gains_nothing(nam
 
 
 async def test_a_look_up_that_hangs_is_given_up(monkeypatch):
-    monkeypatch.setattr(destinations, "_resolve", lambda host, port: time.sleep(1.5) or [PUBLIC])
+    monkeypatch.setattr(destinations, "_resolve", lambda host, port: time.sleep(4) or [PUBLIC])
     begun = time.monotonic()
     with pytest.raises(TooSlow):
         await fetch("GET", "http://slow.example/", limits=Limits(seconds=0.2))
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 3
 
 
 @pytest.mark.parametrize("to", [*PRIVATE[:16], *PRIVATE[25:33], "file:///etc/passwd", "gopher://example.com/", "http://u:p@example.com/",
@@ -306,7 +306,7 @@ async def test_the_time_is_for_all_of_it(script):
         begun = time.monotonic()
         with pytest.raises(TooSlow) as caught:
             await fetch("GET", server.url(), limits=Limits(seconds=0.5))
-        assert time.monotonic() - begun < 1.5 and caught.value.status == 504
+        assert time.monotonic() - begun < 4 and caught.value.status == 504
     await asyncio.sleep(0)
     assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task() and "handle" not in repr(task)]
 

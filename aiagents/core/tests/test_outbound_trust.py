@@ -78,9 +78,9 @@ async def test_who_tries_a_private_address_is_logged_without_the_path(caplog):
     "charset", ["punycode", "idna", "unicode_escape", "undefined", "base64", "zlib", "rot13", "mbcs", "nonsense", "x" * 40]
 )
 def test_what_is_no_charset_is_not_used(charset: str):
-    begun = time.perf_counter()
+    begun = time.process_time()
     answer = outbound.Answer(200, "", {"content-type": f"text/html; charset={charset}"}, ("grüß" + "a-1b" * 250_000).encode())
-    assert answer.text.startswith("grüß") and time.perf_counter() - begun < 0.5
+    assert answer.text.startswith("grüß") and time.process_time() - begun < 0.5
 
 
 @pytest.mark.parametrize(
