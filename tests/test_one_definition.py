@@ -20,7 +20,7 @@ from tests.kit.wire import ask, product
 ROOT = Path(__file__).parents[1]
 APPS = ("accounts", "billing", "agents", "chat", "tasks", "aiagents")
 # Where each is defined.
-GOALS_AT, MOST_AT = "accounts/models.py", "billing/money/amounts.py"
+GOALS_AT, MOST_AT = "accounts/models/users.py", "billing/money/amounts.py"
 BAD_AMOUNTS = [
     "abc", "", "NaN", "Infinity", "-1", "0", "1e999", "1_000", "١٢", "0x10", "1,5", "$5", " ", "1 2", "9" * 60, True, [], {}, [1], {"a": 1},
     -1, 0, 1e300, "0.0000000000001",

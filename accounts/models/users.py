@@ -1,21 +1,20 @@
-"""Users, their sessions (token families), API keys, account e-mails, and the audit log."""
+"""Users, whose changes end their sessions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import connection, models, transaction
-from django.db.models import F, Q
-from django.db.models.functions import Lower, Now
+from django.db.models import F
+from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from accounts import hooks, principals
-from accounts.mail import queue as mail_queue
+from accounts.models.mails import AccountMail
 from aiagents.core import idempotency
 from aiagents.core.ids import uuid7
 from aiagents.core.live import news
@@ -181,158 +180,3 @@ class User(AbstractBaseUser, PermissionsMixin):
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
         # Django's hash covers only the password; browser sessions must also end with the epoch.
         return salted_hmac("accounts.User.session", f"{self.password}:{self.auth_epoch}", secret=secret, algorithm="sha256").hexdigest()
-
-
-class TokenFamilyQuerySet(models.QuerySet["TokenFamily"]):
-    def live(self) -> TokenFamilyQuerySet:
-        """Return the families with valid tokens, by the database's clock. Does not check the user's state."""
-        return self.filter(revoked_at=None, expires_at__gt=Now())
-
-    def revoke(self, reason: str) -> int:
-        """End the valid ones; return how many. The caller must announce it (`principals.announce`)."""
-        return self.filter(revoked_at=None).update(revoked_at=Now(), revoked_reason=reason)
-
-
-class TokenFamily(models.Model):
-    """One sign-in. Its refresh tokens contain (id, generation); only the current generation is valid.
-
-    The row contains no credential: tokens are signed, and a generation's `jti` is derived, not stored.
-    """
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    user = models.ForeignKey(User, models.CASCADE, related_name="token_families")
-    # The user's epoch when the password was checked: a sign-in during a password change is invalid from the start.
-    auth_epoch = models.PositiveIntegerField(default=0)
-    generation = models.PositiveIntegerField(default=0)
-    rotated_at = models.DateTimeField(default=timezone.now)
-    expires_at = models.DateTimeField()
-    revoked_at = models.DateTimeField(null=True, blank=True)
-    revoked_reason = models.CharField(max_length=32, blank=True)
-    user_agent = models.CharField(max_length=200, blank=True)
-    ip = models.GenericIPAddressField(null=True, blank=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-
-    objects = TokenFamilyQuerySet.as_manager()
-
-    class Meta:
-        verbose_name_plural = "token families"
-        indexes = [models.Index(fields=["user", "revoked_at"]), models.Index(fields=["expires_at"])]
-
-    def __str__(self) -> str:
-        return f"{self.user_id} since {self.created_at:%Y-%m-%d %H:%M}"
-
-
-class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
-    def live(self) -> ApiKeyQuerySet:
-        """Return the valid keys, by the database's clock: not revoked, not expired, and with an active user."""
-        return self.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), revoked_at=None, user__is_active=True)
-
-
-class ApiKey(models.Model):
-    """A program's credential. The key itself is shown once; here stand its SHA-256 and its first characters."""
-
-    class Scope(models.TextChoices):
-        CHAT = "chat", "chat and /v1"
-        AGENTS = "agents"
-        TASKS = "tasks"
-        BILLING = "billing", "read usage and costs"
-        READ = "read", "read only, everywhere the user may read"
-        # It lets a program decide for a person, so it is in no default, and no other scope includes it.
-        APPROVE = "approve", "approve or reject tool calls that wait for a person"
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    user = models.ForeignKey(User, models.CASCADE, related_name="api_keys")
-    name = models.CharField(max_length=100)
-    prefix = models.CharField(max_length=16, editable=False)
-    digest = models.CharField(max_length=64, unique=True, editable=False)
-    scopes = models.JSONField(default=list)
-    rate_limit = models.PositiveIntegerField(null=True, blank=True, help_text="requests per window; empty: the user's")
-    expires_at = models.DateTimeField(null=True, blank=True)
-    revoked_at = models.DateTimeField(null=True, blank=True)
-    last_used_at = models.DateTimeField(null=True, blank=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-
-    objects = ApiKeyQuerySet.as_manager()
-
-    class Meta:
-        ordering = ["-created_at"]
-        verbose_name, verbose_name_plural = "API key", "API keys"
-        indexes = [models.Index(fields=["user", "-created_at"])]
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.prefix}…)"
-
-
-class AccountMailQuerySet(models.QuerySet["AccountMail"]):
-    def enqueue(self, user: User, kind: str, *, to: str = "") -> AccountMail:
-        """Queue an e-mail, due now and sent after the caller's commit. Reuses a waiting one of the same kind."""
-        mail, _ = self.get_or_create(user=user, kind=kind, to=to, state=AccountMail.State.DUE)
-        transaction.on_commit(partial(mail_queue.wake, mail.pk))
-        return mail
-
-
-class AccountMail(models.Model):
-    """The outbox of e-mails about accounts. It stores no link: `accounts.mail.send` creates the link while it sends."""
-
-    class Kind(models.TextChoices):
-        PASSWORD_LINK = "password_link"
-        WELCOME = "welcome"
-        EMAIL_CHANGED = "email_changed"
-
-    class State(models.TextChoices):
-        DUE = "due"
-        SENT = "sent"
-        FAILED = "failed"
-        # The account was disabled before the mail could be sent.
-        DROPPED = "dropped"
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    user = models.ForeignKey(User, models.CASCADE, related_name="+")
-    kind = models.CharField(max_length=16, choices=Kind)
-    # Empty: the user's address at the time of sending.
-    to = models.EmailField(blank=True)
-    state = models.CharField(max_length=8, choices=State, default=State.DUE)
-    attempts = models.PositiveSmallIntegerField(default=0)
-    due_at = models.DateTimeField(default=timezone.now)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
-
-    objects = AccountMailQuerySet.as_manager()
-
-    class Meta:
-        indexes = [models.Index(fields=["due_at"], name="account_mail_due", condition=Q(state="due"))]
-        constraints = [
-            models.UniqueConstraint(fields=["user", "kind", "to"], condition=Q(state="due"), name="one_account_mail_due"),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.kind} for {self.user_id}"
-
-
-class AuditEvent(models.Model):
-    """An event: actor, action and target. Append-only.
-
-    `details` has no secret or content; erasing the target empties it.
-    """
-
-    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
-    at = models.DateTimeField(default=timezone.now, editable=False)
-    actor = models.ForeignKey(User, models.SET_NULL, null=True, blank=True, related_name="+")
-    action = models.CharField(max_length=64)
-    target_type = models.CharField(max_length=64, blank=True)
-    target_id = models.CharField(max_length=64, blank=True)
-    ip = models.GenericIPAddressField(null=True, blank=True)
-    request_id = models.CharField(max_length=64, blank=True)
-    details = models.JSONField(default=dict)
-
-    class Meta:
-        ordering = ["-at", "-id"]
-        indexes = [
-            models.Index(fields=["-at"]),
-            models.Index(fields=["actor", "-at"]),
-            models.Index(fields=["action", "-at"]),
-            models.Index(fields=["request_id"], name="audit_request", condition=~Q(request_id="")),
-            models.Index(fields=["target_id"], name="audit_target", condition=~Q(target_id="")),
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.action}"
