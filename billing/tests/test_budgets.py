@@ -87,19 +87,19 @@ class TestBudgets:
         Ledger.settle(Ledger.hold(call_of(user), CENT, RATES, 10), used(D("0.004")))
         Ledger.hold(call_of(user), CENT, RATES, 10)
         found = budgets.month_to_date(user)
-        assert (found["spent_usd"], found["held_usd"], found["limit_usd"], found["left_usd"]) == (D("0.004"), CENT, 1, D("0.986"))
-        assert found["starts_at"] <= timezone.now() < found["ends_at"]
+        assert (found.spent_usd, found.held_usd, found.limit_usd, found.left_usd) == (D("0.004"), CENT, 1, D("0.986"))
+        assert found.starts_at <= timezone.now() < found.ends_at
         budgets.set_limit("user", user.pk, None)
-        assert budgets.month_to_date(user)["left_usd"] is None
+        assert budgets.month_to_date(user).left_usd is None
         budgets.set_limit("user", user.pk, D(0))
-        assert budgets.month_to_date(user)["left_usd"] == 0
+        assert budgets.month_to_date(user).left_usd == 0
 
     def test_month_to_date_of_a_user_without_a_budget_tells_the_default(self, settings):
         settings.NEW_USER_MONTHLY_LIMIT = D(7)
         user = User.objects.create_user("a@example.com", "correct horse battery staple")
         Budget.objects.all().delete()
         found = budgets.month_to_date(user)
-        assert (found["spent_usd"], found["limit_usd"], found["left_usd"]) == (0, 7, 7)
+        assert (found.spent_usd, found.limit_usd, found.left_usd) == (0, 7, 7)
 
     def test_accounts_reaches_us_through_its_hooks(self, settings):
         settings.NEW_USER_MONTHLY_LIMIT = D(9)

@@ -89,7 +89,7 @@ def test_an_overrun_is_no_violation():
     Budget.objects.filter(scope_id=user.pk).update(limit_usd=CENT, lowered_at=None)
     Ledger.settle(Ledger.hold(call_of(user), CENT, RATES, 1000), used(D("0.019")))
     assert invariants.violations() == []
-    assert budgets.month_to_date(user)["left_usd"] == 0
+    assert budgets.month_to_date(user).left_usd == 0
 
 
 def test_other_apps_add_their_checks_and_the_command_fails_on_what_they_find(ledger_rows, monkeypatch):

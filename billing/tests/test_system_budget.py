@@ -30,7 +30,7 @@ def upgrade() -> None:
 
 
 def system_limit() -> Decimal | None:
-    return budgets.month_of_scope(Budget.Scope.SYSTEM, None)["limit_usd"]
+    return budgets.month_of_scope(Budget.Scope.SYSTEM, None).limit_usd
 
 
 def test_there_is_a_limit_before_anything_was_spent():
