@@ -15,7 +15,7 @@ from accounts import principals
 from accounts.models import User
 from agents.definitions import authoring
 from agents.models import Agent
-from billing import demo as usage
+from billing.demo import service as usage
 from tasks import service as task_service
 from tasks.models import Task
 from tasks.schedule import Kind, Plan

@@ -11,10 +11,12 @@ from django.core.management import CommandError, call_command
 
 from accounts.models import ApiKey, User
 from aiagents.core.ids import uuid7
-from billing import demo, invariants, pricing
+from billing import invariants, pricing
 from billing.budgets import alerts, budgets
 from billing.catalogue import price_list, update
 from billing.catalogue import snapshot as catalogue
+from billing.demo import rows as demo_rows
+from billing.demo import service as demo
 from billing.models import Budget, BudgetAlert, BudgetWindow, UsageLog
 from billing.pricing import Usage
 from billing.reports import rollups
@@ -55,7 +57,7 @@ def test_its_arithmetic_is_the_ledgers():
         into = dice.randint(0, 60_000 if card.rates.tier_threshold is None else min(60_000, card.rates.tier_threshold))
         cached = dice.randint(0, into)
         usage = [into, cached, dice.randint(0, into - cached), dice.randint(0, 9999), 0]
-        assert D(demo.pico(demo.whole_rates(card.rates), usage)).scaleb(-12) == pricing.cost(card.rates, Usage(*usage))
+        assert D(demo_rows.pico(demo_rows.whole_rates(card.rates), usage)).scaleb(-12) == pricing.cost(card.rates, Usage(*usage))
 
 
 def test_the_month_of_make_run_shows_something_everywhere_and_is_made_once():

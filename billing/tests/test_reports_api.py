@@ -12,9 +12,9 @@ from accounts import keys
 from accounts.models import AuditEvent
 from agents.definitions import authoring, sharing
 from aiagents.core.ids import uuid7
-from billing import demo
 from billing.budgets import alerts, budgets
 from billing.catalogue import price_list, update
+from billing.demo import service as demo
 from billing.models import AlertSettings, Budget, BudgetAlert
 from billing.reports import rollups
 from billing.reports import staff as analytics

@@ -21,11 +21,11 @@ _USED = """
 from decimal import ROUND_UP, Decimal
 from accounts import keys
 from accounts.models import User
-from billing.budgets import alerts; from billing.budgets import budgets; from billing import demo
+from billing.budgets import alerts; from billing.budgets import budgets; from billing.demo import service as demo
 user = User.objects.get(pk="%s")
 key, _ = keys.create(user, name="nightly robot", scopes=["chat"])
 demo.make([demo.Person(user.pk, 1.0, [key.pk])], 600, 20, seed=user.pk.int)
-spent = budgets.month_to_date(user)["spent_usd"]
+spent = budgets.month_to_date(user).spent_usd
 budgets.set_limit("user", user.pk, (spent / Decimal("0.9")).quantize(Decimal("0.0001"), ROUND_UP))
 alerts.raise_due()
 """

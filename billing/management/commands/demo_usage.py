@@ -11,8 +11,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from aiagents.core.ids import uuid7
-from billing import demo
 from billing.budgets import budgets
+from billing.demo import service as demo
 from billing.models import Budget, BudgetWindow
 
 

@@ -1,0 +1,1 @@
+"""Demo usage: rows.py makes it, writing.py writes it, service.py does both."""
