@@ -30,7 +30,7 @@ class Recorded:
     attempt: int = 0
 
     @property
-    def standing(self) -> Rewound:
+    def so_far(self) -> Rewound:
         """What stands, the terminal event left out."""
         last = self.last if self.end is None else self.end[0] - 1
         return Rewound(last, len(self.content), len(self.reasoning), len(self.steps))
@@ -70,5 +70,5 @@ async def short_of(log: EventLog, id: UUID, after: int) -> Rewound | None:
     lines = await log.lines_short_of(id, after)
     if lines is None:
         return None
-    standing = (await asyncio.to_thread(add_up, lines)).standing
-    return standing if standing.seq < after else None
+    so_far = (await asyncio.to_thread(add_up, lines)).so_far
+    return so_far if so_far.seq < after else None

@@ -52,16 +52,16 @@ def _statuses() -> Iterator[Violation]:
 def _costs() -> Iterator[Violation]:
     """Of the newest answers. What is still being settled is left out; deleted conversations leave only their books."""
     ended = Message.objects.filter(role=Message.Role.ASSISTANT).exclude(status__in=Message.RUNNING).order_by("-id")
-    told = dict(ended.values_list("pk", "cost_usd")[:_ROWS])
+    costs = dict(ended.values_list("pk", "cost_usd")[:_ROWS])
     open_calls = {call.get("message_id") for call in Hold.objects.filter(status=Hold.Status.OPEN).values_list("call", flat=True)}
-    if not told:
+    if not costs:
         return
-    oldest = min(told)
+    oldest = min(costs)
     booked: dict[UUID, Decimal] = defaultdict(Decimal)
     calls = UsageLog.objects.filter(message_id__gte=oldest).values_list("message_id", "cost_usd")
     for pk, cost in calls.iterator():
         assert pk is not None
         booked[pk] += cost
-    for pk, cost in told.items():
+    for pk, cost in costs.items():
         if cost != booked[pk] and str(pk) not in open_calls:
             yield Violation("I3", f"message {pk} says {cost}, its calls cost {booked[pk]}")

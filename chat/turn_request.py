@@ -1,4 +1,4 @@
-"""What a client may ask for: the models of turn requests, one for each endpoint that starts a turn."""
+"""What a client may request for: the models of turn requests, one for each endpoint that starts a turn."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aiagents.core.validation import Id, NotBlank, RequestModel, Whole, parse, u
 from billing.money.amounts import Cost
 from chat.content_parts import MOST_PARTS, MOST_TEXT, Part
 
-__all__ = ["Ask", "ConversationSettings", "EditRequest", "InvalidRequest", "RegenerateRequest", "SendRequest", "read"]
+__all__ = ["ConversationSettings", "EditRequest", "InvalidRequest", "RegenerateRequest", "SendRequest", "TurnRequest", "read"]
 MOST_METADATA_BYTES = 8 * 1024
 MOST_SYSTEM_PROMPT = 100_000
 MOST_OUTPUT_TOKENS = 1_000_000
@@ -25,7 +25,7 @@ MOST_FALLBACKS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class TurnRequest:
     """One wish for a turn, already checked. `None` means: as the conversation, then the user, has it."""
 
     content: str = ""
@@ -54,7 +54,7 @@ class Ask:
             kept["fallbacks"] = list(self.fallbacks)
         return {name: _as_json(value) for name, value in kept.items()}
 
-    def over(self, options: Mapping[str, Any]) -> Ask:
+    def over(self, options: Mapping[str, Any]) -> TurnRequest:
         """The same, with the options that are missing taken from stored ones."""
         missing = [name for name in StoredOptions.model_fields if getattr(self, name) in (None, ()) and options.get(name) is not None]
         if not missing:
@@ -142,9 +142,9 @@ class TurnOptions(StoredOptions):
 
     metadata: _Metadata | None = Field(None, description=f"at most {MOST_METADATA_BYTES} bytes as JSON")
 
-    def ask(self) -> Ask:
+    def turn_request(self) -> TurnRequest:
         """The turn to start."""
-        return Ask(**self._given())
+        return TurnRequest(**self._given())
 
     def _given(self) -> dict[str, Any]:
         return {name: value for name in self.model_fields_set if (value := getattr(self, name)) is not None}
@@ -161,10 +161,10 @@ class EditRequest(TurnOptions):
 
     content: Annotated[Annotated[_Text, Tag("text")] | Annotated[_Parts, Tag("parts")], union(_shape, "Must be a text or a list of parts.")]
 
-    def ask(self) -> Ask:
+    def turn_request(self) -> TurnRequest:
         given = self._given()
         content = given.pop("content")
-        return Ask(content.text, content.parts, **given)
+        return TurnRequest(content.text, content.parts, **given)
 
 
 class SendRequest(EditRequest):
@@ -174,6 +174,6 @@ class SendRequest(EditRequest):
     parent_id: Id | None = Field(None, description="the answer that the question follows; the newest if absent")
 
 
-def read(body: Any, model: type[TurnOptions] = SendRequest) -> Ask:
+def read(body: Any, model: type[TurnOptions] = SendRequest) -> TurnRequest:
     """The turn that a client's JSON value describes. Raises InvalidRequest, which names every wrong field."""
-    return parse(model, body).ask()
+    return parse(model, body).turn_request()

@@ -33,7 +33,7 @@ from billing.catalogue import snapshot as catalogue
 from chat.api import websocket
 from chat.models import Message
 from chat.tests.socket import Socket
-from chat.turn_request import Ask
+from chat.turn_request import TurnRequest
 from chat.turns import running as running_turns
 from chat.turns import store as turn_store
 from tasks import service as task_service
@@ -88,7 +88,7 @@ def _claims(ann: Principal) -> Callable[[int], object]:
 
 
 def _turns(ann: Principal) -> Callable[[int], object]:
-    return lambda number: turn_store.open_turn(ann.user, Ask(content="Hello", model=MODEL))
+    return lambda number: turn_store.open_turn(ann.user, TurnRequest(content="Hello", model=MODEL))
 
 
 def _not_kept(run_id: UUID) -> None:

@@ -83,8 +83,8 @@ async def _as_whole(found: LiveRun | UUID, headers: dict[str, str]) -> Response:
     if isinstance(found, LiveRun):
         ending = await found.finished()
     else:
-        row, told = await _stored(found)
-        ending = stored.ending(row, told, None, row.request_id)
+        row, shown = await _stored(found)
+        ending = stored.ending(row, shown, None, row.request_id)
     if isinstance(ending, Failed):
         run_id = (ending.kept["run"] or {}).get("id")
         raise StoredError(ending.error, {"run_id": run_id} if run_id else {})

@@ -34,7 +34,7 @@ _hooks: list[Hook] = []
 
 
 def on_decision(hook: Hook) -> None:
-    """Have an upper floor told of each parked run of which everything is now decided. May be told twice of one.
+    """Have an upper floor noted of each parked run of which everything is now decided. May be noted twice of one.
 
     A hook that answers true resumes the run. A task's run is never resumed from here while there is a hook.
     """
@@ -64,8 +64,8 @@ def decide(user: User, run_id: UUID, *, approve: bool, call_id: str | None = Non
             if approve:
                 undecided.update(**verdict)
             else:
-                told = {**step.input, "reason": reason} if reason else step.input
-                undecided.update(status=Step.DENIED, ended_at=timezone.now(), input=told, error_code="denied", **verdict)
+                noted = {**step.input, "reason": reason} if reason else step.input
+                undecided.update(status=Step.DENIED, ended_at=timezone.now(), input=noted, error_code="denied", **verdict)
         if not open_calls and not _same_word(calls, approve):
             raise Conflict("No tool call of this run waits for a decision.", code="nothing_waits")
         complete = not AgentStep.objects.filter(run_id=run_id, status=Step.WAITING, decided_at=None).exists()

@@ -44,14 +44,14 @@ def run(row: AgentRun) -> JSON:
 
 def with_steps(row: AgentRun, steps: Iterable[AgentStep]) -> JSON:
     """The run with all that it did, in order."""
-    told = list(steps)
-    waiting = [one.tool_call_id for one in told if one.status == AgentStep.Status.WAITING and one.decided_at is None]
-    return {**run(row), "waits_for": waiting, "steps": [step(one) for one in told], "steps_next": None}
+    every = list(steps)
+    waiting = [one.tool_call_id for one in every if one.status == AgentStep.Status.WAITING and one.decided_at is None]
+    return {**run(row), "waits_for": waiting, "steps": [step(one) for one in every], "steps_next": None}
 
 
 def whole(run_id: UUID) -> tuple[AgentRun, JSON] | None:
-    """The row and its words with every step, from the database."""
-    row = run_store.told(run_id)
+    """The row and its JSON with every step, from the database."""
+    row = run_store.to_show(run_id)
     return None if row is None else (row, with_steps(row, run_store.steps(run_id)))
 
 

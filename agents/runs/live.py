@@ -75,12 +75,12 @@ class RunEvents:
             case _:
                 self._add(event)  # type: ignore[arg-type]  # the events of calls alone were taken out above
 
-    def end(self, row: AgentRun | None, told: dict[str, Any], failure: AppError | None) -> None:
+    def end(self, row: AgentRun | None, shown: dict[str, Any], failure: AppError | None) -> None:
         if self._cut:
             return
         if not self._started:
             self._start(None)
-        self.broadcast.end(*write(ending(row, told, failure, self.request_id)))
+        self.broadcast.end(*write(ending(row, shown, failure, self.request_id)))
 
     def _start(self, event: Started | None) -> None:
         self._started = True
@@ -103,13 +103,13 @@ class RunEvents:
 
 
 class LiveRun:
-    """`row` and `told` are the run as it ended or was parked, once `ended`; `failure` is there when it broke off."""
+    """`row` and `shown` are the run as it ended or was parked, once `ended`; `failure` is there when it broke off."""
 
     def __init__(self, run_id: UUID, source: AsyncGenerator[Event, None], request_id: str) -> None:
         self.id, self.request_id = run_id, request_id
         self.events = RunEvents(run_id, request_id)
         self.row: AgentRun | None = None
-        self.told: dict[str, Any] = {}
+        self.shown: dict[str, Any] = {}
         self.failure: AppError | None = None
         self.ended = asyncio.Event()
         self._source = source
@@ -129,7 +129,7 @@ class LiveRun:
     async def finished(self) -> TurnEnded | Failed:
         """The event that ends the run."""
         await self.ended.wait()
-        return ending(self.row, self.told, self.failure, self.request_id)
+        return ending(self.row, self.shown, self.failure, self.request_id)
 
     def interrupt(self) -> None:
         """The process leaves."""
@@ -168,8 +168,8 @@ class LiveRun:
         except AppError as exc:
             self.failure, found, erased = self.failure or exc, None, False
         if found is not None:
-            self.row, self.told = found
-        self.events.end(self.row, self.told, self.failure)
+            self.row, self.shown = found
+        self.events.end(self.row, self.shown, self.failure)
         if erased:
             _runs.here().forget([self.id])
 
@@ -219,7 +219,7 @@ async def _goes_on_elsewhere(broadcast: Broadcast) -> bool:
 
 
 async def _rewound(broadcast: Broadcast) -> AsyncGenerator[Line, None]:
-    rewound = (await asyncio.to_thread(add_up, list(broadcast.lines))).standing
+    rewound = (await asyncio.to_thread(add_up, list(broadcast.lines))).so_far
     yield rewind_line(rewound)
     async with aclosing(broadcast.view(rewound.seq)) as lines:
         async for line in lines:
@@ -241,7 +241,7 @@ async def drain(seconds: float) -> None:
 
 async def resume(run_id: UUID) -> None:
     """Go on with a parked run in this process, to its end or its next wait; its events go on in its log, if it has one."""
-    lines, row = await _log_so_far(run_id), await in_db(run_store.told, run_id)
+    lines, row = await _log_so_far(run_id), await in_db(run_store.to_show, run_id)
     if not lines or row is None:
         await runner.resume_to_end(run_id)
         return

@@ -31,7 +31,7 @@ from agents.runs.parked import Parked
 from agents.runs.running import OutOfTime
 from agents.runs.store import Closing, RunEnded
 from agents.runs.tool_calls import Wanted, Workshop
-from agents.runs.transcript import Said
+from agents.runs.transcript import Answer
 from agents.tools.registry import Tool
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, BudgetExceeded, Unavailable
@@ -67,7 +67,7 @@ class Loop:
         self.step: AgentStep | None = None
         self.number = self.model_calls = 0
         self.model, self.output, self.finish_reason = "", row.output, ""
-        self.said = Said()
+        self.answer = Answer()
         self.wanted: list[Wanted] = []
         self.resumed = False
         self.seconds = 0.0
@@ -81,7 +81,7 @@ class Loop:
     async def events(self) -> AsyncGenerator[Event, None]:
         self.watched = running_runs.begin(self.id, self.definition.max_seconds, self.seconds)
         if self.context.message_id is None:  # else the message keeps it
-            self.watched.words = lambda: self.said.words or self.output
+            self.watched.text = lambda: self.answer.all_text or self.output
         self.workshop = Workshop(self.id, self.context.principal, self.watched)
         try:
             async with aclosing(self._steps()) as steps:
@@ -156,41 +156,41 @@ class Loop:
         request = replace(self.request, tool_choice="none") if last and offered else self.request
         parted = bool(self.output)
         uses: list[ToolUse] = []
-        self.said, self.since = Said(), len(self.receipts)
+        self.answer, self.since = Answer(), len(self.receipts)
         async with aclosing(calls.stream(request, self._call_context(), self.receipts)) as events:
             while (event := await self.watched.within(anext(events, None))) is not None:
                 match event:
                     case Started():
-                        self.said.provider, self.model = event.provider, event.model
+                        self.answer.provider, self.model = event.provider, event.model
                         yield event
                     case TextDelta() if event.text:
                         if parted:  # the words of two steps are two paragraphs
                             parted = False
                             yield TextDelta("\n\n")
-                        self.said.text(event.text)
+                        self.answer.text(event.text)
                         yield event
                     case ReasoningDelta():
-                        self.said.reasoning(event)
+                        self.answer.reasoning(event)
                         yield event
                     case ToolCall():
                         if not last and len(uses) < settings.AGENT_CALLS_PER_STEP:
-                            uses.append(self.said.call(event))
+                            uses.append(self.answer.call(event))
                     case Settled():
-                        async with aclosing(self._settled(event, uses, last and offered and self.model_calls > 1)) as told:
-                            async for one in told:
+                        async with aclosing(self._settled(event, uses, last and offered and self.model_calls > 1)) as results:
+                            async for one in results:
                                 yield one
                     case _:
                         yield event
 
     async def _settled(self, settled: Settled, uses: list[ToolUse], last: bool) -> AsyncGenerator[Event, None]:
-        self.output = self.said.words or self.output
+        self.output = self.answer.all_text or self.output
         if not uses:
             reason: Any = "max_steps" if last and settled.finish_reason in ("stop", "tool_calls") else settled.finish_reason
             self.wanted, self.finish_reason = [], reason
             await self._succeed(reason, closed=[self._closing(Step.OK)])
             yield replace(settled, finish_reason=reason)
             return
-        parts = self.said.parts()
+        parts = self.answer.parts()
         self.request = replace(self.request, messages=(*self.request.messages, Message("assistant", parts)))
         self.wanted = []
         for use in uses:
@@ -237,7 +237,7 @@ class Loop:
             async with aclosing(self._run_decided(asked)) as decided:
                 async for event in decided:
                     yield event
-        self._tell_results()
+        self._add_results()
 
     async def _run_decided(self, asked: list[Wanted]) -> AsyncGenerator[Event, None]:
         rows = await persist(tool_calls.steps, [call.step.id for call in asked])
@@ -271,9 +271,9 @@ class Loop:
         async with aclosing(self._run_decided(asked)) as results:
             async for result in results:
                 yield result
-        self._tell_results()
+        self._add_results()
 
-    def _tell_results(self) -> None:
+    def _add_results(self) -> None:
         outputs = tuple(call.result for call in self.wanted if call.result is not None)
         self.request = replace(self.request, messages=(*self.request.messages, Message("tool", outputs)))
         self.wanted = []
@@ -312,7 +312,12 @@ class Loop:
         """The end of the model call that runs."""
         assert self.step is not None
         mine = self.receipts[self.since :] if self.model_calls else []
-        values: dict[str, Any] = {"status": status, "error_code": error_code[:50], "output": self.said.words, "ended_at": timezone.now()}
+        values: dict[str, Any] = {
+            "status": status,
+            "error_code": error_code[:50],
+            "output": self.answer.all_text,
+            "ended_at": timezone.now(),
+        }
         if mine:
             values |= run_store.totals(mine) | {"call_id": mine[-1].call_id, "name": mine[-1].model, "latency_ms": mine[-1].latency_ms}
             values["input"] = {"finish_reason": mine[-1].finish_reason}
@@ -346,7 +351,7 @@ class Loop:
 
     async def _end(self, status: str, *, error: AppError | None = None, finish_reason: str = "") -> None:
         """End the run after a break. Written to its end, whoever is cancelled meanwhile."""
-        self.output = self.said.words or self.output
+        self.output = self.answer.all_text or self.output
         closed = []
         if self.step is not None:
             code = error.code if error else finish_reason or "cancelled"

@@ -55,9 +55,9 @@ class Parked:
 def parked(state: JSON) -> Parked:
     """From AgentRun.state."""
     asked = dict(state["request"])
-    told = tuple(_message_in(one) for one in asked.pop("messages"))
+    messages = tuple(_message_in(one) for one in asked.pop("messages"))
     return Parked(
-        _definition_in(state["definition"]), CompletionRequest(told, **(asked | {"stop": tuple(asked["stop"])})), state["context"],
+        _definition_in(state["definition"]), CompletionRequest(messages, **(asked | {"stop": tuple(asked["stop"])})), state["context"],
         state["model_calls"], state["number"], state["seconds"], state["model"],
     )  # fmt: skip
 

@@ -32,16 +32,16 @@ class Watched:
         self._scope: asyncio.Timeout | None = None
         self.ended: RunEnded | None = None
         # What the run has said so far, where its row is the only place that keeps it.
-        self.words: Callable[[], str] | None = None
+        self.text: Callable[[], str] | None = None
         self._kept = ""
 
-    def news(self) -> str | None:
+    def new_text(self) -> str | None:
         """What was said since the last time, as a whole; None: nothing."""
-        words = self.words() if self.words else ""
-        if words == self._kept:
+        text = self.text() if self.text else ""
+        if text == self._kept:
             return None
-        self._kept = words
-        return words
+        self._kept = text
+        return text
 
     @property
     def used(self) -> float:
@@ -93,8 +93,8 @@ class _Watch:
         while self.runs:
             await asyncio.sleep(settings.PROGRESS_INTERVAL_SECONDS)
             living = list(self.runs)
-            said = {run_id: words for run_id, run in self.runs.items() if (words := run.news()) is not None}
-            work = in_db(run_store.beat, living, said)
+            texts = {run_id: text for run_id, run in self.runs.items() if (text := run.new_text()) is not None}
+            work = in_db(run_store.beat, living, texts)
             _, ended = await liveness.beat(work, "agents", living, settings.AGENT_SILENCE_SECONDS)
             for run_id, status in (ended or {}).items():
                 if run_id in self.runs:

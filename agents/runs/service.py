@@ -122,7 +122,7 @@ async def resume(run_id: UUID, receipts: list[Settled] | None = None) -> AsyncGe
         raise Conflict("This run does not wait to be resumed.", code="not_resumable")
     parked = run_state.parked(row.state)
     try:
-        principal, shared = await in_db(_standing, row, parked.definition)
+        principal, shared = await in_db(_owner, row, parked.definition)
         definition = replace(parked.definition, shared=shared)
         tools = await registry.tools_for([grant.name for grant in definition.tools])
     except AppError as exc:
@@ -177,14 +177,14 @@ async def _drained(run_id: UUID, source: AsyncGenerator[Event, None], on_event: 
     except AppError as exc:
         failure = exc
     await ends.written(run_id)  # with the database away, the error is here before its row says so
-    row = await persist(run_store.told, run_id)
+    row = await persist(run_store.to_show, run_id)
     if row is None:  # it could not even begin
         assert failure is not None
         raise failure
     return row
 
 
-def _standing(run: AgentRun, definition: Definition) -> tuple[Principal, bool]:
+def _owner(run: AgentRun, definition: Definition) -> tuple[Principal, bool]:
     """The run's user as the database has them now, with the key it was started with, and whether the agent is another user's.
 
     An AppError where the user may not run the agent any more.

@@ -200,21 +200,21 @@ def count_from_books(run_id: UUID) -> bool:
         if run is None:  # erased meanwhile
             return False
         rows = booked(run)
-        told = {name: sum(getattr(row, name) for row in rows) for name in ("input_tokens", "output_tokens")}
+        tokens = {name: sum(getattr(row, name) for row in rows) for name in ("input_tokens", "output_tokens")}
         cost = sum((row.cost_usd for row in rows), Decimal(0))
-        if not rows or (cost == run.cost_usd and told["output_tokens"] <= run.output_tokens and _steps_add_up(run)):
+        if not rows or (cost == run.cost_usd and tokens["output_tokens"] <= run.output_tokens and _steps_add_up(run)):
             return False
         if cost < run.cost_usd and Hold.objects.filter(status=Hold.Status.OPEN, call__group_id=str(run_id)).exists():
             return False  # the cost of a call that is being settled may stand on the run before it stands in the log
         models = list(AgentStep.objects.filter(run_id=run_id, kind=AgentStep.Kind.MODEL).order_by("number"))
         AgentRun.objects.filter(id=run_id).update(
-            cost_usd=cost, model=run.model or rows[-1].model, simulated=any(row.simulated for row in rows), **told
+            cost_usd=cost, model=run.model or rows[-1].model, simulated=any(row.simulated for row in rows), **tokens
         )
         if models:
             *before, last = models
             last.cost_usd = cost - sum((step.cost_usd for step in before), Decimal(0))
-            last.input_tokens = max(0, told["input_tokens"] - sum(step.input_tokens for step in before))
-            last.output_tokens = max(0, told["output_tokens"] - sum(step.output_tokens for step in before))
+            last.input_tokens = max(0, tokens["input_tokens"] - sum(step.input_tokens for step in before))
+            last.output_tokens = max(0, tokens["output_tokens"] - sum(step.output_tokens for step in before))
             last.call_id, last.name = last.call_id or rows[-1].call_id, last.name or rows[-1].model
             last.save(update_fields=["cost_usd", "input_tokens", "output_tokens", "call_id", "name"])
     return True
@@ -258,8 +258,8 @@ def erase(conversation_id: UUID) -> int:
     return AgentRun.objects.filter(conversation_id=conversation_id).delete()[0]
 
 
-def told(run_id: UUID) -> AgentRun | None:
-    """The run with what its wording names."""
+def to_show(run_id: UUID) -> AgentRun | None:
+    """The run with the agent and the version that its JSON names."""
     return AgentRun.objects.select_related("agent", "version").filter(id=run_id).first()
 
 
@@ -278,7 +278,7 @@ def cancel(user_id: UUID, run_id: UUID) -> AgentRun:
     if run is None:
         raise NotFound
     end(run_id, Status.CANCELLED, finish_reason="cancelled")
-    return told(run_id) or run
+    return to_show(run_id) or run
 
 
 def parked() -> Q:

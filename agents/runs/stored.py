@@ -95,19 +95,19 @@ def waits(line: Line) -> bool:
 _WAITS = b'"status":"%b"' % Status.WAITING_APPROVAL.value.encode()
 
 
-def ending(row: AgentRun | None, told: dict[str, Any], failure: AppError | None, request_id: str) -> TurnEnded | Failed:
+def ending(row: AgentRun | None, shown: dict[str, Any], failure: AppError | None, request_id: str) -> TurnEnded | Failed:
     """How a run's events end: with the run, or with what is wrong and the run as far as it came."""
     if row is not None and row.status in WELL:
-        return TurnEnded(told)
+        return TurnEnded(shown)
     stored = row.error if row is not None else None
-    return Failed(stored or to_store(failure or AppError(), request_id), {"run": told or None})
+    return Failed(stored or to_store(failure or AppError(), request_id), {"run": shown or None})
 
 
-def from_row(row: AgentRun, told: dict[str, Any]) -> list[Line]:
+def from_row(row: AgentRun, shown: dict[str, Any]) -> list[Line]:
     """The events of a run that has ended, without its log: its start and its end, which holds the whole run."""
     run_id = str(row.id)
     start = TurnStarted(None, None, run_id, row.model, "", {}, run_id=run_id)
-    return [(0, *write(start)), (1, *write(ending(row, told, None, row.request_id)))]
+    return [(0, *write(start)), (1, *write(ending(row, shown, None, row.request_id)))]
 
 
 def _deleted(seq: int) -> Line:

@@ -1,4 +1,4 @@
-"""What the model says in one step, in its order, as it is to be sent back."""
+"""What the model answers in one step, in its order, as it is to be sent back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from agents.messages import Part, Reasoning, Text, ToolUse
 from aiagents.core import jsonio
 
 
-class Said:
+class Answer:
     """Text, signed thinking and calls as they come; `parts` is the assistant message that they make."""
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Said:
         self._all: list[str] = []
 
     @property
-    def words(self) -> str:
+    def all_text(self) -> str:
         return jsonio.clean_text("".join(self._all))
 
     def text(self, text: str) -> None:

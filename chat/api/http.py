@@ -24,7 +24,7 @@ from chat import turn_request
 from chat.conversations import as_json as message_json
 from chat.conversations import history
 from chat.models import Message
-from chat.turn_request import Ask, EditRequest, RegenerateRequest
+from chat.turn_request import EditRequest, RegenerateRequest, TurnRequest
 from chat.turns import agent_partner
 from chat.turns import service as turns
 from chat.turns import store as turn_store
@@ -37,26 +37,26 @@ _ENDED_WELL = ("complete", "cancelled")
 
 async def send(request: Request) -> Response:
     """One turn, answered whole."""
-    ask = await request.read(turn_request.read)
-    return await _whole(request, ask)
+    wanted = await request.read(turn_request.read)
+    return await _whole(request, wanted)
 
 
 async def stream(request: Request) -> EventStream:
     """The same turn as Server-Sent Events."""
-    ask = await request.read(turn_request.read)
-    return await _streamed(request, ask)
+    wanted = await request.read(turn_request.read)
+    return await _streamed(request, wanted)
 
 
 async def regenerate(request: Request) -> Response | EventStream:
     """Another answer to the same question, beside the first; `continue` takes up its text."""
-    ask = await request.read(partial(turn_request.read, model=RegenerateRequest))
-    return await _either(request, replace(ask, regenerate_of=request.id))
+    wanted = await request.read(partial(turn_request.read, model=RegenerateRequest))
+    return await _either(request, replace(wanted, regenerate_of=request.id))
 
 
 async def edit(request: Request) -> Response | EventStream:
     """Another question beside the first, with its own answer."""
-    ask = await request.read(partial(turn_request.read, model=EditRequest))
-    return await _either(request, replace(ask, edit_of=request.id))
+    wanted = await request.read(partial(turn_request.read, model=EditRequest))
+    return await _either(request, replace(wanted, edit_of=request.id))
 
 
 async def reattach(request: Request) -> EventStream:
@@ -73,17 +73,17 @@ async def cancel(request: Request) -> Response:
 
 async def route(request: Request) -> Response:
     """Which model would answer and why; nothing is called or saved."""
-    ask = await request.read(turn_request.read)
+    wanted = await request.read(turn_request.read)
     principal = _principal(request)
-    await history.check_models(ask)
-    planned = await in_db(turn_store.plan, principal.user, ask)
-    ask, branch, agent = planned.ask, planned.branch, planned.agent
+    await history.check_models(wanted)
+    planned = await in_db(turn_store.plan, principal.user, wanted)
+    wanted, branch, agent = planned.request, planned.branch, planned.agent
     reserved, share = await agent_partner.reserve(agent) if agent else (0, 1.0)
-    fitted = await history.fit(ask, branch, None, reserved, share, planned.unread)
+    fitted = await history.fit(wanted, branch, None, reserved, share, planned.unread)
     asked = fitted.request if agent is None else await runner.as_asked(fitted.request, agent)
     context = CallContext(
         principal=principal, purpose="chat", surface="rest", request_id=request.request_id, group_id=uuid7(),
-        requested_model=ask.model or "auto", goal=ask.goal or "", fallbacks=ask.fallbacks, max_cost_usd=ask.max_cost_usd,
+        requested_model=wanted.model or "auto", goal=wanted.goal or "", fallbacks=wanted.fallbacks, max_cost_usd=wanted.max_cost_usd,
         sticky=history.sticky(branch),
     )  # fmt: skip
     return json_response({**await calls.preview(asked, context), "history": fitted.explained()})
@@ -92,15 +92,15 @@ async def route(request: Request) -> Response:
 # --- how a turn is answered ---------------------------------------------------------------------
 
 
-async def _either(request: Request, ask: Ask) -> Response | EventStream:
+async def _either(request: Request, wanted: TurnRequest) -> Response | EventStream:
     if "text/event-stream" in request.headers.get("accept", ""):
-        return await _streamed(request, ask)
-    return await _whole(request, ask)
+        return await _streamed(request, wanted)
+    return await _whole(request, wanted)
 
 
-async def _whole(request: Request, ask: Ask) -> Response:
+async def _whole(request: Request, wanted: TurnRequest) -> Response:
     principal = _principal(request)
-    found = await _begin(request, ask, "rest")
+    found = await _begin(request, wanted, "rest")
     if isinstance(found, turns.Turn):
         answer = await found.finished()
         headers = {}
@@ -122,8 +122,8 @@ async def _question(found: turns.Turn | UUID, question_id: UUID) -> Message:
     return found.opened.question if isinstance(found, turns.Turn) else await in_db(Message.objects.get, id=question_id)
 
 
-async def _streamed(request: Request, ask: Ask) -> EventStream:
-    found = await _begin(request, ask, "sse")
+async def _streamed(request: Request, wanted: TurnRequest) -> EventStream:
+    found = await _begin(request, wanted, "sse")
     if isinstance(found, turns.Turn):
         headers = {"X-Message-ID": str(found.message_id), "X-Conversation-ID": str(found.conversation_id)}
         return EventStream(_as_events(found.view()), headers)
@@ -138,12 +138,12 @@ async def _as_events(lines: AsyncGenerator[Line, None]) -> AsyncGenerator[bytes,
             yield sse.event(kind, data, seq)
 
 
-async def _begin(request: Request, ask: Ask, surface: str) -> turns.Turn | UUID:
+async def _begin(request: Request, wanted: TurnRequest, surface: str) -> turns.Turn | UUID:
     """The turn that this request starts; or the message that an earlier request with its Idempotency-Key made."""
     principal = _principal(request)
 
     async def start(store: Store) -> turns.Turn:
-        return await turns.start(principal, ask, surface=surface, request_id=request.request_id, with_answer=store)
+        return await turns.start(principal, wanted, surface=surface, request_id=request.request_id, with_answer=store)
 
     return await begin_once(request, "message_id", start)
 

@@ -253,7 +253,7 @@ class ChatConsumer(SocketConsumer):
         assert self.principal
         await count_request(self.principal)
         leave = Leave()
-        turn = await turns.start(self.principal, frame.ask(), surface="ws", request_id=request_id.get())
+        turn = await turns.start(self.principal, frame.turn_request(), surface="ws", request_id=request_id.get())
         ids = {"message_id": str(turn.message_id), "conversation_id": str(turn.conversation_id)}
         await self._send({"type": "ack", "ref": frame.ref, **ids, "user_message_id": str(turn.opened.question.id)})
         await self._show(turn.message_id, turn.view(-1, leave), leave, frame.ref)

@@ -24,7 +24,7 @@ from billing.catalogue import snapshot as catalogue
 from billing.catalogue.snapshot import ModelCard
 from chat import content_parts
 from chat.models import Message
-from chat.turn_request import Ask
+from chat.turn_request import TurnRequest
 
 _CONTINUE = "Your answer was cut off. Go on exactly where it stopped: no repetition, no preface."
 # The fields of a message that a prompt needs.
@@ -47,9 +47,9 @@ class Fitted:
         return {"messages_sent": self.sent, "messages_dropped": self.dropped}
 
 
-async def check_models(ask: Ask) -> None:
+async def check_models(request: TurnRequest) -> None:
     """Raise ModelNotFound or InvalidRequest for a model that cannot chat, before a message is saved."""
-    names = [name for name in (ask.model, *ask.fallbacks) if name and not is_auto(name)]
+    names = [name for name in (request.model, *request.fallbacks) if name and not is_auto(name)]
     if names:
         known = await catalogue.current()
         for name in names:
@@ -64,7 +64,7 @@ def is_auto(name: str | None) -> bool:
 
 
 async def fit(
-    ask: Ask, branch: list[Message], carried: Message | None = None, reserved: int = 0, share: float = 1.0, unread: int = 0
+    request: TurnRequest, branch: list[Message], carried: Message | None = None, reserved: int = 0, share: float = 1.0, unread: int = 0
 ) -> Fitted:
     """Return a request with the newest messages that fit into the window and into MAX_PROMPT_CHARACTERS.
 
@@ -74,8 +74,8 @@ async def fit(
     prompt = [message for row in branch if (message := _prompt_message(row))]
     if carried is not None:
         prompt += [messages.Message("assistant", (messages.Text(carried.content),)), messages.Message("user", (messages.Text(_CONTINUE),))]
-    window = int(await _input_window(ask) * share) - reserved
-    system = CompletionRequest((), ask.system_prompt or "")
+    window = int(await _input_window(request) * share) - reserved
+    system = CompletionRequest((), request.system_prompt or "")
     left = window - messages.estimate_input(system)
     characters = settings.MAX_PROMPT_CHARACTERS - len(system.system)
     keep = 0
@@ -88,10 +88,10 @@ async def fit(
     kept = prompt[len(prompt) - keep :]
     while len(kept) > 1 and kept[0].role == "assistant":  # no answer without its question
         kept = kept[1:]
-    request = CompletionRequest(
-        _joined(kept), ask.system_prompt or "", temperature=ask.temperature, max_output_tokens=ask.max_output_tokens
+    fitted = CompletionRequest(
+        _joined(kept), request.system_prompt or "", temperature=request.temperature, max_output_tokens=request.max_output_tokens
     )
-    return Fitted(request, len(kept), len(prompt) - len(kept) + unread)
+    return Fitted(fitted, len(kept), len(prompt) - len(kept) + unread)
 
 
 def sticky(branch: list[Message]) -> str | None:
@@ -117,15 +117,15 @@ def _joined(prompt: list[messages.Message]) -> tuple[messages.Message, ...]:
     return tuple(joined)
 
 
-async def _input_window(ask: Ask) -> int:
+async def _input_window(request: TurnRequest) -> int:
     """Return the input tokens of the chosen model's window, or of the largest window that `auto` could choose."""
     known = await catalogue.current()
-    if is_auto(ask.model):
+    if is_auto(request.model):
         ready = await connections.configured()
         cards = [card for card in known.usable() if card.slug in ready and not card.embeds]
     else:
-        cards = [known.get(ask.model or "")]
-    return max((_window_of(card, ask.max_output_tokens) for card in cards), default=0)
+        cards = [known.get(request.model or "")]
+    return max((_window_of(card, request.max_output_tokens) for card in cards), default=0)
 
 
 def _window_of(card: ModelCard, max_output_tokens: int | None) -> int:

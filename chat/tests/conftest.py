@@ -23,7 +23,7 @@ from agents.simulator import Simulator
 from aiagents.core.db.calls import in_db
 from billing.catalogue import snapshot as catalogue
 from chat import invariants
-from chat.turn_request import Ask
+from chat.turn_request import TurnRequest
 from chat.turns import running as running_turns
 from chat.turns import service as turns
 from chat.turns.turn import Turn
@@ -116,7 +116,7 @@ async def runs_quiet(seconds: float = 8.0) -> None:
 
 async def begin(principal: Principal, content: str = "Name three rivers", *, surface: str = "sse", **ask) -> Turn:
     ask.setdefault("model", MODEL)
-    return await turns.start(principal, Ask(content=content, **ask), surface=surface, request_id="tests-" + "0" * 8)
+    return await turns.start(principal, TurnRequest(content=content, **ask), surface=surface, request_id="tests-" + "0" * 8)
 
 
 async def collect(lines) -> list[tuple[int, str, bytes]]:

@@ -13,7 +13,7 @@ from billing.models import UsageLog
 from chat.models import Conversation, Message
 from chat.tests.caller import whole
 from chat.tests.socket import Socket
-from chat.turn_request import Ask
+from chat.turn_request import TurnRequest
 from chat.turns import store as turn_store
 
 SECRET = "the-secret-plan"
@@ -21,7 +21,7 @@ SECRET = "the-secret-plan"
 
 @pytest.fixture
 def message(user) -> Message:
-    answer = turn_store.open_turn(user, Ask(content=SECRET, system_prompt=SECRET, metadata={"x": SECRET})).answer
+    answer = turn_store.open_turn(user, TurnRequest(content=SECRET, system_prompt=SECRET, metadata={"x": SECRET})).answer
     Message.objects.filter(id=answer.id).update(status="complete", content=SECRET, reasoning=SECRET)
     return answer
 

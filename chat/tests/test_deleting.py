@@ -25,7 +25,7 @@ from chat.models import Conversation, Message
 from chat.tests.caller import whole
 from chat.tests.conftest import begin, quiet
 from chat.tests.making import API, said
-from chat.turn_request import Ask
+from chat.turn_request import TurnRequest
 from chat.turns import store as turn_store
 from chat.turns.stored import event_log
 from tests.kit.planted import CANARY, ENCODED, in_tables, in_valkey
@@ -176,7 +176,7 @@ def test_a_turn_cannot_begin_in_a_conversation_that_is_being_deleted(user, model
 
     monkeypatch.setattr(turn_store, "place", hidden_meanwhile)
     with pytest.raises(NotFound):
-        turn_store.open_turn(user, Ask(content="more", conversation_id=conversation.pk))
+        turn_store.open_turn(user, TurnRequest(content="more", conversation_id=conversation.pk))
     assert Message.objects.count() == 2
 
 

@@ -83,7 +83,7 @@ async def test_pictures_beyond_the_limit_are_dropped_though_the_window_would_tak
     for number in range(6):
         branch += [Message(role="user", parts=picture(100_000)), Message(role="assistant", content=f"a{number}")]
     branch.append(Message(role="user", content="last"))
-    fitted = await history.fit(turns.Ask(content="last", model=MODEL), branch, unread=7)
+    fitted = await history.fit(turns.TurnRequest(content="last", model=MODEL), branch, unread=7)
     assert messages.characters(fitted.request) <= 250_000
     assert (fitted.sent, fitted.dropped) == (5, len(branch) - 5 + 7)
 

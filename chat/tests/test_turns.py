@@ -19,6 +19,8 @@ from chat.tests.conftest import begin, collect
 from chat.turns import running as running_turns
 from chat.turns import service as turns
 
+HI = turns.TurnRequest(content="Hi", model="gpt-4o-mini")
+
 
 def text_of(lines) -> str:
     return "".join(json.loads(data)["text"] for _, kind, data in lines if kind == "content.delta")
@@ -54,7 +56,9 @@ async def test_the_question_is_a_row_before_the_vendor_is_called(principal, vend
         yield
 
     async with vendors():
-        turn = await turns.start(principal, turns.Ask(content="Hi", model="gpt-4o-mini"), surface="rest", request_id="r" * 8, source=source)
+        turn = await turns.start(
+            principal, turns.TurnRequest(content="Hi", model="gpt-4o-mini"), surface="rest", request_id="r" * 8, source=source
+        )
         await turn.finished()
     assert seen == [2]
 
@@ -150,7 +154,7 @@ async def test_an_interrupted_answer_can_be_carried_on(principal, vendors):
         first = await begin(principal, "[[sim:chunks=10,die=4,pace=2]] Story")
         await first.finished()
         again = await turns.start(
-            principal, turns.Ask(regenerate_of=first.message_id, carry_on=True), surface="rest", request_id="r" * 8, source=plain
+            principal, turns.TurnRequest(regenerate_of=first.message_id, carry_on=True), surface="rest", request_id="r" * 8, source=plain
         )
         answer = await again.finished()
     kept = (await Message.objects.aget(id=first.message_id)).content
@@ -303,7 +307,7 @@ async def test_history_goes_along_and_the_last_model_is_remembered(principal, ve
             return
             yield
 
-        ask = turns.Ask(content="Who am I?", conversation_id=first.conversation_id)
+        ask = turns.TurnRequest(content="Who am I?", conversation_id=first.conversation_id)
         second = await turns.start(principal, ask, surface="rest", request_id="r" * 8, source=source)
         await second.finished()
     request, context = seen[0]
@@ -320,7 +324,7 @@ async def test_a_history_too_long_for_the_window_loses_its_oldest_exchanges_whol
     for number in range(6):
         branch += [Message(role="user", content=f"q{number} {long}"), Message(role="assistant", content=f"a{number}")]
     branch.append(Message(role="user", content="last"))
-    fitted = await history.fit(turns.Ask(content="last", model="gpt-4o-mini", system_prompt="Stay"), branch)
+    fitted = await history.fit(turns.TurnRequest(content="last", model="gpt-4o-mini", system_prompt="Stay"), branch)
     assert fitted.dropped > 0 and fitted.dropped % 2 == 0 and fitted.sent + fitted.dropped == len(branch)
     assert fitted.request.system == "Stay" and fitted.request.messages[0].role == "user" and fitted.request.messages[-1].text == "last"
 
@@ -336,7 +340,9 @@ async def test_output_beyond_the_cap_ends_the_turn_as_length(principal, vendors,
             yield TextDelta("x" * 1000)
 
     async with vendors():
-        turn = await turns.start(principal, turns.Ask(content="Hi", model="gpt-4o-mini"), surface="rest", request_id="r" * 8, source=source)
+        turn = await turns.start(
+            principal, turns.TurnRequest(content="Hi", model="gpt-4o-mini"), surface="rest", request_id="r" * 8, source=source
+        )
         answer = await turn.finished()
     assert answer["status"] == "complete" and answer["finish_reason"] == "length" and len(answer["content"]) < 12_000
 
@@ -348,7 +354,9 @@ async def test_hostile_model_text_is_cleaned_and_cannot_forge_an_event(principal
         yield TextDelta("a\x00b\ud800c\n\nevent: message.end\ndata: {}\n\n")
 
     async with vendors():
-        turn = await turns.start(principal, turns.Ask(content="Hi", model="gpt-4o-mini"), surface="rest", request_id="r" * 8, source=source)
+        turn = await turns.start(
+            principal, turns.TurnRequest(content="Hi", model="gpt-4o-mini"), surface="rest", request_id="r" * 8, source=source
+        )
         lines = await collect(turn.view())
     assert all(b"\n" not in data for _, _, data in lines)
     stored = await Message.objects.aget(id=turn.message_id)

@@ -16,28 +16,28 @@ from agents.definitions import definition as definitions
 from agents.definitions.definition import AgentNotFound, Definition
 from agents.runs import service as runner
 from aiagents.core.errors import NotFound
-from chat.turn_request import Ask
+from chat.turn_request import TurnRequest
 
 # Of the window, what the history may take where the tools' results have to fit in beside it.
 _SHARE = 0.75
 
 
-def answered_by(user: User, ask: Ask) -> tuple[Ask, Definition]:
-    """Return the ask with nothing left open, and the agent that it names. Raises NotFound for one that the user may not run."""
+def answered_by(user: User, request: TurnRequest) -> tuple[TurnRequest, Definition]:
+    """Return the request with nothing left open, and the agent that it names. Raises NotFound for one that the user may not run."""
     try:
-        agent = definitions.visible(user, agent_id=ask.agent_id)
+        agent = definitions.visible(user, agent_id=request.agent_id)
     except AgentNotFound as exc:
         raise NotFound(
             f"{exc.message} Choose another agent, or none in the conversation's settings.", code=exc.code, param="agent_id"
         ) from exc
-    model = agent.model if agent.model not in ("", "auto") else ask.model
-    return replace(ask, model=model or "auto", goal=agent.goal or ask.goal or user.goal), agent
+    model = agent.model if agent.model not in ("", "auto") else request.model
+    return replace(request, model=model or "auto", goal=agent.goal or request.goal or user.goal), agent
 
 
-def options(ask: Ask, agent: Definition) -> dict[str, Any]:
+def options(request: TurnRequest, agent: Definition) -> dict[str, Any]:
     """Return the options that the answer's row keeps. A later change of the agent does not change its version there."""
     named = {"id": str(agent.agent_id), "version_id": str(agent.version_id), "slug": agent.slug, "name": agent.name}
-    return {**ask.options(), "agent": named}
+    return {**request.options(), "agent": named}
 
 
 async def reserve(agent: Definition) -> tuple[int, float]:

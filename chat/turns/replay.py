@@ -1,4 +1,4 @@
-"""An ended turn told from its row, once its log is gone.
+"""An ended turn lines from its row, once its log is gone.
 
 The row has no single deltas any more. Told from the start, a turn is therefore its start, its reasoning, its tool
 steps and its text in one delta each, numbered so that each carries the seq of the last event it stands for.
@@ -33,5 +33,5 @@ def lines(answer: Message, after: int) -> list[Line]:
     ids = str(answer.conversation_id), str(answer.parent_id) if answer.parent_id else None, str(answer.id)
     started = events.TurnStarted(*ids, answer.model, answer.provider, answer.route)
     first = max(1, last - len(middle))
-    told = [(first + index, kind, data) for index, (kind, data) in enumerate(middle)]
-    return [(0, *events.write(started)), *told, (max(last, first + len(middle)), end[1], end[2])]
+    lines = [(first + index, kind, data) for index, (kind, data) in enumerate(middle)]
+    return [(0, *events.write(started)), *lines, (max(last, first + len(middle)), end[1], end[2])]

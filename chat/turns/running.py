@@ -25,7 +25,7 @@ from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
 from chat.conversations import history, titles
 from chat.models import Message
-from chat.turn_request import Ask
+from chat.turn_request import TurnRequest
 from chat.turns import store as turn_store
 from chat.turns.stored import event_log
 from chat.turns.turn import Source, Turn
@@ -132,7 +132,7 @@ here = _registries.here
 
 
 async def start(
-    principal: Principal, ask: Ask, *, surface: str, request_id: str, source: Source = calls.stream,
+    principal: Principal, request: TurnRequest, *, surface: str, request_id: str, source: Source = calls.stream,
     with_answer: Callable[[UUID], None] | None = None,
 ) -> Turn:  # fmt: skip
     """The running turn: question and empty answer are saved, its own task writes it.
@@ -143,17 +143,17 @@ async def start(
     if draining.active():
         raise Unavailable("The server is shutting down; try again in a moment.", code="shutting_down", retry_after=draining.RETRY_AFTER)
     storage.refuse_if_low()
-    await history.check_models(ask)
-    return await asyncio.shield(here().spawn(_start(principal, ask, surface, request_id, source, with_answer)))
+    await history.check_models(request)
+    return await asyncio.shield(here().spawn(_start(principal, request, surface, request_id, source, with_answer)))
 
 
 async def _start(
-    principal: Principal, ask: Ask, surface: str, request_id: str, source: Source, with_answer: Callable[[UUID], None] | None
+    principal: Principal, request: TurnRequest, surface: str, request_id: str, source: Source, with_answer: Callable[[UUID], None] | None
 ) -> Turn:
     registry = here()
     registry.reserve(principal.user_id)
     try:
-        opened = await in_db(turn_store.open_turn, principal.user, ask, with_answer)
+        opened = await in_db(turn_store.open_turn, principal.user, request, with_answer)
         if opened.agent is not None:  # its run has the id of the message that it writes
             source = partial(runner.stream, definition=opened.agent, run_id=opened.answer.id)
         turn = Turn(opened, principal, surface=surface, request_id=request_id, source=source, writer=registry.writer)

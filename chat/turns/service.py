@@ -20,13 +20,13 @@ from aiagents.core.valkey.clients import AWAY
 from chat.conversations import as_json as message_json
 from chat.conversations import tree
 from chat.models import Message
-from chat.turn_request import Ask
+from chat.turn_request import TurnRequest
 from chat.turns import stored
 from chat.turns.running import CANCEL, cancel_key, here, start
 from chat.turns.sweep import sweep
 from chat.turns.turn import Turn
 
-__all__ = ["Ask", "Leave", "Turn", "attach", "cancel", "drain", "start", "sweep"]
+__all__ = ["Leave", "Turn", "TurnRequest", "attach", "cancel", "drain", "start", "sweep"]
 # Seconds that `cancel` waits for the process that writes the turn.
 _CANCEL_WAITS = 5.0
 
@@ -47,7 +47,7 @@ async def attach(principal: Principal, message_id: UUID, after: int = -1, leave:
 
 async def _rewound(turn: Turn, leave: Leave | None) -> AsyncGenerator[Line, None]:
     """The rewind, then the events after it."""
-    rewound = turn.standing()
+    rewound = turn.so_far()
     yield rewind_line(rewound)
     async with aclosing(turn.view(rewound.seq, leave)) as rest:
         async for line in rest:

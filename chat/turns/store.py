@@ -20,7 +20,7 @@ from aiagents.core.logs import context
 from chat.conversations import history
 from chat.conversations.tree import Tree, own_conversation, own_message
 from chat.models import Conversation, Message
-from chat.turn_request import Ask
+from chat.turn_request import TurnRequest
 from chat.turns import agent_partner, costs
 
 # A running message whose process has been silent this long is interrupted. Seconds.
@@ -43,7 +43,7 @@ _PROGRESS = {
 class Opened:
     """A turn as it stands in the database before the first byte goes to a vendor."""
 
-    ask: Ask
+    request: TurnRequest
     answer: Message
     question: Message
     # From the first message to the question.
@@ -59,9 +59,9 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What `open_turn` would ask with, the branch that it would send, who would answer, and how many older messages are left out."""
+    """What `open_turn` would start, the branch that it would send, who would answer, and how many older messages are left out."""
 
-    ask: Ask
+    request: TurnRequest
     branch: list[Message]
     agent: Definition | None
     unread: int
@@ -78,25 +78,25 @@ class Written:
     started: bool
 
 
-def place(user_id: UUID, ask: Ask) -> tuple[Conversation | None, Message | None, Message | None]:
+def place(user_id: UUID, request: TurnRequest) -> tuple[Conversation | None, Message | None, Message | None]:
     """Return a turn's conversation (None: a new one), its parent message, and its question if it exists (regenerate).
 
     Raises NotFound for messages of other users, Conflict if the parent cannot have a question.
     """
-    if ask.regenerate_of:
-        answer = own_message(user_id, ask.regenerate_of, Message.Role.ASSISTANT)
+    if request.regenerate_of:
+        answer = own_message(user_id, request.regenerate_of, Message.Role.ASSISTANT)
         return answer.conversation, answer, answer.parent
-    if ask.edit_of:
-        question = own_message(user_id, ask.edit_of, Message.Role.USER)
+    if request.edit_of:
+        question = own_message(user_id, request.edit_of, Message.Role.USER)
         return question.conversation, question.parent, None
-    if ask.conversation_id is None:
-        if ask.parent_id is None:
+    if request.conversation_id is None:
+        if request.parent_id is None:
             return None, None, None
-        parent = own_message(user_id, ask.parent_id)
+        parent = own_message(user_id, request.parent_id)
         return parent.conversation, _answerable(parent), None
-    conversation = own_conversation(user_id, ask.conversation_id)
-    if ask.parent_id is not None:
-        above = Message.objects.filter(id=ask.parent_id, conversation=conversation).first()
+    conversation = own_conversation(user_id, request.conversation_id)
+    if request.parent_id is not None:
+        above = Message.objects.filter(id=request.parent_id, conversation=conversation).first()
         if above is None:
             raise NotFound
         return conversation, _answerable(above), None
@@ -115,32 +115,32 @@ def _answerable(parent: Message) -> Message:
     return parent
 
 
-def open_turn(user: User, ask: Ask, with_answer: Callable[[UUID], None] | None = None) -> Opened:
+def open_turn(user: User, request: TurnRequest, with_answer: Callable[[UUID], None] | None = None) -> Opened:
     """Save the question and the empty answer and move the conversation to them, all or nothing (`with_answer` too)."""
     with transaction.atomic():
-        conversation, above, question = place(user.id, ask)
-        replaced = above if ask.regenerate_of else None
+        conversation, above, question = place(user.id, request)
+        replaced = above if request.regenerate_of else None
         if replaced is not None:
             if question is None:
                 raise Conflict("There is no question above this answer.")
             if replaced.status in Message.RUNNING:
                 raise Conflict("The answer is still being written.", code="answer_is_running", retry_after=2)
-            ask = ask.over(replaced.options)
+            request = request.over(replaced.options)
         fresh = conversation is None
         if conversation is None:
-            conversation = Conversation(user=user, settings={name: value for name, value in ask.options().items() if name in _KEPT})
-            conversation.title = first_words(ask.content)
-        wish = ask.over(conversation.settings)
-        ask, agent = _answered_by(user, wish)
+            conversation = Conversation(user=user, settings={name: value for name, value in request.options().items() if name in _KEPT})
+            conversation.title = first_words(request.content)
+        wish = request.over(conversation.settings)
+        request, agent = _answered_by(user, wish)
         new = []
         if question is None:
-            question = Message(conversation=conversation, parent=above, role=Message.Role.USER, content=ask.content)
-            question.parts, question.metadata = list(ask.parts), ask.metadata
+            question = Message(conversation=conversation, parent=above, role=Message.Role.USER, content=request.content)
+            question.parts, question.metadata = list(request.parts), request.metadata
             question.request_id = context.request_id.get()
             new.append(question)
         answer = Message(conversation=conversation, parent=question, role=Message.Role.ASSISTANT, status=Message.Status.PENDING)
         answer.writer_for, answer.request_id = user.id, context.request_id.get()
-        answer.options, answer.heartbeat_at = agent_partner.options(wish, agent) if agent else ask.options(), Now()
+        answer.options, answer.heartbeat_at = agent_partner.options(wish, agent) if agent else request.options(), Now()
         # Before its messages, which the database checks at commit: the row's lock keeps a deletion from coming between.
         if fresh:
             conversation.leaf_id, conversation.updated_at = answer.id, answer.created_at
@@ -156,9 +156,9 @@ def open_turn(user: User, ask: Ask, with_answer: Callable[[UUID], None] | None =
         above_it = history.read_branch(above_ids)
         branch = [*above_it, question]
         _refuse_beyond_the_maximum(user)
-    carried = replaced if ask.carry_on and replaced is not None and replaced.content else None
+    carried = replaced if request.carry_on and replaced is not None and replaced.content else None
     wants_title = settings.CHAT_TITLES and not conversation.title_is_set and not above_ids and replaced is None
-    return Opened(ask, answer, question, branch, carried, wants_title, agent, len(above_ids) - len(above_it))
+    return Opened(request, answer, question, branch, carried, wants_title, agent, len(above_ids) - len(above_it))
 
 
 def _refuse_beyond_the_maximum(user: User) -> None:
@@ -189,25 +189,25 @@ _LOCK_AND_COUNT = """
     SELECT COUNT(*) FROM chat_message WHERE status IN ('pending', 'streaming') AND writer_for = %s"""
 
 
-def plan(user: User, ask: Ask) -> Planned:
+def plan(user: User, request: TurnRequest) -> Planned:
     """The turn as `open_turn` would begin it; nothing is saved."""
-    conversation, above, _ = place(user.id, ask)
-    question = Message(role=Message.Role.USER, content=ask.content, parts=list(ask.parts))
+    conversation, above, _ = place(user.id, request)
+    question = Message(role=Message.Role.USER, content=request.content, parts=list(request.parts))
     above_ids = Tree(conversation).branch(above.id) if conversation and above else []
     above_it = history.read_branch(above_ids)
-    ask = ask.over(conversation.settings) if conversation else ask
-    ask, agent = _answered_by(user, ask)
-    return Planned(ask, [*above_it, question], agent, len(above_ids) - len(above_it))
+    request = request.over(conversation.settings) if conversation else request
+    request, agent = _answered_by(user, request)
+    return Planned(request, [*above_it, question], agent, len(above_ids) - len(above_it))
 
 
-def _answered_by(user: User, ask: Ask) -> tuple[Ask, Definition | None]:
-    """Return the ask with nothing left open, and the agent that it names, if any."""
-    if ask.agent_id is None:
-        return replace(ask, model=ask.model or user.default_model, goal=ask.goal or user.goal), None
-    return agent_partner.answered_by(user, ask)
+def _answered_by(user: User, request: TurnRequest) -> tuple[TurnRequest, Definition | None]:
+    """Return the request with nothing left open, and the agent that it names, if any."""
+    if request.agent_id is None:
+        return replace(request, model=request.model or user.default_model, goal=request.goal or user.goal), None
+    return agent_partner.answered_by(user, request)
 
 
-# What of the first ask stays with the conversation it opens.
+# What of the first request stays with the conversation it opens.
 _KEPT = ("model", "goal", "agent_id", "system_prompt", "temperature", "max_output_tokens")
 
 

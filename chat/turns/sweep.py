@@ -20,7 +20,7 @@ from chat.turns import store as turn_store
 from chat.turns.stored import event_log
 
 _MESSAGE = "The process that wrote this answer is gone; its text is kept."
-_AS_TOLD = (
+_AS_SENT = (
     "status", "content", "reasoning", "steps", "model", "provider", "finish_reason", "latency_ms", "ttft_ms", "route", "error", "simulated",
 )  # fmt: skip
 
@@ -33,16 +33,16 @@ def sweep() -> int:
     for answer in silent:
         if answer.id in living:  # its process only cannot reach the database
             continue
-        told = _log(answer)
-        if told.end is not None:
-            _as_told(answer, told)
+        recorded = _log(answer)
+        if recorded.end is not None:
+            _as_recorded(answer, recorded)
         else:
-            _interrupted(answer, told)
+            _interrupted(answer, recorded)
         if turn_store.interrupt(answer):
             ended += 1
             if answer.status == Message.Status.INTERRUPTED:
                 metrics.INTERRUPTED.inc()
-            if told.end is None:
+            if recorded.end is None:
                 _close_log(answer)
     costs.settle_late()
     return ended
@@ -55,25 +55,29 @@ def _log(answer: Message) -> Recorded:
         return Recorded()
 
 
-def _as_told(answer: Message, told: Recorded) -> None:
+def _as_recorded(answer: Message, recorded: Recorded) -> None:
     """It had ended, and said so, but could not write it."""
-    assert told.end is not None
-    seq, kind, data = told.end
+    assert recorded.end is not None
+    seq, kind, data = recorded.end
     value: dict[str, Any] = orjson.loads(data)
     message = value if kind == "message.end" else value["message"]
-    for name in _AS_TOLD:
+    for name in _AS_SENT:
         setattr(answer, name, message[name])
     answer.last_seq, answer.ended_at = seq, timezone.now()
 
 
-def _interrupted(answer: Message, told: Recorded) -> None:
+def _interrupted(answer: Message, recorded: Recorded) -> None:
     answer.status, answer.finish_reason, answer.ended_at = Message.Status.INTERRUPTED, "error", timezone.now()
     answer.error = to_store(Unavailable(_MESSAGE, code="interrupted"), "")
-    if told.last > answer.last_seq or len(told.content) > len(answer.content):
-        answer.content, answer.reasoning, answer.steps = told.content, told.reasoning, told.steps
-    answer.steps = answer.steps or told.steps  # the row gets its steps with its end only
-    answer.model, answer.provider, answer.route = told.model or answer.model, told.provider or answer.provider, told.route or answer.route
-    answer.last_seq = max(told.last, answer.last_seq) + 1
+    if recorded.last > answer.last_seq or len(recorded.content) > len(answer.content):
+        answer.content, answer.reasoning, answer.steps = recorded.content, recorded.reasoning, recorded.steps
+    answer.steps = answer.steps or recorded.steps  # the row gets its steps with its end only
+    answer.model, answer.provider, answer.route = (
+        recorded.model or answer.model,
+        recorded.provider or answer.provider,
+        recorded.route or answer.route,
+    )
+    answer.last_seq = max(recorded.last, answer.last_seq) + 1
 
 
 def _close_log(answer: Message) -> None:

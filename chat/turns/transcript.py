@@ -23,7 +23,7 @@ MOST_BYTES = 8 * 1024 * 1024
 _FINISH: dict[str, str] = {Message.Status.CANCELLED: "cancelled", Message.Status.FAILED: "error", Message.Status.INTERRUPTED: "error"}
 
 
-class Telling:
+class Transcript:
     """Adds the events, numbered, to the turn's broadcast."""
 
     def __init__(self, opened: Opened, broadcast: Broadcast) -> None:
@@ -62,7 +62,7 @@ class Telling:
             self._reasoning = ["".join(self._reasoning)]
         return self._reasoning[0] if self._reasoning else ""
 
-    def standing(self, last: int) -> Rewound:
+    def so_far(self, last: int) -> Rewound:
         """What the events up to seq `last`, which are all but the terminal one, add up to."""
         return Rewound(last, len(self.text), len(self.reasoning), len(self._steps))
 

@@ -30,7 +30,7 @@ from chat.models import Message
 from chat.turns import agent_partner, costs
 from chat.turns import store as turn_store
 from chat.turns.store import Opened, Written
-from chat.turns.transcript import Telling
+from chat.turns.transcript import Transcript
 
 logger = logging.getLogger(__name__)
 Status = Message.Status
@@ -53,7 +53,7 @@ class Turn:
         self.conversation_id: UUID = opened.answer.conversation_id
         self.user_id: UUID = principal.user_id
         self.broadcast = Broadcast(self.message_id, writer)
-        self.told = Telling(opened, self.broadcast)
+        self.transcript = Transcript(opened, self.broadcast)
         self.view = self.broadcast.view
         # How far the row has followed: the seq, and when.
         self.saved, self.saved_at = -1, 0.0
@@ -77,9 +77,9 @@ class Turn:
         """How many of the lines stand in the event log."""
         return self.broadcast.logged
 
-    def standing(self) -> Rewound:
+    def so_far(self) -> Rewound:
         """What there is of the running turn by now."""
-        return self.told.standing(self.broadcast.last)
+        return self.transcript.so_far(self.broadcast.last)
 
     async def finished(self) -> dict[str, Any]:
         """The assistant message as `send` answers it, once the turn has ended."""
@@ -96,7 +96,7 @@ class Turn:
 
     def written(self) -> Written:
         """What the row should show by now."""
-        return Written(self.message_id, self.told.text, self.told.reasoning, self.broadcast.last, self.told.started)
+        return Written(self.message_id, self.transcript.text, self.transcript.reasoning, self.broadcast.last, self.transcript.started)
 
     # --- the run --------------------------------------------------------------------------------
 
@@ -121,7 +121,7 @@ class Turn:
             status = Status.CANCELLED
         except AppError as exc:
             # What broke off after its first words is an interruption; the vendor's or our own refusal is a failure.
-            status, error = (Status.INTERRUPTED if exc.retryable and self.told.text else Status.FAILED), exc
+            status, error = (Status.INTERRUPTED if exc.retryable and self.transcript.text else Status.FAILED), exc
         except Exception:
             logger.exception("turn_failed", extra={"message_id": str(self.message_id)})
             status, error = Status.FAILED, AppError()
@@ -129,35 +129,36 @@ class Turn:
         await self._end(status, error)
 
     async def _follow(self) -> None:
-        opened, ask, told = self.opened, self.opened.ask, self.told
+        opened, request, transcript = self.opened, self.opened.request, self.transcript
         reserved, share = await agent_partner.reserve(opened.agent) if opened.agent else (0, 1.0)
-        fitted = await history.fit(ask, opened.branch, opened.carried, reserved, share, opened.unread)
-        told.history = fitted.explained()
+        fitted = await history.fit(request, opened.branch, opened.carried, reserved, share, opened.unread)
+        transcript.history = fitted.explained()
         context = CallContext(
             principal=self.principal, purpose="chat", surface=self.surface, request_id=self.request_id, group_id=self.message_id,
-            requested_model=ask.model or "auto", goal=ask.goal or "", fallbacks=ask.fallbacks, max_cost_usd=ask.max_cost_usd,
+            requested_model=request.model or "auto", goal=request.goal or "", fallbacks=request.fallbacks,
+            max_cost_usd=request.max_cost_usd,
             sticky=history.sticky(opened.branch), conversation_id=self.conversation_id, message_id=self.message_id,
         )  # fmt: skip
-        async with aclosing(self._source(fitted.request, context, told.receipts)) as source:
+        async with aclosing(self._source(fitted.request, context, transcript.receipts)) as source:
             async for event in source:
-                told.take(event)
-                if told.full:
+                transcript.take(event)
+                if transcript.full:
                     return
 
     # --- the end --------------------------------------------------------------------------------
 
     async def _end(self, status: str, error: AppError | None) -> None:
-        self.told.start(None)
+        self.transcript.start(None)
         if status in (Status.CANCELLED, Status.INTERRUPTED):
             await self._await_receipts()
-        self.message = await self._store(self.told.ended(self.message, status, error, self.request_id))
+        self.message = await self._store(self.transcript.ended(self.message, status, error, self.request_id))
         if self.message.status == Status.INTERRUPTED:
             metrics.INTERRUPTED.inc()
         self.broadcast.end(*message_json.ending(self.message))
 
     async def _await_receipts(self) -> None:
         """Wait for the settlement of a call that was cut while it was settled: the usage log then has its cost."""
-        missing = self.told.calls - {receipt.call_id for receipt in self.told.receipts}
+        missing = self.transcript.calls - {receipt.call_id for receipt in self.transcript.receipts}
         deadline = asyncio.get_running_loop().time() + _RECEIPT_WAITS
         try:
             while missing and asyncio.get_running_loop().time() < deadline:
@@ -168,7 +169,7 @@ class Turn:
             return
 
     async def _store(self, answer: Message) -> Message:
-        """Write the end. With the database away viewers are told all the same, and it is written when it is back."""
+        """Write the end. With the database away viewers are transcript all the same, and it is written when it is back."""
         try:
             return await in_db(turn_store.finish, answer, from_usage_log=answer.status != Status.COMPLETE)
         except Unavailable:

@@ -17,6 +17,5 @@ export async function getRun(path) {
 
 function addSteps(run, more) {
   run.steps?.push(...more.steps);
-  for (const one of run.attempts ?? [])
-    one.steps.push(...(more.attempts.find((other) => other.number === one.number)?.steps ?? []));
+  for (const one of run.attempts ?? []) one.steps.push(...(more.attempts.find((other) => other.number === one.number)?.steps ?? []));
 }

@@ -74,7 +74,7 @@ class _Running:
     def break_off(self, why: str) -> None:
         if not self.why:
             self.why = why
-            # The word that the floors below know: what is cut off by a shutdown is interrupted, not cancelled.
+            # The answer that the floors below know: what is cut off by a shutdown is interrupted, not cancelled.
             self.work.cancel("cancelled" if why == CANCELLED else "interrupted")
 
 
@@ -192,7 +192,7 @@ class Crew:
         except Exception:
             logger.exception("task_run_failed", extra={"run_id": str(claimed.run.id)})
             return await persist_at_last(_failed, claimed, AppError())
-        return await persist_at_last(_as_told, claimed, row)
+        return await persist_at_last(_by_agent_run, claimed, row)
 
     async def _store(self, running: _Running, result: Result, last_seq: int) -> TaskRun | None:
         if running.why == LOST:
@@ -206,21 +206,21 @@ class Crew:
             await asyncio.sleep(BEAT_SECONDS)
             living = {run_id: running.claimed.token for run_id, running in self.running.items()}
             work = in_db(task_runs.beat, self.name, list(living.values()))
-            _, words = await liveness.beat(work, "tasks", living, settings.TASK_SILENCE_SECONDS)
-            for run_id, word in (words or {}).items():
+            _, answers = await liveness.beat(work, "tasks", living, settings.TASK_SILENCE_SECONDS)
+            for run_id, answer in (answers or {}).items():
                 running = self.running.get(run_id)
                 if running is None or running.claimed.token != living[run_id]:
                     continue
-                if not word.mine:
+                if not answer.mine:
                     running.break_off(LOST)
-                elif word.cancel:
+                elif answer.cancel:
                     running.break_off(CANCELLED)
 
 
 # --- how it ended: database functions ------------------------------------------------------------
 
 
-def _as_told(claimed: Claimed, row: AgentRun) -> Result:
+def _by_agent_run(claimed: Claimed, row: AgentRun) -> Result:
     """By the agent run's own row."""
     result = _of(row)
     match row.status:
@@ -238,7 +238,7 @@ def _as_told(claimed: Claimed, row: AgentRun) -> Result:
             passes = bool(error.get("retryable")) or row.status in (*AgentRun.OPEN, AgentRun.Status.INTERRUPTED)
             if error.get("type") == NotAuthenticated.type:
                 # It was the owner's session that ended, and a run needs none; unless it was the owner.
-                gone = prepare.standing(claimed)
+                gone = prepare.refusal(claimed)
                 passes, error = gone is None, error if gone is None else to_store(gone, claimed.run.request_id)
             result.error, result.retry_after = error, error.get("retry_after")
             result.repeatable = passes and prepare.may_repeat(row)

@@ -93,7 +93,7 @@ def _principal(user_id: UUID, key_id: UUID | None) -> Principal:
     return principals.of_account(user, key_id=key.id, scopes=frozenset(key.scopes))
 
 
-def standing(claimed: Claimed) -> AppError | None:
+def refusal(claimed: Claimed) -> AppError | None:
     """Why the run's owner may not run it any more; None while they may."""
     try:
         _principal(claimed.run.user_id, claimed.run.api_key_id)

@@ -185,9 +185,9 @@ def finish(token: tuple[UUID, int], result: Result, last_seq: int) -> TaskRun | 
         }  # fmt: skip
         values |= sums(run)
         # A worker that leaves hands back what it may: that attempt counts as cancelled, not as failed.
-        told = Status.CANCELLED if result.handed_back and result.repeatable else result.status
-        ended = {"ended_at": Now()} if told in ENDED else {}
-        TaskAttempt.objects.filter(run=run, number=run.attempt).update(status=told, error=result.error, **ended)
+        attempt_status = Status.CANCELLED if result.handed_back and result.repeatable else result.status
+        ended = {"ended_at": Now()} if attempt_status in ENDED else {}
+        TaskAttempt.objects.filter(run=run, number=run.attempt).update(status=attempt_status, error=result.error, **ended)
         values |= _next(run, result, values["cost_usd"]) or {"status": result.status}
         if values["status"] in ENDED:
             values["ended_at"] = Now()
@@ -265,11 +265,11 @@ def cancel(run_id: UUID) -> TaskRun:
 
 def _end_unstarted(run: TaskRun, status: str, error: AppError | None) -> None:
     """End a run that no worker holds, in the caller's transaction."""
-    told = None if error is None else to_store(error, run.request_id)
-    values = sums(run) | {"status": status, "error": told, "ended_at": Now(), "last_seq": run.last_seq + 1}
+    error_json = None if error is None else to_store(error, run.request_id)
+    values = sums(run) | {"status": status, "error": error_json, "ended_at": Now(), "last_seq": run.last_seq + 1}
     TaskRun.objects.filter(pk=run.pk, status=run.status).update(**values)
     for attempt in TaskAttempt.objects.filter(run=run, status=Status.WAITING_APPROVAL):
-        TaskAttempt.objects.filter(pk=attempt.pk).update(status=status, error=told, ended_at=Now())
+        TaskAttempt.objects.filter(pk=attempt.pk).update(status=status, error=error_json, ended_at=Now())
         run_store.end(attempt.agent_run_id, AgentRun.Status.CANCELLED, finish_reason="cancelled")
     run.refresh_from_db()
     news.send(run.user_id, news.Kind.TASK_CHANGED, run.task_id)

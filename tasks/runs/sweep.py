@@ -61,21 +61,21 @@ def _take_from(run: TaskRun) -> bool:
         error = to_store(Interrupted(), run.request_id)
         run_store.end(row.id, AgentRun.Status.INTERRUPTED, finish_reason="error", error=error | {"status": 503, "retryable": True})
         row.refresh_from_db()
-    told = _words(run)
+    recorded = _recorded(run)
     result = Result(
-        Status.FAILED, max(row.output if row else "", told.content, key=len), "error", row.model if row else told.model,
+        Status.FAILED, max(row.output if row else "", recorded.content, key=len), "error", row.model if row else recorded.model,
         row.simulated if row else False, to_store(Interrupted(), run.request_id), repeatable=prepare.may_repeat(row),
     )  # fmt: skip
     if run.cancel_asked_at is not None:
         result.status, result.error = Status.CANCELLED, None
-    ended = task_runs.finish(token, result, max(told.last, run.last_seq) + 1)
+    ended = task_runs.finish(token, result, max(recorded.last, run.last_seq) + 1)
     if ended is not None:
         stored.close(ended)
         metrics.INTERRUPTED.inc()
     return ended is not None
 
 
-def _words(run: TaskRun) -> Recorded:
+def _recorded(run: TaskRun) -> Recorded:
     try:
         return add_up(stored.event_log.recorded(run.id))
     except AWAY:
