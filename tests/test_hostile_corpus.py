@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -18,8 +19,10 @@ from tests.kit.sampling import sample
 from tests.kit.wire import Answer, ask, product
 
 pytestmark = pytest.mark.django_db
-# Seconds, on a machine that runs other suites too.
-PATIENCE = 2.0
+# Seconds of processor, and of waiting on a machine that runs other suites too.
+CPU, PATIENCE = 2.0, 20.0
+# Each endpoint gets so large a part of the cases.
+ONE_IN = 6
 
 
 class Attackers:
@@ -38,18 +41,18 @@ def ann() -> Attackers:
 
 
 async def send(endpoint: Endpoint, what: str, target: str, body: Any = None, headers: Any = None, key: str = "") -> Answer:
-    begun = time.perf_counter()
+    begun, used = time.perf_counter(), time.process_time()
     answer = await ask(product, endpoint.method, target, body, headers, key)
-    took = time.perf_counter() - begun
+    took, used = time.perf_counter() - begun, time.process_time() - used
     check(endpoint, what, answer)
-    assert took < PATIENCE, f"{endpoint} with {what} took {took:.2f} s"
+    assert used < CPU and took < PATIENCE, f"{endpoint} with {what} took {took:.2f} s, {used:.2f} s of processor"
     return answer
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("endpoint", WRITES, ids=str)
 async def test_bodies(endpoint: Endpoint, ann: Attackers):
-    for what, body in sample(hostile.BODIES.items(), 3, endpoint):
+    for what, body in sample(hostile.BODIES.items(), ONE_IN, endpoint):
         answer = await send(endpoint, what, endpoint.path(), body, {"content-type": "application/json"}, ann.token(endpoint))
         if fields_of(endpoint):  # where a body is read at all, nothing of it is taken
             assert answer.status in (400, 404, 413, 429), f"{endpoint} took {what}: {answer.status} {answer.body[:300]!r}"
@@ -58,7 +61,7 @@ async def test_bodies(endpoint: Endpoint, ann: Attackers):
 @pytest.mark.soak
 @pytest.mark.parametrize("endpoint", WRITES, ids=str)
 async def test_values_in_every_field(endpoint: Endpoint, ann: Attackers):
-    bodies = list(sample(hostile.objects(fields_of(endpoint)).items(), 5, endpoint))
+    bodies = list(sample(hostile.objects(fields_of(endpoint)).items(), 9, endpoint))
     if {Endpoint(endpoint.template, "PUT"), Endpoint(endpoint.template, "PATCH")} <= set(ENDPOINTS):  # one serializer: they share the work
         bodies = bodies[endpoint.method == "PUT" :: 2]
     for what, body in bodies:
@@ -68,7 +71,7 @@ async def test_values_in_every_field(endpoint: Endpoint, ann: Attackers):
 @pytest.mark.soak
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=str)
 async def test_queries(endpoint: Endpoint, ann: Attackers):
-    for what, query in sample(hostile.QUERIES.items(), 3, endpoint):
+    for what, query in sample(hostile.QUERIES.items(), ONE_IN, endpoint):
         await send(endpoint, what, f"{endpoint.path()}?{query}", None, {"accept": "application/json"}, ann.token(endpoint))
 
 
@@ -82,7 +85,7 @@ async def test_ids_in_the_path(endpoint: Endpoint, ann: Attackers):
 @pytest.mark.soak
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=str)
 async def test_headers(endpoint: Endpoint, ann: Attackers):
-    for what, header in sample(hostile.HEADERS.items(), 3, endpoint):
+    for what, header in sample(hostile.HEADERS.items(), ONE_IN, endpoint):
         headers = [header] if header[0] == b"authorization" else [(b"authorization", f"Bearer {ann.token(endpoint)}".encode()), header]
         if header[0] != b"content-type" and endpoint.method != "GET":
             headers.append((b"content-type", b"application/json"))
@@ -122,7 +125,9 @@ async def test_other_peoples_ids_in_fields_are_no_more_than_random_ones(ann: Att
 
 
 @pytest.mark.parametrize(
-    ("cases", "one_in", "endpoints"), [(hostile.BODIES, 3, WRITES), (hostile.QUERIES, 3, ENDPOINTS), (hostile.HEADERS, 3, ENDPOINTS)]
+    ("cases", "endpoints"), [(hostile.BODIES, WRITES), (hostile.QUERIES, ENDPOINTS), (hostile.HEADERS, ENDPOINTS)], ids=range(3)
 )
-def test_every_case_is_in_some_sample(cases: dict[str, Any], one_in: int, endpoints: list[Endpoint]):
-    assert {name for endpoint in endpoints for name, _ in sample(cases.items(), one_in, endpoint)} == set(cases)
+def test_every_case_is_in_some_samples(cases: dict[str, Any], endpoints: list[Endpoint]):
+    """Each meets two endpoints at least."""
+    met = Counter(name for endpoint in endpoints for name, _ in sample(cases.items(), ONE_IN, endpoint))
+    assert not [name for name in cases if met[name] < 2]

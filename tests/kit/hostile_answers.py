@@ -49,6 +49,7 @@ def openapi_document() -> dict[str, Any]:
     return SchemaGenerator().get_schema(request=None, public=True)
 
 
+@cache
 def fields_of(endpoint: Endpoint) -> list[str]:
     """The names of the body's fields, by our own OpenAPI document."""
     document = openapi_document()
