@@ -24,9 +24,9 @@ _LINE = re.compile(r"import time:\s+(\d+) \|\s+\d+ \|\s+(\S+)")
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
-    """An installation whose processes write down every import."""
-    worker = os.environ.get("PYTEST_XDIST_WORKER", "") + "f"
-    live = launch(tmp_path_factory.mktemp("fresh"), worker, PYTHONPROFILEIMPORTTIME="1")
+    """An installation whose processes, from their next start on, write down every import."""
+    live = launch(tmp_path_factory.mktemp("fresh"), os.environ.get("PYTEST_XDIST_WORKER", "") + "f")
+    live.env["PYTHONPROFILEIMPORTTIME"] = "1"
     live.access, live.key = live.new_user("first@example.com", scopes=["chat", "agents", "tasks", "billing", "read"])
     yield live
     live.close()
