@@ -13,7 +13,8 @@ from django_celery_beat.models import ClockedSchedule, CrontabSchedule, Interval
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from aiagents.core.admin import columns, filters
-from aiagents.core.admin.rows import ReadOnly, Rows
+from aiagents.core.admin.read_only import ReadOnly
+from aiagents.core.admin.rows import Rows
 from aiagents.core.models import IdempotentAnswer
 
 

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from aiagents.core.admin import columns, filters
-from aiagents.core.admin.rows import CONTENT, WithContent
+from aiagents.core.admin.read_only import CONTENT, WithContent
 from billing.models import AIModel
 from chat.models import Conversation, Message
 

@@ -17,7 +17,7 @@ from accounts import principals
 from accounts.authentication import Principal
 from aiagents.core.admin import columns, filters
 from aiagents.core.admin.inlines import ReadOnlyInline
-from aiagents.core.admin.rows import WithContent
+from aiagents.core.admin.read_only import WithContent
 from aiagents.core.errors import Conflict
 from tasks import service as task_service
 from tasks.models import ENDED, OPEN, Status, Task, TaskAttempt, TaskRun, WebhookDelivery

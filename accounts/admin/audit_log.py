@@ -7,7 +7,7 @@ from django.db.models import Q
 
 from accounts.models import AuditEvent
 from aiagents.core.admin import columns, filters
-from aiagents.core.admin.rows import ReadOnly
+from aiagents.core.admin.read_only import ReadOnly
 
 # The prefixes of actions to filter by. Reading them from the log would scan it.
 AUDITED = [

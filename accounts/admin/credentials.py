@@ -16,7 +16,7 @@ from accounts.client import Origin
 from accounts.models import ApiKey, TokenFamily
 from accounts.sign_in import tokens
 from aiagents.core.admin import columns, filters
-from aiagents.core.admin.rows import ReadOnly
+from aiagents.core.admin.read_only import ReadOnly
 
 
 def _reachable(page: ReadOnly, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:

@@ -12,7 +12,7 @@ from agents.models import Agent, AgentRun, AgentStep, AgentVersion
 from agents.runs import store as run_store
 from aiagents.core.admin import columns, filters
 from aiagents.core.admin.inlines import ReadOnlyInline
-from aiagents.core.admin.rows import CONTENT, ReadOnly, WithContent
+from aiagents.core.admin.read_only import CONTENT, ReadOnly, WithContent
 from aiagents.core.errors import Conflict
 from billing import admin as billing_admin
 

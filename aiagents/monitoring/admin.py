@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from aiagents.core.admin import columns
-from aiagents.core.admin.rows import ReadOnly
+from aiagents.core.admin.read_only import ReadOnly
 from aiagents.monitoring.models import SystemMetric
 
 

@@ -13,7 +13,8 @@ from django.utils import timezone
 from unfold.admin import TabularInline
 
 from aiagents.core.admin import columns
-from aiagents.core.admin.rows import ReadOnly, Rows
+from aiagents.core.admin.read_only import ReadOnly
+from aiagents.core.admin.rows import Rows
 from billing.models import AIModel, ModelPrice
 
 RATES = (

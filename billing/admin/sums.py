@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 
 from aiagents.core.admin import columns, filters
-from aiagents.core.admin.rows import ReadOnly
+from aiagents.core.admin.read_only import ReadOnly
 from billing.models import AIModel, AlertSettings, BudgetAlert, RollupState, UsageRollup
 
 

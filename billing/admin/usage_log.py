@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import Q
 
 from aiagents.core.admin import columns, filters
-from aiagents.core.admin.rows import ReadOnly
+from aiagents.core.admin.read_only import ReadOnly
 from billing.models import AIModel, Hold, UsageLog
 
 PURPOSES = ("chat", "title", "agent", "task", "api", "test")

@@ -14,63 +14,22 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IS_POPUP_VAR, IncorrectLookupParameters, ShowFacets
 from django.contrib.admin.utils import label_for_field, lookup_field
 from django.contrib.admin.views.main import ERROR_FLAG
-from django.core.exceptions import FieldError, PermissionDenied, ValidationError
-from django.db import DataError, NotSupportedError, ProgrammingError, transaction
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import ForeignKey, Model, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.urls import URLPattern, path, reverse
 from unfold.admin import ModelAdmin
-from unfold.views import ChangeList
 
 from aiagents.core import storage
 from aiagents.core.admin import csv_file, searching
+from aiagents.core.admin.change_list import WRONG_VALUE, CappedChangeList
 from aiagents.core.admin.paging import CappedPaginator
 from aiagents.core.errors import AppError
 from aiagents.core.storage import StorageFull
 
 PER_PAGE = 50
-
-
-# Exceptions of a lookup with a value that its column cannot hold, from Python or the database. A lost server is not included.
-WRONG_VALUE = (
-    DataError,
-    ProgrammingError,
-    NotSupportedError,
-    ArithmeticError,
-    LookupError,
-    ValueError,
-    TypeError,
-    ValidationError,
-    FieldError,
-)
-
-
-class CappedChangeList(ChangeList):
-    """A change list that never counts all rows; the footer shows the limited count.
-
-    It runs the query at once, so that a lookup value out of range raises IncorrectLookupParameters here and not while the
-    page is rendered.
-    """
-
-    queryset: QuerySet
-
-    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
-        try:
-            with transaction.atomic():  # an error in the database must not break the transaction of later queries
-                super().__init__(request, *args, **kwargs)
-                len(self.result_list)  # runs the query; the page reuses its rows
-        except WRONG_VALUE as exc:
-            raise IncorrectLookupParameters from exc
-
-    def get_queryset(self, *args: Any, **kwargs: Any) -> QuerySet:
-        return super().get_queryset(*args, **kwargs).defer(*self.model_admin.list_defer)
-
-    def get_results(self, request: HttpRequest) -> None:
-        if self.query or self.has_active_filters:
-            self.queryset = searching.pinned(self.queryset)
-        super().get_results(request)
-        self.full_result_count = self.result_count
 
 
 class Rows(ModelAdmin):
@@ -262,47 +221,6 @@ class Rows(ModelAdmin):
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         self.note(request, f"{self.opts.model_name}.delete", obj, {"what": str(obj)[:200]})
         super().delete_model(request, obj)
-
-
-class ReadOnly(Rows):
-    """A list that staff can read and not change: no adding, changing or deleting of rows."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def may_act(self, request: HttpRequest) -> bool:
-        """Whether the user has the change permission; `has_change_permission` is always False so that no form opens."""
-        return request.user.has_perm(f"{self.opts.app_label}.change_{self.opts.model_name}")
-
-    has_act_permission = may_act
-
-
-CONTENT = "chat.view_content"
-
-
-class WithContent(ReadOnly):
-    """A list whose `content_fields` hold prompts and answers: shown only with the permission CONTENT, and every view is recorded."""
-
-    content_fields: tuple[Any, ...] = ()
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        fields = list(super().get_fields(request, obj))
-        return fields if request.user.has_perm(CONTENT) else [name for name in fields if name not in self.content_fields]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return self.get_fields(request, obj)
-
-    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        obj = self.get_object(request, object_id)
-        if obj is not None and self.has_view_permission(request, obj) and request.user.has_perm(CONTENT):
-            self.note(request, f"{self.opts.app_label}.content_read", obj)
-        return super().change_view(request, object_id, form_url, extra_context)
 
 
 def _field_of(item: Any) -> str:
