@@ -2,7 +2,7 @@
 
 Adapters yield TextDelta, ReasoningDelta, ToolCall, UsageReport and end with Completed, or raise a ProviderError; asked for
 embeddings, Vectors in place of deltas.
-The door (calls.py) adds Started, RouteFallback and Settled; the runner ToolResult and Stopped; the turn TurnStarted, TurnEnded, Failed;
+agents/calls adds Started, RouteFallback and Settled; the runner ToolResult and Stopped; the turn TurnStarted, TurnEnded, Failed;
 a viewer that re-attaches may get Rewound.
 """
 

@@ -509,7 +509,7 @@ def test_a_tools_headers_go_in_and_never_come_out(root: Client, rows: dict[type[
 
 
 def test_a_test_call_goes_through_the_door_and_staff_pay(root: Client) -> None:
-    """Nothing is configured here: the door says so, and that is told and written down."""
+    """Nothing is configured here: the page says so, and it is logged."""
     model = AIModel.objects.filter(enabled=True, lifecycle="active").first() or office_rows.fill(1)[AIModel]
     assert "did not answer" in act(root, AIModel, "test_call", model)
     event = AuditEvent.objects.get(action="model.test")

@@ -26,7 +26,7 @@ ONE_IN = 6
 
 
 class Attackers:
-    """A user, and for the admin's endpoints an admin: what is refused at the door attacks nothing."""
+    """A user, and for the admin's endpoints an admin: what is refused for its credential attacks nothing."""
 
     def __init__(self) -> None:
         self.user, self.admin = cast.person("ann@example.com"), cast.person("root@example.com", admin=True)

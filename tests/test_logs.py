@@ -129,7 +129,7 @@ def test_the_processes_say_together_how_they_are(house: Live):
     for _ in range(6):
         house.call("GET", "/v1/models")
     wanted = (
-        'aiagents_requests_total{door="auth",status="200"}', 'aiagents_request_seconds_bucket{door="auth",le="0.1"}',
+        'aiagents_requests_total{area="auth",status="200"}', 'aiagents_request_seconds_bucket{area="auth",le="0.1"}',
         'aiagents_cache_lookups_total{cache="principals",result="hit"}', 'aiagents_queue_depth{queue="tasks"}',
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""A catalogue, a caller and a simulated vendor for tests of the door."""
+"""A catalogue, a caller and a simulated vendor for tests of model calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The door: one path for every token, one settlement for every vendor call."""
+"""A model call: one path for every token, one settlement for every vendor call."""
 
 from __future__ import annotations
 

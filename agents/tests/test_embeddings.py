@@ -1,4 +1,4 @@
-"""Vectors: through the adapters of the vendors that make them, and through the door with its money."""
+"""Vectors: through the adapters of the vendors that make them, and through a call with its money."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_a_vector_survives_packing_and_base64_exactly(numbers):
     assert vectors.read(simulated.packed(numbers)) == packed == vectors.read(numbers)
 
 
-# --- the door
+# --- a call with its money
 
 
 async def test_an_embedding_is_held_called_settled_and_logged_once(context, vendor):

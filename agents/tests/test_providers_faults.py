@@ -60,7 +60,7 @@ async def test_each_fault_has_its_own_error(kind: str, whole: bool, directive: s
     async with Simulator() as sim:
         error = await fault(sim, kind, directive, whole)
         assert type(error) is expected
-        assert len(sim.requests) == 1  # retries are the door's business
+        assert len(sim.requests) == 1  # agents/calls retries
     assert error.__suppress_context__ or error.__cause__ is None or KEY not in repr(error.__cause__)
 
 

@@ -124,14 +124,14 @@ def _watch_answers(monkeypatch: pytest.MonkeyPatch, seen: Canaries) -> None:
         if not response.streaming:
             seen.answers.append((request.path, response.content))
 
-    def door(_: Any, exchange: Any, answer: Any) -> None:
+    def body(_: Any, exchange: Any, answer: Any) -> None:
         seen.answers.append((exchange._request.path, getattr(answer, "body", b"")))
 
     def part(_: Any, writer: Any, chunk: bytes) -> None:
         seen.answers.append(("a stream", chunk))
 
     monkeypatch.setattr(middleware, "_end", _noted(middleware._end, django))
-    monkeypatch.setattr(asgi_answer.Exchange, "send", _noted(asgi_answer.Exchange.send, door))
+    monkeypatch.setattr(asgi_answer.Exchange, "send", _noted(asgi_answer.Exchange.send, body))
     monkeypatch.setattr(stream.Writer, "put", _noted(stream.Writer.put, part))
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-# Whole bodies that are no JSON object to be taken: each is 400 at every door.
+# Whole bodies that are no JSON object to be taken: each is 400 at every endpoint.
 BODIES: dict[str, bytes] = {
     "empty object cut": b'{"name":',
     "not json": b"name=value",

@@ -33,9 +33,9 @@ NEWS_DROPPED = Counter("aiagents_news_dropped", "News that were not sent: the ch
 DENIED = Counter("aiagents_denied", "Requests refused before any work: no permission, rate limit, no budget", registry=REGISTRY)
 LOOP_LAG = Gauge("aiagents_loop_lag_seconds", "How late the event loop last woke", multiprocess_mode="livemax", registry=REGISTRY)
 
-REQUESTS = Counter("aiagents_requests", "Answered requests", ["door", "status"], registry=REGISTRY)
+REQUESTS = Counter("aiagents_requests", "Answered requests", ["area", "status"], registry=REGISTRY)
 LATENCY = Histogram(
-    "aiagents_request_seconds", "From request to answer; streams are not timed", ["door"], buckets=counting.BOUNDS, registry=REGISTRY
+    "aiagents_request_seconds", "From request to answer; streams are not timed", ["area"], buckets=counting.BOUNDS, registry=REGISTRY
 )
 CALLS = Counter("aiagents_model_calls", "Vendor calls that were settled", ["provider", "model", "status"], registry=REGISTRY)
 TOKENS = Counter("aiagents_tokens", "Tokens of vendor calls", ["provider", "model", "kind"], registry=REGISTRY)

@@ -37,14 +37,14 @@ def serve(count: int, seconds: float = 0.004, status: int = 200, path: str = "/a
 
 
 @pytest.mark.parametrize(
-    ("path", "door"),
+    ("path", "area"),
     [
         ("/", "page"), ("/v1/chat/completions", "v1"), ("/api/v1/chat/send", "chat"), ("/api/v1/made-up/x", "other"), ("/admin/", "office"),
         ("/static/x.js", "static"), ("/health/ready", "system"), ("/api/v1/admin/users", "admin"), ("/wp-login.php", "other"), ("", "page"),
     ],
 )  # fmt: skip
-def test_a_path_becomes_one_of_few_names(path: str, door: str):
-    assert counting.area_of(path) == door
+def test_a_path_becomes_one_of_few_names(path: str, area: str):
+    assert counting.area_of(path) == area
 
 
 def test_hostile_paths_make_no_new_series():
@@ -254,8 +254,8 @@ def test_metrics_tell_requests_latency_tokens_cost_and_cache_hits():
     before = {
         name: exposed(name)
         for name in (
-            'aiagents_requests_total{door="auth",status="200"}',
-            'aiagents_request_seconds_count{door="auth"}',
+            'aiagents_requests_total{area="auth",status="200"}',
+            'aiagents_request_seconds_count{area="auth"}',
             "aiagents_request_seconds_sum",
             "aiagents_tokens_total",
             "aiagents_cost_usd_total",
@@ -285,12 +285,12 @@ def test_the_files_of_dead_processes_are_merged_and_no_sum_falls():
         "from aiagents.core.metrics import counters as m; m.REPLAYS.inc(3); m.GAUGES.labels('open_sockets').set(7);"
         "m.LATENCY.labels('chat').observe(0.2)"
     )
-    before, timed = exposed("aiagents_replays_total"), exposed('aiagents_request_seconds_count{door="chat"}')
+    before, timed = exposed("aiagents_replays_total"), exposed('aiagents_request_seconds_count{area="chat"}')
     for _ in range(2):
         subprocess.run([sys.executable, "-c", code], check=True, env=os.environ)
     assert exposed("aiagents_replays_total") == before + 6
     assert exposed("aiagents_replays_total") == before + 6
-    assert exposed('aiagents_request_seconds_count{door="chat"}') == timed + 2
+    assert exposed('aiagents_request_seconds_count{area="chat"}') == timed + 2
     assert exposed('aiagents_now{what="open_sockets"}') == 0, "the dead have no open sockets"
     files = [path.stem for path in folder.glob("*.db")]
     assert "counter_gone" in files

@@ -1,4 +1,4 @@
-"""`POST /api/v1/agents/{id}/run` and the runs behind it. (It stands here because the door is opened with those of the chat.)"""
+"""`POST /api/v1/agents/{id}/run` and the runs behind it. It stands here because the tests of the chat have what it needs."""
 
 from __future__ import annotations
 
