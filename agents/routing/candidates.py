@@ -18,14 +18,14 @@ from django.conf import settings
 
 from accounts.models import User
 from agents.messages import typical
+from agents.routing import removal
 from agents.routing.health import HEALTHY, ModelHealth, connection_key
+from agents.routing.removal import Code, Removal
 from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound, NoModelAvailable
 from billing import pricing
 from billing.catalogue.snapshot import ModelCard
 
 GOALS = tuple(User.Goal.values)
-NO_CHAT = "it makes embeddings, not text: use /v1/embeddings"
-_UNAVAILABLE = ("its vendor is not configured", "it is switched off", "it is retired")
 # Usual tokens of an answer, for comparing prices and times, not for holds.
 USUAL_OUTPUT = 400
 # After this many calls, live measurements weigh as much as the catalogue's priors.
@@ -54,7 +54,7 @@ class Facts:
 
 @dataclass(slots=True)
 class Row:
-    """One model under consideration. `soft`: the reason in `removed` may be overruled.
+    """One model under consideration.
 
     `cost` and `value` are USD; `chance` is the probability of an answer that is good enough.
     `value` is None for a goal that orders by a single number.
@@ -68,17 +68,28 @@ class Row:
     seconds: float = 0.0
     value: float | None = None
     good_enough: bool = False
-    removed: str | None = None
-    soft: bool = False
+    removed: Removal | None = None
+
+    def removed_for(self, codes: Container[Code]) -> bool:
+        """Whether the model is removed for one of these reasons."""
+        return self.removed is not None and self.removed.code in codes
+
+    def removed_json(self) -> dict[str, str | None]:
+        """`removed` and `removed_code`, null for a candidate."""
+        return removed_json(self.removed)
 
 
-def absent(card: ModelCard, configured: Container[str]) -> str | None:
+def removed_json(why: Removal | None) -> dict[str, str | None]:
+    return {"removed": why.sentence if why else None, "removed_code": why.code.value if why else None}
+
+
+def absent(card: ModelCard, configured: Container[str]) -> Removal | None:
     """Return why the model is not available in this installation; None if it is."""
     if card.slug not in configured:
-        return _UNAVAILABLE[0]
+        return removal.NOT_CONFIGURED
     if not card.enabled:
-        return _UNAVAILABLE[1]
-    return _UNAVAILABLE[2] if card.lifecycle == "retired" else None
+        return removal.DISABLED
+    return removal.RETIRED if card.lifecycle == "retired" else None
 
 
 def row(facts: Facts, card: ModelCard, health: Mapping[str, ModelHealth], configured: Container[str]) -> Row:
@@ -97,15 +108,16 @@ def row(facts: Facts, card: ModelCard, health: Mapping[str, ModelHealth], config
     if reason := absent(card, configured):
         row.removed = reason
     elif card.embeds:
-        row.removed = NO_CHAT
+        row.removed = removal.EMBEDDINGS_ONLY
     elif missing:
-        row.removed = f"it cannot do {', '.join(sorted(missing))}"
+        row.removed = Removal(Code.CAPABILITY_MISSING, f"it cannot do {', '.join(sorted(missing))}")
     elif free_tokens < 1:
-        row.removed = f"about {tokens} input tokens do not fit its window of {card.context_window}"
+        sentence = f"about {tokens} input tokens do not fit its window of {card.context_window}"
+        row.removed = Removal(Code.CONTEXT_TOO_LONG, sentence)
     elif facts.max_cost_usd is not None and dearest(row, facts) > facts.max_cost_usd:
-        row.removed = "it may cost more than max_cost_usd"
+        row.removed = removal.MAX_COST
     elif live.state == "open" or connection.state == "open":
-        row.removed, row.soft = "it failed too often just now (its circuit breaker is open)", True
+        row.removed = removal.BREAKER_OPEN
     return row
 
 
@@ -123,12 +135,16 @@ def refusal(rows: list[Row]) -> Exception:
     """Return the error for a caller whose named models are all unusable."""
     removed = _removed(rows)
     first = rows[0]
-    if any("cost" in (row.removed or "") for row in rows):
+    if any(row.removed_for({Code.MAX_COST}) for row in rows):
         return _too_expensive(removed)
-    if first.removed in _UNAVAILABLE:
+    assert first.removed is not None
+    if first.removed.code in removal.UNAVAILABLE:
         return ModelNotFound(f"{first.card.slug} is not available here: {first.removed}.", param="model", details={"candidates": removed})
     return InvalidRequest(
-        f"{first.card.slug} cannot take this request: {first.removed}.", param="model", code="model_unfit", details={"candidates": removed}
+        f"{first.card.slug} cannot take this request: {first.removed}.",
+        param="model",
+        code="model_unfit",
+        details={"candidates": removed},
     )
 
 
@@ -138,12 +154,15 @@ def last_resort(rows: list[Row]) -> list[Row]:
     First models with an open breaker, then deprecated ones, last those without a price, which are charged at the ceiling;
     only the default model if it is among them. Raises BudgetExceeded or NoModelAvailable.
     """
-    priced = [row for row in rows if row.soft and row.card.rates is not None]
-    deprecated = [row for row in rows if row.removed and row.removed.startswith("it is deprecated") and row.card.rates is not None]
-    pool = priced or deprecated or [row for row in rows if row.soft]
+    soft = [row for row in rows if row.removed_for(removal.SOFT)]
+    priced = [row for row in soft if row.card.rates is not None]
+    deprecated = [
+        row for row in rows if row.removed_for({Code.ONLY_BY_NAME}) and row.card.lifecycle == "deprecated" and row.card.rates is not None
+    ]
+    pool = priced or deprecated or soft
     if not pool:
         removed = _removed(rows)
-        if any("cost" in (row.removed or "") for row in rows):
+        if any(row.removed_for({Code.MAX_COST}) for row in rows):
             raise _too_expensive(removed)
         raise NoModelAvailable("No model here can take this request.", code="no_model_fits", details={"candidates": removed})
     pool = [row for row in pool if row.card.slug == settings.DEFAULT_MODEL] or pool
@@ -158,7 +177,7 @@ def dearest(row: Row, facts: Facts) -> Decimal:
 
 
 def _removed(rows: list[Row]) -> list[dict[str, str | None]]:
-    return [{"model": row.card.slug, "removed": row.removed} for row in rows]
+    return [{"model": row.card.slug, **row.removed_json()} for row in rows]
 
 
 def _too_expensive(removed: list[dict[str, str | None]]) -> BudgetExceeded:

@@ -12,8 +12,9 @@ from decimal import Decimal
 from typing import Any
 
 from agents.messages import EmbeddingRequest, byte_size, typical
-from agents.routing.candidates import absent
+from agents.routing.candidates import absent, removed_json
 from agents.routing.rank import Candidate, Route
+from agents.routing.removal import Removal
 from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound
 from billing import pricing
 from billing.catalogue.snapshot import ModelCard
@@ -50,7 +51,7 @@ def rank(wanted: Wanted, cards: Mapping[str, ModelCard], configured: Container[s
         )  # fmt: skip
     first = _card(wanted.model, cards, "model")
     duplicates = [_same_model(_card(slug, cards, "fallbacks"), first) for slug in dict.fromkeys(wanted.fallbacks) if slug != first.slug]
-    rows: list[tuple[ModelCard, str | None]] = [(card, absent(card, configured)) for card in (first, *duplicates)]
+    rows: list[tuple[ModelCard, Removal | None]] = [(card, absent(card, configured)) for card in (first, *duplicates)]
     callable_cards = [card for card, missing in rows if missing is None]
     if not callable_cards:
         raise ModelNotFound(f"{first.slug} is not available here: {rows[0][1]}.", param="model")
@@ -113,7 +114,7 @@ def _candidate(card: ModelCard, input_tokens: int) -> Candidate:
     return Candidate(card, 0, float(pricing.highest_cost(rates, typical(input_tokens), 0)), dearest)
 
 
-def _explanation(wanted: Wanted, rows: list[tuple[ModelCard, str | None]], chosen: list[Candidate]) -> dict[str, Any]:
+def _explanation(wanted: Wanted, rows: list[tuple[ModelCard, Removal | None]], chosen: list[Candidate]) -> dict[str, Any]:
     costs = {one.card.slug: f"{one.estimate_usd:.8f}" for one in chosen}
     first = chosen[0].card.slug
     return {
@@ -124,8 +125,8 @@ def _explanation(wanted: Wanted, rows: list[tuple[ModelCard, str | None]], chose
         if first == wanted.model
         else f"{first} is the same model as {wanted.model} at another connection.",
         "candidates": [
-            {"model": card.slug, "provider": card.provider, "estimated_cost_usd": costs.get(card.slug), "removed": removed}
-            for card, removed in rows
+            {"model": card.slug, "provider": card.provider, "estimated_cost_usd": costs.get(card.slug), **removed_json(why)}
+            for card, why in rows
         ],
         "baseline": None,
     }

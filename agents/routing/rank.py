@@ -16,9 +16,10 @@ from django.conf import settings
 
 from accounts.models import User
 from agents.messages import CompletionRequest, Image
-from agents.routing import candidates
+from agents.routing import candidates, removal
 from agents.routing.candidates import GOALS, Facts, Row, dearest, need
 from agents.routing.health import ModelHealth
+from agents.routing.removal import Code, Removal
 from aiagents.core.errors import InvalidRequest, ModelNotFound
 from billing.catalogue.snapshot import EMBEDDINGS, ModelCard
 
@@ -122,7 +123,7 @@ def _explicit(facts: Facts, by_slug: Mapping[str, ModelCard], health: Mapping[st
             raise ModelNotFound(f"The model {slug[:100]!r} does not exist.", param="model" if not position else "fallbacks")
         row = candidates.row(facts, candidates.current(card, by_slug, notes), health, configured)
         # A named model is used in spite of an open breaker or an unknown price.
-        if row.soft:
+        if row.removed_for(removal.SOFT):
             row.removed = None
         rows.append(row)
     kept = [row for row in rows if row.removed is None]
@@ -144,9 +145,9 @@ def _auto(
     rows = [candidates.row(facts, card, health, configured) for card in by_slug.values() if EMBEDDINGS not in card.capabilities]
     for row in rows:
         if row.removed is None and row.card.lifecycle != "active":
-            row.removed = f"it is {row.card.lifecycle}: used only by name"
+            row.removed = Removal(Code.ONLY_BY_NAME, f"it is {row.card.lifecycle}: used only by name")
         elif row.removed is None and row.card.rates is None:
-            row.removed, row.soft = "its price is unknown: used only by name", True
+            row.removed = removal.PRICE_UNKNOWN
     kept = [row for row in rows if row.removed is None]
     forced = not kept
     if forced:
@@ -200,7 +201,7 @@ def _explanation(facts: Facts, goal: str, rows: list[Row], chosen: tuple[Candida
                 "estimated_cost_usd": f"{row.cost:.8f}",
                 "price_known": row.card.rates is not None,
                 "expected_seconds": round(row.seconds, 3),
-                "removed": row.removed,
+                **row.removed_json(),
             }
             for row in rows
         ],

@@ -50,6 +50,8 @@ def test_the_explanation_names_every_model_with_its_numbers_or_what_removed_it()
     assert "deprecated" in rows["old"]["removed"]
     assert "vision" in rows["blind"]["removed"]
     assert {"quality", "probability", "good_enough", "value_usd", "estimated_cost_usd", "expected_seconds"} <= set(rows["cheap"])
+    codes = {name: rows[name]["removed_code"] for name in ("strong", "old", "blind", "cheap")}
+    assert codes == {"strong": "not_configured", "old": "only_by_name", "blind": "capability_missing", "cheap": None}
     assert rows["cheap"]["removed"] is None
     assert route.explanation["chosen"] == route.candidates[0].card.slug
     assert route.explanation["reason"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agents.routing.candidates import GOALS
+from agents.routing.removal import Code
 
 JSON = dict[str, Any]
 
@@ -23,7 +24,7 @@ def _number(description: str, **more: Any) -> JSON:
 
 _CANDIDATE: JSON = {
     "type": "object",
-    "required": ["model", "provider", "estimated_cost_usd", "removed"],
+    "required": ["model", "provider", "estimated_cost_usd", "removed", "removed_code"],
     "properties": {
         "model": _string("model id"),
         "provider": _string("the model's vendor"),
@@ -39,6 +40,7 @@ _CANDIDATE: JSON = {
         "price_known": {"type": "boolean"},
         "expected_seconds": _number("time of an answer of usual length"),
         "removed": {"type": ["string", "null"], "description": "why the model is no candidate; null for a candidate"},
+        "removed_code": {"type": ["string", "null"], "enum": [*(code.value for code in Code), None], "description": "the same as a code"},
     },
 }
 ROUTE: JSON = {

@@ -17,7 +17,7 @@ from django.db.models.functions import Cast, Greatest, Length
 from agents import messages
 from agents.messages import CompletionRequest
 from agents.routing import connections
-from agents.routing.candidates import NO_CHAT
+from agents.routing.removal import EMBEDDINGS_ONLY
 from aiagents.core.errors import InvalidRequest, ModelNotFound
 from aiagents.core.valkey.cache import Layered
 from billing.catalogue import snapshot as catalogue
@@ -56,7 +56,7 @@ async def check_models(request: TurnRequest) -> None:
             if not (card := known.get(name)).usable:
                 raise ModelNotFound(f"The model {name[:100]!r} is not available.", param="model")
             if card.embeds:
-                raise InvalidRequest(f"{card.slug} cannot chat: {NO_CHAT}.", param="model", code="model_unfit")
+                raise InvalidRequest(f"{card.slug} cannot chat: {EMBEDDINGS_ONLY}.", param="model", code="model_unfit")
 
 
 def is_auto(name: str | None) -> bool:
