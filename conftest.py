@@ -78,6 +78,14 @@ def _guarded_connect(self: socket.socket, address: object) -> None:
 socket.socket.connect = _guarded_connect  # type: ignore[method-assign]
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _short_reads_of_the_channel_layer() -> None:
+    """redis-py loses a cancellation that comes while it connects; the loop of a test would wait five seconds for that read."""
+    from aiagents.core.live.channel_layer import ChannelLayer
+
+    ChannelLayer.brpop_timeout = 0.5
+
+
 @pytest.fixture(autouse=True)
 def _fresh_valkey(request: pytest.FixtureRequest):
     """No test sees another's limits, breakers or logs."""
