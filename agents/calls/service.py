@@ -35,6 +35,7 @@ from agents.routing import embeddings as router_embeddings
 from agents.routing import rank as router
 from aiagents.core.errors import AppError, BudgetExceeded, NoModelAvailable, PayloadTooLarge
 from aiagents.core.ids import uuid7
+from aiagents.core.live.cancellation import cause_of
 from aiagents.core.metrics import counters as metrics
 from billing import pricing
 from billing.catalogue import snapshot as catalogue
@@ -129,7 +130,7 @@ async def stream(
         raise
     except BaseException as exc:  # cancelled, or the consumer closed the generator: settle all the same
         gone = isinstance(exc, asyncio.CancelledError | GeneratorExit)
-        await attempts.abandon(("interrupted" if "interrupted" in exc.args else "cancelled") if gone else "failed")
+        await attempts.abandon(cause_of(exc).value if gone else "failed")
         raise
 
 

@@ -23,8 +23,9 @@ from agents.runs.loop import RunPaused
 from agents.runs.stored import ending, event_log
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError
-from aiagents.core.live import liveness
+from aiagents.core.live import cancellation, liveness
 from aiagents.core.live.broadcast import Broadcast
+from aiagents.core.live.cancellation import Cause
 from aiagents.core.live.event_log import TERMINAL, Line
 from aiagents.core.live.liveness import persist
 from aiagents.core.live.per_loop import PerLoop
@@ -133,7 +134,7 @@ class LiveRun:
 
     def interrupt(self) -> None:
         """The process leaves."""
-        self.task.cancel("interrupted")
+        cancellation.cancel(self.task, Cause.INTERRUPTED)
 
     async def _run(self) -> None:
         try:

@@ -36,6 +36,7 @@ from agents.tools.registry import Tool
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, BudgetExceeded, Unavailable
 from aiagents.core.live import news
+from aiagents.core.live.cancellation import Cause, cause_of
 from aiagents.core.live.liveness import persist
 from aiagents.core.stored_errors import to_store
 
@@ -99,7 +100,7 @@ class Loop:
             await self._end(Status.FAILED, error=exc)
             raise
         except (asyncio.CancelledError, GeneratorExit) as exc:
-            cut = "interrupted" in exc.args
+            cut = cause_of(exc) is Cause.INTERRUPTED
             error = Unavailable("The process that ran this was shut down.", code="interrupted") if cut else None
             await self._end(Status.INTERRUPTED if cut else Status.CANCELLED, error=error)
             raise

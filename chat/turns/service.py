@@ -14,6 +14,7 @@ from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Unavailable
 from aiagents.core.live import process_group
 from aiagents.core.live.broadcast import Leave
+from aiagents.core.live.cancellation import Cause
 from aiagents.core.live.event_log import Line
 from aiagents.core.valkey import clients as valkey
 from aiagents.core.valkey.clients import AWAY
@@ -91,7 +92,7 @@ async def drain(seconds: float) -> None:
     deadline = loop.time() + 3.0
     while loop.time() < deadline:
         for turn in registry.running():  # each time: one that was just being started is a turn by now
-            turn.cancel("interrupted")
+            turn.cancel(Cause.INTERRUPTED)
         # Their ends, rows and logs, and titles.
         rest = {turn.task for turn in registry.running() if turn.task} | registry.background
         if not rest:

@@ -20,8 +20,9 @@ from agents.messages import CompletionRequest
 from agents.runs.service import RunCancelled
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, Unavailable
-from aiagents.core.live import liveness
+from aiagents.core.live import cancellation, liveness
 from aiagents.core.live.broadcast import Broadcast, Writer
+from aiagents.core.live.cancellation import Cause
 from aiagents.core.live.event_log import Line
 from aiagents.core.metrics import counters as metrics
 from chat.conversations import as_json as message_json
@@ -62,7 +63,7 @@ class Turn:
         self.task: asyncio.Task[None] | None = None
         self._source = source
         self._begun = self._ending = False
-        self._why = ""
+        self._cause: Cause | None = None
 
     @property
     def ended(self) -> bool:
@@ -86,13 +87,13 @@ class Turn:
         await self.broadcast.wait()
         return message_json.answer(self.message)
 
-    def cancel(self, why: str = "cancelled") -> None:
-        """Stop writing (`cancelled`, or `interrupted` by a shutdown). What ends by itself first stays as it ended."""
-        if self._ending or self._why:
+    def cancel(self, cause: Cause = Cause.CANCELLED) -> None:
+        """Stop writing. What ends by itself first stays as it ended."""
+        if self._ending or self._cause:
             return
-        self._why = why
+        self._cause = cause
         if self._begun and self.task is not None:  # a task cancelled before its first step would never run at all
-            self.task.cancel(why)
+            cancellation.cancel(self.task, cause)
 
     def written(self) -> Written:
         """What the row should show by now."""
@@ -106,13 +107,13 @@ class Turn:
         error: AppError | None = None
         self._begun = True
         try:
-            if self._why:
-                raise asyncio.CancelledError(self._why)
+            if self._cause:
+                raise asyncio.CancelledError(self._cause)
             await self._follow()
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()
-            if self._why == "cancelled":
+            if self._cause is Cause.CANCELLED:
                 status = Status.CANCELLED
             else:  # a shutdown, ours or the loop's
                 status = Status.INTERRUPTED

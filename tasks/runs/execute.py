@@ -1,7 +1,7 @@
 """Runs being done on one event loop: any number at once, each claimed, watched over, and ended exactly once in its row.
 
-The heartbeat is also how a run hears from outside: that it was cancelled, or that it was taken from us because we had
-been silent for too long (then nothing is written any more).
+The answer to a heartbeat says that a run was cancelled, or that another worker took it because this one was silent for
+too long; then nothing is written any more.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ from agents.models import AgentRun
 from agents.runs import service as runner
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, NotAuthenticated, Unavailable
-from aiagents.core.live import liveness
+from aiagents.core.live import cancellation, liveness
 from aiagents.core.live.broadcast import Broadcast
+from aiagents.core.live.cancellation import Cause
 from aiagents.core.live.liveness import persist_at_last
 from aiagents.core.live.running import Running
 from aiagents.core.logs import context
@@ -74,8 +75,7 @@ class _Running:
     def break_off(self, why: str) -> None:
         if not self.why:
             self.why = why
-            # The answer that the floors below know: what is cut off by a shutdown is interrupted, not cancelled.
-            self.work.cancel("cancelled" if why == CANCELLED else "interrupted")
+            cancellation.cancel(self.work, Cause.CANCELLED if why == CANCELLED else Cause.INTERRUPTED)
 
 
 @dataclass(slots=True, eq=False)
