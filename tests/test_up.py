@@ -183,8 +183,8 @@ def test_ctrl_c_ends_everything_and_the_next_start_finds_all_data_soon(installat
     with seen_until_all_is_well(installation) as seen:
         waited = installation.start(process=make_run(installation, tmp_path))
         used = sum(sum(process.cpu_times()[:4]) for process in installation.everyone())
-    # Until their first heartbeat the workers are starting, and never down.
-    assert ("worker", "starting") in seen and not {status for _, status in seen} - {"starting", "ok"}
+    # Until their first heartbeat the workers are starting, and never down. They may be well before the web server answers.
+    assert not {status for _, status in seen} - {"starting", "ok"}, seen
     # 15 seconds on an idle machine of two cores. Processor time counts where other tests take their share of them.
     assert waited < 15 or used < 30, (waited, used)
     print(f"up after {waited:.1f} s and {used:.1f} s of processor time")
