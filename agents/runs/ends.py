@@ -1,4 +1,4 @@
-"""The ends of runs that broke: written in the background, however long the database is away and whoever is cancelled."""
+"""Write how a run ended that broke off. It is written in the background, so a cancelled caller does not stop it."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Registry(Running[Turn]):
         self.turns[turn.message_id] = turn
         turn.saved_at = asyncio.get_running_loop().time()
         turn.task = asyncio.create_task(self._run(turn), name=f"turn {turn.message_id}")
-        for name, work in (("report", self._report), ("listen", self._listen)):
+        for name, work in (("report", self._report), ("listen", self._listen), ("cancel", self._stop_cancelled)):
             if name not in self._tasks or self._tasks[name].done():
                 self._tasks[name] = asyncio.create_task(work(), name=f"chat {name}")
 
@@ -89,8 +89,6 @@ class Registry(Running[Turn]):
     async def _report(self) -> None:
         while self.turns:
             await asyncio.sleep(settings.PROGRESS_INTERVAL_SECONDS)
-            with suppress(*AWAY):
-                await self._stop_cancelled()
             now = asyncio.get_running_loop().time()
             moved = [turn for turn in self.running() if turn.broadcast.last > turn.saved or now - turn.saved_at >= _HEARTBEAT]
             if moved:
@@ -107,13 +105,19 @@ class Registry(Running[Turn]):
     async def _listen(self) -> None:
         """Stop the turns that are stopped in another process, and forget messages that are deleted there."""
         handlers = {CANCEL: self._cancel, FORGET: self.forget}
-        await process_group.listen(handlers)  # `_report` finds what was missed
+        await process_group.listen(handlers)  # `_stop_cancelled` finds what was missed
 
     async def _stop_cancelled(self) -> None:
-        """Stop the turns that were stopped in another process while its message was lost."""
-        if turns := self.running():
-            stopped = await valkey.client().mget([cancel_key(turn.message_id) for turn in turns])
-            self._cancel([turn.message_id for turn, flag in zip(turns, stopped, strict=True) if flag])
+        """Stop the turns that were stopped in another process while its message was lost.
+
+        Apart from `_report`: a Valkey that hangs must not hold up the heartbeats.
+        """
+        while self.turns:
+            await asyncio.sleep(settings.PROGRESS_INTERVAL_SECONDS)
+            if turns := self.running():
+                with suppress(*AWAY):
+                    stopped = await valkey.client().mget([cancel_key(turn.message_id) for turn in turns])
+                    self._cancel([turn.message_id for turn, flag in zip(turns, stopped, strict=True) if flag])
 
     def _cancel(self, message_ids: Iterable[UUID]) -> None:
         for id in message_ids:

@@ -128,13 +128,14 @@ class Crew:
         try:
             result = await self._result(running)
             ended = await self._store(running, result, events.broadcast.last + 1)
+            if ended is not None:
+                events.broadcast.add(*run_json.event(ended))
         finally:
             self.running.pop(run_id, None)
             self.events.retire(events)
         if ended is not None:
-            events.broadcast.add(*run_json.event(ended))
-            said = "task_run_ended" if ended.status in ENDED else "task_run_waits"
-            logger.info(said, extra={"run_id": str(run_id), "status": ended.status, "attempt": ended.attempt})
+            name = "task_run_ended" if ended.status in ENDED else "task_run_waits"
+            logger.info(name, extra={"run_id": str(run_id), "status": ended.status, "attempt": ended.attempt})
 
     async def leave(self, seconds: float) -> None:
         """Let what runs end by itself for `seconds`; then hand back what may be done again, and fail the rest."""

@@ -44,10 +44,10 @@ async def listen(handlers: Mapping[str, Callable[[list[UUID]], None]]) -> None:
     try:
         while True:
             message = await layer.receive(channel)
-            if (handler := handlers.get(message["kind"])) is None:  # of a newer process
-                log.warning("process_message_ignored", extra={"kind": message["kind"]})
-                continue
-            handler([UUID(id) for id in message["ids"]])
+            try:
+                handlers[message["kind"]]([UUID(id) for id in message["ids"]])
+            except Exception:  # perhaps of a newer process: it must not end the listener
+                log.exception("process_message_failed")
     finally:
         staying.cancel()
         groups.leave(layer, [GROUP], channel)
