@@ -45,6 +45,27 @@ def test_what_runs_is_finished_before_the_server_ends(server: ServerProcess, sig
     assert server.stop() == 0
 
 
+SIGNALLED_EARLY = """
+import os, signal, sys
+from aiagents.server import __main__, core
+
+prepare = core._tune_collector
+core._tune_collector = lambda: (prepare(), os.kill(os.getpid(), signal.SIGTERM))
+sys.exit(__main__.main())
+"""
+
+
+def test_a_signal_just_before_the_event_loop_runs_ends_the_server():
+    """Such a process went on, and its parent killed it after DRAIN_SECONDS and 15 more."""
+    options = ("--port", str(server_process.free_port()), "--application", "tests.kit.raw_application:application")
+    env = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.kit.server_settings"}
+    server = subprocess.Popen([sys.executable, "-c", SIGNALLED_EARLY, *options], cwd=server_process.ROOT, env=env)
+    try:
+        assert server.wait(60) == -signal.SIGTERM
+    finally:
+        server.kill()
+
+
 def test_what_takes_longer_than_the_grace_is_cut_and_may_clean_up(server: ServerProcess):
     begun = time.monotonic()
     with ask(server, "/slow?60") as client:

@@ -82,14 +82,19 @@ class Server(DaphneServer):
         self.port.transport = Connection
         loop = reactor._asyncioEventloop
         asyncio.set_event_loop(loop)
-        for sign in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(sign, self._signalled)
+        # Not before the loop runs: uvloop loses a signal between its handler's registration and the loop's first iteration.
+        # Until then a signal ends the process, which has served nothing.
+        loop.call_soon(self._handle_signals, loop)
         loop.call_soon(self._start_lifespan)
         loop.call_soon(self._watch_loop, loop.time())
         _tune_collector()
         reactor.run(installSignalHandlers=False)
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, signal.SIG_IGN)  # the process is ending; ignore repeated signals
+
+    def _handle_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        for sign in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(sign, self._signalled)
 
     def _start_lifespan(self) -> None:
         """Start the application's lifespan, so that its background work begins now and not with the first request."""
