@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.kit import preloaded
+from tests.kit.server_process import wait_for
 
 SHOWS = """
 import json, os, sys
@@ -52,3 +55,31 @@ def test_a_fork_is_ended_and_waited_for(tmp_path: Path):
         process.wait(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait(10) == -signal.SIGKILL == process.poll()
+
+
+def test_when_the_tests_process_is_killed_its_forks_and_their_parent_end(tmp_path: Path):
+    """One of the forks ends at SIGTERM; the other ignores it."""
+    tests_process = textwrap.dedent("""
+        import os, sys, time
+        from tests.kit import preloaded
+        preloaded.enable()
+        for number, program in enumerate(("import time; time.sleep(600)",
+                                          "import signal, time; signal.signal(15, 1); print('ready', flush=True); time.sleep(600)")):
+            with open(f"{sys.argv[1]}/{number}", "wb") as out:
+                fork = preloaded.popen(sys.executable, "manage.py", "shell", "-v0", "-c", program, cwd=preloaded.ROOT, env=dict(os.environ),
+                                       stdout=out, stderr=out, new_session=True)
+            print(fork.pid, flush=True)
+        time.sleep(600)
+    """)
+    command = [sys.executable, "-c", tests_process, str(tmp_path)]
+    with subprocess.Popen(command, cwd=preloaded.ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        forks = [psutil.Process(int(process.stdout.readline())) for _ in range(2)]
+        parent = forks[0].parent()
+        assert parent is not None and parent.ppid() == process.pid
+        assert wait_for(lambda: b"ready" in (tmp_path / "1").read_bytes(), 60), (tmp_path / "1").read_text()
+        process.kill()
+    _, alive = psutil.wait_procs([*forks, parent], timeout=preloaded.GRACE + 30)
+    for left in alive:
+        left.kill()
+    assert not alive

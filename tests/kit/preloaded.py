@@ -2,10 +2,14 @@
 
 A fork reads its settings and imports the product like any other program. What it shares with its parent are modules of
 libraries, none of which has read a setting. tests/test_up.py, tests/test_deploy.py and others start programs from nothing.
+
+When the tests' process dies, even by SIGKILL, its end of the control socket closes. The parent of the forks then ends them
+and itself. When the parent dies, the kernel kills its forks (Linux).
 """
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
@@ -34,6 +38,9 @@ LIBRARIES = (
 )  # fmt: skip
 # The names that a running interpreter can still obey; a program with another one is started from nothing.
 _OBEYED = {"PYTHONUNBUFFERED"}
+# Seconds for programs to end in their own way once the tests' process has gone; then they are killed.
+GRACE = 3.0
+_PR_SET_PDEATHSIG = 1
 
 
 class Fork:
@@ -142,28 +149,51 @@ def _text(file: IO[bytes]) -> str:
 
 def _serve(control: socket.socket) -> dict[str, Any] | None:
     """Fork at each request. Returns in each fork with what it is to run, and with None once the tests' process has gone."""
+    running: set[int] = set()
+    own_pid = os.getpid()
     while True:
         message, descriptors, *_ = socket.recv_fds(control, 1 << 20, 2)
         if not message:
+            _end(running)
             return None
         asked = json.loads(message)
         if "ended" in asked:
             pid, status = os.waitpid(asked["ended"], os.WNOHANG)
             answer = os.waitstatus_to_exitcode(status) if pid else None
+            running.discard(pid)
         else:
             ready, begun = os.pipe()
             answer = os.fork()
             if not answer:
                 control.close()
+                _die_with(own_pid)
                 _become(asked, descriptors)
                 os.close(ready)
                 os.close(begun)
                 return asked
+            running.add(answer)
             for descriptor in (begun, *descriptors):
                 os.close(descriptor)
             os.read(ready, 1)  # nothing comes: it is closed once the fork has a session of its own
             os.close(ready)
         control.send(json.dumps(answer).encode())
+
+
+def _end(running: set[int]) -> None:
+    """Ask the programs to end and wait up to GRACE seconds. Those that go on are killed when this process ends."""
+    for pid in running:
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + GRACE
+    while running and time.monotonic() < deadline:
+        running -= {pid for pid in running if os.waitpid(pid, os.WNOHANG)[0]}
+        time.sleep(0.02)
+
+
+def _die_with(parent: int) -> None:
+    """Let the kernel kill this process when its parent ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it ended before the call
+        os._exit(1)
 
 
 def _become(asked: dict[str, Any], descriptors: list[int]) -> None:
