@@ -210,8 +210,8 @@ class Upstream:
                 self._last_event_at = self._loop.time()
                 if payloads:
                     if not self.started:
-                        self.started = True
-                        self._patience, self._phase = settings.LLM_IDLE_TIMEOUT, "idle"
+                        self.started, self._phase = True, "idle"
+                        self._wait_for_at_most(settings.LLM_IDLE_TIMEOUT)
                     return payloads
         finally:
             self._waiting = False
@@ -219,9 +219,7 @@ class Upstream:
     def finished(self, seconds: float = _AFTER_FINISH_SECONDS) -> None:
         """The finish reason was seen: shorten the time for the rest of the body."""
         if seconds < self._patience:
-            self._patience = seconds
-            self._timer.cancel()
-            self._timer = self._loop.call_later(seconds, self._check)
+            self._wait_for_at_most(seconds)
 
     async def rest(self) -> None:
         """Read to the end of the body so that the connection can be reused. A slow vendor's connection is closed."""
@@ -257,6 +255,12 @@ class Upstream:
             self._expire(self._phase)
         else:
             self._timer = self._loop.call_at(min(due, self._deadline), self._check)
+
+    def _wait_for_at_most(self, seconds: float) -> None:
+        if seconds < self._patience:  # a longer time is seen when the timer fires
+            self._timer.cancel()
+            self._timer = self._loop.call_later(seconds, self._check)
+        self._patience = seconds
 
     def _expire(self, phase: str) -> None:
         self._expired = ProviderTimeout(details={"phase": phase})
