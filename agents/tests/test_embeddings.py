@@ -20,12 +20,13 @@ from agents.simulator import Simulator
 from agents.simulator.wires import vectors as simulated
 from agents.tests.books import exact
 from agents.tests.conftest import ask
-from agents.tests.vendors import target, until
+from agents.tests.vendors import target
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import BudgetExceeded, InvalidRequest, ModelNotFound, NoModelAvailable
 from billing.budgets import budgets
 from billing.catalogue import snapshot as catalogue
 from billing.models import AIModel, UsageLog
+from tests.kit.waiting import until
 
 SMALL = "text-embedding-3-small"
 MAKERS = ("openai", "openai_compatible", "google")
@@ -137,11 +138,11 @@ async def test_closing_closes_the_vendors_connection(kind):
     async with Simulator() as sim:
         sim.always("sim-model", "hang")
         task = asyncio.create_task(made(kind, sim, of("one")))
-        assert await until(lambda: len(sim.requests) == 1, 10)
+        await until(lambda: len(sim.requests) == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await until(lambda: sim.requests[0].client_gone, 10)
+        await until(lambda: sim.requests[0].client_gone)
 
 
 _ODD = [
@@ -281,11 +282,11 @@ async def test_who_hangs_up_pays_the_estimate_once(context, vendor):
     async with vendor() as sim:
         sim.always(SMALL, "hang")
         task = asyncio.create_task(calls.embed(of("Hello there"), context(SMALL), receipts))
-        assert await until(lambda: len(sim.requests) == 1, 10)
+        await until(lambda: len(sim.requests) == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert await until(lambda: sim.requests[0].client_gone, 10)
+        await until(lambda: sim.requests[0].client_gone)
         await running_calls.finish_settlements()
     row = await UsageLog.objects.aget()
     assert row.status == "cancelled" and row.estimated and row.cost_usd > 0 and len(receipts) == 1

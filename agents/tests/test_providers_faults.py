@@ -7,6 +7,8 @@ import contextlib
 import gc
 import resource
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -25,7 +27,8 @@ from agents.providers.errors import (
     ProviderUnavailable,
 )
 from agents.simulator import Simulator
-from agents.tests.vendors import KEY, KINDS, VENDORS, WEATHER, Heard, ask, hear, target, until
+from agents.tests.vendors import KEY, KINDS, VENDORS, WEATHER, Heard, ask, hear, target
+from tests.kit.waiting import until
 
 both = pytest.mark.parametrize("whole", [False, True], ids=["stream", "whole"])
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -39,6 +42,16 @@ async def fault(sim: Simulator, kind: str, directive: str, whole: bool = False, 
         await hear(kind, ask(f"[[sim:{directive}]] hi", tools=tools), target(sim, kind), whole=whole, into=into)
     assert caught.value.details["vendor"] == kind
     return caught.value
+
+
+@asynccontextmanager
+async def connected_simulator(kind: str) -> AsyncIterator[Simulator]:
+    """A simulator with an open, idle connection: what comes next measures the vendor's time only, not that of a first call."""
+    async with Simulator() as sim:
+        await hear(kind, ask("[[sim:chunks=1]] hi"), target(sim, kind))
+        assert sim.open_connections == 1
+        sim.requests.clear()
+        yield sim
 
 
 @both
@@ -136,7 +149,7 @@ async def test_a_vendor_that_stays_connected_after_its_last_event_does_not_delay
     began = time.monotonic()
     async with Simulator() as sim:
         heard = await hear(kind, ask(f"[[sim:chunks=6,stall,at={last}]] hi"), target(sim, kind))
-        assert await until(lambda: sim.requests[0].client_gone)
+        await until(lambda: sim.requests[0].client_gone)
     assert heard.end.finish_reason == "stop"
     assert time.monotonic() - began < 15
 
@@ -147,7 +160,7 @@ async def test_garbage_in_mid_stream_is_an_error_and_the_text_before_it_is_kept(
     async with Simulator() as sim:
         heard = Heard()
         error = await fault(sim, kind, f"chunks=8,{directive},at=6", into=heard)
-        assert await until(lambda: sim.busy_connections == 0)
+        await until(lambda: sim.busy_connections == 0)
     assert isinstance(error, ProviderTruncated | ProviderBadResponse)
     assert heard.text
 
@@ -164,44 +177,47 @@ async def test_memory_is_bounded_whatever_comes(kind: str, whole: bool):
 
 @both
 @every_vendor
-@pytest.mark.parametrize("directive", ["hang", "slow-first=5", "stall,at=0"])
+@pytest.mark.parametrize("directive", ["hang", "slow-first=30", "stall,at=0"])
 async def test_silence_before_the_first_event_ends_in_time(settings, kind: str, whole: bool, directive: str):
     if whole and directive.startswith("stall"):
         directive = "stall"
-    settings.LLM_FIRST_TOKEN_TIMEOUT, settings.LLM_WHOLE_SECONDS_PER_TOKEN = 0.2, 0.0
-    async with Simulator() as sim:
+    async with connected_simulator(kind) as sim:
+        settings.LLM_FIRST_TOKEN_TIMEOUT, settings.LLM_WHOLE_SECONDS_PER_TOKEN = 0.2, 0.0
         began = time.monotonic()
         error = await fault(sim, kind, directive, whole)
         took = time.monotonic() - began
-        assert await until(lambda: sim.requests[0].client_gone)
-        assert sim.open_connections == 0
+        await until(lambda: sim.open_connections == 0)
+        assert all(seen.client_gone for seen in sim.requests)
     assert type(error) is ProviderTimeout and error.details["phase"] == ("total" if whole else "first_token")
-    assert 0.15 < took < 4
+    assert 0.15 < took < 20
 
 
 @every_vendor
 @pytest.mark.parametrize("directive", ["stall,chunks=20,pace=10", "drip,chunks=20,pace=60"])
 async def test_silence_and_a_drip_of_bytes_in_mid_stream_end_in_time(settings, kind: str, directive: str):
     """A byte now and then is no sign of life: only a complete event is."""
-    settings.LLM_IDLE_TIMEOUT = settings.LLM_FIRST_TOKEN_TIMEOUT = 0.3
-    async with Simulator() as sim:
+    async with connected_simulator(kind) as sim:
+        if "stall" in directive:
+            settings.LLM_IDLE_TIMEOUT = 0.3
+        else:
+            settings.LLM_FIRST_TOKEN_TIMEOUT = 0.3
         began = time.monotonic()
         heard = Heard()
         error = await fault(sim, kind, directive, into=heard)
-        assert await until(lambda: sim.requests[0].client_gone)
+        await until(lambda: sim.open_connections == 0)
     assert type(error) is ProviderTimeout
     assert error.details["phase"] == ("idle" if "stall" in directive else "first_token")
     assert bool(heard.text) is ("stall" in directive)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20
 
 
 @every_vendor
 async def test_the_whole_call_has_an_end(settings, kind: str):
-    settings.LLM_TOTAL_TIMEOUT = 0.4
-    async with Simulator() as sim:
+    async with connected_simulator(kind) as sim:
+        settings.LLM_TOTAL_TIMEOUT = 0.4
         heard = Heard()
         error = await fault(sim, kind, "chunks=1000,pace=20", into=heard)
-        assert await until(lambda: sim.requests[0].client_gone)
+        await until(lambda: sim.open_connections == 0)
     assert error.details["phase"] == "total" and heard.text
 
 
@@ -291,12 +307,12 @@ async def test_leaving_closes_the_vendors_connection_at_once(kind: str, how: str
             await events.aclose()
         else:
             task = asyncio.create_task(_read(events, forever=True))
-            assert await until(lambda: len(sim.requests) == 1 and (how == "cancel_before" or sim.requests[0].sent > 3))
+            await until(lambda: len(sim.requests) == 1 and (how == "cancel_before" or sim.requests[0].sent > 3))
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-        assert await until(lambda: sim.requests[0].client_gone)
-        assert await until(lambda: sim.open_connections == 0)
+        await until(lambda: sim.requests[0].client_gone)
+        await until(lambda: sim.open_connections == 0)
         await asyncio.sleep(0)
         assert asyncio.all_tasks() == before
 
@@ -312,7 +328,7 @@ async def test_cancelled_between_two_events_it_closes_when_the_generator_is_clos
         await anext(events)
         await asyncio.sleep(0.1)  # the consumer is busy elsewhere
         await events.aclose()
-        assert await until(lambda: sim.requests[0].client_gone)
+        await until(lambda: sim.requests[0].client_gone)
 
 
 @every_vendor
@@ -328,7 +344,7 @@ async def test_a_hundred_faulty_calls_leave_no_task_and_no_socket(settings, kind
                 await hear(kind, ask(f"[[sim:{directives[number % len(directives)]},chunks=8]] hi"), target(sim, kind))
 
         await asyncio.gather(*(one(number) for number in range(98)))
-        assert await until(lambda: all(seen.ended_at or seen.client_gone for seen in sim.requests))
+        await until(lambda: all(seen.ended_at or seen.client_gone for seen in sim.requests))
         gc.collect()
         await asyncio.sleep(0.05)
         assert asyncio.all_tasks() == before
@@ -338,7 +354,7 @@ async def test_a_hundred_faulty_calls_leave_no_task_and_no_socket(settings, kind
         await hear(kind, ask("still there?"), target(sim, kind))
         assert sim.open_connections == left
         await transport.close()
-        assert await until(lambda: sim.open_connections == 0)
+        await until(lambda: sim.open_connections == 0)
 
 
 @both

@@ -24,7 +24,8 @@ from agents.providers.openai.answer import ChatAnswer
 from agents.providers.relay import network_error
 from agents.providers.transport import EventSplitter
 from agents.simulator import Simulator
-from agents.tests.vendors import KEY, VENDORS, ask, hear, target, until
+from agents.tests.vendors import KEY, VENDORS, ask, hear, target
+from tests.kit.waiting import until
 
 
 @given(
@@ -279,7 +280,7 @@ def test_connections_close_with_their_loop_and_loops_do_not_share(monkeypatch):
         for thread in threads:
             thread.join()
         assert len(done) == 3
-        assert asyncio.run(until(lambda: sim.open_connections == 0))
+        asyncio.run(until(lambda: sim.open_connections == 0))
 
         async def pools() -> int:
             await transport.pool()
@@ -292,7 +293,7 @@ async def test_a_closed_pool_is_opened_again():
     async with Simulator() as sim:
         await hear("openai", ask("hi"), target(sim, "openai"))
         await transport.close()
-        assert await until(lambda: sim.open_connections == 0)
+        await until(lambda: sim.open_connections == 0)
         await transport.close()
         assert (await hear("openai", ask("hi"), target(sim, "openai"))).text
 

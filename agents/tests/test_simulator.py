@@ -20,7 +20,7 @@ from google.genai import types
 from agents.simulator import Simulator, SimulatorThread
 from agents.simulator.behaviour import FLAGS, OPTIONS, UnknownDirective, in_text, parse
 from agents.simulator.samples import sample
-from agents.tests.vendors import until
+from tests.kit.waiting import until
 
 STEERING = "a-token-of-this-run"
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}
@@ -190,7 +190,7 @@ async def test_it_sees_a_client_leave_and_resets_where_it_should():
             async for _ in stream:
                 break
             await stream.close()
-            assert await until(lambda: sim.requests[0].client_gone)
+            await until(lambda: sim.requests[0].client_gone)
             assert 0 < sim.requests[0].sent < 100 and sim.requests[0].ended_at
             with pytest.raises(openai.APIConnectionError):
                 await client.chat.completions.create(**ask("[[sim:refuse]] x"))
@@ -211,7 +211,7 @@ async def test_it_waits_for_a_reader_that_does_not_read():
         await reader.readuntil(b"\r\n\r\n")
         for _ in range(200):
             await reader.read(65536)
-        assert await until(lambda: sim.requests[0].sent > sent)
+        await until(lambda: sim.requests[0].sent > sent)
         writer.close()
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -67,13 +64,3 @@ async def hear(kind: str, request: CompletionRequest, where: Target, *, whole: b
         async for event in events:
             heard.append(event)
     return heard
-
-
-async def until(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    """Whether the condition comes true in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        await asyncio.sleep(0.01)
-    return True

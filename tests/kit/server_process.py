@@ -8,7 +8,6 @@ import random
 import signal
 import socket
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import psutil
 
 from tests.kit import preloaded
+from tests.kit.waiting import wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -122,12 +122,3 @@ def error(answer: bytes) -> dict[str, Any]:
     found = json.loads(body(answer))["error"]
     assert set(found) == {"type", "message", "code", "param", "details", "request_id"}
     return found
-
-
-def wait_for(condition, seconds: float = 30) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return False
