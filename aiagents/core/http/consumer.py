@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -39,18 +40,20 @@ class EndpointConsumer(AsyncHttpConsumer):
     endpoint's limit and after the caller is known, and then listens for the disconnect while it works.
     """
 
-    # No channel layer: with one, a consumer ends when Valkey is away.
-    channel_layer_alias = ""
-
     def __init__(self, table: EndpointTable, authenticate: Authenticate, authorize: Authorize) -> None:
         super().__init__()
         self._table, self._authenticate, self._authorize = table, authenticate, authorize
         self._first: dict[str, Any] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Keep `receive`, which Channels hands to nothing but its own loop, and go on as Channels does."""
-        self._receive = receive
-        await super().__call__(scope, receive, send)
+        """Dispatch the first message, which is the request; the answer reads the others.
+
+        Channels' own loop waits in a task for the next message beside each handler, and keeps `receive` to itself. It also
+        joins the channel layer, and then the consumer ends when Valkey is away.
+        """
+        self.scope, self._receive, self.base_send = scope, receive, send
+        with contextlib.suppress(StopConsumer):
+            await self.dispatch(await receive())
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Call the handler of a message. Channels closes old database connections before, by way of a thread; ours are pooled."""
@@ -83,7 +86,7 @@ class EndpointConsumer(AsyncHttpConsumer):
     http_disconnect = http_request
 
     async def _next(self) -> dict[str, Any]:
-        """The message that began the request, then those that follow. Channels waits for none meanwhile."""
+        """The message that began the request, then those that follow."""
         if self._first is not None:
             message, self._first = self._first, None
             return message
@@ -137,8 +140,8 @@ class EndpointApplication(EndpointTable):
         super().__init__(endpoints)
         self._consumer: Any = EndpointConsumer.as_asgi(table=self, authenticate=authenticate, authorize=authorize)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._consumer(scope, receive, send)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        return self._consumer(scope, receive, send)
 
 
 def _while_connected(handler: Handler) -> Handler:
