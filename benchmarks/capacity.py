@@ -2,8 +2,8 @@
 
     python -m benchmarks.capacity [--turns 10000,1000000] [--seconds 10] [--chunks 300] [--figures figures.json]
 
-Arithmetic and two small simulations; nothing is started. `--figures` takes the unit costs of a run of `python -m benchmarks
---json`; without it those of docs/scaling.md stand. Cores are the machine's on which the costs were measured.
+Arithmetic and two small simulations; it starts nothing. `--figures` reads the unit costs from the file that `python -m
+benchmarks --json` wrote; the default is the costs in docs/scaling.md. A core is one of the machine that measured them.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.tables import markdown, number
+from benchmarks.harness.tables import markdown, number
 
 # The planned utilisation of a core, and the share of a month's hours at peak load.
 BUSY, MONTH = 0.6, 0.3
 PROCESS_MB, SOCKET_KB = 175, 28
-# Milliseconds that a hold, and that a settlement apart from the disk, keeps the rows of its budgets locked.
+# Milliseconds for which a hold locks the rows of its budgets; a settlement the same, without its wait for the disk.
 LOCKED_MS = 0.3
-# The unit costs of docs/scaling.md (benchmarks/unit_costs.py); µs of Valkey's core for an entry of the log (benchmarks/shared.py).
+# The unit costs of docs/scaling.md (measured by benchmarks/workloads/unit_costs.py).
 COSTS = {
     "web_turn_ms": 7.02, "web_chunk_ms": 0.069, "postgres_turn_ms": 3.28, "postgres_chunk_ms": 0.0011,
     "valkey_turn_ms": 0.17, "memory_kb": 23.0, "bytes": 5133.0, "wal_bytes": 11882.0, "valkey_bytes": 4458.0,
 }  # fmt: skip
+# Microseconds of Valkey's core for one entry of an event log (measured by benchmarks/shared/stores.py).
 ENTRY_US = 4.5
 
 
@@ -64,7 +65,7 @@ def needs(turns: int, seconds: float, chunks: int, costs: dict[str, float], desi
         ("PostgreSQL: cores in use", number(postgres)),
         ("PostgreSQL: write-ahead log", f"{number(begun * costs['wal_bytes'] / 2**20)} MB/s"),
         ("PostgreSQL: partial texts written", f"{number(turns / design.progress, 0)}/s"),
-        ("money: calls a second that the system's budget carries", f"{number(row, 0)} ({number(begun / row * 100, 0)} % asked for)"),
+        ("money: calls a second that the system's budget carries", f"{number(row, 0)} ({number(begun / row * 100, 0)} % used)"),
         ("Valkey: entries of logs", f"{number(entries, 0)}/s"),
         ("Valkey: cores in use → servers of one core at 60 %", f"{number(valkey)} → {number(max(1, round(valkey / BUSY + 0.5)), 0)}"),
         ("Valkey: memory of an hour's logs", f"{number(begun * 3600 * costs['valkey_bytes'] / 2**30)} GB"),
@@ -86,26 +87,27 @@ def queue(pairs: float, wait_ms: float, rows: int, seconds: float = 20, seed: in
 
 
 def lease(processes: int, left: float, calls: int, part: int = 4, seed: int = 1) -> tuple[float, float]:
-    """Sub-budgets taken on lease from one row whose budget runs out: statements on that row for each call, and the money that is
-    left in other processes' leases when the first call is refused, as a share of `left`.
+    """Simulate processes that lease sub-budgets from one row until its budget is used up.
 
-    A process takes 1/(part × processes) of what is left, at least one call's; a call holds three times what it costs.
+    Returns the statements on that row per call, and the share of `left` that stays unused in other processes' leases when
+    the first call is refused. A process leases 1/(part × processes) of the remaining budget, at least enough for one call.
+    A call holds three times its cost.
     """
     rng = random.Random(seed)
-    free, asked = [0.0] * processes, 0
+    free, statements = [0.0] * processes, 0
     begun = left
     for number_of in range(calls):
         cost = rng.lognormvariate(-6.2, 0.8)
         at = rng.randrange(processes)
         if free[at] < 3 * cost:
-            asked += 1
+            statements += 1
             take = min(left, max(left / (part * processes), 3 * cost - free[at]))
             left -= take
             free[at] += take
         if free[at] < 3 * cost:
-            return asked / (number_of + 1), sum(free) / begun
+            return statements / (number_of + 1), sum(free) / begun
         free[at] -= cost
-    return asked / calls, sum(free) / begun
+    return statements / calls, sum(free) / begun
 
 
 def report(turns: list[int], seconds: float, chunks: int, costs: dict[str, float]) -> str:
@@ -127,12 +129,12 @@ def report(turns: list[int], seconds: float, chunks: int, costs: dict[str, float
         (f"{processes:,}", *(_shown(*lease(processes, left, 2_000_000)) for left in (10.0, 100.0, 1000.0))) for processes in (10, 100, 1000)
     ]
     heads = ("processes", "$10 left", "$100 left", "$1,000 left")
-    told = "Sub-budgets on lease until the first refusal: statements on the shared row for each call; money left unused elsewhere:\n\n"
-    return "\n\n".join([*blocks, told + markdown(heads, leases)])
+    title = "Sub-budgets on lease until the first refusal: statements on the shared row for each call; money left unused elsewhere:\n\n"
+    return "\n\n".join([*blocks, title + markdown(heads, leases)])
 
 
-def _shown(asked: float, stranded: float) -> str:
-    return f"{asked:.3f}; {stranded:.0%}"
+def _shown(statements: float, stranded: float) -> str:
+    return f"{statements:.3f}; {stranded:.0%}"
 
 
 def costs_of(figures: dict[str, Any]) -> dict[str, float]:
@@ -149,9 +151,9 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10, help="duration of a turn")
     parser.add_argument("--chunks", type=int, default=300, help="chunks of a turn")
     parser.add_argument("--figures", default="", help="JSON of a run with the part `costs`")
-    asked = parser.parse_args()
-    costs = costs_of(json.loads(Path(asked.figures).read_text())) if asked.figures else dict(COSTS)
-    print(report([int(one) for one in asked.turns.split(",")], asked.seconds, asked.chunks, costs))
+    arguments = parser.parse_args()
+    costs = costs_of(json.loads(Path(arguments.figures).read_text())) if arguments.figures else dict(COSTS)
+    print(report([int(one) for one in arguments.turns.split(",")], arguments.seconds, arguments.chunks, costs))
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python -m benchmarks.endpoint [redis-url]
 
-Everything is on (request id, authentication by a stand-in, limits in Valkey, headers, access log to /dev/null); the
-server and the client are not measured.
+Request ids, limits in Valkey, headers and the access log (to /dev/null) are on; a stub authenticates. The figures include
+neither a server nor a client.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """How long the first requests after a start hold the event loop: `python -m benchmarks.first [--rounds N]`.
 
-After each start of the web server a prober asks `/health` every few milliseconds on a connection of its own, while the first
-chat turn, `/v1` call, agent run, WebSocket turn, sign-in, page and API document are asked for, one after the other. The
-figure is the longest answer of `/health` meanwhile: as long as it, something held the loop. It also prints how long the
-start took. The machine's own hiccups are in the figure too: the row `nothing` is the same without a request.
+After each start of the web server a prober requests `/health` every few milliseconds on a connection of its own. Meanwhile
+the benchmark sends the first chat turn, `/v1` call, agent run, WebSocket turn, sign-in, page and API document, one after the
+other. The figure is the slowest response of `/health`: something blocked the loop for that long. It also prints how long
+the start took. Delays of the machine are part of the figure; the row `nothing` shows them without a request.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 from websockets.sync.client import connect
 
-from benchmarks.ground import MODEL, PROMPT, installation
+from benchmarks.harness.installation import MODEL, PROMPT, installation
 from tests.kit.live import PASSWORD, Live
 
 TARGET_MS = 100.0
@@ -91,8 +91,8 @@ def main() -> None:
     options = parser.parse_args()
     held: dict[str, list[float]] = {}
     starts, statuses = [], {}
-    with installation() as ground:
-        live = ground.live
+    with installation() as installed:
+        live = installed.live
         live.key = live.new_user("first@example.com", scopes=["chat", "agents", "billing", "read"])[1]
         live.email = "first@example.com"
         agent = live.call(
@@ -105,7 +105,7 @@ def main() -> None:
             # In some round each kind comes first: later requests benefit from what earlier ones loaded.
             names = names[:1] + names[1 + round_ :] + names[1 : 1 + round_]
             begun = time.perf_counter()
-            ground.restart()
+            installed.restart()
             while live.call("GET", "/health/ready", key="").status != 200:
                 time.sleep(0.02)
             starts.append(time.perf_counter() - begun)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.linear [--rows 1000000]
 
-Cost is processor time of our server, PostgreSQL and Valkey together, less what they use while nothing happens.
+Cost is the processor time of our server, PostgreSQL and Valkey together, minus their use while idle.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import load
-from benchmarks.ground import MODEL, PER_USER, PROMPT, STREAM_PROMPT, Ground, installation
-from benchmarks.meter import Span
-from benchmarks.tables import markdown, number
+from benchmarks.client import load
+from benchmarks.harness.installation import MODEL, PER_USER, PROMPT, STREAM_PROMPT, Installation, installation
+from benchmarks.harness.meter import Span
+from benchmarks.harness.tables import markdown, number
 
 LIMIT = 11.0
 _LIST = "/api/v1/chat/conversations?page_size=25"
@@ -28,7 +28,7 @@ _LIST = "/api/v1/chat/conversations?page_size=25"
 
 @dataclass(frozen=True)
 class Growth:
-    """`small` and `large`: CPU milliseconds for everything that was asked for, the second time of ten times as much."""
+    """CPU milliseconds of the work: `small` for the given amount, `large` for ten times as much."""
 
     what: str
     small: float
@@ -44,15 +44,15 @@ class Growth:
 
 
 class Bill:
-    """CPU that work costs, above the servers' idle consumption."""
+    """Measures the CPU time of work, minus the idle consumption of the servers."""
 
-    def __init__(self, ground: Ground) -> None:
-        self.ground = ground
+    def __init__(self, installed: Installation) -> None:
+        self.installed = installed
         self.idle = 0.0
 
     async def rest(self, seconds: float = 3) -> None:
         """Measure the idle consumption."""
-        with Span(web=self.ground.web, stores=self.ground.stores) as span:
+        with Span(web=self.installed.web, stores=self.installed.stores) as span:
             await asyncio.sleep(seconds)
         self.idle = sum(span.cpu.values()) / seconds
 
@@ -60,9 +60,9 @@ class Bill:
         """Milliseconds, the median of the rounds."""
         seen = []
         for _ in range(rounds):
-            with Span(web=self.ground.web, stores=self.ground.stores) as span:
+            with Span(web=self.installed.web, stores=self.installed.stores) as span:
                 found = await work()
-                await asyncio.sleep(0.3)  # what is written behind the answer
+                await asyncio.sleep(0.3)  # writes that follow the response
             errors = found.errors if isinstance(found, load.Result) else {}
             if errors:
                 raise RuntimeError(f"refused: {errors}")
@@ -83,13 +83,13 @@ async def of_load(bill: Bill, target: load.Target, callers: tuple[str, ...]) -> 
     return [*found, Growth("requests over /v1 (100, 1,000)", small, large)]
 
 
-async def of_history(ground: Ground, bill: Bill, target: load.Target, callers: tuple[str, ...]) -> list[Growth]:
-    """A turn in a conversation ten times as long, its messages read, and a list of ten times as many conversations."""
+async def of_history(installed: Installation, bill: Bill, target: load.Target, callers: tuple[str, ...]) -> list[Growth]:
+    """A turn in a conversation ten times as long, a read of its messages, and a list of ten times as many conversations."""
     found, turn = {}, replace(target, wire=load.CHAT_SEND)
     for length in (20, 200):
         ids = [
-            ground.script("benchmarks.seeding", "conversations", raw, "15", str(length)) for raw in callers[:3]
-        ]  # three rounds, each with conversations that no round has made longer
+            installed.script("benchmarks.seeding", "conversations", raw, "15", str(length)) for raw in callers[:3]
+        ]  # three rounds, each with conversations that no other round has extended
         rounds = iter(zip(callers[:3], ids, strict=True))
 
         async def ask(rounds: Any = rounds) -> load.Result:
@@ -101,7 +101,7 @@ async def of_history(ground: Ground, bill: Bill, target: load.Target, callers: t
         found[f"messages {length}"] = await bill.of(lambda path=path: load.gets(target, path, callers[0], 40))  # type: ignore[misc]
     lists = {}
     for count, raw in ((100, callers[3]), (1000, callers[4])):
-        ground.script("benchmarks.seeding", "conversations", raw, str(count), "2")
+        installed.script("benchmarks.seeding", "conversations", raw, str(count), "2")
         lists[count] = await bill.of(lambda raw=raw: load.gets(target, _LIST, raw, 40))  # type: ignore[misc]
     return [
         Growth("messages in a conversation, 15 turns (20, 200)", found[20], found[200]),
@@ -110,12 +110,12 @@ async def of_history(ground: Ground, bill: Bill, target: load.Target, callers: t
     ]
 
 
-async def of_users(ground: Ground, bill: Bill, target: load.Target) -> list[Growth]:
-    """One request from each of ten times as many users, none of them known to the process; then more users in the tables."""
-    few = await bill.of(lambda: _once_each(target, ground.people(100)), rounds=1)
-    first = await bill.of(lambda: _once_each(target, ground.people(1000)), rounds=1)
-    ground.people(9000)
-    crowded = await bill.of(lambda: _once_each(target, ground.people(1000)), rounds=1)
+async def of_users(installed: Installation, bill: Bill, target: load.Target) -> list[Growth]:
+    """One request from each of ten times as many users that the process has not cached; then more users in the tables."""
+    few = await bill.of(lambda: _once_each(target, installed.people(100)), rounds=1)
+    first = await bill.of(lambda: _once_each(target, installed.people(1000)), rounds=1)
+    installed.people(9000)
+    crowded = await bill.of(lambda: _once_each(target, installed.people(1000)), rounds=1)
     return [
         Growth("users who ask for the first time (100, 1,000)", few, first),
         Growth("users in the tables, 1,000 of them ask (2,000, 12,000)", first, crowded),
@@ -126,7 +126,7 @@ async def _once_each(target: load.Target, keys: tuple[str, ...]) -> load.Result:
     return await load.each(replace(target, keys=keys), [{} for _ in keys], PROMPT, at_once=16)
 
 
-async def of_rows(ground: Ground, bill: Bill, target: load.Target, rows: int) -> list[Growth]:
+async def of_rows(installed: Installation, bill: Bill, target: load.Target, rows: int) -> list[Growth]:
     """Calls and reports with ten times as many rows in the usage log."""
     reports = {
         "summary": "/api/v1/billing/summary",
@@ -136,7 +136,7 @@ async def of_rows(ground: Ground, bill: Bill, target: load.Target, rows: int) ->
     found: dict[str, list[float]] = {}
     have = 0
     for wanted in (rows // 10, rows):
-        ground.script("benchmarks.seeding", "usage", target.keys[0], str(wanted - have))
+        installed.script("benchmarks.seeding", "usage", target.keys[0], str(wanted - have))
         have = wanted
         await load.closed_loop(target, 4, 1, PROMPT)
         calls = await bill.of(lambda: load.closed_loop(target, 16, 60, PROMPT, count=400))
@@ -147,19 +147,19 @@ async def of_rows(ground: Ground, bill: Bill, target: load.Target, rows: int) ->
     return [Growth(f"rows in the usage log, {name} {label}", *pair) for name, pair in found.items()]
 
 
-def take(ground: Ground, rows: int) -> dict[str, Any]:
-    callers = ground.people(max(8, -(-200 // PER_USER)))
-    target = load.Target("aiagents", ground.live.port, (ground.live.key,), MODEL)
-    bill = Bill(ground)
+def take(installed: Installation, rows: int) -> dict[str, Any]:
+    callers = installed.people(max(8, -(-200 // PER_USER)))
+    target = load.Target("aiagents", installed.live.port, (installed.live.key,), MODEL)
+    bill = Bill(installed)
 
     async def all_of_them() -> list[Growth]:
         await load.closed_loop(target, 16, 2, PROMPT)
         await load.socket_turns(replace(target, wire=load.CHAT_SOCKET, keys=callers), 50, STREAM_PROMPT)
         await bill.rest()
         found = await of_load(bill, target, callers)
-        found += await of_history(ground, bill, target, callers)
-        found += await of_users(ground, bill, target)
-        return found + (await of_rows(ground, bill, target, rows) if rows else [])
+        found += await of_history(installed, bill, target, callers)
+        found += await of_users(installed, bill, target)
+        return found + (await of_rows(installed, bill, target, rows) if rows else [])
 
     return {growth.what: growth.figures() for growth in uvloop.run(all_of_them())}
 
@@ -175,10 +175,10 @@ def table(found: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000, help="usage rows of the larger case; 0: skip it")
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     began = time.monotonic()
-    with installation() as ground:
-        print(table(take(ground, asked.rows)))
+    with installation() as installed:
+        print(table(take(installed, arguments.rows)))
     print(f"\n{time.monotonic() - began:.0f} s")
 
 

@@ -1,6 +1,7 @@
 """Rows for the benchmarks, written straight into the installation's database: `python -m benchmarks.seeding people 100`.
 
-Runs in the installation's environment (benchmarks/ground.py) and prints one line of JSON.
+Runs in the installation's environment (benchmarks/harness/installation.py) and prints one line of JSON. It runs from the
+installation's own checkout, so its name and arguments must stay the same for `benchmarks.gateway --against` an older one.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from tasks.schedule import Kind, Plan  # noqa: E402
 
 
 def people(count: int) -> list[str]:
-    """Users with a key, a budget and this month's window each; the raw keys."""
+    """Create users, each with a key, a budget and this month's window. Returns the raw keys."""
     now, zone = timezone.now(), settings.BUDGET_TIME_ZONE
     made = [User(email=f"bench-{secrets.token_hex(8)}@example.com", password="!") for _ in range(count)]
     raws = [keys.PREFIX + secrets.token_urlsafe(32) for _ in made]
@@ -94,7 +95,7 @@ def passwords(count: int, password: str) -> dict[str, Any]:
 
 
 def tasks(count: int) -> dict[str, Any]:
-    """Tasks that run once, now: saved and queued as the API does it, ten for each user."""
+    """Create tasks that run once, at once, ten for each user, by the function that the API calls."""
     users = [ApiKey.objects.get(digest=keys.digest(raw)).user for raw in people(-(-count // 10))]
     began = time.perf_counter()
     for number in range(count):
@@ -105,7 +106,7 @@ def tasks(count: int) -> dict[str, Any]:
 
 
 def usage(raw: str, count: int) -> int:
-    """So many rows of the usage log over the last 90 days: copies of the key's user's first row, one in a hundred still theirs."""
+    """Copy the first usage row of the key's user `count` times over the last 90 days; every hundredth copy keeps that user."""
     user = ApiKey.objects.get(digest=keys.digest(raw)).user_id
     with connection.cursor() as cursor:
         cursor.execute(_USAGE, {"user": user, "count": count})
@@ -113,7 +114,7 @@ def usage(raw: str, count: int) -> int:
     return count
 
 
-# Ids are of the seventh version, as the product makes them: ordered by time.
+# Ids are UUIDs of version 7, like those of the product: ordered by time.
 _USAGE = """
 INSERT INTO billing_usagelog
 SELECT made.* FROM (SELECT to_jsonb(u) AS row FROM billing_usagelog u WHERE u.user_id = %(user)s ORDER BY u.created_at LIMIT 1) first,

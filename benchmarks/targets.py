@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.rivals import LITELLM_CPU_WITH_DATABASE, LITELLM_RATE_WITH_DATABASE
-from benchmarks.tables import markdown, number
+from benchmarks.gateway.rivals import LITELLM_CPU_WITH_DATABASE, LITELLM_RATE_WITH_DATABASE
+from benchmarks.harness.tables import markdown, number
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def rows(found: dict[str, Any]) -> Iterator[Row]:
 
 
 def _most_memory(calls: dict[str, Any]) -> float | None:
-    """At rest between scenarios of up to 64 requests at a time: what 500 streams need comes on top and is in the table."""
+    """Memory between scenarios of up to 64 concurrent requests; the table shows the additional memory of 500 streams."""
     seen = [by_name["aiagents"]["memory_mb"] for name, by_name in calls.items() if name.startswith("json") and "aiagents" in by_name]
     return max(seen, default=None)
 

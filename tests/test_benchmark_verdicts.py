@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from benchmarks.against import interval, judge
+from benchmarks.gateway.against import interval, judge
 
 
 def rounds(middle: float, spread: float, seed: int, count: int = 10) -> list[dict[str, float]]:

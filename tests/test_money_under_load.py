@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from benchmarks.load import Target
-from benchmarks.wire import Line
+from benchmarks.client.connections import Connection
+from benchmarks.client.load import Target
 from tests.kit.live import Live
 
 pytestmark = pytest.mark.long
@@ -50,7 +50,7 @@ def test_a_budget_with_room_for_ten_admits_exactly_ten_and_ends_exact(live: Live
 async def _all_at_once(live: Live, key: str, text: str, count: int) -> list[int]:
     target = Target("live", live.port, (key,), MODEL)
     raw = target.request(text, False, more=body(text))
-    return [status for status, _, _ in await asyncio.gather(*(Line(live.port).ask(raw, target.wire) for _ in range(count)))]
+    return [status for status, _, _ in await asyncio.gather(*(Connection(live.port).ask(raw, target.wire) for _ in range(count)))]
 
 
 def _window(live: Live, key_id: str) -> tuple[Decimal, Decimal]:

@@ -1,11 +1,11 @@
 """Compares this checkout with another one: the same load on both, interleaved in one run, and a verdict.
 
 Both installations share one PostgreSQL and one Valkey (a database each); each has its own web process and its own simulator.
-The order within a pair alternates from round to round, so that what drifts on the machine falls on both alike.
+The order within a pair alternates from round to round, so that a drift of the machine affects both equally.
 
 A figure's ratio is how much worse this checkout was in one pair: 1.02 is 2 % more time, memory or processor time, or a rate
 lower by 2 %. The interval of the median comes from the order of the ratios (sign test, at least 95 %), so that one disturbed
-round cannot decide. The run fails where even the lower bound is above 1.03: at worse than 3 %, with all doubt in its favour.
+round cannot decide. The run fails if the lower bound of a figure's interval is above 1.03.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import load
-from benchmarks.ground import MODEL, PER_USER, PROMPT, SETTINGS, people, stores
-from benchmarks.load import Target
-from benchmarks.meter import Meter, postgres_pid, valkey_pid
-from benchmarks.scenarios import Runner, measure
-from benchmarks.tables import markdown, number
+from benchmarks.client import load
+from benchmarks.client.load import Target
+from benchmarks.gateway.scenarios import Runner, measure
+from benchmarks.harness.installation import MODEL, PER_USER, PROMPT, SETTINGS, people, stores
+from benchmarks.harness.meter import Meter, postgres_pid, valkey_pid
+from benchmarks.harness.tables import markdown, number
 from tests.kit.live import ROOT, launch
 
 SCENARIOS = ("json 1", "json 16", "rate 30", "stream 50", "send 16", "ws 50", "sse 50")
@@ -129,13 +129,13 @@ def table(verdicts: list[Verdict]) -> str:
     )  # fmt: skip
 
 
-def main(asked: argparse.Namespace) -> int:
+def main(arguments: argparse.Namespace) -> int:
     """Compare, print, and return the exit status: 1 if a figure is worse by more than is allowed."""
-    tree: Path = asked.against.resolve()
+    tree: Path = arguments.against.resolve()
     if not (tree / "manage.py").exists():
         raise SystemExit(f"{tree} is no checkout of the product")
-    scenarios = [one.strip() for one in asked.only.split(",") if one.strip()] or list(SCENARIOS)
-    rounds = asked.rounds or ROUNDS
+    scenarios = [one.strip() for one in arguments.only.split(",") if one.strip()] or list(SCENARIOS)
+    rounds = arguments.rounds or ROUNDS
     if rounds < ROUNDS:
         raise SystemExit(f"--against needs {ROUNDS} rounds or more for an interval worth having")
     most = max((int(one.split()[1]) for one in scenarios if one.split()[0] in ("ws", "sse", "send")), default=0)
@@ -149,10 +149,10 @@ def main(asked: argparse.Namespace) -> int:
             callers = people(live, -(-most // PER_USER)) if most else ()
             runners.append(Runner(target, Meter([live.processes["web"].pid]), callers))
         others = {"stores": Meter([postgres_pid(data), valkey_pid(data)])}
-        verdicts = uvloop.run(run(runners[0], runners[1], others, scenarios, asked.seconds or SECONDS, rounds))
+        verdicts = uvloop.run(run(runners[0], runners[1], others, scenarios, arguments.seconds or SECONDS, rounds))
     print(table(verdicts))
-    if asked.json:
-        Path(asked.json).write_text(json.dumps([vars(one) for one in verdicts], indent=1))
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps([vars(one) for one in verdicts], indent=1))
     slower = [f"{one.scenario} {one.figure}" for one in verdicts if one.slower]
     print(
         f"\nSlower by more than {ALLOWED - 1:.0%}: {', '.join(slower)}"

@@ -1,4 +1,4 @@
-"""Processor time and memory of processes, and which cores they may use."""
+"""Measures the processor time and memory of processes, and sets the cores that they may use."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Meter:
 
 
 class Span:
-    """CPU of several meters between two moments, and our own; `with Span(web=…, stores=…) as span: …`."""
+    """CPU seconds of several meters, and of this process, between two moments; `with Span(web=…, stores=…) as span: …`."""
 
     def __init__(self, **meters: Meter) -> None:
         self.meters = meters
@@ -72,7 +72,7 @@ def valkey_pid(data_dir: Path) -> int:
 
 
 def machine() -> dict[str, Any]:
-    """The machine of the figures, and its load just before."""
+    """Describes this machine, and how busy it is now."""
     busy = psutil.cpu_percent(1.0)
     model = next((line.partition(": ")[2].strip() for line in _cpuinfo() if line.startswith("model name")), "")
     return {"cores": os.cpu_count(), "model": model, "memory_gb": round(psutil.virtual_memory().total / 2**30), "busy_percent": busy}

@@ -1,4 +1,4 @@
-"""Many viewers of one turn: in the process that writes it, and in another that reads it from Valkey."""
+"""The cost of many viewers of one turn: in the process that writes it, and in another that reads it from Valkey."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import load
-from benchmarks.ground import MODEL, STREAM_PROMPT, Ground
-from benchmarks.meter import Meter, Span
-from benchmarks.tables import markdown, number
-from benchmarks.wire import Line
+from benchmarks.client import load
+from benchmarks.client.connections import Connection
+from benchmarks.harness.installation import MODEL, STREAM_PROMPT, Installation
+from benchmarks.harness.meter import Meter, Span
+from benchmarks.harness.tables import markdown, number
 
 
 async def _watched(here: load.Target, there: load.Target, count: int, meters: dict[str, Meter]) -> dict[str, Any]:
-    """One turn begun at `here` and `count` viewers of it at `there`: CPU, and how much later than its own client they see the end."""
-    own = Line(here.port)
+    """Start a turn at `here` and `count` viewers of it at `there`. Returns CPU, and how much later than its client they see the end."""
+    own = Connection(here.port)
     with Span(**meters) as span:
         turn = asyncio.create_task(own.ask(here.request(STREAM_PROMPT, True), here.wire))
         await own.headed.wait()
         message = own.head.lower().partition(b"x-message-id: ")[2].partition(b"\r")[0].decode()
-        lines = [Line(there.port) for _ in range(count)]
+        lines = [Connection(there.port) for _ in range(count)]
 
-        async def view(line: Line) -> tuple[bool, float]:
+        async def view(line: Connection) -> tuple[bool, float]:
             _, _, ended = await line.ask(there.head("GET", f"/api/v1/chat/stream/{message}"), there.wire)
             return ended, time.perf_counter()
 
@@ -40,17 +40,17 @@ async def _watched(here: load.Target, there: load.Target, count: int, meters: di
     return {"count": count, "whole": len(lags), "cpu": span.cpu, **lag}
 
 
-def take(ground: Ground) -> dict[str, Any]:
+def take(installed: Installation) -> dict[str, Any]:
     """One turn with 1, 10, 100 and 300 viewers, in its own process and in another."""
-    port, meter = ground.second_server()
-    raw = ground.people(1)
-    here = load.Target("aiagents", ground.live.port, raw, MODEL, load.CHAT_STREAM)
+    port, meter = installed.second_server()
+    raw = installed.people(1)
+    here = load.Target("aiagents", installed.live.port, raw, MODEL, load.CHAT_STREAM)
     there = replace(here, port=port)
-    meters = {"web": ground.web, "web2": meter, "valkey": ground.valkey}
+    meters = {"web": installed.web, "web2": meter, "valkey": installed.valkey}
     found: dict[str, Any] = {}
 
     async def all_of_them() -> None:
-        for where in (here, there):  # what a first turn imports
+        for where in (here, there):  # the first turn imports modules
             await load.streams(where, 2, STREAM_PROMPT)
         alone = await _watched(here, here, 0, meters)
         for name, where in (("the same process", here), ("another process", there)):
@@ -61,7 +61,7 @@ def take(ground: Ground) -> dict[str, Any]:
                 rows.append(one | {"cpu": spent, "each_ms": (spent["web"] + spent["web2"]) / count})
 
     uvloop.run(all_of_them())
-    ground.live.stop("web2")
+    installed.live.stop("web2")
     return found
 
 

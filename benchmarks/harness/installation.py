@@ -1,4 +1,4 @@
-"""The setup of every benchmark: separate servers, one running installation of the product, callers, and meters."""
+"""The setup of every benchmark: separate servers, one running installation of the product, users with keys, and meters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from aiagents.local import embedded
-from benchmarks.meter import Meter, postgres_pid, valkey_pid
+from benchmarks.harness.meter import Meter, postgres_pid, valkey_pid
 from tests.kit.live import Live, launch
 from tests.kit.server_process import ROOT, free_port
 
@@ -26,9 +26,9 @@ STREAM_PROMPT = "[[sim:chunks=100,pace=20]] Say something long about rivers and 
 MODEL = "gpt-4o-mini"
 # One user may run 20 turns and open 20 sockets at a time.
 PER_USER = 16
-# Accounting, budgets, limits, storage and logs are on; limits so high that load from a few callers is not refused.
+# Accounting, budgets, limits, storage and logs are on; the limits are so high that no request of the load is refused.
 # Titles are off: a title is one more (short) model call after the first turn of a conversation, and is not the turn's cost.
-# The system's budget is named although it has a default: older checkouts have none, and a second budget per call has its price.
+# The system's budget is set although it has a default: older checkouts have none, and a second budget per call costs time.
 SETTINGS = {
     "RATE_LIMIT_REQUESTS": "1000000000", "NEW_USER_MONTHLY_LIMIT": "1000000", "MONTHLY_COST_LIMIT": "1000000", "LOG_LEVEL": "INFO",
     "CHAT_TITLES": "false",
@@ -36,7 +36,7 @@ SETTINGS = {
 
 
 @dataclass
-class Ground:
+class Installation:
     """An installation with a meter for each of its processes. `stores`: PostgreSQL and Valkey together."""
 
     folder: Path
@@ -61,7 +61,7 @@ class Ground:
         return script(self.live, module, *arguments)
 
     def together(self, module: str, verb: str, several: list[dict[str, Any]]) -> list[Any]:
-        """`inside` in one process for each of `several`, all at the same time."""
+        """Run a module with each of `several` as its JSON argument, each in a process of its own, all at the same time."""
         started = [
             subprocess.Popen(
                 [sys.executable, "-m", module, verb, json.dumps(one)],
@@ -93,12 +93,12 @@ class Ground:
 
 
 def people(live: Live, count: int) -> tuple[str, ...]:
-    """API keys of `count` fresh users, written past the API: a registration costs a password hash each."""
+    """Create `count` users directly in the database (a registration costs a password hash). Returns their API keys."""
     return tuple(script(live, "benchmarks.seeding", "people", str(count)))
 
 
 def script(live: Live, module: str, *arguments: str) -> Any:
-    """The JSON that a module of the installation's own checkout prints, run inside the installation's settings."""
+    """Run a module of the installation's checkout with the installation's settings. Returns the JSON that it prints."""
     command = [live.python, "-m", module, *arguments]
     done = subprocess.run(command, cwd=live.root, env=live.env, capture_output=True, text=True, timeout=1800)
     if done.returncode:
@@ -117,25 +117,25 @@ def wait_for_port(port: int, seconds: float) -> None:
 
 
 @contextlib.contextmanager
-def installation(*, pin: bool = False, **settings: str) -> Iterator[Ground]:
+def installation(*, pin: bool = False, **settings: str) -> Iterator[Installation]:
     """A running installation with temporary servers and a temporary folder.
 
-    `pin`: the web process has the first core to itself, everything else (stores, vendor, load) shares the second.
+    `pin`: the web process runs alone on the first core; stores, vendor and load share the second.
     """
     with stores() as (folder, data):
         live = launch(folder, **(SETTINGS | settings))
-        ground = Ground(
+        installed = Installation(
             folder, data, live, Meter([live.processes["web"].pid]), Meter([postgres_pid(data)]), Meter([valkey_pid(data)]),
             Meter([live.processes["simulator"].pid]),
         )  # fmt: skip
         try:
             if pin:
-                ground.web.pin([0])
-                for meter in (ground.postgres, ground.valkey, ground.vendor, Meter([os.getpid()])):
+                installed.web.pin([0])
+                for meter in (installed.postgres, installed.valkey, installed.vendor, Meter([os.getpid()])):
                     meter.pin([1])
-            yield ground
+            yield installed
         finally:
-            for process in ground.others:
+            for process in installed.others:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGINT)
                 process.wait(30)
@@ -144,7 +144,7 @@ def installation(*, pin: bool = False, **settings: str) -> Iterator[Ground]:
 
 @contextlib.contextmanager
 def stores() -> Iterator[tuple[Path, Path]]:
-    """PostgreSQL and Valkey of this run, set in the environment. Yields (a folder for the run, the servers' folder)."""
+    """Start PostgreSQL and Valkey and set their URLs in the environment. Yields (a folder for the run, the servers' folder)."""
     with tempfile.TemporaryDirectory(prefix="aiagents-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)

@@ -8,28 +8,28 @@ import subprocess
 import sys
 import time
 
-from benchmarks import load
-from benchmarks.ground import MODEL, Ground
-from benchmarks.meter import Meter
-from benchmarks.wire import Line, Lost
+from benchmarks.client import load
+from benchmarks.client.connections import Connection, Lost
+from benchmarks.harness.installation import MODEL, Installation
+from benchmarks.harness.meter import Meter
 from tests.kit.server_process import free_port
 
-# LiteLLM with database, keys and spend is our fair peer; its Prisma engine is a download, so where that is not to be had it
-# runs bare. The speed issue measured both ways on one machine; these two ratios carry its bare figures over.
+# LiteLLM with database, keys and spend is the fair comparison. Its Prisma engine is a download; without it LiteLLM runs bare.
+# An earlier run measured both on one machine; these two ratios scale the figures of the bare one.
 LITELLM_RATE_WITH_DATABASE = 39 / 94
 LITELLM_CPU_WITH_DATABASE = (27 + 2.5 + 1.6) / 10.6
 
 
-def litellm(ground: Ground, command: str, database: str = "") -> tuple[load.Target, Meter] | None:
+def litellm(installed: Installation, command: str, database: str = "") -> tuple[load.Target, Meter] | None:
     """LiteLLM's proxy in front of the same vendor; None, with a message on stderr, if it does not start.
 
-    With keys, spend and a database where `database` names one that its Prisma engine can reach.
+    It has keys, spend and a database if `database` is the URL of one that its Prisma engine can reach.
     """
-    port, folder = free_port(), ground.folder
+    port, folder = free_port(), installed.folder
     config = folder / "litellm.yaml"
     config.write_text(
         f"model_list:\n  - model_name: {MODEL}\n    litellm_params:\n      model: openai/{MODEL}\n"
-        f"      api_base: http://127.0.0.1:{ground.live.sim_port}/v1\n      api_key: sk-sim\n"
+        f"      api_base: http://127.0.0.1:{installed.live.sim_port}/v1\n      api_key: sk-sim\n"
         "general_settings:\n  master_key: sk-bench\nlitellm_settings:\n  num_retries: 0\n"
     )
     env = {name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")}
@@ -41,7 +41,7 @@ def litellm(ground: Ground, command: str, database: str = "") -> tuple[load.Targ
             [command, "--config", str(config), "--port", str(port), "--host", "127.0.0.1"],
             env=env, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
-    ground.others.append(process)
+    installed.others.append(process)
     target = load.Target("litellm", port, ("sk-bench",), MODEL)
     if asyncio.run(_answers(target, 120)):
         return target, Meter([process.pid])
@@ -52,7 +52,7 @@ def litellm(ground: Ground, command: str, database: str = "") -> tuple[load.Targ
 async def _answers(target: load.Target, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        line = Line(target.port)
+        line = Connection(target.port)
         try:
             if (await line.ask(target.request("Hi", False), target.wire))[0] == 200:
                 return True

@@ -8,21 +8,21 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import load
-from benchmarks.ground import MODEL, PROMPT, Ground
-from benchmarks.meter import Span
-from benchmarks.tables import markdown, number
+from benchmarks.client import load
+from benchmarks.harness.installation import MODEL, PROMPT, Installation
+from benchmarks.harness.meter import Span
+from benchmarks.harness.tables import markdown, number
 from tests.kit.live import PASSWORD
 
 _LOGIN = replace(load.CHAT_SEND, path="/api/v1/auth/login", body=lambda email, *_: {"email": email, "password": PASSWORD})
 
 
-async def _sign_in(ground: Ground, emails: list[str], at_once: int, seconds: float) -> dict[str, Any]:
-    """Sign-ins in a closed loop, together with 30 chat completions per second."""
-    ours = load.Target("aiagents", ground.live.port, (ground.live.key,), MODEL)
+async def _sign_in(installed: Installation, emails: list[str], at_once: int, seconds: float) -> dict[str, Any]:
+    """Sign in in a closed loop, with 30 chat completions per second at the same time."""
+    ours = load.Target("aiagents", installed.live.port, (installed.live.key,), MODEL)
     alone = await load.fixed_rate(ours, 30, seconds, PROMPT)
     targets = [replace(ours, wire=_LOGIN, model=email) for email in emails[:at_once]]
-    with Span(web=ground.web) as span:
+    with Span(web=installed.web) as span:
         *signed, beside = await asyncio.gather(
             *(load.closed_loop(target, 1, seconds, "") for target in targets), load.fixed_rate(ours, 30, seconds, PROMPT)
         )
@@ -39,11 +39,11 @@ async def _sign_in(ground: Ground, emails: list[str], at_once: int, seconds: flo
     }
 
 
-def take(ground: Ground, seconds: float = 4) -> dict[str, Any]:
-    prepared = ground.script("benchmarks.seeding", "passwords", "8", PASSWORD)
+def take(installed: Installation, seconds: float = 4) -> dict[str, Any]:
+    prepared = installed.script("benchmarks.seeding", "passwords", "8", PASSWORD)
     return {
         "hash_ms": prepared["hash_ms"],
-        "runs": [uvloop.run(_sign_in(ground, prepared["emails"], at_once, seconds)) for at_once in (1, 4)],
+        "runs": [uvloop.run(_sign_in(installed, prepared["emails"], at_once, seconds)) for at_once in (1, 4)],
     }
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from benchmarks.ground import Ground
-from benchmarks.meter import Meter, Span
-from benchmarks.tables import markdown, number
+from benchmarks.harness.installation import Installation
+from benchmarks.harness.meter import Meter, Span
+from benchmarks.harness.tables import markdown, number
 
 _WORKER = (
     "-m", "celery", "-q", "-A", "aiagents", "worker", "-n", "bench@%h", "-Q", "celery,tasks", "-c", "4", "--loglevel", "WARNING",
@@ -18,25 +18,25 @@ _STATES = """
     WHERE trigger = 'request' GROUP BY status"""
 
 
-def take(ground: Ground, count: int = 600, patience: float = 120) -> dict[str, Any]:
+def take(installed: Installation, count: int = 600, patience: float = 120) -> dict[str, Any]:
     """Run `count` tasks of many users, queued before the worker starts, so that their creation is not measured."""
-    made = ground.script("benchmarks.seeding", "tasks", str(count))
-    ground.live.spawn("worker", *_WORKER)
-    worker = Meter([ground.live.processes["worker"].pid])
+    made = installed.script("benchmarks.seeding", "tasks", str(count))
+    installed.live.spawn("worker", *_WORKER)
+    worker = Meter([installed.live.processes["worker"].pid])
     deadline = time.monotonic() + patience
     try:
-        with Span(worker=worker, stores=ground.stores) as span:
+        with Span(worker=worker, stores=installed.stores) as span:
             while time.monotonic() < deadline:
-                states = {status: (number_of, seconds) for status, number_of, seconds in ground.live.query(_STATES)}
+                states = {status: (number_of, seconds) for status, number_of, seconds in installed.live.query(_STATES)}
                 if not states.keys() & {"queued", "running", "scheduled"}:
                     break
                 time.sleep(0.1)
             memory = worker.memory()
     finally:
-        ground.live.stop("worker")
+        installed.live.stop("worker")
     done, seconds = states.get("succeeded", (0, 0))
     return {
-        "asked": count,
+        "count": count,
         "done": done,
         "states": {status: number_of for status, (number_of, _) in states.items()},
         "made_per_second": made["per_second"],
@@ -53,7 +53,7 @@ def table(found: dict[str, Any]) -> str:
         "worker's MB, 5 processes",
     )  # fmt: skip
     row = (
-        found["asked"], found["done"], number(found["made_per_second"]), number(found["rate"]), number(found["worker_cpu_ms"]),
+        found["count"], found["done"], number(found["made_per_second"]), number(found["rate"]), number(found["worker_cpu_ms"]),
         number(found["stores_cpu_ms"]), number(found["worker_mb"], 0),
     )  # fmt: skip
     return markdown(heads, [row])

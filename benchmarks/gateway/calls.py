@@ -1,11 +1,11 @@
 """The cost of a call through the product, compared with a direct call and with LiteLLM if it is installed.
 
     python -m benchmarks.gateway [--rounds 3] [--seconds 8] [--quick] [--only "json 16,stream 200"] [--litellm PATH]
-    python -m benchmarks.gateway --against TREE [--rounds 10] [--seconds 3] [--only …]    # this checkout beside another (against.py)
+    python -m benchmarks.gateway --against TREE [--rounds 10] [--seconds 3] [--only …]    # this checkout and another (against.py)
 
-Starts the vendor simulator, our server (Daphne, PostgreSQL, Valkey; accounting, budgets, limits, storage and logs on) and
-LiteLLM, runs every scenario interleaved over several rounds in one go, and prints medians, ratios and whether each target
-is met. Loopback only; bounded in count and time.
+Starts the vendor simulator, our server (with PostgreSQL and Valkey; accounting, budgets, limits, storage and logs on) and
+LiteLLM. Runs every scenario interleaved over several rounds, and prints medians, ratios and whether each target is met.
+Uses loopback only, and bounds count and time.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import against, load, rivals, targets
-from benchmarks.ground import MODEL, PER_USER, Ground, installation
-from benchmarks.meter import Meter
-from benchmarks.scenarios import Runner, measure
-from benchmarks.tables import markdown, number
+from benchmarks import targets
+from benchmarks.client import load
+from benchmarks.gateway import against, rivals
+from benchmarks.gateway.scenarios import Runner, measure
+from benchmarks.harness.installation import MODEL, PER_USER, Installation, installation
+from benchmarks.harness.meter import Meter
+from benchmarks.harness.tables import markdown, number
 
 COUNTS = (1, 50, 200, 500)
 # JSON at three loads, a fixed rate, streams over /v1; then turns of the chat over the socket, as SSE, and whole.
@@ -40,7 +42,7 @@ _SHARED = ("json", "rate", "stream")
 
 
 async def run(runners: list[Runner], others: dict[str, Meter], scenarios: list[str], seconds: float, rounds: int) -> dict[str, Any]:
-    """Scenario -> target -> medians over the rounds; all targets of a round in the same minute."""
+    """Run all rounds. Returns scenario -> target -> medians; all targets of a round run in the same minute."""
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for turn in range(rounds):
         for scenario in scenarios:
@@ -49,7 +51,7 @@ async def run(runners: list[Runner], others: dict[str, Meter], scenarios: list[s
                 if name != "aiagents" and scenario.split()[0] not in _SHARED:
                     continue
                 if name == "litellm" and scenario in ("stream 200", "stream 500") and turn:
-                    continue  # half a minute each; one round says enough
+                    continue  # half a minute each; one round is enough
                 found.setdefault(scenario, {}).setdefault(name, []).append(await measure(runner, others, scenario, seconds))
                 await asyncio.sleep(0.3)
     return {scenario: {name: _median(rows) for name, rows in by_name.items()} for scenario, by_name in found.items()}
@@ -83,29 +85,29 @@ def table(found: dict[str, Any]) -> str:
     return markdown(heads, rows)
 
 
-def take(ground: Ground, asked: argparse.Namespace) -> dict[str, Any]:
+def take(installed: Installation, arguments: argparse.Namespace) -> dict[str, Any]:
     """The scenarios of the command line on a running installation."""
-    scenarios = [one.strip() for one in asked.only.split(",") if one.strip()] or list(QUICK if asked.quick else SCENARIOS)
+    scenarios = [one.strip() for one in arguments.only.split(",") if one.strip()] or list(QUICK if arguments.quick else SCENARIOS)
     most = max((int(one.split()[1]) for one in scenarios if one.split()[0] in ("ws", "sse", "send")), default=0)
-    live = ground.live
-    callers = ground.people(-(-most // PER_USER)) if most else ()
+    live = installed.live
+    callers = installed.people(-(-most // PER_USER)) if most else ()
     runners = [
         Runner(load.Target("direct", live.sim_port, ("sk-sim",), MODEL), None),
-        Runner(load.Target("aiagents", live.port, (live.key,), MODEL), ground.web, callers),
+        Runner(load.Target("aiagents", live.port, (live.key,), MODEL), installed.web, callers),
     ]
-    if asked.litellm and (started := rivals.litellm(ground, asked.litellm)):
+    if arguments.litellm and (started := rivals.litellm(installed, arguments.litellm)):
         runners.append(Runner(*started))
-    seconds, rounds = (3.0, 1) if asked.quick else (asked.seconds or 8.0, asked.rounds or 3)
-    with _profiled(ground, asked.profile):
-        return uvloop.run(run(runners, {"stores": ground.stores}, scenarios, seconds, rounds))
+    seconds, rounds = (3.0, 1) if arguments.quick else (arguments.seconds or 8.0, arguments.rounds or 3)
+    with _profiled(installed, arguments.profile):
+        return uvloop.run(run(runners, {"stores": installed.stores}, scenarios, seconds, rounds))
 
 
-def _profiled(ground: Ground, path: str) -> AbstractContextManager[Any]:
+def _profiled(installed: Installation, path: str) -> AbstractContextManager[Any]:
     if not path:
         return nullcontext()
-    spy = ["py-spy", "record", "-p", str(ground.live.processes["web"].pid), "-o", path, "-d", "600", "-r", "200", "-f", "speedscope"]
+    spy = ["py-spy", "record", "-p", str(installed.live.processes["web"].pid), "-o", path, "-d", "600", "-r", "200", "-f", "speedscope"]
     process = subprocess.Popen(spy, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    ground.others.append(process)
+    installed.others.append(process)
     return nullcontext()
 
 
@@ -124,16 +126,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options(parser)
     parser.add_argument("--against", type=Path, metavar="TREE", help="compare with another checkout; fails where this one is slower")
-    asked = parser.parse_args()
-    if asked.against:
-        sys.exit(against.main(asked))
-    with installation(pin=asked.pin) as ground:
-        found = take(ground, asked)
+    arguments = parser.parse_args()
+    if arguments.against:
+        sys.exit(against.main(arguments))
+    with installation(pin=arguments.pin) as installed:
+        found = take(installed, arguments)
     print(table(found), "\n")
     print(targets.table({"gateway": found}))
-    if asked.json:
-        Path(asked.json).write_text(json.dumps({"gateway": found}, indent=1))
-
-
-if __name__ == "__main__":
-    main()
+    if arguments.json:
+        Path(arguments.json).write_text(json.dumps({"gateway": found}, indent=1))

@@ -11,12 +11,12 @@ import tempfile
 import time
 from typing import Any
 
-from benchmarks import viewers
-from benchmarks.ground import Ground, installation
-from benchmarks.meter import Span
-from benchmarks.tables import markdown, number
+from benchmarks.harness.installation import Installation, installation
+from benchmarks.harness.meter import Span
+from benchmarks.harness.tables import markdown, number
+from benchmarks.shared import viewers
 
-# Milliseconds that a commit waits for the disk in the second half of the table: a network disk, by PostgreSQL's own commit_delay.
+# Milliseconds that a commit waits for the disk in the second half of the table; PostgreSQL's commit_delay simulates it.
 SLOW_DISK_MS = 5
 _SHARDS = """
 WITH made AS (
@@ -33,10 +33,10 @@ SELECT scope_id::text FROM made"""
 # --- money --------------------------------------------------------------------------------------
 
 
-def holds(ground: Ground, seconds: float = 2) -> dict[str, Any]:
+def holds(installed: Installation, seconds: float = 2) -> dict[str, Any]:
     """Holds and settlements per second: one user, many users, and many users with sub-budgets instead of the system's one row."""
-    many = list(ground.people(64))
-    shards = [row[0] for row in ground.live.query(_SHARDS.format(count=4))]
+    many = list(installed.people(64))
+    shards = [row[0] for row in installed.live.query(_SHARDS.format(count=4))]
     four = [{"keys": many, "tasks": 8} for _ in range(4)]
     split = [one | {"shard": shard} for one, shard in zip(four, shards, strict=True)]
     cases: list[tuple[str, list[dict[str, Any]]]] = [
@@ -51,17 +51,17 @@ def holds(ground: Ground, seconds: float = 2) -> dict[str, Any]:
     found: dict[str, Any] = {"disk_ms": _disk(), "slow_ms": SLOW_DISK_MS, "rows": [], "slow": []}
     for slow in (False, True):
         if slow:
-            ground.live.query(f"ALTER ROLE CURRENT_USER SET commit_delay = {SLOW_DISK_MS * 1000}")
-            ground.live.query("ALTER ROLE CURRENT_USER SET commit_siblings = 0")
+            installed.live.query(f"ALTER ROLE CURRENT_USER SET commit_delay = {SLOW_DISK_MS * 1000}")
+            installed.live.query("ALTER ROLE CURRENT_USER SET commit_siblings = 0")
         for name, several in cases if not slow else cases[3:]:
-            with Span(postgres=ground.postgres) as span:
-                parts = ground.together("benchmarks.inside", "holds", [one | {"seconds": seconds} for one in several])
+            with Span(postgres=installed.postgres) as span:
+                parts = installed.together("benchmarks.shared.inside", "holds", [one | {"seconds": seconds} for one in several])
             pairs = sum(part["pairs"] for part in parts)
             row = {"case": name, "per_second": sum(part["pairs"] / part["seconds"] for part in parts)}
             row |= {key: sum(part[key] for part in parts) / len(parts) for key in parts[0] if key.endswith("_ms")}
             found["slow" if slow else "rows"].append(row | {"postgres_ms": span.cpu["postgres"] * 1000 / max(pairs, 1)})
     for name in ("commit_delay", "commit_siblings"):
-        ground.live.query(f"ALTER ROLE CURRENT_USER RESET {name}")
+        installed.live.query(f"ALTER ROLE CURRENT_USER RESET {name}")
     return found
 
 
@@ -76,14 +76,14 @@ def _disk(tries: int = 200) -> float:
         return (time.perf_counter() - began) * 1000 / tries
 
 
-# --- the log of the turns -----------------------------------------------------------------------
+# --- the event logs of turns -----------------------------------------------------------------------
 
 
-def log(ground: Ground, seconds: float = 1.5) -> dict[str, Any]:
-    """Entries and events per second into Valkey by turns of one round trip and events of one entry."""
+def log(installed: Installation, seconds: float = 1.5) -> dict[str, Any]:
+    """Entries and events per second written to Valkey, by turns in one round trip and events in one entry."""
     rows = []
     for turns, lines in ((1, 1), (50, 1), (500, 1), (50, 2), (500, 2), (500, 10)):
-        found = ground.together("benchmarks.inside", "log", [{"turns": turns, "lines": lines, "seconds": seconds}])[0]
+        found = installed.together("benchmarks.shared.inside", "log", [{"turns": turns, "lines": lines, "seconds": seconds}])[0]
         rows.append({"turns": turns, "lines_each": lines} | found)
     return {"rows": rows}
 
@@ -91,17 +91,17 @@ def log(ground: Ground, seconds: float = 1.5) -> dict[str, Any]:
 # --- sessions ---------------------------------------------------------------------------------
 
 
-def sessions(ground: Ground) -> dict[str, Any]:
-    return ground.together("benchmarks.inside", "sessions", [{"keys": list(ground.people(500))}])[0]
+def sessions(installed: Installation) -> dict[str, Any]:
+    return installed.together("benchmarks.shared.inside", "sessions", [{"keys": list(installed.people(500))}])[0]
 
 
-# --- all of it ----------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------------------
 
 PARTS = {"holds": holds, "log": log, "viewers": viewers.take, "sessions": sessions}
 
 
-def take(ground: Ground, only: str = "") -> dict[str, Any]:
-    return {name: part(ground) for name, part in PARTS.items() if not only or name in only.split(",")}
+def take(installed: Installation, only: str = "") -> dict[str, Any]:
+    return {name: part(installed) for name, part in PARTS.items() if not only or name in only.split(",")}
 
 
 def table(found: dict[str, Any]) -> str:
@@ -139,10 +139,6 @@ def _sessions_table(found: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="of holds, log, viewers, sessions; by comma")
-    asked = parser.parse_args()
-    with installation() as ground:
-        print(table(take(ground, asked.only)))
-
-
-if __name__ == "__main__":
-    main()
+    arguments = parser.parse_args()
+    with installation() as installed:
+        print(table(take(installed, arguments.only)))

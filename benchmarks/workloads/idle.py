@@ -8,29 +8,29 @@ from typing import Any
 
 import uvloop
 
-from benchmarks import load
-from benchmarks.ground import MODEL, PER_USER, STREAM_PROMPT, Ground
-from benchmarks.meter import Span
-from benchmarks.tables import markdown, number
-from benchmarks.wire import Socket
+from benchmarks.client import load
+from benchmarks.client.connections import Socket
+from benchmarks.harness.installation import MODEL, PER_USER, STREAM_PROMPT, Installation
+from benchmarks.harness.meter import Span
+from benchmarks.harness.tables import markdown, number
 
 
-async def _hold(ground: Ground, callers: tuple[str, ...], count: int, seconds: float) -> dict[str, Any]:
-    target = load.Target("aiagents", ground.live.port, callers, MODEL, load.CHAT_SOCKET)
-    # Imports and caches of the first turns must not count as memory of the sockets.
+async def _hold(installed: Installation, callers: tuple[str, ...], count: int, seconds: float) -> dict[str, Any]:
+    target = load.Target("aiagents", installed.live.port, callers, MODEL, load.CHAT_SOCKET)
+    # The first turns import modules and fill caches, which must not count as memory of the sockets.
     await load.socket_turns(target, 16, STREAM_PROMPT)
     await asyncio.sleep(1)
-    base = ground.web.memory()
-    sockets = [Socket(ground.live.port) for _ in range(count)]
-    with Span(web=ground.web) as opening:
+    base = installed.web.memory()
+    sockets = [Socket(installed.live.port) for _ in range(count)]
+    with Span(web=installed.web) as opening:
         for first in range(0, count, 50):
             await asyncio.gather(
                 *(sockets[one].open(target.head("GET", target.wire.path, one)) for one in range(first, min(first + 50, count)))
             )
     await asyncio.sleep(1)
-    with Span(web=ground.web, stores=ground.stores) as span:
+    with Span(web=installed.web, stores=installed.stores) as span:
         await asyncio.sleep(seconds)
-    held = ground.web.memory()
+    held = installed.web.memory()
     began, raw = time.perf_counter(), target.request(STREAM_PROMPT, True)
     _, first_token, ended = await sockets[0].ask(raw, target.wire)
     alive = sum(not one.transport.is_closing() for one in sockets)
@@ -49,11 +49,11 @@ async def _hold(ground: Ground, callers: tuple[str, ...], count: int, seconds: f
     }
 
 
-def take(ground: Ground, count: int = 1000, seconds: float = 9) -> dict[str, Any]:
-    """`count` sockets of as few users as may have them, then of a user each."""
-    few = uvloop.run(_hold(ground, ground.people(-(-count // PER_USER)), count, seconds))
-    ground.restart()
-    return few | {"each_its_own": uvloop.run(_hold(ground, ground.people(count), count, seconds))}
+def take(installed: Installation, count: int = 1000, seconds: float = 9) -> dict[str, Any]:
+    """Measure `count` sockets of as few users as the limit allows, then of one user each."""
+    few = uvloop.run(_hold(installed, installed.people(-(-count // PER_USER)), count, seconds))
+    installed.restart()
+    return few | {"each_its_own": uvloop.run(_hold(installed, installed.people(count), count, seconds))}
 
 
 def table(found: dict[str, Any]) -> str:

@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl
 
-from benchmarks.ground import Ground
-from benchmarks.tables import markdown, number
+from benchmarks.harness.installation import Installation
+from benchmarks.harness.tables import markdown, number
 
 _ADMIN = """
 from importlib import import_module
@@ -31,17 +31,17 @@ print("admin", settings.SESSION_COOKIE_NAME, session.session_key, tokens.sign_in
 WARM = 5
 
 
-def take(ground: Ground) -> list[dict[str, Any]]:
+def take(installed: Installation) -> list[dict[str, Any]]:
     """Milliseconds of each URL, the first time and warm, the slowest first."""
-    printed = ground.live.manage("shell", "-v0", "-c", _ADMIN)
+    printed = installed.live.manage("shell", "-v0", "-c", _ADMIN)
     _, cookie, session, access = next(line for line in printed.splitlines() if line.startswith("admin ")).split()
-    browser = _Visitor(ground.live.port, {"Cookie": f"{cookie}={session}", "Accept": "text/html"})
-    client = _Visitor(ground.live.port, {"Authorization": f"Bearer {access}", "Accept": "application/json"})
+    browser = _Client(installed.live.port, {"Cookie": f"{cookie}={session}", "Accept": "text/html"})
+    client = _Client(installed.live.port, {"Authorization": f"Bearer {access}", "Accept": "application/json"})
     found = [_timed(browser, path) for path in _pages(browser)] + [_timed(client, path) for path in _api()]
     return sorted(found, key=lambda one: -one["warm_ms"])
 
 
-class _Visitor:
+class _Client:
     def __init__(self, port: int, headers: dict[str, str]) -> None:
         self.connection, self.headers = http.client.HTTPConnection("127.0.0.1", port, timeout=120), headers
 
@@ -54,8 +54,8 @@ class _Visitor:
         return body.decode()
 
 
-def _pages(browser: _Visitor) -> Iterator[str]:
-    """The overview, each list with a choice of each of its filters, a search and a far page, and each dashboard over each range."""
+def _pages(browser: _Client) -> Iterator[str]:
+    """The overview; each list, with a value of each filter, a search and a late page; each dashboard over each range."""
     first = browser.get("/admin/")
     yield "/admin/"
     for path in sorted(set(re.findall(r'href="(/admin/(?:[a-z_]+/[a-z_]+/))(?:\?[^"]*)?"', first))):
@@ -69,7 +69,7 @@ def _pages(browser: _Visitor) -> Iterator[str]:
 
 
 def _choices(path: str, text: str) -> Iterator[str]:
-    """A list: one address for each name that the page's own links set, the last choice of each. A dashboard: a year, by each choice."""
+    """For a list, one URL per parameter that the page's links set, with its last value; for a dashboard, a year by each option."""
     yield from (f"{path}?range=365d{more}" for more in ["", *_selects(text)] if 'name="range"' in text)
     chosen: dict[Any, str] = {}
     for link in re.findall(r'href="\?([^"]+)"', text):
@@ -97,7 +97,7 @@ def _api() -> Iterator[str]:
         yield f"{admin}/{name}"
 
 
-def _timed(visitor: _Visitor, path: str) -> dict[str, Any]:
+def _timed(visitor: _Client, path: str) -> dict[str, Any]:
     took = []
     for _ in range(1 + WARM):
         began = time.perf_counter()
@@ -110,5 +110,5 @@ def table(found: list[dict[str, Any]], shown: int = 25) -> str:
     slow = sum(one["warm_ms"] > 300 for one in found)
     rows = [(f"`{one['path']}`", number(one["cold_ms"], 0), number(one["warm_ms"], 0)) for one in found[:shown]]
     median = statistics.median(one["warm_ms"] for one in found)
-    told = f"{len(found)} addresses, {slow} of them slower than 300 ms warm; median {median:.0f} ms."
-    return f"{told} The slowest:\n\n" + markdown(("address", "first ms", "warm ms, median of 5"), rows)
+    summary = f"{len(found)} URLs, {slow} of them slower than 300 ms warm; median {median:.0f} ms."
+    return f"{summary} The slowest:\n\n" + markdown(("URL", "first ms", "warm ms, median of 5"), rows)

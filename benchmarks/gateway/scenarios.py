@@ -1,13 +1,13 @@
-"""One scenario of load on one target, measured: `json N`, `send N`, `rate N`, `stream N`, `sse N`, `ws N`."""
+"""Measures one scenario of load on one target: `json N`, `send N`, `rate N`, `stream N`, `sse N`, `ws N`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks import load
-from benchmarks.ground import PROMPT, STREAM_PROMPT
-from benchmarks.meter import Meter, Span
+from benchmarks.client import load
+from benchmarks.harness.installation import PROMPT, STREAM_PROMPT
+from benchmarks.harness.meter import Meter, Span
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Runner:
 
 
 async def measure(runner: Runner, others: dict[str, Meter], scenario: str, seconds: float) -> dict[str, Any]:
-    """One scenario on one target: latencies, rate, CPU milliseconds each of the gateway and of what serves it."""
+    """Run one scenario on one target. Returns latencies, rate, and CPU milliseconds per response of the gateway and its stores."""
     kind, _, amount = scenario.partition(" ")
     target, count = runner.target, int(amount)
-    # Arrivals are spread so that the opening itself does not queue: 1 s per 250 streams.
+    # Spread the arrivals, 1 s per 250 streams, so that connecting does not queue.
     spread = max(0.5, count / 250)
     meters = others | ({"gateway": runner.meter} if runner.meter else {})
     with Span(**meters) as span:

@@ -8,7 +8,7 @@ import struct
 import time
 from typing import Any
 
-# The longest mark that is looked for fits into this many bytes, should it come in two pieces.
+# Bytes kept from the last chunk: the longest pattern is shorter, so a pattern that spans two chunks is found.
 _OVERLAP = 64
 
 
@@ -16,7 +16,7 @@ class Lost(Exception):
     """The server closed the connection before the end of its response."""
 
 
-class Line(asyncio.Protocol):
+class Connection(asyncio.Protocol):
     """One kept-alive connection, opened when it is first needed; one request at a time."""
 
     def __init__(self, port: int) -> None:
@@ -24,7 +24,7 @@ class Line(asyncio.Protocol):
         self.transport: Any = None
         self.wire: Any = None
         self.done: asyncio.Future[tuple[int, float | None, bool]] | None = None
-        # Set once the answer's head is there, in `head`.
+        # Set once `head` holds the response's head.
         self.headed = asyncio.Event()
         self.reset()
 
@@ -41,7 +41,7 @@ class Line(asyncio.Protocol):
         await self.connect()
 
     async def ask(self, raw: bytes, wire: Any) -> tuple[int, float | None, bool]:
-        """Status, the moment of the first token, and whether the proper end came."""
+        """Send a request. Returns the status, the time of the first token, and whether the stream had its proper end."""
         await self.connect()
         self.reset()
         self.wire = wire
@@ -96,10 +96,10 @@ class Line(asyncio.Protocol):
             self.transport.close()
 
 
-class Socket(Line):
-    """One WebSocket; `ask` sends the JSON of an HTTP request as a `send` frame and is done with the turn's last event.
+class Socket(Connection):
+    """One WebSocket; `ask` sends the JSON of an HTTP request as a `send` frame and returns after the turn's last event.
 
-    Pings stay unanswered: fine for less than the server's ping interval and time-out together (20 s + 30 s).
+    It does not answer pings, so it must close before the server's ping interval and time-out are over (20 s + 30 s).
     """
 
     async def open(self, head: bytes) -> None:

@@ -13,10 +13,10 @@ from typing import Any
 import redis
 import uvloop
 
-from benchmarks import load
-from benchmarks.ground import MODEL, PER_USER, Ground
-from benchmarks.meter import Span
-from benchmarks.tables import markdown, number
+from benchmarks.client import load
+from benchmarks.harness.installation import MODEL, PER_USER, Installation
+from benchmarks.harness.meter import Span
+from benchmarks.harness.tables import markdown, number
 
 AT_ONCE = 100
 _FEW, _MANY = 20, 200
@@ -28,12 +28,12 @@ def _prompt(chunks: int, pace: int = 20) -> str:
     return f"[[sim:chunks={chunks},pace={pace}]] Say something long about rivers and bridges."
 
 
-async def _apart(ground: Ground, streams: Streams, target: load.Target) -> dict[str, float]:
-    """CPU ms of a turn's opening and ending and of each chunk (20 ms apart), by process; KB of memory of one that runs."""
+async def _apart(installed: Installation, streams: Streams, target: load.Target) -> dict[str, float]:
+    """CPU ms of a turn's start and end and of each chunk (20 ms apart), by process; KB of memory of a running turn."""
     await streams(target, AT_ONCE, _prompt(_FEW), 0.5)
     cost: dict[int, dict[str, float]] = {}
     for chunks in (_FEW, _MANY):
-        with Span(web=ground.web, postgres=ground.postgres, valkey=ground.valkey) as span:
+        with Span(web=installed.web, postgres=installed.postgres, valkey=installed.valkey) as span:
             await streams(target, AT_ONCE, _prompt(chunks), 0.5)
             await asyncio.sleep(0.5)
         cost[chunks] = {name: seconds * 1000 / AT_ONCE for name, seconds in span.cpu.items()}
@@ -41,27 +41,27 @@ async def _apart(ground: Ground, streams: Streams, target: load.Target) -> dict[
     for name in cost[_FEW]:
         each = max(0.0, (cost[_MANY][name] - cost[_FEW][name]) / (_MANY - _FEW))
         found |= {f"{name}_chunk_ms": each, f"{name}_turn_ms": cost[_FEW][name] - each * _FEW}
-    before = ground.web.memory()
+    before = installed.web.memory()
     running = asyncio.create_task(streams(target, 4 * AT_ONCE, _prompt(100, 50), 1.5))  # type: ignore[arg-type]
     await asyncio.sleep(4)
-    found["memory_kb"] = (ground.web.memory() - before) / 1024 / (4 * AT_ONCE)
+    found["memory_kb"] = (installed.web.memory() - before) / 1024 / (4 * AT_ONCE)
     await running
     return found
 
 
-async def _left(ground: Ground, target: load.Target, turns: int = 300) -> dict[str, Any]:
-    """Bytes that turns of a hundred chunks leave in PostgreSQL (indexes included), in its write-ahead log and in Valkey."""
+async def _left(installed: Installation, target: load.Target, turns: int = 300) -> dict[str, Any]:
+    """Bytes per turn of a hundred chunks in PostgreSQL (indexes included), in its write-ahead log and in Valkey."""
 
     def sizes() -> dict[str, tuple[int, int]]:
-        ground.live.query("CHECKPOINT")
+        installed.live.query("CHECKPOINT")
         return {
-            table: ground.live.query(f"SELECT pg_total_relation_size('{table}'), (SELECT count(*) FROM {table})")[0] for table in _TABLES
+            table: installed.live.query(f"SELECT pg_total_relation_size('{table}'), (SELECT count(*) FROM {table})")[0] for table in _TABLES
         }
 
     def written() -> int:
-        return int(ground.live.query("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint")[0][0])
+        return int(installed.live.query("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint")[0][0])
 
-    with redis.Redis.from_url(ground.live.env["REDIS_URL"]) as valkey:
+    with redis.Redis.from_url(installed.live.env["REDIS_URL"]) as valkey:
         await load.each(target, [{}] * 32, _prompt(100, 0), at_once=8)
         before, log, memory = sizes(), written(), int(valkey.info()["used_memory"])
         await load.each(target, [{}] * turns, _prompt(100, 0), at_once=8)
@@ -75,16 +75,16 @@ async def _left(ground: Ground, target: load.Target, turns: int = 300) -> dict[s
     }
 
 
-def take(ground: Ground) -> dict[str, Any]:
-    callers = ground.people(-(-4 * AT_ONCE // PER_USER))
-    ours = load.Target("aiagents", ground.live.port, (ground.live.key,), MODEL)
+def take(installed: Installation) -> dict[str, Any]:
+    callers = installed.people(-(-4 * AT_ONCE // PER_USER))
+    ours = load.Target("aiagents", installed.live.port, (installed.live.key,), MODEL)
     socket = replace(ours, keys=callers, wire=load.CHAT_SOCKET)
 
     async def all_of_them() -> dict[str, Any]:
         return {
-            "stream": await _apart(ground, load.streams, ours),
-            "turn": await _apart(ground, load.socket_turns, socket),
-            "left": await _left(ground, replace(socket, wire=load.CHAT_SEND)),
+            "stream": await _apart(installed, load.streams, ours),
+            "turn": await _apart(installed, load.socket_turns, socket),
+            "left": await _left(installed, replace(socket, wire=load.CHAT_SEND)),
         }
 
     return uvloop.run(all_of_them())

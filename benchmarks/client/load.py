@@ -1,7 +1,7 @@
 """A cheap load generator: raw HTTP/1.1 and WebSocket over uvloop, which parses only what it times.
 
-It runs in the benchmark's own process, whose processor time every table shows: above some 60 % of a core it would be the
-one that is measured. Everything stays on loopback, bounded in count and time.
+It runs in the benchmark's own process, and every table shows its processor time: above about 60 % of a core the generator
+itself would limit the result. It uses loopback only, and bounds count and time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
-from benchmarks.wire import Line, Lost, Socket
+from benchmarks.client.connections import Connection, Lost, Socket
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ CHAT_SOCKET = Wire("/api/v1/chat/ws", _turn, re.compile(rb'"type":"content\.delt
 
 @dataclass(frozen=True)
 class Target:
-    """The target of load: a port of 127.0.0.1, the callers' keys (used in turn), and a model."""
+    """A server under load: a port of 127.0.0.1, the callers' keys (used in turn), and a model."""
 
     name: str
     port: int
@@ -68,7 +68,7 @@ class Target:
 
 @dataclass
 class Result:
-    """Seconds. `latencies` of whole requests, `firsts` to the first token, `errors` by what went wrong."""
+    """Times in seconds: `latencies` of whole requests, `firsts` to the first token; `errors` counts failures by their kind."""
 
     latencies: list[float] = field(default_factory=list)
     firsts: list[float] = field(default_factory=list)
@@ -122,7 +122,7 @@ async def closed_loop(target: Target, concurrency: int, seconds: float, prompt: 
     left = iter(range(count if count is not None else 10**9))
 
     async def worker(number: int) -> None:
-        line, raw = Line(target.port), target.request(prompt, False, number)
+        line, raw = Connection(target.port), target.request(prompt, False, number)
         while time.perf_counter() < stop and next(left, None) is not None:
             await _timed(result, line.ask(raw, target.wire), False)
         line.close()
@@ -134,11 +134,11 @@ async def closed_loop(target: Target, concurrency: int, seconds: float, prompt: 
 
 
 async def each(target: Target, bodies: list[dict], prompt: str, at_once: int = 1) -> Result:
-    """One request for each of `bodies`, which is merged into it, and each of the target's keys in turn."""
+    """Send one request for each of `bodies`, merged into the default body, with the target's keys in turn."""
     result, left = Result(), iter(enumerate(bodies))
 
     async def worker() -> None:
-        line = Line(target.port)
+        line = Connection(target.port)
         for number, more in left:
             await _timed(result, line.ask(target.request(prompt, False, number, more), target.wire), False)
         line.close()
@@ -150,8 +150,8 @@ async def each(target: Target, bodies: list[dict], prompt: str, at_once: int = 1
 
 
 async def gets(target: Target, path: str, key: str, count: int) -> Result:
-    """`count` GETs, one after another."""
-    result, line = Result(), Line(target.port)
+    """Send `count` GET requests, one after another."""
+    result, line = Result(), Connection(target.port)
     raw = replace(target, keys=(key,)).head("GET", path)
     began = time.perf_counter()
     for _ in range(count):
@@ -163,11 +163,11 @@ async def gets(target: Target, path: str, key: str, count: int) -> Result:
 
 async def fixed_rate(target: Target, rate: float, seconds: float, prompt: str) -> Result:
     """`rate` requests per second, independent of the responses (open loop); idle connections are reused."""
-    result, idle = Result(), [Line(target.port) for _ in range(4)]
+    result, idle = Result(), [Connection(target.port) for _ in range(4)]
     raw = target.request(prompt, False)
 
     async def one() -> None:
-        line = idle.pop() if idle else Line(target.port)
+        line = idle.pop() if idle else Connection(target.port)
         await _timed(result, line.ask(raw, target.wire), False)
         idle.append(line)
 
@@ -184,7 +184,7 @@ async def fixed_rate(target: Target, rate: float, seconds: float, prompt: str) -
 
 async def streams(target: Target, count: int, prompt: str, spread: float = 0.5) -> Result:
     """`count` streams at once, opened evenly over `spread` seconds, each read to its end."""
-    return await _together(target, count, prompt, spread, Line)
+    return await _together(target, count, prompt, spread, Connection)
 
 
 async def socket_turns(target: Target, count: int, prompt: str, spread: float = 0.5) -> Result:
@@ -192,7 +192,7 @@ async def socket_turns(target: Target, count: int, prompt: str, spread: float = 
     return await _together(target, count, prompt, spread, Socket)
 
 
-async def _together(target: Target, count: int, prompt: str, spread: float, kind: type[Line]) -> Result:
+async def _together(target: Target, count: int, prompt: str, spread: float, kind: type[Connection]) -> Result:
     result = Result()
     lines = [kind(target.port) for _ in range(count)]
     if kind is Socket:
