@@ -19,7 +19,7 @@ from typing import Any
 from websockets.sync.client import connect
 
 from benchmarks.harness.installation import MODEL, PROMPT, installation
-from tests.kit.live import PASSWORD, Live
+from tests.kit.servers.live import PASSWORD, Live
 
 TARGET_MS = 100.0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.live import Live, launch
+from tests.kit.servers.live import Live, launch
 
 
 @pytest.fixture(scope="session")

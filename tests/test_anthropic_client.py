@@ -5,7 +5,7 @@ from __future__ import annotations
 import anthropic
 import pytest
 
-from tests.kit.live import Live
+from tests.kit.servers.live import Live
 
 TOOLS = [
     {

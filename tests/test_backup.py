@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.live import PASSWORD, Live, launch
+from tests.kit.servers.live import PASSWORD, Live, launch
 
 pytestmark = pytest.mark.long
 SLOW = "[[sim:chunks=2000,pace=50]] A story"

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.product_modules import ROOT, sources
-from tests.kit.source_tree import parse
+from tests.kit.source.product_modules import ROOT, sources
+from tests.kit.source.tree import parse
 
 # Functions and classes that make a text, a message or a request of what they are given.
 MAKERS = {

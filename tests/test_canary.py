@@ -8,9 +8,9 @@ import pytest
 from django.test import Client
 
 from tests.kit import cast
-from tests.kit.canary import Canaries
+from tests.kit.plugins.canary import Canaries
 
-log = logging.getLogger("tests.kit.canary")
+log = logging.getLogger("tests.kit.plugins.canary")
 
 
 def test_a_secret_in_the_log_is_found(canaries: Canaries):

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from websockets.sync.client import connect
 
-from tests.kit.live import Live
+from tests.kit.servers.live import Live
 
 MODEL = "gpt-4o-mini"
 TEXT = "Name three rivers"

@@ -14,7 +14,7 @@ from django.core.management import call_command
 from aiagents import checks
 from aiagents.management.commands import doctor
 from aiagents.monitoring import health
-from tests.kit.server_process import ROOT, free_port
+from tests.kit.servers.server_process import ROOT, free_port
 
 SAFE_KEY = "kq3v8LwZ0sYt5RnXbC7mPfJdHgEa2Uo9iT1yQx4VzWNcBrMS6lKhGjFpDu"
 

@@ -22,7 +22,7 @@ from accounts.sign_in import published_passwords, tokens
 from aiagents import checks
 from aiagents.local import demo, demo_work
 from aiagents.management.commands import doctor
-from tests.kit.server_process import ROOT
+from tests.kit.servers.server_process import ROOT
 
 # Stored hashes, at bcrypt's lowest cost, of the two passwords that an earlier version published.
 OLD_HASHES = [

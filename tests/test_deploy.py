@@ -16,7 +16,7 @@ from django.conf import settings
 
 from aiagents.settings.celery import broker
 from aiagents.settings.env import Env
-from tests.kit.live import ROOT
+from tests.kit.servers.live import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.live import Live, launch
-from tests.kit.server_process import wait_for
+from tests.kit.servers.live import Live, launch
+from tests.kit.servers.server_process import wait_for
 
 pytestmark = pytest.mark.long
 MODELS = ("gpt-4o-mini", "claude-haiku-4-5", "gemini-2.5-flash", "auto")

@@ -21,10 +21,10 @@ import pytest
 from aiagents.core import storage
 from aiagents.local import embedded
 from aiagents.local.disk_reserve import SETTLED_SECONDS, Reserve
-from tests.kit.installation import Installation
-from tests.kit.outage import parse_events
-from tests.kit.server_process import ROOT, wait_for
-from tests.kit.small_disk import fill, small_disk
+from tests.kit.servers.installation import Installation
+from tests.kit.servers.outage import parse_events
+from tests.kit.servers.server_process import ROOT, wait_for
+from tests.kit.servers.small_disk import fill, small_disk
 
 _COUNTING = """
 from aiagents.core.metrics import counters as metrics

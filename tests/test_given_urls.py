@@ -17,7 +17,7 @@ from chat import turn_request
 from chat.tests.socket import Socket
 from tests.kit import cast
 from tests.kit.endpoints import Endpoint, every
-from tests.kit.source_tree import parse
+from tests.kit.source.tree import parse
 from tests.kit.wire import ask, product
 
 pytestmark = pytest.mark.django_db

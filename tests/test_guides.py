@@ -10,7 +10,7 @@ from django.core.management import get_commands
 
 from aiagents.core.metrics import counters as metrics
 from aiagents.settings.env import Env
-from tests.kit.live import ROOT
+from tests.kit.servers.live import ROOT
 
 GUIDES = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 ALERTS = ROOT / "deploy" / "prometheus" / "alerts.yml"

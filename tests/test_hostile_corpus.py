@@ -1,4 +1,4 @@
-"""The corpus of tests/kit/hostile.py against every endpoint there is: no 5xx, no HTML, one error shape, no long wait.
+"""The corpus of tests/kit/hostile/corpus.py against every endpoint there is: no 5xx, no HTML, one error shape, no long wait.
 
 Each endpoint gets a sample of its own, so that together they get every case; `make test-soak` sends all of them everywhere.
 """
@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from tests.kit import cast, hostile
+from tests.kit import cast
 from tests.kit.endpoints import RANDOM_ID, Endpoint
-from tests.kit.hostile_answers import ENDPOINTS, WRITES, check, fields_of
+from tests.kit.hostile import corpus
+from tests.kit.hostile.answers import ENDPOINTS, WRITES, check, fields_of
 from tests.kit.sampling import sample
 from tests.kit.wire import Answer, ask, product
 
@@ -52,7 +53,7 @@ async def send(endpoint: Endpoint, what: str, target: str, body: Any = None, hea
 @pytest.mark.soak
 @pytest.mark.parametrize("endpoint", WRITES, ids=str)
 async def test_bodies(endpoint: Endpoint, ann: Attackers):
-    for what, body in sample(hostile.BODIES.items(), ONE_IN, endpoint):
+    for what, body in sample(corpus.BODIES.items(), ONE_IN, endpoint):
         answer = await send(endpoint, what, endpoint.path(), body, {"content-type": "application/json"}, ann.token(endpoint))
         if fields_of(endpoint):  # where a body is read at all, nothing of it is taken
             assert answer.status in (400, 404, 413, 429), f"{endpoint} took {what}: {answer.status} {answer.body[:300]!r}"
@@ -61,7 +62,7 @@ async def test_bodies(endpoint: Endpoint, ann: Attackers):
 @pytest.mark.soak
 @pytest.mark.parametrize("endpoint", WRITES, ids=str)
 async def test_values_in_every_field(endpoint: Endpoint, ann: Attackers):
-    bodies = list(sample(hostile.objects(fields_of(endpoint)).items(), 9, endpoint))
+    bodies = list(sample(corpus.objects(fields_of(endpoint)).items(), 9, endpoint))
     if {Endpoint(endpoint.template, "PUT"), Endpoint(endpoint.template, "PATCH")} <= set(ENDPOINTS):  # one serializer: they share the work
         bodies = bodies[endpoint.method == "PUT" :: 2]
     for what, body in bodies:
@@ -71,13 +72,13 @@ async def test_values_in_every_field(endpoint: Endpoint, ann: Attackers):
 @pytest.mark.soak
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=str)
 async def test_queries(endpoint: Endpoint, ann: Attackers):
-    for what, query in sample(hostile.QUERIES.items(), ONE_IN, endpoint):
+    for what, query in sample(corpus.QUERIES.items(), ONE_IN, endpoint):
         await send(endpoint, what, f"{endpoint.path()}?{query}", None, {"accept": "application/json"}, ann.token(endpoint))
 
 
 @pytest.mark.parametrize("endpoint", [endpoint for endpoint in ENDPOINTS if endpoint.parameters], ids=str)
 async def test_ids_in_the_path(endpoint: Endpoint, ann: Attackers):
-    for what, text in hostile.IDS.items():
+    for what, text in corpus.IDS.items():
         answer = await send(endpoint, what, endpoint.path(**dict.fromkeys(endpoint.parameters, text)), None, {}, ann.token(endpoint))
         assert answer.status in (400, 404, 405), f"{endpoint} with id {what}: {answer.status}"
 
@@ -85,7 +86,7 @@ async def test_ids_in_the_path(endpoint: Endpoint, ann: Attackers):
 @pytest.mark.soak
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=str)
 async def test_headers(endpoint: Endpoint, ann: Attackers):
-    for what, header in sample(hostile.HEADERS.items(), ONE_IN, endpoint):
+    for what, header in sample(corpus.HEADERS.items(), ONE_IN, endpoint):
         headers = [header] if header[0] == b"authorization" else [(b"authorization", f"Bearer {ann.token(endpoint)}".encode()), header]
         if header[0] != b"content-type" and endpoint.method != "GET":
             headers.append((b"content-type", b"application/json"))
@@ -125,7 +126,7 @@ async def test_other_peoples_ids_in_fields_are_no_more_than_random_ones(ann: Att
 
 
 @pytest.mark.parametrize(
-    ("cases", "endpoints"), [(hostile.BODIES, WRITES), (hostile.QUERIES, ENDPOINTS), (hostile.HEADERS, ENDPOINTS)], ids=range(3)
+    ("cases", "endpoints"), [(corpus.BODIES, WRITES), (corpus.QUERIES, ENDPOINTS), (corpus.HEADERS, ENDPOINTS)], ids=range(3)
 )
 def test_every_case_is_in_some_samples(cases: dict[str, Any], endpoints: list[Endpoint]):
     """Each meets two endpoints at least."""

@@ -24,7 +24,8 @@ from billing.catalogue import snapshot as catalogue
 from chat.api import websocket
 from chat.tests.socket import Socket
 from chat.turns import running as running_turns
-from tests.kit import cast, hostile
+from tests.kit import cast
+from tests.kit.hostile import corpus
 from tests.kit.valid_bodies import FRAMES
 
 pytestmark = [pytest.mark.django_db, pytest.mark.long]
@@ -85,7 +86,7 @@ def check_error(what: str, frame: Any, answer: dict[str, Any]) -> None:
     assert answer["error"]["type"] not in ("internal_error", "provider_error"), shown
     assert answer["error"]["message"] and answer["error"]["request_id"], shown
     assert answer.get("ref") == ref_of(frame), shown
-    assert not hostile.LEAKS.search(json.dumps(answer).encode()), shown
+    assert not corpus.LEAKS.search(json.dumps(answer).encode()), shown
 
 
 async def answered(socket: Socket, what: str) -> dict[str, Any]:
@@ -120,7 +121,7 @@ async def test_the_frames_are_valid(ids: Ids, vendors: Any, name: str):
 @pytest.mark.parametrize("name", [name for name in FRAMES[CHAT] if name != "auth"])
 async def test_every_node_of_a_frame(ids: Ids, vendors: Any, name: str):
     async with vendors(), Socket(key=ids["token"]) as socket:
-        for number, (what, frame) in enumerate(hostile.nested(valid(CHAT, name, ids))):
+        for number, (what, frame) in enumerate(corpus.nested(valid(CHAT, name, ids))):
             what = f"{name} with {what}"
             socket.send(frame)
             answer = await answered(socket, what)
@@ -134,7 +135,7 @@ async def test_every_node_of_a_frame(ids: Ids, vendors: Any, name: str):
 
 async def test_every_node_of_the_first_frame(ids: Ids):
     """It signs in or is refused with 4401, whatever it holds."""
-    for what, frame in hostile.nested(valid(CHAT, "auth", ids)):
+    for what, frame in corpus.nested(valid(CHAT, "auth", ids)):
         async with Socket() as socket:
             socket.send(frame)
             socket.send({"type": "ping", "ref": "in"})
@@ -150,7 +151,7 @@ async def test_every_node_of_the_first_frame(ids: Ids):
 async def test_every_node_of_a_frame_to_a_socket_that_reads_none(ids: Ids):
     """The figures go on as before; a frame that is too large, and more than a few frames, end it."""
     for name in FRAMES[LIVE]:
-        for what, frame in hostile.nested(valid(LIVE, name, ids)):
+        for what, frame in corpus.nested(valid(LIVE, name, ids)):
             too_large = len(json.dumps(frame)) > live.MOST_FRAME_BYTES
             async with Socket(path=LIVE, key=ids["admin"]) as socket:
                 first = await socket.frame()

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from tests.kit.hostile_shapes import SHAPES
-from tests.kit.live import Live, launch
-from tests.kit.second_client import SecondClient, flooding, post
+from tests.kit.hostile.second_client import SecondClient, flooding, post
+from tests.kit.hostile.shapes import SHAPES
+from tests.kit.servers.live import Live, launch
 from tests.kit.valid_bodies import asked
 
 pytestmark = pytest.mark.long

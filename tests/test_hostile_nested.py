@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.kit import cast, hostile
+from tests.kit import cast
 from tests.kit.access_matrix import TABLE
 from tests.kit.endpoints import Endpoint
-from tests.kit.hostile_answers import WRITES, check
+from tests.kit.hostile import corpus
+from tests.kit.hostile.answers import WRITES, check
 from tests.kit.sampling import sample
 from tests.kit.valid_bodies import BODIES, WITHOUT_BODY
 from tests.kit.wire import ask, product
@@ -41,7 +42,7 @@ def test_every_endpoint_that_reads_a_body_is_here():
 @pytest.mark.parametrize("endpoint", READING, ids=str)
 async def test_every_node_of_a_valid_body(endpoint: Endpoint, target: Any):
     path, token = target(endpoint)
-    for what, body in sample(hostile.nested(BODIES[str(endpoint)]), 8, endpoint):
+    for what, body in sample(corpus.nested(BODIES[str(endpoint)]), 8, endpoint):
         answer = await ask(product, endpoint.method, path, body, {"content-type": "application/json"}, token)
         check(endpoint, what, answer)
 

@@ -13,7 +13,7 @@ import pytest
 from tests.kit import cast
 from tests.kit.access_matrix import TABLE
 from tests.kit.endpoints import Endpoint, every
-from tests.kit.hostile_answers import check, openapi_document
+from tests.kit.hostile.answers import check, openapi_document
 from tests.kit.sampling import sample
 from tests.kit.wire import Answer, product, start
 

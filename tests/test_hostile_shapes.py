@@ -17,8 +17,8 @@ from aiagents.core.errors import AppError
 from aiagents.core.http import body_limits
 from tests.kit import cast
 from tests.kit.endpoints import Endpoint
-from tests.kit.hostile_answers import WRITES, check
-from tests.kit.hostile_shapes import SHAPES
+from tests.kit.hostile.answers import WRITES, check
+from tests.kit.hostile.shapes import SHAPES
 from tests.kit.sampling import sample
 from tests.kit.valid_bodies import BODIES
 from tests.kit.wire import ask, product

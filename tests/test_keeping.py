@@ -11,7 +11,7 @@ import pytest
 from aiagents.local import embedded, watch_servers
 from aiagents.local.watch_servers import ServerSupervisor
 from aiagents.monitoring import supervised
-from tests.kit.server_process import wait_for
+from tests.kit.servers.server_process import wait_for
 
 
 class Pretended:

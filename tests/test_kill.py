@@ -10,8 +10,8 @@ from decimal import Decimal
 
 import pytest
 
-from tests.kit.live import Live, launch
-from tests.kit.streams import open_stream, read_events
+from tests.kit.servers.live import Live, launch
+from tests.kit.servers.streams import open_stream, read_events
 
 pytestmark = pytest.mark.long
 SLOW = "[[sim:chunks=100,pace=60]] Tell me a long story"

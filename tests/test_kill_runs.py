@@ -16,9 +16,9 @@ import anthropic
 import openai
 import pytest
 
-from tests.kit.live import Live, launch
-from tests.kit.server_process import wait_for
-from tests.kit.streams import read_events
+from tests.kit.servers.live import Live, launch
+from tests.kit.servers.server_process import wait_for
+from tests.kit.servers.streams import read_events
 
 pytestmark = pytest.mark.long
 _TOOL = """

@@ -18,8 +18,8 @@ import pytest
 import redis
 from django.conf import settings
 
-from tests.kit.live import Live, launch
-from tests.kit.streams import open_stream
+from tests.kit.servers.live import Live, launch
+from tests.kit.servers.streams import open_stream
 
 pytestmark = pytest.mark.long
 VIEWERS = 12

@@ -15,7 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.kit.live import PASSWORD, Live, launch
+from tests.kit.servers.live import PASSWORD, Live, launch
 
 pytestmark = pytest.mark.long
 VENDOR_KEY = "sk-live-canary-0123456789"

@@ -41,7 +41,7 @@ from tasks.models import Status, Task, TaskRun
 from tasks.runs import store as task_runs
 from tasks.schedule import Kind, Plan
 from tests.kit.racing import at_once
-from tests.kit.source_tree import parse
+from tests.kit.source.tree import parse
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROOT = Path(__file__).resolve().parents[1]

@@ -19,7 +19,7 @@ from accounts import principals
 from aiagents.asgi import application
 from aiagents.core.db.calls import in_db
 from chat.tests.conftest import key, models, quiet, vendors  # noqa: F401
-from tests.kit.message_walk import Walk, recording
+from tests.kit.source.message_walk import Walk, recording
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "architecture.md"
 SECTION = re.compile(r"(?<=### The files that one message enters\n\n).*?(?=\n\n## )", re.S)

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.client.connections import Connection
 from benchmarks.client.load import Target
-from tests.kit.live import Live
+from tests.kit.servers.live import Live
 
 pytestmark = pytest.mark.long
 MODEL = "gpt-4o-mini"

@@ -16,8 +16,8 @@ from websockets.typing import Subprotocol
 
 from aiagents.core.live.news import Kind
 from chat.api import news as socket_news
-from tests.kit.live import ROOT, Live, launch
-from tests.kit.news import NewsSocket
+from tests.kit.servers.live import ROOT, Live, launch
+from tests.kit.servers.news import NewsSocket
 
 # Seconds from an act in one process to the frame in the other: the median, so that one slow moment does not fail it.
 SOON = 0.3

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.live import Live, launch
-from tests.kit.news import NewsSocket
-from tests.kit.outage import Servers
+from tests.kit.servers.live import Live, launch
+from tests.kit.servers.news import NewsSocket
+from tests.kit.servers.outage import Servers
 
 pytestmark = pytest.mark.long
 # Seconds that a request may take while Valkey is away: rate limits wait for it as well, news do not.

@@ -27,8 +27,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.kit.live import Live, launch
-from tests.kit.server_process import ROOT, free_port
+from tests.kit.servers.live import Live, launch
+from tests.kit.servers.server_process import ROOT, free_port
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")]
 CONF = ROOT / "deploy" / "nginx" / "nginx.conf"

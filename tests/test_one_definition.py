@@ -12,9 +12,10 @@ from accounts.models import User
 from agents.routing.candidates import GOALS
 from billing.money.amounts import MOST_COST_USD, read_cost
 from chat import turn_request
-from tests.kit import cast, hostile
-from tests.kit.hostile_answers import WRITES, fields_of
-from tests.kit.source_tree import parse
+from tests.kit import cast
+from tests.kit.hostile import corpus
+from tests.kit.hostile.answers import WRITES, fields_of
+from tests.kit.source.tree import parse
 from tests.kit.wire import ask, product
 
 ROOT = Path(__file__).parents[1]
@@ -85,10 +86,10 @@ def test_the_largest_cost_is_defined_once():
 def test_a_wrong_amount_is_refused_in_words(value):
     with pytest.raises(ValueError, match="decimal") as refused:
         read_cost(value)
-    assert not hostile.LEAKS.search(str(refused.value).encode())
+    assert not corpus.LEAKS.search(str(refused.value).encode())
     with pytest.raises(turn_request.InvalidRequest) as answered:  # the reader of REST, SSE and WebSocket frames
         turn_request.read({"content": "x", "max_cost_usd": value})
-    assert answered.value.param == "max_cost_usd" and not hostile.LEAKS.search(answered.value.message.encode())
+    assert answered.value.param == "max_cost_usd" and not corpus.LEAKS.search(answered.value.message.encode())
 
 
 @pytest.mark.parametrize("value", ["0.05", 1, 0.5, "10000", str(MOST_COST_USD), "1e-3"])
@@ -110,7 +111,7 @@ async def test_every_amount_of_every_endpoint_is_refused_in_words_and_by_name(en
         for value in ("abc", "NaN", "1e999", [], {}, "1_0x"):
             answer = await ask(product, endpoint.method, endpoint.path(), base | {field: value}, {}, token)
             assert answer.status in (400, 404), f"{endpoint} {field}={value!r}: {answer.status} {answer.body[:300]!r}"
-            assert not hostile.LEAKS.search(answer.body), answer.body
+            assert not corpus.LEAKS.search(answer.body), answer.body
             if answer.status == 400:
                 assert field in (answer.error["param"], *(answer.error.get("details") or {})), (
                     f"{endpoint} {field}={value!r}: {answer.body!r}"

@@ -7,7 +7,7 @@ import json
 import openai
 import pytest
 
-from tests.kit.live import Live
+from tests.kit.servers.live import Live
 
 TOOLS = [
     {

@@ -14,7 +14,7 @@ from uuid import uuid4
 import openai
 import pytest
 
-from tests.kit.live import Live, launch
+from tests.kit.servers.live import Live, launch
 
 pytestmark = pytest.mark.long
 SMALL, LARGE, GEMINI = "text-embedding-3-small", "text-embedding-3-large", "gemini-embedding-001"

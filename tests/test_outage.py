@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.kit import outage
-from tests.kit.live import Live
-from tests.kit.outage import FINE, Seen, Servers, Traffic
+from tests.kit.servers import outage
+from tests.kit.servers.live import Live
+from tests.kit.servers.outage import FINE, Seen, Servers, Traffic
 
 pytestmark = pytest.mark.long
 # Seconds a caller may wait for an answer while a part is away, beside the answer's own length.

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.kit.page_modules import OWN, STATIC, imports
+from tests.kit.source.page_modules import OWN, STATIC, imports
 
 LAYERS: dict[str, set[str]] = {
     "shared": set(),

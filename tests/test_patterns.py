@@ -15,9 +15,9 @@ from types import ModuleType
 
 import pytest
 
-from tests.kit.growth import worst
-from tests.kit.product_modules import ROOT, modules, sources
-from tests.kit.source_tree import parse
+from tests.kit.hostile.growth import worst
+from tests.kit.source.product_modules import ROOT, modules, sources
+from tests.kit.source.tree import parse
 
 # Methods that try one position only; every other method tries each position of the text.
 ANCHORED = {"match", "fullmatch"}

@@ -1,4 +1,4 @@
-"""Programs that tests start as forks (tests/kit/preloaded.py) behave as those that are started from nothing."""
+"""Programs that tests start as forks (tests/kit/servers/preloaded.py) behave as those that are started from nothing."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.kit import preloaded
-from tests.kit.server_process import wait_for
+from tests.kit.servers import preloaded
+from tests.kit.servers.server_process import wait_for
 
 SHOWS = """
 import json, os, sys
@@ -61,7 +61,7 @@ def test_when_the_tests_process_is_killed_its_forks_and_their_parent_end(tmp_pat
     """One of the forks ends at SIGTERM; the other ignores it."""
     tests_process = textwrap.dedent("""
         import os, sys, time
-        from tests.kit import preloaded
+        from tests.kit.servers import preloaded
         preloaded.enable()
         for number, program in enumerate(("import time; time.sleep(600)",
                                           "import signal, time; signal.signal(15, 1); print('ready', flush=True); time.sleep(600)")):

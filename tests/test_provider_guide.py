@@ -23,7 +23,7 @@ from agents.providers.relay import HttpProvider
 from agents.simulator.wires import anthropic, gemini, openai
 from agents.tests import vendors
 from billing.pricing import Usage
-from tests.kit.live import ROOT
+from tests.kit.servers.live import ROOT
 
 GUIDE = (ROOT / "docs" / "adding-a-provider.md").read_text()
 CODE = re.findall(r"`([^`]+)`", GUIDE)

@@ -23,9 +23,9 @@ from aiagents.core.validation import MOST_ERRORS, RequestModel, names, parse
 from chat import content_parts, turn_request
 from chat.api import frames
 from tasks.api.fields import TaskSchedule
-from tests.kit import hostile
-from tests.kit.hostile_answers import openapi_document
-from tests.kit.hostile_shapes import SHAPES
+from tests.kit.hostile import corpus
+from tests.kit.hostile.answers import openapi_document
+from tests.kit.hostile.shapes import SHAPES
 from tests.kit.valid_bodies import FRAMES, PNG, RANDOM_ID, TURN
 
 Model = type[RequestModel]
@@ -76,15 +76,15 @@ def check(what: str, refused: InvalidRequest) -> None:
     assert refused.param == next(iter(refused.details)) and refused.message.startswith(f"{refused.param}"), shown
     assert 0 < sum(len(sentences) for sentences in refused.details.values()) <= MOST_ERRORS, shown
     text = json.dumps(refused.body("r"))
-    assert len(text) < 8000 and not hostile.LEAKS.search(text.encode()), shown
+    assert len(text) < 8000 and not corpus.LEAKS.search(text.encode()), shown
     assert "Not valid." not in text and MARK not in text and "Input should" not in text, shown
 
 
 def bodies(model: Model) -> Iterator[tuple[str, Any]]:
     """The sample with each of its nodes replaced, and every hostile value in each field."""
-    yield from hostile.nested(SAMPLES[model])
+    yield from corpus.nested(SAMPLES[model])
     for field in names(model):
-        for what, raw in hostile.VALUES.items():
+        for what, raw in corpus.VALUES.items():
             yield f"{field}: {what}", {**SAMPLES[model], field: json.loads(raw)}
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.kit.product_modules import ROOT, sources
-from tests.kit.source_tree import parse
+from tests.kit.source.product_modules import ROOT, sources
+from tests.kit.source.tree import parse
 
 # Their types are those of Django, DRF, drf-spectacular, Channels and pydantic, which they override.
 OVERRIDES = {

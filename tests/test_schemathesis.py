@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import pytest
 from drf_spectacular.generators import SchemaGenerator
 
-from tests.kit import api_fuzz
-from tests.kit.api_fuzz import Caller, Operation, operations, probe
-from tests.kit.live import Live, launch
+from tests.kit.hostile import api_fuzz
+from tests.kit.hostile.api_fuzz import Caller, Operation, operations, probe
 from tests.kit.sampling import examples
+from tests.kit.servers.live import Live, launch
 
 pytestmark = pytest.mark.long
 EXAMPLES = examples(2, 100)

@@ -9,8 +9,8 @@ import re
 
 import pytest
 
-from tests.kit import scripts
-from tests.kit.growth import worst
+from tests.kit.hostile.growth import worst
+from tests.kit.source import scripts
 
 # A method of regular expressions beside a slash.
 LOOKS_LIKE_ONE = re.compile(r"\.(?:replace|replaceAll|split|match|matchAll|search)\(/|/[a-z]*\.(?:test|exec)\(")

@@ -15,8 +15,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from tests.kit import server_process
-from tests.kit.server_process import ServerProcess, error, read_all, status, wait_for
+from tests.kit.servers import server_process
+from tests.kit.servers.server_process import ServerProcess, error, read_all, status, wait_for
 
 pytestmark = pytest.mark.long
 
@@ -57,8 +57,8 @@ sys.exit(__main__.main())
 
 def test_a_signal_just_before_the_event_loop_runs_ends_the_server():
     """Such a process went on, and its parent killed it after DRAIN_SECONDS and 15 more."""
-    options = ("--port", str(server_process.free_port()), "--application", "tests.kit.raw_application:application")
-    env = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.kit.server_settings"}
+    options = ("--port", str(server_process.free_port()), "--application", "tests.kit.servers.raw_application:application")
+    env = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.kit.servers.server_settings"}
     server = subprocess.Popen([sys.executable, "-c", SIGNALLED_EARLY, *options], cwd=server_process.ROOT, env=env)
     try:
         assert server.wait(60) == -signal.SIGTERM
@@ -114,8 +114,9 @@ def test_a_taken_port_is_said_in_words(server: ServerProcess, tmp_path: Path):
 
 
 def _start_on(folder: Path, port: int) -> None:
-    command = [sys.executable, "-m", "aiagents.server", "--port", str(port), "--application", "tests.kit.raw_application:application"]
-    env = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.kit.server_settings"}
+    application = "tests.kit.servers.raw_application:application"
+    command = [sys.executable, "-m", "aiagents.server", "--port", str(port), "--application", application]
+    env = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.kit.servers.server_settings"}
     done = subprocess.run(command, cwd=server_process.ROOT, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
 
@@ -125,7 +126,7 @@ def _start_on(folder: Path, port: int) -> None:
 
 @pytest.fixture
 def pair(tmp_path: Path):
-    process = server_process.start(tmp_path, "tests.kit.raw_application:application", "--processes", "2")
+    process = server_process.start(tmp_path, "tests.kit.servers.raw_application:application", "--processes", "2")
     yield process
     if process.process.poll() is None:
         process.stop(signal.SIGKILL)

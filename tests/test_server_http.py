@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit import server_process
-from tests.kit.server_process import ServerProcess, body, error, status, wait_for
-from tests.kit.server_settings import MAX_BODY_BYTES
+from tests.kit.servers import server_process
+from tests.kit.servers.server_process import ServerProcess, body, error, status, wait_for
+from tests.kit.servers.server_settings import MAX_BODY_BYTES
 
 POST = b"POST /body HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
 

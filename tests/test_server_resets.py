@@ -16,8 +16,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.kit.live import Live, launch
-from tests.kit.server_process import ServerProcess, read_all, start, wait_for
+from tests.kit.servers.live import Live, launch
+from tests.kit.servers.server_process import ServerProcess, read_all, start, wait_for
 
 pytestmark = pytest.mark.long
 CLIENTS = 40

@@ -10,8 +10,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from tests.kit import server_process
-from tests.kit.server_process import ServerProcess, error, status, wait_for
+from tests.kit.servers import server_process
+from tests.kit.servers.server_process import ServerProcess, error, status, wait_for
 
 MAX_FRAME = 256 * 1024
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from aiagents.settings.env import Env
-from tests.kit.server_process import ROOT
-from tests.kit.source_tree import parse
+from tests.kit.servers.server_process import ROOT
+from tests.kit.source.tree import parse
 
 PACKAGES = ("aiagents", "accounts", "billing", "agents", "chat", "tasks")
 # Set by the product itself to one of these, not by the operator.

@@ -12,7 +12,7 @@ import pytest
 
 from aiagents.settings import names
 from aiagents.settings.env import Env, read
-from tests.kit.server_process import ROOT
+from tests.kit.servers.server_process import ROOT
 
 FIELDS = {name.upper() for name in Env.model_fields}
 # The example environment of the product's mission, with what each leads to.
@@ -134,7 +134,7 @@ def test_a_name_in_the_file_that_begins_like_a_setting_is_named(tmp_path: Path):
 
 @pytest.mark.parametrize("command", [["manage.py", "check"], ["manage.py", "doctor"], ["-m", "aiagents.server", "--port", "PORT"]])
 def test_they_are_named_at_the_start_by_check_and_by_the_doctor(tmp_path: Path, command: list[str]):
-    from tests.kit.server_process import free_port, wait_for
+    from tests.kit.servers.server_process import free_port, wait_for
 
     env = {
         "PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), "DATABASE_URL": f"sqlite:///{tmp_path}/x.sqlite3",

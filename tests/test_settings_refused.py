@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pydantic.fields import FieldInfo
 
 from aiagents.settings.env import Env, read
-from tests.kit.server_process import ROOT
+from tests.kit.servers.server_process import ROOT
 
 # Text that may be anything: nothing in the product compares it with a word (tests/test_settings_compared.py looks).
 FREE = {

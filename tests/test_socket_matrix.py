@@ -19,8 +19,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from aiagents.endpoints import CHAT_SOCKET, LIVE_SOCKET, WEBSOCKETS
 from tests.kit.endpoints import RANDOM_ID
-from tests.kit.hostile import BODIES, LEAKS, VALUES
-from tests.kit.live import Live, launch
+from tests.kit.hostile.corpus import BODIES, LEAKS, VALUES
+from tests.kit.servers.live import Live, launch
 
 pytestmark = pytest.mark.long
 CHAT, LIVE = CHAT_SOCKET, LIVE_SOCKET

@@ -10,8 +10,8 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from aiagents.server import static_files
-from tests.kit.live import Live
-from tests.kit.page_modules import OWN, imports
+from tests.kit.servers.live import Live
+from tests.kit.source.page_modules import OWN, imports
 
 HASHED = re.compile(r"/static/.+\.[0-9a-f]{12}\.(?:js|css|svg)")
 _NAMED = re.compile(r'(?:src|href)="(/static/[^"]+)"')

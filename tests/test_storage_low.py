@@ -31,7 +31,7 @@ from tasks.runs import store as task_runs
 from tests.kit import cast, office_rows
 from tests.kit.access_matrix import TABLE
 from tests.kit.endpoints import Endpoint, every
-from tests.kit.hostile_answers import check
+from tests.kit.hostile.answers import check
 from tests.kit.valid_bodies import BODIES, FRAMES
 from tests.kit.wire import ask, product
 

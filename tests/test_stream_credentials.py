@@ -46,7 +46,7 @@ from chat.turns import running as running_turns
 from tasks import service as task_service
 from tasks.schedule import Kind, Plan
 from tests.kit.sampling import SOAK
-from tests.kit.source_tree import parse
+from tests.kit.source.tree import parse
 
 pytestmark = [pytest.mark.django_db, pytest.mark.long]
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,8 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.kit.ground import FIRST
-from tests.kit.source_tree import parse
+from tests.kit.plugins.stores import FIRST
+from tests.kit.source.tree import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("accounts", "agents", "aiagents", "billing", "chat", "tasks", "tests")
@@ -45,7 +45,7 @@ def test_imports_of_test_modules_are_seen():
         "import tests.browser.test_chat",
     ):
         assert imported_test_modules(parse(source)), source
-    assert not imported_test_modules(parse("from agents.calls.test_call import run\nfrom tests.kit.live import Live"))
+    assert not imported_test_modules(parse("from agents.calls.test_call import run\nfrom tests.kit.servers.live import Live"))
 
 
 def test_one_fixture_is_the_user():
@@ -67,7 +67,7 @@ def test_source_is_parsed_by_the_kit_alone():
     calls = [
         (path, node.lineno)
         for path, tree in files_of_tests()
-        if path != "tests/kit/source_tree.py"
+        if path != "tests/kit/source/tree.py"
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "ast.parse"
     ]

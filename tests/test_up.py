@@ -19,8 +19,8 @@ import psutil
 import pytest
 
 from aiagents.local import demo, embedded
-from tests.kit.installation import Installation
-from tests.kit.server_process import ROOT, wait_for
+from tests.kit.servers.installation import Installation
+from tests.kit.servers.server_process import ROOT, wait_for
 
 # One installation for the whole file, whose tests follow one another: `--dist loadfile` keeps them together. A start takes
 # some fifteen seconds of processor, so what one test has started is ended by the next.

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from agents.simulator import SimulatorThread
-from tests.kit.live import launch
+from tests.kit.servers.live import launch
 
 pytestmark = pytest.mark.long
 KEY = "sk-environment-0123456789abcdef"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.source_tree import ROOT, modules, parse
+from tests.kit.source.tree import ROOT, modules, parse
 
 # Calls that hand something to somebody else, in an expression of any kind.
 EFFECTS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from tests.kit.source_tree import parse
+from tests.kit.source.tree import parse
 
 ROOT = Path(settings.BASE_DIR)
 ENCODER = ROOT / "agents/events.py"

@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks.analytics import pages
 from benchmarks.harness.installation import Installation
 from benchmarks.harness.tables import markdown, number
-from tests.kit.live import ROOT
+from tests.kit.servers.live import ROOT
 
 
 def take(installed: Installation, rows: int, users: int = 200) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from benchmarks.gateway.scenarios import Runner, measure
 from benchmarks.harness.installation import MODEL, PER_USER, PROMPT, SETTINGS, people, stores
 from benchmarks.harness.meter import Meter, postgres_pid, valkey_pid
 from benchmarks.harness.tables import markdown, number
-from tests.kit.live import ROOT, launch
+from tests.kit.servers.live import ROOT, launch
 
 SCENARIOS = ("json 1", "json 16", "rate 30", "stream 50", "send 16", "ws 50", "sse 50")
 ROUNDS, SECONDS = 10, 3.0

@@ -12,7 +12,7 @@ from benchmarks.client import load
 from benchmarks.client.connections import Connection, Lost
 from benchmarks.harness.installation import MODEL, Installation
 from benchmarks.harness.meter import Meter
-from tests.kit.server_process import free_port
+from tests.kit.servers.server_process import free_port
 
 # LiteLLM with database, keys and spend is the fair comparison. Its Prisma engine is a download; without it LiteLLM runs bare.
 # An earlier run measured both on one machine; these two ratios scale the figures of the bare one.

@@ -18,8 +18,8 @@ from typing import Any
 
 from aiagents.local import embedded
 from benchmarks.harness.meter import Meter, postgres_pid, valkey_pid
-from tests.kit.live import Live, launch
-from tests.kit.server_process import ROOT, free_port
+from tests.kit.servers.live import Live, launch
+from tests.kit.servers.server_process import ROOT, free_port
 
 PROMPT = "Say something short about rivers and bridges."
 STREAM_PROMPT = "[[sim:chunks=100,pace=20]] Say something long about rivers and bridges."

@@ -11,8 +11,8 @@ from typing import Any
 from benchmarks.harness.installation import Installation
 from benchmarks.harness.meter import Span
 from benchmarks.harness.tables import markdown, number
-from tests.kit.hostile_shapes import SHAPES
-from tests.kit.second_client import SecondClient, flooding, post
+from tests.kit.hostile.second_client import SecondClient, flooding, post
+from tests.kit.hostile.shapes import SHAPES
 from tests.kit.valid_bodies import asked
 
 BODY, FRAME = 12 * 1024 * 1024, 255 * 1024

@@ -12,7 +12,7 @@ from benchmarks.client import load
 from benchmarks.harness.installation import MODEL, PROMPT, Installation
 from benchmarks.harness.meter import Span
 from benchmarks.harness.tables import markdown, number
-from tests.kit.live import PASSWORD
+from tests.kit.servers.live import PASSWORD
 
 _LOGIN = replace(load.CHAT_SEND, path="/api/v1/auth/login", body=lambda email, *_: {"email": email, "password": PASSWORD})
 

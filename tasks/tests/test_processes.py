@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.kit.live import Live, launch
+from tests.kit.servers.live import Live, launch
 
 pytestmark = pytest.mark.long
 TASKS = "/api/v1/tasks/"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.browser.visit import Visit
-from tests.kit.live import Live
+from tests.kit.servers.live import Live
 
 ARGUMENTS = [
     "--no-sandbox",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.browser.visit import Visit
-from tests.kit.live import PASSWORD, Live
+from tests.kit.servers.live import PASSWORD, Live
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 EMAIL = "root@example.com"

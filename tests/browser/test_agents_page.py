@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.browser.visit import Visit
-from tests.kit.live import Live
+from tests.kit.servers.live import Live
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 Open = Callable[..., Visit]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.browser.visit import Visit
-from tests.kit.live import PASSWORD
+from tests.kit.servers.live import PASSWORD
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 Open = Callable[..., Visit]

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.kit import pumping, scripts
+from tests.kit.hostile import pumping
+from tests.kit.source import scripts
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 # Milliseconds for a text of the last size. A linear pattern needs a few, a quadratic one seconds.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.browser.visit import Visit, api
-from tests.kit.live import Live
+from tests.kit.servers.live import Live
 
 pytestmark = [pytest.mark.browser, pytest.mark.long]
 Open = Callable[..., Visit]

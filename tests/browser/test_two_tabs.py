@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.browser.visit import Visit, api
-from tests.kit.live import Live
+from tests.kit.servers.live import Live
 
 pytestmark = pytest.mark.browser
 _SIGN_IN = """

@@ -15,7 +15,8 @@ from aiagents.core.http import body_limits
 from aiagents.core.http.consumer import EndpointApplication
 from aiagents.core.http.endpoints import Endpoint, Request, Response, json_response
 from aiagents.core.tests import urls
-from tests.kit import hostile, wire
+from tests.kit import wire
+from tests.kit.hostile import corpus
 from tests.kit.wire import Answer, ask
 
 pytestmark = pytest.mark.django_db
@@ -126,7 +127,7 @@ async def test_a_key_gets_the_same_verdict_by_either_header(both: dict, key: str
     assert (await compare(both, "GET", "/api/v1/things", None, twice))[0].status == 400
 
 
-@pytest.mark.parametrize("body", hostile.BODIES.values(), ids=hostile.BODIES)
+@pytest.mark.parametrize("body", corpus.BODIES.values(), ids=corpus.BODIES)
 async def test_hostile_bodies_are_400_at_both(both: dict, key: str, body: bytes):
     hot, _ = await compare(both, "POST", "/api/v1/things", body, {"content-type": "application/json"}, key)
     assert hot.status == (413 if len(body) > body_limits.SMALL else 400)

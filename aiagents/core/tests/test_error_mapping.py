@@ -24,7 +24,7 @@ from aiagents.core import error_mapping, errors, storage
 from aiagents.core.http.consumer import EndpointApplication
 from aiagents.core.http.endpoints import Endpoint, Request, Response
 from tests.kit import wire
-from tests.kit.source_tree import parse
+from tests.kit.source.tree import parse
 from tests.kit.wire import ask
 
 pytestmark = pytest.mark.django_db

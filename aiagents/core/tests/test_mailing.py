@@ -12,8 +12,8 @@ from django.template.loader import get_template
 
 from aiagents.core import mailing
 from aiagents.settings.env import read
-from tests.kit.product_modules import sources
-from tests.kit.source_tree import parse
+from tests.kit.source.product_modules import sources
+from tests.kit.source.tree import parse
 
 _FACT = re.compile(r"[a-z_]+")
 HUGE = '<"&\n' * 1_000_000

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tests.kit.product_modules import ROOT
+from tests.kit.source.product_modules import ROOT
 
 _BLANK = re.compile(r"\s+|//[^\n]*|/\*.*?\*/", re.S)
 _WORD = re.compile(r"[\w$]+")

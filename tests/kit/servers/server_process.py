@@ -14,10 +14,10 @@ from typing import Any
 
 import psutil
 
-from tests.kit import preloaded
+from tests.kit.servers import preloaded
 from tests.kit.waiting import wait_for
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def free_port() -> int:
@@ -76,10 +76,10 @@ class ServerProcess:
         return self.process.wait(timeout)
 
 
-def start(folder: Path, application: str = "tests.kit.raw_application:application", *arguments: str, **env: str) -> ServerProcess:
+def start(folder: Path, application: str = "tests.kit.servers.raw_application:application", *arguments: str, **env: str) -> ServerProcess:
     """A server that answers."""
     port, log = free_port(), folder / "server.log"
-    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.kit.server_settings", "PYTHONUNBUFFERED": "1"} | env
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.kit.servers.server_settings", "PYTHONUNBUFFERED": "1"} | env
     command = ("-m", "aiagents.server", "--port", str(port), "--application", application, *arguments)
     with log.open("wb") as output:
         process = preloaded.popen(sys.executable, *command, cwd=ROOT, env=environment, stdout=output, stderr=output, new_session=False)

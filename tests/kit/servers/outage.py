@@ -20,7 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from aiagents.local import embedded
-from tests.kit.live import Live, launch
+from tests.kit.servers.live import Live, launch
 
 MODEL = "gpt-4o-mini"
 SCOPES = ["chat", "agents", "tasks", "billing", "read"]
@@ -203,7 +203,7 @@ class Traffic:
 
     def page(self) -> tuple[int, Any]:
         """The sign-in, as a page does it: throttled by counters in Valkey, checked in the database."""
-        from tests.kit.live import PASSWORD
+        from tests.kit.servers.live import PASSWORD
 
         answer = self.live.call("POST", "/api/v1/auth/login", {"email": self.live.email, "password": PASSWORD}, key="")
         return answer.status, answer.json

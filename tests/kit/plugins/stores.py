@@ -1,4 +1,4 @@
-"""The suite's servers. Loaded by `-p tests.kit.ground`: Django reads its settings before any conftest is imported.
+"""The suite's servers. Loaded by `-p tests.kit.plugins.stores`: Django reads its settings before any conftest is imported.
 
 The suite has servers of its own beside those of `make run`, under TEST_DATA_DIR (default .data/test);
 DATABASE_URL / REDIS_URL choose others. xdist workers share the servers, each with its own database.
@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from aiagents.local import embedded
-from tests.kit import preloaded
+from tests.kit.servers import preloaded
 
 preloaded.enable()
 # Hundreds of processes import these files: each is compiled once, also where the environment asks for no files beside them.
@@ -31,7 +31,7 @@ if not os.environ.get("PYTEST_DEBUG_TEMPROOT"):
     os.environ["PYTEST_DEBUG_TEMPROOT"] = _temporary = tempfile.mkdtemp(prefix="aiagents-")
 else:
     _temporary = ""
-DATA_DIR = Path(os.environ.get("TEST_DATA_DIR") or Path(__file__).resolve().parents[2] / ".data" / "test")
+DATA_DIR = Path(os.environ.get("TEST_DATA_DIR") or Path(__file__).resolve().parents[3] / ".data" / "test")
 os.environ["DATA_DIR"] = str(DATA_DIR)
 # The servers that tests start share what the first of them collects.
 os.environ["STATIC_ROOT"] = str(DATA_DIR / "static")

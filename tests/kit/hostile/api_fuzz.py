@@ -19,7 +19,7 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
 from aiagents.core.drf.schema import EVERYWHERE, REFUSALS
-from tests.kit.live import PASSWORD, Live
+from tests.kit.servers.live import PASSWORD, Live
 
 ID = "01890000-0000-7000-8000-000000000000"
 _CHECKS = [checks.content_type_conformance, checks.response_schema_conformance, checks.response_headers_conformance]

@@ -6,7 +6,7 @@ import posixpath
 import re
 from pathlib import Path
 
-STATIC = Path(__file__).resolve().parents[2] / "static"
+STATIC = Path(__file__).resolve().parents[3] / "static"
 _IMPORT = re.compile(r"""^(?:import\s*|(?:import|export)\b[^"';=(]*?\bfrom\s*)["']([^"']+)["'];|\bimport\(["']([^"']+)["']\)""", re.M)
 # Path below static/ -> text; without the libraries.
 OWN = {

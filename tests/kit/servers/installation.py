@@ -16,8 +16,8 @@ from pathlib import Path
 
 import psutil
 
-from tests.kit import preloaded
-from tests.kit.server_process import ROOT, free_port, wait_for
+from tests.kit.servers import preloaded
+from tests.kit.servers.server_process import ROOT, free_port, wait_for
 
 INHERITED = (
     "ENVIRONMENT",

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 APPS = ("accounts", "agents", "aiagents", "billing", "chat", "tasks")
 # Programs: importing them runs them.
 PROGRAMS = {"__main__"}

@@ -6,8 +6,8 @@ import re
 from functools import cache
 from typing import Any
 
-from tests.kit import hostile
 from tests.kit.endpoints import Endpoint, every
+from tests.kit.hostile import corpus
 from tests.kit.wire import Answer
 
 ENDPOINTS = every()
@@ -39,7 +39,7 @@ def check(endpoint: Endpoint, what: str, answer: Answer) -> None:
             assert error["request_id"] == answer.headers["x-request-id"], said
     elif endpoint.template not in PAGES:
         assert not answer.headers.get("content-type", "").startswith("text/html"), said
-    assert not hostile.LEAKS.search(answer.body), said
+    assert not corpus.LEAKS.search(answer.body), said
 
 
 @cache

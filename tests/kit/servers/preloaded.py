@@ -25,7 +25,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import IO, Any
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 # Neither a reactor (a process's own) nor prometheus_client (it reads the environment) may be among what these import.
 LIBRARIES = (
     "django.core.management.commands.shell", "django.core.management.commands.migrate", "django.contrib.admin.options",
@@ -83,7 +83,7 @@ class _Parent:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-m", "tests.kit.preloaded", str(theirs.fileno())]
+        command = [sys.executable, "-m", "tests.kit.servers.preloaded", str(theirs.fileno())]
         env = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
         with theirs:
             self._process = subprocess.Popen(

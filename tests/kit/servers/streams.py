@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 
-from tests.kit.live import Live
+from tests.kit.servers.live import Live
 
 
 def open_stream(live: Live, content: str) -> http.client.HTTPResponse:

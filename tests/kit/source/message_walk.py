@@ -19,7 +19,7 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("aiagents", "accounts", "billing", "agents", "chat", "tasks")
 APART = ("aiagents/core/", "aiagents/server/", "agents/simulator/")
 # The walk that the running work belongs to, and the files that led to its task.

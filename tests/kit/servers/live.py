@@ -22,9 +22,10 @@ from typing import Any
 
 import redis
 
-from tests.kit import databases, preloaded
+from tests.kit import databases
 from tests.kit.people import PASSWORD
-from tests.kit.server_process import ROOT, free_port
+from tests.kit.servers import preloaded
+from tests.kit.servers.server_process import ROOT, free_port
 
 
 @dataclass
@@ -188,7 +189,7 @@ def launch(folder: Path, worker: str = "", root: Path = ROOT, **settings: str) -
     }
     env |= {
         # Benchmarks and other checkouts run with the product's own.
-        "DJANGO_SETTINGS_MODULE": "tests.kit.live_settings" if preloaded.enabled() and root == ROOT else "aiagents.settings",
+        "DJANGO_SETTINGS_MODULE": "tests.kit.servers.live_settings" if preloaded.enabled() and root == ROOT else "aiagents.settings",
         "DATA_DIR": str(folder / "data"),
         "DATABASE_URL": _database(folder, worker),
         "REDIS_URL": _valkey_database(os.environ["REDIS_URL"]),

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from tests.kit.live import Live
+from tests.kit.servers.live import Live
 
 PROTOCOLS = [Subprotocol("aiagents.v1"), Subprotocol("aiagents-news")]
 

@@ -1,0 +1,1 @@
+"""Server processes and whole installations of the product, started by tests."""

@@ -1,0 +1,1 @@
+"""The source of the product, read for the tests of its structure."""
