@@ -23,7 +23,7 @@ from agents.providers.openai.answer import ChatAnswer
 from agents.providers.openai.answer import read_embeddings as openai_embeddings
 from agents.tests.conftest import ask
 from aiagents.core.ids import uuid7
-from billing.charging import Call, Charge, Held, Outcome, charge
+from billing.ledger.charging import Call, Charge, Held, Outcome, charge
 from billing.models import UsageLog
 from billing.pricing import Rates, Usage
 

@@ -20,8 +20,8 @@ from agents.providers.openai.answer import ChatAnswer
 from agents.tests.conftest import ask
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError
-from billing.charging import Outcome
 from billing.ledger import service as ledger
+from billing.ledger.charging import Outcome
 from billing.models import Hold, UsageLog
 
 pytestmark = [pytest.mark.django_db(transaction=True)]

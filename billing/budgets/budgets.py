@@ -20,7 +20,7 @@ from billing.money.exact_sums import exact_sum
 
 if TYPE_CHECKING:
     from accounts.models import User
-    from billing.charging import Call
+    from billing.ledger.charging import Call
 
 Scope = Budget.Scope
 # The order in which every statement locks the windows of a call. All calls share the system's, so it is locked last.

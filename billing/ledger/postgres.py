@@ -25,8 +25,8 @@ from django.db import connection
 
 from aiagents.core.db.calls import in_db, on_postgres
 from aiagents.core.jsonio import dumps
-from billing.charging import Call, Held, whole
 from billing.ledger.admission import Admission, Refusal
+from billing.ledger.charging import Call, Held, whole
 
 _CALLER = """
 caller AS MATERIALIZED (

@@ -27,9 +27,9 @@ from aiagents.core.live import outage_heartbeat
 from aiagents.core.metrics.counters import HOLDS, SWEPT
 from billing.budgets import budgets
 from billing.catalogue import snapshot as catalogue
-from billing.charging import Call, Charge, Held, Outcome, charge, log_row, rounded_up
 from billing.ledger import postgres, sqlite
 from billing.ledger.admission import Admission, Refusal
+from billing.ledger.charging import Call, Charge, Held, Outcome, charge, log_row, rounded_up
 from billing.models import Budget, Hold, UsageLog
 from billing.pricing import Rates, Usage
 

@@ -16,8 +16,8 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, User
 from billing.budgets import budgets
-from billing.charging import Call, Held
 from billing.ledger.admission import Admission, Refusal
+from billing.ledger.charging import Call, Held
 from billing.models import Budget, BudgetWindow, Hold, UsageLog
 
 

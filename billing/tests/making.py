@@ -13,8 +13,8 @@ from accounts import keys
 from accounts.models import User
 from aiagents.core.ids import uuid7
 from billing.budgets import budgets
-from billing.charging import Call, Outcome
 from billing.ledger import service as ledger
+from billing.ledger.charging import Call, Outcome
 from billing.models import Budget, BudgetWindow, UsageLog
 from billing.pricing import Rates, Usage
 from tests.kit.people import PASSWORD

@@ -17,7 +17,7 @@ from aiagents.core.ids import uuid7
 from billing.api import views
 from billing.budgets import budgets
 from billing.catalogue import price_list, update
-from billing.charging import Outcome
+from billing.ledger.charging import Outcome
 from billing.models import AIModel, UsageLog
 from billing.pricing import Usage
 from billing.reports.own_usage import COLUMNS

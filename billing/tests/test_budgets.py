@@ -13,7 +13,7 @@ from accounts.models import ApiKey, User
 from aiagents.core.ids import uuid7
 from billing import invariants
 from billing.budgets import budgets
-from billing.charging import Outcome
+from billing.ledger.charging import Outcome
 from billing.models import Budget, Hold, UsageLog
 from billing.tests.making import CENT, RATES, Ledger, balances, call_of, make_user, used
 

@@ -18,9 +18,9 @@ from aiagents.core.errors import BudgetExceeded, Conflict, NotAuthenticated, Una
 from aiagents.core.ids import uuid7
 from aiagents.core.live import outage_heartbeat
 from billing.budgets import budgets
-from billing.charging import Outcome, charge, log_row
 from billing.ledger import postgres, sqlite
 from billing.ledger import service as ledger
+from billing.ledger.charging import Outcome, charge, log_row
 from billing.models import AIModel, Budget, BudgetWindow, Hold, UsageLog
 from billing.pricing import Usage, ceiling_rates
 from billing.tests.making import CENT, RATES, Ledger, balances, call_of, make_user, used

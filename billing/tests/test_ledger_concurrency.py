@@ -18,8 +18,8 @@ from aiagents.core.errors import BudgetExceeded
 from aiagents.core.ids import uuid7
 from billing import invariants
 from billing.budgets import budgets
-from billing.charging import Outcome
 from billing.ledger import service as ledger
+from billing.ledger.charging import Outcome
 from billing.models import BudgetWindow, Hold, UsageLog
 from billing.tests.making import CENT, RATES, balances, call_of, make_user, used
 

@@ -17,7 +17,7 @@ from aiagents.core.errors import BudgetExceeded, NotAuthenticated
 from aiagents.core.ids import uuid7
 from billing import invariants
 from billing.budgets import budgets
-from billing.charging import Outcome, charge
+from billing.ledger.charging import Outcome, charge
 from billing.models import BudgetWindow, Hold, UsageLog
 from billing.tests.making import RATES, Ledger, call_of, make_user, used
 from tests.kit.sampling import examples
