@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from aiagents.dashboards import usage
 from aiagents.dashboards.panels import Card, Chart, Dashboard, Panel, Series, Table, Tone, Unit, moment, shown
 from aiagents.dashboards.ranges import Range
-from billing.reports import shapes
+from billing.reports import page_shapes
 from billing.reports import staff as analytics
 
 _PERCENTS: tuple[Literal["p50_ms", "p95_ms", "p99_ms"], ...] = ("p50_ms", "p95_ms", "p99_ms")
@@ -38,7 +38,7 @@ def _tone(success: float | None) -> Tone:
     return "" if success is None else "good" if success > 0.97 else "warn" if success > 0.9 else "bad"
 
 
-def _success(points: list[shapes.QualityPoint]) -> Panel:
+def _success(points: list[page_shapes.QualityPoint]) -> Panel:
     at = [moment(point["at"]) for point in points]
     well = [point["calls"] - point["failed_calls"] for point in points]
     series = [Series("ended well", well), Series("failed, cut off or cancelled", [point["failed_calls"] for point in points])]
@@ -47,7 +47,7 @@ def _success(points: list[shapes.QualityPoint]) -> Panel:
     return Panel("success", "How calls ended", Table(head, rows), Chart("stacked", at, series, "count"))
 
 
-def _speed(points: list[shapes.QualityPoint]) -> Panel:
+def _speed(points: list[page_shapes.QualityPoint]) -> Panel:
     at = [moment(point["at"]) for point in points]
     series = [
         Series("call", [point["mean_latency_ms"] for point in points]),
@@ -59,7 +59,7 @@ def _speed(points: list[shapes.QualityPoint]) -> Panel:
     return Panel("speed", "Speed over time", Table(head, rows), Chart("line", at, series, "ms", "rate"))
 
 
-def _latency(key: Literal["latency", "first_token"], title: str, models: list[shapes.ModelPerformance]) -> Panel:
+def _latency(key: Literal["latency", "first_token"], title: str, models: list[page_shapes.ModelPerformance]) -> Panel:
     top = models[:12]
     series = [Series(name.removesuffix("_ms"), [one[key][name] for one in top]) for name in _PERCENTS]
     rows = [[one["label"], *(one[key][name] for name in _PERCENTS)] for one in models]
@@ -67,7 +67,7 @@ def _latency(key: Literal["latency", "first_token"], title: str, models: list[sh
     return Panel(key, title, Table(head, rows), Chart("bar", [one["label"] for one in top], series, "ms"))
 
 
-def _table(models: list[shapes.ModelPerformance], range_: Range) -> Panel:
+def _table(models: list[page_shapes.ModelPerformance], range_: Range) -> Panel:
     rows = [
         [
             (one["label"], usage.link("model", one["key"], range_)), one["provider"], one["calls"], one["success_share"],
@@ -87,7 +87,7 @@ def _table(models: list[shapes.ModelPerformance], range_: Range) -> Panel:
     return Panel("models", "Models", Table(head, rows), wide=True, open=True)
 
 
-def _errors(models: list[shapes.ModelPerformance]) -> Panel:
+def _errors(models: list[page_shapes.ModelPerformance]) -> Panel:
     counted = sorted(((one, error) for one in models for error in one["errors"]), key=lambda both: -both[1]["calls"])
     rows = [[one["label"], error["status"], error["error_code"] or "–", error["calls"]] for one, error in counted]
     head: list[tuple[str, Unit]] = [("model", ""), ("ended", ""), ("error", ""), ("calls", "count")]

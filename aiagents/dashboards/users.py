@@ -7,7 +7,7 @@ from django.http import HttpRequest
 from aiagents.dashboards import usage
 from aiagents.dashboards.panels import Card, Chart, Dashboard, Panel, Series, Table, Unit, moment, shown
 from aiagents.dashboards.ranges import Range
-from billing.reports import shapes
+from billing.reports import page_shapes
 from billing.reports import staff as analytics
 
 
@@ -23,7 +23,7 @@ def report(request: HttpRequest, range_: Range) -> Dashboard:
     return Dashboard("User activity", cards, [_days(points), _spending(people), _table(people, found["people_left_out"], range_)])
 
 
-def _days(points: list[shapes.ActivityPoint]) -> Panel:
+def _days(points: list[page_shapes.ActivityPoint]) -> Panel:
     at = [moment(point["at"]) for point in points]
     series = [
         Series("active", [point["active_users"] for point in points], "line"),
@@ -34,14 +34,14 @@ def _days(points: list[shapes.ActivityPoint]) -> Panel:
     return Panel("days", "Active and new users", Table(head, rows), Chart("line", at, series, "count"))
 
 
-def _spending(people: list[shapes.ActiveUser]) -> Panel:
+def _spending(people: list[page_shapes.ActiveUser]) -> Panel:
     top = people[:12]
     chart = Chart("across", [one["label"] for one in top], [Series("cost", [one["cost_usd"] for one in top])], "usd")
     rows = [[one["label"], one["cost_usd"], one["cost_share"]] for one in people]
     return Panel("spending", "Who spends most", Table([("user", ""), ("cost", "usd"), ("share", "share")], rows), chart)
 
 
-def _table(people: list[shapes.ActiveUser], left: int, range_: Range) -> Panel:
+def _table(people: list[page_shapes.ActiveUser], left: int, range_: Range) -> Panel:
     rows = [
         [
             (one["label"], usage.link("user", one["key"], range_)), one["active_days"], one["calls"], one["failed_share"],

@@ -10,7 +10,7 @@ from django.db.models.functions import TruncDay
 from accounts.models import User
 from aiagents.core.errors import InvalidRequest
 from billing.models import UsageRollup
-from billing.reports import figures, reading, shapes
+from billing.reports import figures, page_shapes, reading, shapes
 from billing.reports.figures import share, time
 from billing.reports.rollups import DAY
 
@@ -19,7 +19,7 @@ MOST_USERS = 100
 _NAMES = (*figures.LINE, "last_at")
 
 
-def user_activity(from_: datetime, to: datetime) -> shapes.Activity:
+def user_activity(from_: datetime, to: datetime) -> page_shapes.Activity:
     """Return the MOST_USERS users who spent most, and the numbers of active and new users per day.
 
     `points` are whole days. A user is active on a day with at least one call; a failed call counts, too.
@@ -33,7 +33,7 @@ def user_activity(from_: datetime, to: datetime) -> shapes.Activity:
     top = people[:MOST_USERS]
     on_day, per_user = reading.presence(from_, to, Slice.USER, "user_id")
     joined = _joined(from_, to)
-    lines: list[shapes.ActiveUser] = [
+    lines: list[page_shapes.ActiveUser] = [
         {
             **line,
             "active_days": per_user.get(user_id, 0),

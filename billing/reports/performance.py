@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from aiagents.core.jsonio import money
 from billing.catalogue import snapshot as catalogue
 from billing.models import UsageLog, UsageRollup
-from billing.reports import figures, reading, rollups, shapes, sums, timing
+from billing.reports import figures, page_shapes, reading, rollups, sums, timing
 from billing.reports.figures import add_up, share, shown, time
 
 Slice = UsageRollup.Slice
@@ -20,7 +20,7 @@ ERRORS = 5
 _NAMES = (*sums.USUAL, *sums.TIMES, "estimated_calls", "failed_cost_usd", "overrun_usd", "max_input_tokens", "max_output_tokens", "last_at")
 
 
-def model_performance(from_: datetime, to: datetime) -> shapes.Performance:
+def model_performance(from_: datetime, to: datetime) -> page_shapes.Performance:
     """Return each model's success rate, latency, time to first token, speed, cost and errors; most used first.
 
     Times are p50, p95 and p99 in milliseconds. `points`: success and speed of all models over time. Failed calls
@@ -31,7 +31,7 @@ def model_performance(from_: datetime, to: datetime) -> shapes.Performance:
     timings = _timings(from_, to)
     errors = _errors(from_, to)
     cards = catalogue.current_sync().cards
-    lines: list[shapes.ModelPerformance] = []
+    lines: list[page_shapes.ModelPerformance] = []
     for (model,), total in sorted(models.items(), key=lambda row: (-row[1]["calls"], row[0][0])):
         card = cards.get(model)
         latencies, first_tokens = timings.get(model, ([], []))
@@ -42,7 +42,7 @@ def model_performance(from_: datetime, to: datetime) -> shapes.Performance:
                 "provider": card.provider if card else "",
                 "quality": card.quality if card else None,
                 "lifecycle": card.lifecycle if card else "unknown",
-                **shown(total, shapes.TimedTotals),
+                **shown(total, page_shapes.TimedTotals),
                 **_quality(total),
                 "latency": _percentiles(latencies),
                 "first_token": _percentiles(first_tokens),
@@ -56,13 +56,13 @@ def model_performance(from_: datetime, to: datetime) -> shapes.Performance:
         "from": time(from_),
         "to": time(to),
         "bucket": bucket,
-        "totals": {**shown(total, shapes.TimedTotals), **_quality(total)},
+        "totals": {**shown(total, page_shapes.TimedTotals), **_quality(total)},
         "models": lines,
         "points": [{"at": time(at), "calls": one["calls"], "failed_calls": one["failed_calls"], **_quality(one)} for at, one in points],
     }
 
 
-def _quality(total: dict[str, Any]) -> shapes.Quality:
+def _quality(total: dict[str, Any]) -> page_shapes.Quality:
     good = total["calls"] - total["failed_calls"]
     seconds = total["writing_ms"] / 1000
     return {
@@ -74,7 +74,7 @@ def _quality(total: dict[str, Any]) -> shapes.Quality:
     }
 
 
-def _percentiles(counts: list[int]) -> shapes.Percentiles:
+def _percentiles(counts: list[int]) -> page_shapes.Percentiles:
     p50, p95, p99 = (timing.percentile(counts, percent / 100) for percent in (50, 95, 99))
     return {"p50_ms": p50, "p95_ms": p95, "p99_ms": p99}
 
@@ -98,9 +98,9 @@ def _lists(piece: reading.Piece) -> QuerySet[Any, tuple[Any, ...]]:
     return rolled.order_by().values_list("model", *sums.BUCKETS)
 
 
-def _errors(from_: datetime, to: datetime) -> dict[str, list[shapes.ErrorCount]]:
+def _errors(from_: datetime, to: datetime) -> dict[str, list[page_shapes.ErrorCount]]:
     """Return the error codes of each model, most frequent first."""
-    found: dict[str, list[shapes.ErrorCount]] = defaultdict(list)
+    found: dict[str, list[page_shapes.ErrorCount]] = defaultdict(list)
     by = ("model", "status", "error_code")
     rows = reading.read(from_, to, Slice.ENDING, by, names=("calls",), only=~rollups.ENDED_WELL)
     for (model, status, code), total in sorted(rows.items(), key=lambda row: -row[1]["calls"]):
