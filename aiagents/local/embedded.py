@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from aiagents.local import pid_files
+
 # A Unix socket's path has at most 108 bytes on Linux and 104 on macOS, with the socket's name.
 _LONGEST_SOCKET_DIR = 80
 
@@ -120,51 +122,13 @@ def postgres_runs(data_dir: Path) -> bool:
 
 def valkey_runs(data_dir: Path) -> bool:
     """Whether the Valkey process of this DATA_DIR runs."""
-    pid = _first_line(data_dir / "valkey" / "valkey.pid")
-    return pid.isdigit() and _works_in(int(pid), "valkey", data_dir / "valkey")
+    pid = pid_files.pid_in(data_dir / "valkey" / "valkey.pid")
+    return pid is not None and pid_files.works_in(pid, "valkey", data_dir / "valkey")
 
 
 def _runs(cluster: Path) -> bool:
-    pid = _postmaster(cluster)
-    return pid is not None and _works_in(pid, "postgres", cluster)
-
-
-def _works_in(pid: int, name: str, folder: Path) -> bool:
-    """Whether the process with this pid is our server, by its working directory. After a power failure another may have the pid."""
-    import psutil
-
-    if not _is(pid, name):
-        return False
-    try:
-        return Path(psutil.Process(pid).cwd()) == folder.resolve()
-    except psutil.AccessDenied:
-        return True
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _postmaster(cluster: Path) -> int | None:
-    """The pid in the cluster's pid file; after a power failure another process may have it."""
-    first = _first_line(cluster / "postmaster.pid")
-    return int(first) if first.isdigit() else None
-
-
-def _first_line(path: Path) -> str:
-    try:
-        return path.read_text().partition("\n")[0].strip()
-    except OSError:
-        return ""
-
-
-def _is(pid: int, name: str) -> bool:
-    """Whether a live process of that name has the pid."""
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        return process.status() != psutil.STATUS_ZOMBIE and process.name().startswith(name)
-    except psutil.NoSuchProcess:
-        return False
+    pid = pid_files.pid_in(cluster / "postmaster.pid")
+    return pid is not None and pid_files.works_in(pid, "postgres", cluster)
 
 
 def _forget_dead_postgres(cluster: Path, timeout: float = 10) -> None:
@@ -175,7 +139,7 @@ def _forget_dead_postgres(cluster: Path, timeout: float = 10) -> None:
     """
     import psutil
 
-    pid = _postmaster(cluster)
+    pid = pid_files.pid_in(cluster / "postmaster.pid")
     if pid is None or _runs(cluster):
         return
     kill_at, deadline = time.monotonic() + timeout, time.monotonic() + 2 * timeout
@@ -190,7 +154,7 @@ def _forget_dead_postgres(cluster: Path, timeout: float = 10) -> None:
             named = [*(cluster / "postmaster.pid").read_text().splitlines(), "", "", "", "", ""][4].strip()
             sockets = Path(named or cluster)
             for stale in (cluster / "postmaster.pid", *sockets.glob(".s.PGSQL.*.lock")):
-                if _first_line(stale) == str(pid):
+                if pid_files.first_line(stale) == str(pid):
                     stale.unlink()
             return
         time.sleep(0.1)
@@ -198,9 +162,9 @@ def _forget_dead_postgres(cluster: Path, timeout: float = 10) -> None:
 
 def stop_postgres(data_dir: Path, timeout: float = 20) -> None:
     """Stop PostgreSQL in "fast" mode: open transactions are rolled back, committed data is on disk."""
-    pid = _postmaster(data_dir / "postgres")
+    pid = pid_files.pid_in(data_dir / "postgres" / "postmaster.pid")
     if pid is not None and _runs(data_dir / "postgres"):
-        _stop(pid, signal.SIGINT, timeout)
+        pid_files.stop(pid, signal.SIGINT, timeout)
 
 
 def start_valkey(data_dir: Path, timeout: float = 15, databases: int = 16) -> str:
@@ -218,10 +182,10 @@ def start_valkey(data_dir: Path, timeout: float = 15, databases: int = 16) -> st
     if _answers(client):
         return url
     socket, pid_file = sockets / "valkey.sock", folder / "valkey.pid"
-    if valkey_runs(data_dir):
+    if (pid := pid_files.pid_in(pid_file)) is not None and valkey_runs(data_dir):
         if _comes_up(client, lambda: valkey_runs(data_dir), timeout):
             return url
-        _stop(int(_first_line(pid_file)), signal.SIGKILL, timeout)  # it hangs; two servers must not write one file
+        pid_files.stop(pid, signal.SIGKILL, timeout)  # it hangs; two servers must not write one file
     socket.unlink(missing_ok=True)
     command = [
         str(get_binary_path()), "--port", "0", "--unixsocket", str(socket), "--unixsocketperm", "700",
@@ -264,12 +228,9 @@ def _comes_up(client: Any, lives: Callable[[], bool], seconds: float) -> bool:
 
 def stop_valkey(data_dir: Path, timeout: float = 10) -> None:
     """Stop Valkey; it first writes its append-only file to disk."""
-    try:
-        pid = int((data_dir / "valkey" / "valkey.pid").read_text())
-    except (OSError, ValueError):
-        return
-    if _works_in(pid, "valkey", data_dir / "valkey"):
-        _stop(pid, signal.SIGTERM, timeout)
+    pid = pid_files.pid_in(data_dir / "valkey" / "valkey.pid")
+    if pid is not None and pid_files.works_in(pid, "valkey", data_dir / "valkey"):
+        pid_files.stop(pid, signal.SIGTERM, timeout)
 
 
 def remove(data_dir: Path) -> None:
@@ -287,16 +248,3 @@ def _answers(client: Any) -> bool:
         return bool(client.ping())
     except redis.RedisError:
         return False
-
-
-def _stop(pid: int, sign: signal.Signals, timeout: float) -> None:
-    import psutil
-
-    try:
-        process = psutil.Process(pid)
-        os.kill(pid, sign)
-        process.wait(timeout)
-    except psutil.TimeoutExpired:
-        process.kill()
-    except (psutil.NoSuchProcess, ProcessLookupError):
-        return
