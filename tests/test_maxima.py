@@ -30,7 +30,7 @@ from agents.runs import store as run_store
 from agents.simulator import SimulatorThread
 from aiagents.core.errors import AppError, Conflict, RateLimited
 from billing.catalogue import snapshot as catalogue
-from chat.api import websocket
+from chat.api import socket_sign_in
 from chat.models import Message
 from chat.tests.socket import Socket
 from chat.turn_request import TurnRequest
@@ -132,7 +132,7 @@ RACES: dict[str, tuple[Callable[[Principal], Callable[[int], object]], Callable[
     "MAX_CONCURRENT_RUNS_PER_USER": (_agent_runs, lambda: AgentRun.objects.count()),
 }
 # Raced on an event loop, below.
-SOCKETS = "chat.api.websocket.MOST_SOCKETS_PER_USER"
+SOCKETS = "chat.api.socket_sign_in.MOST_SOCKETS_PER_USER"
 NO_MAXIMUM = {"FEEDBACK_VOTES_PER_USER": "how many of a person's votes count; more may be given"}
 
 
@@ -179,7 +179,7 @@ def test_a_run_that_is_one_too_many_leaves_nothing_behind(ann: Principal, settin
 
 
 async def test_exactly_so_many_sockets_are_admitted(ann: Principal, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(websocket, "MOST_SOCKETS_PER_USER", MOST)
+    monkeypatch.setattr(socket_sign_in, "MOST_SOCKETS_PER_USER", MOST)
     key = (await asyncio.to_thread(keys.create, ann.user, name="k", scopes=["chat"]))[1]
     opened = [Socket(key=key) for _ in range(ASKED)]
     await asyncio.gather(*(socket.__aenter__() for socket in opened))
@@ -189,7 +189,7 @@ async def test_exactly_so_many_sockets_are_admitted(ann: Principal, monkeypatch:
     await asyncio.gather(*(socket.__aexit__() for socket in opened))
     assert sorted(socket.code or 0 for socket in opened) == [0] * MOST + [4429] * (ASKED - MOST)
     assert sum(frame.get("type") == "pong" for frame in frames) == MOST
-    assert not websocket._sockets and not running_turns.here().turns
+    assert not socket_sign_in.open_sockets and not running_turns.here().turns
 
 
 # --- none is forgotten ----------------------------------------------------------------------------

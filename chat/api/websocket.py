@@ -5,151 +5,64 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter, deque
-from collections.abc import AsyncGenerator, Awaitable
-from contextlib import aclosing, suppress
+from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 from uuid import UUID
 
-from channels.exceptions import StopConsumer
 from django.conf import settings
 
-from accounts.authentication import Principal, authenticate, authenticate_ticket, require_scope
+from accounts.authentication import Principal
 from agents.events import REWIND
 from aiagents.core import jsonio
-from aiagents.core.errors import AppError, InvalidRequest, NotAuthenticated, PayloadTooLarge, RateLimited
-from aiagents.core.http import url_secrets
-from aiagents.core.http.close_codes import AUTH_TIMED_OUT, NOT_AUTHENTICATED, SHUTTING_DOWN, TOO_LARGE, TOO_MANY, UNAVAILABLE
-from aiagents.core.http.websocket import SocketConsumer
-from aiagents.core.live import credential_watch, news
+from aiagents.core.errors import AppError, InvalidRequest, PayloadTooLarge, RateLimited
+from aiagents.core.http.close_codes import SHUTTING_DOWN, TOO_LARGE, TOO_MANY
+from aiagents.core.live import news
 from aiagents.core.live.broadcast import Leave
 from aiagents.core.live.event_log import Line
-from aiagents.core.logs.context import accept_request_id, request_id, user_id
+from aiagents.core.logs.context import accept_request_id, request_id
 from aiagents.core.validation import parse
-from chat.api import frames, origins
-from chat.api.frames import AUTH_FIELDS, FIELDS, AuthFrame, CancelFrame, Frame, PingFrame, ResumeFrame, SendFrame
+from chat.api import frames
+from chat.api.frames import AUTH_FIELDS, FIELDS, CancelFrame, Frame, PingFrame, ResumeFrame, SendFrame
 from chat.api.limits import count_request
 from chat.api.news import NEWS_PROTOCOL, Unsent
+from chat.api.socket_sign_in import Closing, SignedInConsumer
 from chat.turns import service as turns
 
 __all__ = ["AUTH_FIELDS", "FIELDS", "ChatConsumer"]
 logger = logging.getLogger(__name__)
-AUTH_SECONDS = 10.0
 # Frames of one socket per second, over a few seconds; above it the client is out of control.
 FRAMES_PER_SECOND, FRAMES_WINDOW = 20, 5
-MOST_SOCKETS_PER_USER = 20
 # Bytes of a frame from a client that has not signed in yet: a token.
 MOST_AUTH_BYTES = 16 * 1024
 MOST_VIEWS = 64
-# Seconds in which a client may take the last word before its socket is closed.
-_GOODBYE_SECONDS = 1.0
-_sockets: Counter[UUID] = Counter()
 
 
-class Closing(Exception):
-    """Close the socket with this code."""
-
-    def __init__(self, code: int) -> None:
-        self.code = code
-        super().__init__(code)
-
-
-class ChatConsumer(SocketConsumer):
+class ChatConsumer(SignedInConsumer):
     """The chat's WebSocket (docs/streaming.md). A turn's events come from the turn itself, from whatever process."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.principal: Principal | None = None
         self.leaves: set[Leave] = set()
         self.frames: deque[float] = deque()
-        self.sign_in_timer: asyncio.TimerHandle | None = None
         self.unsent = Unsent()
-        self.sending_news = self.revoked = False
-
-    # --- the life of a socket -------------------------------------------------------------------
-
-    async def connect(self) -> None:
-        """Accept the handshake and sign in by header or ticket; without them, wait for the first frame."""
-        self.headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self.scope["headers"]}
-        self.request_id = accept_request_id(self.headers.get("x-request-id"))
-        if not origins.allowed(self.headers.get("origin"), self.headers.get("host", ""), _http(self.scope.get("scheme", "ws"))):
-            await self.refuse()
-        await self.accept_protocol()
-        await self._or_close(self._sign_in())
+        self.sending_news = False
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Answer one frame, or start what it asks for."""
         if not self.closed:
-            await self._or_close(self._receive(text_data, bytes_data))
+            await self.or_close(self._receive(text_data, bytes_data))
 
-    async def _or_close(self, work: Awaitable[None]) -> None:
-        """Await `work`; end the socket where that fails for good."""
-        try:
-            await work
-        except Closing as closing:
-            await self.close_with(closing.code)
-            raise StopConsumer from closing
-        except AppError as exc:  # the database is away while the client signs in
-            await self._say_error(exc)
-            await self.close_with(UNAVAILABLE)
-            raise StopConsumer from exc
-
-    async def _sign_in(self) -> None:
-        if url_secrets.holds_one(self.scope.get("query_string", b"")):
-            raise Closing(NOT_AUTHENTICATED)
-        ticket = next((name[7:] for name in self.scope.get("subprotocols", []) if name.startswith("ticket.")), None)
-        if ticket is not None:
-            await self._enter(authenticate_ticket(ticket))
-        elif "authorization" in self.headers or "x-api-key" in self.headers:
-            await self._enter(authenticate(self.headers))
-        else:
-            loop = asyncio.get_running_loop()
-            self.sign_in_timer = loop.call_later(AUTH_SECONDS, lambda: self.spawn(self.close_with(AUTH_TIMED_OUT)))
-            self.resources.callback(self.sign_in_timer.cancel)
-
-    async def _enter(self, authenticating: Awaitable[Principal]) -> None:
-        """Make the authenticated principal this socket's. Raises `Closing` for a credential that does not open it."""
-        try:
-            principal = await authenticating
-            require_scope(principal, "chat")
-        except AppError as exc:
-            if exc.status not in (401, 403):
-                raise
-            await self._say_error(exc)
-            raise Closing(NOT_AUTHENTICATED) from exc
-        self.principal = principal
-        user_id.set(str(principal.user_id))  # on every log line of this socket and of what it starts
-        if _sockets[principal.user_id] >= MOST_SOCKETS_PER_USER:
-            raise Closing(TOO_MANY)
-        _sockets[principal.user_id] += 1
-        self.resources.callback(_forget, principal.user_id)
-        self.resources.enter_context(credential_watch.watched(principal, self._revoked))
-        # Only for who offers it: a program with many sockets would get each turn's news on all of them.
+    def joined(self, principal: Principal) -> None:
+        """Receive the user's news, where the client offers the protocol: a program with many sockets would get all on each."""
         if NEWS_PROTOCOL in self.scope.get("subprotocols", []):
             self.join(news.user_group(principal.user_id))
 
-    async def _by_first_frame(self, frame: dict[str, Any] | None) -> Principal:
-        """The principal of the frame `auth`; None stands for a frame that could not be read."""
-        if frame is None:
-            raise NotAuthenticated
-        try:
-            token = parse(AuthFrame, frame).token
-        except InvalidRequest as exc:
-            raise NotAuthenticated("The first frame is {type: auth, token}.") from exc
-        return await authenticate({"authorization": f"Bearer {token}"})
-
-    def _revoked(self) -> None:
-        """The credential ended: nothing more is shown. The turns go on for their owner."""
-        self.revoked = True
+    def stop_views(self) -> None:
+        """Show no more events. The turns continue for their owner."""
         for leave in self.leaves:
             leave.now()
-        self.spawn(self._say_goodbye())
-
-    async def _say_goodbye(self) -> None:
-        with suppress(TimeoutError):  # a client that reads nothing is closed all the same
-            async with asyncio.timeout(_GOODBYE_SECONDS):
-                await self._say_error(credential_watch.CredentialEnded("Your credential has ended; sign in and resume."))
-        await self.close_with(NOT_AUTHENTICATED)
 
     # --- frames in ------------------------------------------------------------------------------
 
@@ -171,10 +84,10 @@ class ChatConsumer(SocketConsumer):
             frame = value
         except (InvalidRequest, PayloadTooLarge) as exc:
             if self.principal is not None:
-                await self._say_error(exc)
+                await self.send_error(exc)
                 return
         if self.principal is None:
-            await self._enter(self._by_first_frame(frame))
+            await self.enter(self.by_first_frame(frame))
         elif frame is not None:
             await self._handle(frame)
 
@@ -194,13 +107,13 @@ class ChatConsumer(SocketConsumer):
             model = frames.model_of(frame)
             if model is PingFrame:
                 parse(model, frame)
-                await self._send({"type": "pong"} if ref is None else {"type": "pong", "ref": ref})
+                await self.send_frame({"type": "pong"} if ref is None else {"type": "pong", "ref": ref})
             elif self.running >= MOST_VIEWS:
                 raise RateLimited("Too much is going on on this socket.", retry_after=1)
             else:
                 self.spawn(self._guarded(model, frame, ref))
         except AppError as exc:
-            await self._say_error(exc, ref)
+            await self.send_error(exc, ref)
 
     async def _guarded(self, model: type[Frame], frame: dict[str, Any], ref: str | None) -> None:
         """Do what the frame asks for, and answer its errors."""
@@ -212,10 +125,10 @@ class ChatConsumer(SocketConsumer):
                 await self.close_with(SHUTTING_DOWN)
             else:
                 message_id = frame.get("message_id")
-                await self._say_error(exc, ref, message_id if isinstance(message_id, str) and len(message_id) < 50 else None)
+                await self.send_error(exc, ref, message_id if isinstance(message_id, str) and len(message_id) < 50 else None)
         except Exception:
             logger.exception("frame_failed")
-            await self._say_error(AppError(), ref)
+            await self.send_error(AppError(), ref)
 
     async def _do(self, frame: Frame) -> None:
         match frame:
@@ -239,7 +152,7 @@ class ChatConsumer(SocketConsumer):
     async def _send_news(self) -> None:
         try:
             while not self.revoked and (frame := self.unsent.next()) is not None:
-                await self._send(frame)
+                await self.send_frame(frame)
         finally:
             self.sending_news = False
 
@@ -255,13 +168,13 @@ class ChatConsumer(SocketConsumer):
         leave = Leave()
         turn = await turns.start(self.principal, frame.turn_request(), surface="ws", request_id=request_id.get())
         ids = {"message_id": str(turn.message_id), "conversation_id": str(turn.conversation_id)}
-        await self._send({"type": "ack", "ref": frame.ref, **ids, "user_message_id": str(turn.opened.question.id)})
+        await self.send_frame({"type": "ack", "ref": frame.ref, **ids, "user_message_id": str(turn.opened.question.id)})
         await self._show(turn.message_id, turn.view(-1, leave), leave, frame.ref)
 
     async def _cancel(self, frame: CancelFrame) -> None:
         assert self.principal
         answer = await turns.cancel(self.principal, frame.message_id)
-        await self._send({"type": "ack", "ref": frame.ref, "message_id": str(frame.message_id), "status": answer["status"]})
+        await self.send_frame({"type": "ack", "ref": frame.ref, "message_id": str(frame.message_id), "status": answer["status"]})
 
     async def _resume(self, frame: ResumeFrame) -> None:
         assert self.principal
@@ -280,32 +193,6 @@ class ChatConsumer(SocketConsumer):
                     # The data is an object with at least one member; `message.start` names its message itself.
                     more = head if kind == "message.start" else named
                     place = b"" if kind == REWIND else b',"seq":%d' % seq  # a rewind's data holds its seq itself
-                    await self._send_raw(b'{"type":"%b"%b%b,%b' % (kind.encode(), place, more, data[1:]))
+                    await self.send_raw(b'{"type":"%b"%b%b,%b' % (kind.encode(), place, more, data[1:]))
         finally:
             self.leaves.discard(leave)
-
-    # --- frames out -----------------------------------------------------------------------------
-
-    async def _send(self, frame: dict[str, Any]) -> None:
-        await self._send_raw(jsonio.dumps(frame))
-
-    async def _send_raw(self, frame: bytes) -> None:
-        """Waits while the client is behind; the server closes one that takes nothing (4429)."""
-        if not self.closed:
-            await self.base_send({"type": "websocket.send", "text": frame.decode()})
-
-    async def _say_error(self, error: AppError, ref: str | None = None, message_id: str | None = None) -> None:
-        ids = {name: value for name, value in (("ref", ref), ("message_id", message_id)) if value is not None}
-        retry = {} if error.retry_after is None else {"retry_after": error.retry_after}
-        await self._send({"type": "error", **ids, **retry, **error.body(request_id.get() or self.request_id)})
-
-
-def _forget(user: UUID) -> None:
-    """One socket of this user fewer."""
-    _sockets[user] -= 1
-    if not _sockets[user]:
-        del _sockets[user]
-
-
-def _http(scheme: str) -> str:
-    return "https" if scheme == "wss" else "http"

@@ -18,7 +18,7 @@ from accounts.sign_in import tickets
 from aiagents.core.db.calls import in_db
 from aiagents.core.live import credential_watch
 from billing.models import UsageLog
-from chat.api import websocket
+from chat.api import socket_sign_in
 from chat.models import Message
 from chat.tests.conftest import quiet
 from chat.tests.socket import Refused, Socket
@@ -140,7 +140,7 @@ async def test_a_flood_of_frames_closes_with_4429(key):
 
 
 async def test_too_many_sockets_of_one_user_close_with_4429(key, monkeypatch):
-    monkeypatch.setattr(websocket, "MOST_SOCKETS_PER_USER", 2)
+    monkeypatch.setattr(socket_sign_in, "MOST_SOCKETS_PER_USER", 2)
     async with Socket(key=key) as one, Socket(key=key) as two:
         for socket in (one, two):
             socket.send({"type": "ping"})
@@ -170,7 +170,7 @@ async def test_a_first_frame_that_does_not_sign_in_closes_with_4401(db, frame):
 
 
 async def test_no_sign_in_in_time_closes_with_4408(db, monkeypatch):
-    monkeypatch.setattr(websocket, "AUTH_SECONDS", 0.1)
+    monkeypatch.setattr(socket_sign_in, "AUTH_SECONDS", 0.1)
     async with Socket() as socket:
         assert await socket.closed() == 4408
 
