@@ -109,8 +109,7 @@ class Presser:
                 self.settle()
 
     def settle(self) -> None:
-        self.page.wait_for_timeout(150)
-        self.page.wait_for_function("() => !document.querySelector('.main [aria-busy=true]:not(.answer)')")
+        self.one.quiet()
 
 
 def ended(one: Visit, path: str, *, open_too: bool = False) -> dict[str, Any]:

@@ -12,7 +12,25 @@ from typing import Any
 _LISTEN = """
 addEventListener("securitypolicyviolation", (event) =>
   report(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}:${event.lineNumber}`));
+const unwatched = window.fetch;
+window.unansweredRequests = 0;
+window.fetch = async (...request) => {
+  window.unansweredRequests += 1;
+  try {
+    return await unwatched(...request);
+  } finally {
+    window.unansweredRequests -= 1;
+  }
+};
 """
+# What an answer brings is drawn within a frame or two, and may ask for more.
+_QUIET = """async () => {
+  for (let frames = 0; frames < 3; ) {
+    await new Promise((next) => setTimeout(next, 16));
+    const busy = window.unansweredRequests > 0 || document.querySelector(".main [aria-busy=true]:not(.answer)");
+    frames = busy ? 0 : frames + 1;
+  }
+}"""
 _SESSION = """
 if (!sessionStorage.getItem("seeded")) {
   sessionStorage.setItem("seeded", "1");
@@ -82,6 +100,10 @@ class Visit:
             self.page.goto(self.url, wait_until="commit")
         self.access = answer.value.json()["access"]
         self.page.wait_for_selector(".welcome")
+
+    def quiet(self) -> None:
+        """Wait until every request of the page has been answered and no section says that it is busy."""
+        self.page.evaluate(_QUIET)
 
     def ask(self, text: str) -> None:
         self.page.get_by_label("Your message").fill(text)
