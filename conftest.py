@@ -37,7 +37,7 @@ def django_db_setup(django_test_environment: None, django_db_blocker: Any, djang
     from django.db import connection
     from django.test.utils import setup_databases, teardown_databases
 
-    from tests.kit import databases
+    from tests.kit import catalogue, databases
 
     if connection.vendor != "postgresql":
         with django_db_blocker.unblock():
@@ -54,6 +54,7 @@ def django_db_setup(django_test_environment: None, django_db_blocker: Any, djang
     def migrate(empty: str) -> None:
         use(empty)
         call_command("migrate", verbosity=0, interactive=False)
+        catalogue.prepare()
         use(name)
 
     with django_db_blocker.unblock():

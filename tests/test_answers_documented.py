@@ -7,20 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from io import StringIO
 from typing import Any
 
 import jsonschema
 import pytest
-from django.core.management import call_command
 from drf_spectacular.generators import SchemaGenerator
 
 from accounts import audit
 from agents.simulator.thread import SimulatorThread
 from aiagents.core.db.calls import in_db
-from billing.catalogue import snapshot as catalogue
 from billing.models import Budget
 from tests.kit import cast
+from tests.kit import catalogue as installed_catalogue
 from tests.kit.access_matrix import TABLE
 from tests.kit.endpoints import Endpoint, every
 from tests.kit.wire import Answer, ask, product
@@ -69,8 +67,7 @@ def document() -> dict[str, Any]:
 @pytest.fixture
 def vendors(settings: Any, db: None) -> Iterator[None]:
     settings.CHAT_TITLES = False
-    call_command("catalogue", "load", stdout=StringIO())
-    catalogue.invalidate()
+    installed_catalogue.load()
     with SimulatorThread() as sim:
         settings.SIMULATOR, settings.SIMULATOR_URL = True, sim.url
         yield

@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.test import Client
 
 from tests.kit import cast
+from tests.kit import catalogue as installed_catalogue
 from tests.kit.access_matrix import TABLE
 from tests.kit.endpoints import Endpoint, every
 
@@ -51,7 +51,7 @@ class _Boxes(HTMLParser):
 @pytest.fixture
 def root() -> tuple[Client, dict[str, Any]]:
     """An admin in a browser, and the rows that are theirs."""
-    call_command("catalogue", "load", verbosity=0)
+    installed_catalogue.load()
     someone = cast.person("root@example.com", admin=True)
     client = Client(raise_request_exception=False)
     client.force_login(someone.user)

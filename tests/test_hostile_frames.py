@@ -10,21 +10,19 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from io import StringIO
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 
 from agents.calls import running as running_calls
 from agents.simulator import Simulator
 from aiagents.endpoints import CHAT_SOCKET, LIVE_SOCKET, WEBSOCKETS
 from aiagents.monitoring import live
-from billing.catalogue import snapshot as catalogue
 from chat.api import websocket
 from chat.tests.socket import Socket
 from chat.turns import running as running_turns
 from tests.kit import cast
+from tests.kit import catalogue as installed_catalogue
 from tests.kit.hostile import corpus
 from tests.kit.valid_bodies import FRAMES
 
@@ -46,8 +44,7 @@ def ids(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Ids:
     settings.CHAT_TITLES, settings.RATE_LIMIT_REQUESTS = False, 1_000_000
     monkeypatch.setattr(websocket, "FRAMES_PER_SECOND", 1_000_000)
     monkeypatch.setattr(live, "EVERY", 0.0)
-    call_command("catalogue", "load", stdout=StringIO())
-    catalogue.invalidate()
+    installed_catalogue.load()
     ann, root = cast.person("ann@example.com"), cast.person("root@example.com", admin=True)
     rows = cast.things(ann.user)
     own = {"conversation_id": rows["conversation"], "parent_id": rows["answer"], "message_id": rows["answer"], "agent_id": rows["agent"]}

@@ -7,7 +7,6 @@ import asyncio
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from io import StringIO
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,7 +14,6 @@ from uuid import UUID
 import pytest
 from asgiref.sync import async_to_sync
 from django.conf import settings as configured
-from django.core.management import call_command
 
 from accounts import keys
 from accounts.models import ApiKey, User
@@ -29,7 +27,6 @@ from agents.runs import live as live_runs
 from agents.runs import store as run_store
 from agents.simulator import SimulatorThread
 from aiagents.core.errors import AppError, Conflict, RateLimited
-from billing.catalogue import snapshot as catalogue
 from chat.api import socket_sign_in
 from chat.models import Message
 from chat.tests.socket import Socket
@@ -40,6 +37,7 @@ from tasks import service as task_service
 from tasks.models import Status, Task, TaskRun
 from tasks.runs import store as task_runs
 from tasks.schedule import Kind, Plan
+from tests.kit import catalogue as installed_catalogue
 from tests.kit.racing import at_once
 from tests.kit.source.tree import parse
 
@@ -53,8 +51,7 @@ MODEL = "gpt-4o-mini"
 @pytest.fixture
 def ann(settings: Any) -> Iterator[Principal]:
     settings.CHAT_TITLES = False
-    call_command("catalogue", "load", stdout=StringIO())
-    catalogue.invalidate()
+    installed_catalogue.load()
     yield of_account(User.objects.create_user("ann@example.com", "correct horse battery staple"))
 
 

@@ -14,13 +14,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.test import AsyncClient, Client
 from django.utils import timezone
 
@@ -37,7 +35,6 @@ from aiagents import endpoints
 from aiagents.core.db.calls import in_db
 from aiagents.core.http.endpoints import Endpoint
 from aiagents.core.live import credential_watch
-from billing.catalogue import snapshot as catalogue
 from billing.models import Hold, UsageLog
 from chat.models import Conversation, Message
 from chat.tests.caller import Answer, call
@@ -45,6 +42,7 @@ from chat.tests.socket import Socket
 from chat.turns import running as running_turns
 from tasks import service as task_service
 from tasks.schedule import Kind, Plan
+from tests.kit import catalogue as installed_catalogue
 from tests.kit.sampling import SOAK
 from tests.kit.source.tree import parse
 
@@ -75,8 +73,7 @@ class Viewer:
 @pytest.fixture
 def ann(db: None, settings: Any) -> Viewer:
     settings.CHAT_TITLES = False
-    call_command("catalogue", "load", stdout=StringIO())
-    catalogue.invalidate()
+    installed_catalogue.load()
     user = User.objects.create_superuser("ann@example.com", PASSWORD)
     access = tokens.sign_in(user).access
     key = keys.create(user, name="k", scopes=["chat", "agents", "tasks", "billing"], expires_at=timezone.now() + timedelta(minutes=10))[1]

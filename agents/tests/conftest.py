@@ -7,7 +7,6 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from rest_framework.test import APIClient
 
 from accounts import keys
@@ -18,7 +17,7 @@ from agents.messages import CompletionRequest, Message, Text
 from agents.routing import connections, health
 from agents.simulator import Simulator
 from aiagents.core.ids import uuid7
-from billing.catalogue import snapshot as catalogue
+from tests.kit import catalogue as installed_catalogue
 
 
 @pytest.fixture
@@ -26,8 +25,7 @@ def models(db, settings):
     """The shipped catalogue, every vendor simulated."""
     settings.SIMULATOR = True
     settings.VENDORS = {kind: {"api_key": "", "base_url": ""} for kind in ("openai", "anthropic", "google")}
-    call_command("catalogue", "load", verbosity=0)
-    catalogue.invalidate()
+    installed_catalogue.load()
     connections.invalidate()
     health.reset()
     yield

@@ -13,8 +13,9 @@ PASSWORD_HASHERS = ["aiagents.core.testing.FastBCryptHasher"]
 DB_THREADS = 0
 # Files are served from where they are, under their own names.
 STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"  # noqa: F405
-WHITENOISE_USE_FINDERS = True
-STATIC_ROOT = None  # type: ignore[assignment]  # WhiteNoise would list it again for every test client
+# WhiteNoise would list all files again for every test client: it looks each one up when it is asked for.
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = True
+STATIC_ROOT = None  # type: ignore[assignment]  # it is among the files that are listed
 ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 if "pool" in DATABASES["default"]["OPTIONS"]:  # noqa: F405
     # The pool would outlive the test database.

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from aiagents.core.errors import InvalidRequest
 from aiagents.core.ids import uuid7
 from billing.budgets import budgets
-from billing.catalogue import price_list, update
 from billing.models import Budget, BudgetWindow, RollupState, UsageLog, UsageRollup
 from billing.reports import costs, reading, rollups, timing
 from billing.reports import staff as analytics
 from billing.reports.rollups import DAY, HOUR
 from billing.tests.making import make_user
 from billing.tests.rollup_rows import NOON, USERS, Clock, log
+from tests.kit import catalogue as installed_catalogue
 from tests.kit.sampling import examples
 
 pytestmark = pytest.mark.django_db
@@ -35,7 +35,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def catalogue(db):
-    update.load(price_list.installed())
+    installed_catalogue.load()
 
 
 class TestPieces:

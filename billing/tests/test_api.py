@@ -16,12 +16,12 @@ from accounts import keys
 from aiagents.core.ids import uuid7
 from billing.api import views
 from billing.budgets import budgets
-from billing.catalogue import price_list, update
 from billing.ledger.charging import Outcome
 from billing.models import AIModel, UsageLog
 from billing.pricing import Usage
 from billing.reports.own_usage import COLUMNS
 from billing.tests.making import CENT, RATES, Ledger, call_of, client_of, key_client, make_user, spend, used
+from tests.kit import catalogue as installed_catalogue
 
 pytestmark = pytest.mark.django_db
 PATHS = ["/api/v1/billing/models", "/api/v1/billing/usage", "/api/v1/billing/usage/export", "/api/v1/billing/summary"]
@@ -39,7 +39,7 @@ def ann(user):
 
 @pytest.fixture
 def catalogue(db):
-    update.load(price_list.installed())
+    installed_catalogue.load()
 
 
 def results(client, path, **params):

@@ -13,7 +13,6 @@ from accounts.models import ApiKey, User
 from aiagents.core.ids import uuid7
 from billing import invariants, pricing
 from billing.budgets import alerts, budgets
-from billing.catalogue import price_list, update
 from billing.catalogue import snapshot as catalogue
 from billing.demo import rows as demo_rows
 from billing.demo import service as demo
@@ -22,13 +21,14 @@ from billing.pricing import Usage
 from billing.reports import rollups
 from billing.reports import staff as analytics
 from billing.tests.making import CENT, RATES, Ledger, call_of, make_user, used
+from tests.kit import catalogue as installed_catalogue
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
 def loaded(db):
-    update.load(price_list.installed())
+    installed_catalogue.load()
 
 
 def test_every_invariant_holds_beside_real_calls():

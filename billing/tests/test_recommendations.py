@@ -11,7 +11,6 @@ from accounts import keys
 from aiagents.core.ids import uuid7
 from billing import pricing
 from billing.budgets import budgets
-from billing.catalogue import price_list, update
 from billing.catalogue import snapshot as catalogue
 from billing.models import AIModel
 from billing.pricing import Usage
@@ -19,6 +18,7 @@ from billing.reports import recommendations
 from billing.reports.rollups import DAY
 from billing.tests.making import make_user
 from billing.tests.rollup_rows import NOON, Clock, log
+from tests.kit import catalogue as installed_catalogue
 
 pytestmark = pytest.mark.django_db
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 def noon(monkeypatch, db):
     """The database's clock stands at noon, and the catalogue is there, before `user` is made."""
     monkeypatch.setattr(budgets, "database_now", Clock(NOON))
-    update.load(price_list.installed())
+    installed_catalogue.load()
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ from accounts.models import AuditEvent
 from agents.definitions import authoring, sharing
 from aiagents.core.ids import uuid7
 from billing.budgets import alerts, budgets
-from billing.catalogue import price_list, update
 from billing.demo import service as demo
 from billing.models import AlertSettings, Budget, BudgetAlert
 from billing.reports import rollups
 from billing.reports import staff as analytics
 from billing.tests.making import CENT, RATES, Ledger, call_of, client_of, key_client, make_user, spend, spent, used
 from tasks.models import Task
+from tests.kit import catalogue as installed_catalogue
 
 pytestmark = pytest.mark.django_db
 BILLING, ADMIN = "/api/v1/billing/", "/api/v1/admin/"
@@ -158,7 +158,7 @@ class TestRecommendations:
     path = f"{BILLING}recommendations"
 
     def test_they_are_ones_own(self, ann, user):
-        update.load(price_list.installed())
+        installed_catalogue.load()
         found = ann.get(self.path).json()
         assert (found["enough_data"], found["calls"], found["results"]) == (False, 0, [])
         demo.make([demo.Person(make_user().pk), demo.Person(user.pk, 3.0)], 400, 20)

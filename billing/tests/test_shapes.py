@@ -12,10 +12,10 @@ from rest_framework import serializers
 
 from aiagents.core.drf.typed_dicts import Id, Time, serializer_of
 from billing.budgets import budgets, near_limit
-from billing.catalogue import price_list, update
 from billing.models import Budget, BudgetWindow
 from billing.reports import rollups, shapes, staff
 from billing.tests.rollup_rows import NOON, USERS, Clock, log
+from tests.kit import catalogue as installed_catalogue
 from tests.kit.shapes import wrong
 
 pytestmark = pytest.mark.django_db
@@ -34,7 +34,7 @@ HINTS = {name: get_type_hints(getattr(staff, name.split(" by ")[0]), include_ext
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budgets, "database_now", Clock(NOON))
-    update.load(price_list.installed())
+    installed_catalogue.load()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from billing.catalogue import snapshot as catalogue
 from billing.catalogue import votes as vote_points
 from billing.catalogue.votes import Votes
 from billing.models import AIModel
+from tests.kit import catalogue as installed_catalogue
 
 COUNTS = st.integers(0, 100_000)
 VOTES = st.builds(Votes, COUNTS, COUNTS)
@@ -60,8 +61,7 @@ def test_where_all_are_praised_alike_nothing_moves_much():
 
 @pytest.fixture
 def loaded(db):
-    update.load(price_list.installed())
-    catalogue.invalidate()
+    installed_catalogue.load()
 
 
 def test_what_was_counted_stands_in_the_catalogue_and_goes_when_the_votes_do(loaded):

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from io import StringIO
 
 import pytest
-from django.core.management import call_command
 
 from accounts import keys
 from accounts.authentication import Principal
@@ -21,12 +19,12 @@ from agents.runs import approvals
 from agents.runs import live as live_runs
 from agents.simulator import Simulator
 from aiagents.core.db.calls import in_db
-from billing.catalogue import snapshot as catalogue
 from chat import invariants
 from chat.turn_request import TurnRequest
 from chat.turns import running as running_turns
 from chat.turns import service as turns
 from chat.turns.turn import Turn
+from tests.kit import catalogue as installed_catalogue
 
 MODEL = "gpt-4o-mini"
 
@@ -40,8 +38,7 @@ def _no_titles(settings):
 @pytest.fixture
 def models(db):
     """Every model of the catalogue, with prices."""
-    call_command("catalogue", "load", stdout=StringIO())
-    catalogue.invalidate()
+    installed_catalogue.load()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ from itertools import count
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.core.management import call_command
 
 from accounts.authentication import Principal
 from accounts.models import User
@@ -22,6 +21,7 @@ from billing.catalogue.votes import Votes
 from chat import tasks
 from chat.conversations import feedback
 from chat.models import Conversation, Message
+from tests.kit import catalogue as installed_catalogue
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
@@ -89,8 +89,7 @@ def routed(settings, db):
     """What `auto:best` makes of a request, in the order of its candidates."""
     settings.SIMULATOR = True
     settings.VENDORS = {kind: {"api_key": "", "base_url": ""} for kind in ("openai", "anthropic", "google")}
-    call_command("catalogue", "load", verbosity=0)
-    catalogue.invalidate()
+    installed_catalogue.load()
     connections.invalidate()
     health.reset()
     user = User.objects.create_user("router@example.com", "correct horse battery staple")

@@ -6,12 +6,10 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
-from io import StringIO
 from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.core.management import call_command
 
 from accounts.authentication import Principal
 from accounts.models import User
@@ -21,13 +19,13 @@ from agents.simulator import Simulator
 from agents.simulator.thread import SimulatorThread
 from aiagents.core.db.calls import in_db
 from billing import invariants as books
-from billing.catalogue import snapshot as catalogue
 from tasks import invariants
 from tasks import service as task_service
 from tasks.models import Task, TaskRun
 from tasks.runs import store as task_runs
 from tasks.runs.execute import Crew
 from tasks.schedule import Kind, Plan
+from tests.kit import catalogue as installed_catalogue
 
 MODEL = "gpt-4o-mini"
 
@@ -37,8 +35,7 @@ def models(db, settings):
     """The shipped catalogue, every vendor simulated."""
     settings.SIMULATOR = True
     settings.VENDORS = {kind: {"api_key": "", "base_url": ""} for kind in ("openai", "anthropic", "google")}
-    call_command("catalogue", "load", stdout=StringIO())
-    catalogue.invalidate()
+    installed_catalogue.load()
     connections.invalidate()
     health.reset()
     yield

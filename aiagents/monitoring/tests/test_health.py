@@ -16,6 +16,7 @@ from aiagents.core.metrics import counters as metrics
 from aiagents.core.valkey.clients import sync_client
 from aiagents.monitoring import health, supervised, system
 from aiagents.monitoring.tasks import HEARTBEAT, heartbeat
+from tests.kit import catalogue as installed_catalogue
 
 pytestmark = pytest.mark.django_db
 
@@ -184,15 +185,10 @@ def test_the_documents_are_served_without_another_host(client):
 
 @pytest.fixture
 def breakers(db):
-    from io import StringIO
-
-    from django.core.management import call_command
 
     from agents.routing import health as found
-    from billing.catalogue import snapshot as catalogue
 
-    call_command("catalogue", "load", stdout=StringIO())
-    catalogue.invalidate()
+    installed_catalogue.load()
     found.reset()
     yield found
     found.reset()

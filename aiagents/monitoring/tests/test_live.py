@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from io import StringIO
 
 import pytest
 from django.contrib.auth.models import Permission
-from django.core.management import call_command
 from django.test import Client
 
 from accounts import keys
@@ -18,8 +16,8 @@ from aiagents.core.db.calls import in_db
 from aiagents.core.live import credential_watch
 from aiagents.endpoints import LIVE_SOCKET
 from aiagents.monitoring import live, sharing
-from billing.catalogue import snapshot as catalogue
 from chat.tests.socket import Refused, Socket
+from tests.kit import catalogue as installed_catalogue
 from tests.kit.people import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -73,8 +71,7 @@ async def code_of(socket: Socket) -> int | None:
 
 @pytest.fixture
 def models(db):
-    call_command("catalogue", "load", stdout=StringIO())
-    catalogue.invalidate()
+    installed_catalogue.load()
 
 
 async def test_the_figures_name_all_that_the_dashboard_shows(models):

@@ -12,7 +12,7 @@ from django.utils import timezone
 from aiagents.core.metrics import counters, counting
 from aiagents.monitoring import live, shapes, sharing, sources, system
 from aiagents.monitoring.models import SystemMetric
-from billing.catalogue import price_list, update
+from tests.kit import catalogue as installed_catalogue
 from tests.kit.shapes import wrong
 
 pytestmark = pytest.mark.django_db
@@ -41,7 +41,7 @@ def test_the_figures_of_a_process_and_of_all():
 
 
 def test_the_figures_of_the_apps():
-    update.load(price_list.installed())
+    installed_catalogue.load()
     vendors = async_to_sync(sources.vendors)()
     assert vendors and not list(wrong(list(vendors.values()), list[shapes.Vendor]))
     assert not list(wrong(async_to_sync(sources.holds)(), shapes.OpenHolds))
