@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from io import StringIO
 
@@ -14,6 +13,7 @@ from django.core.management import call_command
 from aiagents import checks
 from aiagents.management.commands import doctor
 from aiagents.monitoring import health
+from tests.kit.servers import preloaded
 from tests.kit.servers.server_process import ROOT, free_port
 
 SAFE_KEY = "kq3v8LwZ0sYt5RnXbC7mPfJdHgEa2Uo9iT1yQx4VzWNcBrMS6lKhGjFpDu"
@@ -61,8 +61,8 @@ def test_the_server_itself_does_not_start_unsafe(tmp_path):
         "ALLOWED_HOSTS": "ai.example.com", "DATA_DIR": str(tmp_path), "DATABASE_URL": f"sqlite:///{tmp_path}/x.sqlite3",
     }  # fmt: skip
     for processes in ("1", "2"):
-        command = [sys.executable, "-m", "aiagents.server", "--port", str(free_port()), "--processes", processes]
-        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=30)
+        command = ["-m", "aiagents.server", "--port", str(free_port()), "--processes", processes]
+        done = preloaded.run(sys.executable, *command, cwd=ROOT, env=env)
         assert done.returncode == 1
         assert "does not start in production" in done.stderr and "DEBUG is on" in done.stderr
 

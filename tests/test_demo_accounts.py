@@ -22,7 +22,7 @@ from accounts.sign_in import published_passwords, tokens
 from aiagents import checks
 from aiagents.local import demo, demo_work
 from aiagents.management.commands import doctor
-from tests.kit.servers.server_process import ROOT
+from tests.kit.source.tree import text_files
 
 # Stored hashes, at bcrypt's lowest cost, of the two passwords that an earlier version published.
 OLD_HASHES = [
@@ -142,15 +142,10 @@ def test_both_published_passwords_are_known_by_their_stored_hash():
 
 def test_no_published_password_stands_in_the_tree():
     """Words of the tree's text, alone and joined by hyphens as those were, none of which has one of the digests."""
-    text_files = [path for ending in ("py", "md", "html", "js", "yml", "example", "toml") for path in ROOT.rglob(f"*.{ending}")]
-    looked_at = [path for path in text_files if not {".venv", ".data", ".git", "node_modules"} & set(path.parts)]
-    assert len(looked_at) > 400
-    found = [
-        str(path.relative_to(ROOT))
-        for path in looked_at
-        if any(published_passwords.is_published(word) for word in set(re.findall(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)+", path.read_text())))
-    ]
-    assert not found
+    texts = list(text_files(".py", ".md", ".html", ".js", ".yml", ".example", ".toml"))
+    assert len(texts) > 400
+    words = {word for path in texts for word in re.findall(r"[A-Za-z0-9]+(?:-[A-Za-z0-9]+)+", path.read_text())}
+    assert not [word for word in words if published_passwords.is_published(word)]
 
 
 @pytest.fixture

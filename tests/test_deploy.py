@@ -16,6 +16,7 @@ from django.conf import settings
 
 from aiagents.settings.celery import broker
 from aiagents.settings.env import Env
+from tests.kit.servers import preloaded
 from tests.kit.servers.live import ROOT
 
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -111,7 +112,7 @@ def production(tmp_path: Path) -> dict[str, str]:
 
 
 def _manage(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "manage.py", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    return preloaded.run(sys.executable, "manage.py", *arguments, cwd=ROOT, env=environment)
 
 
 def test_check_deploy_is_clean_in_production(production: dict[str, str]):

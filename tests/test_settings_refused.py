@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from decimal import Decimal
@@ -16,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pydantic.fields import FieldInfo
 
 from aiagents.settings.env import Env, read
+from tests.kit.servers import preloaded
 from tests.kit.servers.server_process import ROOT
 
 # Text that may be anything: nothing in the product compares it with a word (tests/test_settings_compared.py looks).
@@ -187,7 +187,7 @@ COMMANDS = {
 def test_nothing_starts_with_an_unknown_environment(tmp_path: Path, what: str, value: str):
     env = {"PATH": os.environ["PATH"], "ENVIRONMENT": value, "DEBUG": "true", "DATA_DIR": str(tmp_path / "data")}
     env["DJANGO_SETTINGS_MODULE"] = "aiagents.settings"
-    done = subprocess.run([sys.executable, *COMMANDS[what]], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60)
+    done = preloaded.run(sys.executable, *COMMANDS[what], cwd=ROOT, env=env)
     assert done.returncode == 1, done.stdout
     lines = done.stderr.strip().splitlines()
     assert lines[0].startswith("aiagents does not start.") and len(lines) <= 2, done.stderr

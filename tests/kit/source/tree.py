@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +30,13 @@ def parse(source: str, filename: str = "<unknown>") -> ast.Module:
         except SystemError:
             time.sleep(0.01)
     return ast.parse(source, filename)
+
+
+def text_files(*suffixes: str) -> Iterator[Path]:
+    """The tree's own files with one of these suffixes: not what is installed, built or made by runs."""
+    for folder, folders, names in os.walk(ROOT):
+        folders[:] = sorted(set(folders) - {".venv", ".data", ".git", "node_modules", "__pycache__"})
+        yield from (Path(folder, name) for name in sorted(names) if name.endswith(suffixes))
 
 
 def modules() -> list[tuple[str, Path]]:
