@@ -1,21 +1,19 @@
-"""The agent loop in one process: ask the model, run the tools it wants, tell it the results, write everything down.
+"""The agent loop in one process: call the model, run the tools that it requests, send it the results, until it answers.
 
-runner.py says what its limits mean.
+service.py explains the limits.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.utils import timezone
 
 from agents.calls import service as calls
 from agents.calls.service import CallContext
@@ -23,11 +21,12 @@ from agents.definitions.definition import Definition
 from agents.events import Event, ReasoningDelta, Settled, Started, Stopped, TextDelta, ToolCall
 from agents.messages import CompletionRequest, Message, ToolUse
 from agents.models import AgentRun, AgentStep
-from agents.runs import approvals, ends, tool_calls
+from agents.runs import approvals, tool_calls
 from agents.runs import parked as run_state
 from agents.runs import running as running_runs
 from agents.runs import store as run_store
 from agents.runs.parked import Parked
+from agents.runs.record import RunRecord, Status, Step
 from agents.runs.running import OutOfTime
 from agents.runs.store import Closing, RunEnded
 from agents.runs.tool_calls import Wanted, Workshop
@@ -38,37 +37,28 @@ from aiagents.core.errors import AppError, BudgetExceeded, Unavailable
 from aiagents.core.live import news
 from aiagents.core.live.cancellation import Cause, cause_of
 from aiagents.core.live.liveness import persist
-from aiagents.core.stored_errors import to_store
 
 logger = logging.getLogger(__name__)
-Status, Step = AgentRun.Status, AgentStep.Status
 
 
 class RunPaused(Exception):
-    """The run waits for a person and is in nobody's hands: `approvals.decide` goes on with it."""
+    """The run waits for a decision and no process works on it; `approvals.decide` resumes it."""
 
     def __init__(self, run_id: UUID) -> None:
         self.run_id = run_id
         super().__init__(str(run_id))
 
 
-class Loop:
+class Loop(RunRecord):
     """One run in this process."""
 
     def __init__(
         self, row: AgentRun, definition: Definition, request: CompletionRequest, context: CallContext, tools: dict[str, Tool],
         receipts: list[Settled], *, pause: bool,
     ) -> None:  # fmt: skip
-        self.id, self.row, self.definition, self.request, self.context = row.id, row, definition, request, context
-        self.tools, self.receipts, self.pause = tools, receipts, pause
+        super().__init__(row, context, receipts)
+        self.definition, self.request, self.tools, self.pause = definition, request, tools, pause
         self.asks = frozenset(grant.name for grant in definition.tools if grant.ask)
-        # Receipts of earlier processes stand in the row; those before `mine` are not of this run, those before `since` of earlier steps.
-        self.mine = self.since = len(receipts)
-        self.before = {"input_tokens": row.input_tokens, "output_tokens": row.output_tokens, "cost_usd": row.cost_usd}
-        self.step: AgentStep | None = None
-        self.number = self.model_calls = 0
-        self.model, self.output, self.finish_reason = "", row.output, ""
-        self.answer = Answer()
         self.wanted: list[Wanted] = []
         self.resumed = False
         self.seconds = 0.0
@@ -81,7 +71,7 @@ class Loop:
 
     async def events(self) -> AsyncGenerator[Event, None]:
         self.watched = running_runs.begin(self.id, self.definition.max_seconds, self.seconds)
-        if self.context.message_id is None:  # else the message keeps it
+        if self.context.message_id is None:  # else the message keeps the text
             self.watched.text = lambda: self.answer.all_text or self.output
         self.workshop = Workshop(self.id, self.context.principal, self.watched)
         try:
@@ -94,7 +84,7 @@ class Loop:
             await self._end(Status.SUCCEEDED, finish_reason="max_seconds")
             yield Stopped("max_seconds")
         except RunEnded:
-            await self._end(Status.CANCELLED)  # it has an end; what is missing in it is written
+            await self._end(Status.CANCELLED)  # it has already ended; add what is missing in its row
             raise
         except AppError as exc:
             await self._end(Status.FAILED, error=exc)
@@ -141,7 +131,7 @@ class Loop:
                     yield result
 
     def _limit(self) -> Any:
-        """The limit that leaves no room for another model call."""
+        """The limit that does not allow another model call, or None."""
         if self.watched.left <= 0:
             return "max_seconds"
         left = self._money_left()
@@ -150,7 +140,7 @@ class Loop:
     # --- a model call ---------------------------------------------------------------------------
 
     async def _ask_model(self) -> AsyncGenerator[Event, None]:
-        """One model call with its step. The run has ended with it, unless `wanted` names calls."""
+        """One model call with its step. It ends the run unless `wanted` then holds tool calls."""
         self.model_calls += 1
         last = self.model_calls >= self.definition.max_steps
         offered = bool(self.request.tools)
@@ -165,7 +155,7 @@ class Loop:
                         self.answer.provider, self.model = event.provider, event.model
                         yield event
                     case TextDelta() if event.text:
-                        if parted:  # the words of two steps are two paragraphs
+                        if parted:  # the texts of two steps are two paragraphs
                             parted = False
                             yield TextDelta("\n\n")
                         self.answer.text(event.text)
@@ -213,18 +203,17 @@ class Loop:
         return tool_calls.wanted(use, step, self.tools, self.asks, shared=self.definition.shared)
 
     def _call_context(self) -> CallContext:
-        """For the next call: what is left of the money, and the model that has answered so far, whose thinking is in the history."""
+        """For the next call: the remaining budget, and first the model that answered so far, whose reasoning is in the history."""
         context = replace(self.context, max_cost_usd=self._money_left())
         if not self.model:
             return context
-        wish = context.requested_model
-        others = [slug for slug in (wish, *context.fallbacks) if slug != self.model]
+        others = [slug for slug in (context.requested_model, *context.fallbacks) if slug != self.model]
         return replace(context, requested_model=self.model, fallbacks=tuple(others), sticky=self.model)
 
     # --- tool calls -----------------------------------------------------------------------------
 
     async def _run_tools(self) -> AsyncGenerator[Event, None]:
-        """All calls of the step: those that are free at once, the others when somebody has decided."""
+        """Run all calls of the step: first those that need no approval, then the others once they are decided."""
         for call in self.wanted:
             if call.refusal:
                 yield tool_calls.refuse(call)
@@ -254,7 +243,7 @@ class Loop:
                 yield result
 
     async def _resumed_tools(self) -> AsyncGenerator[Event, None]:
-        """The calls of the step in which the run was parked: told by their rows, those approved meanwhile run now."""
+        """Continue the step in which the run was parked: read its calls from their rows, and run those approved meanwhile."""
         uses = [part for part in self.request.messages[-1].parts if isinstance(part, ToolUse)]
         steps = await persist(tool_calls.last_steps, self.id, self.number, len(uses))
         self.wanted = [self._judged(use, step) for use, step in zip(uses, steps, strict=True)]
@@ -280,7 +269,7 @@ class Loop:
         self.wanted = []
 
     async def _wait(self) -> None:
-        """Until all is decided: parked for another process, or here."""
+        """Wait until all calls are decided: park the run for another process, or wait here."""
         self.watched.stop_clock()
         if self.pause:
             if await in_db(run_store.park, self.id, self._parked().to_json(), output=self.output, model=self.model, **self._totals()):
@@ -302,63 +291,3 @@ class Loop:
         return Parked(
             self.definition, self.request, run_state.context_out(self.context), self.model_calls, self.number, self.watched.used, self.model
         )
-
-    # --- the rows -------------------------------------------------------------------------------
-
-    def _new_step(self) -> AgentStep:
-        self.number += 1
-        return AgentStep(run_id=self.id, number=self.number, kind=AgentStep.Kind.MODEL, name=self.model)
-
-    def _closing(self, status: str, error_code: str = "") -> Closing:
-        """The end of the model call that runs."""
-        assert self.step is not None
-        mine = self.receipts[self.since :] if self.model_calls else []
-        values: dict[str, Any] = {
-            "status": status,
-            "error_code": error_code[:50],
-            "output": self.answer.all_text,
-            "ended_at": timezone.now(),
-        }
-        if mine:
-            values |= run_store.totals(mine) | {"call_id": mine[-1].call_id, "name": mine[-1].model, "latency_ms": mine[-1].latency_ms}
-            values["input"] = {"finish_reason": mine[-1].finish_reason}
-        return Closing(self.step.id, Step.RUNNING, values)
-
-    def _totals(self) -> dict[str, Any]:
-        mine = self.receipts[self.mine :]
-        now = run_store.totals(mine)
-        simulated = {"simulated": True} if any(receipt.simulated for receipt in mine) else {}
-        return {name: self.before[name] + now[name] for name in now} | {"steps_done": self.model_calls} | simulated
-
-    def _money_left(self) -> Decimal | None:
-        limit = self.context.max_cost_usd
-        return None if limit is None else limit - self._totals()["cost_usd"]
-
-    async def _write(self, *, closed: Sequence[Closing] = (), opened: Sequence[AgentStep] = (), **run: Any) -> None:
-        await persist(run_store.write, self.id, closed=closed, opened=opened, **run)
-        self._news(news.Kind.RUN_CHANGED)
-
-    def _news(self, kind: news.Kind) -> None:
-        news.send_now(self.context.principal.user_id, kind, self.id)
-
-    async def _succeed(self, finish_reason: str, *, closed: Sequence[Closing] = ()) -> None:
-        """End the run; `RunEnded` where somebody else had ended it otherwise."""
-        values = {"finish_reason": finish_reason, "output": self.output, "model": self.model, **self._totals()}
-        self.step = None
-        if not await persist(run_store.end, self.id, Status.SUCCEEDED, closed=closed, **values):
-            status = await persist(run_store.status, self.id)
-            if status != Status.SUCCEEDED:  # else it was us, and the answer was lost
-                raise await in_db(run_store.gone, self.id)
-
-    async def _end(self, status: str, *, error: AppError | None = None, finish_reason: str = "") -> None:
-        """End the run after a break. Written to its end, whoever is cancelled meanwhile."""
-        self.output = self.answer.all_text or self.output
-        closed = []
-        if self.step is not None:
-            code = error.code if error else finish_reason or "cancelled"
-            closed.append(self._closing(Step.ERROR if status == Status.FAILED else Step.CANCELLED, code))
-        values = {"output": self.output, "model": self.model, **self._totals()}
-        values["finish_reason"] = finish_reason or ("cancelled" if status == Status.CANCELLED else "error")
-        if error is not None:
-            values["error"] = to_store(error, self.context.request_id)
-        await ends.write(self.id, status, closed, values)
