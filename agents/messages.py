@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aiagents.core import jsonio
+from aiagents.core.errors import PayloadTooLarge
 
 Role = Literal["user", "assistant", "tool"]
 JSON = dict[str, Any]
@@ -149,6 +150,13 @@ class CompletionRequest:
         """Return the caller's limit on output tokens, at most the model's (`most`; 0: unknown)."""
         requested = self.max_output_tokens or most
         return max(1, min(requested, most) if most > 0 else requested)
+
+
+class PromptTooLarge(PayloadTooLarge):
+    """`details` holds the limit, in characters."""
+
+    code = "prompt_too_large"
+    message = "The text and attachments of this model call are too large together."
 
 
 def characters(request: CompletionRequest) -> int:

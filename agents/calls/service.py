@@ -19,8 +19,8 @@ from django.conf import settings
 from accounts.authentication import Principal
 from agents.calls import running as running_calls
 from agents.calls.running import Attempt, Status
-from agents.events import Event, ReasoningDelta, RouteFallback, Settled, Started, TextDelta, ToolCall, Vectors
-from agents.messages import CompletionRequest, EmbeddingRequest, characters, estimate_embedding, estimate_input
+from agents.events import Event, RouteFallback, Settled, Started
+from agents.messages import CompletionRequest, EmbeddingRequest, PromptTooLarge, characters, estimate_embedding, estimate_input
 from agents.providers.base import Target
 from agents.providers.errors import (
     ContextTooLong,
@@ -33,7 +33,7 @@ from agents.providers.errors import (
 from agents.routing import connections, health
 from agents.routing import embeddings as router_embeddings
 from agents.routing import rank as router
-from aiagents.core.errors import AppError, BudgetExceeded, NoModelAvailable, PayloadTooLarge
+from aiagents.core.errors import AppError, BudgetExceeded, NoModelAvailable
 from aiagents.core.ids import uuid7
 from aiagents.core.live.cancellation import cause_of
 from aiagents.core.metrics import counters as metrics
@@ -61,31 +61,6 @@ class CallContext:
     message_id: UUID | None = None
     agent_id: UUID | None = None
     task_id: UUID | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """A whole answer, for callers that do not stream."""
-
-    text: str
-    reasoning: str
-    tool_calls: tuple[ToolCall, ...]
-    settled: Settled
-
-
-class PromptTooLarge(PayloadTooLarge):
-    """`details` holds the limit, in characters."""
-
-    code = "prompt_too_large"
-    message = "The text and attachments of this model call are too large together."
-
-
-@dataclass(frozen=True, slots=True)
-class Embedding:
-    """The vectors of an embedding call, in the order of its inputs, in the format of `events.Vectors`."""
-
-    vectors: list[bytes]
-    settled: Settled
 
 
 async def stream(
@@ -132,41 +107,6 @@ async def stream(
         gone = isinstance(exc, asyncio.CancelledError | GeneratorExit)
         await attempts.abandon(cause_of(exc).value if gone else "failed")
         raise
-
-
-async def complete(request: CompletionRequest, context: CallContext, receipts: list[Settled] | None = None) -> Completion:
-    """Return the whole answer of one call. Raises what `stream` raises."""
-    text: list[str] = []
-    reasoning: list[str] = []
-    calls: list[ToolCall] = []
-    async with aclosing(stream(request, context, receipts, whole=True)) as events:
-        async for event in events:
-            match event:
-                case TextDelta():
-                    text.append(event.text)
-                case ReasoningDelta():
-                    reasoning.append(event.text)
-                case ToolCall():
-                    calls.append(event)
-                case Settled():
-                    return Completion("".join(text), "".join(reasoning), tuple(calls), event)
-    raise AssertionError("stream ends with Settled or raises")
-
-
-async def embed(request: EmbeddingRequest, context: CallContext, receipts: list[Settled] | None = None) -> Embedding:
-    """Return the vectors of one paid embedding call by the model that `context` names; there is no `auto`.
-
-    Raises what `stream` raises.
-    """
-    found: list[bytes] = []
-    async with aclosing(stream(request, context, receipts)) as events:
-        async for event in events:
-            match event:
-                case Vectors():
-                    found = event.values
-                case Settled():
-                    return Embedding(found, event)
-    raise AssertionError("stream ends with Settled or raises")
 
 
 async def preview(request: CompletionRequest, context: CallContext) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from asgiref.sync import async_to_sync
 
 from accounts import principals
 from accounts.models import User
-from agents.calls import service as calls
+from agents.calls import whole
+from agents.calls.service import CallContext
 from agents.events import Settled
 from agents.messages import CompletionRequest, Message, Text
 from agents.models import ProviderConnection
@@ -22,10 +23,8 @@ _MOST_TOKENS = 64
 def call(user: User, model: str) -> tuple[str, Settled]:
     """Return the model's answer and its settlement. Raises an AppError if the model does not answer."""
     request = CompletionRequest((Message("user", (Text(_QUESTION),)),), max_output_tokens=_MOST_TOKENS)
-    context = calls.CallContext(
-        principals.of_account(user), "test", "admin", request_id.get(), uuid7(), requested_model=model, fallbacks=()
-    )
-    done = async_to_sync(calls.complete)(request, context)
+    context = CallContext(principals.of_account(user), "test", "admin", request_id.get(), uuid7(), requested_model=model, fallbacks=())
+    done = async_to_sync(whole.complete)(request, context)
     return done.text, done.settled
 
 

@@ -13,7 +13,8 @@ from decimal import Decimal
 from typing import Any
 
 from accounts.authentication import Principal
-from agents.calls.service import CallContext, Completion
+from agents.calls.service import CallContext
+from agents.calls.whole import Completion
 from agents.definitions import definition as definitions
 from agents.definitions.definition import AgentNotFound, Definition
 from agents.events import Event, FinishReason, ReasoningDelta, RouteFallback, Settled, Started, Stopped, TextDelta
@@ -61,7 +62,7 @@ async def stream(request: CompletionRequest, context: CallContext) -> AsyncGener
 
 
 async def complete(request: CompletionRequest, context: CallContext) -> Completion:
-    """Return the whole answer, as `calls.complete`."""
+    """Return the whole answer, as `whole.complete`."""
     text: list[str] = []
     reasoning: list[str] = []
     async with aclosing(stream(request, context)) as events:

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from agents.calls.service import Embedding
+from agents.calls.whole import Embedding
 from agents.compatible import reading
 from agents.compatible.reading import JSON, invalid
 from agents.messages import EmbeddingRequest

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import aclosing
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from agents.calls import service as calls
-from agents.calls.service import CallContext, Completion
+from agents.calls import whole
+from agents.calls.service import CallContext
+from agents.calls.whole import Completion
 from agents.compatible import agent_source
 from agents.compatible import openai_embeddings as embeddings_wire
 from agents.compatible.anthropic_messages import answer as anthropic_answer
@@ -51,9 +54,19 @@ def _context(
     )
 
 
-def _source_of(model: str) -> Any:
-    """Return the module that answers: `agents.calls.service` for a model, `agent_source` for an agent."""
-    return agent_source if model.startswith(agent_source.PREFIX) else calls
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an answer comes from: its events, or the whole of it."""
+
+    stream: Callable[[CompletionRequest, CallContext], AsyncGenerator[Event, None]]
+    complete: Callable[[CompletionRequest, CallContext], Coroutine[Any, Any, Completion]]
+
+
+def _source_of(model: str) -> Source:
+    """Return the functions that answer: model calls for a model, runs for an agent."""
+    if model.startswith(agent_source.PREFIX):
+        return Source(agent_source.stream, agent_source.complete)
+    return Source(calls.stream, whole.complete)
 
 
 async def _first(events: AsyncGenerator[Event, None]) -> Started:
@@ -86,7 +99,7 @@ async def chat_completions(request: Request) -> Response | EventStream:
     return await _openai_many(source, request, parsed, context)
 
 
-async def _complete_all(source: Any, request: CompletionRequest, context: CallContext, n: int) -> list[Completion]:
+async def _complete_all(source: Source, request: CompletionRequest, context: CallContext, n: int) -> list[Completion]:
     if n == 1:
         return [await source.complete(request, context)]
     async with asyncio.TaskGroup() as group:
@@ -115,7 +128,7 @@ async def _openai_stream(
             yield openai_answer.error_event(exc, request_id)
 
 
-async def _openai_many(source: Any, request: Request, parsed: openai_request.ChatCompletion, context: CallContext) -> EventStream:
+async def _openai_many(source: Source, request: Request, parsed: openai_request.ChatCompletion, context: CallContext) -> EventStream:
     """Stream `n` choices: one paid call for each, at the same time, with interleaved chunks."""
     streams = [source.stream(parsed.request, context) for _ in range(parsed.n)]
     results = await asyncio.gather(*map(_first, streams), return_exceptions=True)
@@ -199,7 +212,7 @@ async def _encoded(request_id: str, events: AsyncGenerator[Event, None], writer:
 async def embeddings(request: Request) -> Response:
     """`POST /v1/embeddings`."""
     parsed = await request.read(embeddings_wire.read, most_values=embeddings_wire.MOST_VALUES)
-    embedding = await calls.embed(parsed.request, _context(request, "openai", parsed.model, parsed.fallbacks, parsed.max_cost_usd))
+    embedding = await whole.embed(parsed.request, _context(request, "openai", parsed.model, parsed.fallbacks, parsed.max_cost_usd))
     return Response(body=await embeddings_wire.whole(embedding, parsed.encoding), headers=_cost_headers([embedding.settled]))
 
 

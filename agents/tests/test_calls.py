@@ -14,6 +14,7 @@ from django.utils import timezone
 from accounts.models import User
 from agents.calls import running as running_calls
 from agents.calls import service as calls
+from agents.calls import whole
 from agents.events import RouteFallback, Settled, Started, TextDelta
 from agents.providers.errors import ContextTooLong, ProviderBadRequest, ProviderError
 from agents.tests.books import exact
@@ -56,7 +57,7 @@ async def test_a_call_is_routed_streamed_paid_and_logged_once(context, vendor):
 async def test_whole_and_streamed_answers_are_the_same_text_at_the_same_price(context, vendor):
     async with vendor():
         events = await drain(ask("Tell me about rivers"), context())
-        answer = await calls.complete(ask("Tell me about rivers"), context())
+        answer = await whole.complete(ask("Tell me about rivers"), context())
     assert answer.text == text_of(events)
     assert answer.settled.cost_usd == events[-1].cost_usd
     await in_db(exact)

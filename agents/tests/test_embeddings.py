@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from agents.calls import running as running_calls
 from agents.calls import service as calls
+from agents.calls import whole
 from agents.events import Completed, UsageReport, Vectors
 from agents.messages import EmbeddingRequest, byte_size, estimate_embedding, estimate_text
 from agents.providers import errors, provider, vectors
@@ -192,7 +193,7 @@ def test_a_vector_survives_packing_and_base64_exactly(numbers):
 
 async def test_an_embedding_is_held_called_settled_and_logged_once(context, vendor):
     async with vendor() as sim:
-        done = await calls.embed(of("The quick brown fox", "jumps"), context(SMALL, purpose="api", surface="openai"))
+        done = await whole.embed(of("The quick brown fox", "jumps"), context(SMALL, purpose="api", surface="openai"))
         assert len(sim.requests) == 1
     assert [len(one) for one in done.vectors] == [4 * 1536] * 2
     row = await UsageLog.objects.aget()
@@ -214,7 +215,7 @@ async def test_an_embedding_is_held_called_settled_and_logged_once(context, vend
 )
 async def test_every_embedding_model_answers(context, vendor, model, size):
     async with vendor():
-        done = await calls.embed(of("hello"), context(model))
+        done = await whole.embed(of("hello"), context(model))
     assert len(done.vectors[0]) == 4 * size and done.settled.cost_usd > 0
     await in_db(exact)
 
@@ -222,7 +223,7 @@ async def test_every_embedding_model_answers(context, vendor, model, size):
 async def test_a_model_without_a_count_is_charged_by_estimate(context, vendor):
     async with vendor() as sim:
         sim.always("gemini-embedding-001", "usage=missing")
-        done = await calls.embed(of("How many tokens is this?"), context("gemini-embedding-001"))
+        done = await whole.embed(of("How many tokens is this?"), context("gemini-embedding-001"))
     assert done.settled.estimated and done.settled.usage.input_tokens == estimate_text("How many tokens is this?")
     await in_db(exact)
 
@@ -231,10 +232,10 @@ async def test_another_model_never_stands_in(context, vendor):
     async with vendor() as sim:
         sim.always(SMALL, "500")
         with pytest.raises(InvalidRequest) as refused:
-            await calls.embed(of("x"), context(SMALL, fallbacks=("text-embedding-3-large",)))
+            await whole.embed(of("x"), context(SMALL, fallbacks=("text-embedding-3-large",)))
         assert refused.value.param == "fallbacks" and not sim.requests
         with pytest.raises(NoModelAvailable):
-            await calls.embed(of("x"), context(SMALL))
+            await whole.embed(of("x"), context(SMALL))
         assert {seen.model for seen in sim.requests} == {SMALL}
     rows = [row async for row in UsageLog.objects.all()]
     assert {(row.status, row.cost_usd) for row in rows} == {("failed", Decimal(0))}
@@ -252,7 +253,7 @@ async def test_the_same_model_at_another_connection_is_a_fallback_if_it_is_named
     await in_db(double)
     async with vendor() as sim:
         sim.plan(SMALL, ["500"])
-        done = await calls.embed(of("x"), context(SMALL, fallbacks=("azure-small",)))
+        done = await whole.embed(of("x"), context(SMALL, fallbacks=("azure-small",)))
         assert len(sim.requests) == 2
     assert done.settled.model == "azure-small" and done.settled.route["tried"][0]["model"] == SMALL
     await in_db(exact)
@@ -261,7 +262,7 @@ async def test_the_same_model_at_another_connection_is_a_fallback_if_it_is_named
 async def test_a_short_rate_limit_is_waited_for(context, vendor):
     async with vendor() as sim:
         sim.plan(SMALL, ["429,retry-after=0"])
-        done = await calls.embed(of("x"), context(SMALL))
+        done = await whole.embed(of("x"), context(SMALL))
     assert len(done.vectors) == 1
     assert [row.status async for row in UsageLog.objects.order_by("attempt")] == ["failed", "ok"]
     await in_db(exact)
@@ -271,7 +272,7 @@ async def test_batches_that_were_made_before_a_failure_are_paid(context, vendor)
     async with vendor() as sim:
         sim.plan(SMALL, ["ok", "400"])
         with pytest.raises(errors.ProviderBadRequest):
-            await calls.embed(of(*[f"text {number}" for number in range(300)]), context(SMALL))
+            await whole.embed(of(*[f"text {number}" for number in range(300)]), context(SMALL))
     row = await UsageLog.objects.aget()
     assert row.status == "failed" and row.cost_usd > 0 and row.estimated
     await in_db(exact)
@@ -281,7 +282,7 @@ async def test_who_hangs_up_pays_the_estimate_once(context, vendor):
     receipts: list = []
     async with vendor() as sim:
         sim.always(SMALL, "hang")
-        task = asyncio.create_task(calls.embed(of("Hello there"), context(SMALL), receipts))
+        task = asyncio.create_task(whole.embed(of("Hello there"), context(SMALL), receipts))
         await until(lambda: len(sim.requests) == 1)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -297,7 +298,7 @@ async def test_a_spent_budget_refuses_before_the_vendor_is_asked(context, caller
     await in_db(budgets.set_limit, "user", caller.user_id, Decimal("0.0000000001"))
     async with vendor() as sim:
         with pytest.raises(BudgetExceeded):
-            await calls.embed(of("Hello there"), context(SMALL))
+            await whole.embed(of("Hello there"), context(SMALL))
         assert not sim.requests
     assert not await UsageLog.objects.aexists()
 
@@ -305,7 +306,7 @@ async def test_a_spent_budget_refuses_before_the_vendor_is_asked(context, caller
 async def test_max_cost_is_kept(context, vendor):
     async with vendor() as sim:
         with pytest.raises(BudgetExceeded) as refused:
-            await calls.embed(of("x" * 10_000), context(SMALL, max_cost_usd=Decimal("0.00001")))
+            await whole.embed(of("x" * 10_000), context(SMALL, max_cost_usd=Decimal("0.00001")))
         assert refused.value.code == "max_cost_exceeded" and not sim.requests
 
 
@@ -327,7 +328,7 @@ async def test_max_cost_is_kept(context, vendor):
 async def test_what_cannot_be_embedded_is_refused_with_its_reason(context, vendor, model, request_, error, said):
     async with vendor() as sim:
         with pytest.raises(error, match=said):
-            await calls.embed(request_, context(model))
+            await whole.embed(request_, context(model))
         assert not sim.requests
     assert not await UsageLog.objects.aexists()
 
@@ -339,14 +340,14 @@ async def test_a_model_that_is_off_is_not_there(context, vendor):
 
     await in_db(off)
     with pytest.raises(ModelNotFound, match="switched off"):
-        await calls.embed(of("x"), context(SMALL))
+        await whole.embed(of("x"), context(SMALL))
 
 
 async def test_embedding_models_are_no_candidates_of_a_chat_and_refuse_one_by_name(context, vendor):
     route = await calls.preview(ask("Hello"), context("auto"))
     assert len(route["candidates"]) > 20 and not [row for row in route["candidates"] if "embedding" in row["model"]]
     with pytest.raises(InvalidRequest, match="/v1/embeddings") as refused:
-        await calls.complete(ask("Hello"), context(SMALL))
+        await whole.complete(ask("Hello"), context(SMALL))
     assert refused.value.code == "model_unfit" and refused.value.status == 400
 
 

@@ -14,6 +14,7 @@ import orjson
 import pytest
 
 from agents.calls import service as calls
+from agents.calls import whole
 from agents.events import Completed, Event, Settled, TextDelta, UsageReport
 from agents.providers.answer import Answer
 from agents.providers.anthropic.answer import MessageAnswer
@@ -257,6 +258,6 @@ async def test_an_answer_that_we_cut_is_charged_for_what_came(wire, ended, conte
 @pytest.mark.django_db(transaction=True)
 async def test_a_whole_answer_beyond_its_limit_is_charged_as_reported(wire, context, vendor):
     async with vendor():
-        found = await calls.complete(ask("[[sim:overrun,size=40]] hi", max_output_tokens=100), context(MODELS[wire]))
+        found = await whole.complete(ask("[[sim:overrun,size=40]] hi", max_output_tokens=100), context(MODELS[wire]))
     assert found.settled.finish_reason == "length" and not found.settled.estimated
     assert found.settled.usage.output_tokens > 1000

@@ -11,6 +11,7 @@ import pytest
 
 from agents.calls import running as running_calls
 from agents.calls import service as calls
+from agents.calls import whole
 from agents.messages import EmbeddingRequest
 from agents.providers import errors
 from agents.providers.answer import Answer
@@ -68,7 +69,7 @@ async def row() -> UsageLog:
 async def test_a_whole_answer_cut_in_mid_body_is_not_asked_for_again(context, settings, cut_at):
     async with Vendor(BODY[:cut_at], length=len(BODY)).serve(settings) as vendor:
         with pytest.raises(errors.ProviderTruncated):
-            await calls.complete(ask("hi"), context())
+            await whole.complete(ask("hi"), context())
     assert vendor.asked == 1
     paid = await row()
     assert paid.estimated and paid.vendor_asked and paid.status == "interrupted" and paid.error_code == "provider_truncated"
@@ -78,7 +79,7 @@ async def test_a_whole_answer_cut_in_mid_body_is_not_asked_for_again(context, se
 async def test_a_whole_answer_that_cannot_be_read_is_not_asked_for_again(context, settings):
     async with Vendor(b'{"choices": [{"message": {"content": "a').serve(settings) as vendor:
         with pytest.raises(errors.ProviderBadResponse):
-            await calls.complete(ask("hi"), context())
+            await whole.complete(ask("hi"), context())
     assert vendor.asked == 1 and (await row()).cost_usd > 0
 
 
@@ -86,7 +87,7 @@ async def test_a_whole_answer_that_cannot_be_read_is_not_asked_for_again(context
 async def test_what_is_no_answer_is_asked_for_again_and_costs_nothing(context, settings, status, body):
     async with Vendor(body, status=status).serve(settings) as vendor:
         with pytest.raises(AppError):
-            await calls.complete(ask("hi"), context())
+            await whole.complete(ask("hi"), context())
     assert vendor.asked == settings.LLM_MAX_ATTEMPTS
     rows = [one async for one in UsageLog.objects.all()]
     assert len(rows) == vendor.asked and all(one.cost_usd == 0 and one.vendor_asked for one in rows)
@@ -98,7 +99,7 @@ async def test_vectors_that_do_not_fit_the_request_are_paid_once(context, settin
     body = json.dumps({"object": "list", "data": data, "usage": {"prompt_tokens": 2}}).encode()
     async with Vendor(body).serve(settings) as vendor:
         with pytest.raises(errors.ProviderBadResponse):
-            await calls.embed(EmbeddingRequest(("one", "two")), context("text-embedding-3-small"))
+            await whole.embed(EmbeddingRequest(("one", "two")), context("text-embedding-3-small"))
     assert vendor.asked == 1
     paid = await row()
     assert paid.vendor_asked and paid.estimated and paid.input_tokens > 0 and paid.cost_usd > 0
@@ -133,7 +134,7 @@ async def test_half_a_surrogate_pair_in_a_whole_answer_is_paid_once(context, set
     body = b'{"choices": [{"message": {"content": "a\\ud800b"}, "finish_reason": "stop"}],'
     body += b' "usage": {"prompt_tokens": 3, "completion_tokens": 2}}'
     async with Vendor(body).serve(settings) as vendor:
-        found = await calls.complete(ask("hi"), context())
+        found = await whole.complete(ask("hi"), context())
     assert (found.text, vendor.asked, found.settled.usage.output_tokens) == ("a?b", 1, 2)
 
 
@@ -143,7 +144,7 @@ async def test_half_a_surrogate_pair_in_a_whole_answer_is_paid_once(context, set
 async def test_a_request_that_was_never_sent_costs_nothing_and_is_marked(context, settings):
     settings.SIMULATOR_URL = "http://127.0.0.1:1"  # no server listens there
     with pytest.raises(AppError):
-        await calls.complete(ask("hi"), context())
+        await whole.complete(ask("hi"), context())
     rows = [one async for one in UsageLog.objects.all()]
     assert rows and all(one.vendor_asked is False and one.cost_usd == 0 for one in rows)
 
@@ -159,7 +160,7 @@ async def test_an_answer_marks_its_request_as_sent(wire, whole, context, vendor)
 
 async def test_who_hangs_up_on_a_whole_answer_pays_the_estimate(context, vendor):
     async with vendor() as sim:
-        task = asyncio.create_task(calls.complete(ask("[[sim:hang]] hi"), context()))
+        task = asyncio.create_task(whole.complete(ask("[[sim:hang]] hi"), context()))
         while not sim.requests:
             await asyncio.sleep(0.01)
         task.cancel()
@@ -172,7 +173,7 @@ async def test_who_hangs_up_on_a_whole_answer_pays_the_estimate(context, vendor)
 
 async def test_a_call_of_which_nothing_is_known_is_charged_by_estimate(context, vendor):
     async with vendor():
-        await calls.complete(ask("hi"), context())
+        await whole.complete(ask("hi"), context())
     done = await Hold.objects.aget()
     held = await in_db(ledger.held_of, done)
     charged = ledger.charge(held, Outcome("interrupted", None))
@@ -191,7 +192,7 @@ async def test_a_call_of_which_nothing_is_known_is_charged_by_estimate(context, 
 async def test_a_vendors_wish_to_wait_is_passed_on_up_to_an_hour(context, settings, headers):
     async with Vendor(b"{}", status=429, headers=headers + "\r\n").serve(settings):
         with pytest.raises(AppError) as failed:
-            await calls.complete(ask("hi"), context())
+            await whole.complete(ask("hi"), context())
     assert failed.value.retry_after == settings.PROVIDER_RETRY_AFTER_MOST == 3600
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from accounts.authentication import Principal
 from agents import messages
 from agents.calls import service as calls
+from agents.calls import whole
 from agents.messages import CompletionRequest
 from aiagents.core import jsonio
 from aiagents.core.db.calls import in_db
@@ -34,7 +35,7 @@ async def give(principal: Principal, question: Message, answer: Message, *, surf
         goal="cheapest", max_cost_usd=_MOST_COST, conversation_id=answer.conversation_id,
     )  # fmt: skip
     try:
-        completion = await calls.complete(request, context)
+        completion = await whole.complete(request, context)
         if title := tidy(completion.text):
             await in_db(_save, principal.user_id, answer.conversation_id, title)
     except AppError as exc:

@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from agents.calls.service import Completion
+from agents.calls.whole import Completion
 from agents.events import ReasoningDelta, Settled, Started, TextDelta, ToolCall
 from aiagents.core.errors import AppError
 from aiagents.core.jsonio import dumps, money

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from agents.calls.service import Completion
+from agents.calls.whole import Completion
 from agents.compatible.openai_chat.answer import error_object
 from agents.events import ReasoningDelta, Settled, Started, TextDelta, ToolCall
 from aiagents.core.errors import AppError
