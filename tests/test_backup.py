@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.servers.live import PASSWORD, Live, launch
+from tests.kit.waiting import wait_for
 
 pytestmark = pytest.mark.long
 SLOW = "[[sim:chunks=2000,pace=50]] A story"
@@ -64,8 +64,8 @@ def test_a_backup_comes_back_whole_in_another_place(first: Live, other: Live, tm
     assert other.call("GET", "/api/v1/auth/profile", key=other.key).status == 401
     assert other.call("GET", "/api/v1/tasks/", key=first.access).json["results"][0]["name"] == "daily"
     # The call that ran during the backup is swept: paid by estimate, its turn ended, nothing held.
-    _until(lambda: other.query("SELECT count(*) FROM billing_hold WHERE status = 'open'")[0][0] == 0)
-    _until(lambda: other.query("SELECT count(*) FROM chat_message WHERE status = 'interrupted'")[0][0] == 1)
+    assert wait_for(lambda: other.query("SELECT count(*) FROM billing_hold WHERE status = 'open'")[0][0] == 0, 60)
+    assert wait_for(lambda: other.query("SELECT count(*) FROM chat_message WHERE status = 'interrupted'")[0][0] == 1, 60)
     assert Decimal(str(other.query("SELECT SUM(cost_usd) FROM billing_usagelog")[0][0])) > Decimal(str(spent))
     assert "violation" not in other.manage("invariants").lower()
     answer = other.call("POST", "/api/v1/chat/send", {"content": "Go on", "conversation_id": conversation}, key=first.key)
@@ -85,10 +85,3 @@ def test_what_is_no_backup_costs_the_database_nothing(first: Live, tmp_path: Pat
     assert first.command("restore", str(tmp_path / "torn"), "--replace").returncode
     assert first.command("restore", str(tmp_path / "nothing"), "--replace").returncode
     assert first.call("GET", "/api/v1/auth/profile").status == 200
-
-
-def _until(look, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < deadline
-        time.sleep(0.3)

@@ -119,8 +119,13 @@ def test_a_full_disk_kills_nothing_and_sign_in_and_reading_go_on(installation: I
     running = threading.Thread(
         target=lambda: events.extend(stream(installation, key, f"[[sim:chunks={round((FULL_SECONDS + 4) * 10)},pace=100]] A story"))
     )
+
+    def conversations() -> int:
+        return len(installation.call("/api/v1/chat/conversations", key=key)[1]["results"])
+
+    before = conversations()
     running.start()
-    time.sleep(1.5)
+    assert wait_for(lambda: conversations() > before), "the turn does not begin"
 
     filler = fill(installation.data)
     full_since, lines_before = time.monotonic(), len(installation.lines)
@@ -134,7 +139,7 @@ def test_a_full_disk_kills_nothing_and_sign_in_and_reading_go_on(installation: I
         assert status != 503 or body["error"]["code"] in ("storage_full", "unavailable"), body
         wire = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]}
         seen["wire"][installation.call("/v1/chat/completions", wire, key)[0]] += 1
-        time.sleep(0.3)
+        time.sleep(0.3)  # the pace of the clients
     lines = installation.lines[lines_before:]
     assert wait_for(lambda: installation.call("/health/ready")[1]["checks"]["disk"]["status"] == "down", 5)
     checks = installation.call("/health/ready")[1]["checks"]
@@ -171,7 +176,7 @@ def test_the_reserve_is_given_back_piece_by_piece_and_taken_again():
             before = storage.disk_space(folder).held
             reserve.tick()
             assert storage.disk_space(folder).held == before, "whatever fills the disk meets its end first"
-            time.sleep(SETTLED_SECONDS + 0.05)
+            time.sleep(SETTLED_SECONDS + 0.05)  # the reserve may be given up a step at a time
             reserve.tick()
             assert storage.disk_space(folder).held < before or before == 0
             assert storage.disk_space(folder).low

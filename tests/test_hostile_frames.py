@@ -25,6 +25,7 @@ from tests.kit import cast
 from tests.kit import catalogue as installed_catalogue
 from tests.kit.hostile import corpus
 from tests.kit.valid_bodies import FRAMES
+from tests.kit.waiting import until
 
 pytestmark = [pytest.mark.django_db, pytest.mark.long]
 CHAT, LIVE = CHAT_SOCKET, LIVE_SOCKET
@@ -58,9 +59,8 @@ def vendors(settings: Any) -> Callable[[], Any]:
         async with Simulator(pace=0.0) as simulator:
             settings.SIMULATOR, settings.SIMULATOR_URL = True, simulator.url
             yield simulator
+            await until(lambda: not running_turns.here().turns and not running_turns.here().background, PATIENCE)
             async with asyncio.timeout(PATIENCE):
-                while running_turns.here().turns or running_turns.here().background:
-                    await asyncio.sleep(0.01)
                 await running_calls.finish_settlements()
 
     return running

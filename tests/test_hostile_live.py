@@ -33,7 +33,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 def usual(product: Live) -> float:
     """The 99th percentile without another client, in seconds."""
     with SecondClient(product.port) as client:
-        time.sleep(1)
+        time.sleep(1)  # the time that is measured
     return client.percentile(0.99)
 
 
@@ -75,7 +75,7 @@ def test_every_endpoint_that_reads_a_body(product: Live):
 def test_frames_of_every_shape_from_five_sockets(product: Live):
     before, began = usual(product), cpu(product)
     with SecondClient(product.port) as client, flooding(product.port, product.key, _frames(), 5) as sent:
-        time.sleep(5)
+        time.sleep(5)  # the time that is measured
     holds(client, before)
     assert sent[0] > 50
     each = (cpu(product) - began) / sent[0]

@@ -12,6 +12,7 @@ import pytest
 
 from tests.kit.servers.live import Live, launch
 from tests.kit.servers.streams import open_stream, read_events
+from tests.kit.waiting import wait_for
 
 pytestmark = pytest.mark.long
 SLOW = "[[sim:chunks=100,pace=60]] Tell me a long story"
@@ -33,12 +34,8 @@ def message_row(live: Live, message_id: str) -> tuple[str, str]:
 
 
 def wait_for_status(live: Live, message_id: str, status: str, seconds: float) -> tuple[str, str]:
-    deadline = time.monotonic() + seconds
-    while True:
-        row = message_row(live, message_id)
-        if row[0] == status or time.monotonic() > deadline:
-            return row
-        time.sleep(0.3)
+    wait_for(lambda: message_row(live, message_id)[0] == status, seconds, every=0.3)
+    return message_row(live, message_id)
 
 
 def test_kill_nine_in_mid_stream_keeps_the_question_the_text_and_the_books(mortal: Live):
@@ -46,7 +43,7 @@ def test_kill_nine_in_mid_stream_keeps_the_question_the_text_and_the_books(morta
     events = read_events(response, 40)
     start = events[0][1]
     seen = "".join(data["text"] for name, data in events if name == "content.delta")
-    time.sleep(1.2)
+    assert wait_for(lambda: message_row(mortal, start["message_id"])[1].startswith(seen)), "a second's text is kept"
     mortal.kill()
     question = message_row(mortal, start["user_message_id"])
     assert question == ("complete", SLOW)
@@ -57,9 +54,7 @@ def test_kill_nine_in_mid_stream_keeps_the_question_the_text_and_the_books(morta
     told = mortal.call("GET", f"/api/v1/chat/stream/{start['message_id']}", headers={"Accept": "text/event-stream"})
     assert told.status == 200
     assert b"event: error" in told.body and b"interrupted" in told.body
-    deadline = time.monotonic() + 30
-    while mortal.query("SELECT count(*) FROM billing_hold WHERE status = 'open'")[0][0] and time.monotonic() < deadline:
-        time.sleep(0.3)
+    assert wait_for(lambda: not mortal.query("SELECT 1 FROM billing_hold WHERE status = 'open'"), every=0.3)
     rows = mortal.query(
         "SELECT cost_usd, estimated, status, output_tokens FROM billing_usagelog WHERE message_id = %s", start["message_id"]
     )

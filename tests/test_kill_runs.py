@@ -115,29 +115,30 @@ def open_run(live: Live, agent_id: str, text: str) -> http.client.HTTPResponse:
 
 
 def run_until(live: Live, run_id: str, *statuses: str, seconds: float = 40) -> dict:
-    deadline = time.monotonic() + seconds
-    while True:
-        run = live.call("GET", f"/api/v1/agents/runs/{run_id}").json
-        if run["status"] in statuses or time.monotonic() > deadline:
-            return run
-        time.sleep(0.3)
+    def run() -> dict:
+        return live.call("GET", f"/api/v1/agents/runs/{run_id}").json
+
+    wait_for(lambda: run()["status"] in statuses, seconds, every=0.3)
+    return run()
 
 
 def books_are_right(live: Live, run_id: str) -> Decimal:
-    """Every hold of it is closed; run = steps = books; and what the whole installation says of its money holds."""
-    deadline = time.monotonic() + 40
-    while True:
+    """Assert that no hold is open and that the costs of the run, its steps and the usage log are equal; return the cost in USD."""
+
+    def amounts() -> tuple[int, Decimal, dict]:
         held = live.query("SELECT count(*) FROM billing_hold WHERE status = 'open'")[0][0]
         booked = sum(
             (Decimal(str(row[0])) for row in live.query("SELECT cost_usd FROM billing_usagelog WHERE group_id = %s", run_id)), Decimal(0)
         )
         run = live.call("GET", f"/api/v1/agents/runs/{run_id}").json
-        right = not held and Decimal(run["cost_usd"]) == booked == sum((Decimal(step["cost_usd"]) for step in run["steps"]), Decimal(0))
-        if right or time.monotonic() > deadline:
-            break
-        time.sleep(0.5)
-    assert right, (held, booked, run)
-    return booked
+        return held, booked, run
+
+    def right() -> bool:
+        held, booked, run = amounts()
+        return not held and Decimal(run["cost_usd"]) == booked == sum((Decimal(step["cost_usd"]) for step in run["steps"]), Decimal(0))
+
+    assert wait_for(right, 40, every=0.5), amounts()
+    return amounts()[1]
 
 
 def in_a_model_call(live: Live) -> Before:

@@ -20,6 +20,7 @@ from django.conf import settings
 
 from tests.kit.servers.live import Live, launch
 from tests.kit.servers.streams import open_stream
+from tests.kit.waiting import wait_for
 
 pytestmark = pytest.mark.long
 VIEWERS = 12
@@ -86,11 +87,11 @@ def freeze_ahead_of_the_log(live: Live, viewers: list[Viewer]) -> None:
             os.killpg(process, signal.SIGSTOP)
             seen = [-1] * len(viewers)
             while seen != (seen := [one.last for one in viewers]):  # what is still in their sockets
-                time.sleep(0.05)
+                time.sleep(0.05)  # it is read until it no longer changes
             if any(one.last > logged(valkey, one.events[0][2]["message_id"]) for one in viewers):
                 return
             os.killpg(process, signal.SIGCONT)
-            time.sleep(random.uniform(0.005, 0.05))
+            time.sleep(random.uniform(0.005, 0.05))  # any moment
 
 
 def logged(valkey: redis.Redis, message_id: str) -> int:
@@ -104,10 +105,7 @@ def test_kill_nine_takes_back_no_more_than_the_bound_and_every_viewer_is_rewound
     threads = [threading.Thread(target=one.read, args=(open_stream(mortal, FAST),)) for one in viewers]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + 60
-    while min(len(one.events) for one in viewers) < 150:
-        assert time.monotonic() < deadline, [len(one.events) for one in viewers]
-        time.sleep(0.01)
+    assert wait_for(lambda: min(len(one.events) for one in viewers) >= 150, 60), [len(one.events) for one in viewers]
     freeze_ahead_of_the_log(mortal, viewers)
     mortal.kill()
     for thread in threads:

@@ -40,6 +40,7 @@ from tasks.schedule import Kind, Plan
 from tests.kit import catalogue as installed_catalogue
 from tests.kit.racing import at_once
 from tests.kit.source.tree import parse
+from tests.kit.waiting import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,9 +101,7 @@ def _agent_runs(ann: Principal) -> Callable[[int], object]:
         started = await run_endpoint.start(ann, definition, "[[sim:chunks=400,pace=20]] x", None, "rest", "r" * 8, _not_kept)
         hold_open.append(started)
         # Long enough for all the others to have asked.
-        async with asyncio.timeout(30):
-            while len(answered) < ASKED - MOST:
-                await asyncio.sleep(0.05)
+        await until(lambda: len(answered) >= ASKED - MOST)
         await live_runs.drain(0.1)
         await running_calls.finish_settlements()
 

@@ -44,7 +44,7 @@ def test_an_outage_of_the_layer_costs_news_and_nothing_else(product: tuple[Live,
                 assert made.status == 201 and time.monotonic() - begun < PATIENCE, made.body
             socket.answers()
             # One wait of the layer for messages lasts up to ten seconds where nothing answers.
-            time.sleep(12 if how == "hang" else 2)
+            time.sleep(12 if how == "hang" else 2)  # the outage
         socket.answers()
         socket.until("news.lost", None, 30)
         # What was done meanwhile is there for who reads again, and news arrive again.

@@ -29,6 +29,7 @@ from websockets.sync.client import connect
 
 from tests.kit.servers.live import Live, launch
 from tests.kit.servers.server_process import ROOT, free_port
+from tests.kit.waiting import wait_for
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")]
 CONF = ROOT / "deploy" / "nginx" / "nginx.conf"
@@ -89,13 +90,12 @@ def _second(live: Live, port: int) -> None:
 
 
 def _until(look: Any, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while True:
+    def found() -> bool:
         with contextlib.suppress(OSError):
-            if look():
-                return
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+            return bool(look())
+        return False
+
+    assert wait_for(found, seconds, every=0.1)
 
 
 def _configured(folder: Path, port: int, plain: int, backends: list[int]) -> Path:

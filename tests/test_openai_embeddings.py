@@ -15,6 +15,7 @@ import openai
 import pytest
 
 from tests.kit.servers.live import Live, launch
+from tests.kit.waiting import wait_for
 
 pytestmark = pytest.mark.long
 SMALL, LARGE, GEMINI = "text-embedding-3-small", "text-embedding-3-large", "gemini-embedding-001"
@@ -176,19 +177,13 @@ def begin(live: Live, request_id: str) -> http.client.HTTPConnection:
     connection = http.client.HTTPConnection("127.0.0.1", live.port, timeout=30)
     headers = {"Authorization": f"Bearer {live.key}", "Content-Type": "application/json", "X-Request-ID": request_id}
     connection.request("POST", "/v1/embeddings", json.dumps({"model": SMALL, "input": "Hello there"}), headers)
-    deadline = time.monotonic() + 20
-    while not live.query("SELECT 1 FROM billing_hold WHERE status = 'open'"):
-        assert time.monotonic() < deadline, "nothing was held"
-        time.sleep(0.05)
-    time.sleep(0.3)
+    assert wait_for(lambda: live.query("SELECT 1 FROM billing_hold WHERE status = 'open'")), "nothing was held"
+    time.sleep(0.3)  # the request goes on to the vendor
     return connection
 
 
 def settled(live: Live, request_id: str, seconds: float) -> tuple:
-    deadline = time.monotonic() + seconds
-    while not (found := rows(live, request_id)):
-        assert time.monotonic() < deadline, "nothing was settled"
-        time.sleep(0.2)
+    found = wait_for(lambda: rows(live, request_id), seconds, every=0.2)
     assert len(found) == 1 and not live.query("SELECT 1 FROM billing_hold WHERE status = 'open'")
     return found[0]
 

@@ -17,6 +17,7 @@ import pytest
 from tests.kit.servers import outage
 from tests.kit.servers.live import Live
 from tests.kit.servers.outage import FINE, Seen, Servers, Traffic
+from tests.kit.waiting import wait_for
 
 pytestmark = pytest.mark.long
 # Seconds a caller may wait for an answer while a part is away, beside the answer's own length.
@@ -48,7 +49,7 @@ def test_it_comes_through_an_outage(product: tuple[Live, Servers], server: str, 
         in_flight = _long_turn(traffic, seconds)
         began = traffic.now()
         with servers.away(server, how):
-            time.sleep(seconds)
+            time.sleep(seconds)  # the outage
         back = traffic.now()
         recovered = traffic.works_again(back, RECOVERY_SECONDS)
         traffic.stop()
@@ -74,7 +75,7 @@ def test_it_comes_through_an_outage(product: tuple[Live, Servers], server: str, 
 def _long_turn(traffic: Traffic, seconds: float) -> Any:
     """Start a turn that outlasts the outage and wait until it writes; the function returned gives its events."""
     found: dict[str, Any] = {}
-    chunks = round((seconds + 3) / 0.1)
+    chunks = round((seconds + 6) / 0.1)
 
     def run() -> None:
         found["answer"] = traffic.live.call(
@@ -83,7 +84,11 @@ def _long_turn(traffic: Traffic, seconds: float) -> Any:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    time.sleep(1.0)
+    writes = (
+        "SELECT 1 FROM chat_message answer JOIN chat_message question ON answer.parent_id = question.id"
+        " WHERE question.content LIKE '%%A story' AND answer.status = 'streaming' AND answer.content <> ''"
+    )
+    assert wait_for(lambda: traffic.live.query(writes)), "the turn does not write"
 
     def events() -> list[tuple[int, str, Any]]:
         thread.join(60)
@@ -152,10 +157,8 @@ def _books_are_right(live: Live) -> None:
 
 
 def _wait(look: Any, enough: Any, seconds: float = 30) -> Any:
-    deadline = time.monotonic() + seconds
-    while not enough(found := look()) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return found
+    wait_for(lambda: enough(look()), seconds, every=0.2)
+    return look()
 
 
 def _print(server: str, how: str, seconds: float, during: list[Seen], recovered: float) -> None:

@@ -136,7 +136,7 @@ def test_a_socket_that_is_not_read_because_it_floods_is_noticed_when_it_resets(s
     client.sendall(WHOLE["handshake"].replace(b"/echo", b"/deaf"))
     assert b"101" in client.recv(65536)
     sent_ahead(client, b"\x81\xfe\x03\xe8\0\0\0\0" + b"x" * 1000 + (b"\x81\x81\0\0\0\0x" * 1000))
-    time.sleep(0.5)
+    time.sleep(0.5)  # the server reads what it is going to read
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.close()
     assert wait_for(lambda: process.num_fds() <= before, 5), "the descriptor of a socket that was reset stays open"

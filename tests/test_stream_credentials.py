@@ -45,6 +45,7 @@ from tasks.schedule import Kind, Plan
 from tests.kit import catalogue as installed_catalogue
 from tests.kit.sampling import SOAK
 from tests.kit.source.tree import parse
+from tests.kit.waiting import until
 
 pytestmark = [pytest.mark.django_db, pytest.mark.long]
 ROOT = Path(__file__).resolve().parents[1]
@@ -111,9 +112,8 @@ def vendors(settings: Any) -> Callable[[], Any]:
                 for turn in list(running_turns.here().turns.values()):
                     turn.cancel()
                 await live_runs.drain(0.1)
+                await until(lambda: not running_turns.here().turns and not live_runs.count())
                 async with asyncio.timeout(20):
-                    while running_turns.here().turns or live_runs.count():
-                        await asyncio.sleep(0.02)
                     await running_calls.finish_settlements()
 
     return running
@@ -324,9 +324,7 @@ async def _vendor_was(sim: Simulator, *, cancelled: bool) -> None:
     if not cancelled:
         assert not any(seen.client_gone for seen in sim.requests), "what was begun for the owner was given up"
         return
-    async with asyncio.timeout(SECONDS):
-        while not sim.requests[0].client_gone:
-            await asyncio.sleep(0.01)
+    await until(lambda: sim.requests[0].client_gone, SECONDS)
     await running_calls.finish_settlements()
     assert not await Hold.objects.filter(status="open").aexists()
     assert await UsageLog.objects.acount() == 1 and (await UsageLog.objects.aget()).status == "cancelled"
@@ -339,10 +337,8 @@ async def test_an_answer_that_is_not_whole_yet_becomes_401(ann: Viewer, vendors:
         if "embeddings" in name:
             sim.always("*", "hang")
         asking = asyncio.create_task(_opened(ann, name, ann.key if by == "key" else ann.token, stream=False))
-        async with asyncio.timeout(20):
-            while not sim.requests:
-                assert not asking.done(), (await asking.result().read()).body
-                await asyncio.sleep(0.01)
+        await until(lambda: sim.requests or asking.done())
+        assert not asking.done(), (await asking.result().read()).body
         begun = await _ends(ENDS[by][how], ann)
         answer = await asyncio.wait_for(asking, SECONDS)
         await answer.read()
@@ -414,7 +410,7 @@ async def test_a_socket_ends_with_its_credential(ann: Viewer, vendors: Any, path
         assert frames[-2]["type"] == "error" and frames[-2]["error"]["type"] == "not_authenticated"
         if path == CHAT:
             socket.send({"type": "send", **_CHAT})  # it buys nothing more
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # nothing is to come
             assert len(sim.requests) == 1 and await Message.objects.filter(role="assistant").acount() == 2
 
 

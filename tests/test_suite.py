@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import io
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,12 +15,18 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("accounts", "agents", "aiagents", "billing", "chat", "tasks", "tests")
 
 
-def files_of_tests() -> Iterator[tuple[str, ast.Module]]:
-    """Every file of every `tests` folder, parsed, with its path from the root."""
+def paths_of_tests() -> Iterator[str]:
+    """Every file of every `tests` folder, from the root."""
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*.py")):
             if "tests" in path.relative_to(ROOT).parts:
-                yield path.relative_to(ROOT).as_posix(), parse(path.read_text())
+                yield path.relative_to(ROOT).as_posix()
+
+
+def files_of_tests() -> Iterator[tuple[str, ast.Module]]:
+    """Every file of every `tests` folder, parsed, with its path from the root."""
+    for path in paths_of_tests():
+        yield path, parse((ROOT / path).read_text())
 
 
 def imported_test_modules(tree: ast.Module) -> list[str]:
@@ -72,3 +80,36 @@ def test_source_is_parsed_by_the_kit_alone():
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "ast.parse"
     ]
     assert not calls
+
+
+# A sleep of 0 lets other tasks run. One of so many seconds stands for something that never ends.
+NEVER_ENDS = 30
+
+
+def guessed_sleeps(source: str) -> list[int]:
+    """Lines that sleep for some time without a comment that says why."""
+    commented = {token.start[0] for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type == tokenize.COMMENT}
+    return [
+        node.lineno
+        for node in ast.walk(parse(source))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "sleep" and node.lineno not in commented
+        if not (isinstance(node.args[0], ast.Constant) and (node.args[0].value == 0 or node.args[0].value >= NEVER_ENDS))
+    ]
+
+
+def test_no_test_guesses_how_long_something_takes():
+    """It waits for a condition with tests/kit/waiting.py. Where a time is what the test is about, a comment says so."""
+    wrong = {
+        path: found
+        for path in paths_of_tests()
+        if not path.startswith("tests/kit/")
+        if (found := guessed_sleeps((ROOT / path).read_text()))
+    }
+    assert not wrong
+
+
+def test_guessed_sleeps_are_seen():
+    for line in ("time.sleep(0.1)", "await asyncio.sleep(1)", "sleep(seconds)", "while x: time.sleep(0.01)", '__import__("time").sleep(3)'):
+        assert guessed_sleeps(f"async def f():\n    {line}") == [2], line
+        assert not guessed_sleeps(f"async def f():\n    {line}  # a slow reader"), line
+    assert not guessed_sleeps("async def f():\n    await asyncio.sleep(0)\n    await asyncio.sleep(3600)")

@@ -27,6 +27,7 @@ from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotAuthenticated, PermissionDenied
 from aiagents.core.valkey import clients as valkey
 from tests.kit.sampling import examples
+from tests.kit.waiting import until
 
 
 def bearer(raw: str) -> dict[str, str]:
@@ -180,7 +181,7 @@ async def test_many_credentials_are_asked_about_with_one_query_for_each_kind(use
 async def test_a_remembered_credential_ends_at_its_own_time(user: User, hearing):
     _key, raw = await in_db(keys.create, user, name="k", scopes=["chat"], expires_at=timezone.now() + timedelta(seconds=1.5))
     assert await outcome(raw)
-    await asyncio.sleep(1.6)
+    await asyncio.sleep(1.6)  # until it expires
     assert not await outcome(raw)
 
 
@@ -215,30 +216,30 @@ def test_what_is_remembered_has_a_bound(user: User, monkeypatch, hearing):
 
 
 async def test_a_change_in_another_process_invalidates_the_cache_at_once(user: User, access: str):
-    for _ in range(100):  # until the listener hears
+    async def listens() -> bool:
         await authenticate(bearer(access))
-        if time.monotonic() - principals._last_message_at < 1:
-            break
-        await asyncio.sleep(0.02)
+        return time.monotonic() - principals._last_message_at < 1
+
+    await until(listens)
     await authenticate(bearer(access))
     await User.objects.aupdate(is_active=False)
     assert await outcome(access)  # still remembered here …
     assert await valkey.client().publish(principals.CHANNEL, str(user.id)) >= 1  # … until another process speaks
-    async with asyncio.timeout(20):
-        while await outcome(access):
-            await asyncio.sleep(0.02)
+
+    async def ended() -> bool:
+        return not await outcome(access)
+
+    await until(ended)
 
 
 async def test_a_lost_valkey_shortens_the_memory_and_its_return_is_noticed(user: User, access: str, settings):
     url, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:1"
     principals._last_message_at = float("-inf")
     assert await outcome(access)
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # nothing is to come
     assert principals._last_message_at == float("-inf")
     settings.REDIS_URL = url
-    async with asyncio.timeout(20):
-        while principals._last_message_at < 0:
-            await asyncio.sleep(0.02)
+    await until(lambda: principals._last_message_at >= 0)
 
 
 def rows() -> list[str]:

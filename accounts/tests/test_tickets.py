@@ -17,6 +17,7 @@ from accounts.tests.conftest import Caller, with_key
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import NotAuthenticated, Unavailable
 from aiagents.core.valkey import clients as valkey
+from tests.kit.waiting import until
 
 TICKET = "/api/v1/auth/ws-ticket"
 
@@ -47,7 +48,11 @@ async def test_of_many_at_once_one_gets_in(ticket: str):
 async def test_an_expired_ticket_is_none(ticket: str):
     (stored,) = await valkey.client().keys("ticket:*")
     await valkey.client().pexpire(stored, 1)
-    await asyncio.sleep(0.01)
+
+    async def expired() -> bool:
+        return not await valkey.client().exists(stored)
+
+    await until(expired)
     with pytest.raises(NotAuthenticated):
         await authenticate_ticket(ticket)
 

@@ -34,7 +34,7 @@ class Probe:
         self.running += 1
         self.most = max(self.most, self.running)
         try:
-            await asyncio.sleep(self.seconds)
+            await asyncio.sleep(self.seconds)  # a slow tool
         finally:
             self.running -= 1
         if self.fails:

@@ -23,6 +23,7 @@ from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Conflict, NotFound, Unavailable
 from aiagents.core.live import liveness, outage_heartbeat
 from aiagents.core.valkey import clients as valkey
+from tests.kit.waiting import until
 
 ASKED = '[[call probe {"word": "a"}]][[call careful {"word": "b"}]]'
 
@@ -84,9 +85,8 @@ async def test_a_call_without_a_decision_is_rejected(context, vendor, caller, to
 async def test_waiting_is_visible_and_does_not_count_as_time(context, vendor, caller, tools):
     async with vendor():
         task = asyncio.create_task(drain(ask(ASKED), context(), agent("careful", "probe", max_seconds=1)))
-        while not await AgentRun.objects.filter(status="waiting_approval").aexists():
-            await asyncio.sleep(0.02)
-        await asyncio.sleep(1.3)
+        await until(AgentRun.objects.filter(status="waiting_approval").aexists)
+        await asyncio.sleep(1.3)  # longer than the run may take
         run = await in_db(the_run)
         await in_db(approvals.decide, caller.user, run.id, approve=True)
         events = await task
@@ -195,8 +195,7 @@ async def test_cancelling_ends_a_waiting_run_in_its_process(context, vendor, cal
     settings.PROGRESS_INTERVAL_SECONDS = 0.05
     async with vendor():
         task = asyncio.create_task(drain(ask(ASKED), context(), agent("probe", "careful")))
-        while not await AgentRun.objects.filter(status="waiting_approval").aexists():
-            await asyncio.sleep(0.02)
+        await until(AgentRun.objects.filter(status="waiting_approval").aexists)
         run = await in_db(the_run)
         await in_db(run_store.cancel, caller.user_id, run.id)
         with pytest.raises(RunCancelled):
@@ -209,8 +208,7 @@ async def test_cancelling_cuts_a_model_call_and_pays_for_it(context, vendor, cal
     settings.PROGRESS_INTERVAL_SECONDS = 0.05
     async with vendor():
         task = asyncio.create_task(drain(ask("[[sim:chunks=400,pace=10]] on"), context(), agent()))
-        while not (await AgentRun.objects.filter(output__gt="").aexists()):
-            await asyncio.sleep(0.02)
+        await until(AgentRun.objects.filter(output__gt="").aexists)
         run = await in_db(the_run)
         await in_db(run_store.cancel, caller.user_id, run.id)
         with pytest.raises(RunCancelled):
@@ -294,8 +292,7 @@ async def test_a_process_that_was_thought_dead_writes_nothing_more(context, vend
     with Probe(seconds=1.5) as probe:
         async with vendor() as sim:
             task = asyncio.create_task(drain(ask("[[call probe {}]]"), context(), agent("probe")))
-            while not probe.running:
-                await asyncio.sleep(0.01)
+            await until(lambda: probe.running)
             await outage_heartbeat.say("agents", [(await AgentRun.objects.aget()).id], 20)
             assert await in_db(run_sweep.sweep) == 0, "it is said to live"
             await valkey.client().flushdb()

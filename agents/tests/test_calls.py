@@ -25,6 +25,7 @@ from aiagents.core.live import outage_heartbeat
 from billing.budgets import budgets
 from billing.ledger import service as ledger
 from billing.models import Hold, UsageLog
+from tests.kit.waiting import until
 
 
 async def drain(request, context, receipts=None):
@@ -84,11 +85,7 @@ async def test_a_vendor_that_hangs_is_left_in_time_and_its_connection_closed(con
     async with vendor() as sim:
         sim.always("gpt-4o-mini", "hang")
         events = await drain(ask("Hello"), context(fallbacks=("claude-3-haiku",)))
-        for _ in range(500):
-            if sim.requests[0].client_gone:
-                break
-            await asyncio.sleep(0.02)
-        assert sim.requests[0].client_gone
+        await until(lambda: sim.requests[0].client_gone)
     assert events[-1].model == "claude-3-haiku"
     await in_db(exact)
 
@@ -188,11 +185,7 @@ async def test_a_consumer_that_leaves_closes_the_vendor_and_pays_for_what_came(c
             async for event in events:
                 if isinstance(event, TextDelta):
                     break
-        for _ in range(500):
-            if sim.requests[0].client_gone:
-                break
-            await asyncio.sleep(0.02)
-        assert sim.requests[0].client_gone
+        await until(lambda: sim.requests[0].client_gone)
     row = await UsageLog.objects.aget()
     assert (row.status, row.finish_reason, row.estimated) == ("cancelled", "cancelled", True) and row.cost_usd > 0
     assert [receipt.finish_reason for receipt in receipts] == ["cancelled"]

@@ -18,6 +18,7 @@ from aiagents.core.db.calls import in_db
 from aiagents.core.errors import BudgetExceeded, NoModelAvailable
 from billing.budgets import budgets
 from billing.models import UsageLog
+from tests.kit.waiting import until
 
 
 async def test_without_tools_a_run_is_one_paid_step(context, vendor):
@@ -220,8 +221,7 @@ async def test_a_disconnect_during_a_tool_call_leaves_an_unknown_outcome(context
     with Probe(seconds=30) as probe:
         async with vendor():
             task = asyncio.create_task(drain(ask("[[call probe {}]]"), context(), agent("probe")))
-            while not probe.running:
-                await asyncio.sleep(0.01)
+            await until(lambda: probe.running)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

@@ -206,7 +206,7 @@ async def test_it_waits_for_a_reader_that_does_not_read():
         async with asyncio.timeout(30):
             while not sent or sim.requests[0].sent > sent:
                 sent = sim.requests[0].sent if sim.requests else 0
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.5)  # nothing more is to be sent meanwhile
         assert sent < 20000  # paused
         await reader.readuntil(b"\r\n\r\n")
         for _ in range(200):
@@ -220,7 +220,7 @@ async def test_requests_that_come_in_pieces_or_together_are_answered_in_order():
         reader, writer = await asyncio.open_connection("127.0.0.1", sim.port)
         one = b"GET /__sim/health HTTP/1.1\r\nhost: x\r\n\r\n"
         writer.write(one + one[:10])
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.02)  # the first piece arrives alone
         writer.write(one[10:] + b"GET /v1/models HTTP/1.1\r\n\r\n")
         got = b""
         while got.count(b"HTTP/1.1 200") < 3:

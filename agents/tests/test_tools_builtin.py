@@ -280,7 +280,7 @@ async def longest_wait() -> float:
     longest, last = 0.0, time.perf_counter()
     try:
         while True:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # what is measured
             now = time.perf_counter()
             longest, last = max(longest, now - last), now
     except asyncio.CancelledError:

@@ -145,7 +145,7 @@ async def test_size_and_time_are_the_rows():
     async with serving(reply(b"x" * 5000)) as server:
         text, status = await use(made(server, max_bytes=1000), city="Graz")
         assert status == "ok" and text.startswith("x" * 1000 + "\n[cut here") and len(text) < 1100
-    async with serving(lambda *_: __import__("asyncio").sleep(3)) as server:
+    async with serving(lambda *_: __import__("asyncio").sleep(30)) as server:
         text, status = await use(made(server, timeout_seconds=1), city="Graz")
         assert status == "error" and "1 seconds" in text
 
@@ -250,7 +250,7 @@ def test_rotation_takes_every_secret_along_and_names_those_it_cannot(settings):
 
 async def test_a_tool_has_the_runs_time_and_no_more():
     async def sleep(arguments: dict, context: Any) -> str:
-        await __import__("asyncio").sleep(5)
+        await __import__("asyncio").sleep(30)
         return "late"
 
     async def broken(arguments: dict, context: Any) -> str:

@@ -24,6 +24,7 @@ from aiagents.core.errors import AppError
 from billing.ledger import service as ledger
 from billing.ledger.charging import Outcome
 from billing.models import Hold, UsageLog
+from tests.kit.waiting import until
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 MODELS = {"openai": "gpt-4o-mini", "anthropic": "claude-haiku-4-5", "google": "gemini-2.5-flash"}
@@ -163,6 +164,8 @@ async def test_who_hangs_up_on_a_whole_answer_pays_the_estimate(context, vendor)
         task = asyncio.create_task(whole.complete(ask("[[sim:hang]] hi"), context()))
         while not sim.requests:
             await asyncio.sleep(0.01)
+        task = asyncio.create_task(calls.complete(ask("[[sim:hang]] hi"), context()))
+        await until(lambda: sim.requests)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task

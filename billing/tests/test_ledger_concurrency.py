@@ -161,7 +161,7 @@ def test_a_budget_made_under_load_misses_nothing(db_threads):
         await ledger.settle(held, used(D("0.001")))
 
     async def limit() -> None:
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # in the middle of the others
         await db.in_db(budgets.set_limit, "key", key.pk, None)
 
     async def all_together() -> None:

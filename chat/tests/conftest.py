@@ -25,6 +25,7 @@ from chat.turns import running as running_turns
 from chat.turns import service as turns
 from chat.turns.turn import Turn
 from tests.kit import catalogue as installed_catalogue
+from tests.kit.waiting import until
 
 MODEL = "gpt-4o-mini"
 
@@ -95,20 +96,17 @@ def vendors(settings):
     return running
 
 
-async def quiet(seconds: float = 8.0) -> None:
+async def quiet(seconds: float = 30.0) -> None:
     """Wait until no turn of this loop runs, is stored, logged or settled."""
     here = running_turns.here()
+    await until(lambda: not here.turns and not here.background, seconds)
     async with asyncio.timeout(seconds):
-        while here.turns or here.background:
-            await asyncio.sleep(0.01)
         await running_calls.finish_settlements()
 
 
-async def runs_quiet(seconds: float = 8.0) -> None:
+async def runs_quiet(seconds: float = 30.0) -> None:
     """Wait until no agent run of this loop is under way."""
-    async with asyncio.timeout(seconds):
-        while live_runs.count():
-            await asyncio.sleep(0.01)
+    await until(lambda: not live_runs.count(), seconds)
 
 
 async def begin(principal: Principal, content: str = "Name three rivers", *, surface: str = "sse", **ask) -> Turn:

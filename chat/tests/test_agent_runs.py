@@ -235,7 +235,7 @@ async def test_silent_runs_are_ended_and_living_ones_are_not(key, sums, vendors,
     async with vendors():
         answer = await call("POST", path(sums), {"input": "[[sim:chunks=200,pace=10]] on", "stream": True}, key=key)
         await answer.read_events(3)
-        await asyncio.sleep(1.3)
+        await asyncio.sleep(1.3)  # longer than the silence that ends a run
         assert await in_db(run_sweep.sweep) == 0
         await answer.read()
     assert (await AgentRun.objects.aget()).status == "succeeded"

@@ -27,8 +27,8 @@ from chat.tests.conftest import begin, quiet
 from chat.tests.making import API, said
 from chat.turn_request import TurnRequest
 from chat.turns import store as turn_store
-from chat.turns.stored import event_log
 from tests.kit.planted import CANARY, ENCODED, in_tables, in_valkey
+from tests.kit.waiting import until
 
 SEND, STREAM = "/api/v1/chat/send", "/api/v1/chat/stream"
 RUNS = "/api/v1/agents/runs/"
@@ -133,8 +133,7 @@ def test_only_the_owner_erases_and_now_is_true_or_false(client, user, stranger, 
 async def test_a_running_answer_is_stopped_and_its_text_goes_too(principal, key, client, vendors):
     async with vendors():
         turn = await begin(principal, f"[[sim:chunks=400,pace=50]] {CANARY}")
-        while turn.logged < 5:
-            await event_log.end_of(turn.message_id)
+        await until(lambda: turn.logged >= 5)
         path = f"{API}/{turn.conversation_id}"
         # Where nothing is listening (this test's one thread is busy) the deletion is finished by the sweep.
         deleting._STOP_WAITS = 0.3

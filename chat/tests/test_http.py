@@ -15,6 +15,7 @@ from billing.budgets import budgets
 from billing.models import Hold, UsageLog
 from chat.models import Conversation, Message
 from chat.tests.caller import call, whole
+from tests.kit.waiting import until
 
 API = "/api/v1/chat/"
 ASK = {"content": "Name three rivers", "model": "gpt-4o-mini"}
@@ -292,6 +293,4 @@ async def test_a_viewer_loses_its_view_when_its_key_is_revoked_and_the_turn_goes
             and stream.events[-1][2]["error"]["type"] == "not_authenticated"
         )
         assert (await Message.objects.aget(id=id)).status in ("pending", "streaming")
-        async with asyncio.timeout(8):
-            while (await Message.objects.aget(id=id)).status != "complete":
-                await asyncio.sleep(0.05)
+        await until(Message.objects.filter(id=id, status="complete").aexists)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from decimal import Decimal
 
@@ -21,6 +20,7 @@ from chat.models import Conversation, Message
 from chat.tests.caller import call, whole
 from chat.tests.conftest import quiet
 from chat.tests.socket import Socket
+from tests.kit.waiting import until
 
 SEND, STREAM = "/api/v1/chat/send", "/api/v1/chat/stream"
 CALC = '[[call calculator {"expression": "2+3"}]]'
@@ -85,8 +85,7 @@ async def test_over_the_socket_a_tool_that_asks_waits_for_the_word(key, sums, us
         frames = await socket.until("tool.call", "error")
         asked = frames[-1]
         assert asked["needs_approval"] is True
-        while not await AgentRun.objects.filter(status="waiting_approval").aexists():
-            await asyncio.sleep(0.01)
+        await until(AgentRun.objects.filter(status="waiting_approval").aexists)
         await in_db(approvals.decide, user, asked["run_id"], approve=True, call_id=asked["call_id"])
         end = (await socket.until("message.end", "error"))[-1]
     assert end["type"] == "message.end" and [step.get("status") for step in end["steps"]] == [None, "ok"]
@@ -106,8 +105,7 @@ async def test_cancelling_the_turn_or_its_run_ends_both(key, sums, user, vendors
             while "tool.call" not in [kind for _, kind, _ in stream.events]:
                 stream.events = await stream.read_events(len(stream.events) + 1)
             message_id = stream.headers["x-message-id"]
-            while (await AgentRun.objects.aget(id=message_id)).status != "waiting_approval":
-                await asyncio.sleep(0.01)
+            await until(AgentRun.objects.filter(id=message_id, status="waiting_approval").aexists)
             if by_run:
                 assert await in_db(cancel_run, message_id) == 200
             else:

@@ -22,6 +22,7 @@ from chat.turns import service as turns
 from chat.turns import store as turn_store
 from chat.turns import stored
 from chat.turns.stored import event_log
+from tests.kit.waiting import until
 
 
 async def elsewhere(message_id, after=-1):
@@ -61,8 +62,7 @@ async def test_without_its_log_a_turn_is_told_from_its_row_without_repeat(princi
 async def test_a_log_that_was_lost_in_mid_turn_is_written_again_from_the_first_event(principal, vendors):
     async with vendors():
         turn = await begin(principal, "[[sim:chunks=40,pace=10]] Go")
-        while not turn.logged:
-            await asyncio.sleep(0.01)
+        await until(lambda: turn.logged)
         await valkey.client().flushdb()
         whole = await collect(turn.view())
         await quiet()
@@ -96,7 +96,7 @@ async def test_without_valkey_a_turn_is_watched_cancelled_and_stored_in_its_proc
         lines = await collect(turn.view())
         assert lines[-1][1] == "message.end"
         slow = await begin(principal, "[[sim:chunks=500,pace=10]] Go")
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # in the middle of the answer
         assert (await turns.cancel(principal, slow.message_id))["status"] == "cancelled"
         assert (await elsewhere(turn.message_id))[-1] == lines[-1]
 
@@ -113,13 +113,12 @@ def in_another_process(coroutine):
 async def test_a_turn_is_cancelled_from_another_process(principal, vendors, db_threads):
     async with vendors():
         turn = await begin(principal, "[[sim:chunks=1000,pace=10]] Go")
-        while not turn.logged:
-            await asyncio.sleep(0.01)
+        await until(lambda: turn.logged)
 
         async def there():
             assert running_turns.here() is not mine
             watching = asyncio.create_task(collect(await turns.attach(principal, turn.message_id)))
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(0.2)  # the viewer reads the log meanwhile
             answer = await turns.cancel(principal, turn.message_id)
             lines = await watching
             await valkey.client().aclose()
@@ -136,9 +135,7 @@ async def test_progress_reaches_the_row_while_the_turn_runs(principal, vendors, 
     settings.PROGRESS_INTERVAL_SECONDS = 0.1
     async with vendors():
         turn = await begin(principal, "[[sim:chunks=200,pace=10]] Go")
-        async with asyncio.timeout(5):
-            while not (row := await calls.in_db(Message.objects.get, id=turn.message_id)).content:
-                await asyncio.sleep(0.05)
+        row = await until(lambda: calls.in_db(Message.objects.filter(id=turn.message_id, content__gt="").first))
         assert row.status == "streaming" and row.heartbeat_at and row.last_seq > 0
         turn.cancel()
         assert (await turn.finished())["content"].startswith(row.content)

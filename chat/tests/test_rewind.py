@@ -24,6 +24,7 @@ from chat.turns import running as running_turns
 from chat.turns import service as turns
 from chat.turns import stored
 from chat.turns.stored import event_log
+from tests.kit.waiting import until
 
 # Text whose length differs in code points, in UTF-16 units and in bytes.
 WORDS = ["héllo ", "🌍🌍 ", "wörld ", "𝔘nicode "]
@@ -108,7 +109,7 @@ async def test_a_log_that_is_only_late_costs_nobody_a_rewind(user, key, monkeypa
     monkeypatch.setattr(core_log, "CATCH_UP_SECONDS", 20)
     answer, last = await dead_turn(user)
     asking = asyncio.create_task(whole("GET", f"/api/v1/chat/stream/{answer.id}?after={last + 1}", key=key))
-    await asyncio.sleep(0.1)
+    await asyncio.sleep(0.1)  # the viewer finds the log short of what it has seen
     late = [(last + 1, "content.delta", b'{"text":"more"}'), (last + 2, "error", b'{"error":{},"message":{}}')]
     await event_log.write({answer.id: (late, False)})
     assert [(seq, kind) for seq, kind, _ in (await asking).events] == [(last + 2, "error")]
@@ -133,9 +134,7 @@ async def test_a_viewer_of_the_log_is_rewound_where_the_log_is_lost_and_the_row_
             seen.append(line)
 
     watching = asyncio.create_task(watch())
-    async with asyncio.timeout(10):
-        while len(seen) < len(lines()):
-            await asyncio.sleep(0.01)
+    await until(lambda: len(seen) >= len(lines()))
     await valkey.client().delete(event_log.key(answer.id))
     await calls.in_db(turns.sweep)
     await asyncio.wait_for(watching, 20)
@@ -146,8 +145,7 @@ async def test_a_viewer_of_the_log_is_rewound_where_the_log_is_lost_and_the_row_
 async def test_a_running_turn_goes_on_after_the_rewind(principal, vendors):
     async with vendors():
         turn = await begin(principal, "[[sim:chunks=30,pace=10]] Go")
-        while turn.logged < 5:
-            await asyncio.sleep(0.01)
+        await until(lambda: turn.logged >= 5)
         seen = await collect(await turns.attach(principal, turn.message_id, 5_000))
         last, kind, data = seen[0]
         whole_turn = await collect(turn.view())
@@ -193,7 +191,7 @@ async def test_a_row_that_followed_further_than_the_log_is_what_stands(user, key
     for after, expected in ((last + 3, None), (last + 4, None), (last + 9, {"seq": last + 4, "length": len(text)})):
         lines = await turns.attach(await _principal(key), answer.id, after)
         asking = asyncio.create_task(collect(lines))
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # the viewer finds the log short of what it has seen
         if after == last + 3:
             await calls.in_db(turns.sweep)
         found = await asyncio.wait_for(asking, 20)

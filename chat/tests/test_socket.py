@@ -22,6 +22,7 @@ from chat.api import socket_sign_in
 from chat.models import Message
 from chat.tests.conftest import quiet
 from chat.tests.socket import Refused, Socket
+from tests.kit.waiting import until
 
 ASK = {"type": "send", "content": "Name three rivers", "model": "gpt-4o-mini"}
 # One credential in a URL, as many ways as frameworks would read it.
@@ -230,9 +231,7 @@ async def test_a_revoked_key_ends_the_socket_and_not_the_turn(user, key, vendors
         id = (await socket.until("content.delta"))[0]["message_id"]
         await in_db(lambda: keys.revoke(ApiKey.objects.get(), actor=user))
         assert await socket.closed(5) == 4401
-        async with asyncio.timeout(8):
-            while (await Message.objects.aget(id=id)).status != "complete":
-                await asyncio.sleep(0.05)
+        await until(Message.objects.filter(id=id, status="complete").aexists)
 
 
 async def test_a_key_without_the_scope_is_refused(user, models):
@@ -280,19 +279,19 @@ async def test_a_socket_survives_an_error_of_its_channel_layer(user: Any, key: s
     for name in ("receive", "group_add"):
         monkeypatch.setattr(RedisChannelLayer, name, failing(name))
     async with Socket(key=key, protocols=("aiagents.v1", "aiagents-news")) as socket:
-        async with asyncio.timeout(10):
-            while set(failed) != {"receive", "group_add"}:
-                await asyncio.sleep(0.01)
+        await until(lambda: set(failed) == {"receive", "group_add"})
         socket.send({"type": "ping", "ref": "1"})
         assert await socket.frame() == {"type": "pong", "ref": "1"}
 
 
 async def test_a_socket_is_in_the_group_of_its_user_and_ignores_what_it_does_not_know(user: Any, key: str, caplog: Any):
     layer = get_channel_layer()
+
+    async def ignored() -> bool:
+        await layer.group_send(f"user.{user.id}", {"type": "news.of.tomorrow"})
+        return "socket_message_ignored" in caplog.text
+
     async with Socket(key=key, protocols=("aiagents.v1", "aiagents-news")) as socket:
-        async with asyncio.timeout(10):
-            while "socket_message_ignored" not in caplog.text:
-                await layer.group_send(f"user.{user.id}", {"type": "news.of.tomorrow"})
-                await asyncio.sleep(0.05)
+        await until(ignored, every=0.05)
         socket.send({"type": "ping"})
         assert await socket.frame() == {"type": "pong"}

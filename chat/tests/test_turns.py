@@ -18,6 +18,7 @@ from chat.models import Conversation, Message
 from chat.tests.conftest import begin, collect
 from chat.turns import running as running_turns
 from chat.turns import service as turns
+from tests.kit.waiting import until
 
 HI = turns.TurnRequest(content="Hi", model="gpt-4o-mini")
 
@@ -110,7 +111,7 @@ async def test_a_cancellation_that_races_the_end_leaves_one_state_and_one_charge
             for _ in range(round % 34):
                 await asyncio.sleep(0)
             if round % 3 == 0:
-                await asyncio.sleep(0.001 * (round % 12))
+                await asyncio.sleep(0.001 * (round % 12))  # another moment of the turn each time
             answer = await turns.cancel(principal, turn.message_id)
             lines = await collect(turn.view())
             stored = await Message.objects.aget(id=turn.message_id)
@@ -241,14 +242,11 @@ async def test_a_user_has_a_bounded_number_of_turns_at_once(principal, vendors, 
 async def test_a_starter_that_is_cancelled_leaves_a_whole_turn(principal, vendors):
     async with vendors():
         starting = asyncio.create_task(begin(principal, "Still here"))
-        while not running_turns.here().background:
-            await asyncio.sleep(0)
+        await until(lambda: running_turns.here().background, every=0)
         starting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await starting
-        async with asyncio.timeout(5):
-            while not await Message.objects.filter(role="assistant", status="complete").aexists():
-                await asyncio.sleep(0.02)
+        await until(Message.objects.filter(role="assistant", status="complete").aexists)
 
 
 async def test_a_cancellation_whose_message_is_lost_is_found_by_its_key(principal, vendors, settings):

@@ -26,6 +26,7 @@ from tasks.runs import store as task_runs
 from tasks.runs.execute import Crew
 from tasks.schedule import Kind, Plan
 from tests.kit import catalogue as installed_catalogue
+from tests.kit.waiting import until
 
 MODEL = "gpt-4o-mini"
 
@@ -117,14 +118,11 @@ async def aboard(vendors: Callable[[], AbstractContextManager[Simulator]]) -> As
 
 
 @asynccontextmanager
-async def at_work(run: TaskRun, seconds: float = 0.5) -> AsyncIterator[Crew]:
-    """A crew that has been at the run for a while; at the end of the block it must have let go of it."""
+async def at_work(run: TaskRun, events: int = 8) -> AsyncIterator[Crew]:
+    """A crew whose run has had so many events; at the end of the block it must have let go of it."""
     crew = Crew()
     working = asyncio.create_task(crew.run(run.id))
-    async with asyncio.timeout(10):
-        while not crew.running:
-            await asyncio.sleep(0.02)
-    await asyncio.sleep(seconds)
+    await until(lambda: run.id in crew.events.work and crew.events.work[run.id].broadcast.last >= events)
     yield crew
     async with asyncio.timeout(5):
         await working

@@ -71,7 +71,7 @@ async def test_taken_up_again_anywhere_there_is_no_gap_and_no_repeat(make, owner
     task = await in_db(lambda: make(input=SLOW))
     run = await in_db(begin, owner, task)
     async with aboard(vendors):
-        async with at_work(run, 0.4):
+        async with at_work(run):
             viewer = await follow(task, key)
             await viewer.read_events(9)
             first = numbered(viewer.events or (await viewer.read_events(9)))
@@ -129,11 +129,10 @@ async def test_the_death_of_a_worker_is_an_event_and_the_next_continues_in_the_s
     async with aboard(vendors):
         task = await in_db(lambda: make(input=SLOW, max_retries=1))
         run = await in_db(begin, owner, task)
-        async with at_work(run, 0.4) as crew:
+        async with at_work(run) as crew:
             await crew.events.work[run.id].broadcast.log_caught_up(10.0)
             await in_db(silence, run)
             assert await in_db(run_sweep.sweep) >= 1
-        await asyncio.sleep(0.2)
         assert await in_db(task_runs.requeue, run.pk, was=Status.SCHEDULED)
         await again_here(run)
         seen = numbered(await events_of(task, key))
@@ -148,7 +147,7 @@ async def test_a_run_cancelled_in_the_queue_ends_its_viewers_stream(make, owner,
     task = await in_db(lambda: make())
     run = await in_db(begin, owner, task)
     viewer = asyncio.create_task(events_of(task, key))
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # the viewer waits for the run
     await in_db(task_runs.cancel, run.pk)
     events = numbered(await asyncio.wait_for(viewer, 5))
     assert [(kind, data["status"]) for _, kind, data in events] == [("message.end", "cancelled")]

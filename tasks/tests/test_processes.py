@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from tests.kit.servers.live import Live, launch
+from tests.kit.waiting import wait_for
 
 pytestmark = pytest.mark.long
 TASKS = "/api/v1/tasks/"
@@ -80,15 +81,6 @@ def status(live: Live, task: str) -> str:
     return (last_run(live, task) or {"status": "none"})["status"]
 
 
-def wait_for(condition, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.1)
-    return False
-
-
 def test_fifty_runs_that_wait_two_seconds_each_take_a_few_in_one_worker(plant: Live):
     with worker(plant):
         for _ in range(6):  # both processes have loaded what a first call loads
@@ -112,7 +104,7 @@ def test_twenty_of_twenty_runs_whose_worker_is_killed_end_and_are_paid_once(plan
         with worker(plant):
             tasks = [make(plant, "[[sim:chunks=120,pace=50]] a long story", max_retries=n % 2) for n in range(10)]
             assert wait_for(lambda: all(status(plant, task) == "running" for task in tasks), 20), log(plant)  # noqa: B023
-            time.sleep(random.uniform(0.0, 2.0))
+            time.sleep(random.uniform(0.0, 2.0))  # killed at any moment
             plant.stop("worker", signal.SIGKILL)
         assert {status(plant, task) for task in tasks} == {"running"}, "all of them were running when their worker was killed"
         killed += tasks
@@ -154,7 +146,7 @@ def test_sigterm_lets_short_runs_end_and_hands_long_ones_to_the_next_worker(plan
         with worker(plant):
             long = make(plant, "[[sim:chunks=600,pace=50]] long", max_retries=0, max_seconds=60)
             assert wait_for(lambda: status(plant, long) == "running", 20)
-            time.sleep(1)
+            time.sleep(1)  # in the middle of the run
             end_worker(plant)
             assert status(plant, long) == "queued", log(plant)
     finally:
@@ -168,7 +160,7 @@ def test_a_running_run_is_cancelled_from_the_web_within_two_seconds(plant: Live)
     with worker(plant):
         task = make(plant, "[[sim:chunks=600,pace=50]] long", max_seconds=60)
         assert wait_for(lambda: status(plant, task) == "running", 20)
-        time.sleep(0.7)
+        time.sleep(0.7)  # in the middle of the run
         began = time.monotonic()
         answer = plant.call("POST", f"{TASKS}{task}/cancel", key=plant.access)
         took = time.monotonic() - began
@@ -184,7 +176,7 @@ def test_beat_fires_what_is_due_and_two_beats_fire_it_once(plant: Live):
         tasks = [make(plant, "hello", schedule={"type": "at", "at": at}) for _ in range(10)]
         assert {plant.call("GET", TASKS + task, key=plant.access).json["status"] for task in tasks} == {"scheduled"}
         assert wait_for(lambda: all(status(plant, task) == "succeeded" for task in tasks), 40), log(plant)
-        time.sleep(3)
+        time.sleep(3)  # nothing is to come
         plant.stop("beat2")
         marks = ",".join(["%s"] * len(tasks))
         runs = plant.query(f"SELECT task_id, count(*) FROM tasks_taskrun WHERE task_id IN ({marks}) GROUP BY task_id", *tasks)

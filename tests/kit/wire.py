@@ -12,6 +12,8 @@ from django.core.asgi import get_asgi_application
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 
+from tests.kit.waiting import until
+
 
 @dataclass
 class Answer:
@@ -174,11 +176,9 @@ async def product(scope: dict[str, Any], receive: Any, send: Any) -> None:
     await django(scope, receive, send)
 
 
-async def _quiet(seconds: float = 10) -> None:
+async def _quiet(seconds: float = 30) -> None:
     """Wait for the turns that a request began: they outlive it, and may not outlive its test."""
     from chat.turns import running as running_turns  # needs Django's apps
 
     here = running_turns.here()
-    async with asyncio.timeout(seconds):
-        while here.turns or here.background:
-            await asyncio.sleep(0.005)
+    await until(lambda: not here.turns and not here.background, seconds, every=0.005)

@@ -13,6 +13,7 @@ from aiagents.core.errors import Unavailable
 from aiagents.core.ids import uuid7
 from aiagents.core.live import outage_heartbeat
 from aiagents.core.valkey import clients as valkey
+from tests.kit.waiting import until
 
 HERE, THERE = uuid7(), uuid7()
 
@@ -49,9 +50,7 @@ async def test_one_that_hangs_is_said_as_long_as_it_hangs(monkeypatch: pytest.Mo
 
     waiting = asyncio.create_task(outage_heartbeat.beat(beat(), "test", [HERE], 20))
     for _ in range(2):
-        async with asyncio.timeout(10):
-            while not await heard():
-                await asyncio.sleep(0.01)
+        await until(heard)
         await valkey.client().delete(outage_heartbeat.key("test", HERE))
     goes_on.set()
     assert await waiting == "late"

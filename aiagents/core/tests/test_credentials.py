@@ -18,6 +18,7 @@ from aiagents.core.http.consumer import EndpointApplication
 from aiagents.core.http.endpoints import Endpoint, EventStream, Request, Response, json_response
 from aiagents.core.live import credential_watch
 from aiagents.core.tests.conftest import CredentialRef, revoked
+from tests.kit.waiting import until
 from tests.kit.wire import ask, start
 
 GOOD = {"authorization": "Bearer good"}
@@ -82,7 +83,7 @@ async def test_the_reader_hears_it_before_what_the_generator_has_to_close_is_clo
             yield b"data: 1\n\n"
             await asyncio.sleep(60)
         finally:
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(1.5)  # a generator that is slow to close
 
     async def handler(request: Request) -> EventStream:
         return EventStream(slow_to_close())
@@ -170,9 +171,8 @@ async def test_a_whole_answer_that_is_not_there_yet_becomes_401(app: EndpointApp
 
     serve(app, handler, **options)
     task = asyncio.create_task(ask(app, "POST", "/api/v1/stream", {}, GOOD | {"idempotency-key": "one-key"}))
-    while not story:
-        assert not task.done(), task.result().body
-        await asyncio.sleep(0.01)
+    await until(lambda: story or task.done())
+    assert story, task.result().body
     revoked.add(principal.credential_ref)
     answer = await asyncio.wait_for(task, 3)
     assert answer.status == 401 and answer.json["error"]["type"] == "not_authenticated" and "www-authenticate" in answer.headers
@@ -214,7 +214,7 @@ async def test_while_nobody_can_be_asked_what_has_not_expired_goes_on(principal:
     ended: list[str] = []
     soon = type(principal)(**vars(principal) | {"credential_ref": CredentialRef(expires_at=time.time() + 0.3)})
     with credential_watch.watched(principal, lambda: ended.append("lasting")), credential_watch.watched(soon, lambda: ended.append("soon")):
-        await asyncio.sleep(1.0)
+        await asyncio.sleep(1.0)  # longer than the credential that expires
     assert ended == ["soon"]
 
 
@@ -230,7 +230,7 @@ async def test_an_announcement_is_heard_at_once_and_asks_about_its_user(principa
     other = type(principal)(**vars(principal) | {"credential_ref": CredentialRef()})
     ended = asyncio.Event()
     with credential_watch.watched(principal, ended.set), credential_watch.watched(other, lambda: pytest.fail("of another user")):
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # the watch waits for its next look by now
         threading.Thread(target=credential_watch.look_at, args=(principal.credential_ref.user_id,)).start()
         await asyncio.wait_for(ended.wait(), 3)
     assert asked == [principal.credential_ref]
@@ -241,7 +241,7 @@ async def test_an_announcement_without_a_user_asks_about_all(principal: Any, mon
     revoked.add(principal.credential_ref)
     ended = asyncio.Event()
     with credential_watch.watched(principal, ended.set):
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # the watch waits for its next look by now
         credential_watch.look_at(None)
         await asyncio.wait_for(ended.wait(), 3)
 
@@ -292,7 +292,7 @@ async def test_a_download_is_cut_when_its_credential_ends(principal: Any, monkey
     async def pages() -> AsyncGenerator[bytes, None]:
         while True:
             yield b"line\n"
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # a download of many pieces
 
     async def read() -> int:
         response = StreamingHttpResponse(pages())

@@ -11,6 +11,7 @@ from aiagents.core import draining
 from aiagents.core.errors import AppError, BudgetExceeded
 from aiagents.core.http.consumer import EndpointApplication
 from aiagents.core.http.endpoints import Endpoint, Request, Response, json_response
+from tests.kit.waiting import until
 from tests.kit.wire import ask, start
 
 GOOD = {"authorization": "Bearer good"}
@@ -190,7 +191,7 @@ async def test_a_handler_is_cancelled_with_its_client_only_where_asked(app: Endp
     async def slow(request: Request) -> Response:
         seen.append("begun")
         try:
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.15)  # a slow handler
             seen.append("finished")
         except asyncio.CancelledError:
             await asyncio.sleep(0.01)  # cleaning up may await
@@ -200,8 +201,7 @@ async def test_a_handler_is_cancelled_with_its_client_only_where_asked(app: Endp
 
     app.add(Endpoint("POST", "/v1/slow", slow, scope="chat", cancel_on_disconnect=cancelled))
     client, task = start(app, "POST", "/v1/slow", {}, GOOD)
-    while not seen:
-        await asyncio.sleep(0.001)
+    await until(lambda: seen, every=0.001)
     client.leave()
     await asyncio.wait_for(task, 10)
     assert seen == ["begun", "cancelled" if cancelled else "finished"]
@@ -218,7 +218,7 @@ async def test_gone_returns_when_the_client_leaves(app: EndpointApplication):
 
     app.add(Endpoint("POST", "/v1/waits", waits, scope="chat"))
     client, task = start(app, "POST", "/v1/waits", {}, GOOD)
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0.02)  # nothing is to come
     assert not left
     client.leave()
     await asyncio.wait_for(task, 10)

@@ -19,6 +19,7 @@ from aiagents.core.http.endpoints import Endpoint, EventStream, Request, Respons
 from aiagents.core.idempotency import Claim, Replay, begin_sync, finish_sync
 from aiagents.core.models import IdempotentAnswer
 from aiagents.tasks import sweep_idempotency
+from tests.kit.waiting import until, wait_for
 from tests.kit.wire import ask, start
 
 pytestmark = pytest.mark.django_db
@@ -86,8 +87,7 @@ async def test_while_the_first_runs_the_second_waits_outside(app: EndpointApplic
 
     app.add(Endpoint("POST", "/api/v1/slow", slow, scope="chat", idempotent=True))
     client, task = start(app, "POST", "/api/v1/slow", {}, GOOD)
-    while not runs:
-        await asyncio.sleep(0.005)
+    await until(lambda: runs)
     second = await ask(app, "POST", "/api/v1/slow", {}, GOOD)
     assert (second.status, second.error["code"]) == (409, "idempotency_in_progress") and int(second.headers["retry-after"]) >= 1
     release.set()
@@ -162,10 +162,14 @@ async def test_a_request_that_is_cancelled_while_it_claims_its_key_leaves_no_cla
         await request
     go_on.set()
     monkeypatch.undo()
-    async with asyncio.timeout(30):
-        while not isinstance(found := await _first_or_conflict("f2"), Claim):
-            await asyncio.sleep(0.02)
-    await idempotency.abandon(found)
+    found: list[Claim] = []
+
+    async def claimed() -> bool:
+        found.extend(one for one in [await _first_or_conflict("f2")] if isinstance(one, Claim))
+        return bool(found)
+
+    await until(claimed)
+    await idempotency.abandon(found[0])
 
 
 async def _first_or_conflict(fingerprint: str) -> Claim | Replay | Conflict:
@@ -183,10 +187,7 @@ def test_a_running_request_keeps_its_claim(monkeypatch: Any):
 
     heart = Heart(beats.append)
     heart.start(7)
-    for _ in range(200):
-        if len(beats) > 2:
-            break
-        __import__("time").sleep(0.02)
+    assert wait_for(lambda: len(beats) > 2)
     heart.stop(7)
     assert beats[:2] == [[7], [7]]
     thread = heart._thread
@@ -240,4 +241,4 @@ async def test_a_stream_with_a_replayer_is_followed_after_its_client_left(app: E
 async def _endless() -> AsyncGenerator[bytes, None]:
     while True:
         yield b"data: x\n\n"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # a stream of many pieces

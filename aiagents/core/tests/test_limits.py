@@ -22,7 +22,7 @@ async def test_a_burst_over_the_edge_of_a_window_stays_within_the_limit():
     while (asked := time.monotonic()) - begun < 2.6:
         if (await hit("edge", 10, 1)).allowed:
             admitted.append((asked, time.monotonic()))
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # the pace of the requests
     # The tenth after any one came a second after it at the soonest.
     assert min(later[1] - earlier[0] for earlier, later in zip(admitted, admitted[10:], strict=False)) >= 0.999
     assert len(admitted) >= 20
@@ -79,7 +79,7 @@ async def test_without_valkey_the_process_keeps_the_same_window_and_says_so_once
 
 async def test_a_valkey_that_hangs_costs_little_and_is_found_again(settings: Any, tmp_path: Any, monkeypatch: Any):
     async def silent(reader: Any, writer: Any) -> None:
-        await asyncio.sleep(5)
+        await asyncio.sleep(5)  # a server that hangs
 
     path = str(tmp_path / "s")
     server = await asyncio.start_unix_server(silent, path)

@@ -16,6 +16,7 @@ from django.db import transaction
 from aiagents.core.live import news
 from aiagents.core.live.channel_layer import ChannelLayer
 from aiagents.core.valkey import clients
+from tests.kit.waiting import wait_for
 
 USER = UUID(int=7)
 KIND = news.Kind.TASK_CHANGED
@@ -38,13 +39,12 @@ class Recorder(ChannelLayer):
 
     def all(self, count: int) -> list[tuple[str, str, str]]:
         """Wait for so many news; group, kind and id of each."""
-        deadline = time.monotonic() + 10
-        while True:
-            found = [(group, *item) for batch in list(self.sent) for group, message in batch for item in message["news"]]
-            if len(found) >= count:
-                return found
-            assert time.monotonic() < deadline, found
-            time.sleep(0.01)
+
+        def found() -> list[Any]:
+            return [(group, *item) for batch in list(self.sent) for group, message in batch for item in message["news"]]
+
+        assert wait_for(lambda: len(found()) >= count), found()
+        return found()
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_news_are_sent_after_the_commit_and_not_after_a_rollback(layer: Recorder
         raise ZeroDivisionError
     with transaction.atomic():
         news.send(USER, KIND, second)
-        time.sleep(4 * news.BATCH_SECONDS)
+        time.sleep(4 * news.BATCH_SECONDS)  # nothing is to come
         assert layer.sent == []
     assert [id for _, _, id in layer.all(1)] == [str(second)]
 
@@ -84,23 +84,20 @@ def test_a_layer_that_hangs_delays_nobody_and_what_waits_is_bounded(layer: Recor
     assert time.monotonic() - begun < 20
     layer.gate.set()
     layer.all(1)
-    time.sleep(4 * news.BATCH_SECONDS)
+    time.sleep(4 * news.BATCH_SECONDS)  # nothing more is to come
     assert len(layer.all(1)) <= 2 * news.MOST_WAITING
 
 
 def test_a_layer_that_is_away_fails_nobody_and_is_tried_again(layer: Recorder, monkeypatch: pytest.MonkeyPatch, caplog: Any):
     monkeypatch.setattr(news, "PAUSE_SECONDS", 0.2)
     layer.fails = True
-    deadline = time.monotonic() + 10
-    while "news_not_sent" not in caplog.text:
-        news.send_now(USER, KIND, uuid4())
-        time.sleep(0.01)
-        assert time.monotonic() < deadline
+
+    def sent(id: UUID) -> None:
+        news.send_now(USER, KIND, id)
+
+    assert wait_for(lambda: sent(uuid4()) or "news_not_sent" in caplog.text)
     layer.fails, last = False, uuid4()
-    while not layer.sent:
-        news.send_now(USER, KIND, last)
-        time.sleep(0.01)
-        assert time.monotonic() < deadline
+    assert wait_for(lambda: sent(last) or layer.sent)
     assert layer.all(1)[-1][2] == str(last)
     assert caplog.text.count("news_not_sent") == 1, "one line for one outage"
 

@@ -126,7 +126,7 @@ async def test_a_name_that_answers_differently_the_second_time_gains_nothing(nam
 
 
 async def test_a_look_up_that_hangs_is_given_up(monkeypatch):
-    monkeypatch.setattr(destinations, "_resolve", lambda host, port: time.sleep(4) or [PUBLIC])
+    monkeypatch.setattr(destinations, "_resolve", lambda host, port: time.sleep(4) or [PUBLIC])  # a slow server
     begun = time.monotonic()
     with pytest.raises(TooSlow):
         await fetch("GET", "http://slow.example/", limits=Limits(seconds=0.2))
@@ -214,7 +214,7 @@ async def test_a_body_without_end_is_cut_at_the_cap():
     async with serving(endless) as server:
         answer = await fetch("GET", server.url(), limits=Limits(max_bytes=100_000))
         assert len(answer.body) == 100_000 and answer.truncated
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # nothing more is to be sent
         assert server.sent < 20_000_000, "the connection was closed, not drained"
 
 
@@ -273,7 +273,7 @@ async def drip(server: Server, request: bytes, writer: asyncio.StreamWriter) -> 
     while True:
         writer.write(b"x")
         await writer.drain()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # a byte now and then
 
 
 async def drip_head(server: Server, request: bytes, writer: asyncio.StreamWriter) -> None:
@@ -281,22 +281,22 @@ async def drip_head(server: Server, request: bytes, writer: asyncio.StreamWriter
     while True:
         writer.write(b"x")
         await writer.drain()
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # a byte now and then
 
 
 async def go_on(server: Server, request: bytes, writer: asyncio.StreamWriter) -> None:
     while True:
         writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
         await writer.drain()
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)  # an endless head
 
 
 async def silence(server: Server, request: bytes, writer: asyncio.StreamWriter) -> None:
-    await asyncio.sleep(5)
+    await asyncio.sleep(5)  # a server that hangs
 
 
 async def slow_redirects(server: Server, request: bytes, writer: asyncio.StreamWriter) -> None:
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # slow, each time
     writer.write(redirect("/again"))
 
 

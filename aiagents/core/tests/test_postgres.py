@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from django.db import connection, connections
 from psycopg_pool import PoolTimeout
 
 from aiagents.core.db.postgres.base import POOL_WAIT, PROBE_EVERY, DatabaseWrapper, Pool
+from tests.kit.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"), reason="PostgreSQL only")
 
@@ -44,7 +46,7 @@ def test_an_unreachable_server_fails_the_first_caller_after_the_wait_and_later_o
     pool = make(kwargs={"host": "/nowhere"}, timeout=10.0)
     assert POOL_WAIT <= seconds(pool, psycopg.OperationalError) < POOL_WAIT + 6
     assert seconds(pool, psycopg.OperationalError) < POOL_WAIT / 2
-    time.sleep(PROBE_EVERY)
+    time.sleep(PROBE_EVERY)  # until the server is tried again
     assert seconds(pool, psycopg.OperationalError) < POOL_WAIT / 2, "the next probe is refused by the server, not by a time-out"
 
 
@@ -52,7 +54,7 @@ def test_the_next_caller_finds_a_server_that_recovered(make):
     pool = make(kwargs={"host": "/nowhere"})
     seconds(pool, psycopg.OperationalError)
     pool.kwargs["host"] = connection.get_connection_params()["host"]
-    time.sleep(PROBE_EVERY)
+    time.sleep(PROBE_EVERY)  # until the server is tried again
     begun = time.monotonic()
     found = pool.getconn()
     assert found.execute("SELECT 1").fetchone() == (1,) and time.monotonic() - begun < 10
@@ -78,7 +80,7 @@ def test_the_pool_gives_out_no_connection_that_the_server_closed(make):
         pool.putconn(one)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s::int[]) pid", [pids])
-    time.sleep(0.3)
+    assert wait_for(lambda: all(select.select([one.fileno()], [], [], 0)[0] for one in ended)), "the server has not closed them"
     for _ in range(2):
         found = pool.getconn()
         assert found.execute("SELECT 1").fetchone() == (1,)

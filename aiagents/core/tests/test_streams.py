@@ -62,7 +62,7 @@ async def test_silence_is_filled_with_comments_and_disturbs_nothing(app: Endpoin
 
     async def slow() -> AsyncGenerator[bytes, None]:
         yield b"data: 1\n\n"
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # a slow stream
         yield b"data: 2\n\n"
 
     serve(app, slow)
@@ -86,7 +86,7 @@ async def test_an_exception_ends_the_stream_with_an_error_event(app: EndpointApp
 
 async def test_a_generator_cancelled_from_inside_does_not_hang_its_client(app: EndpointApplication):
     async def fails() -> AsyncGenerator[bytes, None]:
-        inner = asyncio.ensure_future(asyncio.sleep(10))
+        inner = asyncio.ensure_future(asyncio.sleep(60))
         yield b"data: 1\n\n"
         inner.cancel()
         await inner
@@ -107,9 +107,9 @@ async def test_a_client_that_leaves_ends_the_generator_in_its_own_task(app: Endp
             async with asyncio.timeout(60):
                 while True:
                     yield b"data: 1\n\n"
-                    await asyncio.sleep(0 if where == "producing" else 30)
+                    await asyncio.sleep(0 if where == "producing" else 30)  # 30 seconds stand for ever
         finally:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # closing may await
             mark.reset(token)  # raises when closed from another context
             story.append(asyncio.current_task())
 
@@ -126,7 +126,7 @@ async def test_the_handlers_first_steps_and_the_stream_share_one_task(app: Endpo
     async def inner() -> AsyncGenerator[bytes, None]:
         async with asyncio.timeout(0.1):  # belongs to the task that entered it
             yield b"first"
-            await asyncio.sleep(5)
+            await asyncio.sleep(5)  # a slow stream
 
     async def outer(source: AsyncGenerator[bytes, None], first: bytes) -> AsyncGenerator[bytes, None]:
         yield first
@@ -177,11 +177,12 @@ async def test_a_slow_reader_gets_everything(app: EndpointApplication, settings:
 
     serve(app, much)
     client, task = start(app, "POST", "/api/v1/stream", {}, GOOD)
-    while not task.done():
-        client.reading.clear()
-        await asyncio.sleep(0.002)
-        client.reading.set()
-        await asyncio.sleep(0)
+    async with asyncio.timeout(60):
+        while not task.done():
+            client.reading.clear()
+            await asyncio.sleep(0.002)  # a reader that stops again and again
+            client.reading.set()
+            await asyncio.sleep(0)
     assert client.answer.ended and client.answer.body == b"".join(b"%04d" % number * 250 for number in range(200))
 
 

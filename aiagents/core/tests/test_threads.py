@@ -16,6 +16,7 @@ from collections.abc import Iterator
 import pytest
 
 from aiagents.core.db.threads import Threads
+from tests.kit.waiting import until
 
 mark: contextvars.ContextVar[str] = contextvars.ContextVar("mark", default="")
 
@@ -53,7 +54,7 @@ async def test_never_more_than_allowed(threads: Threads):
             now, most = now + 1, max(most, now + 1)
         if number < 3:
             together.wait(10)
-        time.sleep(0.001)
+        time.sleep(0.001)  # work
         with lock:
             now -= 1
         return number
@@ -94,7 +95,7 @@ def test_several_loops_share_them_and_a_loop_that_is_gone_harms_nobody(threads: 
 
     async def leave_behind() -> None:
         asyncio.get_running_loop().call_soon(asyncio.create_task(threads.run(lambda: gate.wait(10))).cancel)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.05)  # the loop ends after the cancellation and before the work
 
     async def ask(number: int) -> int:
         return await threads.run(lambda: number)
@@ -148,7 +149,7 @@ async def test_nothing_that_was_carried_is_left_for_the_collector(threads: Threa
         with contextlib.suppress(LookupError):
             await threads.run(fail)
         await threads.run(lambda: None)
-        await asyncio.sleep(0.05)
-        assert seen() is None and not [one for one in gc.get_objects() if type(one) is Large]
+        await until(lambda: seen() is None)
+        assert not [one for one in gc.get_objects() if type(one) is Large]
     finally:
         gc.enable()

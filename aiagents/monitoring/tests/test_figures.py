@@ -96,7 +96,7 @@ def test_live_figures_add_up_over_processes(monkeypatch: pytest.MonkeyPatch):
     for publisher in (web, other):
         publisher.publish()
     serve(50)
-    time.sleep(0.05)
+    time.sleep(0.05)  # a rate needs time between two figures
     for publisher in (web, other):
         publisher.publish()
     alive, gone = sharing.living(sync_client().hgetall(sharing.PROCESSES))

@@ -201,7 +201,7 @@ async def test_a_slow_reader_is_closed_and_nothing_piles_up_for_it(root, monkeyp
     socket = watch(key=await in_db(token, root))
     socket.outbox = asyncio.Queue(maxsize=2)  # what the kernel takes for somebody who does not read
     async with socket:
-        await asyncio.sleep(1)
+        await asyncio.sleep(1)  # a reader that stops for longer than SLOW
         frames = await socket.until("never")
     assert socket.code == 4429 and len(frames) <= 4
 

@@ -9,7 +9,17 @@ import time
 
 from aiagents.core import draining
 
-state = {"sent": 0, "received": 0, "gone_after": None, "cancelled": 0, "held": 0, "left": 0, "drained": 0, "pid": os.getpid()}
+state = {
+    "sent": 0,
+    "received": 0,
+    "gone_after": None,
+    "cancelled": 0,
+    "held": 0,
+    "left": 0,
+    "loud_left": 0,
+    "drained": 0,
+    "pid": os.getpid(),
+}
 CHUNK = b"x" * 65536
 
 
@@ -133,6 +143,7 @@ async def loud(receive, send):
     tasks = [asyncio.create_task(many()) for _ in range(4)]
     while (await receive())["type"] != "websocket.disconnect":
         pass
+    state["loud_left"] += 1
     for task in tasks:
         task.cancel()
 

@@ -8,6 +8,7 @@ import random
 import signal
 import socket
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,19 @@ def _answers(server: ServerProcess) -> bool:
         return server.send(b"GET /state HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 10).startswith(b"HTTP/1.1 ")
     except OSError:
         return False
+
+
+def sent_before_it_waits(server: ServerProcess) -> int:
+    """How many bytes a stream to a client that does not read had sent when it stopped. Fails if it never stops."""
+
+    def stopped() -> int:
+        first = server.state["sent"]
+        time.sleep(0.2)
+        return first if server.state["sent"] == first else 0
+
+    sent = wait_for(stopped)
+    assert sent, "the stream does not wait for its reader"
+    return sent
 
 
 def read_all(client: socket.socket) -> bytes:
