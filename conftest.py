@@ -73,10 +73,10 @@ def _guarded_connect(self: socket.socket, address: object) -> None:
         host = address[0] if isinstance(address, tuple) else ""
         if host not in {"127.0.0.1", "::1", "localhost"} and not str(host).startswith("127."):
             raise RuntimeError(f"the suite tried to reach {address!r}; only loopback is allowed")
-    _connect(self, address)  # type: ignore[arg-type]
+    _connect(self, address)
 
 
-socket.socket.connect = _guarded_connect  # type: ignore[method-assign]
+socket.socket.connect = _guarded_connect
 
 
 @pytest.fixture(autouse=True, scope="session")

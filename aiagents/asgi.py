@@ -21,18 +21,18 @@ from django.core.asgi import get_asgi_application
 
 django: Any = get_asgi_application()  # loads the apps, which the imports below need
 
-from aiagents import endpoints, housekeeping, warming  # noqa: E402
-from aiagents.core import draining  # noqa: E402
-from aiagents.core.errors import AppError  # noqa: E402
-from aiagents.core.http import body_limits, hosts  # noqa: E402
-from aiagents.core.http.client_address import client_ip, scheme  # noqa: E402
-from aiagents.core.http.close_codes import SHUTTING_DOWN  # noqa: E402
-from aiagents.core.http.headers import check_target, read  # noqa: E402
-from aiagents.core.jsonio import dumps  # noqa: E402
-from aiagents.core.logs.access import log_socket  # noqa: E402
-from aiagents.core.logs.context import accept_request_id  # noqa: E402
-from aiagents.core.metrics import counting  # noqa: E402
-from aiagents.monitoring import health, sharing  # noqa: E402
+from aiagents import endpoints, housekeeping, warming  # noqa: E402 - the apps are loaded above
+from aiagents.core import draining  # noqa: E402 - the apps are loaded above
+from aiagents.core.errors import AppError  # noqa: E402 - the apps are loaded above
+from aiagents.core.http import body_limits, hosts  # noqa: E402 - the apps are loaded above
+from aiagents.core.http.client_address import client_ip, scheme  # noqa: E402 - the apps are loaded above
+from aiagents.core.http.close_codes import SHUTTING_DOWN  # noqa: E402 - the apps are loaded above
+from aiagents.core.http.headers import check_target, read  # noqa: E402 - the apps are loaded above
+from aiagents.core.jsonio import dumps  # noqa: E402 - the apps are loaded above
+from aiagents.core.logs.access import log_socket  # noqa: E402 - the apps are loaded above
+from aiagents.core.logs.context import accept_request_id  # noqa: E402 - the apps are loaded above
+from aiagents.core.metrics import counting  # noqa: E402 - the apps are loaded above
+from aiagents.monitoring import health, sharing  # noqa: E402 - the apps are loaded above
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -63,7 +63,7 @@ def _body_limit(method: str, target: str) -> int:
 
 
 # Our server asks this while a body arrives.
-application.body_limit = _body_limit  # type: ignore[attr-defined]
+application.body_limit = _body_limit  # type: ignore[attr-defined]  # the server reads this attribute
 
 
 def _as_forwarded(scope: Scope) -> Scope:

@@ -36,7 +36,7 @@ async def main() -> None:
     from aiagents.core.live import credential_watch
 
     for handler in logging.getLogger().handlers:
-        handler.setStream(open(os.devnull, "w"))  # type: ignore[attr-defined]  # noqa: ASYNC230, SIM115
+        handler.setStream(open(os.devnull, "w"))  # noqa: ASYNC230, SIM115 - one file for the life of the process
     principal = SimpleNamespace(
         user_id=uuid4(), user=SimpleNamespace(role="user"), key_id=None, rate_limit=None, credential_ref=CredentialRef()
     )

@@ -75,8 +75,8 @@ async def of_load(bill: Bill, target: load.Target, callers: tuple[str, ...]) -> 
     found = []
     socket = replace(target, wire=load.CHAT_SOCKET, keys=callers)
     for what, streams, at in (("streams over /v1", load.streams, target), ("chat turns over sockets", load.socket_turns, socket)):
-        small = await bill.of(lambda streams=streams, at=at: streams(at, 20, STREAM_PROMPT, 0.5))  # type: ignore[misc]
-        large = await bill.of(lambda streams=streams, at=at: streams(at, 200, STREAM_PROMPT, 1.0))  # type: ignore[misc]
+        small = await bill.of(lambda streams=streams, at=at: streams(at, 20, STREAM_PROMPT, 0.5))
+        large = await bill.of(lambda streams=streams, at=at: streams(at, 200, STREAM_PROMPT, 1.0))
         found.append(Growth(f"{what} (20, 200)", small, large))
     small = await bill.of(lambda: load.closed_loop(target, 16, 60, PROMPT, count=100))
     large = await bill.of(lambda: load.closed_loop(target, 16, 60, PROMPT, count=1000))
@@ -98,11 +98,11 @@ async def of_history(installed: Installation, bill: Bill, target: load.Target, c
 
         found[length] = await bill.of(ask)
         path = f"/api/v1/chat/conversations/{ids[0][0]}/messages?page_size=50"
-        found[f"messages {length}"] = await bill.of(lambda path=path: load.gets(target, path, callers[0], 40))  # type: ignore[misc]
+        found[f"messages {length}"] = await bill.of(lambda path=path: load.gets(target, path, callers[0], 40))
     lists = {}
     for count, raw in ((100, callers[3]), (1000, callers[4])):
         installed.script("benchmarks.seeding", "conversations", raw, str(count), "2")
-        lists[count] = await bill.of(lambda raw=raw: load.gets(target, _LIST, raw, 40))  # type: ignore[misc]
+        lists[count] = await bill.of(lambda raw=raw: load.gets(target, _LIST, raw, 40))
     return [
         Growth("messages in a conversation, 15 turns (20, 200)", found[20], found[200]),
         Growth("messages in a conversation, a page of 50 (20, 200)", found["messages 20"], found["messages 200"]),
@@ -142,7 +142,7 @@ async def of_rows(installed: Installation, bill: Bill, target: load.Target, rows
         calls = await bill.of(lambda: load.closed_loop(target, 16, 60, PROMPT, count=400))
         found.setdefault("400 calls (hold and settle)", []).append(calls)
         for name, path in reports.items():
-            found.setdefault(name, []).append(await bill.of(lambda path=path: load.gets(target, path, target.keys[0], 15)))  # type: ignore[misc]
+            found.setdefault(name, []).append(await bill.of(lambda path=path: load.gets(target, path, target.keys[0], 15)))
     label = f"({rows // 10:,}, {rows:,}; the user's own are 1 %)"
     return [Growth(f"rows in the usage log, {name} {label}", *pair) for name, pair in found.items()]
 

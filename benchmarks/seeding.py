@@ -19,19 +19,19 @@ import django
 
 django.setup()
 
-from django.conf import settings  # noqa: E402
-from django.contrib.auth.hashers import check_password, make_password  # noqa: E402
-from django.db import connection  # noqa: E402
-from django.utils import timezone  # noqa: E402
+from django.conf import settings  # noqa: E402 - after django.setup()
+from django.contrib.auth.hashers import check_password, make_password  # noqa: E402 - after django.setup()
+from django.db import connection  # noqa: E402 - after django.setup()
+from django.utils import timezone  # noqa: E402 - after django.setup()
 
-from accounts import keys, principals  # noqa: E402
-from accounts.models import ApiKey, User  # noqa: E402
-from aiagents.core.ids import uuid7  # noqa: E402
-from billing.budgets.budgets import month  # noqa: E402
-from billing.models import Budget, BudgetWindow  # noqa: E402
-from chat.models import Conversation, Message  # noqa: E402
-from tasks import service as task_service  # noqa: E402
-from tasks.schedule import Kind, Plan  # noqa: E402
+from accounts import keys, principals  # noqa: E402 - after django.setup()
+from accounts.models import ApiKey, User  # noqa: E402 - after django.setup()
+from aiagents.core.ids import uuid7  # noqa: E402 - after django.setup()
+from billing.budgets.budgets import month  # noqa: E402 - after django.setup()
+from billing.models import Budget, BudgetWindow  # noqa: E402 - after django.setup()
+from chat.models import Conversation, Message  # noqa: E402 - after django.setup()
+from tasks import service as task_service  # noqa: E402 - after django.setup()
+from tasks.schedule import Kind, Plan  # noqa: E402 - after django.setup()
 
 
 def people(count: int) -> list[str]:
@@ -49,7 +49,7 @@ def people(count: int) -> list[str]:
     starts_at, ends_at = month(zone, now)
     windows = [BudgetWindow(budget=budget, starts_at=starts_at, ends_at=ends_at) for budget in budgets]
     for model, rows in ((User, made), (ApiKey, held), (Budget, budgets), (BudgetWindow, windows)):
-        model.objects.bulk_create(rows, batch_size=2000)  # type: ignore[attr-defined]
+        model.objects.bulk_create(rows, batch_size=2000)
     _analyze("accounts_user", "accounts_apikey", "billing_budget", "billing_budgetwindow")
     return raws
 

@@ -72,7 +72,7 @@ class TaskAdmin(WithContent):
 
     @admin.action(description="Run now (its owner pays)", permissions=["act"])
     def run_now(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
-        self._act(request, queryset, "run", lambda task: run_again(task, request.request_id), "{} queued.")  # type: ignore[attr-defined]
+        self._act(request, queryset, "run", lambda task: run_again(task, request.request_id), "{} queued.")  # type: ignore[attr-defined]  # the middleware sets request_id
 
     @admin.action(description="Cancel open runs", permissions=["act"])
     def cancel(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
@@ -85,7 +85,7 @@ class TaskAdmin(WithContent):
     @admin.action(description="Resume", permissions=["act"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Task]) -> None:
         def act(task: Task) -> None:
-            task_service.resume(owner(task), task, request_id=request.request_id)  # type: ignore[attr-defined]
+            task_service.resume(owner(task), task, request_id=request.request_id)  # type: ignore[attr-defined]  # the middleware sets request_id
 
         self._act(request, queryset, "resume", act, "{} go on.")
 
@@ -140,7 +140,7 @@ class TaskRunAdmin(WithContent):
         def act(run: TaskRun) -> None:
             with transaction.atomic():
                 if run.status in ENDED:
-                    run_again(run.task, request.request_id)  # type: ignore[attr-defined]
+                    run_again(run.task, request.request_id)  # type: ignore[attr-defined]  # the middleware sets request_id
                 elif run.status == Status.SCHEDULED:
                     task_runs.requeue(run.pk, was=Status.SCHEDULED)
                 elif run.status == Status.QUEUED:

@@ -84,7 +84,7 @@ def test_x_api_key_is_as_good_as_bearer(live: Live):
 def test_errors_arrive_typed(live: Live, client: anthropic.Anthropic):
     with pytest.raises(anthropic.NotFoundError) as missing:
         client.messages.create(model="no-such-model", max_tokens=10, messages=ask("Hi"))
-    assert missing.value.body["error"]["type"] == "not_found_error"  # type: ignore[index]
+    assert missing.value.body["error"]["type"] == "not_found_error"
     with pytest.raises(anthropic.BadRequestError):
         client.messages.create(model="claude-3-haiku", max_tokens=0, messages=ask("Hi"))
     with (
@@ -96,7 +96,7 @@ def test_errors_arrive_typed(live: Live, client: anthropic.Anthropic):
     with anthropic.Anthropic(api_key=key, base_url=live.url, max_retries=2) as poor, pytest.raises(anthropic.APIStatusError) as refused:
         poor.messages.create(model="claude-3-haiku", max_tokens=10, messages=ask("Hi"))
     assert refused.value.status_code == 402
-    assert refused.value.body["error"]["type"] == "billing_error"  # type: ignore[index]
+    assert refused.value.body["error"]["type"] == "billing_error"
 
 
 def test_a_vendor_that_dies_in_mid_stream_is_an_error_not_an_end(client: anthropic.Anthropic):

@@ -127,7 +127,7 @@ def test_longer_integers_are_refused():
 
 # --- at the endpoints ---------------------------------------------------------------------------
 
-LIMITS = {endpoint: application.body_limit(endpoint.method, endpoint.path()) for endpoint in WRITES}  # type: ignore[attr-defined]
+LIMITS = {endpoint: application.body_limit(endpoint.method, endpoint.path()) for endpoint in WRITES}
 
 
 # Every shape meets one endpoint of each limit and each reader of bodies (ours, Django's); the others meet a sample.

@@ -30,7 +30,7 @@ def mortal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Live]:
 
 
 def message_row(live: Live, message_id: str) -> tuple[str, str]:
-    return live.query("SELECT status, content FROM chat_message WHERE id = %s", message_id)[0]  # type: ignore[return-value]
+    return live.query("SELECT status, content FROM chat_message WHERE id = %s", message_id)[0]
 
 
 def wait_for_status(live: Live, message_id: str, status: str, seconds: float) -> tuple[str, str]:

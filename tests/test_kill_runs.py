@@ -45,8 +45,8 @@ class Bell(ThreadingHTTPServer):
 
 class _Ringer(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
-        self.server.rung += 1  # type: ignore[attr-defined]
-        self.server.answers.wait(60)  # type: ignore[attr-defined]
+        self.server.rung += 1
+        self.server.answers.wait(60)
         self.send_response(200)
         self.send_header("Content-Type", "text/plain")
         self.end_headers()

@@ -128,7 +128,7 @@ def test_no_secret_and_no_content_stands_in_any_log(installation: Live):
         "GET", f"/api/v1/auth/profile?api_key={installation.key}", key="aia_" + "n" * 43, headers={"X-Request-ID": "profile-with-key"}
     )
     ticket = installation.call("POST", "/api/v1/auth/ws-ticket", key=installation.access).json["ticket"]
-    with connect(f"ws://127.0.0.1:{installation.port}/api/v1/chat/ws", subprotocols=["aiagents.v1", f"ticket.{ticket}"]):  # type: ignore[list-item]
+    with connect(f"ws://127.0.0.1:{installation.port}/api/v1/chat/ws", subprotocols=["aiagents.v1", f"ticket.{ticket}"]):
         pass
     until(lambda: sockets() > before and ids <= {line.get("request_id") for line in lines(installation)})
     written = "".join(

@@ -18,7 +18,7 @@ from asgiref.sync import async_to_sync
 from accounts import principals
 from aiagents.asgi import application
 from aiagents.core.db.calls import in_db
-from chat.tests.conftest import key, models, quiet, vendors  # noqa: F401
+from chat.tests.conftest import key, models, quiet, vendors  # noqa: F401 - fixtures
 from tests.kit.source.message_walk import Walk, recording
 
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "architecture.md"
@@ -55,7 +55,7 @@ async def post(api_key: str) -> list[dict[str, Any]]:
     return sent
 
 
-async def walk_of_one_message(api_key: str, vendors: Any) -> Walk:  # noqa: F811
+async def walk_of_one_message(api_key: str, vendors: Any) -> Walk:  # noqa: F811 - a fixture's name
     """A message to a process that has answered others: its caches are warm when two walks enter the same files."""
     before: Walk | None = None
     async with vendors():
@@ -91,7 +91,7 @@ def section(walk: Walk, purposes: dict[str, str]) -> str:
     )
 
 
-def test_the_document_lists_the_files_that_one_message_enters(key, vendors, settings, monkeypatch):  # noqa: F811
+def test_the_document_lists_the_files_that_one_message_enters(key, vendors, settings, monkeypatch):  # noqa: F811 - a fixture's name
     settings.CHAT_TITLES = False
     monkeypatch.setattr(principals, "LIFE", 600)  # a slow machine takes longer for a message than an entry lives
     monkeypatch.setattr(principals, "LIFE_ALONE", 600)

@@ -51,13 +51,13 @@ class Front:
         wanted = {"Host": HOST, "Authorization": f"Bearer {self.live.key}", "Content-Type": "application/json", **(headers or {})}
         connection.request(method, path, data, wanted)
         answer = connection.getresponse()
-        answer.data = answer.read()  # type: ignore[attr-defined]
+        answer.data = answer.read()
         connection.close()
         return answer
 
     def connection(self) -> http.client.HTTPSConnection:
         connection = http.client.HTTPSConnection(HOST, self.port, timeout=30, context=self.trust)
-        connection._create_connection = lambda address, *rest: socket.create_connection(("127.0.0.1", address[1]), 30)  # type: ignore[attr-defined]
+        connection._create_connection = lambda address, *rest: socket.create_connection(("127.0.0.1", address[1]), 30)
         return connection
 
 

@@ -73,7 +73,7 @@ def test_fifty_long_messages_fit_into_a_list_and_a_file(root: User, request_of: 
     Message.objects.bulk_create(
         Message(conversation=conversation, role="user", content=LONG, parts=[{"type": "file", "data": LONG}]) for _ in range(ROWS)
     )
-    found: Rows = admin.site._registry[Message]  # type: ignore[assignment]
+    found: Rows = admin.site._registry[Message]
     columns = found.export_columns(request_of)
 
     def both() -> int:

@@ -178,7 +178,7 @@ def test_every_call_is_one_row_at_the_price_the_caller_was_told(live: Live, clie
     rows = live.query("SELECT cost_usd, input_tokens, output_tokens, status FROM billing_usagelog WHERE call_id = %s", _dashed(call_id))
     assert len(rows) == 1
     assert answer.usage and (rows[0][1], rows[0][2], rows[0][3]) == (answer.usage.prompt_tokens, answer.usage.completion_tokens, "ok")
-    assert float(rows[0][0]) == pytest.approx(float(answer.usage.model_extra["cost_usd"])) and float(rows[0][0]) > 0  # type: ignore[index]
+    assert float(rows[0][0]) == pytest.approx(float(answer.usage.model_extra["cost_usd"])) and float(rows[0][0]) > 0
 
 
 def _dashed(text: str) -> str:

@@ -132,7 +132,7 @@ def test_what_is_wrong_is_said_in_openais_shape(client: openai.OpenAI, body: dic
     with pytest.raises(error) as refused:
         client.embeddings.create(**body)
     assert refused.value.param == param and refused.value.type == "invalid_request_error" and refused.value.code
-    assert "request_id" in refused.value.body  # type: ignore[operator]
+    assert "request_id" in refused.value.body
 
 
 def test_a_spent_budget_is_insufficient_quota_and_not_retried(live: Live):
@@ -144,7 +144,7 @@ def test_a_spent_budget_is_insufficient_quota_and_not_retried(live: Live):
 
 
 def test_they_are_listed_marked_and_do_not_chat(live: Live, client: openai.OpenAI):
-    kinds = {model.id: model.model_extra["kind"] for model in client.models.list()}  # type: ignore[index]
+    kinds = {model.id: model.model_extra["kind"] for model in client.models.list()}
     assert {kinds[SMALL], kinds[LARGE], kinds[GEMINI]} == {"embeddings"} and kinds["gpt-4o-mini"] == kinds["auto"] == "chat"
     listed = live.call("GET", "/api/v1/billing/models?embeddings=true&page_size=100").json["results"]
     assert {SMALL, LARGE, GEMINI} <= {row["id"] for row in listed}

@@ -49,7 +49,7 @@ def test_each_fork_reads_its_own_settings(environment: str, says: str):
 def test_a_fork_is_ended_and_waited_for(tmp_path: Path):
     with (tmp_path / "log").open("wb") as log:
         wanted = {"cwd": preloaded.ROOT, "env": dict(os.environ), "stdout": log, "stderr": log, "new_session": True}
-        process = preloaded.popen(sys.executable, "-m", "agents.simulator", **wanted)  # type: ignore[arg-type]
+        process = preloaded.popen(sys.executable, "-m", "agents.simulator", **wanted)
     assert os.getsid(process.pid) == process.pid and process.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.05)

@@ -154,7 +154,7 @@ def _everywhere(ann: Viewer) -> None:
 def _late(ann: Viewer) -> None:
     """An hour goes by."""
     real = time.time
-    credential_watch.time = SimpleNamespace(time=lambda: real() + 3600, monotonic=time.monotonic)  # type: ignore[assignment]
+    credential_watch.time = SimpleNamespace(time=lambda: real() + 3600, monotonic=time.monotonic)
 
 
 ACCOUNT = {"disabled": _change(is_active=False), "password changed": _new_password, "signed out everywhere": _everywhere}
@@ -184,7 +184,7 @@ ENDS: dict[str, dict[str, Callable[[Viewer], object]]] = {
 @pytest.fixture(autouse=True)
 def _clock():
     yield
-    credential_watch.time = time  # type: ignore[assignment]
+    credential_watch.time = time
 
 
 # --- what is open meanwhile -----------------------------------------------------------------------

@@ -263,7 +263,7 @@ admin.site.unregister(Group)
 
 
 @admin.register(Group)
-class GroupAdmin(DjangoGroupAdmin, Rows):  # type: ignore[misc]
+class GroupAdmin(DjangoGroupAdmin, Rows):  # type: ignore[misc]  # Django's stubs and the theme do not agree
     """Django's group admin with this admin's list. A group is a set of permissions: only superusers may change it.
 
     Every migration resets the predefined groups (aiagents/roles.py): create a new group for other permissions.
@@ -279,7 +279,7 @@ class GroupAdmin(DjangoGroupAdmin, Rows):  # type: ignore[misc]
 
     @admin.display(description="members")
     def members(self, group: Group) -> int:
-        return group.member_count  # type: ignore[attr-defined]
+        return group.member_count  # type: ignore[attr-defined]  # annotated by get_queryset
 
     @admin.display(description="permissions")
     def permission_count(self, group: Group) -> int:

@@ -110,7 +110,7 @@ class ApiKeys(AuthView):
             creator_scopes=principal_of(request).scopes,
             ip=Origin.of(request).ip,
         )
-        key.key = raw  # type: ignore[attr-defined]
+        key.key = raw  # type: ignore[attr-defined]  # the serializer shows the raw key once
         context = {**self.get_serializer_context(), "budgets": {key.id: data["monthly_budget_usd"]}}
         return Response(NewApiKeySerializer(key, context=context).data, status.HTTP_201_CREATED)
 

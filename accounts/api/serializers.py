@@ -174,7 +174,7 @@ class ApiKeySerializer(StrictFieldsMixin, serializers.ModelSerializer):
 
     def to_representation(self, key: ApiKey) -> dict[str, Any]:
         limit = self.context.get("budgets", {}).get(key.id)
-        key.monthly_budget_usd = limit  # type: ignore[attr-defined]
+        key.monthly_budget_usd = limit  # type: ignore[attr-defined]  # the serializer shows it; it is no column
         shown = {"scopes": sorted(key.scopes), "monthly_budget_usd": None if limit is None else money(limit)}
         return super().to_representation(key) | shown
 

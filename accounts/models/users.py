@@ -29,8 +29,8 @@ class UserQuerySet(models.QuerySet["User"]):
             _forget(gone)
         return deleted
 
-    delete.alters_data = True  # type: ignore[attr-defined]
-    delete.queryset_only = True  # type: ignore[attr-defined]
+    delete.alters_data = True  # type: ignore[attr-defined]  # Django reads this attribute of the method
+    delete.queryset_only = True  # type: ignore[attr-defined]  # Django reads this attribute of the method
 
 
 def _forget(gone: Iterable[UUID]) -> None:

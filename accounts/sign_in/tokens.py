@@ -141,7 +141,7 @@ def read(raw: str, kind: type[_Ours]) -> Claims:
     Raises the same NotAuthenticated for every fault.
     """
     try:
-        payload = kind(raw).payload  # type: ignore[arg-type]
+        payload = kind(raw).payload  # type: ignore[arg-type]  # simplejwt's stubs want its own Token type
         claims = Claims(UUID(payload["sub"]), UUID(payload["fam"]), int(payload["gen"]), int(payload["epoch"]), float(payload["exp"]))
         if not constant_time_compare(payload["jti"], _jti(kind.token_type, claims.family_id, claims.generation)):
             raise NotAuthenticated

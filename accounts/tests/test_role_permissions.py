@@ -67,7 +67,7 @@ def people(db) -> dict[str, User]:
 def me(request, db) -> User:
     user = User.objects.create_user("me@example.com", "correct horse battery staple", is_staff=True)
     user.groups.add(Group.objects.get(name=request.param))
-    user.role_name = request.param  # type: ignore[attr-defined]
+    user.role_name = request.param
     return user
 
 
@@ -93,7 +93,7 @@ def test_every_group_has_a_row():
 
 
 def test_a_group_may_send_exactly_what_its_row_lists(me: User, people: dict[str, User]):
-    row, client = ALLOWED[me.role_name], browser(me)  # type: ignore[attr-defined]
+    row, client = ALLOWED[me.role_name], browser(me)
     assert editable(client, f"/admin/accounts/user/{people['ordinary'].pk}/change/") == row["change"]
     assert editable(client, "/admin/accounts/user/add/") == row["add"]
     for who in (people["colleague"], people["admin"], people["root"], me):

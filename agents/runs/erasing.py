@@ -51,6 +51,6 @@ def erase(run_ids: Sequence[UUID]) -> int:
         transaction.on_commit(lambda: stored.forget(ended), robust=True)
         steps, runs = AgentStep.objects.filter(run_id__in=ended), AgentRun.objects.filter(pk__in=ended)
         # Not Django's collector: it would read every row with its texts before it deletes it.
-        steps._raw_delete(steps.db)  # type: ignore[attr-defined]
-        runs._raw_delete(runs.db)  # type: ignore[attr-defined]
+        steps._raw_delete(steps.db)  # type: ignore[attr-defined]  # the stubs leave out this method
+        runs._raw_delete(runs.db)  # type: ignore[attr-defined]  # the stubs leave out this method
     return len(ended)

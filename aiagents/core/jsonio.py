@@ -93,7 +93,7 @@ def loads(raw: bytes, *, most_values: int | None = None) -> Any:
 def exact(text: str | bytes) -> Any:
     """The value of JSON from a model or a vendor, with exact integers of any size. Raises ValueError if it is not JSON."""
     # orjson converts an integer beyond 64 bits to a float.
-    if not (_LONG_NUMBER if isinstance(text, str) else _LONG_NUMBER_BYTES).search(text):  # type: ignore[arg-type]
+    if not (_LONG_NUMBER if isinstance(text, str) else _LONG_NUMBER_BYTES).search(text):  # type: ignore[arg-type]  # mypy does not narrow the pattern with the text
         return orjson.loads(text)
     try:
         value = json.loads(text, parse_constant=_refuse, parse_float=_float, parse_int=_int)

@@ -79,7 +79,7 @@ class Publisher:
         body = orjson.dumps(self._figures(totals, gauges))
         more = _difference(totals, self._published)
         pipe = valkey.sync_client().pipeline(transaction=False)
-        pipe.hset(PROCESSES, self.name, body)  # type: ignore[arg-type]
+        pipe.hset(PROCESSES, self.name, body)  # type: ignore[arg-type]  # redis-py types sync and async answers alike
         pipe.expire(PROCESSES, 3600)
         if more:
             key = minute_key(int(time.time() // 60))

@@ -130,9 +130,9 @@ def _valkey() -> dict[str, Any]:
 
 def _processes() -> dict[str, int]:
     client = valkey.sync_client()
-    alive, gone = sharing.living(client.hgetall(sharing.PROCESSES))  # type: ignore[arg-type]
+    alive, gone = sharing.living(client.hgetall(sharing.PROCESSES))  # type: ignore[arg-type]  # redis-py types sync and async answers alike
     if gone:
-        client.hdel(sharing.PROCESSES, *gone)  # type: ignore[arg-type]
+        client.hdel(sharing.PROCESSES, *gone)  # type: ignore[arg-type]  # redis-py types sync and async answers alike
     if not alive:
         return {"processes": 0, "running_turns": 0, "open_sockets": 0}
     now = sharing.added(alive)

@@ -54,7 +54,7 @@ class WebRequest(DaphneWebRequest):
 
     def gotLength(self, length: int | None) -> None:
         small = length is not None and length <= SPOOL_BYTES
-        self.content = BytesIO() if small else SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115
+        self.content = BytesIO() if small else SpooledTemporaryFile(SPOOL_BYTES)  # noqa: SIM115 - the request's end closes it
 
     def handleContentChunk(self, data: bytes) -> None:
         self._received += len(data)

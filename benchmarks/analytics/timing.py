@@ -16,14 +16,14 @@ import django
 
 django.setup()
 
-from django.db.models import Count  # noqa: E402
-from django.utils import timezone  # noqa: E402
+from django.db.models import Count  # noqa: E402 - after django.setup()
+from django.utils import timezone  # noqa: E402 - after django.setup()
 
-from accounts.models import User  # noqa: E402
-from benchmarks.client.load import percentile  # noqa: E402
-from billing.models import UsageLog  # noqa: E402
-from billing.reports import own_usage as reports_of_user  # noqa: E402
-from billing.reports import staff as analytics  # noqa: E402
+from accounts.models import User  # noqa: E402 - after django.setup()
+from benchmarks.client.load import percentile  # noqa: E402 - after django.setup()
+from billing.models import UsageLog  # noqa: E402 - after django.setup()
+from billing.reports import own_usage as reports_of_user  # noqa: E402 - after django.setup()
+from billing.reports import staff as analytics  # noqa: E402 - after django.setup()
 
 
 def reports() -> dict[str, Any]:

@@ -21,20 +21,20 @@ import django
 
 django.setup()
 
-import uvloop  # noqa: E402
+import uvloop  # noqa: E402 - after django.setup()
 
-from accounts import keys  # noqa: E402
-from accounts.authentication import authenticate  # noqa: E402
-from accounts.models import ApiKey  # noqa: E402
-from aiagents.core.db.calls import in_db  # noqa: E402
-from aiagents.core.ids import uuid7  # noqa: E402
-from aiagents.core.valkey import clients as valkey  # noqa: E402
-from benchmarks.client.load import percentile  # noqa: E402
-from billing.catalogue import snapshot as catalogue  # noqa: E402
-from billing.ledger import postgres  # noqa: E402
-from billing.ledger import service as ledger  # noqa: E402
-from billing.pricing import Usage  # noqa: E402
-from chat.turns.stored import event_log  # noqa: E402
+from accounts import keys  # noqa: E402 - after django.setup()
+from accounts.authentication import authenticate  # noqa: E402 - after django.setup()
+from accounts.models import ApiKey  # noqa: E402 - after django.setup()
+from aiagents.core.db.calls import in_db  # noqa: E402 - after django.setup()
+from aiagents.core.ids import uuid7  # noqa: E402 - after django.setup()
+from aiagents.core.valkey import clients as valkey  # noqa: E402 - after django.setup()
+from benchmarks.client.load import percentile  # noqa: E402 - after django.setup()
+from billing.catalogue import snapshot as catalogue  # noqa: E402 - after django.setup()
+from billing.ledger import postgres  # noqa: E402 - after django.setup()
+from billing.ledger import service as ledger  # noqa: E402 - after django.setup()
+from billing.pricing import Usage  # noqa: E402 - after django.setup()
+from chat.turns.stored import event_log  # noqa: E402 - after django.setup()
 
 _SYSTEM = "(b.scope = 'system' AND b.scope_id IS NULL)"
 

@@ -42,7 +42,7 @@ async def _apart(installed: Installation, streams: Streams, target: load.Target)
         each = max(0.0, (cost[_MANY][name] - cost[_FEW][name]) / (_MANY - _FEW))
         found |= {f"{name}_chunk_ms": each, f"{name}_turn_ms": cost[_FEW][name] - each * _FEW}
     before = installed.web.memory()
-    running = asyncio.create_task(streams(target, 4 * AT_ONCE, _prompt(100, 50), 1.5))  # type: ignore[arg-type]
+    running = asyncio.create_task(streams(target, 4 * AT_ONCE, _prompt(100, 50), 1.5))
     await asyncio.sleep(4)
     found["memory_kb"] = (installed.web.memory() - before) / 1024 / (4 * AT_ONCE)
     await running

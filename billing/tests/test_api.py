@@ -140,7 +140,7 @@ class TestUsage:
         spend(user, model="m2", purpose="title", outcome=Outcome("failed", None, started=False), agent_id=agent)
         row = spend(user, model="m2")
         UsageLog._base_manager.filter(call_id=row.call_id).update(api_key_id=key)
-        count = lambda **params: len(results(ann, self.path, **params))  # noqa: E731
+        count = lambda **params: len(results(ann, self.path, **params))  # noqa: E731 - short, and used in this test alone
         assert count() == 3
         assert count(model="m2") == 2
         assert count(status="failed") == count(purpose="title") == count(agent=agent) == count(key=key) == 1

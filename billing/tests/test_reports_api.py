@@ -92,7 +92,7 @@ class TestAlerts:
         alerts.raise_due()
         foreign = str(BudgetAlert.objects.filter(user=other).first().pk)
         mine = ann.get(self.path).json()["alerts"][0]["id"]
-        read = lambda body: ann.post(f"{self.path}/read", body, format="json").json()["read"]  # noqa: E731
+        read = lambda body: ann.post(f"{self.path}/read", body, format="json").json()["read"]  # noqa: E731 - short, and used in this test alone
         assert read({"ids": [foreign]}) == 0
         assert read({"ids": [mine]}) == 1
         assert read({}) == 1

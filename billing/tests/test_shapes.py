@@ -23,7 +23,7 @@ FROM, TO = NOON - timedelta(days=20), NOON
 REPORTS: dict[str, Callable[[], Any]] = {
     "overview": lambda: staff.overview(NOON),
     "usage": lambda: staff.usage(FROM, TO),
-    **{f"usage by {name}": (lambda name=name: staff.usage(FROM, TO, name)) for name in staff.GROUPS},  # type: ignore[misc]
+    **{f"usage by {name}": (lambda name=name: staff.usage(FROM, TO, name)) for name in staff.GROUPS},
     "cost_optimization": lambda: staff.cost_optimization(FROM, TO),
     "model_performance": lambda: staff.model_performance(FROM, TO),
     "user_activity": lambda: staff.user_activity(FROM, TO),

@@ -59,7 +59,7 @@ class ConversationViewSet(IdempotentMixin, viewsets.ModelViewSet):  # type: igno
     def get_queryset(self) -> QuerySet[Conversation]:
         return Conversation.objects.visible_to(self.request.user)
 
-    def perform_create(self, serializer: ConversationSerializer) -> None:  # type: ignore[override]
+    def perform_create(self, serializer: ConversationSerializer) -> None:  # type: ignore[override]  # DRF's stubs want the base serializer
         conversation = serializer.save(user=self.request.user)
         news.send(conversation.user_id, news.Kind.CONVERSATION_CHANGED, conversation.pk)
         if (claim := self.request.claim) is not None:  # type: ignore[attr-defined]  # set by IdempotentMixin

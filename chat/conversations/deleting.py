@@ -98,7 +98,7 @@ def erase(conversation_id: UUID) -> bool:
             run_store.erase(conversation_id)
             Conversation.objects.filter(pk=conversation_id).update(leaf=None)
             # Not Django's collector, which needs one query per level of `parent`, for thousands of messages.
-            messages._raw_delete(messages.db)  # type: ignore[attr-defined]
+            messages._raw_delete(messages.db)  # type: ignore[attr-defined]  # the stubs leave out this method
             conversation.delete()
             # Again after the commit: a reader may have cached a message meanwhile.
             transaction.on_commit(lambda: _forget_in_valkey(ids))

@@ -103,7 +103,7 @@ def _prompt_message(row: Message) -> messages.Message | None:
     if row.role == Message.Role.USER and row.parts:
         return messages.Message("user", tuple(content_parts.to_model(part) for part in row.parts))
     # A turn that ended before its first token has no text.
-    return messages.Message(row.role, (messages.Text(row.content),)) if row.content.strip() else None  # type: ignore[arg-type]
+    return messages.Message(row.role, (messages.Text(row.content),)) if row.content.strip() else None  # type: ignore[arg-type]  # a stored role is one of the literals
 
 
 def _joined(prompt: list[messages.Message]) -> tuple[messages.Message, ...]:

@@ -185,7 +185,7 @@ class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
 class NewTaskSerializer(TaskSerializer):
     """The one response that contains a new signing secret."""
 
-    webhook_secret = serializers.CharField(required=False, help_text="only where one was made with this request")  # type: ignore[assignment]
+    webhook_secret = serializers.CharField(required=False, help_text="only where one was made with this request")  # type: ignore[assignment]  # a field of the response alone
 
     def to_representation(self, instance: Task) -> dict[str, Any]:
         found = super().to_representation(instance)

@@ -277,7 +277,7 @@ def test_two_sweeps_at_once_erase_each_task_once(make, owner):
 def test_a_run_and_a_deletion_agree(make, owner):
     for _ in range(5):
         task = make()
-        asked, erased = at_once(2, lambda number: begin(owner, task) if number == 0 else deleting.erase_now(task))  # noqa: B023
+        asked, erased = at_once(2, lambda number: begin(owner, task) if number == 0 else deleting.erase_now(task))  # noqa: B023 - called within this turn of the loop
         assert isinstance(asked, TaskRun | NotFound) and erased is True, (asked, erased)
         assert not TaskRun.objects.filter(status__in=OPEN).exists() and not Task.objects.exists()
     assert not TaskRun.objects.exclude(status__in=ENDED).exists()

@@ -103,7 +103,7 @@ def test_twenty_of_twenty_runs_whose_worker_is_killed_end_and_are_paid_once(plan
     for _ in range(2):
         with worker(plant):
             tasks = [make(plant, "[[sim:chunks=120,pace=50]] a long story", max_retries=n % 2) for n in range(10)]
-            assert wait_for(lambda: all(status(plant, task) == "running" for task in tasks), 20), log(plant)  # noqa: B023
+            assert wait_for(lambda: all(status(plant, task) == "running" for task in tasks), 20), log(plant)  # noqa: B023 - called within this turn of the loop
             time.sleep(random.uniform(0.0, 2.0))  # killed at any moment
             plant.stop("worker", signal.SIGKILL)
         assert {status(plant, task) for task in tasks} == {"running"}, "all of them were running when their worker was killed"

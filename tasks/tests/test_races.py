@@ -67,7 +67,7 @@ def test_two_who_ask_for_a_run_get_one(make, owner):
 def test_a_cancellation_and_a_claim_agree(make, owner):
     for _ in range(5):
         run = begin(owner, make())
-        claimed, cancelled = at_once(2, lambda number: task_runs.claim(run.pk, "w") if number == 0 else task_runs.cancel(run.pk))  # noqa: B023
+        claimed, cancelled = at_once(2, lambda number: task_runs.claim(run.pk, "w") if number == 0 else task_runs.cancel(run.pk))  # noqa: B023 - called within this turn of the loop
         row = fresh(run)
         if claimed is None:
             assert row.status == Status.CANCELLED
@@ -84,7 +84,7 @@ def test_the_zombie_and_the_sweeper_write_one_end(make, owner):
         TaskRun.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now() - timedelta(minutes=5))
 
         done, token = task_runs.Result(Status.SUCCEEDED), claimed.token
-        ends = at_once(2, lambda number: task_runs.finish(token, done, 3) if number == 0 else run_sweep.sweep())  # noqa: B023
+        ends = at_once(2, lambda number: task_runs.finish(token, done, 3) if number == 0 else run_sweep.sweep())  # noqa: B023 - called within this turn of the loop
         row = fresh(run)
         assert row.status == (Status.SUCCEEDED if ends[0] is not None else Status.FAILED)
         assert run.attempts.get().status == row.status

@@ -59,7 +59,7 @@ def listening() -> Iterator[Receiver]:
         def log_message(self, *_: Any) -> None: ...
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    receiver.port = server.server_address[1]  # type: ignore[attr-defined]
+    receiver.port = server.server_address[1]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield receiver
     server.shutdown()

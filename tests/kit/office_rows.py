@@ -1,4 +1,4 @@
-# ruff: noqa: E501
+# ruff: noqa: E501 - a row a line
 """Rows of every model that the back office shows, with text that must never be run as code."""
 
 from __future__ import annotations

@@ -38,10 +38,10 @@ def _column(path: str, title: str, show: Callable[[Any], Any], *, order: bool = 
         return EMPTY if value is None or value == "" else show(value)
 
     column.__name__ = f"{path}_shown"
-    column.short_description = title or path.rpartition("__")[2].removesuffix("_usd").replace("_", " ")  # type: ignore[attr-defined]
-    column.raw = lambda row: value_of(row, path)  # type: ignore[attr-defined]
+    column.short_description = title or path.rpartition("__")[2].removesuffix("_usd").replace("_", " ")  # type: ignore[attr-defined]  # Django's admin and our CSV read attributes of the function
+    column.raw = lambda row: value_of(row, path)  # type: ignore[attr-defined]  # Django's admin and our CSV read attributes of the function
     if order:
-        column.admin_order_field = path  # type: ignore[attr-defined]
+        column.admin_order_field = path  # type: ignore[attr-defined]  # Django's admin and our CSV read attributes of the function
     return column
 
 
@@ -114,11 +114,11 @@ def link(path: str, title: str = "", *, show: str = "", order: bool = True) -> C
         return to(other, str(value_of(row, show)) if show else str(other))
 
     column = _column(path, title, lambda value: value, order=order)
-    shown.__name__, shown.short_description = column.__name__, column.short_description  # type: ignore[attr-defined]
-    shown.raw = lambda row: value_of(row, show) if show else value_of(row, path)  # type: ignore[attr-defined]
-    shown.is_link = True  # type: ignore[attr-defined]
+    shown.__name__, shown.short_description = column.__name__, column.short_description  # type: ignore[attr-defined]  # Django's admin and our CSV read attributes of the function
+    shown.raw = lambda row: value_of(row, show) if show else value_of(row, path)  # type: ignore[attr-defined]  # Django's admin and our CSV read attributes of the function
+    shown.is_link = True  # type: ignore[attr-defined]  # Django's admin and our CSV read attributes of the function
     if order:
-        shown.admin_order_field = show or path  # type: ignore[attr-defined]
+        shown.admin_order_field = show or path  # type: ignore[attr-defined]  # Django's admin and our CSV read attributes of the function
     return shown
 
 

@@ -24,7 +24,7 @@ class StrictFieldsMixin:
 
     def to_internal_value(self, data: Any) -> Any:
         if hasattr(data, "keys"):
-            fields = self.fields  # type: ignore[attr-defined]
+            fields = self.fields  # type: ignore[attr-defined]  # a mixin: the other base class has it
             errors = {}
             for name in data:
                 field = fields.get(name)
@@ -35,4 +35,4 @@ class StrictFieldsMixin:
                     errors[name] = ["This field cannot be set."]
             if errors:
                 raise serializers.ValidationError(errors)
-        return super().to_internal_value(data)  # type: ignore[misc]
+        return super().to_internal_value(data)  # type: ignore[misc]  # a mixin: the other base class has it

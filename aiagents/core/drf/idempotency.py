@@ -29,8 +29,8 @@ class IdempotentMixin:
     _claim: Claim | None = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        super().initial(request, *args, **kwargs)  # type: ignore[misc]
-        request.claim = None  # type: ignore[attr-defined]
+        super().initial(request, *args, **kwargs)  # type: ignore[misc]  # a mixin: the other base class has it
+        request.claim = None  # type: ignore[attr-defined]  # our attribute of the request
         key = request.headers.get("Idempotency-Key")
         if key is None or request.method not in self.idempotent_methods or not request.user.is_authenticated:
             return
@@ -42,7 +42,7 @@ class IdempotentMixin:
             if begun.status:
                 raise _Replayed(begun)
             begun = idempotency.take_over_sync(principal, key)
-        self._claim = request.claim = begun  # type: ignore[attr-defined]
+        self._claim = request.claim = begun  # type: ignore[attr-defined]  # our attribute of the request
 
     def handle_exception(self, exc: Exception) -> HttpResponseBase:
         if isinstance(exc, _Replayed):
@@ -51,13 +51,13 @@ class IdempotentMixin:
             answer["Idempotent-Replayed"] = "true"
             return answer
         try:
-            return super().handle_exception(exc)  # type: ignore[misc]
+            return super().handle_exception(exc)  # type: ignore[misc]  # a mixin: the other base class has it
         except Exception:
             self._give_back()
             raise
 
     def finalize_response(self, request: Request, response: HttpResponseBase, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
+        response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]  # a mixin: the other base class has it
         if self._claim is None:
             return response
         if response.status_code >= 400 or response.streaming:

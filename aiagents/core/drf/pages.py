@@ -99,7 +99,7 @@ class CursorPagination(pagination.CursorPagination):
     def get_page_size(self, request: Request) -> int:
         text = request.query_params.get(self.page_size_query_param)
         if text is None:
-            return self.page_size  # type: ignore[return-value]
+            return self.page_size  # type: ignore[return-value]  # it is set on every paginator of ours
         if not text.isascii() or not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= self.max_page_size:
             raise InvalidRequest(f"page_size must be a number from 1 to {self.max_page_size}.", param="page_size")
         return int(text)

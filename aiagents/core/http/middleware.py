@@ -63,10 +63,10 @@ class RequestContextMiddleware(_Middleware):
 
 def _begin(request: HttpRequest) -> HttpResponse | None:
     """Set the request's id and address. Returns an error response for an ambiguous or oversized request."""
-    request.request_id = context.accept_request_id(request.META.get("HTTP_X_REQUEST_ID"))  # type: ignore[attr-defined]
+    request.request_id = context.accept_request_id(request.META.get("HTTP_X_REQUEST_ID"))  # type: ignore[attr-defined]  # our attribute of the request
     context.user_id.set("")
     forwarded = {"x-forwarded-for": request.META.get("HTTP_X_FORWARDED_FOR", "")}
-    request.client_ip = client_ip(request.META.get("REMOTE_ADDR") or "", forwarded)  # type: ignore[attr-defined]
+    request.client_ip = client_ip(request.META.get("REMOTE_ADDR") or "", forwarded)  # type: ignore[attr-defined]  # our attribute of the request
     try:
         _check(request)
     except AppError as error:
@@ -85,7 +85,7 @@ def _check(request: HttpRequest) -> None:
         hosts.check(headers.read(scope["headers"]), request.path)
         if request.path in hosts.PROBES:
             # Probes may use an IP address; Django's own middleware would require a name.
-            request.get_host = lambda: request.META["HTTP_HOST"]  # type: ignore[method-assign]
+            request.get_host = lambda: request.META["HTTP_HOST"]  # type: ignore[method-assign]  # replaced for this request alone
     length = request.META.get("CONTENT_LENGTH") or "0"
     if not length.isdigit():
         raise InvalidRequest("Content-Length is not a number.", param="content-length")
@@ -110,7 +110,7 @@ def _end(request: HttpRequest, response: HttpResponseBase, begun: float) -> Http
         ):
             if name in bare:
                 response[name] = bare[name]
-    response["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
+    response["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]  # our attribute of the request
     html = response.get("Content-Type", "").startswith("text/html")
     for header, value in headers.security():
         if header != b"content-security-policy":
@@ -119,9 +119,9 @@ def _end(request: HttpRequest, response: HttpResponseBase, begun: float) -> Http
             response["Content-Security-Policy"] = value.decode()
     response.setdefault("Cache-Control", "no-store")
     credential_watch.watch_response(request, response)
-    size = 0 if response.streaming else len(response.content)  # type: ignore[attr-defined]
+    size = 0 if response.streaming else len(response.content)  # type: ignore[attr-defined]  # only a streaming response lacks it
     seconds = time.perf_counter() - begun
-    log_access(request.method or "", request.path, response.status_code, seconds, size, request.client_ip)  # type: ignore[attr-defined]
+    log_access(request.method or "", request.path, response.status_code, seconds, size, request.client_ip)  # type: ignore[attr-defined]  # our attribute of the request
     if response.status_code in (401, 402, 403, 429):
         DENIED.inc()
     return response
@@ -148,14 +148,14 @@ class ApiRateLimitMiddleware(_Middleware):
 def _limit_sync(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     if not request.path.startswith(LIMITED_PATHS):
         return response
-    verdict = getattr(request, VERDICT, None) or ratelimit.hit_all_sync(buckets.rules(_principal(request), request.client_ip))  # type: ignore[attr-defined]
+    verdict = getattr(request, VERDICT, None) or ratelimit.hit_all_sync(buckets.rules(_principal(request), request.client_ip))  # type: ignore[attr-defined]  # our attribute of the request
     return _with_verdict(request, response, verdict)
 
 
 async def _limit(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     if not request.path.startswith(LIMITED_PATHS):
         return response
-    verdict = getattr(request, VERDICT, None) or await ratelimit.hit_all(buckets.rules(_principal(request), request.client_ip))  # type: ignore[attr-defined]
+    verdict = getattr(request, VERDICT, None) or await ratelimit.hit_all(buckets.rules(_principal(request), request.client_ip))  # type: ignore[attr-defined]  # our attribute of the request
     return _with_verdict(request, response, verdict)
 
 

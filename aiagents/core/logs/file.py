@@ -43,7 +43,7 @@ class SharedFileHandler(RotatingFileHandler):
             named = None
         if named is None or (named.st_dev, named.st_ino) != (ours.st_dev, ours.st_ino):
             # Drop the reference first: `close` flushes and fails on a full disk, and every later write would fail as well.
-            old, self.stream = self.stream, None  # type: ignore[assignment]
+            old, self.stream = self.stream, None  # type: ignore[assignment]  # the base class opens the file later
             old.close()
 
     def handleError(self, record: logging.LogRecord) -> None:

@@ -117,7 +117,7 @@ def exposition(further: Iterable[tuple[str, str, str, dict[str, float]]] = ()) -
         with contextlib.suppress(OSError):  # disk full: the dead processes' files stay where they are
             files.merge_dead(Path(folder))
         registry = CollectorRegistry()
-        registry.register(_Files(Path(folder)))  # type: ignore[arg-type]
+        registry.register(_Files(Path(folder)))  # type: ignore[arg-type]  # a collector needs `collect` alone
         return generate_latest(registry) + _exposed(further)
 
 
@@ -126,12 +126,12 @@ class _Files:
         self._folder = folder
 
     def collect(self) -> Iterable[Metric]:
-        return MultiProcessCollector.merge(files.readable(self._folder), accumulate=True)  # type: ignore[no-untyped-call]
+        return MultiProcessCollector.merge(files.readable(self._folder), accumulate=True)  # type: ignore[no-untyped-call]  # prometheus_client has no types here
 
 
 def _exposed(further: Iterable[tuple[str, str, str, dict[str, float]]]) -> bytes:
     registry = CollectorRegistry()
-    registry.register(_Now(further))  # type: ignore[arg-type]
+    registry.register(_Now(further))  # type: ignore[arg-type]  # a collector needs `collect` alone
     return generate_latest(registry)
 
 

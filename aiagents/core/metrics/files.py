@@ -75,7 +75,7 @@ class Value:
 
 def install() -> None:
     """Make prometheus_client use `Value`. Call it before the first metric is made."""
-    values.ValueClass = Value  # type: ignore[assignment,misc]
+    values.ValueClass = Value  # type: ignore[assignment,misc]  # prometheus_client has no public option for it
     os.register_at_fork(after_in_child=_forked)
     atexit.register(_write_at_exit)
 
@@ -177,7 +177,7 @@ def readable(folder: Path) -> list[str]:
 
 
 def _read(path: Path) -> dict[str, float]:
-    return {key: value for key, value, _, _ in MmapedDict.read_all_values_from_file(str(path))}  # type: ignore[no-untyped-call]
+    return {key: value for key, value, _, _ in MmapedDict.read_all_values_from_file(str(path))}  # type: ignore[no-untyped-call]  # prometheus_client has no types here
 
 
 def merge_dead(folder: Path, *, own: bool = False) -> None:

@@ -79,7 +79,7 @@ class Names:
     def look_up(self, host: str, port: int, *args: object, **kwargs: object) -> list[tuple]:
         self.asked.append(host)
         if host not in self.known:
-            return self._real(host, port, *args, **kwargs)  # type: ignore[arg-type]
+            return self._real(host, port, *args, **kwargs)
         answers = self.known[host]
         found = answers.pop(0) if len(answers) > 1 else answers[0]
         if not found:

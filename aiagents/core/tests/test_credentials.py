@@ -280,7 +280,7 @@ async def test_nothing_is_left_behind(principal: Any):
         watch = credential_watch._watches[asyncio.get_running_loop()]
         assert watch.credential_refs() == {principal.credential_ref}
     assert not watch.viewers
-    await asyncio.wait_for(watch.task, 3)  # type: ignore[arg-type]
+    await asyncio.wait_for(watch.task, 3)
 
 
 # --- downloads over Django ------------------------------------------------------------------------

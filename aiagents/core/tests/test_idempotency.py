@@ -131,14 +131,14 @@ def test_an_answer_lives_a_day_and_is_swept():
     assert isinstance(begin_sync("u", "k", "other"), Claim)  # expired before it was swept
     _age(60 * 25, created_at=timezone.now() - timedelta(hours=25))
     assert sweep_idempotency() == 1
-    finish_sync(begin_sync("u", "k", "f"), 200, b"{}")  # type: ignore[arg-type]
+    finish_sync(begin_sync("u", "k", "f"), 200, b"{}")
     idempotency.forget("u")
     assert not IdempotentAnswer.objects.exists()
 
 
 def test_what_is_stored_is_of_no_use_in_a_stolen_database(settings: Any):
     claim = begin_sync("u", "k", "f")
-    finish_sync(claim, 201, b'{"key":"aia_secret"}')  # type: ignore[arg-type]
+    finish_sync(claim, 201, b'{"key":"aia_secret"}')
     assert b"aia_secret" not in bytes(IdempotentAnswer.objects.get().body)
     settings.SECRET_KEY = "another" * 10
     with pytest.raises(Conflict):

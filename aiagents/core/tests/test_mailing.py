@@ -32,7 +32,7 @@ def _templates() -> list[str]:
 
 def _facts(template: str) -> dict[str, Any]:
     """A huge value for every name that the templates mention."""
-    sources_of = "".join(get_template(f"{template}.{kind}").template.source for kind in ("txt", "html"))  # type: ignore[attr-defined]
+    sources_of = "".join(get_template(f"{template}.{kind}").template.source for kind in ("txt", "html"))
     return {name: HUGE for part in re.findall(r"{[{%](.*?)[%}]}", sources_of) for name in _FACT.findall(part)}
 
 

@@ -39,7 +39,7 @@ def written(clock: Clock) -> Iterator[list[logging.LogRecord]]:
     found: list[logging.LogRecord] = []
     shared = Repeats(storage.is_full, clock)
     first, second = logging.handlers.BufferingHandler(10**6), logging.handlers.BufferingHandler(10**6)
-    second.buffer = found  # type: ignore[assignment]
+    second.buffer = found
     for handler in (first, second):
         handler.addFilter(shared)
         logging.getLogger("test.repeats").addHandler(handler)

@@ -20,7 +20,7 @@ from aiagents.core.storage import MIB, DiskSpace, StorageFull
 
 def sqlite_full() -> sqlite3.OperationalError:
     exc = sqlite3.OperationalError("database or disk is full")
-    exc.sqlite_errorcode = 13  # type: ignore[attr-defined]
+    exc.sqlite_errorcode = 13
     return exc
 
 

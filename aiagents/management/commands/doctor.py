@@ -71,7 +71,7 @@ def _database() -> Iterator[Line]:
         yield "error", "database", f"{name} does not answer: {str(exc).strip().splitlines()[0]} Check DATABASE_URL."
         return
     if connection.vendor == "postgresql":
-        major = connection.pg_version // 10000  # type: ignore[attr-defined]
+        major = connection.pg_version // 10000  # type: ignore[attr-defined]  # only PostgreSQL's connection has it
         if major < OLDEST_POSTGRES:
             yield "error", "database", f"PostgreSQL {major}; {OLDEST_POSTGRES} or newer is needed."
         else:

@@ -225,6 +225,6 @@ async def test_a_token_in_the_address_is_refused(root):
 async def test_nothing_is_left_behind_by_a_watcher_that_goes(root):
     async with watch(key=await in_db(token, root)) as socket:
         await socket.frame()
-    files = [task.get_coro().cr_code.co_filename for task in asyncio.all_tasks()]  # type: ignore[union-attr]
+    files = [task.get_coro().cr_code.co_filename for task in asyncio.all_tasks()]
     assert not [name for name in files if name == live.__file__]
     assert not live._open.get(asyncio.get_running_loop())

@@ -60,8 +60,8 @@ class Caller:
         if kind is None:
             return {}
         if fresh or kind.__name__ not in self.made:
-            self.made[kind.__name__] = kind(self)  # type: ignore[assignment]
-        return self.made[kind.__name__]  # type: ignore[return-value]
+            self.made[kind.__name__] = kind(self)
+        return self.made[kind.__name__]
 
 
 def _conversation(caller: Caller) -> dict[str, str]:

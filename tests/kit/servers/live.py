@@ -157,7 +157,7 @@ class Live:
         import psycopg
 
         with psycopg.connect(url, autocommit=True) as connection:
-            cursor = connection.execute(sql, values)  # type: ignore[arg-type]
+            cursor = connection.execute(sql, values)
             return cursor.fetchall() if cursor.description else []
 
     def new_user(self, email: str, **key_options: Any) -> tuple[str, str]:

@@ -61,7 +61,7 @@ class Fork:
             if deadline is not None and time.monotonic() > deadline:
                 raise subprocess.TimeoutExpired("a forked program", timeout or 0)
             time.sleep(0.01)
-        return self.returncode  # type: ignore[return-value]
+        return self.returncode
 
     def send_signal(self, sign: int) -> None:
         if self.poll() is None:
@@ -207,7 +207,7 @@ def _become(asked: dict[str, Any], descriptors: list[int]) -> None:
     os.environ.update(asked["env"])
     if os.environ.get("PYTHONUNBUFFERED"):
         for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(write_through=True)  # type: ignore[union-attr]
+            stream.reconfigure(write_through=True)
 
 
 def _run(arguments: list[str]) -> None:

@@ -53,7 +53,7 @@ class Pool(ConnectionPool):
     def _probe(self) -> None:
         """Open and close a connection outside the pool. Raises the server's OperationalError."""
         try:
-            psycopg.connect(**{**self.kwargs, "connect_timeout": PROBE_TIMEOUT}).close()  # type: ignore[arg-type,dict-item]
+            psycopg.connect(**{**self.kwargs, "connect_timeout": PROBE_TIMEOUT}).close()  # type: ignore[arg-type,dict-item]  # the arguments come from Django's settings
         except psycopg.OperationalError:
             self._away, self._probe_at = True, time.monotonic() + PROBE_EVERY
             raise
@@ -77,7 +77,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
     _configure_connection: Any
 
     @property
-    def pool(self) -> Pool | None:  # type: ignore[override]
+    def pool(self) -> Pool | None:  # type: ignore[override]  # Django's stubs have an attribute here
         options = self.settings_dict["OPTIONS"].get("pool")
         if self.alias == NO_DB_ALIAS or not options:
             return None
