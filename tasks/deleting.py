@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 # The most tasks of one pass of the sweep, the most runs of one transaction, and the seconds that a pass may take.
 _MOST, _AT_ONCE, _PASS_SECONDS = 200, 200, 40.0
 # Seconds that a deletion `now` waits for the open run to end, and between two checks.
-_STOP_WAITS, _LOOK_EVERY = 5.0, 0.1
+STOP_WAITS, _LOOK_EVERY = 5.0, 0.1
 # After this time, a process that was starting an agent run during the deletion has written it.
 _LATE_WRITES = timedelta(minutes=2)
 # The age in seconds of agent runs that the sweep checks for a missing task.
@@ -62,7 +62,7 @@ def erase_now(task: Task) -> bool:
     """Hide and erase the task. Returns False if its open run did not end in time; the sweep erases it in minutes."""
     hide(task)
     Task.objects.filter(pk=task.pk).update(erase_at=Now())
-    deadline = time.monotonic() + _STOP_WAITS
+    deadline = time.monotonic() + STOP_WAITS
     try:
         while not erase(task.pk, deadline):
             if time.monotonic() > deadline:

@@ -69,7 +69,7 @@ def test_one_step_of_the_scan_is_short():
 
 @pytest.mark.parametrize("length", [*range(2, 9), 1024, 2048, 4096])
 def test_pieces_never_part_a_backslash_from_what_it_escapes(length: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(json_structure, "_CHUNK", length)
+    monkeypatch.setattr(json_structure, "CHUNK", length)
     for text in ('a"b', "\\", '\\"', "\\\\\\", '[{"', "x" * 7 + '\\"', '"' * 9):
         value = {text: [text, {"a": text}, [[], {}]], "b": [text] * 5}
         raw = json.dumps(value).encode()

@@ -217,7 +217,7 @@ ONLY_READ = {
 }  # fmt: skip
 
 # They lock the user's row and count by one trip to the database.
-LOCKED_BY_SQL = {"chat.turns.store._lock_and_count": turn_store._LOCK_AND_COUNT}
+LOCKED_BY_SQL = {"chat.turns.store._lock_and_count": turn_store.LOCK_AND_COUNT}
 
 
 def _of_rows(value: ast.expr) -> bool:

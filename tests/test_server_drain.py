@@ -214,7 +214,7 @@ def test_new_turns_get_503_while_the_product_drains(monkeypatch):
         assert error(b"x\r\ncontent-type: application/json\r\n\r\n" + content)["code"] == "shutting_down"
         assert status(b"HTTP/1.1 %d x" % async_to_sync(call)("GET", "/health")[0]) == 200
     finally:
-        draining._active = False
+        draining.reset()
 
 
 def test_a_callback_that_fails_or_hangs_holds_up_nobody():

@@ -27,7 +27,7 @@ from aiagents.core import idempotency
 # Agents per pass of the sweep, runs erased per transaction, and the most seconds of a pass.
 _AGENTS_PER_PASS, _RUNS_PER_TRANSACTION, _PASS_SECONDS = 200, 200, 40.0
 # Seconds that an immediate deletion waits for open runs to end, and between two checks.
-_STOP_WAIT_SECONDS, _CHECK_SECONDS = 5.0, 0.1
+STOP_WAIT_SECONDS, _CHECK_SECONDS = 5.0, 0.1
 # After this time a process that was starting a run when its agent was deleted has written it.
 _LATE_WRITES = timedelta(minutes=2)
 # Hidden runs that were not erased with their conversation, task or agent are erased this long after it.
@@ -68,7 +68,7 @@ def deleted(user: User, agent_id: UUID) -> bool:
 def erase_now(agent_id: UUID) -> bool:
     """Erase a deleted agent. False if a run of it does not end in time; the sweep erases the agent after its end."""
     Agent.objects.filter(pk=agent_id).exclude(deleted_at=None).update(erase_at=Now())
-    deadline = time.monotonic() + _STOP_WAIT_SECONDS
+    deadline = time.monotonic() + STOP_WAIT_SECONDS
     while not erase(agent_id, deadline):
         if time.monotonic() > deadline:
             return False

@@ -37,7 +37,7 @@ from agents.providers.errors import (
 from agents.providers.transport import Reply, Upstream
 from aiagents.core import jsonio
 
-_MOST_ADDRESSES, _MOST_CLIENTS = 1024, 64
+MOST_ADDRESSES, _MOST_CLIENTS = 1024, 64
 # Headers that belong to the connection or to the body.
 _NOT_SIGNED = {"host", "content-length", "accept-encoding", "connection"}
 
@@ -122,7 +122,7 @@ class HttpProvider(ABC):
         headers = CIMultiDict((name, value) for name, value in request.headers.multi_items() if name.lower() not in _NOT_SIGNED)
         headers["accept-encoding"] = "identity"  # the size of a compressed body is unknown until it is unpacked
         found = _addresses[key] = Address(URL(str(request.url), encoded=True), headers, client)
-        if len(_addresses) > _MOST_ADDRESSES:
+        if len(_addresses) > MOST_ADDRESSES:
             _addresses.popitem(last=False)
         return found
 

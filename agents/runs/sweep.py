@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 Status = AgentRun.Status
 _MOST = 500
 # A decided run that no worker took up is sent again after so many seconds.
-_SENT_AGAIN = 15
+SENT_AGAIN = 15
 # Runs whose late charges one sweep looks for: those that ended within so many seconds, and all others.
 _LATE, _RECENT_MOST, _OLDER_MOST = 3600, 300, 50
 _GONE = "The process that ran this is gone. What it did stands in the steps; a tool call with an unknown outcome was not repeated."
@@ -69,7 +69,7 @@ def _give_up_forgotten() -> None:
 def _send_again() -> None:
     """Parked runs of which all is decided, and whose resumption was lost with a worker or a broker."""
     undecided = AgentStep.objects.filter(run=OuterRef("pk"), status=AgentStep.Status.WAITING, decided_at=None)
-    lately = AgentStep.objects.filter(run=OuterRef("pk"), decided_at__gt=Now() - timedelta(seconds=_SENT_AGAIN))
+    lately = AgentStep.objects.filter(run=OuterRef("pk"), decided_at__gt=Now() - timedelta(seconds=SENT_AGAIN))
     for run in AgentRun.objects.filter(run_store.parked()).exclude(Exists(undecided)).exclude(Exists(lately))[:_MOST]:
         approvals.go_on(run)
 

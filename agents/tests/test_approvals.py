@@ -237,7 +237,7 @@ async def test_a_resumption_that_was_lost_is_sent_again(context, vendor, caller,
         sent.clear()
         await in_db(run_sweep.sweep)
         assert not sent, "it was sent just now"
-        monkeypatch.setattr(run_sweep, "_SENT_AGAIN", -1)
+        monkeypatch.setattr(run_sweep, "SENT_AGAIN", -1)
         await in_db(run_sweep.sweep)
     assert sent == [run.id]
 

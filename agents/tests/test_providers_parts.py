@@ -241,7 +241,7 @@ async def test_calls_one_after_another_share_one_connection(kind: str):
 
 
 async def test_addresses_are_kept_per_key_and_the_oldest_forgotten_without_harm(monkeypatch):
-    monkeypatch.setattr(relay, "_MOST_ADDRESSES", 2)
+    monkeypatch.setattr(relay, "MOST_ADDRESSES", 2)
     monkeypatch.setattr(relay, "_addresses", OrderedDict())
     adapter = provider("openai")
     async with Simulator() as sim:

@@ -1,6 +1,6 @@
 """Limits on the number of values and the depth of a JSON text, checked on its bytes before they are parsed.
 
-Each step is one call of a compiled method on at most `_CHUNK` bytes, so that other threads run in between. Python code
+Each step is one call of a compiled method on at most `CHUNK` bytes, so that other threads run in between. Python code
 iterates over brackets only, and only after their number is known to be small.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from aiagents.core.errors import InvalidRequest, PayloadTooLarge
 
-_CHUNK = 1024 * 1024
+CHUNK = 1024 * 1024
 # The bytes that are removed: all but quotes and the characters that separate or nest values.
 _DROPPED = bytes(set(range(256)) - set(b'"{}[],'))
 
@@ -50,7 +50,7 @@ def _pieces(raw: bytes) -> Iterator[bytes]:
     """The text in pieces; none ends between a backslash and the character that it escapes."""
     at = 0
     while at < len(raw):
-        piece = raw[at : at + _CHUNK]
+        piece = raw[at : at + CHUNK]
         backslashes = len(piece) - len(piece.rstrip(b"\\"))
         if backslashes % 2 and len(piece) > 1 and at + len(piece) < len(raw):
             piece = piece[:-1]

@@ -28,7 +28,7 @@ from billing.catalogue import snapshot as catalogue
 from billing.models import AIModel, UsageLog
 from billing.reports import own_usage
 
-_PAGE = 1000
+PAGE = 1000
 # The most lines of an export; a narrower `from` and `to` returns the others.
 EXPORT_MOST = 1_000_000
 # The most lines of a response with `group_by`.
@@ -183,6 +183,6 @@ async def _csv(rows: QuerySet[UsageLog]) -> AsyncGenerator[bytes, None]:
     """Yield the export page by page: it occupies neither memory nor a connection for the whole export."""
     yield csv_cells.lines([own_usage.COLUMNS])
     after, left = None, EXPORT_MOST
-    while left > 0 and (page := await in_db(own_usage.csv_rows, rows, after, min(_PAGE, left))):
+    while left > 0 and (page := await in_db(own_usage.csv_rows, rows, after, min(PAGE, left))):
         yield csv_cells.lines(row[1:] for row in page)
         after, left = page[-1][0], left - len(page)

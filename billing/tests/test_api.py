@@ -239,7 +239,7 @@ def exported(client, **params):
 
 class TestExport:
     def test_every_row_is_there_once_newest_first(self, ann, user, monkeypatch):
-        monkeypatch.setattr(views, "_PAGE", 3)
+        monkeypatch.setattr(views, "PAGE", 3)
         calls = [str(spend(user).call_id) for _ in range(7)]
         spend(make_user())
         lines = list(csv.reader(io.StringIO(exported(ann).decode(), newline="")))
@@ -248,7 +248,7 @@ class TestExport:
 
     def test_it_ends_at_the_stated_number_of_lines(self, ann, user, monkeypatch):
         monkeypatch.setattr(views, "EXPORT_MOST", 4)
-        monkeypatch.setattr(views, "_PAGE", 3)
+        monkeypatch.setattr(views, "PAGE", 3)
         for _ in range(6):
             spend(user)
         assert exported(ann).count(b"\r\n") == 5

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 # Conversations erased by one pass of the sweep, and message ids in one Valkey command.
 _MOST, _AT_ONCE = 200, 500
 # Seconds that an immediate deletion waits for running answers to stop, and between two checks.
-_STOP_WAITS, _CHECK_SECONDS = 5.0, 0.1
+STOP_WAITS, _CHECK_SECONDS = 5.0, 0.1
 # After this time a process that was writing to a turn's log when it was deleted has stopped.
 _LATE_WRITES = timedelta(minutes=2)
 
@@ -52,7 +52,7 @@ def erase_now(conversation: Conversation) -> bool:
     """Hide and erase the conversation. False if an answer in it does not stop in time; then the sweep erases it."""
     hide(conversation)
     Conversation.objects.filter(pk=conversation.pk).update(erase_at=Now())
-    deadline = time.monotonic() + _STOP_WAITS
+    deadline = time.monotonic() + STOP_WAITS
     while not erase(conversation.pk):
         if time.monotonic() > deadline:
             return False

@@ -136,11 +136,11 @@ async def test_a_running_answer_is_stopped_and_its_text_goes_too(principal, key,
         await until(lambda: turn.logged >= 5)
         path = f"{API}/{turn.conversation_id}"
         # Where nothing is listening (this test's one thread is busy) the deletion is finished by the sweep.
-        deleting._STOP_WAITS = 0.3
+        deleting.STOP_WAITS = 0.3
         try:
             answer = await in_db(lambda: client.delete(f"{path}?now=true"))
         finally:
-            deleting._STOP_WAITS = 5.0
+            deleting.STOP_WAITS = 5.0
         assert answer.status_code in (202, 204)
         await turn.finished()
         await quiet()
@@ -183,7 +183,7 @@ def test_nothing_is_erased_while_valkey_is_away_and_it_is_made_good(user, models
     conversation = said(user, CANARY).conversation
     with monkeypatch.context() as patch:
         patch.setattr(deleting.valkey, "sync_client", lambda: (_ for _ in ()).throw(ConnectionError()))
-        patch.setattr(deleting, "_STOP_WAITS", 0.0)
+        patch.setattr(deleting, "STOP_WAITS", 0.0)
         assert not deleting.erase_now(conversation)
         assert tasks.sweep_deleted() == 0 and Message.objects.count() == 2
     assert tasks.sweep_deleted() == 1 and not Message.objects.exists()

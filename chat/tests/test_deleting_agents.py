@@ -196,7 +196,7 @@ async def test_runs_in_conversations_and_of_others_stay_and_name_slug_and_versio
 
 
 async def test_an_owners_running_run_is_cancelled_and_its_text_goes_too(user, key, client, vendors, monkeypatch):
-    monkeypatch.setattr(deleting, "_STOP_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(deleting, "STOP_WAIT_SECONDS", 0.2)
     agent = await in_db(lambda: made(client, user))
     async with vendors():
         answer = await call("POST", f"{API}{agent}/run", {"input": f"[[sim:chunks=400,pace=50]] {CANARY}", "stream": True}, key=key)
@@ -211,7 +211,7 @@ async def test_an_owners_running_run_is_cancelled_and_its_text_goes_too(user, ke
 
 
 async def test_another_persons_running_run_ends_by_itself_first(user, stranger, key, client, vendors, monkeypatch):
-    monkeypatch.setattr(deleting, "_STOP_WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(deleting, "STOP_WAIT_SECONDS", 0.2)
     agent = await in_db(lambda: made(client, user, slug="sums", visibility="shared"))
     theirs = await in_db(lambda: key_of(stranger))
     async with vendors():

@@ -61,8 +61,8 @@ def test_a_killed_agents_message_gets_the_cost_of_its_last_call(user, status, ag
 
 
 def test_every_answer_is_reached_however_many_there_are_before_it(user, monkeypatch):
-    monkeypatch.setattr(turn_costs, "_RECENT_MOST", 3)
-    monkeypatch.setattr(turn_costs, "_OLDER_MOST", 2)
+    monkeypatch.setattr(turn_costs, "RECENT_MOST", 3)
+    monkeypatch.setattr(turn_costs, "OLDER_MOST", 2)
     wrong = []
     for age in (0, 86400):
         for _ in range(7):

@@ -268,7 +268,7 @@ async def test_draining_lets_turns_end_and_keeps_what_does_not(principal, vendor
                 await begin(principal)
             await turns.drain(3)
         finally:
-            draining._active = False
+            draining.reset()
         assert refused.value.retry_after
         assert (await quick.finished())["status"] == "complete"
         answer = await slow.finished()

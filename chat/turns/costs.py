@@ -15,7 +15,7 @@ _COUNTS = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_to
 _ENDED_BADLY = [Message.Status.INTERRUPTED, Message.Status.CANCELLED, Message.Status.FAILED]
 _LATE_SECONDS = 3600
 # Answers that one sweep looks at: of the last hour, and of all others.
-_RECENT_MOST, _OLDER_MOST = 1000, 200
+RECENT_MOST, OLDER_MOST = 1000, 200
 _recent: Rotation[Message] = Rotation()
 _older: Rotation[Message] = Rotation()
 
@@ -40,7 +40,7 @@ def settle_late() -> int:
     """
     recent = UUID(int=int((time.time() - _LATE_SECONDS) * 1000) << 80)  # ids begin with their time
     ended = Message.objects.filter(status__in=_ENDED_BADLY)
-    answers = _recent.page(ended.filter(id__gte=recent), _RECENT_MOST) + _older.page(ended.filter(id__lt=recent), _OLDER_MOST)
+    answers = _recent.page(ended.filter(id__gte=recent), RECENT_MOST) + _older.page(ended.filter(id__lt=recent), OLDER_MOST)
     logged: dict[UUID | None, list[UsageLog]] = defaultdict(list)
     for call in UsageLog.objects.filter(message_id__in=[answer.id for answer in answers]).order_by("created_at"):
         logged[call.message_id].append(call)

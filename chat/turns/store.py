@@ -179,12 +179,12 @@ def _lock_and_count(user_id: UUID) -> int:
     if connection.vendor != "postgresql":
         return Message.objects.filter(status__in=Message.RUNNING, writer_for=user_id).count()
     with connection.cursor() as cursor:
-        cursor.execute(_LOCK_AND_COUNT, [user_id, user_id])
+        cursor.execute(LOCK_AND_COUNT, [user_id, user_id])
         cursor.nextset()
         return int(cursor.fetchone()[0])
 
 
-_LOCK_AND_COUNT = """
+LOCK_AND_COUNT = """
     SELECT 1 FROM accounts_user WHERE id = %s FOR NO KEY UPDATE;
     SELECT COUNT(*) FROM chat_message WHERE status IN ('pending', 'streaming') AND writer_for = %s"""
 

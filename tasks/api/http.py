@@ -25,7 +25,7 @@ from tasks.runs import stored
 
 PER_RUN = stored.PER_RUN
 # Seconds between two looks for a run that has not begun yet.
-_LOOK_EVERY = 1.0
+LOOK_EVERY = 1.0
 EVENTS = {
     "tags": ["tasks"],
     "parameters": [
@@ -59,7 +59,7 @@ async def events(request: Request) -> EventStream:
 async def _told(task: Task, run: TaskRun | None, after: int) -> AsyncGenerator[bytes, None]:
     yield sse.event(*run_json.snapshot(task))
     while run is None:
-        await asyncio.sleep(_LOOK_EVERY)
+        await asyncio.sleep(LOOK_EVERY)
         run = await in_db(_run, task, after, None)
         if run is None and not await in_db(_is_there, task.pk):
             yield _as_event(stored.deleted(max(after, 0) + 1))

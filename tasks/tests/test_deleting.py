@@ -156,7 +156,7 @@ def test_only_the_owner_erases_and_now_is_true_or_false(api, make, django_user_m
 
 
 async def test_a_running_run_is_cancelled_and_its_text_goes_too(make, owner, vendors, key, monkeypatch):
-    monkeypatch.setattr(deleting, "_STOP_WAITS", 0.2)
+    monkeypatch.setattr(deleting, "STOP_WAITS", 0.2)
     run = await in_db(lambda: begin(owner, make(input=f"{SLOW} {CANARY}")))
     async with aboard(vendors):
         async with at_work(run):
@@ -194,7 +194,7 @@ async def test_events_on_their_way_are_not_kept(make, owner, vendors, key, setti
 
 
 async def test_a_viewer_of_a_task_that_is_deleted_hears_of_its_end(make, owner, key, monkeypatch):
-    monkeypatch.setattr("tasks.api.http._LOOK_EVERY", 0.05)
+    monkeypatch.setattr("tasks.api.http.LOOK_EVERY", 0.05)
     task = await in_db(lambda: make())
     answer = await call("GET", f"/api/v1/tasks/{task.pk}/events", key=key)
     await in_db(deleting.erase_now, task)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 # Lines of one kind that are written per so many seconds. Lines about a full disk are all equal, so only one is written.
 MOST, SECONDS = 5, 60.0
 # The number of kinds that are remembered; the oldest are dropped.
-_KINDS = 1000
+MOST_KINDS = 1000
 # Loggers whose lines are never suppressed: each line is about one request.
 _WHOLE = frozenset({"aiagents.access"})
 _LEFT_OUT = "left_out"
@@ -56,7 +56,7 @@ class Repeats(logging.Filter):
                 left_out = window.left_out if window is not None else 0
                 self._windows.pop(kind, None)
                 window = self._windows[kind] = _Window(now)
-                if len(self._windows) > _KINDS:
+                if len(self._windows) > MOST_KINDS:
                     del self._windows[next(iter(self._windows))]
                 if left_out:
                     setattr(record, _LEFT_OUT, left_out)

@@ -105,11 +105,11 @@ def test_a_server_that_is_away_is_one_line_and_a_fault_of_ours_a_traceback(cause
 
 def test_the_access_log_is_whole_and_memory_is_bounded(clock: Clock):
     shared = Repeats(clock=clock)
-    for number in range(3 * repeats._KINDS):
+    for number in range(3 * repeats.MOST_KINDS):
         record = logging.makeLogRecord({"name": "aiagents.access", "levelno": logging.ERROR, "msg": "request"})
         assert shared.filter(record)
         shared.filter(logging.makeLogRecord({"name": "any", "levelno": logging.ERROR, "msg": f"made of {number}"}))
-    assert len(shared._windows) <= repeats._KINDS
+    assert len(shared._windows) <= repeats.MOST_KINDS
 
 
 def test_the_products_own_handlers_hold_back(tmp_path: Path, capfd: pytest.CaptureFixture[str]):

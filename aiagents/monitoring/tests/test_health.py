@@ -26,7 +26,7 @@ def _fresh():
     health.forget()
     yield
     health.forget()
-    draining._active = False
+    draining.reset()
 
 
 def ready(client) -> tuple[int, dict]:
