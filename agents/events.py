@@ -1,7 +1,7 @@
 """What comes out of a model call: a closed vocabulary of frozen values and its one encoder.
 
 Adapters yield TextDelta, ReasoningDelta, ToolCall, UsageReport and end with Completed, or raise a ProviderError; asked for
-embeddings, Vectors in place of deltas.
+embeddings, Vectors in place of deltas; given a body of the vendor's own dialect, NativeAnswer in place of deltas and calls.
 agents/calls adds Started, RouteFallback and Settled; the runner ToolResult and Stopped; the turn TurnStarted, TurnEnded, Failed;
 a viewer that re-attaches may get Rewound.
 """
@@ -74,6 +74,17 @@ class Vectors:
 
 
 @dataclass(slots=True)
+class NativeAnswer:
+    """A part of the vendor's own answer, as it arrived, in place of text, reasoning and tool calls.
+
+    Of a stream the events with their framing, of a whole answer the body; `output_bytes` of it were written by the model.
+    """
+
+    data: bytes
+    output_bytes: int
+
+
+@dataclass(slots=True)
 class UsageReport:
     """The vendor's cumulative count so far: replace, never add. The last one is billed."""
 
@@ -90,12 +101,13 @@ class Completed:
 
 @dataclass(slots=True)
 class Started:
-    """The candidate that answers, known at its first event."""
+    """The candidate that answers, known at its first event. `native`: the answer comes as NativeAnswer."""
 
     call_id: UUID
     model: str
     provider: str
     route: dict[str, Any]
+    native: bool = False
 
 
 @dataclass(slots=True)
@@ -193,7 +205,20 @@ class TaskStatus:
     at: str
 
 
-Event = TextDelta | ReasoningDelta | ToolCall | Vectors | UsageReport | Completed | Started | RouteFallback | Settled | ToolResult | Stopped
+Event = (
+    TextDelta
+    | ReasoningDelta
+    | ToolCall
+    | NativeAnswer
+    | Vectors
+    | UsageReport
+    | Completed
+    | Started
+    | RouteFallback
+    | Settled
+    | ToolResult
+    | Stopped
+)
 TurnEvent = TurnStarted | Rewound | RouteFallback | TextDelta | ReasoningDelta | ToolCall | ToolResult | TurnEnded | Failed
 TaskEvent = RunStatus | TaskStatus
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aiagents.core import jsonio
-from aiagents.core.errors import PayloadTooLarge
+from aiagents.core.errors import InvalidRequest, PayloadTooLarge
 
 Role = Literal["user", "assistant", "tool"]
 JSON = dict[str, Any]
@@ -117,6 +117,20 @@ class EmbeddingRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class NativeBody:
+    """The request as its client sent it, for models of the vendor that defines its dialect: they get it unchanged.
+
+    `headers` are the client's headers for that vendor. `untranslatable` is the error for models of all other vendors, None
+    if the neutral request says the same.
+    """
+
+    provider: str
+    body: JSON
+    headers: tuple[tuple[str, str], ...] = ()
+    untranslatable: InvalidRequest | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CompletionRequest:
     """A model call without its model: the router chooses that.
 
@@ -139,6 +153,7 @@ class CompletionRequest:
     reasoning_effort: str | None = None
     # Passed only to vendors with OpenAI's API, from an allow-list: presence_penalty, frequency_penalty, logit_bias, user…
     extra: JSON = field(default_factory=dict)
+    native: NativeBody | None = None
 
     def needs(self) -> frozenset[str]:
         """Return the capabilities that the model must have, out of `vision`, `files`, `tools` and `json`."""

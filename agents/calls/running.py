@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 from django.conf import settings
 
 from agents import providers
-from agents.events import Completed, Event, ReasoningDelta, TextDelta, ToolCall, UsageReport
+from agents.events import Completed, Event, NativeAnswer, ReasoningDelta, TextDelta, ToolCall, UsageReport
 from agents.messages import BYTES_PER_TOKEN, CompletionRequest, EmbeddingRequest, byte_size
 from agents.providers import transport
 from agents.providers.base import Target
@@ -94,6 +94,8 @@ class Attempt:
                     self.seen_bytes += byte_size(event.text)
                 elif isinstance(event, ToolCall):
                     self.seen_bytes += byte_size(event.name) + byte_size(event.arguments)
+                elif isinstance(event, NativeAnswer):
+                    self.seen_bytes += event.output_bytes
                 elif isinstance(event, UsageReport):
                     self.usage = event.usage
                     continue

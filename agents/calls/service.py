@@ -19,7 +19,7 @@ from django.conf import settings
 from accounts.authentication import Principal
 from agents.calls import running as running_calls
 from agents.calls.running import Attempt, Status
-from agents.events import Event, RouteFallback, Settled, Started
+from agents.events import Event, NativeAnswer, RouteFallback, Settled, Started
 from agents.messages import CompletionRequest, EmbeddingRequest, PromptTooLarge, characters, estimate_embedding, estimate_input
 from agents.providers.base import Target
 from agents.providers.errors import (
@@ -33,6 +33,7 @@ from agents.providers.errors import (
 from agents.routing import connections, health
 from agents.routing import embeddings as router_embeddings
 from agents.routing import rank as router
+from agents.routing.removal import Code
 from aiagents.core.errors import AppError, BudgetExceeded, NoModelAvailable
 from aiagents.core.ids import uuid7
 from aiagents.core.live.cancellation import cause_of
@@ -88,7 +89,8 @@ async def stream(
                         if not started:
                             started = True
                             call = attempt.held.call
-                            yield Started(call.call_id, call.model, call.provider, attempts.explanation(call.model))
+                            native = isinstance(event, NativeAnswer)
+                            yield Started(call.call_id, call.model, call.provider, attempts.explanation(call.model), native)
                         yield event
             except ProviderError as exc:
                 attempt.record_health(exc)
@@ -129,6 +131,7 @@ async def _rank(request: CompletionRequest | EmbeddingRequest, context: CallCont
         raise PromptTooLarge(details={"max_characters": settings.MAX_PROMPT_CHARACTERS})
     input_tokens = estimate_input(request)
     chosen = router.weighs(context.requested_model, context.fallbacks)
+    untranslatable = request.native.untranslatable if request.native is not None else None
     facts = router.Facts(
         requested=context.requested_model,
         goal=context.goal or context.principal.user.goal,
@@ -139,8 +142,15 @@ async def _rank(request: CompletionRequest | EmbeddingRequest, context: CallCont
         max_cost_usd=context.max_cost_usd,
         sticky=context.sticky,
         difficulty=router.difficulty(request) if chosen else 0.5,
+        only_provider=request.native.provider if request.native is not None and untranslatable is not None else "",
     )
-    return router.rank(facts, cards.cards, health.snapshot(), await connections.configured()), input_tokens
+    try:
+        return router.rank(facts, cards.cards, health.snapshot(), await connections.configured()), input_tokens
+    except AppError as exc:
+        refused = next(iter(exc.details.get("candidates") or ()), None)
+        if untranslatable is not None and refused and refused["removed_code"] == Code.OTHER_DIALECT:
+            raise untranslatable from exc
+        raise
 
 
 class _Attempts:

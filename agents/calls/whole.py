@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 from agents.calls import service as calls
 from agents.calls.service import CallContext
-from agents.events import ReasoningDelta, Settled, TextDelta, ToolCall, Vectors
+from agents.events import NativeAnswer, ReasoningDelta, Settled, TextDelta, ToolCall, Vectors
 from agents.messages import CompletionRequest, EmbeddingRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A whole answer."""
+    """A whole answer. `native` is the vendor's own body, in place of all but `settled`, for a request in its dialect."""
 
     text: str
     reasoning: str
     tool_calls: tuple[ToolCall, ...]
     settled: Settled
+    native: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ async def complete(request: CompletionRequest, context: CallContext, receipts: l
     text: list[str] = []
     reasoning: list[str] = []
     tool_calls: list[ToolCall] = []
+    native = b""
     async with aclosing(calls.stream(request, context, receipts, whole=True)) as events:
         async for event in events:
             match event:
@@ -43,8 +45,10 @@ async def complete(request: CompletionRequest, context: CallContext, receipts: l
                     reasoning.append(event.text)
                 case ToolCall():
                     tool_calls.append(event)
+                case NativeAnswer():
+                    native = event.data
                 case Settled():
-                    return Completion("".join(text), "".join(reasoning), tuple(tool_calls), event)
+                    return Completion("".join(text), "".join(reasoning), tuple(tool_calls), event, native)
     raise AssertionError("stream ends with Settled or raises")
 
 

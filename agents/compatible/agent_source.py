@@ -40,7 +40,11 @@ async def stream(request: CompletionRequest, context: CallContext) -> AsyncGener
     """Yield events as `calls.stream`: Started once, the text of all steps, one Settled with the sum of all calls."""
     if request.tools:
         raise InvalidRequest("An agent uses its own tools. Remove `tools` from the request.", param="tools", code="tools_with_agent")
+    if request.native is not None and request.native.untranslatable is not None:
+        raise request.native.untranslatable
     definition = await in_db(_definition, context)
+    # Each step has messages of its own.
+    request = replace(request, native=None)
     receipts: list[Settled] = []
     last, reason, started = None, None, False
     source = runner.stream(request, replace(context, requested_model="auto"), receipts, definition=definition)

@@ -22,11 +22,11 @@ _REFUSALS: JSON = {
 }
 
 
-def _body(required: list[str], properties: JSON, known: Iterable[str]) -> JSON:
-    """Return a request body. `known` are the accepted fields; every other field is refused."""
+def _body(required: list[str], properties: JSON, known: Iterable[str], *, open_ended: bool = False) -> JSON:
+    """Return a request body. `known` are the accepted fields; every other field is refused, unless it is `open_ended`."""
     schema = {
         "type": "object",
-        "additionalProperties": False,
+        "additionalProperties": open_ended,
         "required": required,
         "properties": {name: {} for name in sorted(known)} | properties,
     }
@@ -120,11 +120,15 @@ OPERATIONS: dict[str, JSON] = {
     "messages": {
         "operationId": "v1_messages",
         "summary": "Anthropic's messages",
-        "description": "Any Anthropic client works with its base URL set to this server.",
+        "description": (
+            "Any Anthropic client works with its base URL set to this server. Anthropic's models get the body as it came, fields that "
+            "this document does not name included, and the answer comes back as it came, apart from the model's name."
+        ),
         "requestBody": _body(
             ["model", "max_tokens", "messages"],
             {"model": _MODEL, "max_tokens": {"type": "integer", "minimum": 1}, "messages": _MESSAGES, "stream": _STREAM, "tools": _LIST},
             anthropic_request.FIELDS,
+            open_ended=True,
         ),
         "responses": _answers("A message, or its events", streamed=True) | {"402": {"description": "The budget is spent (billing_error)"}},
     },

@@ -27,7 +27,17 @@ def refuse_unknown(body: JSON, known: Collection[str]) -> None:
     """Raise InvalidRequest for unknown fields: a misspelt limit must not pass silently."""
     for name in body:
         if name not in known:
-            raise InvalidRequest(f"Unrecognized request argument supplied: {name[:80]}", param=name[:80], code="unknown_parameter")
+            raise unknown_parameter(name)
+
+
+def unknown_parameter(name: str) -> InvalidRequest:
+    return InvalidRequest(f"Unrecognized request argument supplied: {name[:80]}", param=name[:80], code="unknown_parameter")
+
+
+def unsupported_parameter(name: str, instead: str = "") -> InvalidRequest:
+    """Return the error for a field that must not reach a vendor."""
+    message = f"{name} is not supported here" + (f": {instead}." if instead else ".")
+    return InvalidRequest(message, param=name, code="unsupported_parameter")
 
 
 def text(body: JSON, name: str, *, required: bool = False, longest: int = 1_000_000, at: str = "") -> str:

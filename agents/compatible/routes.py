@@ -191,8 +191,11 @@ async def responses(request: Request) -> Response | EventStream:
     return _event_stream(request, events, responses_answer.Events(started, parsed.body))
 
 
-def _event_stream(request: Request, events: AsyncGenerator[Event, None], writer: EventWriter) -> EventStream:
-    return EventStream(_encoded(request.request_id, events, writer), failure=partial(writer.failure, request_id=request.request_id))
+def _event_stream(
+    request: Request, events: AsyncGenerator[Event, None], writer: EventWriter, headers: dict[str, str] | None = None
+) -> EventStream:
+    chunks, failure = _encoded(request.request_id, events, writer), partial(writer.failure, request_id=request.request_id)
+    return EventStream(chunks, headers or {}, failure=failure)
 
 
 async def _encoded(request_id: str, events: AsyncGenerator[Event, None], writer: EventWriter) -> AsyncGenerator[bytes, None]:
@@ -221,14 +224,15 @@ async def embeddings(request: Request) -> Response:
 
 async def messages(request: Request) -> Response | EventStream:
     """`POST /v1/messages`."""
-    parsed = await request.read(anthropic_request.read)
+    parsed = await request.read(partial(anthropic_request.read, headers=anthropic_request.vendor_headers(request.headers)))
     context, source = _context(request, "anthropic", parsed.model), _source_of(parsed.model)
+    name = {"request-id": request.request_id}
     if not parsed.stream:
         answer = await source.complete(parsed.request, context)
-        return Response(body=anthropic_answer.whole(answer), headers=_cost_headers([answer.settled]))
+        return Response(body=answer.native or anthropic_answer.whole(answer), headers=_cost_headers([answer.settled]) | name)
     events = source.stream(parsed.request, context)
     started = await _first(events)
-    return _event_stream(request, events, anthropic_answer.Events(started, estimate_input(parsed.request)))
+    return _event_stream(request, events, anthropic_answer.Events(started, 0 if started.native else estimate_input(parsed.request)), name)
 
 
 async def count_tokens(request: Request) -> Response:

@@ -12,13 +12,14 @@ from agents.messages import CompletionRequest, EmbeddingRequest
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Address and credentials of a model. `model` is the vendor's name for it; the settings hold the time-outs."""
+    """Address and credentials of a model. `model` is the vendor's name for it, `name` ours; the settings hold the time-outs."""
 
     provider: str
     model: str
     base_url: str
     api_key: str
     max_output_tokens: int
+    name: str = ""
     connection: str = ""
     simulated: bool = False
     requires_finish_reason: bool = True
@@ -37,6 +38,7 @@ class Provider(Protocol):
     def stream(self, request: CompletionRequest, target: Target) -> AsyncGenerator[Event, None]:
         """Yield TextDelta, ReasoningDelta, ToolCall and UsageReport as they arrive, Completed last.
 
+        A request with a body of the vendor's own dialect gets NativeAnswer in place of the first three.
         Raises a ProviderError. Closing the generator closes the vendor's connection at once.
         Adjacent pieces that arrive together are one delta.
         """

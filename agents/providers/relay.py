@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Hashable, Iterator
+from collections.abc import AsyncGenerator, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +34,7 @@ from agents.providers.errors import (
     ProviderTruncated,
     ProviderUnavailable,
 )
+from agents.providers.native import NativeReader
 from agents.providers.transport import Reply, Upstream
 from aiagents.core import jsonio
 
@@ -96,6 +97,10 @@ class HttpProvider(ABC):
     async def sdk_error(self, client: Any, response: httpx2.Response) -> Exception:
         """Return the SDK's error for a refusal."""
 
+    def native_content(self, request: CompletionRequest, target: Target, *, stream: bool) -> bytes | None:
+        """Return the client's own body with the model and the limits of this call; None if it is of another dialect."""
+        return None
+
     def key_parts(self, target: Target) -> tuple[str, str]:
         """Return what the SDK client and the address depend on beside key and base URL, for their cache keys."""
         return "", ""
@@ -126,14 +131,18 @@ class HttpProvider(ABC):
             _addresses.popitem(last=False)
         return found
 
-    async def post(self, address: Address, content: bytes) -> Reply:
-        """Return the vendor's answer with its body unread. Raises the SDK's error for a refusal."""
-        reply = await transport.post(address.url, address.headers, content)
+    async def post(self, address: Address, content: bytes, more: Iterable[tuple[str, str]] = ()) -> Reply:
+        """Return the vendor's answer with its body unread; `more` are further headers. Raises the SDK's error for a refusal."""
+        headers = address.headers
+        if more:
+            headers = headers.copy()
+            headers.update(more)
+        reply = await transport.post(address.url, headers, content)
         if not 200 <= reply.status < 300:
             raise await self.sdk_error(address.client, await reply.for_sdk())
         return reply
 
-    async def read_whole(self, address: Address, content: bytes, seconds: float) -> bytes:
+    async def read_whole(self, address: Address, content: bytes, seconds: float, more: Iterable[tuple[str, str]] = ()) -> bytes:
         """Return the body of one JSON answer.
 
         An answer that breaks off after the vendor's 200 raises an error with `answered`, because it may be charged for.
@@ -141,7 +150,7 @@ class HttpProvider(ABC):
         reply: Reply | None = None
         try:
             async with limit(seconds, "total"):
-                reply = await self.post(address, content)
+                reply = await self.post(address, content, more)
                 try:
                     return await reply.read()
                 except (aiohttp.ClientError, OSError) as exc:
@@ -161,14 +170,14 @@ class HttpProvider(ABC):
         """Return our error for the SDK's; None for any other exception."""
 
     async def stream(self, request: CompletionRequest, target: Target) -> AsyncGenerator[Event, None]:
-        answer, loop = self.answer(target), asyncio.get_running_loop()
+        loop = asyncio.get_running_loop()
         with self.errors(target):
             address = await self.address(target, stream=True)
-            content = jsonio.dumps(self.payload(request, target, stream=True))
+            answer, content, headers = self._exchange(request, target, stream=True)
             began = loop.time()
             async with limit(settings.LLM_FIRST_TOKEN_TIMEOUT, "first_token"):
-                reply = await self.post(address, content)
-            upstream = Upstream(reply, began)
+                reply = await self.post(address, content, headers)
+            upstream = Upstream(reply, began, framed=isinstance(answer, NativeReader))
             try:
                 try:
                     while not answer.closed and (payloads := await upstream.next()) is not None:
@@ -190,15 +199,24 @@ class HttpProvider(ABC):
                 upstream.close()
 
     async def whole(self, request: CompletionRequest, target: Target) -> AsyncGenerator[Event, None]:
-        answer = self.answer(target)
         # No byte arrives until the whole answer is written, so the time allowed grows with the output limit.
         allowed = settings.LLM_FIRST_TOKEN_TIMEOUT + settings.LLM_WHOLE_SECONDS_PER_TOKEN * request.output_limit(target.max_output_tokens)
         with self.errors(target):
             address = await self.address(target, stream=False)
-            content = jsonio.dumps(self.payload(request, target, stream=False))
-            body = await self.read_whole(address, content, min(allowed, settings.LLM_TOTAL_TIMEOUT))
+            answer, content, headers = self._exchange(request, target, stream=False)
+            body = await self.read_whole(address, content, min(allowed, settings.LLM_TOTAL_TIMEOUT), headers)
             for event in answer.feed_whole(body):
                 yield event
+
+    def _exchange(
+        self, request: CompletionRequest, target: Target, *, stream: bool
+    ) -> tuple[Answer | NativeReader, bytes, tuple[tuple[str, str], ...]]:
+        """Return the parser of the answer, the body and further headers."""
+        native = self.native_content(request, target, stream=stream) if request.native is not None else None
+        if native is None:
+            return self.answer(target), jsonio.dumps(self.payload(request, target, stream=stream)), ()
+        assert request.native is not None
+        return NativeReader(self.answer(target), target.name), native, request.native.headers
 
     async def embed(self, request: EmbeddingRequest, target: Target) -> AsyncGenerator[Event, None]:
         """Raise ProviderBadRequest: only an EmbeddingProvider makes vectors."""

@@ -170,13 +170,13 @@ class Upstream:
     """One open vendor stream. A single timer enforces the time-outs of first event, idle time and total time.
 
     Idle time is the time without a complete event while the reader waits for one. Single bytes do not end it, and a slow
-    reader does not count.
+    reader does not count. `framed`: `next` returns whole events in place of their payloads.
     """
 
-    def __init__(self, reply: Reply, began: float) -> None:
+    def __init__(self, reply: Reply, began: float, *, framed: bool = False) -> None:
         self._body = reply
         self._read = reply.content.readany
-        self._splitter = EventSplitter()
+        self._splitter = EventSplitter(framed=framed)
         self._loop = asyncio.get_running_loop()
         self._size = 0
         self.started = False
@@ -271,13 +271,14 @@ class EventSplitter:
     """Splits network data of Server-Sent Events into the payloads (`data:`) of complete events. Creates no object per event.
 
     `feed` returns None if no event was completed, and an empty list if there were only comments (keep-alives).
+    `framed`: it returns the events as they arrived, comments included, without the empty line that ends them.
     """
 
-    __slots__ = ("_limit", "_tail")
+    __slots__ = ("_framed", "_limit", "_tail")
 
-    def __init__(self, limit: int = MAX_EVENT_BYTES) -> None:
+    def __init__(self, limit: int = MAX_EVENT_BYTES, *, framed: bool = False) -> None:
         self._tail = b""
-        self._limit = limit
+        self._limit, self._framed = limit, framed
 
     def feed(self, data: bytes) -> list[bytes] | None:
         if self._tail:
@@ -289,10 +290,13 @@ class EventSplitter:
             if len(self._tail) > self._limit:
                 raise ProviderBadResponse("The model's vendor sent an endless event.", details={"limit_bytes": self._limit})
             return None
-        return [payload for event in head.split(b"\n\n") if (payload := _payload(event))]
+        if self._framed:
+            return [event for event in head.split(b"\n\n") if event]
+        return [payload for event in head.split(b"\n\n") if (payload := payload_of(event))]
 
 
-def _payload(event: bytes) -> bytes:
+def payload_of(event: bytes) -> bytes:
+    """Return the data of an event; empty for a comment."""
     if event.startswith(b"data: ") and b"\n" not in event:
         return event[6:]
     return b"\n".join(line[5:].strip() for line in event.split(b"\n") if line.startswith(b"data:"))

@@ -50,6 +50,8 @@ class Facts:
     max_cost_usd: Decimal | None = None
     sticky: str | None = None
     difficulty: float = 0.5
+    # The vendor whose dialect the request is in, if it cannot be translated for another.
+    only_provider: str = ""
 
 
 @dataclass(slots=True)
@@ -109,6 +111,8 @@ def row(facts: Facts, card: ModelCard, health: Mapping[str, ModelHealth], config
         row.removed = reason
     elif card.embeds:
         row.removed = removal.EMBEDDINGS_ONLY
+    elif facts.only_provider and card.provider != facts.only_provider:
+        row.removed = removal.OTHER_DIALECT
     elif missing:
         row.removed = Removal(Code.CAPABILITY_MISSING, f"it cannot do {', '.join(sorted(missing))}")
     elif free_tokens < 1:

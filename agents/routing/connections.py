@@ -61,7 +61,11 @@ async def target(card: ModelCard, max_output_tokens: int) -> Target:
     """Return the address and key of a model. Raises NotConfigured if there is none."""
     found = await _current()
     saved = _saved(found, card)
-    abilities: dict[str, Any] = {"temperature": "temperature" in card.capabilities, "reasoning": "reasoning" in card.capabilities}
+    of_card: dict[str, Any] = {
+        "name": card.slug,
+        "temperature": "temperature" in card.capabilities,
+        "reasoning": "reasoning" in card.capabilities,
+    }
     if saved is not None:
         return Target(
             provider=card.provider,
@@ -72,7 +76,7 @@ async def target(card: ModelCard, max_output_tokens: int) -> Target:
             requires_finish_reason=saved.requires_finish_reason,
             sends_usage=saved.sends_usage,
             max_output_tokens=max_output_tokens,
-            **abilities,
+            **of_card,
         )
     vendor = settings.VENDORS.get(card.provider)
     if card.connection or vendor is None:
@@ -88,7 +92,7 @@ async def target(card: ModelCard, max_output_tokens: int) -> Target:
         api_key="simulated" if simulated else vendor["api_key"],
         simulated=simulated,
         max_output_tokens=max_output_tokens,
-        **abilities,
+        **of_card,
     )
 
 

@@ -13,6 +13,7 @@ class Code(StrEnum):
     DISABLED = "disabled"
     RETIRED = "retired"
     EMBEDDINGS_ONLY = "embeddings_only"
+    OTHER_DIALECT = "other_dialect"
     CAPABILITY_MISSING = "capability_missing"
     CONTEXT_TOO_LONG = "context_too_long"
     MAX_COST = "max_cost"
@@ -42,6 +43,7 @@ NOT_CONFIGURED = Removal(Code.NOT_CONFIGURED, "its vendor is not configured")
 DISABLED = Removal(Code.DISABLED, "it is switched off")
 RETIRED = Removal(Code.RETIRED, "it is retired")
 EMBEDDINGS_ONLY = Removal(Code.EMBEDDINGS_ONLY, "it makes embeddings, not text: use /v1/embeddings")
+OTHER_DIALECT = Removal(Code.OTHER_DIALECT, "the request uses something that only another vendor's models have")
 MAX_COST = Removal(Code.MAX_COST, "it may cost more than max_cost_usd")
 BREAKER_OPEN = Removal(Code.BREAKER_OPEN, "it failed too often just now (its circuit breaker is open)")
 PRICE_UNKNOWN = Removal(Code.PRICE_UNKNOWN, "its price is unknown: used only by name")

@@ -161,7 +161,7 @@ async def test_what_are_no_vectors_is_a_bad_response(monkeypatch, body):
         async def read(self):
             return body
 
-    async def post(address, content):
+    async def post(address, content, more):
         return Said()
 
     monkeypatch.setattr(adapter, "post", post)

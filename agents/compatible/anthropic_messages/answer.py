@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from agents.calls.whole import Completion
-from agents.events import ReasoningDelta, Settled, Started, TextDelta, ToolCall
+from agents.events import NativeAnswer, ReasoningDelta, Settled, Started, TextDelta, ToolCall
 from aiagents.core import jsonio
 from aiagents.core.errors import AppError
 from aiagents.core.jsonio import dumps, money
@@ -88,8 +88,11 @@ class Events:
         self._started, self._input_tokens = started, input_tokens
         self._index = -1
         self._open = ""
+        self._stopped = False
 
     def opening(self) -> bytes:
+        if self._started.native:
+            return b""
         message: JSON = {
             "id": f"msg_{self._started.call_id.hex}",
             "type": "message",
@@ -104,6 +107,9 @@ class Events:
         return _event("message_start", {"message": message}) + _event("ping", {})
 
     def event(self, event: object) -> bytes:
+        if isinstance(event, NativeAnswer):
+            self._stopped = b"message_stop" in event.data[-100:]
+            return event.data
         if isinstance(event, TextDelta):
             return self._delta("text", {"type": "text", "text": ""}, b'{"type":"text_delta","text":', event.text) if event.text else b""
         if isinstance(event, ReasoningDelta):
@@ -127,7 +133,9 @@ class Events:
         return b""
 
     def finish(self, settled: Settled) -> bytes:
-        opened = b"" if self._index >= 0 else self._start("text", {"type": "text", "text": ""})
+        if self._stopped:
+            return b""  # the vendor's own end was passed on
+        opened = b"" if self._index >= 0 or self._started.native else self._start("text", {"type": "text", "text": ""})
         delta = {"delta": {"stop_reason": _STOP[settled.finish_reason], "stop_sequence": None}, "usage": _paid(settled)}
         return opened + self._close() + _event("message_delta", delta) + _event("message_stop", {})
 
@@ -169,4 +177,5 @@ def error_object(exc: AppError, request_id: str) -> JSON:
 
 def error(exc: AppError, request_id: str) -> tuple[int, bytes, dict[str, str]]:
     """Return status, body and headers. 402 is Anthropic's own billing error, which clients should not retry."""
-    return exc.status, dumps(error_object(exc, request_id)), {"x-should-retry": "false"} if exc.status == 402 else {}
+    headers = {"request-id": request_id} | ({"x-should-retry": "false"} if exc.status == 402 else {})
+    return exc.status, dumps(error_object(exc, request_id)), headers

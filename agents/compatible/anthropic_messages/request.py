@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from agents.compatible import reading
 from agents.compatible.reading import JSON, invalid
-from agents.messages import CompletionRequest, File, Image, Message, Part, Reasoning, Text, ToolOutput, ToolSpec, ToolUse
+from agents.messages import CompletionRequest, File, Image, Message, NativeBody, Part, Reasoning, Text, ToolOutput, ToolSpec, ToolUse
+from aiagents.core.errors import InvalidRequest
 from aiagents.core.jsonio import dumps
 
-_KNOWN = {
+# Fields that a request may have for a model of any vendor; some have no effect elsewhere (docs/wires.md).
+_TRANSLATED = {
     "model", "messages", "max_tokens", "system", "stream", "temperature", "top_p", "top_k", "stop_sequences", "tools", "tool_choice",
-    "metadata", "thinking", "output_config", "service_tier", "cache_control",
+    "metadata", "thinking", "output_config", "service_tier", "cache_control", "context_management", "diagnostics",
 }  # fmt: skip
-# All accepted fields.
-FIELDS = frozenset(_KNOWN)
+# The main fields, for the OpenAPI document. Anthropic's models get every other field, too.
+FIELDS = frozenset(_TRANSLATED)
+# Fields that would reach what belongs to other users of the company's account at the vendor, or that cost more than the
+# catalogue's prices say. The value that is allowed all the same, if there is one.
+_REFUSED: dict[str, tuple[object, ...]] = {
+    "container": (), "mcp_servers": (), "thread": (), "fallback_credit_token": (), "user_profile_id": (), "workspace_id": (),
+    "fallbacks": (), "billing_policy": (), "inference_geo": (), "speed": ("standard",),
+}  # fmt: skip
+# Kinds of tools that the vendor runs at no extra price, or that the client runs; after the first _ comes a date.
+_PLAIN_TOOLS = ("custom", "bash_", "text_editor_", "memory_", "computer_", "tool_search_tool_", "web_fetch_")
+_HEADERS = ("anthropic-beta", "anthropic-version")
+_MOST_HEADER = 2000
 _EFFORTS = {"low", "medium", "high", "xhigh", "max"}
 
 
@@ -28,21 +42,31 @@ class MessageCall:
     stream: bool
 
 
-def read(body: JSON, *, counting: bool = False) -> MessageCall:
+def vendor_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Return the client's headers that Anthropic is to see."""
+    return tuple((name, headers[name][:_MOST_HEADER]) for name in _HEADERS if headers.get(name))
+
+
+def read(body: JSON, *, counting: bool = False, headers: tuple[tuple[str, str], ...] = ()) -> MessageCall:
     """Parse the body. Raises InvalidRequest (400) with the name of the invalid field.
 
-    `counting`: the body is for counting tokens, so max_tokens may be missing.
+    `counting`: the body is for counting tokens, so max_tokens may be missing. `headers`: see `vendor_headers`.
     """
-    reading.refuse_unknown(body, _KNOWN)
+    _refuse(body)
     limit = reading.integer(body, "max_tokens", 1, 10_000_000)
     if limit is None and not counting:
         raise invalid("max_tokens", "Field required", "missing")
     choice, parallel = _tool_choice(body.get("tool_choice"))
     config = reading.mapping(body.get("output_config") or {}, "output_config")
+    native_only = NativeOnly()
+    native_only.fields(body, _TRANSLATED)
+    system = _system(body, native_only)
+    in_place, messages = _messages(reading.items(body, "messages", reading.MAX_MESSAGES, required=True), native_only)
+    tools = reading.items(body, "tools", reading.MAX_TOOLS)
     request = CompletionRequest(
-        messages=_messages(reading.items(body, "messages", reading.MAX_MESSAGES, required=True)),
-        system=_system(body),
-        tools=tuple(_tool(item, number) for number, item in enumerate(reading.items(body, "tools", reading.MAX_TOOLS))),
+        messages=messages,
+        system="\n\n".join(filter(None, (system, *in_place))),
+        tools=tuple(spec for number, item in enumerate(tools) if (spec := _tool(item, number, native_only))),
         tool_choice=choice,
         parallel_tool_calls=parallel,
         temperature=reading.number(body, "temperature", 0, 1),
@@ -51,36 +75,102 @@ def read(body: JSON, *, counting: bool = False) -> MessageCall:
         max_output_tokens=limit,
         response_format=_format(config.get("format")),
         reasoning_effort=reading.choice(config, "effort", _EFFORTS) or _thinking(body.get("thinking")),
+        native=NativeBody("anthropic", body, headers, native_only.error),
     )
     return MessageCall(request, reading.text(body, "model", required=True, longest=200), bool(reading.flag(body, "stream")))
 
 
-def _system(body: JSON) -> str:
+class NativeOnly:
+    """The first thing in a body that only the vendor's own models can take, as the error for every other model."""
+
+    def __init__(self) -> None:
+        self.error: InvalidRequest | None = None
+
+    def fields(self, body: JSON, translated: Collection[str]) -> None:
+        with contextlib.suppress(StopIteration):
+            self(reading.unknown_parameter(next(name for name in body if name not in translated)))
+
+    def __call__(self, error: InvalidRequest) -> None:
+        self.error = self.error or error
+
+
+def _refuse(body: JSON) -> None:
+    """Raise InvalidRequest for what must reach no vendor, wherever it stands in the body."""
+    if body.get("thread") is not None:
+        # With these details Anthropic's own tool runner goes on without threads.
+        details = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
+        raise InvalidRequest("thread is not supported here.", param="thread", code="unsupported_parameter", details=details)
+    for name, allowed in _REFUSED.items():
+        if body.get(name) is not None and body[name] not in allowed:
+            raise reading.unsupported_parameter(name)
+    marked = [body, *_objects(body.get("system")), *_objects(body.get("tools"))]
+    for message in _objects(body.get("messages")):
+        for block in _objects(message.get("content")):
+            marked += [block, *_objects(block.get("content"))]
+            for part in (block, *_objects(block.get("content"))):
+                source = part.get("source")
+                if part.get("type") == "container_upload" or (isinstance(source, Mapping) and source.get("type") == "file"):
+                    raise reading.unsupported_parameter("file_id", "send the file itself")
+    for one in marked:
+        mark = one.get("cache_control")
+        if isinstance(mark, Mapping) and mark.get("ttl") not in (None, "5m"):
+            raise reading.unsupported_parameter("cache_control.ttl", "only 5m has a price here")
+
+
+def _objects(value: object) -> Sequence[Mapping[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else ()
+
+
+def _system(body: JSON, native_only: NativeOnly) -> str:
     if isinstance(body.get("system"), str):
         return str(body["system"])
-    blocks = reading.items(body, "system", reading.MAX_PARTS)
-    return "\n\n".join(reading.text(block, "text", required=True, longest=10_000_000, at="system.") for block in blocks)
+    return _text_of(reading.items(body, "system", reading.MAX_PARTS), "system", native_only)
 
 
-def _messages(items: list[JSON]) -> tuple[Message, ...]:
+def _text_of(blocks: list[JSON], at: str, native_only: NativeOnly) -> str:
+    """Return the blocks' text. What is no text stays in it as JSON, so that its size is known."""
+    texts = []
+    for number, block in enumerate(blocks):
+        if block.get("type", "text") == "text":
+            texts.append(reading.text(block, "text", required=True, longest=10_000_000, at=f"{at}[{number}]."))
+        else:
+            native_only(_unsupported(block, f"{at}[{number}]."))
+            texts.append(dumps(block).decode())
+    return "\n\n".join(texts)
+
+
+def _unsupported(block: JSON, at: str) -> InvalidRequest:
+    return invalid(at + "type", f"{str(block.get('type'))[:40]} is not supported by this model", "unsupported_value")
+
+
+def _messages(items: list[JSON], native_only: NativeOnly) -> tuple[list[str], tuple[Message, ...]]:
+    """Return the texts of system messages and the other messages."""
+    system: list[str] = []
     messages: list[Message] = []
     names: dict[str, str] = {}
     for number, item in enumerate(items):
         at = f"messages[{number}]."
         role = item.get("role")
+        if role == "system":  # other vendors get it in front
+            content = item.get("content")
+            blocks = [{"text": content}] if isinstance(content, str) else reading.items(item, "content", reading.MAX_PARTS, at=at)
+            system.append(_text_of(blocks, at + "content", native_only))
+            continue
         if role not in ("user", "assistant"):
-            raise invalid(at + "role", "must be user or assistant")
-        parts = _blocks(item, at, names)
+            raise invalid(at + "role", "must be user, assistant or system")
+        parts = _blocks(item, at, names, native_only)
         outputs = tuple(part for part in parts if isinstance(part, ToolOutput))
         if outputs:
             messages.append(Message("tool", outputs))
         rest = tuple(part for part in parts if not isinstance(part, ToolOutput))
         if rest:
             messages.append(Message(role, rest))
-    return tuple(messages)
+    if not messages:
+        raise invalid("messages", "must hold at least one message that is not a system message")
+    return system, tuple(messages)
 
 
-def _blocks(item: JSON, at: str, names: dict[str, str]) -> tuple[Part, ...]:
+def _blocks(item: JSON, at: str, names: dict[str, str], native_only: NativeOnly) -> tuple[Part, ...]:
     if isinstance(item.get("content"), str):
         return (Text(item["content"]),)
     parts: list[Part] = []
@@ -92,7 +182,7 @@ def _blocks(item: JSON, at: str, names: dict[str, str]) -> tuple[Part, ...]:
             case "image":
                 parts.append(_image(reading.mapping(block.get("source"), where + "source"), where))
             case "document":
-                parts.append(_document(reading.mapping(block.get("source"), where + "source"), block, where))
+                parts.append(_document(reading.mapping(block.get("source"), where + "source"), block, where, native_only))
             case "thinking":
                 signature = reading.text(block, "signature", at=where)
                 parts.append(Reasoning(reading.text(block, "thinking", at=where), signature, "anthropic" if signature else ""))
@@ -105,17 +195,34 @@ def _blocks(item: JSON, at: str, names: dict[str, str]) -> tuple[Part, ...]:
                 parts.append(ToolUse(call_id, name, dumps(reading.mapping(block.get("input") or {}, where + "input")).decode()))
             case "tool_result":
                 call_id = reading.text(block, "tool_use_id", required=True, longest=200, at=where)
-                parts.append(ToolOutput(call_id, names.get(call_id, call_id), _result(block, where), bool(reading.flag(block, "is_error"))))
+                output = _result(block, where, native_only)
+                parts.append(ToolOutput(call_id, names.get(call_id, call_id), output, bool(reading.flag(block, "is_error"))))
+            case str():
+                native_only(_unsupported(block, where))
+                parts.append(Text(dumps(block).decode()))
             case kind:
                 raise invalid(where + "type", f"{str(kind)[:40]} is not supported", "unsupported_value")
     return tuple(parts)
 
 
-def _result(block: JSON, at: str) -> str:
+def _result(block: JSON, at: str, native_only: NativeOnly) -> str:
     content = block.get("content")
     if content is None or isinstance(content, str):
         return content or ""
-    return "".join(reading.text(item, "text", at=at + "content.") for item in reading.items(block, "content", reading.MAX_PARTS, at=at))
+    texts = []
+    for number, item in enumerate(reading.items(block, "content", reading.MAX_PARTS, at=at)):
+        where = f"{at}content[{number}]."
+        if item.get("type", "text") == "text":
+            texts.append(reading.text(item, "text", at=where))
+            continue
+        native_only(_unsupported(item, where))
+        if item.get("type") == "image":
+            _image(reading.mapping(item.get("source"), where + "source"), where)  # raises if it is none
+        elif item.get("type") == "document":
+            _document(reading.mapping(item.get("source"), where + "source"), item, where, native_only)
+        else:
+            texts.append(dumps(item).decode())
+    return "".join(texts)
 
 
 def _image(source: JSON, at: str) -> Image:
@@ -127,24 +234,39 @@ def _image(source: JSON, at: str) -> Image:
     )
 
 
-def _document(source: JSON, block: JSON, at: str) -> Part:
+def _document(source: JSON, block: JSON, at: str, native_only: NativeOnly) -> Part:
     title = reading.text(block, "title", longest=500, at=at)
-    if source.get("type") == "text":
-        return Text(reading.text(source, "data", required=True, longest=10_000_000, at=at + "source."))
-    if source.get("type") != "base64":
-        raise invalid(at + "source.type", "must be base64 or text", "unsupported_value")
-    media_type = reading.text(source, "media_type", required=True, longest=100, at=at + "source.")
-    return File(media_type, reading.text(source, "data", required=True, longest=20_000_000, at=at + "source."), title or "document")
+    match source.get("type"):
+        case "text":
+            return Text(reading.text(source, "data", required=True, longest=10_000_000, at=at + "source."))
+        case "base64":
+            media_type = reading.text(source, "media_type", required=True, longest=100, at=at + "source.")
+            data = reading.text(source, "data", required=True, longest=20_000_000, at=at + "source.")
+            return File(media_type, data, title or "document")
+        case "url":
+            # The same rule as for images; the vendor fetches it.
+            reading.image_from_url(reading.text(source, "url", required=True, at=at + "source."), at + "source.url")
+        case "content":
+            reading.items(source, "content", reading.MAX_PARTS, at=at + "source.")
+        case _:
+            raise invalid(at + "source.type", "must be base64, text, content or url", "unsupported_value")
+    native_only(invalid(at + "source.type", "this model takes only base64 and text", "unsupported_value"))
+    return Text(dumps(source).decode())
 
 
-def _tool(item: JSON, number: int) -> ToolSpec:
+def _tool(item: JSON, number: int, native_only: NativeOnly) -> ToolSpec | None:
     at = f"tools[{number}]."
-    if item.get("type") not in (None, "custom"):
-        raise invalid(at + "type", "only custom tools are supported", "unsupported_value")
+    kind = item.get("type")
+    if kind not in (None, "custom"):
+        if not isinstance(kind, str) or not kind.startswith(_PLAIN_TOOLS):
+            raise invalid(at + "type", f"{str(kind)[:40]} has no price here", "unsupported_value")
+        native_only(invalid(at + "type", "this model takes only custom tools", "unsupported_value"))
+        return None
     return ToolSpec(
         name=reading.text(item, "name", required=True, longest=128, at=at),
         description=reading.text(item, "description", longest=20_000, at=at),
         parameters=reading.mapping(item.get("input_schema"), at + "input_schema"),
+        strict=bool(reading.flag(item, "strict")),
     )
 
 

@@ -14,8 +14,10 @@ from agents.providers.base import Target
 from agents.providers.errors import ProviderError, error_from_status, retry_after, should_retry
 from agents.providers.parts import arguments_object, decoded_text
 from agents.providers.relay import HttpProvider
+from aiagents.core import jsonio
 
 _EFFORT = {"minimal": "low"}
+_SAMPLING = frozenset({"temperature", "top_p", "top_k"})
 _JSON_ONLY = "Answer with one JSON object and nothing else: no prose, no code fence."
 
 
@@ -34,6 +36,15 @@ class Anthropic(HttpProvider):
 
     def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
         return body(request, target, stream=stream)
+
+    def native_content(self, request: CompletionRequest, target: Target, *, stream: bool) -> bytes | None:
+        """Return the client's own body. Like `body` it leaves sampling out, which the vendor refuses."""
+        native = request.native
+        if native is None or native.provider != self.kind:
+            return None
+        limit = request.output_limit(target.max_output_tokens)
+        kept = {name: value for name, value in native.body.items() if name not in _SAMPLING}
+        return jsonio.dumps({**kept, "model": target.model, "max_tokens": limit, "stream": stream})
 
     def answer(self, target: Target) -> Answer:
         return MessageAnswer()

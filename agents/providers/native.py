@@ -1,0 +1,93 @@
+"""Passes a vendor's answer on as it came, for requests in the vendor's own dialect; reads usage, size and end beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from agents.events import Completed, Event, FinishReason, NativeAnswer, ReasoningDelta, TextDelta, ToolCall, UsageReport
+from agents.messages import byte_size
+from agents.providers.answer import Answer, dumped, parsed
+from agents.providers.errors import ProviderError
+from agents.providers.transport import payload_of
+
+# A key of the answer: inside of a JSON string its quotes would be escaped.
+_MODEL = re.compile(rb'("model"\s*:\s*)"[^"\\]*"')
+
+
+class NativeReader:
+    """Has the interface of the parser `answer` and passes the vendor's bytes on, with our name of the model.
+
+    Nothing is passed on before the model's first output, so that another candidate may still answer.
+    """
+
+    def __init__(self, answer: Answer, model: str) -> None:
+        self._answer, self._model = answer, model
+        self._name = rb'\1"' + model.encode().replace(b"\\", b"\\\\") + b'"'
+        self._held: list[bytes] = []
+        self._begun = False
+
+    @property
+    def finish(self) -> FinishReason | None:
+        return self._answer.finish
+
+    @property
+    def closed(self) -> bool:
+        return self._answer.closed
+
+    @property
+    def error(self) -> ProviderError | None:
+        return self._answer.error
+
+    def feed(self, events: list[bytes]) -> list[Event]:
+        """Return the events as they arrived, in one piece, after their usage. An event that reports an error is not passed on."""
+        out: list[Event] = []
+        written = 0
+        for event in events:
+            found = self._answer.feed([payload]) if (payload := payload_of(event)) else []
+            written += self._count(found, out)
+            if self._answer.error is not None:
+                break
+            self._held.append(_MODEL.sub(self._name, event, count=1) + b"\n\n")
+        return out + self._passed(written)
+
+    def feed_whole(self, body: bytes) -> list[Event]:
+        out: list[Event] = []
+        written = self._count(self._answer.feed_whole(body), out)
+        last = [event for event in out if isinstance(event, Completed)]
+        return [*(event for event in out if event not in last), NativeAnswer(self._renamed(body), written), *last]
+
+    def end(self) -> list[Event]:
+        """Return what is left, Completed last. Raises ProviderTruncated if no finish reason arrived."""
+        out: list[Event] = []
+        written = self._count(self._answer.end(), out)
+        self._begun = True
+        return [*self._passed(written), *out]
+
+    def _renamed(self, body: bytes) -> bytes:
+        found = _MODEL.search(body)
+        if found is None or body.count(b"{", 0, found.start()) == 1:
+            return _MODEL.sub(self._name, body, count=1)
+        answer = parsed(body)  # an object that stands before it may have the same key
+        return dumped(answer | {"model": self._model} if "model" in answer else answer).encode()
+
+    def _count(self, found: Iterable[Event], out: list[Event]) -> int:
+        """Return the bytes of the model's output; what accounting needs goes to `out`."""
+        written = 0
+        for event in found:
+            match event:
+                case TextDelta() | ReasoningDelta():
+                    written += byte_size(event.text)
+                case ToolCall():
+                    written += byte_size(event.name) + byte_size(event.arguments)
+                case UsageReport() | Completed():
+                    out.append(event)
+                    continue
+            self._begun = True
+        return written
+
+    def _passed(self, written: int) -> list[Event]:
+        if not self._begun or not self._held:
+            return []
+        data, self._held = b"".join(self._held), []
+        return [NativeAnswer(data, written)]
