@@ -39,6 +39,11 @@ def ann() -> cast.Person:
 
 
 @pytest.fixture
+def scoped(ann: cast.Person) -> dict[str, str]:
+    return cast.scoped_keys(ann.user)
+
+
+@pytest.fixture
 def bob() -> cast.Person:
     return cast.person("bob@example.com")
 
@@ -80,7 +85,7 @@ async def test_nobody_gets_in_without_a_credential_that_works(endpoint: Endpoint
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS, ids=str)
-async def test_each_credential_opens_what_its_row_says(endpoint: Endpoint, ann: cast.Person, root: cast.Person):
+async def test_each_credential_opens_what_its_row_says(endpoint: Endpoint, ann: cast.Person, root: cast.Person, scoped: dict[str, str]):
     row = TABLE[str(endpoint)]
     may = {
         "user in person": row.who != "admin",
@@ -89,7 +94,7 @@ async def test_each_credential_opens_what_its_row_says(endpoint: Endpoint, ann: 
         **{f"key with {scope}": row.who == "public" or (row.who == "user" and _may(row, endpoint, scope)) for scope in SCOPES},
     }
     # Keys first: some endpoints end the session that calls them.
-    credentials = {f"key with {scope}": ann.scoped[scope] for scope in SCOPES}
+    credentials = {f"key with {scope}": scoped[scope] for scope in SCOPES}
     credentials |= {"admin's key": root.key, "user in person": ann.token, "admin in person": root.token}
     for name, credential in credentials.items():
         answer = await call(endpoint, credential)

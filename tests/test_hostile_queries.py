@@ -100,13 +100,13 @@ async def answer_of(endpoint: Endpoint, target: str, token: str) -> Answer:
 
 @cache
 def plan() -> dict[Endpoint, dict[str, list[str]]]:
-    """Which values each parameter gets: the first of a kind all of them, the others a fifth each, in turn."""
+    """Which values each parameter gets: the first of a kind all of them, the others an eighth each, in turn."""
     found: dict[Endpoint, dict[str, list[str]]] = {}
     seen: Counter[str] = Counter()
     for endpoint in ENDPOINTS:
         found[endpoint] = {}
         for name, kind in parameters(endpoint).items():
-            found[endpoint][name] = list(VALUES) if not seen[kind] else list(VALUES)[seen[kind] % 5 :: 5]
+            found[endpoint][name] = list(VALUES) if not seen[kind] else list(VALUES)[seen[kind] % 8 :: 8]
             seen[kind] += 1
     return found
 

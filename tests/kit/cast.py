@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from accounts import keys, principals
@@ -20,17 +20,19 @@ class Person:
     token: str = ""
     # A key with every scope.
     key: str = ""
-    # Keys with one scope each.
-    scoped: dict[str, str] = field(default_factory=dict)
 
 
 def person(email: str, *, admin: bool = False) -> Person:
-    """A user with a session, a key for everything and a key for each scope."""
+    """A user with a session and a key for everything."""
     user = User.objects.create_user(email, PASSWORD, **({"role": User.Role.ADMIN} if admin else {}))
     found = Person(user, tokens.sign_in(user).access)
     found.key = keys.create(user, name="all", scopes=ApiKey.Scope.values)[1]
-    found.scoped = {scope: keys.create(user, name=scope, scopes=[scope])[1] for scope in ApiKey.Scope.values}
     return found
+
+
+def scoped_keys(user: User) -> dict[str, str]:
+    """A key for each scope, by the scope."""
+    return {scope: keys.create(user, name=scope, scopes=[scope])[1] for scope in ApiKey.Scope.values}
 
 
 def disable(someone: Person) -> None:
