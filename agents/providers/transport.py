@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 from collections.abc import AsyncGenerator
 from contextvars import ContextVar
 from types import SimpleNamespace
@@ -198,9 +199,12 @@ class Upstream:
                 except (aiohttp.ClientError, OSError) as exc:
                     data = self._unread()
                     if not data:
+                        if last := self._splitter.rest():
+                            return self._arrived(last)
                         raise self._expired or self._broken(exc) from exc
                 if not data:
-                    return None
+                    last = self._splitter.rest()
+                    return self._arrived(last) if last else None
                 self._size += len(data)
                 if self._size > MAX_STREAM_BYTES:
                     raise ProviderBadResponse("The model's vendor sent an endless stream.")
@@ -209,12 +213,15 @@ class Upstream:
                     continue
                 self._last_event_at = self._loop.time()
                 if payloads:
-                    if not self.started:
-                        self.started, self._phase = True, "idle"
-                        self._wait_for_at_most(settings.LLM_IDLE_TIMEOUT)
-                    return payloads
+                    return self._arrived(payloads)
         finally:
             self._waiting = False
+
+    def _arrived(self, payloads: list[bytes]) -> list[bytes]:
+        if not self.started:
+            self.started, self._phase = True, "idle"
+            self._wait_for_at_most(settings.LLM_IDLE_TIMEOUT)
+        return payloads
 
     def finished(self, seconds: float = _AFTER_FINISH_SECONDS) -> None:
         """The finish reason was seen: shorten the time for the rest of the body."""
@@ -293,6 +300,37 @@ class EventSplitter:
         if self._framed:
             return [event for event in head.split(b"\n\n") if event]
         return [payload for event in head.split(b"\n\n") if (payload := payload_of(event))]
+
+    def rest(self) -> list[bytes]:
+        """Return, once, what stands after the last empty line, as `feed` does, for the end of the body. Torn events are left out.
+
+        Some servers end the last event, or every event, with one line break or with none.
+        """
+        tail, self._tail = self._tail.replace(b"\r", b"\n").strip(b"\n"), b""
+        events = [tail]
+        if not _is_whole(payload_of(tail)):  # every `data:` line may be an event
+            events, begun = [], b""
+            for line in tail.split(b"\n"):
+                begun += line + b"\n"
+                if line.startswith(b"data:"):
+                    events.append(begun.strip(b"\n"))
+                    begun = b""
+        whole = [event for event in events if _is_whole(payload_of(event))]
+        return whole if self._framed else [payload_of(event).strip() for event in whole]
+
+
+def _is_whole(payload: bytes) -> bool:
+    """Return whether a payload without the end of its event is complete: `[DONE]`, or a JSON object, which shows its end."""
+    payload = payload.strip()
+    if payload == b"[DONE]":
+        return True
+    if not (payload.startswith(b"{") and payload.endswith(b"}")):
+        return False
+    try:
+        json.loads(payload)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def payload_of(event: bytes) -> bytes:

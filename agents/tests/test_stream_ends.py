@@ -1,0 +1,76 @@
+"""The end of a vendor's stream: the last event counts though its empty line is missing, a torn one does not."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from agents.providers.base import Target
+from agents.providers.errors import ProviderTruncated
+from agents.providers.transport import EventSplitter
+from agents.tests.scripted import Scripted
+from agents.tests.vendors import KEY, Heard, ask, hear
+
+STREAMS: dict[str, list[dict[str, Any]]] = {
+    "openai": [
+        {"choices": [{"delta": {"content": "Hello"}}]},
+        {"choices": [{"delta": {}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3, "completion_tokens": 1}},
+    ],
+    "anthropic": [
+        {"type": "message_start", "message": {"usage": {"input_tokens": 3, "output_tokens": 1}}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
+        {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}},
+        {"type": "message_stop"},
+    ],
+    "google": [
+        {"candidates": [{"content": {"parts": [{"text": "Hello"}]}}]},
+        {"candidates": [{"finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 3, "candidatesTokenCount": 1}},
+    ],
+}
+STREAMS["openai_compatible"] = STREAMS["openai"]
+every_kind = pytest.mark.parametrize("kind", STREAMS)
+
+
+async def heard(kind: str, body: bytes, settings: Any) -> Heard:
+    async with Scripted(body).serve(settings):
+        return await hear(kind, ask("hi"), Target(kind, "gemini-x", settings.SIMULATOR_URL, KEY, 1000))
+
+
+def lines(kind: str) -> list[bytes]:
+    return [b"data: " + json.dumps(event).encode() for event in STREAMS[kind]]
+
+
+@every_kind
+@pytest.mark.parametrize("ending", [b"\n", b"", b"\r\n", b"\r"])
+async def test_a_last_event_without_an_empty_line_counts(kind: str, ending: bytes, settings):
+    found = await heard(kind, b"\n\n".join(lines(kind)) + ending, settings)
+    assert found.text == "Hello" and found.end.finish_reason == "stop"
+    assert found.end.usage and (found.end.usage.input_tokens, found.end.usage.output_tokens) == (3, 1)
+
+
+@every_kind
+@pytest.mark.parametrize("done", [b"", b"\ndata: [DONE]", b"\ndata: [DONE]\n"])
+async def test_events_that_end_with_one_line_break_each_count(kind: str, done: bytes, settings):
+    found = await heard(kind, b"\n".join(lines(kind)) + done, settings)
+    assert found.text == "Hello" and found.end.finish_reason == "stop"
+
+
+@every_kind
+async def test_a_torn_last_event_does_not_count(kind: str, settings):
+    *whole, last = lines(kind)
+    if kind == "anthropic":
+        *whole, last = whole
+    for cut in (1, 2, len(last) // 2, len(last) - 8):
+        with pytest.raises(ProviderTruncated):
+            await heard(kind, b"\n\n".join([*whole, last[:-cut]]), settings)
+
+
+def test_the_rest_is_given_once_and_only_what_is_whole():
+    splitter = EventSplitter()
+    assert splitter.feed(b'data: {"a":1}\n\nevent: x\ndata: {"b":\ndata: 2}') == [b'{"a":1}']
+    assert splitter.rest() == [b'{"b":\n2}']
+    assert splitter.rest() == []
+    splitter.feed(b": comment\ndata: 12")
+    assert splitter.rest() == []
