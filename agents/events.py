@@ -24,7 +24,10 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "error"
 
 @dataclass(slots=True)
 class TextDelta:
+    """`refusal`: the model refuses to answer, and `text`, which may be empty, is what it says about that."""
+
     text: str
+    refusal: bool = False
 
 
 @dataclass(slots=True)
@@ -93,10 +96,14 @@ class UsageReport:
 
 @dataclass(slots=True)
 class Completed:
-    """The vendor's terminal mark was seen. `usage` None: the vendor reported none, so an estimate is billed."""
+    """The vendor's terminal mark was seen. `usage` None: the vendor reported none, so an estimate is billed.
+
+    `stop_sequence` is the caller's stop sequence that ended the answer, if the vendor names it.
+    """
 
     finish_reason: FinishReason
     usage: Usage | None
+    stop_sequence: str = ""
 
 
 @dataclass(slots=True)
@@ -134,6 +141,7 @@ class Settled:
     ttft_ms: int | None
     route: dict[str, Any] = field(default_factory=dict)
     simulated: bool = False
+    stop_sequence: str = ""
 
 
 @dataclass(slots=True)

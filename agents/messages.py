@@ -26,6 +26,8 @@ _PER_MESSAGE, _PER_TOOL = 8, 16
 IMAGE_TOKENS = 2048
 # A PDF is text and rendered pages; a page of 3,000 tokens weighs 24 KiB at least.
 _FILE_BYTES_PER_TOKEN, _FILE_LEAST = 8, 1500
+# Prefix of the signature of encrypted thinking, which has no text and which only its vendor can read: its data follows.
+REDACTED = "redacted:"
 _PUNCTUATION = re.compile(r"[^\w\s]")
 # Characters of a text whose punctuation is counted.
 _COUNTED_CHARACTERS = 64 * 1024

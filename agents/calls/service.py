@@ -299,6 +299,7 @@ class _Attempts:
             ttft_ms=outcome.ttft_ms,
             route=self.explanation(call.model),
             simulated=call.simulated,
+            stop_sequence=attempt.completed.stop_sequence if attempt.completed else "",
         )
         self.receipts.append(settled)
         return settled

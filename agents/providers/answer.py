@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from math import inf
 from typing import Any
 
 import orjson
 
 from agents.events import Completed, Event, FinishReason, ReasoningDelta, TextDelta, ToolCall, UsageReport
-from agents.providers.errors import ProviderBadResponse, ProviderError, ProviderTruncated
+from agents.providers.errors import ProviderBadResponse, ProviderError, ProviderTruncated, ended_with
 from aiagents.core.jsonio import clean_text
 from billing.pricing import Usage
 
@@ -24,9 +25,20 @@ PARSE_ERRORS = (ValueError, TypeError, AttributeError, KeyError, IndexError, Rec
 class Answer(ABC):
     """State of a parser. `finish` is set by the vendor's finish reason, `closed` when no further event can follow."""
 
+    # Whether the vendor's streams end with a mark of their own after the finish reason.
+    closing_mark = True
+
     def __init__(self) -> None:
         self.finish: FinishReason | None = None
         self.closed = False
+        # True where the client gets the vendor's own words: a new finish reason is the client's to read.
+        self.accepts_unknown_reasons = False
+        # The caller's stop sequences, and the one that ended the answer.
+        self.stops: tuple[str, ...] = ()
+        self.stop_sequence = ""
+        self.refused = False
+        self._unknown_reason: str | None = None
+        self._has_text = False
         self.error: ProviderError | None = None
         self.usage: Usage | None = None
         self.calls = 0
@@ -65,24 +77,59 @@ class Answer(ABC):
         return self.drain_what_fits()
 
     def feed_whole(self, body: bytes) -> list[Event]:
+        """Return our events of the one JSON answer. Raises a ProviderError; `usage` then holds what was reported."""
+        self.closed = True
+        taken = False
         try:
             self.take_whole(parsed(body))
+            taken = True
+            return [*self.drain(), *self.end()]
         except PARSE_ERRORS as exc:
             raise unreadable("The model's vendor sent an answer that cannot be read.", body) from exc
-        try:
-            return [*self.drain(), *self.end()]
         except ProviderError as exc:
-            exc.answered = True
+            if taken or self._has_output:  # the vendor wrote, and may charge for it
+                exc.answered = True
+                if self.usage is None:
+                    exc.details.setdefault("received_bytes", len(body))
             raise
 
+    def stop(self, reason: Any, reasons: Mapping[str, FinishReason], words: str = "") -> None:
+        """Take the vendor's finish reason. Raises ProviderBadResponse if it is a failure (`error` in `reasons`).
+
+        An unknown reason counts as `stop` only if the answer is complete otherwise, which `end` decides.
+        """
+        if not isinstance(reason, str):
+            raise TypeError("a finish reason is a text")
+        found = reasons.get(reason, "stop" if self.accepts_unknown_reasons else None)
+        if found == "error":
+            raise ended_with(reason, words)
+        self.finish, self._unknown_reason = found, reason if found is None else None
+
+    def last(self) -> list[Event]:
+        """Return the events that waited for the end of the body. May raise any of PARSE_ERRORS."""
+        return self.drain()
+
     def end(self) -> list[Event]:
-        """Return the last events after the end of the body. Raises ProviderTruncated if no finish reason arrived."""
+        """Return the last events after the end of the body.
+
+        Raises ProviderTruncated if no finish reason arrived, and ProviderBadResponse if it is unknown and the answer incomplete.
+        """
+        try:
+            last = self.last()
+        except PARSE_ERRORS as exc:
+            raise ProviderBadResponse("The model's vendor sent an answer that cannot be read.") from exc
+        counted_all = self.usage is not None and self._fresh and not self.usage.missing
+        if self.finish is None and self._unknown_reason is not None:
+            ended = self.closed or not self.closing_mark
+            if not (ended and counted_all and (self._has_text or self.calls)):
+                raise ended_with(self._unknown_reason)
+            self.finish = "stop"
         if self.finish is None:
             raise ProviderTruncated
-        reason = "tool_calls" if self.calls and self.finish == "stop" else self.finish
-        last = self.drain()
-        whole = self.usage is not None and self._fresh and not self.usage.missing
-        return [*last, Completed(reason, self.usage if whole else None)]
+        reason = self.finish
+        if reason == "stop" and (self.refused or self.calls):
+            reason = "content_filter" if self.refused else "tool_calls"
+        return [*last, Completed(reason, self.usage if counted_all else None, self.stop_sequence)]
 
     def drain(self) -> list[Event]:
         self._flush()
@@ -99,14 +146,28 @@ class Answer(ABC):
             return []
 
     def text(self, piece: str) -> None:
+        if type(piece) is not str:
+            raise TypeError("text is a string")
         if self._kind is not TextDelta:
             self._flush()
             self._kind = TextDelta
         self._fresh = False
         self._parts.append(piece)
 
+    def refuse(self, piece: str) -> None:
+        """Add what the model says about its refusal; empty if the vendor gives no words."""
+        if type(piece) is not str:
+            raise TypeError("a refusal is a string")
+        self._flush()
+        self._fresh = self._fresh and not piece
+        self.refused = True
+        self.grow(len(piece))
+        self._out.append(TextDelta(clean_text(piece), refusal=True))
+
     def reasoning(self, piece: str, signature: str = "") -> None:
         """Add thinking. A signature closes the block that it signs."""
+        if type(piece) is not str:
+            raise TypeError("reasoning is a string")
         if self._kind is not ReasoningDelta:
             self._flush()
             self._kind = ReasoningDelta
@@ -133,6 +194,10 @@ class Answer(ABC):
             self.usage = usage
             self._reported = False
 
+    @property
+    def _has_output(self) -> bool:
+        return bool(self._size or self.calls or any(self._parts))
+
     def grow(self, characters: int) -> None:
         """Count the output. Raises ProviderBadResponse above the limits, which bound our memory."""
         self._size += characters
@@ -144,6 +209,7 @@ class Answer(ABC):
             joined = clean_text("".join(self._parts))
             self._parts.clear()
             if joined:
+                self._has_text = self._has_text or self._kind is TextDelta
                 self.grow(len(joined))
                 self._out.append(self._kind(joined))
 

@@ -132,19 +132,32 @@ def error_from_status(
     retry_after: float | None = None,
     should_retry: bool | None = None,
     secrets: tuple[str, ...] = (),
+    in_answer: bool = False,
 ) -> ProviderError:
-    """Return our error for a vendor's refusal. `status` 200: an error event inside a stream, where its type decides."""
+    """Return our error for a vendor's refusal. `status` 200: the body names no status, so its type decides.
+
+    `in_answer`: the error object stood inside an answer with status 200. A model's server wrote its text, not a proxy, so
+    the cleaned text is shown for every kind of error but those about our key and our account.
+    """
     if status == 200:
         status = _STATUS_OF_TYPE.get(vendor_code, 0) or _STATUS_OF_TYPE.get(vendor_type, 500)
     kind = _class_of(status, {vendor_type, vendor_code}, message)
     if kind is ProviderRateLimited and should_retry is False and retry_after is None:
         kind = ProviderQuotaExhausted  # a spend limit: the vendor requests no retry
-    vendor_text = clean(message, secrets) if issubclass(kind, ProviderBadRequest) else ""
+    shown = issubclass(kind, ProviderBadRequest) or (in_answer and not issubclass(kind, ProviderAuthFailed | ProviderQuotaExhausted))
+    vendor_text = clean(message, secrets) if shown else ""
     details: dict[str, str | int] = {"vendor_status": status} | ({"vendor": vendor} if vendor else {})
     if vendor_type or vendor_code:
         details["vendor_type"] = clean(vendor_code or vendor_type, secrets)
     wait = retry_after if kind.retryable else None
     return kind(f"{kind.message} The vendor's message: {vendor_text}" if vendor_text else None, details=details, retry_after=wait)
+
+
+def ended_with(reason: str, words: str = "") -> ProviderBadResponse:
+    """Return the error for an answer that ended with a finish reason that is a failure, or that we do not know."""
+    reason, words = clean(reason), clean(words)
+    message = f"The model's vendor ended its answer with {reason!r}."
+    return ProviderBadResponse(f"{message} The vendor's message: {words}" if words else message, details={"vendor_type": reason})
 
 
 def _class_of(status: int, kinds: set[str], message: str) -> type[ProviderError]:

@@ -10,6 +10,7 @@ from agents.messages import byte_size
 from agents.providers.answer import Answer, dumped, parsed
 from agents.providers.errors import ProviderError
 from agents.providers.transport import payload_of
+from billing.pricing import Usage
 
 # A key of the answer: inside of a JSON string its quotes would be escaped.
 _MODEL = re.compile(rb'("model"\s*:\s*)"[^"\\]*"')
@@ -23,6 +24,7 @@ class NativeReader:
 
     def __init__(self, answer: Answer, model: str) -> None:
         self._answer, self._model = answer, model
+        answer.accepts_unknown_reasons = True
         self._name = rb'\1"' + model.encode().replace(b"\\", b"\\\\") + b'"'
         self._held: list[bytes] = []
         self._begun = False
@@ -38,6 +40,10 @@ class NativeReader:
     @property
     def error(self) -> ProviderError | None:
         return self._answer.error
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._answer.usage
 
     def feed(self, events: list[bytes]) -> list[Event]:
         """Return the events as they arrived, in one piece, after their usage. An event that reports an error is not passed on."""

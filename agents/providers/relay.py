@@ -21,7 +21,7 @@ from django.conf import settings
 from multidict import CIMultiDict
 from yarl import URL
 
-from agents.events import Event
+from agents.events import Event, UsageReport
 from agents.messages import CompletionRequest, EmbeddingRequest
 from agents.providers import transport
 from agents.providers.answer import Answer
@@ -205,7 +205,13 @@ class HttpProvider(ABC):
             address = await self.address(target, stream=False)
             answer, content, headers = self._exchange(request, target, stream=False)
             body = await self.read_whole(address, content, min(allowed, settings.LLM_TOTAL_TIMEOUT), headers)
-            for event in answer.feed_whole(body):
+            try:
+                events = answer.feed_whole(body)
+            except ProviderError:
+                if answer.usage is not None:  # an error inside the answer: what the vendor counted is still charged
+                    yield UsageReport(answer.usage)
+                raise
+            for event in events:
                 yield event
 
     def _exchange(
@@ -213,10 +219,12 @@ class HttpProvider(ABC):
     ) -> tuple[Answer | NativeReader, bytes, tuple[tuple[str, str], ...]]:
         """Return the parser of the answer, the body and further headers."""
         native = self.native_content(request, target, stream=stream) if request.native is not None else None
+        answer = self.answer(target)
+        answer.stops = request.stop
         if native is None:
-            return self.answer(target), jsonio.dumps(self.payload(request, target, stream=stream)), ()
+            return answer, jsonio.dumps(self.payload(request, target, stream=stream)), ()
         assert request.native is not None
-        return NativeReader(self.answer(target), target.name), native, request.native.headers
+        return NativeReader(answer, target.name), native, request.native.headers
 
     async def embed(self, request: EmbeddingRequest, target: Target) -> AsyncGenerator[Event, None]:
         """Raise ProviderBadRequest: only an EmbeddingProvider makes vectors."""

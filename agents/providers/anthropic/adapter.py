@@ -7,17 +7,19 @@ from typing import Any
 import anthropic
 import httpx2
 
-from agents.messages import CompletionRequest, File, Image, Part, Reasoning, Text, ToolOutput, ToolUse
+from agents.messages import REDACTED, CompletionRequest, File, Image, Part, Reasoning, Text, ToolOutput, ToolUse
 from agents.providers.answer import Answer
-from agents.providers.anthropic.answer import REDACTED, MessageAnswer
+from agents.providers.anthropic.answer import MessageAnswer
 from agents.providers.base import Target
 from agents.providers.errors import ProviderError, error_from_status, retry_after, should_retry
-from agents.providers.parts import arguments_object, decoded_text
+from agents.providers.parts import CallIds, arguments_object, decoded_text
 from agents.providers.relay import HttpProvider
 from aiagents.core import jsonio
 
 _EFFORT = {"minimal": "low"}
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
+# The vendor's rule for the ids of tool calls.
+_CALL_ID = r"[a-zA-Z0-9_-]+"
 _JSON_ONLY = "Answer with one JSON object and nothing else: no prose, no code fence."
 
 
@@ -97,9 +99,11 @@ def body(request: CompletionRequest, target: Target, *, stream: bool) -> dict[st
 
 def _messages(request: CompletionRequest) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
+    called = any(isinstance(part, ToolUse | ToolOutput) for message in request.messages for part in message.parts)
+    ids = CallIds(_CALL_ID, unique=True) if called else None
     for message in request.messages:
         role = "assistant" if message.role == "assistant" else "user"
-        blocks = [block for part in message.parts if (block := _block(part))]
+        blocks = [block for part in message.parts if (block := _block(part, ids))]
         if not blocks:
             continue  # the API refuses an empty message
         if out and out[-1]["role"] == role:
@@ -109,7 +113,7 @@ def _messages(request: CompletionRequest) -> list[dict[str, Any]]:
     return out
 
 
-def _block(part: Part) -> dict[str, Any] | None:
+def _block(part: Part, ids: CallIds | None) -> dict[str, Any] | None:
     match part:
         case Text():
             return {"type": "text", "text": part.text} if part.text.strip() else None
@@ -127,9 +131,9 @@ def _block(part: Part) -> dict[str, Any] | None:
             return {"type": "redacted_thinking", "data": part.signature.removeprefix(REDACTED)}
         case Reasoning(provider="anthropic") if part.signature:
             return {"type": "thinking", "thinking": part.text, "signature": part.signature}
-        case ToolUse():
-            return {"type": "tool_use", "id": part.call_id, "name": part.name, "input": arguments_object(part.arguments)}
-        case ToolOutput():
-            result = {"type": "tool_result", "tool_use_id": part.call_id, "content": part.output}
+        case ToolUse() if ids is not None:
+            return {"type": "tool_use", "id": ids.of_call(part), "name": part.name, "input": arguments_object(part.arguments)}
+        case ToolOutput() if ids is not None:
+            result = {"type": "tool_result", "tool_use_id": ids.of_result(part), "content": part.output}
             return result | ({"is_error": True} if part.is_error else {})
     return None

@@ -5,17 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from agents.events import FinishReason
+from agents.messages import REDACTED
 from agents.providers.answer import Answer, counted, dumped, part_of, whole_number
 from agents.providers.errors import ProviderError, error_from_status
 from billing.pricing import Usage
 
-_FINISH: dict[str, FinishReason] = {
+# All stop reasons of the API.
+FINISH: dict[str, FinishReason] = {
     "end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length", "model_context_window_exceeded": "length",
     "tool_use": "tool_calls", "refusal": "content_filter",
 }  # fmt: skip
 _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens", "output_tokens_details")
-# Prefix of encrypted thinking, which only Anthropic can read. We keep its data in the signature.
-REDACTED = "redacted:"
 
 
 class MessageAnswer(Answer):
@@ -28,6 +28,8 @@ class MessageAnswer(Answer):
         self._stop: str | None = None
 
     def take(self, event: Any) -> None:
+        if event.get("error"):
+            raise _stream_error(event["error"])
         match event["type"]:
             case "content_block_delta":
                 delta = event["delta"]
@@ -49,14 +51,22 @@ class MessageAnswer(Answer):
             case "message_start":
                 self._count(event["message"].get("usage"))
             case "message_delta":
-                self._stop = event["delta"].get("stop_reason") or self._stop
+                self._ended(event["delta"])
                 self._count(event.get("usage"), final=True)
             case "message_stop":
                 self.closed = True
                 if self._stop is not None:
-                    self.finish = _FINISH.get(self._stop, "stop")
+                    self.stop(self._stop, FINISH)
             case "error":
-                raise _stream_error(event["error"])
+                raise _stream_error({})
+
+    def _ended(self, message: dict[str, Any]) -> None:
+        """Read how the message ended. A refusal adds its explanation if the model wrote nothing itself."""
+        self._stop = message.get("stop_reason") or self._stop
+        self.stop_sequence = message.get("stop_sequence") or self.stop_sequence
+        if self._stop == "refusal" and not self.refused:
+            explanation = (message.get("stop_details") or {}).get("explanation")
+            self.refuse("" if self._has_output else explanation or "")
 
     def _block(self, index: int, block: dict[str, Any]) -> None:
         match block["type"]:
@@ -88,26 +98,34 @@ class MessageAnswer(Answer):
             self.report(usage_of(self._counts))
 
     def take_whole(self, answer: Any) -> None:
-        if answer.get("type") == "error":
-            raise _stream_error(answer["error"])
+        if answer.get("error") or answer.get("type") == "error":
+            self._count(answer.get("usage"), final=True)
+            raise _stream_error(answer.get("error") or {})
+        refused = answer.get("stop_reason") == "refusal"
         for index, block in enumerate(answer["content"]):
+            if refused and block["type"] == "text":
+                self.refuse(block["text"])
+                continue
             self._block(index, block)
             if block["type"] == "thinking":
                 self.reasoning("", block.get("signature") or "")
             elif block["type"] == "tool_use":
                 self._end_tool_call(index)
+        self._ended(answer)
         self._count(answer.get("usage"), final=True)
         if self.usage is None and self._counts:
             self.report(usage_of(self._counts))  # only the input was reported
-        if (stop := answer.get("stop_reason")) is not None:
-            self.finish = _FINISH.get(stop, "stop")
+        if self._stop is not None:
+            self.stop(self._stop, FINISH)
 
 
-def _stream_error(error: dict[str, Any]) -> ProviderError:
-    details = error.get("details") or {}
+def _stream_error(error: Any) -> ProviderError:
+    fields = error if isinstance(error, dict) else {"message": error}
+    details = fields.get("details")
+    code = details.get("error_code") if isinstance(details, dict) else None
     return error_from_status(
-        200, vendor="anthropic", vendor_type=str(error.get("type") or ""), vendor_code=str(details.get("error_code") or ""),
-        message=str(error.get("message") or ""),
+        200, vendor="anthropic", vendor_type=str(fields.get("type") or ""), vendor_code=str(code or ""),
+        message=str(fields.get("message") or ""), in_answer=True,
     )  # fmt: skip
 
 

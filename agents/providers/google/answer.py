@@ -14,10 +14,16 @@ from agents.providers.base import Target
 from agents.providers.errors import ProviderError, error_from_status, retry_after
 from billing.pricing import Usage
 
-_FINISH: dict[str, FinishReason] = {
-    "STOP": "stop", "MAX_TOKENS": "length", "MALFORMED_FUNCTION_CALL": "error", "UNEXPECTED_TOOL_CALL": "error", "OTHER": "error",
+# All finish reasons of the API. FINISH_REASON_UNSPECIFIED is treated as an unknown one.
+FINISH: dict[str, FinishReason] = {
+    "STOP": "stop", "MAX_TOKENS": "length", "CONTINUATION": "length",
+    "SAFETY": "content_filter", "RECITATION": "content_filter", "LANGUAGE": "content_filter", "BLOCKLIST": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter", "SPII": "content_filter", "IMAGE_SAFETY": "content_filter",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter", "IMAGE_RECITATION": "content_filter", "ESCALATION": "content_filter",
+    "PUP_LIMITED_DISABLED": "content_filter", "MODEL_ARMOR": "content_filter",
+    "OTHER": "error", "MALFORMED_FUNCTION_CALL": "error", "UNEXPECTED_TOOL_CALL": "error", "TOO_MANY_TOOL_CALLS": "error",
+    "MALFORMED_RESPONSE": "error", "MISSING_THOUGHT_SIGNATURE": "error", "IMAGE_OTHER": "error", "NO_IMAGE": "error",
 }  # fmt: skip
-_FILTERED = {"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE", "IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT"}
 # Prefix of ids that we made because the vendor gave none. They are not sent back to it.
 OUR_ID = "aia_call_"
 
@@ -25,26 +31,33 @@ OUR_ID = "aia_call_"
 class GeminiAnswer(Answer):
     """Parses chunks and the whole answer, which have one shape."""
 
+    closing_mark = False
+
     def __init__(self) -> None:
         super().__init__()
         self._wrote = False
 
     def take(self, event: Any) -> None:
-        if "error" in event:
-            raise refusal(event, 200, None, None)
-        for candidate in (event.get("candidates") or ())[:1]:
-            for part in (candidate.get("content") or {}).get("parts") or ():
-                self._wrote = self._wrote or not part.get("thought")
-                if (call := part.get("functionCall")) is not None:
-                    arguments = dumped(call.get("args") or {})
-                    self.call(call.get("id") or OUR_ID + uuid4().hex[:16], call["name"], arguments, part.get("thoughtSignature") or "")
-                elif text := part.get("text"):
-                    self.reasoning(text) if part.get("thought") else self.text(text)
-            if (finish := candidate.get("finishReason")) is not None:
-                self.finish = "content_filter" if finish in _FILTERED else _FINISH.get(finish, "stop")
+        candidate = next(iter(event.get("candidates") or ()), None) or {}
+        for part in (candidate.get("content") or {}).get("parts") or ():
+            self._wrote = self._wrote or not part.get("thought")
+            if (call := part.get("functionCall")) is not None:
+                arguments = call.get("args") or {}
+                self.call(
+                    str(call.get("id") or OUR_ID + uuid4().hex[:16]),
+                    call["name"],
+                    arguments if isinstance(arguments, str) else dumped(arguments),
+                    part.get("thoughtSignature") or "",
+                )
+            elif text := part.get("text"):
+                self.reasoning(text) if part.get("thought") else self.text(text)
         if "usageMetadata" in event:
             self.report(usage_of(event["usageMetadata"], wrote=self._wrote))
-        if self.finish is None and (event.get("promptFeedback") or {}).get("blockReason"):
+        if event.get("error"):
+            raise refusal(event, 200, None, None)
+        if (finish := candidate.get("finishReason")) is not None:
+            self.stop(finish, FINISH, str(candidate.get("finishMessage") or ""))
+        elif self.finish is None and (event.get("promptFeedback") or {}).get("blockReason"):
             self.finish = "content_filter"
 
     def take_whole(self, answer: Any) -> None:
@@ -54,7 +67,7 @@ class GeminiAnswer(Answer):
 def refusal(details: Any, code: int, target: Target | None, wait: float | None) -> ProviderError:
     """Return our error for Google's error object. Its details name the kind of a 400 or 429."""
     found = details.get("error", details) if isinstance(details, dict) else {}
-    found = found if isinstance(found, dict) else {}
+    found = found if isinstance(found, dict) else {"message": found or ""}
     kind, reason = str(found.get("status") or ""), ""
     for detail in found.get("details") or ():
         if not isinstance(detail, dict):
@@ -64,10 +77,11 @@ def refusal(details: Any, code: int, target: Target | None, wait: float | None) 
             wait = retry_after({"retry-after": delay}) if wait is None else wait
         if any("PerDay" in str(one.get("quotaId")) for one in detail.get("violations") or () if isinstance(one, dict)):
             reason = "insufficient_quota"
-    status = found.get("code") if code == 200 and isinstance(found.get("code"), int) else code
+    in_answer = code == 200
+    status = found.get("code") if in_answer and isinstance(found.get("code"), int) else code
     return error_from_status(
         status or 500, vendor="google", vendor_type=kind, vendor_code=reason, message=str(found.get("message") or ""), retry_after=wait,
-        secrets=(target.api_key,) if target else (),
+        secrets=(target.api_key,) if target else (), in_answer=in_answer,
     )  # fmt: skip
 
 
