@@ -14,7 +14,7 @@ from typing import Any
 
 from accounts.authentication import Principal
 from agents.calls.service import CallContext
-from agents.calls.whole import Completion
+from agents.calls.whole import Completion, Parts
 from agents.definitions import definition as definitions
 from agents.definitions.definition import AgentNotFound, Definition
 from agents.events import Event, FinishReason, ReasoningDelta, RouteFallback, Settled, Started, Stopped, TextDelta
@@ -67,17 +67,14 @@ async def stream(request: CompletionRequest, context: CallContext) -> AsyncGener
 
 async def complete(request: CompletionRequest, context: CallContext) -> Completion:
     """Return the whole answer, as `whole.complete`."""
-    text: list[str] = []
-    reasoning: list[str] = []
+    parts = Parts()
     async with aclosing(stream(request, context)) as events:
         async for event in events:
             match event:
-                case TextDelta():
-                    text.append(event.text)
-                case ReasoningDelta():
-                    reasoning.append(event.text)
+                case TextDelta() | ReasoningDelta():
+                    parts.add(event)
                 case Settled():
-                    return Completion("".join(text), "".join(reasoning), (), event)
+                    return Completion(parts.all(), event)
     raise AssertionError("stream ends with Settled or raises")
 
 

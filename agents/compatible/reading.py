@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any
 
+from agents.compatible import call_ids
 from agents.messages import Image
 from aiagents.core.errors import InvalidRequest
 from aiagents.core.outbound import media_urls
@@ -51,6 +52,11 @@ def text(body: JSON, name: str, *, required: bool = False, longest: int = 1_000_
     if len(value) > longest:
         raise invalid(at + name, f"must be at most {longest} characters")
     return value
+
+
+def call_id(body: JSON, name: str, *, at: str) -> tuple[str, str]:
+    """Return a tool call's id and the vendor's signature that `call_ids.join` put into it, else an empty text."""
+    return call_ids.split(text(body, name, required=True, longest=call_ids.LONGEST, at=at))
 
 
 def number(body: JSON, name: str, low: float, high: float) -> float | None:

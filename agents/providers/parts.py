@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import re
 from typing import Any
 
-from agents.messages import File
+from agents.messages import File, ToolOutput, ToolUse
 from agents.providers.errors import ProviderBadRequest
 from aiagents.core import jsonio
 
@@ -29,3 +31,37 @@ def arguments_object(text: str) -> dict[str, Any]:
     except ValueError:
         value = text
     return value if isinstance(value, dict) else {"arguments": value}
+
+
+class CallIds:
+    """The ids of a request's tool calls and results, made to fit the vendor's rule, each result with the id of its call.
+
+    An id that fits is sent unchanged. `unique`: the vendor refuses an id that occurs twice, as servers that number the calls
+    of each answer anew make it.
+    """
+
+    def __init__(self, pattern: str, made: str = "call_%.24s", *, unique: bool = False) -> None:
+        self._fits, self._made, self._unique = re.compile(pattern), made, unique
+        self._used: set[str] = set()
+        # By the caller's id: calls without a result, oldest first, and the call that got the last result.
+        self._open: dict[str, list[str]] = {}
+        self._answered: dict[str, str] = {}
+
+    def of_call(self, part: ToolUse) -> str:
+        fitting, times = self._fitting(part.call_id), 1
+        while self._unique and fitting in self._used:
+            times += 1
+            fitting = self._fitting(f"{part.call_id}\n{times}")
+        self._used.add(fitting)
+        self._open.setdefault(part.call_id, []).append(fitting)
+        return fitting
+
+    def of_result(self, part: ToolOutput) -> str:
+        if waiting := self._open.get(part.call_id):
+            self._answered[part.call_id] = waiting.pop(0)
+        return self._answered.get(part.call_id) or self._fitting(part.call_id)
+
+    def _fitting(self, call_id: str) -> str:
+        if self._fits.fullmatch(call_id):
+            return call_id
+        return self._made % hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).hexdigest()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal, TypedDict
 
 import orjson
 
-from agents.calls.whole import Completion
+from agents.calls.whole import AnswerPart, Completion
+from agents.compatible import call_ids
 from agents.events import NativeAnswer, ReasoningDelta, Settled, Started, TextDelta, ToolCall
+from agents.messages import REDACTED
 from aiagents.core import jsonio
 from aiagents.core.errors import AppError
 from aiagents.core.jsonio import dumps, money
@@ -19,8 +22,6 @@ _STOP = {
     "length": "max_tokens",
     "tool_calls": "tool_use",
     "content_filter": "refusal",
-    "error": "end_turn",
-    "cancelled": "end_turn",
 }
 _ERRORS = {
     "invalid_request": "invalid_request_error",
@@ -59,23 +60,66 @@ def _input(call: ToolCall) -> Any:
         return {"_unparsed": call.arguments}
 
 
-def whole(answer: Completion, signature: str = "") -> bytes:
-    """Return the body of a `message`."""
-    content: list[JSON] = []
-    if answer.reasoning:
-        content.append({"type": "thinking", "thinking": answer.reasoning, "signature": signature})
-    if answer.text or not answer.tool_calls:
-        content.append({"type": "text", "text": answer.text})
-    content += [{"type": "tool_use", "id": call.call_id, "name": call.name, "input": _input(call)} for call in answer.tool_calls]
+class Ending(TypedDict):
+    stop_reason: str
+    stop_sequence: str | None
+
+
+class TextBlock(TypedDict):
+    type: Literal["text"]
+    text: str
+
+
+class ThinkingBlock(TypedDict):
+    type: Literal["thinking"]
+    thinking: str
+    signature: str
+
+
+class RedactedBlock(TypedDict):
+    type: Literal["redacted_thinking"]
+    data: str
+
+
+class ToolUseBlock(TypedDict):
+    type: Literal["tool_use"]
+    id: str
+    name: str
+    input: Any
+
+
+Block = TextBlock | ThinkingBlock | RedactedBlock | ToolUseBlock
+
+
+def _ending(settled: Settled) -> Ending:
+    stopped = settled.finish_reason == "stop" and settled.stop_sequence
+    reason = "stop_sequence" if stopped else _STOP[settled.finish_reason]
+    return {"stop_reason": reason, "stop_sequence": settled.stop_sequence if stopped else None}
+
+
+def _block(part: AnswerPart) -> Block:
+    match part:
+        case ReasoningDelta() if part.signature.startswith(REDACTED):
+            return {"type": "redacted_thinking", "data": part.signature.removeprefix(REDACTED)}
+        case ReasoningDelta():
+            return {"type": "thinking", "thinking": part.text, "signature": part.signature}
+        case ToolCall():
+            return {"type": "tool_use", "id": call_ids.join(part.call_id, part.signature), "name": part.name, "input": _input(part)}
+        case TextDelta():
+            return {"type": "text", "text": part.text}
+
+
+def whole(answer: Completion) -> bytes:
+    """Return the body of a `message`, with its blocks in the model's order."""
+    content = [_block(part) for part in answer.parts if not isinstance(part, TextDelta) or part.text]
     settled = answer.settled
     body = {
         "id": f"msg_{settled.call_id.hex}",
         "type": "message",
         "role": "assistant",
         "model": settled.model,
-        "content": content,
-        "stop_reason": _STOP[settled.finish_reason],
-        "stop_sequence": None,
+        "content": content or [_block(TextDelta(""))],
+        **_ending(settled),
         "usage": _paid(settled),
     }
     return dumps(body)
@@ -113,15 +157,18 @@ class Events:
         if isinstance(event, TextDelta):
             return self._delta("text", {"type": "text", "text": ""}, b'{"type":"text_delta","text":', event.text) if event.text else b""
         if isinstance(event, ReasoningDelta):
+            if event.signature.startswith(REDACTED):
+                return self._close() + self._start("redacted_thinking", _block(event)) + self._close()
             out = b""
             block: JSON = {"type": "thinking", "thinking": "", "signature": ""}
             if event.text:
                 out = self._delta("thinking", block, b'{"type":"thinking_delta","thinking":', event.text)
             if event.signature:
                 out += self._delta("thinking", block, b'{"type":"signature_delta","signature":', event.signature)
+                out += self._close()  # a signature ends the block that it signs
             return out
         if isinstance(event, ToolCall):
-            use: JSON = {"type": "tool_use", "id": event.call_id, "name": event.name, "input": {}}
+            use: JSON = {**_block(event), "input": {}}
             arguments = (
                 event.arguments if isinstance(_input(event), dict) and "_unparsed" not in _input(event) else dumps(_input(event)).decode()
             )
@@ -136,19 +183,19 @@ class Events:
         if self._stopped:
             return b""  # the vendor's own end was passed on
         opened = b"" if self._index >= 0 or self._started.native else self._start("text", {"type": "text", "text": ""})
-        delta = {"delta": {"stop_reason": _STOP[settled.finish_reason], "stop_sequence": None}, "usage": _paid(settled)}
+        delta = {"delta": _ending(settled), "usage": _paid(settled)}
         return opened + self._close() + _event("message_delta", delta) + _event("message_stop", {})
 
     def failure(self, exc: AppError, request_id: str) -> bytes:
         return b"event: error\ndata: " + dumps(error_object(exc, request_id)) + b"\n\n"
 
-    def _delta(self, kind: str, block: JSON, head: bytes, text: str) -> bytes:
+    def _delta(self, kind: str, block: Mapping[str, Any], head: bytes, text: str) -> bytes:
         start = b"" if self._open == kind else self._close() + self._start(kind, block)
         return b'%bevent: content_block_delta\ndata: {"type":"content_block_delta","index":%d,"delta":%b%b}}\n\n' % (
             start, self._index, head, orjson.dumps(text),
         )  # fmt: skip
 
-    def _start(self, kind: str, block: JSON) -> bytes:
+    def _start(self, kind: str, block: Mapping[str, Any]) -> bytes:
         self._index += 1
         self._open = kind
         return _event("content_block_start", {"index": self._index, "content_block": block})

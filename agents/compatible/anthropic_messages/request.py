@@ -9,7 +9,20 @@ from typing import Any
 
 from agents.compatible import reading
 from agents.compatible.reading import JSON, invalid
-from agents.messages import CompletionRequest, File, Image, Message, NativeBody, Part, Reasoning, Text, ToolOutput, ToolSpec, ToolUse
+from agents.messages import (
+    REDACTED,
+    CompletionRequest,
+    File,
+    Image,
+    Message,
+    NativeBody,
+    Part,
+    Reasoning,
+    Text,
+    ToolOutput,
+    ToolSpec,
+    ToolUse,
+)
 from aiagents.core.errors import InvalidRequest
 from aiagents.core.jsonio import dumps
 
@@ -187,14 +200,16 @@ def _blocks(item: JSON, at: str, names: dict[str, str], native_only: NativeOnly)
                 signature = reading.text(block, "signature", at=where)
                 parts.append(Reasoning(reading.text(block, "thinking", at=where), signature, "anthropic" if signature else ""))
             case "redacted_thinking":
-                continue  # only the vendor can decrypt it, and it may be left out
+                data = reading.text(block, "data", required=True, longest=10_000_000, at=where)
+                parts.append(Reasoning("", REDACTED + data, "anthropic"))
             case "tool_use":
                 name = reading.text(block, "name", required=True, longest=200, at=where)
-                call_id = reading.text(block, "id", required=True, longest=200, at=where)
+                call_id, signature = reading.call_id(block, "id", at=where)
                 names[call_id] = name
-                parts.append(ToolUse(call_id, name, dumps(reading.mapping(block.get("input") or {}, where + "input")).decode()))
+                arguments = dumps(reading.mapping(block.get("input") or {}, where + "input")).decode()
+                parts.append(ToolUse(call_id, name, arguments, signature))
             case "tool_result":
-                call_id = reading.text(block, "tool_use_id", required=True, longest=200, at=where)
+                call_id, _ = reading.call_id(block, "tool_use_id", at=where)
                 output = _result(block, where, native_only)
                 parts.append(ToolOutput(call_id, names.get(call_id, call_id), output, bool(reading.flag(block, "is_error"))))
             case str():

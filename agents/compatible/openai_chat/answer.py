@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from agents.calls.whole import Completion
+from agents.compatible import call_ids
 from agents.events import ReasoningDelta, Settled, Started, TextDelta, ToolCall
 from aiagents.core.errors import AppError
 from aiagents.core.jsonio import dumps, money
@@ -15,7 +16,8 @@ from billing.pricing import Usage
 
 JSON = dict[str, Any]
 DONE = b"data: [DONE]\n\n"
-_FINISH = {"error": "stop", "cancelled": "stop"}
+# The text of a refusal to which the vendor adds no words: the clients know a refusal by a text that is not empty.
+REFUSED = "The model refused to answer."
 # Our error types → the types that OpenAI's clients know.
 _ERRORS = {
     "invalid_request": "invalid_request_error",
@@ -62,17 +64,30 @@ def whole(request_id: str, answers: list[Completion]) -> bytes:
 
 
 def _choice(index: int, answer: Completion) -> JSON:
-    message: JSON = {"role": "assistant", "content": answer.text if answer.text or not answer.tool_calls else None, "refusal": None}
-    if answer.reasoning:
-        message["reasoning_content"] = answer.reasoning
-    if answer.tool_calls:
-        message["tool_calls"] = [_tool_call(call) for call in answer.tool_calls]
-    finish = answer.settled.finish_reason
-    return {"index": index, "message": message, "logprobs": None, "finish_reason": _FINISH.get(finish, finish)}
+    calls = [_tool_call(part) for part in answer.parts if isinstance(part, ToolCall)]
+    refusal = refusal_of(answer)
+    message: JSON = {"role": "assistant", "content": answer.text, "refusal": refusal}
+    if not answer.text and (calls or refusal is not None):
+        message["content"] = None
+    if reasoning := "".join(part.text for part in answer.parts if isinstance(part, ReasoningDelta)):
+        message["reasoning_content"] = reasoning
+    if calls:
+        message["tool_calls"] = calls
+    finish = "stop" if refusal is not None else answer.settled.finish_reason
+    return {"index": index, "message": message, "logprobs": None, "finish_reason": finish}
+
+
+def refusal_of(answer: Completion) -> str | None:
+    """Return the text of the model's refusal; None if it did not refuse."""
+    said = [part.text for part in answer.parts if isinstance(part, TextDelta) and part.refusal]
+    return ("".join(said) or REFUSED) if said else None
 
 
 def _tool_call(call: ToolCall) -> JSON:
-    return {"id": call.call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    """Return a tool call. Gemini's signature stands in its id, and where Google's own OpenAI API has it."""
+    call_id = call_ids.join(call.call_id, call.signature)
+    shown: JSON = {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+    return shown | ({"extra_content": {"google": {"thought_signature": call.signature}}} if call.signature else {})
 
 
 class Chunks:
@@ -91,6 +106,8 @@ class Chunks:
         self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
         self._include_usage = include_usage
         self._calls: dict[int, int] = {}
+        # For each choice that is a refusal, whether it has words.
+        self._refused: dict[int, bool] = {}
 
     def opening(self, index: int) -> bytes:
         return self._delta(index, b'{"role":"assistant","content":"","refusal":null}')
@@ -98,6 +115,9 @@ class Chunks:
     def event(self, event: object, index: int) -> bytes:
         """Return one delta as one chunk; empty for events that the API does not show."""
         if type(event) is TextDelta:
+            if event.refusal:
+                self._refused[index] = self._refused.get(index, False) or bool(event.text)
+                return self._delta(index, b'{"refusal":' + orjson.dumps(event.text) + b"}") if event.text else b""
             return self._delta(index, b'{"content":' + orjson.dumps(event.text) + b"}") if event.text else b""
         if type(event) is ToolCall:
             number = self._calls[index] = self._calls.get(index, -1) + 1
@@ -107,8 +127,10 @@ class Chunks:
         return b""
 
     def finish(self, settled: Settled, index: int) -> bytes:
-        reason = _FINISH.get(settled.finish_reason, settled.finish_reason)
-        return self._delta(index, b"{}", orjson.dumps(reason))
+        if index in self._refused:  # the clients read the finish reason of a refusal as that of an answer
+            words = b"{}" if self._refused[index] else b'{"refusal":' + orjson.dumps(REFUSED) + b"}"
+            return self._delta(index, words, b'"stop"')
+        return self._delta(index, b"{}", orjson.dumps(settled.finish_reason))
 
     def ending(self, settled: list[Settled]) -> bytes:
         """Return the usage chunk, if it was requested, and `[DONE]`."""

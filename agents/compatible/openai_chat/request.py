@@ -113,7 +113,7 @@ def _messages(items: list[JSON]) -> tuple[str, tuple[Message, ...]]:
         elif role == "assistant":
             messages.append(Message("assistant", _assistant(item, at, names)))
         else:
-            call_id = reading.text(item, "tool_call_id" if role == "tool" else "name", required=True, longest=200, at=at)
+            call_id, _ = reading.call_id(item, "tool_call_id" if role == "tool" else "name", at=at)
             output = "".join(part.text for part in _parts(item, at) if isinstance(part, Text))
             part = ToolOutput(call_id, names.get(call_id, call_id), output)
             if messages and messages[-1].role == "tool":  # OpenAI sends the outputs of parallel calls as separate messages
@@ -161,10 +161,18 @@ def _assistant(item: JSON, at: str, names: dict[str, str]) -> tuple[Part, ...]:
         where = f"{at}tool_calls[{number}]."
         function = reading.mapping(call.get("function"), where + "function")
         name = reading.text(function, "name", required=True, longest=200, at=where)
-        call_id = reading.text(call, "id", required=True, longest=200, at=where)
+        call_id, signature = reading.call_id(call, "id", at=where)
         names[call_id] = name
-        parts.append(ToolUse(call_id, name, reading.text(function, "arguments", at=where) or "{}"))
+        signature = _google_signature(call, where) or signature
+        parts.append(ToolUse(call_id, name, reading.text(function, "arguments", at=where) or "{}", signature))
     return tuple(parts) or (Text(""),)
+
+
+def _google_signature(call: JSON, at: str) -> str:
+    """Return Gemini's signature of a call from the field that Google's own OpenAI API has for it."""
+    extra = reading.mapping(call.get("extra_content") or {}, at + "extra_content")
+    google = reading.mapping(extra.get("google") or {}, at + "extra_content.google")
+    return reading.text(google, "thought_signature", at=at + "extra_content.google.")
 
 
 def _tool(item: JSON, number: int) -> ToolSpec:

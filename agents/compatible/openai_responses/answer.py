@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal, TypedDict
 
 from agents.calls.whole import Completion
-from agents.compatible.openai_chat.answer import error_object
+from agents.compatible import call_ids
+from agents.compatible.openai_chat.answer import REFUSED, error_object
 from agents.events import ReasoningDelta, Settled, Started, TextDelta, ToolCall
 from aiagents.core.errors import AppError
 from aiagents.core.jsonio import dumps, money
 from billing.pricing import Usage
 
 JSON = dict[str, Any]
+# Prefix of an item's id by the kind of the open item; without an open item it is a tool call's.
+_PREFIXES = {"message": "msg", "refusal": "msg", "reasoning": "rs", "": "fc"}
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
@@ -52,14 +56,34 @@ def _base(call_id: str, model: str, requested: JSON) -> JSON:
     }
 
 
-def _finished(base: JSON, output: list[JSON], settled: Settled) -> JSON:
-    reason = _INCOMPLETE.get(settled.finish_reason)
+def _finished(base: JSON, output: list[JSON], settled: Settled, refused: bool) -> JSON:
+    """Return the ended response. A refusal is a complete answer; its part of the type `refusal` tells it apart."""
+    reason = None if refused else _INCOMPLETE.get(settled.finish_reason)
     status = {"status": "incomplete", "incomplete_details": {"reason": reason}} if reason else {"status": "completed"}
     return {**base, **status, "output": output, "usage": _usage(settled)}
 
 
-def _message(item_id: str, text: str, status: str = "completed") -> JSON:
-    content = [{"type": "output_text", "text": text, "annotations": [], "logprobs": []}] if status == "completed" else []
+class TextPart(TypedDict):
+    type: Literal["output_text"]
+    text: str
+    annotations: list[JSON]
+    logprobs: list[JSON]
+
+
+class RefusalPart(TypedDict):
+    type: Literal["refusal"]
+    refusal: str
+
+
+def _text_part(text: str) -> TextPart:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _refusal_part(text: str) -> RefusalPart:
+    return {"type": "refusal", "refusal": text}
+
+
+def _message(item_id: str, content: Sequence[TextPart | RefusalPart], status: str = "completed") -> JSON:
     return {"id": item_id, "type": "message", "status": status, "role": "assistant", "content": content}
 
 
@@ -68,7 +92,7 @@ def _function_call(item_id: str, call: ToolCall) -> JSON:
         "id": item_id,
         "type": "function_call",
         "status": "completed",
-        "call_id": call.call_id,
+        "call_id": call_ids.join(call.call_id, call.signature),
         "name": call.name,
         "arguments": call.arguments,
     }
@@ -79,13 +103,25 @@ def _reasoning(item_id: str, text: str) -> JSON:
 
 
 def whole(answer: Completion, requested: JSON) -> bytes:
-    """Return the body of a `response`."""
+    """Return the body of a `response`, with its items in the model's order."""
     key = answer.settled.call_id.hex
-    output: list[JSON] = [_reasoning(f"rs_{key}", answer.reasoning)] if answer.reasoning else []
-    if answer.text or not answer.tool_calls:
-        output.append(_message(f"msg_{key}", answer.text))
-    output += [_function_call(f"fc_{key}_{number}", call) for number, call in enumerate(answer.tool_calls)]
-    return dumps(_finished(_base(key, answer.settled.model, requested), output, answer.settled))
+    output: list[JSON] = []
+    refused = False
+    for part in answer.parts:
+        number = len(output)
+        match part:
+            case TextDelta(refusal=True):
+                refused = True
+                output.append(_message(f"msg_{key}_{number}", [_refusal_part(part.text or REFUSED)]))
+            case TextDelta() if part.text:
+                output.append(_message(f"msg_{key}_{number}", [_text_part(part.text)]))
+            case ReasoningDelta() if part.text:
+                output.append(_reasoning(f"rs_{key}_{number}", part.text))
+            case ToolCall():
+                output.append(_function_call(f"fc_{key}_{number}", part))
+    if all(item["type"] == "reasoning" for item in output):
+        output.append(_message(f"msg_{key}_{len(output)}", [_text_part("")]))
+    return dumps(_finished(_base(key, answer.settled.model, requested), output, answer.settled, refused))
 
 
 class Events:
@@ -98,11 +134,17 @@ class Events:
         self._output: list[JSON] = []
         self._open = ""
         self._text: list[str] = []
+        self._refused = False
 
     def opening(self) -> bytes:
         return self._event("response.created", {"response": self._base}) + self._event("response.in_progress", {"response": self._base})
 
     def event(self, event: object) -> bytes:
+        if isinstance(event, TextDelta) and event.refusal:
+            self._refused = True
+            start = b"" if self._open == "refusal" else self._close() + self._start_message("refusal")
+            self._text.append(event.text)
+            return start + (self._event("response.refusal.delta", {**self._part(), "delta": event.text}) if event.text else b"")
         if isinstance(event, TextDelta) and event.text:
             start = b"" if self._open == "message" else self._close() + self._start_message()
             self._text.append(event.text)
@@ -116,10 +158,11 @@ class Events:
         return b""
 
     def finish(self, settled: Settled) -> bytes:
-        opened = b"" if self._output or self._open else self._start_message()
         closed = self._close()
-        response = _finished(self._base, self._output, settled)
-        return opened + closed + self._event(f"response.{response['status']}", {"response": response})
+        if all(item["type"] == "reasoning" for item in self._output):
+            closed += self._start_message() + self._close()
+        response = _finished(self._base, self._output, settled, self._refused)
+        return closed + self._event(f"response.{response['status']}", {"response": response})
 
     def failure(self, exc: AppError, request_id: str) -> bytes:
         error = error_object(exc, request_id)
@@ -129,7 +172,7 @@ class Events:
         )
 
     def _item_id(self) -> str:
-        return f"{ {'message': 'msg', 'reasoning': 'rs', 'call': 'fc'}[self._open or 'call'] }_{self._key}_{len(self._output)}"
+        return f"{_PREFIXES[self._open]}_{self._key}_{len(self._output)}"
 
     def _part(self) -> JSON:
         return {"item_id": self._item_id(), "output_index": len(self._output), "content_index": 0}
@@ -137,10 +180,10 @@ class Events:
     def _summary(self) -> JSON:
         return {"item_id": self._item_id(), "output_index": len(self._output), "summary_index": 0}
 
-    def _start_message(self) -> bytes:
-        self._open, self._text = "message", []
-        item = _message(self._item_id(), "", "in_progress")
-        part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+    def _start_message(self, kind: str = "message") -> bytes:
+        self._open, self._text = kind, []
+        item = _message(self._item_id(), [], "in_progress")
+        part: TextPart | RefusalPart = _refusal_part("") if kind == "refusal" else _text_part("")
         added = self._event("response.output_item.added", {"output_index": len(self._output), "item": item})
         return added + self._event("response.content_part.added", {**self._part(), "part": part})
 
@@ -157,10 +200,14 @@ class Events:
             return b""
         text, out = "".join(self._text), b""
         if self._open == "message":
-            part = {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
             out += self._event("response.output_text.done", {**self._part(), "text": text, "logprobs": []})
-            out += self._event("response.content_part.done", {**self._part(), "part": part})
-            item = _message(self._item_id(), text)
+            out += self._event("response.content_part.done", {**self._part(), "part": _text_part(text)})
+            item = _message(self._item_id(), [_text_part(text)])
+        elif self._open == "refusal":
+            text = text or REFUSED
+            out += self._event("response.refusal.done", {**self._part(), "refusal": text})
+            out += self._event("response.content_part.done", {**self._part(), "part": _refusal_part(text)})
+            item = _message(self._item_id(), [_refusal_part(text)])
         else:
             out += self._event("response.reasoning_summary_text.done", {**self._summary(), "text": text})
             out += self._event("response.reasoning_summary_part.done", {**self._summary(), "part": {"type": "summary_text", "text": text}})

@@ -103,11 +103,11 @@ def _input(body: JSON) -> tuple[str, tuple[Message, ...]]:
                     raise invalid(at + "role", "must be user, assistant, system or developer")
             case "function_call":
                 name = reading.text(item, "name", required=True, longest=200, at=at)
-                call_id = reading.text(item, "call_id", required=True, longest=200, at=at)
+                call_id, signature = reading.call_id(item, "call_id", at=at)
                 names[call_id] = name
-                _append(messages, "assistant", ToolUse(call_id, name, reading.text(item, "arguments", at=at) or "{}"))
+                _append(messages, "assistant", ToolUse(call_id, name, reading.text(item, "arguments", at=at) or "{}", signature))
             case "function_call_output":
-                call_id = reading.text(item, "call_id", required=True, longest=200, at=at)
+                call_id, _ = reading.call_id(item, "call_id", at=at)
                 _append(messages, "tool", ToolOutput(call_id, names.get(call_id, call_id), _output(item, at)))
             case "reasoning":
                 continue  # only the vendor can decrypt it

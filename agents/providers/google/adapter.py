@@ -6,6 +6,7 @@ times the processor time of a whole call, cannot be closed (python-genai #2425) 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import httpx2
@@ -24,6 +25,8 @@ from agents.providers.parts import arguments_object, decoded_text
 from agents.providers.relay import Address
 from billing.pricing import Usage
 
+# Google's own value for a call that no Gemini model signed.
+_NO_SIGNATURE = "skip_thought_signature_validator"
 # Gemini 2.5 accepts a number of tokens, later models a level.
 _BUDGET = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
 _LEVEL = {"minimal": "LOW", "low": "LOW", "medium": "MEDIUM"}
@@ -93,7 +96,7 @@ def _version(model: str) -> str:
 
 def body(request: CompletionRequest, target: Target) -> dict[str, Any]:
     """Return the request's JSON body. It only declares tools: the SDK executes none."""
-    out: dict[str, Any] = {"contents": _contents(request)}
+    out: dict[str, Any] = {"contents": _contents(request, signed=_checks_signatures(target.model))}
     if request.system:
         out["systemInstruction"] = {"parts": [{"text": request.system}]}
     if request.tools:
@@ -129,13 +132,23 @@ def _thinking(effort: str, model: str) -> dict[str, Any]:
     return {} if effort == "none" else {"thinkingLevel": _LEVEL.get(effort, "HIGH"), "includeThoughts": True}
 
 
-def _contents(request: CompletionRequest) -> list[dict[str, Any]]:
+def _checks_signatures(model: str) -> bool:
+    """Return whether the model refuses a tool call without a signature: Gemini 3 and later do."""
+    found = re.search(r"gemini-(\d+)", model)
+    return int(found[1]) >= 3 if found else "gemini" in model
+
+
+def _contents(request: CompletionRequest, *, signed: bool) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
     for message in request.messages:
         role = "model" if message.role == "assistant" else "user"
         parts = [found for part in message.parts if (found := _part(part))]
         if not parts:
             continue
+        # Of parallel calls only the first has a signature. A call from another model's history has none.
+        first = next((part for part in parts if "functionCall" in part), None)
+        if signed and first is not None:
+            first.setdefault("thoughtSignature", _NO_SIGNATURE)
         if out and out[-1]["role"] == role:
             out[-1]["parts"] += parts
         else:

@@ -14,12 +14,14 @@ from agents.providers.base import Target
 from agents.providers.embedding import EmbeddingProvider
 from agents.providers.errors import ProviderError, error_from_status, retry_after, should_retry
 from agents.providers.openai.answer import ChatAnswer, read_embeddings
-from agents.providers.parts import decoded_text
+from agents.providers.parts import CallIds, decoded_text
 from agents.providers.relay import Address
 from billing.pricing import Usage
 
 # Fields that a caller of our OpenAI-compatible API may pass on to a vendor, beside those of CompletionRequest.
 _EXTRA = ("presence_penalty", "frequency_penalty", "logit_bias", "user", "verbosity", "safety_identifier", "prompt_cache_key")
+# OpenAI takes ids of up to 40 characters in chat completions (64 in Responses). Mistral takes nine letters and digits.
+_CALL_ID, _MISTRAL_CALL_ID = r"(?s).{1,40}", "[a-zA-Z0-9]{9}"
 _SAMPLING = ("presence_penalty", "frequency_penalty", "logit_bias")
 
 
@@ -72,7 +74,7 @@ class OpenAI(EmbeddingProvider):
     def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
         """Return the request's JSON body, without the fields that the model would refuse."""
         limit = request.output_limit(target.max_output_tokens)
-        body: dict[str, Any] = {"model": target.model, "messages": _messages(request), self.max_tokens_field: limit}
+        body: dict[str, Any] = {"model": target.model, "messages": _messages(request, target), self.max_tokens_field: limit}
         if stream:
             body["stream"] = True
             if target.sends_usage:
@@ -107,13 +109,16 @@ class OpenAICompatible(OpenAI):
     most_inputs = 64
 
 
-def _messages(request: CompletionRequest) -> list[dict[str, Any]]:
+def _messages(request: CompletionRequest, target: Target) -> list[dict[str, Any]]:
+    host = URL(target.base_url).host or ""
+    ids = CallIds(_MISTRAL_CALL_ID, "%.9s") if host.endswith("mistral.ai") else CallIds(_CALL_ID)
+    signed = host.endswith("googleapis.com")
     out: list[dict[str, Any]] = [{"role": "system", "content": request.system}] if request.system else []
     for message in request.messages:
         if message.role == "assistant":
-            out.append(_assistant(message))
+            out.append(_assistant(message, ids, signed))
         else:
-            out += [_tool_output(part) for part in message.parts if isinstance(part, ToolOutput)]
+            out += [_tool_output(part, ids) for part in message.parts if isinstance(part, ToolOutput)]
             content = [found for part in message.parts if (found := _content(part))]
             if len(content) == 1 and content[0]["type"] == "text":
                 out.append({"role": "user", "content": content[0]["text"]})
@@ -122,18 +127,20 @@ def _messages(request: CompletionRequest) -> list[dict[str, Any]]:
     return out
 
 
-def _assistant(message: Message) -> dict[str, Any]:
-    calls = [
-        {"id": part.call_id, "type": "function", "function": {"name": part.name, "arguments": part.arguments}}
-        for part in message.parts
-        if isinstance(part, ToolUse)
-    ]
+def _assistant(message: Message, ids: CallIds, signed: bool) -> dict[str, Any]:
+    calls: list[dict[str, Any]] = []
+    for part in message.parts:
+        if isinstance(part, ToolUse):
+            function = {"name": part.name, "arguments": part.arguments}
+            calls.append({"id": ids.of_call(part), "type": "function", "function": function})
+            if signed and part.signature:
+                calls[-1]["extra_content"] = {"google": {"thought_signature": part.signature}}
     # Reasoning is not sent back: this API has no field for it.
     return {"role": "assistant", "content": message.text or (None if calls else "")} | ({"tool_calls": calls} if calls else {})
 
 
-def _tool_output(part: ToolOutput) -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": part.call_id, "content": f"Error: {part.output}" if part.is_error else part.output}
+def _tool_output(part: ToolOutput, ids: CallIds) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": ids.of_result(part), "content": f"Error: {part.output}" if part.is_error else part.output}
 
 
 def _content(part: Part) -> dict[str, Any] | None:
