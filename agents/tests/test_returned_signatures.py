@@ -140,9 +140,14 @@ async def test_the_signature_stands_where_googles_own_openai_api_has_it_too(call
     assert re.fullmatch(r"[a-zA-Z0-9_-]+", one.id) and "__sig_" not in other.id
 
 
+def payload(kind: str, request: CompletionRequest, target: Target) -> JSON:
+    adapter: Any = provider(kind)
+    return adapter.payload(request, target, stream=False)
+
+
 def google_body(model: str, *messages: Message) -> JSON:
     target = Target("google", model, "http://127.0.0.1/v1beta", KEY, 1000)
-    return provider("google").payload(CompletionRequest((Message("user", (Text("hi"),)), *messages)), target, stream=False)  # type: ignore[attr-defined]
+    return payload("google", CompletionRequest((Message("user", (Text("hi"),)), *messages)), target)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +173,7 @@ def test_google_through_its_openai_api_gets_its_signature_and_no_other_server_do
     turn = Message("assistant", (ToolUse("a", "weather", "{}", SIGNATURE),))
     request = CompletionRequest((Message("user", (Text("hi"),)), turn))
     for base_url, expected in (("https://generativelanguage.googleapis.com/v1beta/openai", True), ("https://api.mistral.ai/v1", False)):
-        body = provider("openai_compatible").payload(request, Target("x", "m", base_url, KEY, 100), stream=False)  # type: ignore[attr-defined]
+        body = payload("openai_compatible", request, Target("x", "m", base_url, KEY, 100))
         assert ("extra_content" in body["messages"][1]["tool_calls"][0]) is expected
 
 
@@ -229,7 +234,7 @@ def test_redacted_thinking_that_a_client_returns_goes_back_to_anthropic():
     parts = messages_request.read(body).request.messages[1].parts
     assert parts[0] == Reasoning("First, ", "s1", "anthropic") and parts[1] == Reasoning("", REDACTED + "zzz", "anthropic")
     target = Target("anthropic", "claude", "http://127.0.0.1", KEY, 100)
-    sent = provider("anthropic").payload(messages_request.read(body).request, target, stream=False)  # type: ignore[attr-defined]
+    sent = payload("anthropic", messages_request.read(body).request, target)
     assert sent["messages"][1]["content"] == BLOCKS
 
 
@@ -246,7 +251,7 @@ IDS = ["functions.read:0", "call_1", "é", "x" * 41, "a b", "toolu_01", "D681Pev
 def ids_of(kind: str, *messages: Message) -> tuple[list[str], list[str]]:
     """The ids of the calls and of the results in the body that is sent."""
     target = Target(kind, "m", RULES[kind][0], KEY, 100)
-    body = provider(kind).payload(CompletionRequest((Message("user", (Text("hi"),)), *messages)), target, stream=False)  # type: ignore[attr-defined]
+    body = payload(kind, CompletionRequest((Message("user", (Text("hi"),)), *messages)), target)
     if kind == "anthropic":
         blocks = [block for message in body["messages"] for block in message["content"]]
         uses = [block["id"] for block in blocks if block["type"] == "tool_use"]
@@ -290,7 +295,8 @@ async def test_an_openai_answer_with_foreign_ids_can_be_continued_by_claude(call
     async with Scripted(asked, done).serve(settings) as vendor, openai_sdk(caller) as client:
         messages: list[Any] = [{"role": "user", "content": "hi"}]
         message = (await client.chat.completions.create(model=MODELS["openai"], messages=messages)).choices[0].message
-        messages += [message.model_dump(exclude_none=True), {"role": "tool", "tool_call_id": message.tool_calls[0].id, "content": "x"}]  # type: ignore[index]
+        (made,) = message.tool_calls or []
+        messages += [message.model_dump(exclude_none=True), {"role": "tool", "tool_call_id": made.id, "content": "x"}]
         await client.chat.completions.create(model=MODELS["anthropic"], messages=messages)
     use, result = vendor.requests[1]["messages"][1]["content"][0], vendor.requests[1]["messages"][2]["content"][0]
     assert re.fullmatch(r"[a-zA-Z0-9_-]+", use["id"]) and use["id"] == result["tool_use_id"]
