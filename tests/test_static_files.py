@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 
 from aiagents.server import static_files
@@ -74,6 +76,16 @@ def test_what_changed_is_collected_once_and_the_old_files_stay(settings: Any, so
     new = mains(settings)
     # A change below gives the module that imports it another name, too; who has the old page finds the old one.
     assert len(new) == 2 and old.items() < new.items()
+
+
+def note_process(*_: Any, **__: Any) -> None:
+    (Path(str(django_settings.STATIC_ROOT)) / "process").write_text(str(os.getpid()))
+
+
+def test_the_memory_of_collecting_is_not_the_servers(settings: Any, sources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(static_files, "call_command", note_process)
+    assert static_files.collect()
+    assert int((Path(settings.STATIC_ROOT) / "process").read_text()) != os.getpid()
 
 
 def test_in_debug_mode_nothing_is_collected(settings: Any, sources: Path) -> None:
