@@ -11,6 +11,8 @@ from agents.messages import File, ToolOutput, ToolUse
 from agents.providers.errors import ProviderBadRequest
 from aiagents.core import jsonio
 
+# Anthropic's rule for the ids of tool calls.
+CALL_ID = r"[a-zA-Z0-9_-]+"
 _TEXTUAL = frozenset({"application/json", "application/xml", "application/yaml", "application/x-yaml", "application/javascript"})
 
 

@@ -288,6 +288,27 @@ def test_two_calls_of_one_turn_with_one_id_get_their_results_in_order():
 
 
 @database
+@pytest.mark.parametrize("kind", ["openai", "google"])
+async def test_a_session_on_messages_that_another_vendor_began_can_be_continued_by_claude_itself(caller, settings, kind: str):
+    call = {"id": "functions.read:0", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    began = PARALLEL if kind == "google" else chat_whole({"content": None, "tool_calls": [call]})
+    done = {"type": "message", "content": [{"type": "text", "text": "ok"}], "stop_reason": "end_turn"}
+    question: Any = {"max_tokens": 100, "tools": [{"name": "weather", "input_schema": SCHEMA}]}
+    messages: list[Any] = [{"role": "user", "content": "weather?"}]
+    async with Scripted(began, done).serve(settings) as vendor, anthropic_sdk(caller) as client:
+        answer = await client.messages.create(model=MODELS[kind], messages=messages, **question)
+        uses = [block for block in answer.content if block.type == "tool_use"]
+        messages.append({"role": "assistant", "content": [block.model_dump(exclude_none=True) for block in answer.content]})
+        results = [{"type": "tool_result", "tool_use_id": use.id, "content": "12", "cache_control": {"type": "ephemeral"}} for use in uses]
+        messages.append({"role": "user", "content": results})
+        await client.messages.create(model=MODELS["anthropic"], messages=messages, **question)
+    sent = vendor.requests[1]["messages"]
+    made, returned = [block["id"] for block in sent[1]["content"]], [block["tool_use_id"] for block in sent[2]["content"]]
+    assert made == returned and all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", one) and "__sig_" not in one for one in made)
+    assert all(block["cache_control"] == {"type": "ephemeral"} for block in sent[2]["content"])  # passed through
+
+
+@database
 async def test_an_openai_answer_with_foreign_ids_can_be_continued_by_claude(caller, settings):
     call = {"id": "functions.read:0", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     asked = chat_whole({"content": None, "tool_calls": [call]})

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agents.compatible import reading
+from agents.compatible import call_ids, reading
 from agents.compatible.reading import JSON, invalid
 from agents.messages import (
     REDACTED,
@@ -23,6 +23,7 @@ from agents.messages import (
     ToolSpec,
     ToolUse,
 )
+from agents.providers.parts import CALL_ID, CallIds
 from aiagents.core.errors import InvalidRequest
 from aiagents.core.jsonio import dumps
 
@@ -76,6 +77,7 @@ def read(body: JSON, *, counting: bool = False, headers: tuple[tuple[str, str], 
     system = _system(body, native_only)
     in_place, messages = _messages(reading.items(body, "messages", reading.MAX_MESSAGES, required=True), native_only)
     tools = reading.items(body, "tools", reading.MAX_TOOLS)
+    _fit_ids(body)
     request = CompletionRequest(
         messages=messages,
         system="\n\n".join(filter(None, (system, *in_place))),
@@ -132,6 +134,19 @@ def _refuse(body: JSON) -> None:
 
 def _objects(value: object) -> Sequence[Mapping[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else ()
+
+
+def _fit_ids(body: JSON) -> None:
+    """Change the ids of tool calls that another vendor gave, in place, into ids that Anthropic takes, without their signatures."""
+    ids = CallIds(CALL_ID)
+    for message in body["messages"]:
+        content = message.get("content")
+        for block in content if isinstance(content, list) else ():
+            match block:
+                case {"type": "tool_use", "id": str(given)}:
+                    block["id"] = ids.of_call(ToolUse(call_ids.split(given)[0], "", ""))
+                case {"type": "tool_result", "tool_use_id": str(given)}:
+                    block["tool_use_id"] = ids.of_result(ToolOutput(call_ids.split(given)[0], "", ""))
 
 
 def _system(body: JSON, native_only: NativeOnly) -> str:

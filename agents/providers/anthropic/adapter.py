@@ -12,14 +12,12 @@ from agents.providers.answer import Answer
 from agents.providers.anthropic.answer import MessageAnswer
 from agents.providers.base import Target
 from agents.providers.errors import ProviderError, error_from_status, retry_after, should_retry
-from agents.providers.parts import CallIds, arguments_object, decoded_text
+from agents.providers.parts import CALL_ID, CallIds, arguments_object, decoded_text
 from agents.providers.relay import HttpProvider
 from aiagents.core import jsonio
 
 _EFFORT = {"minimal": "low"}
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
-# The vendor's rule for the ids of tool calls.
-_CALL_ID = r"[a-zA-Z0-9_-]+"
 _JSON_ONLY = "Answer with one JSON object and nothing else: no prose, no code fence."
 
 
@@ -100,7 +98,7 @@ def body(request: CompletionRequest, target: Target, *, stream: bool) -> dict[st
 def _messages(request: CompletionRequest) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
     called = any(isinstance(part, ToolUse | ToolOutput) for message in request.messages for part in message.parts)
-    ids = CallIds(_CALL_ID, unique=True) if called else None
+    ids = CallIds(CALL_ID, unique=True) if called else None
     for message in request.messages:
         role = "assistant" if message.role == "assistant" else "user"
         blocks = [block for part in message.parts if (block := _block(part, ids))]
