@@ -122,6 +122,14 @@ def test_usage_inside_the_choice_is_read_in_a_stream_and_in_a_whole_answer(diale
     assert answer.end()[-1].usage == whole_end.usage == DIALECTS[dialect][1]
 
 
+@pytest.mark.parametrize("top", [None, {}])
+def test_usage_beside_the_choices_under_a_servers_own_name_is_read(top: Any):
+    answer = ChatAnswer(True)
+    chunk = {"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}], "usage": top}
+    answer.feed([json.dumps({**chunk, "x_groq": {"usage": {"prompt_tokens": 5, "completion_tokens": 2}}}).encode()])
+    assert answer.end()[-1].usage == Usage(5, 0, 0, 2, 0)
+
+
 def test_usage_at_the_top_wins_over_usage_in_the_choice():
     answer = ChatAnswer(True)
     chunk = {"choices": [{"delta": {"content": "x"}, "finish_reason": "stop", "usage": {"prompt_tokens": 1, "completion_tokens": 1}}]}

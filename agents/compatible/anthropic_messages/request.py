@@ -138,7 +138,7 @@ def _objects(value: object) -> Sequence[Mapping[str, Any]]:
 
 def _fit_ids(body: JSON) -> None:
     """Change the ids of tool calls that another vendor gave, in place, into ids that Anthropic takes, without their signatures."""
-    ids = CallIds(CALL_ID)
+    ids = CallIds(CALL_ID, unique=True)
     for message in body["messages"]:
         content = message.get("content")
         for block in content if isinstance(content, list) else ():

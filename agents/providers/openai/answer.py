@@ -79,13 +79,21 @@ class ChatAnswer(Answer):
                         self._take_blocks(content)
                 if rare:
                     self._take_rare(delta)
+            if not (  # nearly all chunks have none of these
+                choice.get("finish_reason") is not None
+                or event.get("usage") is not None
+                or "usage" in choice
+                or "error" in event
+                or "error" in choice
+            ):
+                return
         self._take_rest(event, choice)
 
     def _take_rest(self, event: Any, choice: Any) -> None:
         """Read usage, an error and the finish reason, in this order: an error keeps the usage that came with it."""
         usage = event.get("usage")
-        if usage is None and choice:
-            usage = choice.get("usage")  # Moonshot
+        if not usage and choice:  # Moonshot, Groq
+            usage = choice.get("usage") or (event.get("x_groq") or {}).get("usage") or usage
         if usage is not None:
             self.report(usage_of(usage))
         finish = choice.get("finish_reason") if choice else None
