@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Hashable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -90,7 +90,7 @@ class HttpProvider(ABC):
         """Make the SDK build a request of this kind. Every such call uses its URL and headers."""
 
     @abstractmethod
-    def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
+    def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> Mapping[str, Any]:
         """Return the request's JSON body."""
 
     @abstractmethod

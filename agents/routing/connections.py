@@ -63,6 +63,7 @@ async def target(card: ModelCard, max_output_tokens: int) -> Target:
     saved = _saved(found, card)
     of_card: dict[str, Any] = {
         "name": card.slug,
+        "endpoint": card.endpoint,
         "temperature": "temperature" in card.capabilities,
         "reasoning": "reasoning" in card.capabilities,
     }

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from agents.simulator import prose
 from agents.simulator.behaviour import Behaviour
 from agents.simulator.prompt import Count, Prompt
-from agents.simulator.wires import anthropic, dumps
+from agents.simulator.wires import anthropic, dumps, openai
 
 Ending = Literal["keep", "close", "cut", "stall", "refuse"]
 SLOW, DRIP = 0.1, 0.05
@@ -59,6 +59,9 @@ def write(wire: Any, prompt: Prompt, body: dict[str, Any], *, streamed: bool, pa
         return _refused(wire, behaviour, key, first or 0.0)
     if wire is anthropic and (why := anthropic.refuse(body)):
         refused = {"type": "error", "error": {"type": "invalid_request_error", "message": why}, "request_id": "req_sim"}
+        return answer(400, dumps(refused))
+    if wire is openai and (why := openai.refuse(body)):
+        refused = {"error": {"message": why, "type": "invalid_request_error", "param": "reasoning_effort", "code": None}}
         return answer(400, dumps(refused))
     if odd := _odd(behaviour):
         return odd

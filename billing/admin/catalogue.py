@@ -82,7 +82,7 @@ class AIModelAdmin(Rows):
     actions: list[Any] = ["switch_on", "switch_off"]
     readonly_fields = ["created_at", "updated_at", "votes_up", "votes_down", "votes_points", "votes_counted_at"]
     fieldsets = [
-        (None, {"fields": [("slug", "display_name"), ("provider", "connection"), "vendor_model", "description"]}),
+        (None, {"fields": [("slug", "display_name"), ("provider", "connection"), ("vendor_model", "endpoint"), "description"]}),
         ("State", {"fields": ["enabled", ("lifecycle", "replaced_by")]}),
         ("What it costs", {"fields": ["free"]}),
         ("What it can do", {"fields": [

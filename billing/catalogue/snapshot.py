@@ -58,6 +58,7 @@ class ModelCard:
     rates: Rates | None
     price_id: int | None
     dimensions: int = 0
+    endpoint: str = ""
     # Users' votes on its answers, and the points that they add to its quality in `auto` routing.
     votes_up: int = 0
     votes_down: int = 0
@@ -232,6 +233,7 @@ def card(model: AIModel, price: ModelPrice | None) -> ModelCard:
         rates=rates_of(price) if price else None,
         price_id=price.pk if price else None,
         dimensions=model.dimensions,
+        endpoint=model.endpoint,
         votes_up=model.votes_up,
         votes_down=model.votes_down,
         votes_points=model.votes_points if settings.ROUTING_FEEDBACK else 0.0,

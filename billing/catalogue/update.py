@@ -101,7 +101,8 @@ def _merge(model: AIModel, entry: dict[str, Any]) -> list[str]:
     """Update the fields that still have the value that was loaded last; return the changes."""
     lines = []
     for name, value in _fields(entry).items():
-        now, before = getattr(model, name), model.loaded.get(name)
+        # A field that is newer than the last load had its default then.
+        now, before = getattr(model, name), model.loaded.get(name, getattr(AIModel(), name))
         if now != value and now == before:
             setattr(model, name, value)
             lines.append(f"~ {model.slug}.{name}: {now} -> {value}")

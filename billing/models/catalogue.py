@@ -50,12 +50,24 @@ class AIModel(CatalogueRow):
         DEPRECATED = "deprecated"
         RETIRED = "retired"
 
+    class Endpoint(models.TextChoices):
+        USUAL = "", "the provider's usual one"
+        RESPONSES = "responses", "OpenAI's Responses"
+
     id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
     slug = models.CharField(max_length=100, unique=True, help_text="the id clients use, e.g. gpt-4o-mini")
     display_name = models.CharField(max_length=100)
     provider = models.CharField(max_length=20, choices=Provider)
     connection = models.CharField(max_length=50, blank=True, help_text="slug of a provider connection; empty: the vendor's own")
     vendor_model = models.CharField(max_length=150, help_text="the name on the vendor's wire")
+    endpoint = models.CharField(
+        max_length=20,
+        choices=Endpoint,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="OpenAI's models since GPT-5.4 take function tools only at Responses",
+    )
     description = models.TextField(blank=True)
     context_window = models.PositiveIntegerField(help_text="tokens, input and output together")
     max_output_tokens = models.PositiveIntegerField()

@@ -212,8 +212,9 @@ def _blocks(item: JSON, at: str, names: dict[str, str], native_only: NativeOnly)
             case "document":
                 parts.append(_document(reading.mapping(block.get("source"), where + "source"), block, where, native_only))
             case "thinking":
-                signature = reading.text(block, "signature", at=where)
-                parts.append(Reasoning(reading.text(block, "thinking", at=where), signature, "anthropic" if signature else ""))
+                signature = reading.text(block, "signature", longest=10_000_000, at=where)
+                signer = "openai" if signature.startswith("openai:") else "anthropic" if signature else ""
+                parts.append(Reasoning(reading.text(block, "thinking", at=where), signature, signer))
             case "redacted_thinking":
                 data = reading.text(block, "data", required=True, longest=10_000_000, at=where)
                 parts.append(Reasoning("", REDACTED + data, "anthropic"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import anthropic
@@ -34,7 +35,7 @@ class Anthropic(HttpProvider):
     async def sdk_error(self, client: anthropic.AsyncAnthropic, response: httpx2.Response) -> Exception:
         return client._make_status_error_from_response(response)
 
-    def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
+    def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> Mapping[str, Any]:
         return body(request, target, stream=stream)
 
     def native_content(self, request: CompletionRequest, target: Target, *, stream: bool) -> bytes | None:

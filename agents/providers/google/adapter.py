@@ -7,6 +7,7 @@ times the processor time of a whole call, cannot be closed (python-genai #2425) 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import httpx2
@@ -59,7 +60,7 @@ class Google(EmbeddingProvider):
             return exc
         return ProviderBadResponse()
 
-    def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
+    def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> Mapping[str, Any]:
         return body(request, target)
 
     def embedding_url(self, address: Address) -> URL:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import httpx2
@@ -13,7 +14,9 @@ from agents.providers.answer import Answer
 from agents.providers.base import Target
 from agents.providers.embedding import EmbeddingProvider
 from agents.providers.errors import ProviderError, error_from_status, retry_after, should_retry
+from agents.providers.openai import responses
 from agents.providers.openai.answer import ChatAnswer, read_embeddings
+from agents.providers.openai.responses_answer import ResponseAnswer
 from agents.providers.parts import CallIds, decoded_text
 from agents.providers.relay import Address
 from billing.pricing import Usage
@@ -31,6 +34,9 @@ class OpenAI(EmbeddingProvider):
     # A quarter of the bytes of written numbers, and nothing to parse.
     encoding_format = "base64"
 
+    def key_parts(self, target: Target) -> tuple[str, str]:
+        return "", target.endpoint
+
     def client(self, target: Target, http: httpx2.AsyncClient) -> openai.AsyncOpenAI:
         # Key and address are always given: else the SDK would read the environment. A server without keys accepts any.
         made = openai.AsyncOpenAI(api_key=target.api_key or "none", base_url=target.base_url, max_retries=0, http_client=http)
@@ -38,7 +44,8 @@ class OpenAI(EmbeddingProvider):
         return made
 
     async def send_sample(self, client: openai.AsyncOpenAI, target: Target, *, stream: bool) -> None:
-        await client.post("/chat/completions", content=b"{}", cast_to=httpx2.Response, stream=stream)
+        path = responses.PATH if target.endpoint == responses.ENDPOINT else "/chat/completions"
+        await client.post(path, content=b"{}", cast_to=httpx2.Response, stream=stream)
 
     async def sdk_error(self, client: openai.AsyncOpenAI, response: httpx2.Response) -> Exception:
         return client._make_status_error_from_response(response)
@@ -58,7 +65,7 @@ class OpenAI(EmbeddingProvider):
         return read_embeddings(body)
 
     def answer(self, target: Target) -> Answer:
-        return ChatAnswer(target.requires_finish_reason)
+        return ResponseAnswer() if target.endpoint == responses.ENDPOINT else ChatAnswer(target.requires_finish_reason)
 
     def translate(self, exc: Exception, target: Target) -> ProviderError | None:
         if isinstance(exc, openai.APIStatusError):
@@ -71,8 +78,10 @@ class OpenAI(EmbeddingProvider):
             )  # fmt: skip
         return None
 
-    def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> dict[str, Any]:
+    def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> Mapping[str, Any]:
         """Return the request's JSON body, without the fields that the model would refuse."""
+        if target.endpoint == responses.ENDPOINT:
+            return responses.body(request, target, stream=stream)
         limit = request.output_limit(target.max_output_tokens)
         body: dict[str, Any] = {"model": target.model, "messages": _messages(request, target), self.max_tokens_field: limit}
         if stream:

@@ -9,6 +9,9 @@ from agents.simulator.wires.openai import IMAGE_TOKENS, error
 
 __all__ = ["error", "error_event", "read", "stream", "whole"]
 
+# A reasoning item that does not come back as it was sent is refused.
+ENCRYPTED = "Z0FBQUFBQm9zaW11bGF0ZWQ="
+
 
 def read(body: Obj, path: str) -> Prompt:
     given = body.get("input") or ""
@@ -68,10 +71,12 @@ def _base(prompt: Prompt, body: Obj) -> Obj:
     }  # fmt: skip
 
 
-def _items(answer: Answer) -> list[Obj]:
+def _items(answer: Answer, body: Obj) -> list[Obj]:
     items: list[Obj] = []
     if answer.reasoning:
-        items.append({"id": "rs_sim", "type": "reasoning", "summary": [{"type": "summary_text", "text": "".join(answer.reasoning)}]})
+        encrypted = {"encrypted_content": ENCRYPTED} if "reasoning.encrypted_content" in (body.get("include") or ()) else {}
+        summary = [{"type": "summary_text", "text": "".join(answer.reasoning)}]
+        items.append({"id": "rs_sim", "type": "reasoning", "summary": summary, **encrypted})
     for index, (key, name, arguments) in enumerate(answer.calls):
         items.append(
             {"id": f"fc_{index}", "type": "function_call", "status": "completed", "call_id": key, "name": name, "arguments": arguments}
@@ -85,7 +90,7 @@ def _items(answer: Answer) -> list[Obj]:
 def whole(prompt: Prompt, answer: Answer, usages: list[Count], body: Obj) -> Obj:
     cut = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(answer.finish)
     ended = {"status": "incomplete", "incomplete_details": {"reason": cut}} if cut else {"status": "completed"}
-    return {**_base(prompt, body), **ended, "output": _items(answer), "usage": _usage(usages)}
+    return {**_base(prompt, body), **ended, "output": _items(answer, body), "usage": _usage(usages)}
 
 
 def stream(prompt: Prompt, answer: Answer, usages: list[Count], body: Obj) -> list[bytes]:

@@ -1,0 +1,114 @@
+"""Requests to OpenAI's Responses endpoint. Source: platform.openai.com/docs/api-reference/responses.
+
+The vendor refuses function tools of GPT-5.4 with an effort, and of later generations always, at chat completions. Nothing
+is stored there (`store: false`), so a reasoning model's thinking goes back encrypted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from agents.messages import CompletionRequest, File, Image, Message, Part, Reasoning, Text, ToolOutput, ToolUse
+from agents.providers.base import Target
+from agents.providers.openai.responses_answer import SIGNED
+from agents.providers.parts import decoded_text
+
+ENDPOINT = "responses"
+PATH = "/responses"
+# Fields of chat completions that this endpoint has under the same name.
+_SAME = ("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier")
+# The least that the endpoint takes.
+_LEAST_OUTPUT = 16
+
+
+def body(request: CompletionRequest, target: Target, *, stream: bool) -> Mapping[str, Any]:
+    """Return the request's JSON body. Stop sequences, seeds and penalties have no field here."""
+    out: dict[str, Any] = {
+        "model": target.model,
+        "input": [item for message in request.messages for item in _items(message)],
+        "max_output_tokens": max(_LEAST_OUTPUT, request.output_limit(target.max_output_tokens)),
+        "store": False,
+    }
+    if stream:
+        out["stream"] = True
+    if request.system:
+        out["instructions"] = request.system
+    if request.tools:
+        out["tools"] = [
+            {"type": "function", "name": tool.name, "description": tool.description, "parameters": tool.parameters, "strict": tool.strict}
+            for tool in request.tools
+        ]
+        if request.tool_choice != "auto":
+            named = request.tool_choice not in ("none", "required")
+            out["tool_choice"] = {"type": "function", "name": request.tool_choice} if named else request.tool_choice
+        if request.parallel_tool_calls is not None:
+            out["parallel_tool_calls"] = request.parallel_tool_calls
+    wanted = request.response_format
+    text = {"verbosity": request.extra["verbosity"]} if "verbosity" in request.extra else {}
+    if wanted and wanted.get("type") == "json_schema":
+        shape = {"name": wanted.get("name") or "answer", "schema": wanted.get("schema") or {}, "strict": bool(wanted.get("strict"))}
+        text["format"] = {"type": "json_schema", **shape}
+    elif wanted:
+        text["format"] = {"type": str(wanted.get("type"))}
+    if text:
+        out["text"] = text
+    if target.reasoning:
+        out["include"] = ["reasoning.encrypted_content"]
+        if request.reasoning_effort:
+            out["reasoning"] = {"effort": request.reasoning_effort}
+    if target.temperature:
+        sampling = {"temperature": request.temperature, "top_p": request.top_p}
+        out |= {name: value for name, value in sampling.items() if value is not None}
+    out |= {name: request.extra[name] for name in _SAME if name in request.extra}
+    return out
+
+
+def _items(message: Message) -> Iterator[Mapping[str, Any]]:
+    """Yield the input items of a message, in the order of its parts: thinking stands before the call that it led to."""
+    words: list[Mapping[str, Any]] = []
+    for part in message.parts:
+        match part:
+            case ToolUse():
+                item: dict[str, Any] = {
+                    "type": "function_call",
+                    "call_id": part.call_id,
+                    "name": part.name,
+                    "arguments": part.arguments or "{}",
+                }
+            case ToolOutput():
+                output = f"Error: {part.output}" if part.is_error else part.output
+                item = {"type": "function_call_output", "call_id": part.call_id, "output": output}
+            case Reasoning(provider="openai") if part.signature.startswith(SIGNED):
+                id, _, encrypted = part.signature.removeprefix(SIGNED).partition(":")
+                item = {"type": "reasoning", "id": id, "summary": [], "encrypted_content": encrypted}
+            case _:
+                words += [found] if (found := _content(part)) else []
+                continue
+        yield from _message(message.role, words)
+        words = []
+        yield item
+    yield from _message(message.role, words)
+
+
+def _message(role: str, words: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    if not words:
+        return
+    if role == "assistant":  # a list of the model's own words would need the ids that OpenAI gave them
+        yield {"type": "message", "role": role, "content": "".join(word["text"] for word in words)}
+    else:
+        yield {"type": "message", "role": "user", "content": words}
+
+
+def _content(part: Part) -> Mapping[str, Any] | None:
+    match part:
+        case Text():
+            return {"type": "input_text", "text": part.text} if part.text else None
+        case Image():
+            url = part.url or f"data:{part.media_type};base64,{part.data}"
+            return {"type": "input_image", "image_url": url, "detail": getattr(part, "detail", "") or "auto"}
+        case File(media_type="application/pdf"):
+            return {"type": "input_file", "filename": part.name, "file_data": f"data:application/pdf;base64,{part.data}"}
+        case File():
+            return {"type": "input_text", "text": f"File {part.name}:\n{decoded_text(part)}"}
+    return None
