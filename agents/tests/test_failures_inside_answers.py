@@ -132,6 +132,15 @@ def test_an_error_object_at_any_vendor_is_an_error_with_its_words(make: Any, eve
         assert error is not None and WORDS in error.message and error.code in ("provider_unavailable", "provider_overloaded")
 
 
+@pytest.mark.parametrize(
+    ("code", "expected"), [(429, "provider_rate_limited"), ("429", "provider_rate_limited"), ("503", "provider_overloaded")]
+)
+def test_a_status_in_the_code_decides_the_kind_of_the_error(code: Any, expected: str):
+    answer = ChatAnswer(True)
+    answer.feed([json.dumps({"choices": [], "error": {"code": code, "message": WORDS}}).encode()])
+    assert answer.error is not None and answer.error.code == expected
+
+
 @pytest.mark.parametrize("status", [401, 402, 403])
 def test_words_about_our_key_or_account_are_not_shown(status: int):
     answer = ChatAnswer(True)

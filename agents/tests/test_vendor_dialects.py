@@ -71,6 +71,28 @@ def test_a_new_id_for_each_fragment_without_a_name_is_one_call():
     assert found == BOTH[:1]
 
 
+@pytest.mark.parametrize("index", [0, None])
+def test_two_calls_with_one_id_are_two_calls_with_ids_of_their_own(index: int | None):
+    one, two = call("a", index, PARIS), call("a", index, ROME)
+    whole = ChatAnswer(True).feed_whole(json.dumps(chat_whole({"content": None, "tool_calls": [one, two]}, "tool_calls")).encode())
+    for found in (
+        streamed({"tool_calls": [one]}, {"tool_calls": [two]}),
+        [(c.call_id, c.name, json.loads(c.arguments)) for c in whole[:-1]],
+    ):
+        assert [one[1:] for one in found] == [one[1:] for one in BOTH] and len({one[0] for one in found}) == 2
+
+
+@pytest.mark.parametrize("call_id", ["a", None])
+def test_a_call_that_is_sent_once_more_is_one_call(call_id: str | None):
+    found = streamed({"tool_calls": [call(call_id, 0, PARIS)]}, {"tool_calls": [call(call_id, 0, PARIS)]})
+    assert [one[1:] for one in found] == [BOTH[0][1:]]
+
+
+def test_a_whole_answer_may_call_a_tool_twice_with_the_same_arguments():
+    body = chat_whole({"content": None, "tool_calls": [call(None, None, PARIS), call(None, None, PARIS)]}, "tool_calls")
+    assert len(ChatAnswer(True).feed_whole(json.dumps(body).encode())) == 3
+
+
 def test_interleaved_calls_keep_their_indexes():
     one, two = [call("a", 0, '{"c":'), call("b", 1, '{"c":')], [call(None, 0, '"Paris"}', None), call(None, 1, '"Rome"}', None)]
     assert streamed({"tool_calls": one}, {"tool_calls": two}) == BOTH

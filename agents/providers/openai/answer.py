@@ -146,7 +146,7 @@ class ChatAnswer(Answer):
         if extra := call.get("extra_content"):  # Gemini's own OpenAI API
             slot.signature = (extra.get("google") or {}).get("thought_signature") or slot.signature
         self._fresh = False
-        if arguments:
+        if arguments and not (name and slot.arguments == [arguments]):  # else it is the whole call once more
             slot.arguments.append(arguments)
             self.grow(len(arguments) + 64)  # many tiny fragments fill memory, too
 
@@ -154,17 +154,19 @@ class ChatAnswer(Answer):
         """Return the call that a fragment belongs to; a new one if the fragment opens it.
 
         Servers give parallel calls one index, or none, so an unknown id with a name opens a call. An id without a name does
-        not: some servers make a new id for every fragment. Without ids a name opens a call once the last one is whole.
+        not: some servers make a new id for every fragment. Without a new id a name opens a call once the last one is whole,
+        unless it is the same call once more.
         """
-        at_index = [slot for slot in self._slots if index is None or slot.index == index]
-        if call_id:
-            for slot in self._slots:
-                if slot.call_id == call_id:
-                    return slot
-            if at_index and (not at_index[-1].call_id or not name):
-                return at_index[-1]
-        elif at_index and not (name and arguments and at_index[-1].is_whole()):
-            return at_index[-1]
+        named = bool(name and arguments)
+        known = [slot for slot in self._slots if call_id and slot.call_id == call_id]
+        at_index = known or [slot for slot in self._slots if index is None or slot.index == index]
+        if at_index:
+            last = at_index[-1]
+            if known or not call_id:
+                if not (named and last.is_whole()) or last.arguments == [arguments]:
+                    return last
+            elif not last.call_id or not name:
+                return last
         if len(self._slots) >= MAX_TOOL_CALLS:
             raise ProviderBadResponse("The model's vendor sent too many tool calls.")
         self._slots.append(_Slot(len(self._slots) if index is None else index))
@@ -186,8 +188,10 @@ class ChatAnswer(Answer):
         if not all(slot.name for slot in self._slots):
             raise KeyError("name")
         fresh = self._fresh  # the calls arrived before; only now they are known to be complete
+        given = [slot.call_id for slot in self._slots]
         for slot in sorted(self._slots, key=lambda one: one.index):
-            self.call(slot.call_id or f"call_{uuid4().hex[:12]}", slot.name, "".join(slot.arguments) or "{}", slot.signature)
+            unique = slot.call_id and given.count(slot.call_id) == 1
+            self.call(slot.call_id if unique else f"call_{uuid4().hex[:12]}", slot.name, "".join(slot.arguments) or "{}", slot.signature)
         self._slots.clear()
         self._fresh = fresh
 
@@ -237,6 +241,7 @@ def stream_error(error: Any) -> ProviderError:
     """Return our error for an error object inside a body with status 200."""
     fields = error if isinstance(error, dict) else {"message": str(error)}
     code = fields.get("code")
+    code = int(code) if isinstance(code, str) and code.isdecimal() and len(code) < 5 else code
     status = code if isinstance(code, int) and 400 <= code < 600 else 200  # OpenRouter puts the status there
     return error_from_status(
         status, vendor="", vendor_type=str(fields.get("type") or ""), vendor_code=str(code or ""),
