@@ -184,6 +184,12 @@ def test_an_id_carries_any_signature_and_gives_it_back(signature: str):
     assert re.fullmatch(r"[a-zA-Z0-9_-]+", joined)
 
 
+@pytest.mark.parametrize("length", [8, 64, 200, -4, -1])
+def test_an_id_that_a_client_cut_off_gives_no_part_of_a_signature(length: int):
+    cut = call_ids.join("call_1", SIGNATURE)[:length]
+    assert call_ids.split(cut) == (cut, "")
+
+
 @pytest.mark.parametrize("foreign", ["call_1", "functions.read:0", "a__sig_!!", "__sig_YWJj", "a__sig_x"])
 def test_an_id_that_carries_no_signature_stays_as_it_is(foreign: str):
     assert call_ids.split(foreign) == (foreign, "")
