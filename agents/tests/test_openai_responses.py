@@ -7,7 +7,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from openai.types.responses import response_create_params
+from openai.types.responses import ResponseFunctionToolCall, ResponseReasoningItem, response_create_params
 from pydantic import TypeAdapter
 
 from accounts import keys
@@ -18,6 +18,7 @@ from agents.providers.errors import ProviderError
 from agents.providers.openai import responses
 from agents.providers.openai.responses_answer import ResponseAnswer
 from agents.simulator import Simulator
+from agents.simulator.wires.anthropic import SIGNATURE
 from agents.simulator.wires.responses import ENCRYPTED
 from agents.tests.vendors import KEY, ask, hear
 from billing.catalogue import snapshot as catalogue
@@ -178,6 +179,42 @@ async def test_function_tools_of_todays_models_work_on_every_wire(key, vendor, p
                 assert answer.status == 200, answer.body
                 assert b"weather" in answer.body and b'"error"' not in answer.body.replace(b'"error":null', b"")
         assert {request.path for request in sim.requests} == {"/v1/responses"}
+
+
+THINKS = {
+    "include": ["reasoning.encrypted_content"], "reasoning": {"effort": "low"}, "store": False,
+    "tools": BODIES["/v1/responses"]["tools"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("model", [MODEL, "claude-opus-5"])
+async def test_thinking_comes_back_to_its_vendor_within_a_tool_loop(key, vendor, model: str, stream: bool):
+    asked = {"role": "user", "content": "[[call weather {}]] Oslo"}
+    async with vendor() as sim:
+        answer = await wire.ask(
+            wire.product, "POST", "/v1/responses", {**THINKS, "model": model, "input": [asked], "stream": stream}, {}, key
+        )
+        assert answer.status == 200, answer.body
+        events = [json.loads(line[6:]) for line in answer.body.decode().splitlines() if line.startswith("data: {")]
+        output = events[-1]["response"]["output"] if stream else answer.json["output"]
+        assert [item["type"] for item in output] == ["reasoning", "function_call"], output
+        for item, kind in zip(output, (ResponseReasoningItem, ResponseFunctionToolCall), strict=True):
+            kind.model_validate(item)
+        result = {"type": "function_call_output", "call_id": output[1]["call_id"], "output": "rain"}
+        again = await wire.ask(
+            wire.product, "POST", "/v1/responses", {**THINKS, "model": model, "input": [asked, *output, result]}, {}, key
+        )
+        assert again.status == 200, again.body
+        seen = json.dumps(sim.requests[-1].body)
+    assert (ENCRYPTED if model == MODEL else SIGNATURE) in seen
+
+
+@pytest.mark.parametrize("include", [5, "x", {}, [{}], None])
+async def test_an_odd_include_is_no_error_of_ours(key, vendor, include: Any):
+    async with vendor():
+        answer = await wire.ask(wire.product, "POST", "/v1/responses", {"model": MODEL, "input": "Hello", "include": include}, {}, key)
+    assert answer.status in (200, 400)
 
 
 def test_the_catalogue_says_which_models_want_it(models):

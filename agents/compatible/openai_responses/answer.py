@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Literal, TypedDict
 
 from agents.calls.whole import Completion
-from agents.compatible import call_ids
+from agents.compatible import call_ids, thoughts
 from agents.compatible.openai_chat.answer import REFUSED, error_object
 from agents.events import ReasoningDelta, Settled, Started, TextDelta, ToolCall
 from aiagents.core.errors import AppError
@@ -98,8 +98,14 @@ def _function_call(item_id: str, call: ToolCall) -> JSON:
     }
 
 
-def _reasoning(item_id: str, text: str) -> JSON:
-    return {"id": item_id, "type": "reasoning", "summary": [{"type": "summary_text", "text": text}]}
+def _reasoning(item_id: str, text: str, encrypted: str = "") -> JSON:
+    summary = [{"type": "summary_text", "text": text}] if text else []
+    return {"id": item_id, "type": "reasoning", "summary": summary} | ({"encrypted_content": encrypted} if encrypted else {})
+
+
+def _encrypts(requested: JSON) -> bool:
+    include = requested.get("include")
+    return isinstance(include, list) and thoughts.ENCRYPTED in include
 
 
 def whole(answer: Completion, requested: JSON) -> bytes:
@@ -115,8 +121,10 @@ def whole(answer: Completion, requested: JSON) -> bytes:
                 output.append(_message(f"msg_{key}_{number}", [_refusal_part(part.text or REFUSED)]))
             case TextDelta() if part.text:
                 output.append(_message(f"msg_{key}_{number}", [_text_part(part.text)]))
-            case ReasoningDelta() if part.text:
-                output.append(_reasoning(f"rs_{key}_{number}", part.text))
+            case ReasoningDelta():
+                encrypted = thoughts.seal(answer.settled.provider, part.signature) if part.signature and _encrypts(requested) else ""
+                if part.text or encrypted:
+                    output.append(_reasoning(f"rs_{key}_{number}", part.text, encrypted))
             case ToolCall():
                 output.append(_function_call(f"fc_{key}_{number}", part))
     if all(item["type"] == "reasoning" for item in output):
@@ -135,6 +143,7 @@ class Events:
         self._open = ""
         self._text: list[str] = []
         self._refused = False
+        self._provider, self._encrypts = started.provider, _encrypts(requested)
 
     def opening(self) -> bytes:
         return self._event("response.created", {"response": self._base}) + self._event("response.in_progress", {"response": self._base})
@@ -151,8 +160,12 @@ class Events:
             return start + self._event("response.output_text.delta", {**self._part(), "delta": event.text, "logprobs": []})
         if isinstance(event, ReasoningDelta) and event.text:
             start = b"" if self._open == "reasoning" else self._close() + self._start_reasoning()
+            start += b"" if self._text else self._start_summary()
             self._text.append(event.text)
             return start + self._event("response.reasoning_summary_text.delta", {**self._summary(), "delta": event.text})
+        if isinstance(event, ReasoningDelta) and event.signature and self._encrypts:
+            start = b"" if self._open == "reasoning" else self._close() + self._start_reasoning()
+            return start + self._close(thoughts.seal(self._provider, event.signature))
         if isinstance(event, ToolCall):
             return self._close() + self._tool_call(event)
         return b""
@@ -189,13 +202,14 @@ class Events:
 
     def _start_reasoning(self) -> bytes:
         self._open, self._text = "reasoning", []
-        item = {"id": self._item_id(), "type": "reasoning", "summary": []}
-        added = self._event("response.output_item.added", {"output_index": len(self._output), "item": item})
-        return added + self._event(
-            "response.reasoning_summary_part.added", {**self._summary(), "part": {"type": "summary_text", "text": ""}}
-        )
+        return self._event("response.output_item.added", {"output_index": len(self._output), "item": _reasoning(self._item_id(), "")})
 
-    def _close(self) -> bytes:
+    def _start_summary(self) -> bytes:
+        part = {"type": "summary_text", "text": ""}
+        return self._event("response.reasoning_summary_part.added", {**self._summary(), "part": part})
+
+    def _close(self, encrypted: str = "") -> bytes:
+        """End the open item, if there is one; `encrypted` is the content of a reasoning item."""
         if not self._open:
             return b""
         text, out = "".join(self._text), b""
@@ -209,9 +223,11 @@ class Events:
             out += self._event("response.content_part.done", {**self._part(), "part": _refusal_part(text)})
             item = _message(self._item_id(), [_refusal_part(text)])
         else:
-            out += self._event("response.reasoning_summary_text.done", {**self._summary(), "text": text})
-            out += self._event("response.reasoning_summary_part.done", {**self._summary(), "part": {"type": "summary_text", "text": text}})
-            item = _reasoning(self._item_id(), text)
+            if text:
+                part = {"type": "summary_text", "text": text}
+                out += self._event("response.reasoning_summary_text.done", {**self._summary(), "text": text})
+                out += self._event("response.reasoning_summary_part.done", {**self._summary(), "part": part})
+            item = _reasoning(self._item_id(), text, encrypted)
         out += self._event("response.output_item.done", {"output_index": len(self._output), "item": item})
         self._open = ""
         self._output.append(item)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from agents.compatible import reading
+from agents.compatible import reading, thoughts
 from agents.compatible.openai_chat.request import EFFORTS
 from agents.compatible.reading import JSON, invalid
 from agents.messages import CompletionRequest, File, Message, Part, Text, ToolOutput, ToolSpec, ToolUse
@@ -110,7 +110,11 @@ def _input(body: JSON) -> tuple[str, tuple[Message, ...]]:
                 call_id, _ = reading.call_id(item, "call_id", at=at)
                 _append(messages, "tool", ToolOutput(call_id, names.get(call_id, call_id), _output(item, at)))
             case "reasoning":
-                continue  # only the vendor can decrypt it
+                encrypted = reading.text(item, "encrypted_content", longest=10_000_000, at=at)
+                summary = reading.items(item, "summary", reading.MAX_PARTS, at=at)
+                text = "".join(reading.text(part, "text", longest=10_000_000, at=at + "summary.") for part in summary)
+                if thought := thoughts.unseal(encrypted, text):  # without it no vendor takes the thinking back
+                    _append(messages, "assistant", thought)
             case "item_reference":
                 raise invalid(
                     at + "id", "responses are not stored here, so their items cannot be referenced. "

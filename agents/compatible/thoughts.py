@@ -1,0 +1,21 @@
+"""A model's signed thinking as the `encrypted_content` of a Responses item: for the client opaque, and sent back within a tool loop."""
+
+from __future__ import annotations
+
+from agents.messages import Reasoning
+from agents.providers import KINDS
+
+ENCRYPTED = "reasoning.encrypted_content"
+
+
+def seal(provider: str, signature: str) -> str:
+    """Return the text for a client: whose thinking it is, and the signature."""
+    return f"{provider}:{signature.removeprefix(f'{provider}:')}"
+
+
+def unseal(content: str, text: str) -> Reasoning | None:
+    """Return the thinking that a client sends back; None for a text that `seal` did not make."""
+    provider, _, signature = content.partition(":")
+    if provider not in KINDS or not signature:
+        return None
+    return Reasoning(text, content if provider == "openai" else signature, provider)
