@@ -20,8 +20,10 @@ from agents.providers.anthropic.answer import FINISH as ANTHROPIC
 from agents.providers.anthropic.answer import MessageAnswer
 from agents.providers.google.answer import FINISH as GOOGLE
 from agents.providers.google.answer import GeminiAnswer
+from agents.providers.google.answer import read_embeddings as google_embeddings
 from agents.providers.openai.answer import FINISH as OPENAI
 from agents.providers.openai.answer import ChatAnswer
+from agents.providers.openai.answer import read_embeddings as openai_embeddings
 from agents.tests.conftest import ask
 from agents.tests.scripted import MODELS, Scripted, anthropic_sdk, chat_whole, openai_sdk, sse
 from billing.models import UsageLog
@@ -139,6 +141,13 @@ def test_a_status_in_the_code_decides_the_kind_of_the_error(code: Any, expected:
     answer = ChatAnswer(True)
     answer.feed([json.dumps({"choices": [], "error": {"code": code, "message": WORDS}}).encode()])
     assert answer.error is not None and answer.error.code == expected
+
+
+@pytest.mark.parametrize("read", [openai_embeddings, google_embeddings])
+def test_an_error_in_place_of_vectors_is_an_error_with_its_words_and_not_charged(read: Any):
+    with pytest.raises(errors.ProviderRateLimited, match=WORDS) as caught:
+        read(json.dumps({"error": {"code": 429, "message": WORDS}}).encode())
+    assert not caught.value.answered
 
 
 @pytest.mark.parametrize("status", [401, 402, 403])

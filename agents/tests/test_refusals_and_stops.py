@@ -142,6 +142,22 @@ async def test_a_content_filter_is_no_refusal(caller, settings, stream: bool):
     assert answer.status == "incomplete" and answer.incomplete_details.reason == "content_filter"
 
 
+@database
+@pytest.mark.parametrize("kind", ["openai", "anthropic", "google"])
+async def test_a_refusal_that_a_client_sends_back_is_part_of_the_next_turn(caller, settings, kind: str):
+    ended = {
+        "openai": chat_whole({"content": "ok"}), "anthropic": message("ok", "end_turn"),
+        "google": {"candidates": [{"content": {"parts": [{"text": "ok"}]}, "finishReason": "STOP"}]},
+    }[kind]  # fmt: skip
+    refusal = chat_whole({"content": None, "refusal": NO})
+    async with Scripted(refusal, ended).serve(settings) as scripted, openai_sdk(caller) as client:
+        messages: list[Any] = [{"role": "user", "content": "hi"}]
+        answer = await client.chat.completions.create(model=MODELS["openai"], messages=messages)
+        messages += [answer.choices[0].message.model_dump(), {"role": "user", "content": "why?"}]
+        await client.chat.completions.create(model=MODELS[kind], messages=messages)
+    assert NO in json.dumps(scripted.requests[1])
+
+
 # --- stop sequences -------------------------------------------------------------------------------
 
 

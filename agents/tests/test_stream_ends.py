@@ -10,7 +10,7 @@ import pytest
 from agents.providers.base import Target
 from agents.providers.errors import ProviderTruncated
 from agents.providers.transport import EventSplitter
-from agents.tests.scripted import Scripted
+from agents.tests.scripted import MODELS, Scripted, anthropic_sdk, sse
 from agents.tests.vendors import KEY, Heard, ask, hear
 
 STREAMS: dict[str, list[dict[str, Any]]] = {
@@ -65,6 +65,21 @@ async def test_a_torn_last_event_does_not_count(kind: str, settings):
     for cut in (1, 2, len(last) // 2, len(last) - 8):
         with pytest.raises(ProviderTruncated):
             await heard(kind, b"\n\n".join([*whole, last[:-cut]]), settings)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("ending", [b"\n\n", b"\n", b""])
+async def test_a_stream_that_passes_through_counts_its_last_event_too(caller, settings, ending: bytes):
+    events: list[Any] = [{"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}]
+    first, delta, *rest = STREAMS["anthropic"]
+    started = {"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": [], **first["message"]}
+    events = [{**first, "message": started}, *events, delta, {"type": "content_block_stop", "index": 0}, *rest]
+    body = sse(*events).removesuffix(b"\n\n") + ending
+    async with Scripted(body).serve(settings), anthropic_sdk(caller) as client:
+        question: Any = {"model": MODELS["anthropic"], "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]}
+        async with client.messages.stream(**question) as stream:
+            answer = await stream.get_final_message()
+    assert answer.stop_reason == "end_turn" and answer.content[0].text == "Hello"  # type: ignore[union-attr]  # it is text
 
 
 def test_the_rest_is_given_once_and_only_what_is_whole():

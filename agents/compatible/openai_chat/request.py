@@ -157,6 +157,8 @@ def _file(item: JSON, at: str) -> File:
 
 def _assistant(item: JSON, at: str, names: dict[str, str]) -> tuple[Part, ...]:
     parts: list[Part] = list(_parts(item, at)) if item.get("content") else []
+    if refusal := reading.text(item, "refusal", longest=10_000_000, at=at):
+        parts.append(Text(refusal))  # clients send their last answer back as it came
     for number, call in enumerate(reading.items(item, "tool_calls", reading.MAX_TOOLS, at=at)):
         where = f"{at}tool_calls[{number}]."
         function = reading.mapping(call.get("function"), where + "function")

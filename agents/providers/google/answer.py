@@ -110,9 +110,12 @@ def usage_of(metadata: Any, *, wrote: bool = False) -> Usage | None:
 def read_embeddings(body: bytes) -> tuple[list[bytes], Usage | None]:
     """Return the vectors in the order of their inputs, and the usage if the vendor reports it.
 
-    Gemini cuts shortened vectors off, so they are scaled to the length 1 again, as all others are.
+    Gemini cuts shortened vectors off, so they are scaled to the length 1 again, as all others are. Raises a ProviderError
+    for an error object in place of them.
     """
     data = orjson.loads(body)
+    if data.get("error"):
+        raise refusal(data, 200, None, None)
     return [vectors.unit(vectors.read(one["values"])) for one in data["embeddings"]], _embedding_usage(data.get("usageMetadata"))
 
 

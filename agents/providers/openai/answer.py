@@ -250,8 +250,13 @@ def stream_error(error: Any) -> ProviderError:
 
 
 def read_embeddings(body: bytes) -> tuple[list[bytes], Usage | None]:
-    """Return the vectors, base64 or numbers, in the order of their inputs, and the usage if it was reported."""
+    """Return the vectors, base64 or numbers, in the order of their inputs, and the usage if it was reported.
+
+    Raises a ProviderError for an error object in place of them.
+    """
     data = orjson.loads(body)
+    if data.get("error"):
+        raise stream_error(data["error"])
     rows = sorted(data["data"], key=lambda one: one["index"])
     if [one["index"] for one in rows] != list(range(len(rows))):
         raise ValueError("the indexes do not match the inputs")
