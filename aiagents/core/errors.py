@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class AppError(Exception):
@@ -13,6 +14,8 @@ class AppError(Exception):
     status = 500
     retryable = False
     retry_after: float | None = None
+    # Further headers of the response.
+    headers: ClassVar[Mapping[str, str]] = {}
     message = "An internal error occurred on the server."
 
     def __init__(

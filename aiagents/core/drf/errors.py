@@ -38,7 +38,7 @@ def exception_handler(exc: Exception, view_context: dict[str, Any]) -> Response 
     error = error_of(exc)
     if error is None:
         return None
-    headers = {}
+    headers = dict(error.headers)
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, round(error.retry_after)))
     if error.status == 401:

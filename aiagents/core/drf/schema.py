@@ -50,7 +50,9 @@ EVERYWHERE = {
     "duplicate_key": "one JSON object has a key twice",
     "json_too_deep": "the body is nested too deeply",
     "too_many_values": "the body holds too many values (413)",
-    "payload_too_large": "the body has more bytes than this endpoint accepts (413)",
+    "payload_too_large": "the body has more bytes than this endpoint accepts, as sent or unpacked (413)",
+    "unsupported_content_encoding": "the body has another Content-Encoding than gzip, deflate, br and zstd (415)",
+    "invalid_content_encoding": "the body is not of its Content-Encoding",
     "invalid_cursor": "`cursor` was not made by this list with the same ordering",
     "out_of_range": "a value is beyond what the database can hold or compare",
 }

@@ -72,6 +72,8 @@ def render(request: HttpRequest, error: AppError) -> HttpResponse:
             "error.html", {"title": title, "message": expansion.cut(error.message, MOST_MESSAGE), "request_id": request_id}
         )
         response = HttpResponse(page, status=error.status)
+    for name, value in error.headers.items():
+        response[name] = value
     if error.retry_after is not None:
         response["Retry-After"] = str(max(1, round(error.retry_after)))
     return response

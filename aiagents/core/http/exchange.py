@@ -56,6 +56,7 @@ class Exchange:
         if exc.status in (401, 402, 403, 429):
             DENIED.inc()
         status, body, more = self._render(exc)
+        more = more | dict(exc.headers)
         if exc.retry_after is not None:
             more = more | {"Retry-After": str(max(1, round(exc.retry_after)))}
         if status == 401:

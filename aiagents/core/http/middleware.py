@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from io import BytesIO
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
+from aiagents.core.error_mapping import error_of
 from aiagents.core.errors import AppError, InvalidRequest, RateLimited
-from aiagents.core.http import body_limits, headers, hosts
+from aiagents.core.http import body_limits, content_coding, headers, hosts
 from aiagents.core.http.client_address import client_ip
 from aiagents.core.http.error_views import error_of_status, is_api, render
 from aiagents.core.live import credential_watch
@@ -136,7 +140,7 @@ _LIMITS = ("RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset")
 
 
 class ApiRateLimitMiddleware(_Middleware):
-    """The innermost middleware: adds the rate limit headers. It counts requests that reached no throttle (404, 401, 403)."""
+    """Adds the rate limit headers. It counts requests that reached no throttle (404, 401, 403)."""
 
     def synchronously(self, request: HttpRequest) -> HttpResponseBase:
         return _limit_sync(request, self.get_response(request))
@@ -171,3 +175,32 @@ def _with_verdict(request: HttpRequest, response: HttpResponseBase, verdict: Ver
     for name, value in verdict.headers().items():
         response[name] = value
     return response
+
+
+class UnpackingMiddleware(_Middleware):
+    """The innermost middleware: replaces a compressed body by the unpacked one, within the size limit of its view."""
+
+    def synchronously(self, request: HttpRequest) -> HttpResponseBase:
+        try:
+            if coding := request.META.get("HTTP_CONTENT_ENCODING"):
+                _replace_body(request, content_coding.unpack(request.body, coding, body_limits.of_view(request.path_info)))
+        except (AppError, RequestDataTooBig) as exc:
+            return render(request, error_of(exc) or AppError())
+        return self.get_response(request)
+
+    async def asynchronously(self, request: HttpRequest) -> HttpResponseBase:
+        try:
+            if coding := request.META.get("HTTP_CONTENT_ENCODING"):
+                limit = body_limits.of_view(request.path_info)
+                _replace_body(request, await asyncio.to_thread(content_coding.unpack, request.body, coding, limit))
+        except (AppError, RequestDataTooBig) as exc:
+            return render(request, error_of(exc) or AppError())
+        return await self.get_response(request)
+
+
+def _replace_body(request: HttpRequest, body: bytes) -> None:
+    """Make Django and DRF read `body` as if the client had sent it without a coding."""
+    request._body, request._stream = body, BytesIO(body)  # type: ignore[attr-defined]  # where Django keeps them
+    request.META["CONTENT_LENGTH"] = str(len(body))
+    del request.META["HTTP_CONTENT_ENCODING"]
+    request.__dict__.pop("headers", None)  # computed from META

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from aiagents.core import idempotency
 from aiagents.core.errors import AppError, InvalidRequest, NotFound
-from aiagents.core.http import body_limits, hosts
+from aiagents.core.http import body_limits, content_coding, hosts
 from aiagents.core.http import headers as http_headers
 from aiagents.core.http.client_address import client_ip
 from aiagents.core.idempotency import Claim
@@ -75,9 +75,16 @@ class Request:
         return self._query
 
     async def body(self) -> bytes:
-        """The whole body. Raises PayloadTooLarge beyond `max_body_bytes`, even if its Content-Length is smaller."""
+        """The whole body, unpacked in a thread if it is compressed.
+
+        Raises PayloadTooLarge beyond `max_body_bytes`, packed or unpacked, even if its Content-Length is smaller, and
+        UnsupportedCoding for an unknown Content-Encoding.
+        """
         if self._body is None:
-            self._body = await self._read()
+            raw = await self._read()
+            if coding := self.headers.get("content-encoding", ""):
+                raw = await asyncio.to_thread(content_coding.unpack, raw, coding, self.max_body_bytes)
+            self._body = raw
         return self._body
 
     async def _read(self) -> bytes:
