@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from channels.routing import URLRouter
+from django.conf import settings
 from django.urls import path, re_path
 
 from accounts.authentication import authenticate, require_scope
@@ -35,7 +36,9 @@ _ID = r"(?P<id>[0-9a-fA-F-]{36})"
 # A conversation: a turn outlives its client, and Idempotency-Key leads to the turn that the first request began.
 _chat = partial(Endpoint, scope="chat", tags=("chat",))
 # The compatible APIs: a call ends with its client, and its whole answer is kept under its Idempotency-Key.
-_v1 = partial(Endpoint, scope="chat", tags=("compatible APIs",), max_body_bytes=CONTENT)
+_v1 = partial(
+    Endpoint, scope="chat", tags=("compatible APIs",), max_body_bytes=CONTENT, max_values=settings.MAX_PROMPT_VALUES, stores_text=False
+)
 _call = partial(_v1, starts_work=True, cancel_on_disconnect=True, idempotent=True)
 
 HTTP: tuple[Endpoint, ...] = (

@@ -6,9 +6,10 @@ not send tools.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import astuple, replace
 from decimal import Decimal
 from typing import Any
 
@@ -21,6 +22,7 @@ from agents.events import Event, FinishReason, ReasoningDelta, RouteFallback, Se
 from agents.messages import CompletionRequest
 from agents.models import Agent
 from agents.runs import service as runner
+from aiagents.core import jsonio
 from aiagents.core.db.calls import in_db
 from aiagents.core.errors import AppError, InvalidRequest, ModelNotFound
 from billing.pricing import Usage
@@ -42,9 +44,10 @@ async def stream(request: CompletionRequest, context: CallContext) -> AsyncGener
         raise InvalidRequest("An agent uses its own tools. Remove `tools` from the request.", param="tools", code="tools_with_agent")
     if request.native is not None and request.native.untranslatable is not None:
         raise request.native.untranslatable
-    definition = await in_db(_definition, context)
     # Each step has messages of its own.
     request = replace(request, native=None)
+    await asyncio.to_thread(_check_stored, request)
+    definition = await in_db(_definition, context)
     receipts: list[Settled] = []
     last, reason, started = None, None, False
     source = runner.stream(request, replace(context, requested_model="auto"), receipts, definition=definition)
@@ -87,6 +90,11 @@ def _list_agents(principal: Principal) -> list[tuple[str, str, str]]:
     agents = Agent.objects.visible_to(principal.user).filter(enabled=True).exclude(version=None).order_by("slug")
     shown = agents.select_related("user").only("slug", "name", "user__name", "user__email")[:_MOST_LISTED]
     return [(PREFIX + agent.slug, agent.name, agent.user.display_name) for agent in shown]
+
+
+def _check_stored(request: CompletionRequest) -> None:
+    """Raise InvalidRequest for texts with NUL: a run stores its prompt, and a call of a model does not."""
+    jsonio.check_strings(astuple(request))
 
 
 def _definition(context: CallContext) -> Definition:

@@ -51,7 +51,7 @@ def read(body: JSON) -> EmbeddingCall:
             dimensions=reading.integer(body, "dimensions", 1, 65_536),
             user=reading.text(body, "user", longest=512),
         ),
-        model=reading.text(body, "model", required=True, longest=200),
+        model=reading.model(body),
         encoding=reading.choice(body, "encoding_format", {"float", "base64"}) or "float",
         fallbacks=reading.strings(body, "fallbacks", 10),
         max_cost_usd=reading.dollars(body, "max_cost_usd"),

@@ -16,7 +16,6 @@ from aiagents.core.outbound.destinations import BlockedUrl
 from billing.money.amounts import read_cost
 
 JSON = dict[str, Any]
-MAX_MESSAGES, MAX_PARTS, MAX_TOOLS = 2000, 200, 256
 _IMAGES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 
 
@@ -59,6 +58,14 @@ def call_id(body: JSON, name: str, *, at: str) -> tuple[str, str]:
     return call_ids.split(text(body, name, required=True, longest=call_ids.LONGEST, at=at))
 
 
+def model(body: JSON) -> str:
+    """Return the requested model's name."""
+    name = text(body, "model", required=True, longest=200)
+    if "\x00" in name:
+        raise invalid("model", "may not contain NUL", "invalid_text")
+    return name
+
+
 def number(body: JSON, name: str, low: float, high: float) -> float | None:
     value = body.get(name)
     if value is None:
@@ -99,8 +106,8 @@ def mapping(value: object, param: str) -> JSON:
     return dict(value)
 
 
-def items(body: JSON, name: str, most: int, *, required: bool = False, at: str = "") -> list[JSON]:
-    """Return a list of objects."""
+def items(body: JSON, name: str, *, required: bool = False, at: str = "") -> list[JSON]:
+    """Return a list of objects. The values of the whole body were counted before it was parsed."""
     value = body.get(name)
     if value is None and not required:
         return []
@@ -108,8 +115,6 @@ def items(body: JSON, name: str, most: int, *, required: bool = False, at: str =
         raise invalid(
             at + name, "must be a non-empty list" if required else "must be a list", "missing" if value is None else "invalid_type"
         )
-    if len(value) > most:
-        raise invalid(at + name, f"may hold at most {most} items")
     return [mapping(item, f"{at}{name}[{number}]") for number, item in enumerate(value)]
 
 

@@ -70,12 +70,13 @@ def money(value: Decimal) -> str:
     return f"{whole}.{places.rstrip('0').ljust(8, '0')}"
 
 
-def loads(raw: bytes, *, most_values: int | None = None) -> Any:
+def loads(raw: bytes, *, most_values: int | None = None, nul: bool = False) -> Any:
     """The value of a client's JSON text. Raises InvalidRequest (400) for text that two parsers might read differently.
 
     Refused are: more values than `most_values` (`MAX_JSON_VALUES`; PayloadTooLarge, 413), nesting deeper than
     `MAX_JSON_DEPTH`, invalid UTF-8, NaN and infinities, numbers beyond a double, integers of more than MOST_DIGITS digits,
-    duplicate keys, NUL and lone surrogates in strings. The caller limits the size: `aiagents.core.http.body_limits`.
+    duplicate keys, lone surrogates and NUL in strings. `nul` allows NUL, for text that is not stored. The caller limits the
+    size: `aiagents.core.http.body_limits`.
     """
     json_structure.check(raw, settings.MAX_JSON_VALUES if most_values is None else most_values, settings.MAX_JSON_DEPTH)
     try:
@@ -86,7 +87,7 @@ def loads(raw: bytes, *, most_values: int | None = None) -> Any:
         raise InvalidRequest("The body is not valid JSON.", code="invalid_json") from exc
     # Strict UTF-8 holds no surrogates and the parser refuses bare control characters: only an escape can bring them in.
     if b"\\u" in raw:
-        check_strings(value)
+        check_strings(value, nul=nul)
     return value
 
 
@@ -97,24 +98,25 @@ def exact(text: str | bytes) -> Any:
         return orjson.loads(text)
     try:
         value = json.loads(text, parse_constant=_refuse, parse_float=_float, parse_int=_int)
-        check_strings(value)
+        check_strings(value, nul=True)  # as orjson
     except (InvalidRequest, RecursionError) as exc:
         raise ValueError("This JSON cannot be read.") from exc
     return value
 
 
-def check_strings(value: Any) -> None:
-    """Raise InvalidRequest for NUL or lone surrogates in keys or values; PostgreSQL and UTF-8 cannot store them."""
+def check_strings(value: Any, *, nul: bool = False) -> None:
+    """Raise InvalidRequest for lone surrogates and (unless `nul`) NUL in keys or values; UTF-8 and PostgreSQL cannot store them."""
     stack = [value]
     while stack:
         item = stack.pop()
         if isinstance(item, str):
-            if "\x00" in item or not _encodable(item):
-                raise InvalidRequest("Text may not contain NUL or lone surrogates.", code="invalid_text")
+            if (not nul and "\x00" in item) or not _encodable(item):
+                message = "Text may not contain lone surrogates." if nul else "Text may not contain NUL or lone surrogates."
+                raise InvalidRequest(message, code="invalid_text")
         elif isinstance(item, dict):
             stack.extend(item.keys())
             stack.extend(item.values())
-        elif isinstance(item, list):
+        elif isinstance(item, list | tuple):
             stack.extend(item)
 
 

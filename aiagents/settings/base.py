@@ -124,6 +124,8 @@ MAX_JSON_DEPTH = 100
 # Values in one JSON body, counted before it is parsed; in one WebSocket frame, of which 20 per second are allowed.
 MAX_JSON_VALUES = 20_000
 MAX_FRAME_VALUES = 4_000
+# Values in a body of the compatible APIs, whose clients send whole conversations: about 20,000 messages.
+MAX_PROMPT_VALUES = 60_000
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
 DRAIN_SECONDS = env.drain_seconds
 # If off, principals, models, connections and messages are read from the database each time.

@@ -75,8 +75,8 @@ def read(body: JSON, *, counting: bool = False, headers: tuple[tuple[str, str], 
     native_only = NativeOnly()
     native_only.fields(body, _TRANSLATED)
     system = _system(body, native_only)
-    in_place, messages = _messages(reading.items(body, "messages", reading.MAX_MESSAGES, required=True), native_only)
-    tools = reading.items(body, "tools", reading.MAX_TOOLS)
+    in_place, messages = _messages(reading.items(body, "messages", required=True), native_only)
+    tools = reading.items(body, "tools")
     _fit_ids(body)
     request = CompletionRequest(
         messages=messages,
@@ -92,7 +92,7 @@ def read(body: JSON, *, counting: bool = False, headers: tuple[tuple[str, str], 
         reasoning_effort=reading.choice(config, "effort", _EFFORTS) or _thinking(body.get("thinking")),
         native=NativeBody("anthropic", body, headers, native_only.error),
     )
-    return MessageCall(request, reading.text(body, "model", required=True, longest=200), bool(reading.flag(body, "stream")))
+    return MessageCall(request, reading.model(body), bool(reading.flag(body, "stream")))
 
 
 class NativeOnly:
@@ -152,7 +152,7 @@ def _fit_ids(body: JSON) -> None:
 def _system(body: JSON, native_only: NativeOnly) -> str:
     if isinstance(body.get("system"), str):
         return str(body["system"])
-    return _text_of(reading.items(body, "system", reading.MAX_PARTS), "system", native_only)
+    return _text_of(reading.items(body, "system"), "system", native_only)
 
 
 def _text_of(blocks: list[JSON], at: str, native_only: NativeOnly) -> str:
@@ -181,7 +181,7 @@ def _messages(items: list[JSON], native_only: NativeOnly) -> tuple[list[str], tu
         role = item.get("role")
         if role == "system":  # other vendors get it in front
             content = item.get("content")
-            blocks = [{"text": content}] if isinstance(content, str) else reading.items(item, "content", reading.MAX_PARTS, at=at)
+            blocks = [{"text": content}] if isinstance(content, str) else reading.items(item, "content", at=at)
             system.append(_text_of(blocks, at + "content", native_only))
             continue
         if role not in ("user", "assistant"):
@@ -202,7 +202,7 @@ def _blocks(item: JSON, at: str, names: dict[str, str], native_only: NativeOnly)
     if isinstance(item.get("content"), str):
         return (Text(item["content"]),)
     parts: list[Part] = []
-    for number, block in enumerate(reading.items(item, "content", reading.MAX_PARTS, required=True, at=at)):
+    for number, block in enumerate(reading.items(item, "content", required=True, at=at)):
         where = f"{at}content[{number}]."
         match block.get("type"):
             case "text":
@@ -241,7 +241,7 @@ def _result(block: JSON, at: str, native_only: NativeOnly) -> str:
     if content is None or isinstance(content, str):
         return content or ""
     texts = []
-    for number, item in enumerate(reading.items(block, "content", reading.MAX_PARTS, at=at)):
+    for number, item in enumerate(reading.items(block, "content", at=at)):
         where = f"{at}content[{number}]."
         if item.get("type", "text") == "text":
             texts.append(reading.text(item, "text", at=where))
@@ -278,7 +278,7 @@ def _document(source: JSON, block: JSON, at: str, native_only: NativeOnly) -> Pa
             # The same rule as for images; the vendor fetches it.
             reading.image_from_url(reading.text(source, "url", required=True, at=at + "source."), at + "source.url")
         case "content":
-            reading.items(source, "content", reading.MAX_PARTS, at=at + "source.")
+            reading.items(source, "content", at=at + "source.")
         case _:
             raise invalid(at + "source.type", "must be base64, text, content or url", "unsupported_value")
     native_only(invalid(at + "source.type", "this model takes only base64 and text", "unsupported_value"))

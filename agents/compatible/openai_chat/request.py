@@ -49,11 +49,11 @@ def read(body: JSON) -> ChatCompletion:
     if body.get("modalities") not in (None, ["text"]):
         raise InvalidRequest("Only the modality text is supported.", param="modalities", code="unsupported_parameter")
     reading.refuse_unknown(body, _KNOWN | _UNSUPPORTED | {"modalities"})
-    system, messages = _messages(reading.items(body, "messages", reading.MAX_MESSAGES, required=True))
+    system, messages = _messages(reading.items(body, "messages", required=True))
     request = CompletionRequest(
         messages=messages,
         system=system,
-        tools=tuple(_tool(item, number) for number, item in enumerate(reading.items(body, "tools", reading.MAX_TOOLS))),
+        tools=tuple(_tool(item, number) for number, item in enumerate(reading.items(body, "tools"))),
         tool_choice=_tool_choice(body.get("tool_choice")),
         parallel_tool_calls=reading.flag(body, "parallel_tool_calls", None),
         temperature=reading.number(body, "temperature", 0, 2),
@@ -68,7 +68,7 @@ def read(body: JSON) -> ChatCompletion:
     options = reading.mapping(body.get("stream_options") or {}, "stream_options")
     return ChatCompletion(
         request=request,
-        model=reading.text(body, "model", required=True, longest=200),
+        model=reading.model(body),
         n=reading.integer(body, "n", 1, MOST_CHOICES) or 1,
         stream=bool(reading.flag(body, "stream")),
         include_usage=bool(reading.flag(options, "include_usage")),
@@ -130,7 +130,7 @@ def _parts(item: JSON, at: str) -> tuple[Part, ...]:
     if isinstance(content, str):
         return (Text(content),)
     parts: list[Part] = []
-    for number, part in enumerate(reading.items(item, "content", reading.MAX_PARTS, required=True, at=at)):
+    for number, part in enumerate(reading.items(item, "content", required=True, at=at)):
         where = f"{at}content[{number}]."
         match part.get("type"):
             case "text" | "refusal":
@@ -159,7 +159,7 @@ def _assistant(item: JSON, at: str, names: dict[str, str]) -> tuple[Part, ...]:
     parts: list[Part] = list(_parts(item, at)) if item.get("content") else []
     if refusal := reading.text(item, "refusal", longest=10_000_000, at=at):
         parts.append(Text(refusal))  # clients send their last answer back as it came
-    for number, call in enumerate(reading.items(item, "tool_calls", reading.MAX_TOOLS, at=at)):
+    for number, call in enumerate(reading.items(item, "tool_calls", at=at)):
         where = f"{at}tool_calls[{number}]."
         function = reading.mapping(call.get("function"), where + "function")
         name = reading.text(function, "name", required=True, longest=200, at=where)

@@ -71,7 +71,7 @@ def read(body: JSON) -> ResponseCall:
     request = CompletionRequest(
         messages=messages,
         system="\n\n".join(filter(None, (instructions, system))),
-        tools=tuple(_tool(item, number) for number, item in enumerate(reading.items(body, "tools", reading.MAX_TOOLS))),
+        tools=tuple(_tool(item, number) for number, item in enumerate(reading.items(body, "tools"))),
         tool_choice=_tool_choice(body.get("tool_choice")),
         parallel_tool_calls=reading.flag(body, "parallel_tool_calls", None),
         temperature=reading.number(body, "temperature", 0, 2),
@@ -80,7 +80,7 @@ def read(body: JSON) -> ResponseCall:
         response_format=_format(reading.mapping(body.get("text") or {}, "text").get("format")),
         reasoning_effort=reading.choice(reasoning, "effort", EFFORTS),
     )
-    return ResponseCall(request, reading.text(body, "model", required=True, longest=200), bool(reading.flag(body, "stream")), body)
+    return ResponseCall(request, reading.model(body), bool(reading.flag(body, "stream")), body)
 
 
 def _input(body: JSON) -> tuple[str, tuple[Message, ...]]:
@@ -89,7 +89,7 @@ def _input(body: JSON) -> tuple[str, tuple[Message, ...]]:
     system: list[str] = []
     messages: list[Message] = []
     names: dict[str, str] = {}
-    for number, item in enumerate(reading.items(body, "input", reading.MAX_MESSAGES, required=True)):
+    for number, item in enumerate(reading.items(body, "input", required=True)):
         at = f"input[{number}]."
         match item.get("type", "message"):
             case "message":
@@ -111,7 +111,7 @@ def _input(body: JSON) -> tuple[str, tuple[Message, ...]]:
                 _append(messages, "tool", ToolOutput(call_id, names.get(call_id, call_id), _output(item, at)))
             case "reasoning":
                 encrypted = reading.text(item, "encrypted_content", longest=10_000_000, at=at)
-                summary = reading.items(item, "summary", reading.MAX_PARTS, at=at)
+                summary = reading.items(item, "summary", at=at)
                 text = "".join(reading.text(part, "text", longest=10_000_000, at=at + "summary.") for part in summary)
                 if thought := thoughts.unseal(encrypted, text):  # without it no vendor takes the thinking back
                     _append(messages, "assistant", thought)
@@ -137,14 +137,14 @@ def _append(messages: list[Message], role: Any, part: Part) -> None:
 def _output(item: JSON, at: str) -> str:
     if isinstance(item.get("output"), str):
         return str(item["output"])
-    return "".join(reading.text(part, "text", at=at + "output.") for part in reading.items(item, "output", reading.MAX_PARTS, at=at))
+    return "".join(reading.text(part, "text", at=at + "output.") for part in reading.items(item, "output", at=at))
 
 
 def _content(item: JSON, at: str) -> tuple[Part, ...]:
     if isinstance(item.get("content"), str):
         return (Text(item["content"]),)
     parts: list[Part] = []
-    for number, part in enumerate(reading.items(item, "content", reading.MAX_PARTS, required=True, at=at)):
+    for number, part in enumerate(reading.items(item, "content", required=True, at=at)):
         where = f"{at}content[{number}]."
         match part.get("type"):
             case "input_text" | "output_text" | "text":

@@ -107,6 +107,7 @@ class EndpointConsumer(AsyncHttpConsumer):
             raise MethodNotAllowed(f"{request.method[:20]} is not allowed here.")
         exchange.error = endpoint.error
         request.max_body_bytes = body_limits.bounded(endpoint.max_body_bytes)
+        request.max_values, request.stores_text = endpoint.max_values, endpoint.stores_text
         if endpoint.starts_work and draining.active():
             exchange.extra.append((b"connection", b"close"))
             raise Unavailable("The server is shutting down; try again in a moment.", code="shutting_down", retry_after=draining.RETRY_AFTER)

@@ -40,6 +40,10 @@ class Endpoint:
     starts_work: bool = False
     # A longer body is refused while it is read.
     max_body_bytes: int = body_limits.SMALL
+    # Values that a JSON body may hold; None: MAX_JSON_VALUES.
+    max_values: int | None = None
+    # False: texts are only passed on, so they may hold NUL, which the database cannot store.
+    stores_text: bool = True
     # The OpenAPI operation, apart from what the other fields say.
     openapi: Mapping[str, Any] = field(default_factory=dict)
     tags: Sequence[str] = ()

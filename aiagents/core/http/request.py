@@ -34,7 +34,8 @@ class Request:
 
     __slots__ = (
         "_body", "_gone", "_query", "_receive", "_watch",
-        "claim", "client_ip", "headers", "max_body_bytes", "method", "path", "path_args", "principal", "request_id", "scope",
+        "claim", "client_ip", "headers", "max_body_bytes", "max_values", "method", "path", "path_args", "principal", "request_id", "scope",
+        "stores_text",
     )  # fmt: skip
 
     def __init__(self, scope: Scope, receive: Receive, headers: dict[str, str], request_id: str) -> None:
@@ -47,6 +48,8 @@ class Request:
         self.principal: Any = None
         self.claim: Claim | None = None
         self.max_body_bytes = body_limits.bounded(body_limits.SMALL)
+        self.max_values: int | None = None
+        self.stores_text = True
         peer = scope.get("client")
         self.client_ip = client_ip(peer[0] if peer else "", headers)
         self._receive = receive
@@ -114,7 +117,7 @@ class Request:
         raw = await self.body()
 
         def whole() -> T:
-            value = loads(raw, most_values=most_values)
+            value = loads(raw, most_values=self.max_values if most_values is None else most_values, nul=not self.stores_text)
             if not isinstance(value, dict):
                 raise InvalidRequest("The body must be a JSON object.", code="invalid_json")
             return reader(value)
