@@ -67,7 +67,7 @@ HTTP: tuple[Endpoint, ...] = (
     _v1("POST", "/v1/messages/count_tokens", compatible.count_tokens, error=anthropic.error, openapi=COMPATIBLE["count_tokens"]),
     _v1("GET", "/v1/models", compatible.model_list, error=openai.error, openapi=COMPATIBLE["model_list"]),
     _v1(
-        "GET", r"/v1/models/(?P<model>[^/]{1,200})", compatible.model_detail, error=openai.error, openapi=COMPATIBLE["model_detail"]
+        "GET", r"/v1/models/(?P<model>.{1,200})", compatible.model_detail, error=openai.error, openapi=COMPATIBLE["model_detail"]
     ),
 )  # fmt: skip
 http = EndpointApplication(HTTP, authenticate=authenticate, authorize=require_scope)

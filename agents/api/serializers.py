@@ -15,6 +15,7 @@ from agents.models import Agent, AgentVersion
 from agents.routing.candidates import GOALS
 from agents.tools import registry
 from aiagents.core.drf.base import StrictFieldsMixin
+from aiagents.core.errors import AppError
 from aiagents.core.jsonio import money
 from billing.catalogue import snapshot as catalogue
 from billing.money.amounts import CostField
@@ -87,15 +88,16 @@ class DefinitionSerializer(serializers.Serializer):
     def validate_model(self, value: str) -> str:
         if value == "auto" or (value.startswith("auto:") and value.removeprefix("auto:") in GOALS):
             return value
-        card = catalogue.current_sync().cards.get(value)
-        if card is None:
-            raise serializers.ValidationError("The model does not exist.")
+        try:
+            card = catalogue.current_sync().get(value)
+        except AppError as exc:
+            raise serializers.ValidationError(exc.message) from exc
         if not card.usable:
             instead = f" Use {card.replaced_by}." if card.replaced_by else ""
             raise serializers.ValidationError(f"This model is no longer available.{instead}")
         if card.embeds:
             raise serializers.ValidationError("This model makes embeddings and cannot write text.")
-        return value
+        return card.slug
 
     def validate_parameters(self, value: dict[str, Any]) -> dict[str, Any]:
         return dict(value)

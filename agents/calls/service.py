@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -77,6 +77,7 @@ async def stream(
     JSON answer, which is cheaper for both sides. Raises an AppError, after the settlement.
     Every settlement is added to `receipts`, also when the consumer closes the generator or is cancelled.
     """
+    context = await _with_slugs(context)
     route, input_tokens = await _rank(request, context)
     attempts = _Attempts(context, route, input_tokens, [] if receipts is None else receipts)
     try:
@@ -116,8 +117,22 @@ async def preview(request: CompletionRequest, context: CallContext) -> dict[str,
 
     It holds the chosen model, the reason, and every candidate with its probability, cost, time and value.
     """
-    route, input_tokens = await _rank(request, context)
+    route, input_tokens = await _rank(request, await _with_slugs(context))
     return {**route.explanation, "input_tokens": input_tokens}
+
+
+async def _with_slugs(context: CallContext) -> CallContext:
+    """Return the context with the slugs of the models that it names. Raises ModelNotFound or AmbiguousModel."""
+    known = await catalogue.current()
+
+    def slug(name: str, param: str) -> str:
+        return name if name in known.cards or name.partition(":")[0] == router.AUTO else known.get(name, param).slug
+
+    requested = slug(context.requested_model, "model")
+    fallbacks = tuple(slug(name, "fallbacks") for name in context.fallbacks)
+    if (requested, fallbacks) == (context.requested_model, context.fallbacks):
+        return context
+    return replace(context, requested_model=requested, fallbacks=fallbacks)
 
 
 async def _rank(request: CompletionRequest | EmbeddingRequest, context: CallContext) -> tuple[router.Route, int]:

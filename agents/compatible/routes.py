@@ -271,9 +271,12 @@ async def model_list(request: Request) -> Response:
 
 
 async def model_detail(request: Request) -> Response:
-    """`GET /v1/models/{id}`."""
+    """`GET /v1/models/{id}`, by any name of the model; the answer has its slug. An id may hold slashes and colons."""
     wanted = request.path_args["model"]
-    for row in await _models(request):
-        if row["id"] == wanted:
-            return Response(body=dumps(row))
-    raise ModelNotFound(f"The model {wanted[:100]!r} does not exist or is not available here.", param="model")
+    rows = {row["id"]: row for row in await _models(request)}
+    found = rows.get(wanted)
+    if found is None and not wanted.startswith(agent_source.PREFIX):
+        found = rows.get((await catalogue.current()).get(wanted).slug)
+    if found is None:
+        raise ModelNotFound(f"The model {wanted[:100]!r} does not exist or is not available here.", param="model")
+    return Response(body=dumps(found))

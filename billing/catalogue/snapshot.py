@@ -21,9 +21,10 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from aiagents.core.db.calls import in_db
-from aiagents.core.errors import ModelNotFound, Unavailable
+from aiagents.core.errors import Unavailable
 from aiagents.core.metrics import counting
 from aiagents.core.valkey import clients as valkey
+from billing.catalogue import names
 from billing.models import AIModel, ModelPrice
 from billing.pricing import Rates
 
@@ -87,11 +88,13 @@ class Catalogue:
     # When the next known price takes effect.
     valid_until: datetime | None = None
 
-    def get(self, slug: str) -> ModelCard:
-        """Return the card of a model, also of a disabled one. Raises ModelNotFound for an unknown slug."""
-        if (card := self.cards.get(slug)) is None:
-            raise ModelNotFound(param="model", details={"model": slug[:100]})
-        return card
+    def get(self, name: str, param: str = "model") -> ModelCard:
+        """Return the card of a model by its slug or another of its names (names.py), also of a disabled one.
+
+        Raises ModelNotFound for an unknown name, AmbiguousModel for a name of several models.
+        """
+        card = self.cards.get(name)
+        return names.find(self.cards, name, param) if card is None else card
 
     def usable(self) -> tuple[ModelCard, ...]:
         """Return the models that may be called now."""

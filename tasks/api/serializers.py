@@ -14,7 +14,7 @@ from accounts.models import User
 from agents.definitions import definition as definitions
 from aiagents.core.drf.base import StrictFieldsMixin
 from aiagents.core.drf.typed_dicts import serializer_of
-from aiagents.core.errors import InvalidRequest, ModelNotFound, NotFound
+from aiagents.core.errors import AppError, InvalidRequest, NotFound
 from aiagents.core.expansion import TooLong
 from aiagents.core.jsonio import money
 from aiagents.core.outbound import guard as outbound
@@ -129,11 +129,11 @@ class TaskSerializer(StrictFieldsMixin, serializers.ModelSerializer):
             return value
         try:
             card = catalogue.current_sync().get(value)
-            if card.usable and not card.embeds:
-                return value
-        except ModelNotFound:
-            pass
-        raise serializers.ValidationError("There is no such model, or it cannot be used any more, or it makes embeddings only.")
+        except AppError as exc:
+            raise serializers.ValidationError(exc.message) from exc
+        if card.usable and not card.embeds:
+            return card.slug
+        raise serializers.ValidationError("This model cannot be used any more, or it makes embeddings only.")
 
     def validate_webhook_url(self, value: str) -> str:
         """Refuse a URL that is certainly invalid; each delivery checks the addresses that its name resolves to."""
