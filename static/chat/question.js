@@ -2,7 +2,7 @@
 // A person's message: shown as typed, may be edited into a branch of its own.
 
 import { copy } from "../shared/clipboard.js";
-import { fill, h, iconButton, isEnter } from "../shared/dom.js";
+import { fill, h, iconButton, isEnter, isEscape } from "../shared/dom.js";
 import { branchSwitch, imagesOf } from "./message_parts.js";
 import { ask } from "./threads.js";
 
@@ -38,7 +38,7 @@ export function questionView(message, options) {
       ask(images.length ? [...images, { type: "text", text }] : text, options(), message).catch(() => {});
     };
     field.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") show();
+      if (isEscape(event)) show();
       if (isEnter(event) && !event.shiftKey) {
         event.preventDefault();
         submit();

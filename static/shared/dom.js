@@ -61,8 +61,12 @@ export function iconButton(name, label, onclick, props = {}) {
   );
 }
 
-/** Whether the key is an Enter of its own. The one that ends an input method's word must not send: Safari reports it after the composition, as key code 229. */
-export const isEnter = (event) => event.key === "Enter" && !event.isComposing && event.keyCode !== 229;
+/** Whether an input method takes the key, e.g. to end or to cancel a word. Safari reports it after the composition, as key code 229. */
+const isComposing = (event) => event.isComposing || event.keyCode === 229;
+
+export const isEnter = (event) => event.key === "Enter" && !isComposing(event);
+
+export const isEscape = (event) => event.key === "Escape" && !isComposing(event);
 
 /** Calls `work` at most once per animation frame; `now()` runs it at once if it is due. */
 export function perFrame(work) {

@@ -148,8 +148,7 @@ function inline(state, silent) {
   const end = closing(src, start, state.posMax, close, (at) => linkAt(state, at), fail);
   if (end <= start) return false;
   const content = src.slice(start, end);
-  // "$5 and $10" is money, not a formula.
-  if (open === "$" && (/^\s|\s$/.test(content) || /\d/.test(src[end + 1] ?? "") || content.includes("\n"))) return false;
+  if (open === "$" && !isFormula(src[pos - 1] ?? "", content, src.slice(end + 1, end + 5))) return false;
   if (!silent) {
     const token = state.push("math_inline", "math", 0);
     token.content = content.trim();
@@ -157,6 +156,31 @@ function inline(state, silent) {
   }
   state.pos = end + close.length;
   return true;
+}
+
+/** Whether the text between two dollar signs is a formula, and not what stands between two prices or two shell variables. */
+function isFormula(before, content, after) {
+  if (/^\s|\s$|\n/.test(content)) return false;
+  // "US$5", "foo$|bar$"; a letter of Chinese or Japanese text may stand beside a formula.
+  if (/[A-Za-z0-9_]/.test(before)) return false;
+  // "$5 and $10", "$HOME/bin:$PATH"; but "the $n$th".
+  if (/^[A-Za-z0-9_]/.test(after) && !/^(?:st|nd|rd|th|s)(?![A-Za-z0-9_])/.test(after)) return false;
+  // "${HOME}/bin:${PATH}", "$(id):$(pwd)".
+  if (/^[{(]/.test(content) && content[0] === after[0]) return false;
+  // "$50 a month, once 60$".
+  if (/^[\d.,]+[kMB]?\s*\(?[A-Za-z]{2,}/.test(content)) return false;
+  return isBalanced(content);
+}
+
+/** Whether each brace is closed, as TeX needs it: "$1}' | sed 's/$/x/'" is no formula. */
+function isBalanced(content) {
+  let open = 0;
+  for (let at = 0; at < content.length && open >= 0; at += 1) {
+    if (content[at] === "\\") at += 1;
+    else if (content[at] === "{") open += 1;
+    else if (content[at] === "}") open -= 1;
+  }
+  return open === 0;
 }
 
 function block(state, first, last, silent) {
