@@ -109,7 +109,7 @@ async def test_an_unknown_card_is_404(models: None, key: str, target: str):
 
 async def test_anthropics_clients_may_probe_the_root_and_name_the_beta(vendor, key: str):
     probe = await ask(product, "HEAD", "/")
-    assert probe.status == 200 and probe.body == b""
+    assert probe.status == 200
     async with vendor() as sim:
         for path in (MESSAGES, f"{MESSAGES}/count_tokens"):
             seen = await exchange(sim, key, f"{path}?beta=true", body_of(MESSAGES, "claude-sonnet-5", HELLO))

@@ -10,6 +10,7 @@ import pytest
 from accounts import keys
 from accounts.models import User
 from agents.definitions.authoring import create
+from agents.models import Agent
 from agents.tests.wires import CHAT, MESSAGES, MODELS, PATHS, RESPONSES, body_of, exchange
 from tests.kit.valid_bodies import TURN
 from tests.kit.wire import ask, product
@@ -46,6 +47,11 @@ def key(ada: User) -> str:
     return keys.create(ada, name="t", scopes=["chat", "agents"])[1]
 
 
+@pytest.fixture
+def helper(ada: User) -> Agent:
+    return create(ada, {"name": "Helper", "system_prompt": "Help.", "model": "gpt-4o-mini"})
+
+
 @each_wire
 @each_model
 async def test_nul_and_integers_of_any_size_reach_the_vendor(vendor, key: str, path: str, model: str):
@@ -57,8 +63,7 @@ async def test_nul_and_integers_of_any_size_reach_the_vendor(vendor, key: str, p
 
 
 @each_wire
-async def test_an_agent_stores_its_prompt_so_nul_is_refused(vendor, ada: User, key: str, path: str):
-    create(ada, {"name": "Helper", "system_prompt": "Help.", "model": "gpt-4o-mini"})
+async def test_an_agent_stores_its_prompt_so_nul_is_refused(vendor, helper: Agent, key: str, path: str):
     async with vendor() as sim:
         seen = await exchange(sim, key, path, body_of(path, "agent:helper", [{"role": "user", "content": BINARY}]))
         assert (await exchange(sim, key, path, body_of(path, "agent:helper", [{"role": "user", "content": "Hi"}]))).answer.status == 200
