@@ -40,11 +40,15 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """Exactly one of `data` (base64) and `url` is set; `media_type` such as image/png goes with `data`."""
+    """Exactly one of `data` (base64) and `url` is set; `media_type` such as image/png goes with `data`.
+
+    `detail` is how closely the model looks at it, in OpenAI's terms: low, high, auto, original.
+    """
 
     media_type: str = ""
     data: str = ""
     url: str = ""
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +81,24 @@ class ToolUse:
 
 @dataclass(frozen=True, slots=True)
 class ToolOutput:
+    """The result of a tool call: its text, and `parts`, its content in order, if it holds images or files."""
+
     call_id: str
     name: str
     output: str
     is_error: bool = False
+    parts: tuple[Text | Image | File, ...] = ()
+
+    @classmethod
+    def of(cls, call_id: str, name: str, parts: tuple[Part, ...], *, is_error: bool = False) -> ToolOutput:
+        """Return a result with this content. `parts` hold texts, images and files."""
+        content = tuple(part for part in parts if isinstance(part, Text | Image | File))
+        text = "".join(part.text for part in content if isinstance(part, Text))
+        return cls(call_id, name, text, is_error, () if all(isinstance(part, Text) for part in content) else content)
+
+    @property
+    def media(self) -> tuple[Image | File, ...]:
+        return tuple(part for part in self.parts if not isinstance(part, Text))
 
 
 Part = Text | Image | File | Reasoning | ToolUse | ToolOutput
@@ -153,13 +171,14 @@ class CompletionRequest:
     max_output_tokens: int | None = None
     response_format: JSON | None = None
     reasoning_effort: str | None = None
-    # Passed only to vendors with OpenAI's API, from an allow-list: presence_penalty, frequency_penalty, logit_bias, user…
+    # Fields that some vendors take, from an allow-list: presence_penalty, top_k, verbosity… Each adapter sends those that it knows.
     extra: JSON = field(default_factory=dict)
     native: NativeBody | None = None
 
     def needs(self) -> frozenset[str]:
         """Return the capabilities that the model must have, out of `vision`, `files`, `tools` and `json`."""
-        kinds = {type(part) for message in self.messages for part in message.parts}
+        parts = [part for message in self.messages for part in message.parts]
+        kinds = {type(part) for part in parts} | {type(one) for part in parts if isinstance(part, ToolOutput) for one in part.parts}
         wanted = {"vision": Image in kinds, "files": File in kinds, "tools": bool(self.tools), "json": bool(self.response_format)}
         return frozenset(name for name, on in wanted.items() if on)
 
@@ -187,7 +206,14 @@ def characters(request: CompletionRequest) -> int:
 def part_characters(part: Part) -> int:
     """Return the characters of one part: its text, its base64 and its names."""
     values = (getattr(part, name) for name in type(part).__slots__)
-    return sum(len(value) for value in values if isinstance(value, str))
+    own = sum(len(value) for value in values if isinstance(value, str))
+    return own + sum(map(part_characters, part.media)) if type(part) is ToolOutput else own
+
+
+def image_type(name: str) -> str:
+    """Return an image's media type as vendors know it: many clients write image/jpg."""
+    lower = name.strip().lower()
+    return "image/jpeg" if lower in ("image/jpg", "image/pjpeg") else lower
 
 
 def byte_size(text: str) -> int:
@@ -239,7 +265,7 @@ def _estimate_part(part: Part) -> int:
         case ToolUse():
             return -(-(byte_size(part.name) + byte_size(part.arguments)) // _HOLD_BYTES_PER_TOKEN) + _PER_TOOL
         case ToolOutput():
-            return -(-byte_size(part.output) // _HOLD_BYTES_PER_TOKEN) + _PER_TOOL
+            return -(-byte_size(part.output) // _HOLD_BYTES_PER_TOKEN) + _PER_TOOL + sum(map(_estimate_part, part.media))
         case Reasoning():
             return -(-(byte_size(part.text) + byte_size(part.signature)) // _HOLD_BYTES_PER_TOKEN)
         case Text():

@@ -59,16 +59,16 @@ class ImageDataPart(RequestModel):
 
     type: Literal["image"]
     data: str = Field(min_length=1, max_length=_characters(MOST_IMAGE_BYTES), json_schema_extra=_BASE64)
-    media_type: Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
+    media_type: Literal["image/png", "image/jpeg", "image/jpg", "image/gif", "image/webp"]
 
     @model_validator(mode="after")
     def _check_bytes(self) -> ImageDataPart:
-        if _image_type(_decoded(self.data)) != self.media_type:
+        if _image_type(_decoded(self.data)) != messages.image_type(self.media_type):
             raise ValueError("The image's bytes do not match media_type; png, jpeg, gif and webp are accepted.")
         return self
 
     def stored(self) -> dict[str, Any]:
-        return {"type": "image", "media_type": self.media_type, "data": self.data}
+        return {"type": "image", "media_type": messages.image_type(self.media_type), "data": self.data}
 
 
 class FilePart(RequestModel):

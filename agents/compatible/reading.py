@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from agents.compatible import call_ids
-from agents.messages import Image
+from agents.messages import Image, image_type
 from aiagents.core.errors import InvalidRequest
 from aiagents.core.outbound import media_urls
 from aiagents.core.outbound.destinations import BlockedUrl
@@ -17,6 +17,9 @@ from billing.money.amounts import read_cost
 
 JSON = dict[str, Any]
 _IMAGES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
+DETAILS = ("auto", "low", "high", "original")
+# OpenAI's processing at another price than the catalogue's.
+_PRICED_TIERS = ("flex", "priority", "scale", "fast")
 
 
 def invalid(param: str, message: str, code: str = "invalid_value") -> InvalidRequest:
@@ -129,6 +132,25 @@ def strings(body: JSON, name: str, most: int) -> tuple[str, ...]:
     return tuple(value)
 
 
+def add_passed(found: JSON, body: JSON) -> None:
+    """Add the fields that both of OpenAI's APIs have and that OpenAI's adapter sends unchanged."""
+    for name, longest in (("user", 512), ("safety_identifier", 512), ("prompt_cache_key", 1024)):
+        if value := text(body, name, longest=longest):
+            found[name] = value
+    if retention := choice(body, "prompt_cache_retention", {"in_memory", "in-memory", "24h"}):
+        found["prompt_cache_retention"] = retention
+    if (tier := body.get("service_tier")) in _PRICED_TIERS:
+        raise invalid("service_tier", f"{tier} has no price here; use auto or default", "unsupported_value")
+    if tier := choice(body, "service_tier", {"auto", "default"}):
+        found["service_tier"] = tier
+
+
+def add_verbosity(found: JSON, body: JSON) -> None:
+    """Add the field `verbosity`, which stands at another place in each of OpenAI's APIs."""
+    if value := choice(body, "verbosity", {"low", "medium", "high"}):
+        found["verbosity"] = value
+
+
 def dollars(body: JSON, name: str) -> Decimal | None:
     """Return a positive amount of USD, best sent as a decimal string."""
     value = body.get(name)
@@ -140,26 +162,35 @@ def dollars(body: JSON, name: str) -> Decimal | None:
         raise invalid(name, str(exc)) from None
 
 
-def base64_image(media_type: str, data: str, param: str) -> Image:
+def base64_image(media_type: str, data: str, param: str, detail: str = "") -> Image:
+    media_type = image_type(media_type)
     if media_type not in _IMAGES:
         raise invalid(param, f"the image must be one of {', '.join(sorted(_IMAGES))}")
     try:
         base64.b64decode(data, validate=True)
     except (binascii.Error, ValueError):
         raise invalid(param, "the image is not valid base64") from None
-    return Image(media_type=media_type, data=data)
+    return Image(media_type=media_type, data=data, detail=detail)
 
 
-def image_from_url(url: str, param: str) -> Image:
+def image_detail(item: JSON, at: str) -> str:
+    """Return how closely the model looks at an image; empty for the vendor's default."""
+    value = item.get("detail")
+    if value is not None and value not in DETAILS:
+        raise invalid(at + "detail", f"must be one of {', '.join(DETAILS)}")
+    return value or ""
+
+
+def image_from_url(url: str, param: str, detail: str = "") -> Image:
     """Return the image of a data: URL as bytes, or of an https: URL that media_urls allows, for the vendor to fetch."""
     if url.startswith("data:"):
         head, _, data = url[5:].partition(",")
         media_type, _, encoding = head.partition(";")
         if encoding != "base64":
             raise invalid(param, "a data: URL must be base64")
-        return base64_image(media_type, data, param)
+        return base64_image(media_type, data, param, detail)
     try:
-        return Image(url=media_urls.check(url))
+        return Image(url=media_urls.check(url), detail=detail)
     except BlockedUrl:
         raise invalid(param, f"must be a data: URL or {media_urls.RULE}") from None
 

@@ -200,10 +200,14 @@ async def test_a_tool_runner_is_told_to_go_on_without_a_thread(key, vendor):
     assert answer.error["details"] == {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
 
 
+def _result_of(block: dict[str, Any]) -> dict[str, Any]:
+    return {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": [block]}]}
+
+
 ONLY_CLAUDE = [
     ({"a_field_of_next_week": 1}, "a_field_of_next_week"),
     ({"tools": [{"type": "bash_20250124", "name": "bash"}]}, "tools[0].type"),
-    ({"messages": [RICH["messages"][0], RICH["messages"][1], RICH["messages"][2]]}, "messages[2].content[0].content[1].type"),
+    ({"messages": [*RICH["messages"][:2], _result_of(SEARCH_RESULT)]}, "messages[2].content[0].content[0].type"),
     ({"messages": [{"role": "user", "content": [SEARCH_RESULT]}]}, "messages[0].content[0].type"),
 ]  # fmt: skip
 

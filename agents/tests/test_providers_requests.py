@@ -279,7 +279,7 @@ async def test_a_json_schema_is_sent_in_the_vendors_format():
         "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": True},
     }
     assert (await sent("anthropic", ask("Hi", response_format=wanted)))["output_config"] == {
-        "format": {"type": "json_schema", "schema": {"type": "object"}}
+        "format": {"type": "json_schema", "schema": {"type": "object", "properties": {}, "additionalProperties": False}}
     }
     config = (await sent("google", ask("Hi", response_format=wanted)))["generationConfig"]
     assert (config["responseMimeType"], config["responseJsonSchema"]) == ("application/json", {"type": "object"})

@@ -22,6 +22,7 @@ from agents.messages import (
     ToolOutput,
     ToolSpec,
     ToolUse,
+    image_type,
 )
 from agents.providers.parts import CALL_ID, CallIds
 from aiagents.core.errors import InvalidRequest
@@ -91,6 +92,7 @@ def read(body: JSON, *, counting: bool = False, headers: tuple[tuple[str, str], 
         response_format=_format(config.get("format")),
         reasoning_effort=reading.choice(config, "effort", _EFFORTS) or _thinking(body.get("thinking")),
         native=NativeBody("anthropic", body, headers, native_only.error),
+        extra={} if (top_k := reading.integer(body, "top_k", 1, 1_000_000)) is None else {"top_k": top_k},
     )
     return MessageCall(request, reading.model(body), bool(reading.flag(body, "stream")))
 
@@ -208,7 +210,7 @@ def _blocks(item: JSON, at: str, names: dict[str, str], native_only: NativeOnly)
             case "text":
                 parts.append(Text(reading.text(block, "text", longest=10_000_000, at=where)))
             case "image":
-                parts.append(_image(reading.mapping(block.get("source"), where + "source"), where))
+                parts.append(_image(block, where))
             case "document":
                 parts.append(_document(reading.mapping(block.get("source"), where + "source"), block, where, native_only))
             case "thinking":
@@ -226,8 +228,9 @@ def _blocks(item: JSON, at: str, names: dict[str, str], native_only: NativeOnly)
                 parts.append(ToolUse(call_id, name, arguments, signature))
             case "tool_result":
                 call_id, _ = reading.call_id(block, "tool_use_id", at=where)
-                output = _result(block, where, native_only)
-                parts.append(ToolOutput(call_id, names.get(call_id, call_id), output, bool(reading.flag(block, "is_error"))))
+                result = _result(block, where, native_only)
+                is_error = bool(reading.flag(block, "is_error"))
+                parts.append(ToolOutput.of(call_id, names.get(call_id, call_id), result, is_error=is_error))
             case str():
                 native_only(_unsupported(block, where))
                 parts.append(Text(dumps(block).decode()))
@@ -236,33 +239,35 @@ def _blocks(item: JSON, at: str, names: dict[str, str], native_only: NativeOnly)
     return tuple(parts)
 
 
-def _result(block: JSON, at: str, native_only: NativeOnly) -> str:
-    content = block.get("content")
-    if content is None or isinstance(content, str):
-        return content or ""
-    texts = []
+def _result(block: JSON, at: str, native_only: NativeOnly) -> tuple[Part, ...]:
+    """Return the content of a tool's result: texts, images and documents."""
+    if isinstance(block.get("content"), str):
+        return (Text(block["content"]),)
+    parts: list[Part] = []
     for number, item in enumerate(reading.items(block, "content", at=at)):
         where = f"{at}content[{number}]."
-        if item.get("type", "text") == "text":
-            texts.append(reading.text(item, "text", at=where))
-            continue
-        native_only(_unsupported(item, where))
-        if item.get("type") == "image":
-            _image(reading.mapping(item.get("source"), where + "source"), where)  # raises if it is none
-        elif item.get("type") == "document":
-            _document(reading.mapping(item.get("source"), where + "source"), item, where, native_only)
-        else:
-            texts.append(dumps(item).decode())
-    return "".join(texts)
+        match item.get("type", "text"):
+            case "text":
+                parts.append(Text(reading.text(item, "text", at=where)))
+            case "image":
+                parts.append(_image(item, where))
+            case "document":
+                parts.append(_document(reading.mapping(item.get("source"), where + "source"), item, where, native_only))
+            case _:
+                native_only(_unsupported(item, where))
+                parts.append(Text(dumps(item).decode()))
+    return tuple(parts)
 
 
-def _image(source: JSON, at: str) -> Image:
+def _image(block: JSON, at: str) -> Image:
+    source = reading.mapping(block.get("source"), at + "source")
+    at += "source."
     if source.get("type") == "url":
-        return reading.image_from_url(reading.text(source, "url", required=True, at=at + "source."), at + "source.url")
-    media_type = reading.text(source, "media_type", required=True, longest=100, at=at + "source.")
-    return reading.base64_image(
-        media_type, reading.text(source, "data", required=True, longest=20_000_000, at=at + "source."), at + "source.data"
-    )
+        return reading.image_from_url(reading.text(source, "url", required=True, at=at), at + "url")
+    media_type = reading.text(source, "media_type", required=True, longest=100, at=at)
+    # Also in the body that passes through: the vendor refuses image/jpg.
+    block["source"]["media_type"] = image_type(media_type)
+    return reading.base64_image(media_type, reading.text(source, "data", required=True, longest=20_000_000, at=at), at + "data")
 
 
 def _document(source: JSON, block: JSON, at: str, native_only: NativeOnly) -> Part:

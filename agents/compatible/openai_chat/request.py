@@ -13,11 +13,16 @@ from aiagents.core.errors import InvalidRequest
 
 EFFORTS = {"none", "minimal", "low", "medium", "high", "xhigh", "max"}
 MOST_CHOICES = 8
+# The ids that calls of the older form get, which has none: one call a message, answered by the function's name.
+_LEGACY = "call_function_"
 _ROLES = {"system", "developer", "user", "assistant", "tool", "function"}
-# Passed on unchanged to vendors with the same API.
-_PASSED = ("presence_penalty", "frequency_penalty", "logit_bias", "user")
-# Accepted without effect: they control the vendor's own storage, billing or caching.
-_IGNORED = {"store", "metadata", "service_tier", "safety_identifier", "prompt_cache_key", "verbosity", "prompt_cache_retention"}
+# Passed on unchanged to vendors that know them.
+_PASSED = (
+    "presence_penalty", "frequency_penalty", "logit_bias", "user", "verbosity", "safety_identifier", "prompt_cache_key",
+    "prompt_cache_retention", "service_tier",
+)  # fmt: skip
+# Accepted without effect: they control the vendor's own storage.
+_IGNORED = {"store", "metadata"}
 _KNOWN = {
     "model", "messages", "stream", "stream_options", "temperature", "top_p", "n", "stop", "max_tokens", "max_completion_tokens",
     "tools", "tool_choice", "parallel_tool_calls", "response_format", "seed", "reasoning_effort",
@@ -84,6 +89,8 @@ def _max_tokens(body: JSON) -> int | None:
 
 def _passed(body: JSON) -> JSON:
     found: JSON = {}
+    reading.add_passed(found, body)
+    reading.add_verbosity(found, body)
     for name in ("presence_penalty", "frequency_penalty"):
         if (value := reading.number(body, name, -2, 2)) is not None:
             found[name] = value
@@ -92,8 +99,6 @@ def _passed(body: JSON) -> JSON:
         if len(bias) > 300 or not all(isinstance(value, int | float) and -100 <= value <= 100 for value in bias.values()):
             raise invalid("logit_bias", "must map at most 300 tokens to numbers from -100 to 100")
         found["logit_bias"] = bias
-    if user := reading.text(body, "user", longest=512):
-        found["user"] = user
     return found
 
 
@@ -113,9 +118,11 @@ def _messages(items: list[JSON]) -> tuple[str, tuple[Message, ...]]:
         elif role == "assistant":
             messages.append(Message("assistant", _assistant(item, at, names)))
         else:
-            call_id, _ = reading.call_id(item, "tool_call_id" if role == "tool" else "name", at=at)
-            output = "".join(part.text for part in _parts(item, at) if isinstance(part, Text))
-            part = ToolOutput(call_id, names.get(call_id, call_id), output)
+            if role == "tool":
+                call_id, _ = reading.call_id(item, "tool_call_id", at=at)
+            else:
+                call_id = _legacy_call(reading.text(item, "name", required=True, longest=200, at=at), names, at)
+            part = ToolOutput.of(call_id, names.get(call_id, call_id), _parts(item, at))
             if messages and messages[-1].role == "tool":  # OpenAI sends the outputs of parallel calls as separate messages
                 messages[-1] = Message("tool", (*messages[-1].parts, part))
             else:
@@ -123,6 +130,14 @@ def _messages(items: list[JSON]) -> tuple[str, tuple[Message, ...]]:
     if not messages:
         raise invalid("messages", "must hold at least one message that is not a system message")
     return "\n\n".join(filter(None, system)), tuple(messages)
+
+
+def _legacy_call(function: str, names: dict[str, str], at: str) -> str:
+    """Return the id of the newest call of a function that was written without an id (`function_call`)."""
+    for call_id, name in reversed(names.items()):
+        if name == function and call_id.startswith(_LEGACY):
+            return call_id
+    raise invalid(at + "name", f"no function_call of {function[:64]} comes before this result")
 
 
 def _parts(item: JSON, at: str) -> tuple[Part, ...]:
@@ -137,9 +152,8 @@ def _parts(item: JSON, at: str) -> tuple[Part, ...]:
                 parts.append(Text(reading.text(part, str(part["type"]), longest=10_000_000, at=where)))
             case "image_url":
                 link = reading.mapping(part.get("image_url"), where + "image_url")
-                parts.append(
-                    reading.image_from_url(reading.text(link, "url", required=True, longest=20_000_000, at=where), where + "image_url")
-                )
+                url = reading.text(link, "url", required=True, longest=20_000_000, at=where)
+                parts.append(reading.image_from_url(url, where + "image_url", reading.image_detail(link, where + "image_url.")))
             case "file":
                 parts.append(_file(reading.mapping(part.get("file"), where + "file"), where))
             case kind:
@@ -167,6 +181,12 @@ def _assistant(item: JSON, at: str, names: dict[str, str]) -> tuple[Part, ...]:
         names[call_id] = name
         signature = _google_signature(call, where) or signature
         parts.append(ToolUse(call_id, name, reading.text(function, "arguments", at=where) or "{}", signature))
+    if item.get("function_call") is not None:
+        function = reading.mapping(item["function_call"], at + "function_call")
+        name = reading.text(function, "name", required=True, longest=200, at=at + "function_call.")
+        call_id = f"{_LEGACY}{len(names) + 1}"
+        names[call_id] = name
+        parts.append(ToolUse(call_id, name, reading.text(function, "arguments", at=at + "function_call.") or "{}"))
     return tuple(parts) or (Text(""),)
 
 

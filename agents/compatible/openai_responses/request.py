@@ -18,18 +18,14 @@ from aiagents.core.errors import InvalidRequest
 _IGNORED = {
     "store",
     "metadata",
-    "service_tier",
     "include",
     "truncation",
-    "safety_identifier",
-    "prompt_cache_key",
-    "prompt_cache_retention",
-    "user",
     "stream_options",
 }
 _KNOWN = {
     "model", "input", "instructions", "stream", "tools", "tool_choice", "parallel_tool_calls", "max_output_tokens",
-    "temperature", "top_p", "text", "reasoning", *_IGNORED,
+    "temperature", "top_p", "text", "reasoning", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "user",
+    *_IGNORED,
 }  # fmt: skip
 _NOT_STORED = (
     "responses are not stored here. Send the whole conversation in `input`, the output items of earlier answers included, "
@@ -68,6 +64,10 @@ def read(body: JSON) -> ResponseCall:
     system, messages = _input(body)
     instructions = reading.text(body, "instructions", longest=10_000_000)
     reasoning = reading.mapping(body.get("reasoning") or {}, "reasoning")
+    text = reading.mapping(body.get("text") or {}, "text")
+    extra: JSON = {}
+    reading.add_passed(extra, body)
+    reading.add_verbosity(extra, text)
     request = CompletionRequest(
         messages=messages,
         system="\n\n".join(filter(None, (instructions, system))),
@@ -77,8 +77,9 @@ def read(body: JSON) -> ResponseCall:
         temperature=reading.number(body, "temperature", 0, 2),
         top_p=reading.number(body, "top_p", 0, 1),
         max_output_tokens=reading.integer(body, "max_output_tokens", 1, 10_000_000),
-        response_format=_format(reading.mapping(body.get("text") or {}, "text").get("format")),
+        response_format=_format(text.get("format")),
         reasoning_effort=reading.choice(reasoning, "effort", EFFORTS),
+        extra=extra,
     )
     return ResponseCall(request, reading.model(body), bool(reading.flag(body, "stream")), body)
 
@@ -108,7 +109,7 @@ def _input(body: JSON) -> tuple[str, tuple[Message, ...]]:
                 _append(messages, "assistant", ToolUse(call_id, name, reading.text(item, "arguments", at=at) or "{}", signature))
             case "function_call_output":
                 call_id, _ = reading.call_id(item, "call_id", at=at)
-                _append(messages, "tool", ToolOutput(call_id, names.get(call_id, call_id), _output(item, at)))
+                _append(messages, "tool", ToolOutput.of(call_id, names.get(call_id, call_id), _content(item, at, "output")))
             case "reasoning":
                 encrypted = reading.text(item, "encrypted_content", longest=10_000_000, at=at)
                 summary = reading.items(item, "summary", at=at)
@@ -134,18 +135,12 @@ def _append(messages: list[Message], role: Any, part: Part) -> None:
         messages.append(Message(role, (part,)))
 
 
-def _output(item: JSON, at: str) -> str:
-    if isinstance(item.get("output"), str):
-        return str(item["output"])
-    return "".join(reading.text(part, "text", at=at + "output.") for part in reading.items(item, "output", at=at))
-
-
-def _content(item: JSON, at: str) -> tuple[Part, ...]:
-    if isinstance(item.get("content"), str):
-        return (Text(item["content"]),)
+def _content(item: JSON, at: str, field: str = "content") -> tuple[Part, ...]:
+    if isinstance(item.get(field), str):
+        return (Text(item[field]),)
     parts: list[Part] = []
-    for number, part in enumerate(reading.items(item, "content", required=True, at=at)):
-        where = f"{at}content[{number}]."
+    for number, part in enumerate(reading.items(item, field, required=True, at=at)):
+        where = f"{at}{field}[{number}]."
         match part.get("type"):
             case "input_text" | "output_text" | "text":
                 parts.append(Text(reading.text(part, "text", longest=10_000_000, at=where)))
@@ -154,7 +149,9 @@ def _content(item: JSON, at: str) -> tuple[Part, ...]:
             case "input_image":
                 parts.append(
                     reading.image_from_url(
-                        reading.text(part, "image_url", required=True, longest=20_000_000, at=where), where + "image_url"
+                        reading.text(part, "image_url", required=True, longest=20_000_000, at=where),
+                        where + "image_url",
+                        reading.image_detail(part, where),
                     )
                 )
             case "input_file":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import anthropic
 import httpx2
 
-from agents.messages import REDACTED, CompletionRequest, File, Image, Part, Reasoning, Text, ToolOutput, ToolUse
+from agents.messages import REDACTED, CompletionRequest, File, Image, Part, Reasoning, Text, ToolOutput, ToolSpec, ToolUse
 from agents.providers.answer import Answer
+from agents.providers.anthropic import schemas
 from agents.providers.anthropic.answer import MessageAnswer
 from agents.providers.base import Target
 from agents.providers.errors import ProviderError, error_from_status, retry_after, should_retry
@@ -68,7 +69,7 @@ def body(request: CompletionRequest, target: Target, *, stream: bool) -> dict[st
     system, wanted = request.system, request.response_format or {}
     config: dict[str, Any] = {}
     if wanted.get("type") == "json_schema":
-        config["format"] = {"type": "json_schema", "schema": wanted.get("schema") or {}}
+        config["format"] = {"type": "json_schema", "schema": schemas.fitted(wanted.get("schema") or {}, "response_format")}
     elif wanted.get("type") == "json_object":
         system = f"{system}\n\n{_JSON_ONLY}" if system else _JSON_ONLY
     if system:
@@ -79,7 +80,7 @@ def body(request: CompletionRequest, target: Target, *, stream: bool) -> dict[st
         out["stop_sequences"] = [mark for mark in request.stop if mark.strip()]
     forced = False
     if request.tools:
-        out["tools"] = [{"name": tool.name, "description": tool.description, "input_schema": tool.parameters} for tool in request.tools]
+        out["tools"] = [_tool(tool) for tool in request.tools]
         choice = {"auto": {"type": "auto"}, "none": {"type": "none"}, "required": {"type": "any"}}.get(request.tool_choice)
         choice = choice or {"type": "tool", "name": request.tool_choice}
         forced = choice["type"] in ("any", "tool")
@@ -94,6 +95,21 @@ def body(request: CompletionRequest, target: Target, *, stream: bool) -> dict[st
     if config:
         out["output_config"] = config
     return out
+
+
+class _Tool(TypedDict):
+    name: str
+    description: str
+    input_schema: dict[str, Any]
+    strict: NotRequired[bool]
+
+
+def _tool(tool: ToolSpec) -> _Tool:
+    found: _Tool = {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
+    if tool.strict:
+        found["input_schema"] = schemas.fitted(tool.parameters, f"tool {tool.name}")
+        found["strict"] = True
+    return found
 
 
 def _messages(request: CompletionRequest) -> list[dict[str, Any]]:
@@ -133,6 +149,7 @@ def _block(part: Part, ids: CallIds | None) -> dict[str, Any] | None:
         case ToolUse() if ids is not None:
             return {"type": "tool_use", "id": ids.of_call(part), "name": part.name, "input": arguments_object(part.arguments)}
         case ToolOutput() if ids is not None:
-            result = {"type": "tool_result", "tool_use_id": ids.of_result(part), "content": part.output}
+            content = [block for one in part.parts if (block := _block(one, None))] or part.output
+            result = {"type": "tool_result", "tool_use_id": ids.of_result(part), "content": content}
             return result | ({"is_error": True} if part.is_error else {})
     return None

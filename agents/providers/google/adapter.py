@@ -7,7 +7,7 @@ times the processor time of a whole call, cannot be closed (python-genai #2425) 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import httpx2
@@ -30,6 +30,7 @@ from billing.pricing import Usage
 _NO_SIGNATURE = "skip_thought_signature_validator"
 # Gemini 2.5 accepts a number of tokens, later models a level.
 _BUDGET = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
+_PENALTIES = {"presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty"}
 _LEVEL = {"minimal": "LOW", "low": "LOW", "medium": "MEDIUM"}
 
 
@@ -97,7 +98,7 @@ def _version(model: str) -> str:
 
 def body(request: CompletionRequest, target: Target) -> dict[str, Any]:
     """Return the request's JSON body. It only declares tools: the SDK executes none."""
-    out: dict[str, Any] = {"contents": _contents(request, signed=_checks_signatures(target.model))}
+    out: dict[str, Any] = {"contents": _contents(request, target.model)}
     if request.system:
         out["systemInstruction"] = {"parts": [{"text": request.system}]}
     if request.tools:
@@ -110,7 +111,10 @@ def body(request: CompletionRequest, target: Target) -> dict[str, Any]:
     config: dict[str, Any] = {"maxOutputTokens": request.output_limit(target.max_output_tokens)}
     if target.temperature:
         sampling = {"temperature": request.temperature, "topP": request.top_p, "seed": request.seed}
+        sampling |= {"topK": request.extra.get("top_k")} | {camel: request.extra.get(name) for name, camel in _PENALTIES.items()}
         config |= {name: value for name, value in sampling.items() if value is not None}
+    if resolution := _resolution(request):
+        config["mediaResolution"] = resolution
     if request.stop:
         config["stopSequences"] = list(request.stop)[:5]
     if request.response_format:
@@ -133,22 +137,49 @@ def _thinking(effort: str, model: str) -> dict[str, Any]:
     return {} if effort == "none" else {"thinkingLevel": _LEVEL.get(effort, "HIGH"), "includeThoughts": True}
 
 
-def _checks_signatures(model: str) -> bool:
-    """Return whether the model refuses a tool call without a signature: Gemini 3 and later do."""
+def _from_three(model: str) -> bool:
+    """Return whether this is Gemini 3 or later: it refuses a tool call without a signature, and takes media in results."""
     found = re.search(r"gemini-(\d+)", model)
     return int(found[1]) >= 3 if found else "gemini" in model
 
 
-def _contents(request: CompletionRequest, *, signed: bool) -> list[dict[str, Any]]:
+def _resolution(request: CompletionRequest) -> str:
+    """Return the resolution for images with a detail: one for the whole request, the finest of those that are named."""
+    details = {part.detail for part in _images(request)}
+    if details & {"high", "original"}:
+        return "MEDIA_RESOLUTION_HIGH"
+    return "MEDIA_RESOLUTION_LOW" if details == {"low"} else ""
+
+
+def _images(request: CompletionRequest) -> Iterator[Image]:
+    for message in request.messages:
+        for part in message.parts:
+            for one in (part, *(part.parts if isinstance(part, ToolOutput) else ())):
+                if isinstance(one, Image):
+                    yield one
+
+
+def _contents(request: CompletionRequest, model: str) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
+    from_three = _from_three(model)
     for message in request.messages:
         role = "model" if message.role == "assistant" else "user"
-        parts = [found for part in message.parts if (found := _part(part))]
+        parts: list[dict[str, Any]] = []
+        for part in message.parts:
+            if not (found := _part(part)):
+                continue
+            parts.append(found)
+            if isinstance(part, ToolOutput) and part.media:
+                media = [one for inner in part.media if (one := _part(inner))]
+                if from_three and all("inlineData" in one for one in media):
+                    found["functionResponse"]["parts"] = media
+                else:  # older models take them behind the result
+                    parts += media
         if not parts:
             continue
         # Of parallel calls only the first has a signature. A call from another model's history has none.
         first = next((part for part in parts if "functionCall" in part), None)
-        if signed and first is not None:
+        if from_three and first is not None:
             first.setdefault("thoughtSignature", _NO_SIGNATURE)
         if out and out[-1]["role"] == role:
             out[-1]["parts"] += parts

@@ -21,16 +21,21 @@ from agents.providers.parts import CallIds, decoded_text
 from agents.providers.relay import Address
 from billing.pricing import Usage
 
-# Fields that a caller of our OpenAI-compatible API may pass on to a vendor, beside those of CompletionRequest.
-_EXTRA = ("presence_penalty", "frequency_penalty", "logit_bias", "user", "verbosity", "safety_identifier", "prompt_cache_key")
 # OpenAI takes ids of up to 40 characters in chat completions (64 in Responses). Mistral takes nine letters and digits.
 _CALL_ID, _MISTRAL_CALL_ID = r"(?s).{1,40}", "[a-zA-Z0-9]{9}"
 _SAMPLING = ("presence_penalty", "frequency_penalty", "logit_bias")
 
 
+_IN_NEXT_MESSAGE = "(See the next message.)"
+
+
 class OpenAI(EmbeddingProvider):
     kind = "openai"
     max_tokens_field = "max_completion_tokens"
+    # Fields of a caller that are sent unchanged, beside those of CompletionRequest.
+    passed: tuple[str, ...] = (
+        *_SAMPLING, "user", "verbosity", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier",
+    )  # fmt: skip
     # A quarter of the bytes of written numbers, and nothing to parse.
     encoding_format = "base64"
 
@@ -98,7 +103,7 @@ class OpenAI(EmbeddingProvider):
             body["response_format"] = _response_format(request.response_format)
         if request.reasoning_effort and target.reasoning:
             body["reasoning_effort"] = request.reasoning_effort
-        for name in _EXTRA:
+        for name in self.passed:
             if name in request.extra and (target.temperature or name not in _SAMPLING):
                 body[name] = request.extra[name]
         if target.temperature:
@@ -114,6 +119,8 @@ class OpenAICompatible(OpenAI):
 
     kind = "openai_compatible"
     max_tokens_field = "max_tokens"
+    # Many refuse a field that they do not know.
+    passed = (*_SAMPLING, "user")
     encoding_format = "float"
     most_inputs = 64
 
@@ -127,8 +134,10 @@ def _messages(request: CompletionRequest, target: Target) -> list[dict[str, Any]
         if message.role == "assistant":
             out.append(_assistant(message, ids, signed))
         else:
-            out += [_tool_output(part, ids) for part in message.parts if isinstance(part, ToolOutput)]
-            content = [found for part in message.parts if (found := _content(part))]
+            results = [(part, _tool_output(part, ids)) for part in message.parts if isinstance(part, ToolOutput)]
+            out += [result for _, result in results]
+            attached = [one for part, result in results for one in _attached(part, result["tool_call_id"])]
+            content = [found for part in (*attached, *message.parts) if (found := _content(part))]
             if len(content) == 1 and content[0]["type"] == "text":
                 out.append({"role": "user", "content": content[0]["text"]})
             elif content:
@@ -149,7 +158,13 @@ def _assistant(message: Message, ids: CallIds, signed: bool) -> dict[str, Any]:
 
 
 def _tool_output(part: ToolOutput, ids: CallIds) -> dict[str, Any]:
-    return {"role": "tool", "tool_call_id": ids.of_result(part), "content": f"Error: {part.output}" if part.is_error else part.output}
+    text = part.output or (_IN_NEXT_MESSAGE if part.media else "")
+    return {"role": "tool", "tool_call_id": ids.of_result(part), "content": f"Error: {text}" if part.is_error else text}
+
+
+def _attached(part: ToolOutput, call_id: str) -> tuple[Part, ...]:
+    """Return the images and files of a tool's result, for a user message behind it: a tool message holds text only."""
+    return (Text(f"Content of the result of {part.name} ({call_id}):"), *part.media) if part.media else ()
 
 
 def _content(part: Part) -> dict[str, Any] | None:
@@ -157,7 +172,8 @@ def _content(part: Part) -> dict[str, Any] | None:
         case Text():
             return {"type": "text", "text": part.text} if part.text else None
         case Image():
-            return {"type": "image_url", "image_url": {"url": part.url or f"data:{part.media_type};base64,{part.data}"}}
+            image = {"url": part.url or f"data:{part.media_type};base64,{part.data}"}
+            return {"type": "image_url", "image_url": image | ({"detail": part.detail} if part.detail else {})}
         case File(media_type="application/pdf"):
             return {"type": "file", "file": {"filename": part.name, "file_data": f"data:application/pdf;base64,{part.data}"}}
         case File():

@@ -77,8 +77,7 @@ def _items(message: Message) -> Iterator[Mapping[str, Any]]:
                     "arguments": part.arguments or "{}",
                 }
             case ToolOutput():
-                output = f"Error: {part.output}" if part.is_error else part.output
-                item = {"type": "function_call_output", "call_id": part.call_id, "output": output}
+                item = {"type": "function_call_output", "call_id": part.call_id, "output": _output(part)}
             case Reasoning(provider="openai") if part.signature.startswith(SIGNED):
                 id, _, encrypted = part.signature.removeprefix(SIGNED).partition(":")
                 item = {"type": "reasoning", "id": id, "summary": [], "encrypted_content": encrypted}
@@ -89,6 +88,14 @@ def _items(message: Message) -> Iterator[Mapping[str, Any]]:
         words = []
         yield item
     yield from _message(message.role, words)
+
+
+def _output(part: ToolOutput) -> str | list[Mapping[str, Any]]:
+    """Return a tool's result: its text, or its content if it holds images or files."""
+    if not part.parts:
+        return f"Error: {part.output}" if part.is_error else part.output
+    content = (Text("Error:"), *part.parts) if part.is_error else part.parts
+    return [found for one in content if (found := _content(one))]
 
 
 def _message(role: str, words: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
@@ -106,7 +113,7 @@ def _content(part: Part) -> Mapping[str, Any] | None:
             return {"type": "input_text", "text": part.text} if part.text else None
         case Image():
             url = part.url or f"data:{part.media_type};base64,{part.data}"
-            return {"type": "input_image", "image_url": url, "detail": getattr(part, "detail", "") or "auto"}
+            return {"type": "input_image", "image_url": url, "detail": part.detail or "auto"}
         case File(media_type="application/pdf"):
             return {"type": "input_file", "filename": part.name, "file_data": f"data:application/pdf;base64,{part.data}"}
         case File():
