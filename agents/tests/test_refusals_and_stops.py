@@ -143,6 +143,19 @@ async def test_a_content_filter_is_no_refusal(caller, settings, stream: bool):
 
 
 @database
+@streamed_or_whole
+async def test_a_refusal_that_the_output_limit_cut_off_is_cut_off(caller, settings, stream: bool):
+    body: Any = (
+        chat_stream({"refusal": "I can"}, finish="length") if stream else chat_whole({"content": None, "refusal": "I can"}, "length")
+    )
+    async with Scripted(body).serve(settings), openai_sdk(caller) as client:
+        answer: Any = await client.responses.create(model=MODELS["openai"], input="hi", stream=stream)
+        if stream:
+            answer = [event async for event in answer][-1].response
+    assert answer.status == "incomplete" and answer.incomplete_details.reason == "max_output_tokens"
+
+
+@database
 @pytest.mark.parametrize("kind", ["openai", "anthropic", "google"])
 async def test_a_refusal_that_a_client_sends_back_is_part_of_the_next_turn(caller, settings, kind: str):
     ended = {

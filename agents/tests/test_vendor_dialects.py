@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
-from agents.events import ReasoningDelta, TextDelta
+from agents.events import ReasoningDelta, TextDelta, ToolCall
+from agents.providers.anthropic.answer import MessageAnswer
 from agents.providers.errors import ProviderBadResponse
 from agents.providers.openai.answer import ChatAnswer
 from agents.tests.scripted import Scripted, chat_stream, chat_whole, openai_sdk
+from billing.pricing import Usage
 
 JSON = dict[str, Any]
 
@@ -104,6 +106,21 @@ def test_arguments_that_are_an_object_are_passed_on_as_text(arguments: JSON):
     answer = ChatAnswer(True)
     events = answer.feed_whole(json.dumps(chat_whole({"content": None, "tool_calls": [call("a", None, arguments)]}, "tool_calls")).encode())
     assert json.loads(events[0].arguments) == arguments
+
+
+def test_anthropics_tool_call_without_the_end_of_its_block_is_a_call():
+    answer = MessageAnswer()
+    events = answer.feed(
+        [
+            b'{"type":"message_start","message":{"usage":{"input_tokens":3,"output_tokens":1}}}',
+            b'{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"a","name":"weather","input":{}}}',
+            b'{"type":"content_block_delta","index":0,"delta":{"type":"input_json_delta","partial_json":"{\\"c\\":1}"}}',
+            b'{"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":1}}',
+            b'{"type":"message_stop"}',
+        ]
+    )
+    assert [(one.name, one.arguments) for one in events if isinstance(one, ToolCall)] == [("weather", '{"c":1}')]
+    assert answer.end()[-1].usage == Usage(3, 0, 0, 1, 0)
 
 
 BLOCKS = [

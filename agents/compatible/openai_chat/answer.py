@@ -73,8 +73,13 @@ def _choice(index: int, answer: Completion) -> JSON:
         message["reasoning_content"] = reasoning
     if calls:
         message["tool_calls"] = calls
-    finish = "stop" if refusal is not None else answer.settled.finish_reason
+    finish = finish_of(answer.settled, refused=refusal is not None)
     return {"index": index, "message": message, "logprobs": None, "finish_reason": finish}
+
+
+def finish_of(settled: Settled, *, refused: bool) -> str:
+    """Return the finish reason. The clients take a filtered answer for a failure, and a refusal for an answer."""
+    return "stop" if refused and settled.finish_reason == "content_filter" else settled.finish_reason
 
 
 def refusal_of(answer: Completion) -> str | None:
@@ -127,10 +132,9 @@ class Chunks:
         return b""
 
     def finish(self, settled: Settled, index: int) -> bytes:
-        if index in self._refused:  # the clients read the finish reason of a refusal as that of an answer
-            words = b"{}" if self._refused[index] else b'{"refusal":' + orjson.dumps(REFUSED) + b"}"
-            return self._delta(index, words, b'"stop"')
-        return self._delta(index, b"{}", orjson.dumps(settled.finish_reason))
+        refused = index in self._refused
+        words = b'{"refusal":' + orjson.dumps(REFUSED) + b"}" if refused and not self._refused[index] else b"{}"
+        return self._delta(index, words, orjson.dumps(finish_of(settled, refused=refused)))
 
     def ending(self, settled: list[Settled]) -> bytes:
         """Return the usage chunk, if it was requested, and `[DONE]`."""

@@ -8,7 +8,7 @@ from typing import Any, Literal, TypedDict
 
 from agents.calls.whole import Completion
 from agents.compatible import call_ids, thoughts
-from agents.compatible.openai_chat.answer import REFUSED, error_object
+from agents.compatible.openai_chat.answer import REFUSED, error_object, finish_of
 from agents.events import ReasoningDelta, Settled, Started, TextDelta, ToolCall
 from aiagents.core.errors import AppError
 from aiagents.core.jsonio import dumps, money
@@ -58,7 +58,7 @@ def _base(call_id: str, model: str, requested: JSON) -> JSON:
 
 def _finished(base: JSON, output: list[JSON], settled: Settled, refused: bool) -> JSON:
     """Return the ended response. A refusal is a complete answer; its part of the type `refusal` tells it apart."""
-    reason = None if refused else _INCOMPLETE.get(settled.finish_reason)
+    reason = _INCOMPLETE.get(finish_of(settled, refused=refused))
     status = {"status": "incomplete", "incomplete_details": {"reason": reason}} if reason else {"status": "completed"}
     return {**base, **status, "output": output, "usage": _usage(settled)}
 

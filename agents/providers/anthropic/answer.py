@@ -55,6 +55,10 @@ class MessageAnswer(Answer):
                 self._count(event.get("usage"), final=True)
             case "message_stop":
                 self.closed = True
+                fresh = self._fresh
+                for index in list(self._tools):  # some servers do not end their blocks
+                    self._end_tool_call(index)
+                self._fresh = fresh  # the last count included them
                 if self._stop is not None:
                     self.stop(self._stop, FINISH)
             case "error":
