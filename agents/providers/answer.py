@@ -76,6 +76,10 @@ class Answer(ABC):
             self.error = ProviderBadResponse("The model's vendor sent an event that cannot be read.")
         return self.drain_what_fits()
 
+    def bytes_of_text(self, event: bytes) -> int:
+        """Return the size of a streamed event that holds nothing but text, in bytes, and count it as read; 0 for any other event."""
+        return 0
+
     def feed_whole(self, body: bytes) -> list[Event]:
         """Return our events of the one JSON answer. Raises a ProviderError; `usage` then holds what was reported."""
         self.closed = True

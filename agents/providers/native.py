@@ -50,11 +50,16 @@ class NativeReader:
         out: list[Event] = []
         written = 0
         for event in events:
+            if size := self._answer.bytes_of_text(event):  # nearly all events are this one
+                self._begun = True
+                written += size
+                self._held.append(event)
+                continue
             found = self._answer.feed([payload]) if (payload := payload_of(event)) else []
             written += self._count(found, out)
             if self._answer.error is not None:
                 break
-            self._held.append(_MODEL.sub(self._name, event, count=1) + b"\n\n")
+            self._held.append(_MODEL.sub(self._name, event, count=1) if b'"model"' in event else event)
         return out + self._passed(written)
 
     def feed_whole(self, body: bytes) -> list[Event]:
@@ -95,5 +100,6 @@ class NativeReader:
     def _passed(self, written: int) -> list[Event]:
         if not self._begun or not self._held:
             return []
-        data, self._held = b"".join(self._held), []
+        self._held.append(b"")
+        data, self._held = b"\n\n".join(self._held), []
         return [NativeAnswer(data, written)]

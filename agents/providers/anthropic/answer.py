@@ -16,6 +16,8 @@ FINISH: dict[str, FinishReason] = {
     "tool_use": "tool_calls", "refusal": "content_filter",
 }  # fmt: skip
 _COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens", "output_tokens_details")
+# How an event of the stream begins that may hold nothing but text, and the text in it.
+_DELTA, _TEXT = b"event: content_block_delta\n", b'"text":"'
 
 
 class MessageAnswer(Answer):
@@ -71,6 +73,16 @@ class MessageAnswer(Answer):
         if self._stop == "refusal" and not self.refused:
             explanation = (message.get("stop_details") or {}).get("explanation")
             self.refuse("" if self._has_output else explanation or "")
+
+    def bytes_of_text(self, event: bytes) -> int:
+        if not event.startswith(_DELTA) or b'"text_delta"' not in event:
+            return 0
+        begins = event.find(_TEXT)
+        size = event.rfind(b'"') - begins - len(_TEXT) if begins > 0 else 0
+        if size > 0:
+            self._fresh, self._has_text = False, True
+            self.grow(size)
+        return max(size, 0)
 
     def _block(self, index: int, block: dict[str, Any]) -> None:
         match block["type"]:
