@@ -18,6 +18,7 @@ from agents.messages import REDACTED, CompletionRequest, Message, Reasoning, Tex
 from agents.providers import provider
 from agents.providers.anthropic.answer import MessageAnswer
 from agents.providers.base import Target
+from agents.providers.openai import responses
 from agents.tests.scripted import MODELS, Scripted, anthropic_sdk, chat_whole, openai_sdk, settled, sse, started
 from agents.tests.vendors import KEY
 
@@ -247,16 +248,22 @@ def test_redacted_thinking_that_a_client_returns_goes_back_to_anthropic():
 # --- ids of the other vendor ----------------------------------------------------------------------
 
 RULES = {
+    "openai at Responses": ("http://127.0.0.1/v1", r".{1,64}"),
     "anthropic": ("http://127.0.0.1", r"[a-zA-Z0-9_-]+"),
     "openai": ("http://127.0.0.1/v1", r".{1,40}"),
     "openai_compatible": ("https://api.mistral.ai/v1", r"[a-zA-Z0-9]{9}"),
 }
-IDS = ["functions.read:0", "call_1", "é", "x" * 41, "a b", "toolu_01", "D681PevKs", "__sig_", "call\n2"]
+IDS = ["functions.read:0", "call_1", "é", "x" * 41, "y" * 65, "a b", "toolu_01", "D681PevKs", "__sig_", "call\n2"]
 
 
 def ids_of(kind: str, *messages: Message) -> tuple[list[str], list[str]]:
     """The ids of the calls and of the results in the body that is sent."""
     target = Target(kind, "m", RULES[kind][0], KEY, 100)
+    if kind == "openai at Responses":
+        request = CompletionRequest((Message("user", (Text("hi"),)), *messages))
+        items = responses.body(request, target, stream=False)["input"]
+        uses = [item["call_id"] for item in items if item["type"] == "function_call"]
+        return uses, [item["call_id"] for item in items if item["type"] == "function_call_output"]
     body = payload(kind, CompletionRequest((Message("user", (Text("hi"),)), *messages)), target)
     if kind == "anthropic":
         blocks = [block for message in body["messages"] for block in message["content"]]
@@ -312,6 +319,19 @@ async def test_a_session_on_messages_that_another_vendor_began_can_be_continued_
     made, returned = [block["id"] for block in sent[1]["content"]], [block["tool_use_id"] for block in sent[2]["content"]]
     assert made == returned and all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", one) and "__sig_" not in one for one in made)
     assert all(block["cache_control"] == {"type": "ephemeral"} for block in sent[2]["content"])  # passed through
+
+
+@pytest.mark.parametrize("signature", ["", "openai:rs_1:abc"])
+def test_thinking_that_another_vendor_wrote_is_left_out_of_a_body_for_claude_itself(signature: str):
+    foreign = {"type": "thinking", "thinking": "hm", "signature": signature}
+    own = {"type": "thinking", "thinking": "hm", "signature": "c2ln"}
+    hello = {"role": "user", "content": "hi"}
+    turns = [[foreign, {"type": "text", "text": "a"}], [foreign], [own, foreign, {"type": "redacted_thinking", "data": "z"}]]
+    messages = [one for turn in turns for one in (hello, {"role": "assistant", "content": turn})]
+    native = messages_request.read({"model": "m", "max_tokens": 5, "messages": messages}).request.native
+    assert native is not None
+    kept = [message["content"] for message in native.body["messages"] if message["role"] == "assistant"]
+    assert kept == [[{"type": "text", "text": "a"}], [own, {"type": "redacted_thinking", "data": "z"}]]
 
 
 @database

@@ -24,6 +24,7 @@ from agents.messages import (
     ToolUse,
     image_type,
 )
+from agents.providers.openai.responses_answer import SIGNED
 from agents.providers.parts import CALL_ID, CallIds
 from aiagents.core.errors import InvalidRequest
 from aiagents.core.jsonio import dumps
@@ -78,7 +79,7 @@ def read(body: JSON, *, counting: bool = False, headers: tuple[tuple[str, str], 
     system = _system(body, native_only)
     in_place, messages = _messages(reading.items(body, "messages", required=True), native_only)
     tools = reading.items(body, "tools")
-    _fit_ids(body)
+    _make_native(body)
     request = CompletionRequest(
         messages=messages,
         system="\n\n".join(filter(None, (system, *in_place))),
@@ -138,9 +139,14 @@ def _objects(value: object) -> Sequence[Mapping[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else ()
 
 
-def _fit_ids(body: JSON) -> None:
-    """Change the ids of tool calls that another vendor gave, in place, into ids that Anthropic takes, without their signatures."""
+def _make_native(body: JSON) -> None:
+    """Change in place what another vendor's answers left in the messages and Anthropic refuses.
+
+    Ids of tool calls are made to fit, without another vendor's signature in them. Thinking that Anthropic did not sign is
+    left out, and a message that held nothing else with it.
+    """
     ids = CallIds(CALL_ID, unique=True)
+    emptied = []
     for message in body["messages"]:
         content = message.get("content")
         for block in content if isinstance(content, list) else ():
@@ -149,6 +155,19 @@ def _fit_ids(body: JSON) -> None:
                     block["id"] = ids.of_call(ToolUse(call_ids.split(given)[0], "", ""))
                 case {"type": "tool_result", "tool_use_id": str(given)}:
                     block["tool_use_id"] = ids.of_result(ToolOutput(call_ids.split(given)[0], "", ""))
+        if isinstance(content, list) and any(_is_foreign(block) for block in content):
+            message["content"] = [block for block in content if not _is_foreign(block)]
+            if not message["content"]:
+                emptied.append(id(message))
+    if emptied:
+        body["messages"] = [message for message in body["messages"] if id(message) not in emptied]
+
+
+def _is_foreign(block: JSON) -> bool:
+    if block.get("type") != "thinking":
+        return False
+    signature = block.get("signature") or ""
+    return not signature or signature.startswith(SIGNED)
 
 
 def _system(body: JSON, native_only: NativeOnly) -> str:
@@ -215,7 +234,7 @@ def _blocks(item: JSON, at: str, names: dict[str, str], native_only: NativeOnly)
                 parts.append(_document(reading.mapping(block.get("source"), where + "source"), block, where, native_only))
             case "thinking":
                 signature = reading.text(block, "signature", longest=10_000_000, at=where)
-                signer = "openai" if signature.startswith("openai:") else "anthropic" if signature else ""
+                signer = "openai" if signature.startswith(SIGNED) else "anthropic" if signature else ""
                 parts.append(Reasoning(reading.text(block, "thinking", at=where), signature, signer))
             case "redacted_thinking":
                 data = reading.text(block, "data", required=True, longest=10_000_000, at=where)

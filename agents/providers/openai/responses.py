@@ -12,21 +12,24 @@ from typing import Any
 from agents.messages import CompletionRequest, File, Image, Message, Part, Reasoning, Text, ToolOutput, ToolUse
 from agents.providers.base import Target
 from agents.providers.openai.responses_answer import SIGNED
-from agents.providers.parts import decoded_text
+from agents.providers.parts import CallIds, decoded_text
 
 ENDPOINT = "responses"
 PATH = "/responses"
 # Fields of chat completions that this endpoint has under the same name.
 _SAME = ("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier")
+# The vendor's rule for the ids of tool calls.
+_CALL_ID = r"(?s).{1,64}"
 # The least that the endpoint takes.
 _LEAST_OUTPUT = 16
 
 
 def body(request: CompletionRequest, target: Target, *, stream: bool) -> Mapping[str, Any]:
     """Return the request's JSON body. Stop sequences, seeds and penalties have no field here."""
+    ids = CallIds(_CALL_ID)
     out: dict[str, Any] = {
         "model": target.model,
-        "input": [item for message in request.messages for item in _items(message)],
+        "input": [item for message in request.messages for item in _items(message, ids)],
         "max_output_tokens": max(_LEAST_OUTPUT, request.output_limit(target.max_output_tokens)),
         "store": False,
     }
@@ -64,7 +67,7 @@ def body(request: CompletionRequest, target: Target, *, stream: bool) -> Mapping
     return out
 
 
-def _items(message: Message) -> Iterator[Mapping[str, Any]]:
+def _items(message: Message, ids: CallIds) -> Iterator[Mapping[str, Any]]:
     """Yield the input items of a message, in the order of its parts: thinking stands before the call that it led to."""
     words: list[Mapping[str, Any]] = []
     for part in message.parts:
@@ -72,12 +75,12 @@ def _items(message: Message) -> Iterator[Mapping[str, Any]]:
             case ToolUse():
                 item: dict[str, Any] = {
                     "type": "function_call",
-                    "call_id": part.call_id,
+                    "call_id": ids.of_call(part),
                     "name": part.name,
                     "arguments": part.arguments or "{}",
                 }
             case ToolOutput():
-                item = {"type": "function_call_output", "call_id": part.call_id, "output": _output(part)}
+                item = {"type": "function_call_output", "call_id": ids.of_result(part), "output": _output(part)}
             case Reasoning(provider="openai") if part.signature.startswith(SIGNED):
                 id, _, encrypted = part.signature.removeprefix(SIGNED).partition(":")
                 item = {"type": "reasoning", "id": id, "summary": [], "encrypted_content": encrypted}
