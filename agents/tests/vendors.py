@@ -64,3 +64,10 @@ async def hear(kind: str, request: CompletionRequest, where: Target, *, whole: b
         async for event in events:
             heard.append(event)
     return heard
+
+
+async def sent(kind: str, request: CompletionRequest, *, whole: bool = False, **options: Any) -> dict[str, Any]:
+    """The body that a vendor is sent for a request."""
+    async with Simulator() as sim:
+        await hear(kind, request, target(sim, kind, **options), whole=whole)
+        return sim.requests[0].body

@@ -91,7 +91,7 @@ def read(body: JSON, *, counting: bool = False, headers: tuple[tuple[str, str], 
         stop=reading.strings(body, "stop_sequences", 16),
         max_output_tokens=limit,
         response_format=_format(config.get("format")),
-        reasoning_effort=reading.choice(config, "effort", _EFFORTS) or _thinking(body.get("thinking")),
+        reasoning_effort=_effort(reading.choice(config, "effort", _EFFORTS), _thinking(body.get("thinking"))),
         native=NativeBody("anthropic", body, headers, native_only.error),
         extra={} if (top_k := reading.integer(body, "top_k", 1, 1_000_000)) is None else {"top_k": top_k},
     )
@@ -340,14 +340,19 @@ def _tool_choice(value: Any) -> tuple[str, bool | None]:
     raise invalid("tool_choice.type", "must be auto, any, tool or none")
 
 
+def _effort(effort: str | None, thinking: str | None) -> str | None:
+    """Return the effort to think with: none where thinking is off, whatever effort the answer shall have."""
+    return "none" if thinking == "none" else effort or thinking
+
+
 def _thinking(value: Any) -> str | None:
     """Return a budget of thinking tokens as an effort, which the models of all vendors understand."""
     if value is None:
         return None
     thinking = reading.mapping(value, "thinking")
     match thinking.get("type"):
-        case "disabled":
-            return None
+        case "disabled" | "between_tools":
+            return "none"
         case "adaptive":
             return "medium"
         case "enabled":
@@ -355,7 +360,7 @@ def _thinking(value: Any) -> str | None:
             if budget is None:
                 raise invalid("thinking.budget_tokens", "Field required", "missing")
             return "low" if budget < 4096 else "medium" if budget < 16384 else "high"
-    raise invalid("thinking.type", "must be enabled, adaptive or disabled")
+    raise invalid("thinking.type", "must be enabled, adaptive, between_tools or disabled")
 
 
 def _format(value: Any) -> JSON | None:

@@ -10,7 +10,7 @@ import httpx2
 
 from agents.messages import REDACTED, CompletionRequest, File, Image, Part, Reasoning, Text, ToolOutput, ToolSpec, ToolUse
 from agents.providers.answer import Answer
-from agents.providers.anthropic import schemas
+from agents.providers.anthropic import schemas, thinking
 from agents.providers.anthropic.answer import MessageAnswer
 from agents.providers.base import Target
 from agents.providers.errors import ProviderError, error_from_status, retry_after, should_retry
@@ -18,7 +18,6 @@ from agents.providers.parts import CALL_ID, CallIds, arguments_object, decoded_t
 from agents.providers.relay import HttpProvider
 from aiagents.core import jsonio
 
-_EFFORT = {"minimal": "low"}
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
 _JSON_ONLY = "Answer with one JSON object and nothing else: no prose, no code fence."
 
@@ -88,13 +87,33 @@ def body(request: CompletionRequest, target: Target, *, stream: bool) -> dict[st
             choice["disable_parallel_tool_use"] = True  # type: ignore[assignment]  # the one value that is no string
         if choice != {"type": "auto"}:
             out["tool_choice"] = choice
-    # A forced tool and thinking exclude each other.
-    if request.reasoning_effort not in (None, "none") and target.reasoning and not forced:
-        out["thinking"] = {"type": "adaptive"}
-        config["effort"] = _EFFORT.get(request.reasoning_effort or "", request.reasoning_effort)
+    if target.reasoning and (request.reasoning_effort or forced):
+        thought, effort = thinking.fields(target.model, request.reasoning_effort, limit, forced=forced, unsigned=_ends_unsigned(request))
+        if thought:
+            out["thinking"] = thought
+        if effort:
+            config["effort"] = effort
+        if forced and thinking.of(target.model).always:
+            out["system"] = f"{system}\n\n{_must_call(request.tool_choice)}".lstrip()
+            out.pop("tool_choice")
+            if request.parallel_tool_calls is False:
+                out["tool_choice"] = {"type": "auto", "disable_parallel_tool_use": True}
     if config:
         out["output_config"] = config
     return out
+
+
+def _ends_unsigned(request: CompletionRequest) -> bool:
+    """Return whether the request ends with results of calls that have no signed thinking before them."""
+    if not request.messages or request.messages[-1].role != "tool":
+        return False
+    last = next((message for message in reversed(request.messages) if message.role == "assistant"), None)
+    return last is None or not any(isinstance(part, Reasoning) and part.provider == "anthropic" and part.signature for part in last.parts)
+
+
+def _must_call(choice: str) -> str:
+    """Return the instruction for models that always think: for them the API refuses a forced tool."""
+    return "You must call a tool." if choice == "required" else f"You must call the tool {choice}."
 
 
 class _Tool(TypedDict):

@@ -29,9 +29,10 @@ from billing.pricing import Usage
 # Google's own value for a call that no Gemini model signed.
 _NO_SIGNATURE = "skip_thought_signature_validator"
 # Gemini 2.5 accepts a number of tokens, later models a level.
+_LEAST_OF_PRO = 128  # Gemini 2.5 Pro cannot stop thinking. Source: ai.google.dev/gemini-api/docs/thinking.
 _BUDGET = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
 _PENALTIES = {"presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty"}
-_LEVEL = {"minimal": "LOW", "low": "LOW", "medium": "MEDIUM"}
+_LEVEL = {"none": "LOW", "minimal": "LOW", "low": "LOW", "medium": "MEDIUM"}
 
 
 class Google(EmbeddingProvider):
@@ -131,10 +132,13 @@ def _declaration(tool: Any) -> dict[str, Any]:
 
 
 def _thinking(effort: str, model: str) -> dict[str, Any]:
+    """Return how much the model thinks. `none` is the least that it takes: it thinks much unless told otherwise."""
+    small = "pro" not in model and "argon" not in model
     if "2.5" in model:
-        budget = _BUDGET.get(effort, 24576)
-        return {"thinkingBudget": budget, "includeThoughts": budget > 0}
-    return {} if effort == "none" else {"thinkingLevel": _LEVEL.get(effort, "HIGH"), "includeThoughts": True}
+        budget = _BUDGET.get(effort, 24576) or (0 if small else _LEAST_OF_PRO)
+        return {"thinkingBudget": budget, "includeThoughts": effort != "none"}
+    level = "MINIMAL" if small and effort in ("none", "minimal") else _LEVEL.get(effort, "HIGH")
+    return {"thinkingLevel": level, "includeThoughts": effort != "none"}
 
 
 def _from_three(model: str) -> bool:

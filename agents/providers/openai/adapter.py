@@ -14,7 +14,7 @@ from agents.providers.answer import Answer
 from agents.providers.base import Target
 from agents.providers.embedding import EmbeddingProvider
 from agents.providers.errors import ProviderError, error_from_status, retry_after, should_retry
-from agents.providers.openai import responses
+from agents.providers.openai import efforts, responses
 from agents.providers.openai.answer import ChatAnswer, read_embeddings
 from agents.providers.openai.responses_answer import ResponseAnswer
 from agents.providers.parts import CallIds, decoded_text
@@ -102,7 +102,7 @@ class OpenAI(EmbeddingProvider):
         if request.response_format:
             body["response_format"] = _response_format(request.response_format)
         if request.reasoning_effort and target.reasoning:
-            body["reasoning_effort"] = request.reasoning_effort
+            body["reasoning_effort"] = efforts.fitted(request.reasoning_effort, target.model)
         for name in self.passed:
             if name in request.extra and (target.temperature or name not in _SAMPLING):
                 body[name] = request.extra[name]

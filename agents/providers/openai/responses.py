@@ -11,6 +11,7 @@ from typing import Any
 
 from agents.messages import CompletionRequest, File, Image, Message, Part, Reasoning, Text, ToolOutput, ToolUse
 from agents.providers.base import Target
+from agents.providers.openai import efforts
 from agents.providers.openai.responses_answer import SIGNED
 from agents.providers.parts import CallIds, decoded_text
 
@@ -59,7 +60,7 @@ def body(request: CompletionRequest, target: Target, *, stream: bool) -> Mapping
     if target.reasoning:
         out["include"] = ["reasoning.encrypted_content"]
         if request.reasoning_effort:
-            out["reasoning"] = {"effort": request.reasoning_effort}
+            out["reasoning"] = {"effort": efforts.fitted(request.reasoning_effort, target.model)}
     if target.temperature:
         sampling = {"temperature": request.temperature, "top_p": request.top_p}
         out |= {name: value for name, value in sampling.items() if value is not None}
