@@ -9,6 +9,7 @@ share for punctuation, because code has many short tokens.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -140,12 +141,13 @@ class EmbeddingRequest:
 class NativeBody:
     """The request as its client sent it, for models of the vendor that defines its dialect: they get it unchanged.
 
-    `headers` are the client's headers for that vendor. `untranslatable` is the error for models of all other vendors, None
-    if the neutral request says the same.
+    `endpoint` is where a model must answer, as the catalogue has it. `headers` are the client's headers for that vendor.
+    `untranslatable` is the error for all other models, None if the neutral request says the same.
     """
 
     provider: str
-    body: JSON
+    body: Mapping[str, Any]
+    endpoint: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     untranslatable: InvalidRequest | None = None
 

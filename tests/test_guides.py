@@ -26,6 +26,9 @@ OTHERS = {
     "REDISCLI_AUTH",
     "KEEP_TEST_SERVERS",
     "PR_SET_PDEATHSIG",
+    # Gemini's finish reasons
+    "MALFORMED_FUNCTION_CALL",
+    "UNEXPECTED_TOOL_CALL",
 }
 
 

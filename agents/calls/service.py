@@ -157,7 +157,7 @@ async def _rank(request: CompletionRequest | EmbeddingRequest, context: CallCont
         max_cost_usd=context.max_cost_usd,
         sticky=context.sticky,
         difficulty=router.difficulty(request) if chosen else 0.5,
-        only_provider=request.native.provider if request.native is not None and untranslatable is not None else "",
+        only_at=(request.native.provider, request.native.endpoint) if request.native is not None and untranslatable is not None else None,
     )
     try:
         return router.rank(facts, cards.cards, health.snapshot(), await connections.configured()), input_tokens

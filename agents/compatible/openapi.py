@@ -114,6 +114,7 @@ OPERATIONS: dict[str, JSON] = {
             ["model", "input"],
             {"model": _MODEL, "input": {"oneOf": [{"type": "string", "minLength": 1}, _MESSAGES]}, "stream": _STREAM},
             responses_request.FIELDS,
+            open_ended=True,
         ),
         "responses": _answers("A response, or its events", streamed=True),
     },

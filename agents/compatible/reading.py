@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any
@@ -200,3 +201,17 @@ def refuse_file_reference(item: JSON, at: str) -> None:
     for name in ("file_url", "file_id"):
         if item.get(name) is not None:
             raise invalid(at + name, "is not supported here; send the bytes as file_data", "unsupported_parameter")
+
+
+class NativeOnly:
+    """The first thing in a body that only the vendor's own models can take, as the error for every other model."""
+
+    def __init__(self) -> None:
+        self.error: InvalidRequest | None = None
+
+    def fields(self, body: JSON, translated: Collection[str]) -> None:
+        with contextlib.suppress(StopIteration):
+            self(unknown_parameter(next(name for name in body if name not in translated)))
+
+    def __call__(self, error: InvalidRequest) -> None:
+        self.error = self.error or error

@@ -185,7 +185,7 @@ async def responses(request: Request) -> Response | EventStream:
     context, source = _context(request, "openai", parsed.model), _source_of(parsed.model)
     if not parsed.stream:
         answer = await source.complete(parsed.request, context)
-        return Response(body=responses_answer.whole(answer, parsed.body), headers=_cost_headers([answer.settled]))
+        return Response(body=answer.native or responses_answer.whole(answer, parsed.body), headers=_cost_headers([answer.settled]))
     events = source.stream(parsed.request, context)
     started = await _first(events)
     return _event_stream(request, events, responses_answer.Events(started, parsed.body))

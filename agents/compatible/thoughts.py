@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from agents.messages import Reasoning
 from agents.providers import KINDS
 
@@ -19,3 +22,14 @@ def unseal(content: str, text: str) -> Reasoning | None:
     if provider not in KINDS or not signature:
         return None
     return Reasoning(text, content if provider == "openai" else signature, provider)
+
+
+def for_openai(item: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return an input item as OpenAI made it; None for another vendor's sealed thinking."""
+    content = item.get("encrypted_content")
+    if item.get("type") != "reasoning" or not isinstance(content, str) or (thought := unseal(content, "")) is None:
+        return item
+    if thought.provider != "openai":
+        return None
+    id, _, encrypted = thought.signature.removeprefix("openai:").partition(":")
+    return {**item, "id": id, "encrypted_content": encrypted}

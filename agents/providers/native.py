@@ -8,12 +8,13 @@ from collections.abc import Iterable
 from agents.events import Completed, Event, FinishReason, NativeAnswer, ReasoningDelta, TextDelta, ToolCall, UsageReport
 from agents.messages import byte_size
 from agents.providers.answer import Answer, dumped, parsed
+from agents.providers.base import Target
 from agents.providers.errors import ProviderError
 from agents.providers.transport import payload_of
 from billing.pricing import Usage
 
-# A key of the answer: inside of a JSON string its quotes would be escaped.
-_MODEL = re.compile(rb'("model"\s*:\s*)"[^"\\]*"')
+# A key of the answer: inside of a JSON string its quotes would be escaped. The vendor may add a date to the name.
+_MODEL = r'("model"\s*:\s*)"%s[^"\\]*"'
 
 
 class NativeReader:
@@ -22,10 +23,11 @@ class NativeReader:
     Nothing is passed on before the model's first output, so that another candidate may still answer.
     """
 
-    def __init__(self, answer: Answer, model: str) -> None:
-        self._answer, self._model = answer, model
+    def __init__(self, answer: Answer, target: Target) -> None:
+        self._answer, self._model = answer, target.name
+        self._key = re.compile((_MODEL % re.escape(target.model.removesuffix("-latest"))).encode())
         answer.accepts_unknown_reasons = True
-        self._name = rb'\1"' + model.encode().replace(b"\\", b"\\\\") + b'"'
+        self._name = rb'\1"' + target.name.encode().replace(b"\\", b"\\\\") + b'"'
         self._held: list[bytes] = []
         self._begun = False
 
@@ -59,7 +61,7 @@ class NativeReader:
             written += self._count(found, out)
             if self._answer.error is not None:
                 break
-            self._held.append(_MODEL.sub(self._name, event, count=1) if b'"model"' in event else event)
+            self._held.append(self._key.sub(self._name, event, count=1) if b'"model"' in event else event)
         return out + self._passed(written)
 
     def feed_whole(self, body: bytes) -> list[Event]:
@@ -76,9 +78,9 @@ class NativeReader:
         return [*self._passed(written), *out]
 
     def _renamed(self, body: bytes) -> bytes:
-        found = _MODEL.search(body)
+        found = self._key.search(body)
         if found is None or body.count(b"{", 0, found.start()) == 1:
-            return _MODEL.sub(self._name, body, count=1)
+            return self._key.sub(self._name, body, count=1)
         answer = parsed(body)  # an object that stands before it may have the same key
         return dumped(answer | {"model": self._model} if "model" in answer else answer).encode()
 

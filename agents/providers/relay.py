@@ -224,7 +224,7 @@ class HttpProvider(ABC):
         if native is None:
             return answer, jsonio.dumps(self.payload(request, target, stream=stream)), ()
         assert request.native is not None
-        return NativeReader(answer, target.name), native, request.native.headers
+        return NativeReader(answer, target), native, request.native.headers
 
     async def embed(self, request: EmbeddingRequest, target: Target) -> AsyncGenerator[Event, None]:
         """Raise ProviderBadRequest: only an EmbeddingProvider makes vectors."""

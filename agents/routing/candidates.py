@@ -50,8 +50,8 @@ class Facts:
     max_cost_usd: Decimal | None = None
     sticky: str | None = None
     difficulty: float = 0.5
-    # The vendor whose dialect the request is in, if it cannot be translated for another.
-    only_provider: str = ""
+    # The vendor and endpoint whose dialect the request is in, if it cannot be translated for another.
+    only_at: tuple[str, str] | None = None
 
 
 @dataclass(slots=True)
@@ -111,7 +111,7 @@ def row(facts: Facts, card: ModelCard, health: Mapping[str, ModelHealth], config
         row.removed = reason
     elif card.embeds:
         row.removed = removal.EMBEDDINGS_ONLY
-    elif facts.only_provider and card.provider != facts.only_provider:
+    elif facts.only_at is not None and (card.provider, card.endpoint) != facts.only_at:
         row.removed = removal.OTHER_DIALECT
     elif missing:
         row.removed = Removal(Code.CAPABILITY_MISSING, f"it cannot do {', '.join(sorted(missing))}")

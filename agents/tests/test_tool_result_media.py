@@ -96,7 +96,7 @@ async def test_openais_chat_gets_them_in_a_message_behind_all_results(vendor, ke
 async def test_openais_responses_gets_them_inside_the_result(vendor, key: str, path: str, kinds: tuple[str, ...]):
     async with vendor() as sim:
         sent = (await exchange(sim, key, path, body_of(path, "gpt-5.6-luna", conversation(path, kinds)))).body["input"]
-    first, second = (item["output"] for item in sent if item["type"] == "function_call_output")
+    first, second = (item["output"] for item in sent if item.get("type") == "function_call_output")
     names = {"text": "input_text", "image": "input_image", "file": "input_file"}
     assert [part["type"] for part in first] == [names[kind] for kind in kinds]
     assert second == "nothing"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +73,7 @@ def read(body: JSON, *, counting: bool = False, headers: tuple[tuple[str, str], 
         raise invalid("max_tokens", "Field required", "missing")
     choice, parallel = _tool_choice(body.get("tool_choice"))
     config = reading.mapping(body.get("output_config") or {}, "output_config")
-    native_only = NativeOnly()
+    native_only = reading.NativeOnly()
     native_only.fields(body, _TRANSLATED)
     system = _system(body, native_only)
     in_place, messages = _messages(reading.items(body, "messages", required=True), native_only)
@@ -92,24 +91,10 @@ def read(body: JSON, *, counting: bool = False, headers: tuple[tuple[str, str], 
         max_output_tokens=limit,
         response_format=_format(config.get("format")),
         reasoning_effort=_effort(reading.choice(config, "effort", _EFFORTS), _thinking(body.get("thinking"))),
-        native=NativeBody("anthropic", body, headers, native_only.error),
+        native=NativeBody("anthropic", body, "", headers, native_only.error),
         extra={} if (top_k := reading.integer(body, "top_k", 1, 1_000_000)) is None else {"top_k": top_k},
     )
     return MessageCall(request, reading.model(body), bool(reading.flag(body, "stream")))
-
-
-class NativeOnly:
-    """The first thing in a body that only the vendor's own models can take, as the error for every other model."""
-
-    def __init__(self) -> None:
-        self.error: InvalidRequest | None = None
-
-    def fields(self, body: JSON, translated: Collection[str]) -> None:
-        with contextlib.suppress(StopIteration):
-            self(reading.unknown_parameter(next(name for name in body if name not in translated)))
-
-    def __call__(self, error: InvalidRequest) -> None:
-        self.error = self.error or error
 
 
 def _refuse(body: JSON) -> None:
@@ -170,13 +155,13 @@ def _is_foreign(block: JSON) -> bool:
     return not signature or signature.startswith(SIGNED)
 
 
-def _system(body: JSON, native_only: NativeOnly) -> str:
+def _system(body: JSON, native_only: reading.NativeOnly) -> str:
     if isinstance(body.get("system"), str):
         return str(body["system"])
     return _text_of(reading.items(body, "system"), "system", native_only)
 
 
-def _text_of(blocks: list[JSON], at: str, native_only: NativeOnly) -> str:
+def _text_of(blocks: list[JSON], at: str, native_only: reading.NativeOnly) -> str:
     """Return the blocks' text. What is no text stays in it as JSON, so that its size is known."""
     texts = []
     for number, block in enumerate(blocks):
@@ -192,7 +177,7 @@ def _unsupported(block: JSON, at: str) -> InvalidRequest:
     return invalid(at + "type", f"{str(block.get('type'))[:40]} is not supported by this model", "unsupported_value")
 
 
-def _messages(items: list[JSON], native_only: NativeOnly) -> tuple[list[str], tuple[Message, ...]]:
+def _messages(items: list[JSON], native_only: reading.NativeOnly) -> tuple[list[str], tuple[Message, ...]]:
     """Return the texts of system messages and the other messages."""
     system: list[str] = []
     messages: list[Message] = []
@@ -219,7 +204,7 @@ def _messages(items: list[JSON], native_only: NativeOnly) -> tuple[list[str], tu
     return system, tuple(messages)
 
 
-def _blocks(item: JSON, at: str, names: dict[str, str], native_only: NativeOnly) -> tuple[Part, ...]:
+def _blocks(item: JSON, at: str, names: dict[str, str], native_only: reading.NativeOnly) -> tuple[Part, ...]:
     if isinstance(item.get("content"), str):
         return (Text(item["content"]),)
     parts: list[Part] = []
@@ -258,7 +243,7 @@ def _blocks(item: JSON, at: str, names: dict[str, str], native_only: NativeOnly)
     return tuple(parts)
 
 
-def _result(block: JSON, at: str, native_only: NativeOnly) -> tuple[Part, ...]:
+def _result(block: JSON, at: str, native_only: reading.NativeOnly) -> tuple[Part, ...]:
     """Return the content of a tool's result: texts, images and documents."""
     if isinstance(block.get("content"), str):
         return (Text(block["content"]),)
@@ -289,7 +274,7 @@ def _image(block: JSON, at: str) -> Image:
     return reading.base64_image(media_type, reading.text(source, "data", required=True, longest=20_000_000, at=at), at + "data")
 
 
-def _document(source: JSON, block: JSON, at: str, native_only: NativeOnly) -> Part:
+def _document(source: JSON, block: JSON, at: str, native_only: reading.NativeOnly) -> Part:
     title = reading.text(block, "title", longest=500, at=at)
     match source.get("type"):
         case "text":
@@ -309,7 +294,7 @@ def _document(source: JSON, block: JSON, at: str, native_only: NativeOnly) -> Pa
     return Text(dumps(source).decode())
 
 
-def _tool(item: JSON, number: int, native_only: NativeOnly) -> ToolSpec | None:
+def _tool(item: JSON, number: int, native_only: reading.NativeOnly) -> ToolSpec | None:
     at = f"tools[{number}]."
     kind = item.get("type")
     if kind not in (None, "custom"):

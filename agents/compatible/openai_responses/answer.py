@@ -9,7 +9,7 @@ from typing import Any, Literal, TypedDict
 from agents.calls.whole import Completion
 from agents.compatible import call_ids, thoughts
 from agents.compatible.openai_chat.answer import REFUSED, error_object, finish_of
-from agents.events import ReasoningDelta, Settled, Started, TextDelta, ToolCall
+from agents.events import NativeAnswer, ReasoningDelta, Settled, Started, TextDelta, ToolCall
 from aiagents.core.errors import AppError
 from aiagents.core.jsonio import dumps, money
 from billing.pricing import Usage
@@ -18,6 +18,8 @@ JSON = dict[str, Any]
 # Prefix of an item's id by the kind of the open item; without an open item it is a tool call's.
 _PREFIXES = {"message": "msg", "refusal": "msg", "reasoning": "rs", "": "fc"}
 _INCOMPLETE = {"length": "max_output_tokens", "content_filter": "content_filter"}
+# How the last event of a vendor's own stream begins.
+_ENDS = (b"event: response.completed\n", b"event: response.incomplete\n")
 
 
 def _usage(settled: Settled) -> JSON:
@@ -143,12 +145,18 @@ class Events:
         self._open = ""
         self._text: list[str] = []
         self._refused = False
+        self._started, self._ended = started, False
         self._provider, self._encrypts = started.provider, _encrypts(requested)
 
     def opening(self) -> bytes:
+        if self._started.native:
+            return b""
         return self._event("response.created", {"response": self._base}) + self._event("response.in_progress", {"response": self._base})
 
     def event(self, event: object) -> bytes:
+        if isinstance(event, NativeAnswer):
+            self._ended = self._ended or any(mark in event.data for mark in _ENDS)
+            return event.data
         if isinstance(event, TextDelta) and event.refusal:
             self._refused = True
             start = b"" if self._open == "refusal" else self._close() + self._start_message("refusal")
@@ -171,6 +179,8 @@ class Events:
         return b""
 
     def finish(self, settled: Settled) -> bytes:
+        if self._ended:
+            return b""  # the vendor's own end was passed on
         closed = self._close()
         if all(item["type"] == "reasoning" for item in self._output):
             closed += self._start_message() + self._close()

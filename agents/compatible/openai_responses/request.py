@@ -5,14 +5,18 @@ Source: platform.openai.com/docs/api-reference/responses.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agents.compatible import reading, thoughts
+from agents.compatible import call_ids, reading, thoughts
 from agents.compatible.openai_chat.request import EFFORTS
 from agents.compatible.reading import JSON, invalid
-from agents.messages import CompletionRequest, File, Message, Part, Text, ToolOutput, ToolSpec, ToolUse
+from agents.messages import CompletionRequest, File, Message, NativeBody, Part, Text, ToolOutput, ToolSpec, ToolUse
+from agents.providers.openai.responses import CALL_ID
+from agents.providers.parts import CallIds
 from aiagents.core.errors import InvalidRequest
+from aiagents.core.jsonio import dumps
 
 # Accepted without effect: they control the vendor's own storage, caching or the details of its answer.
 _IGNORED = {
@@ -37,12 +41,13 @@ _UNSUPPORTED = {
     "conversation": _NOT_STORED,
     "background": "a response ends with its request here. Stream it, or create a task at /api/v1/tasks/.",
     "prompt": "prompts stored at a vendor are not available here. Send `instructions` and `input`.",
-    "max_tool_calls": "the caller runs the tools here and can count their calls.",
-    "top_logprobs": "log probabilities are not available.",
-    "context_management": "the whole input is sent unchanged. Shorten it in the request.",
 }
-# All fields that a body may have, including those that are refused unless they are null or false.
+# The main fields, for the OpenAPI document. OpenAI's models at Responses get every other field, too.
 FIELDS = frozenset(_KNOWN | _UNSUPPORTED.keys())
+# Tools that the vendor runs, at a price that the catalogue does not have or on things of the company's account.
+_HOSTED = ("file_search", "code_interpreter", "image_generation", "mcp")
+# Offered by coding agents to every model: it is taken out of the offer.
+_OFFERED = "web_search"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +65,21 @@ def read(body: JSON) -> ResponseCall:
     for name in _UNSUPPORTED.keys() & body.keys():
         if body[name] not in (None, False):
             raise InvalidRequest(f"{name} is not supported: {_UNSUPPORTED[name]}", param=name, code="unsupported_parameter")
-    reading.refuse_unknown(body, _KNOWN | _UNSUPPORTED.keys())
-    system, messages = _input(body)
+    native_only = reading.NativeOnly()
+    native_only.fields(body, FIELDS)
+    system, messages = _input(body, native_only)
     instructions = reading.text(body, "instructions", longest=10_000_000)
     reasoning = reading.mapping(body.get("reasoning") or {}, "reasoning")
     text = reading.mapping(body.get("text") or {}, "text")
+    tools = [tool for tool in reading.items(body, "tools") if not str(tool.get("type")).startswith(_OFFERED)]
     extra: JSON = {}
     reading.add_passed(extra, body)
     reading.add_verbosity(extra, text)
     request = CompletionRequest(
         messages=messages,
         system="\n\n".join(filter(None, (instructions, system))),
-        tools=tuple(_tool(item, number) for number, item in enumerate(reading.items(body, "tools"))),
-        tool_choice=_tool_choice(body.get("tool_choice")),
+        tools=tuple(spec for number, item in enumerate(tools) if (spec := _tool(item, number, native_only))),
+        tool_choice=_tool_choice(body.get("tool_choice"), native_only),
         parallel_tool_calls=reading.flag(body, "parallel_tool_calls", None),
         temperature=reading.number(body, "temperature", 0, 2),
         top_p=reading.number(body, "top_p", 0, 1),
@@ -80,11 +87,32 @@ def read(body: JSON) -> ResponseCall:
         response_format=_format(text.get("format")),
         reasoning_effort=reading.choice(reasoning, "effort", EFFORTS),
         extra=extra,
+        native=NativeBody("openai", _native(body, tools), "responses", (), native_only.error),
     )
     return ResponseCall(request, reading.model(body), bool(reading.flag(body, "stream")), body)
 
 
-def _input(body: JSON) -> tuple[str, tuple[Message, ...]]:
+def _native(body: JSON, tools: list[JSON]) -> Mapping[str, Any]:
+    """Return the body for OpenAI: ids and thinking as that vendor knows them, and only the tools that may be offered."""
+    native = {name: value for name, value in body.items() if name != "tools" or tools}
+    if tools:
+        native["tools"] = tools
+    if isinstance(body.get("input"), list):
+        ids = CallIds(CALL_ID)
+        native["input"] = [_with_id(found, ids) for item in body["input"] if (found := thoughts.for_openai(item))]
+    return native
+
+
+def _with_id(item: Mapping[str, Any], ids: CallIds) -> Mapping[str, Any]:
+    """Return the item with an id of its call that fits, without another vendor's signature."""
+    if not isinstance(given := item.get("call_id"), str):
+        return item
+    own = call_ids.split(given)[0]
+    is_result = str(item.get("type")).endswith("_output")
+    return {**item, "call_id": ids.of_result(ToolOutput(own, "", "")) if is_result else ids.of_call(ToolUse(own, "", ""))}
+
+
+def _input(body: JSON, native_only: reading.NativeOnly) -> tuple[str, tuple[Message, ...]]:
     if isinstance(body.get("input"), str) and body["input"]:
         return "", (Message("user", (Text(body["input"]),)),)
     system: list[str] = []
@@ -121,6 +149,9 @@ def _input(body: JSON) -> tuple[str, tuple[Message, ...]]:
                     at + "id", "responses are not stored here, so their items cannot be referenced. "
                     "Send the items themselves; most clients do with `store` set to false", "unsupported_value",
                 )  # fmt: skip
+            case str():
+                native_only(invalid(at + "type", f"{str(item['type'])[:40]} is not supported by this model", "unsupported_value"))
+                _append(messages, "user", Text(dumps(item).decode()))  # for its size
             case kind:
                 raise invalid(at + "type", f"{str(kind)[:40]} is not supported", "unsupported_value")
     if not messages:
@@ -165,10 +196,16 @@ def _content(item: JSON, at: str, field: str = "content") -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _tool(item: JSON, number: int) -> ToolSpec:
+def _tool(item: JSON, number: int, native_only: reading.NativeOnly) -> ToolSpec | None:
     at = f"tools[{number}]."
-    if item.get("type") != "function":
-        raise invalid(at + "type", "only function tools are supported", "unsupported_value")
+    kind = item.get("type")
+    if kind != "function":
+        environment = item.get("environment")
+        remote = isinstance(environment, Mapping) and environment.get("type") not in (None, "local")
+        if not isinstance(kind, str) or kind.startswith(_HOSTED) or remote:
+            raise invalid(at + "type", f"{str(kind)[:40]} is not supported here: the caller runs all tools", "unsupported_value")
+        native_only(invalid(at + "type", "this model takes only function tools", "unsupported_value"))
+        return None
     schema = item.get("parameters")
     return ToolSpec(
         name=reading.text(item, "name", required=True, longest=64, at=at),
@@ -178,12 +215,16 @@ def _tool(item: JSON, number: int) -> ToolSpec:
     )
 
 
-def _tool_choice(value: Any) -> str:
+def _tool_choice(value: Any, native_only: reading.NativeOnly) -> str:
     if value in (None, "auto", "none", "required"):
         return value or "auto"
     if isinstance(value, dict) and value.get("type") == "function" and isinstance(value.get("name"), str):
         return str(value["name"])
-    raise invalid("tool_choice", 'must be "auto", "none", "required" or name a function')
+    error = invalid("tool_choice", 'must be "auto", "none", "required" or name a function')
+    if not isinstance(value, dict) or value.get("type") not in ("custom", "allowed_tools", "shell", "apply_patch"):
+        raise error
+    native_only(error)
+    return "auto"
 
 
 def _format(value: Any) -> JSON | None:

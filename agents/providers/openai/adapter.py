@@ -69,6 +69,13 @@ class OpenAI(EmbeddingProvider):
     def read_embeddings(self, body: bytes) -> tuple[list[bytes], Usage | None]:
         return read_embeddings(body)
 
+    def native_content(self, request: CompletionRequest, target: Target, *, stream: bool) -> bytes | None:
+        """Return the client's own body for Responses; other models of OpenAI get a translated one."""
+        native = request.native
+        if native is None or (native.provider, native.endpoint) != (self.kind, target.endpoint):
+            return None
+        return responses.native_content(native.body, request, target, stream=stream)
+
     def answer(self, target: Target) -> Answer:
         return ResponseAnswer() if target.endpoint == responses.ENDPOINT else ChatAnswer(target.requires_finish_reason)
 

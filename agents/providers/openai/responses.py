@@ -14,20 +14,22 @@ from agents.providers.base import Target
 from agents.providers.openai import efforts
 from agents.providers.openai.responses_answer import SIGNED
 from agents.providers.parts import CallIds, decoded_text
+from aiagents.core import jsonio
 
 ENDPOINT = "responses"
 PATH = "/responses"
 # Fields of chat completions that this endpoint has under the same name.
 _SAME = ("user", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "service_tier")
 # The vendor's rule for the ids of tool calls.
-_CALL_ID = r"(?s).{1,64}"
+CALL_ID = r"(?s).{1,64}"
+_ENCRYPTED = "reasoning.encrypted_content"
 # The least that the endpoint takes.
 _LEAST_OUTPUT = 16
 
 
 def body(request: CompletionRequest, target: Target, *, stream: bool) -> Mapping[str, Any]:
     """Return the request's JSON body. Stop sequences, seeds and penalties have no field here."""
-    ids = CallIds(_CALL_ID)
+    ids = CallIds(CALL_ID)
     out: dict[str, Any] = {
         "model": target.model,
         "input": [item for message in request.messages for item in _items(message, ids)],
@@ -58,7 +60,7 @@ def body(request: CompletionRequest, target: Target, *, stream: bool) -> Mapping
     if text:
         out["text"] = text
     if target.reasoning:
-        out["include"] = ["reasoning.encrypted_content"]
+        out["include"] = [_ENCRYPTED]
         if request.reasoning_effort:
             out["reasoning"] = {"effort": efforts.fitted(request.reasoning_effort, target.model)}
     if target.temperature:
@@ -66,6 +68,16 @@ def body(request: CompletionRequest, target: Target, *, stream: bool) -> Mapping
         out |= {name: value for name, value in sampling.items() if value is not None}
     out |= {name: request.extra[name] for name in _SAME if name in request.extra}
     return out
+
+
+def native_content(sent: Mapping[str, Any], request: CompletionRequest, target: Target, *, stream: bool) -> bytes:
+    """Return the client's own body for this call: nothing is stored, and thinking comes back encrypted."""
+    limit = max(_LEAST_OUTPUT, request.output_limit(target.max_output_tokens))
+    out = {**sent, "model": target.model, "max_output_tokens": limit, "store": False, "stream": stream}
+    include = sent.get("include") or []
+    if target.reasoning and isinstance(include, list) and _ENCRYPTED not in include:
+        out["include"] = [*include, _ENCRYPTED]
+    return jsonio.dumps(out)
 
 
 def _items(message: Message, ids: CallIds) -> Iterator[Mapping[str, Any]]:

@@ -13,6 +13,8 @@ from billing.pricing import Usage
 SIGNED = "openai:"
 _STATUS: dict[str, FinishReason] = {"completed": "stop", "failed": "error", "cancelled": "error"}
 _INCOMPLETE: dict[str, FinishReason] = {"max_output_tokens": "length", "max_tokens": "length", "content_filter": "content_filter"}
+# How an event of the stream begins that holds nothing but text, and the text in it.
+_DELTA, _TEXT = b"event: response.output_text.delta\n", b'"delta":"'
 
 
 class ResponseAnswer(Answer):
@@ -35,6 +37,16 @@ class ResponseAnswer(Answer):
                 self.closed = True
             case "error":
                 raise stream_error(event.get("error") or event)
+
+    def bytes_of_text(self, event: bytes) -> int:
+        if not event.startswith(_DELTA):
+            return 0
+        begins = event.find(_TEXT)
+        size = event.find(b'"', begins + len(_TEXT)) - begins - len(_TEXT) if begins > 0 else 0
+        if size > 0:
+            self._fresh, self._has_text = False, True
+            self.grow(size)
+        return max(size, 0)
 
     def take_whole(self, answer: Any) -> None:
         if answer.get("status") is None and answer.get("error"):
