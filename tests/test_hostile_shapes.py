@@ -50,14 +50,14 @@ def test_there_are_enough_shapes():
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_reading_the_largest_body(name: str):
-    """12 MiB of any content; byte by byte in Python it was up to 30 s."""
-    assert cpu(jsonio.loads, SHAPES[name](BODY)) < 0.3
+    """12 MiB of any content: a third of a second on an idle machine, and up to 30 s byte by byte in Python."""
+    assert cpu(jsonio.loads, SHAPES[name](BODY)) < 1
 
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_reading_the_largest_frame(name: str, settings: Any):
     """20 of them may come in a second from each socket."""
-    assert cpu(jsonio.loads, SHAPES[name](FRAME), most_values=settings.MAX_FRAME_VALUES) < 0.03
+    assert cpu(jsonio.loads, SHAPES[name](FRAME), most_values=settings.MAX_FRAME_VALUES) < 0.1
 
 
 def test_one_step_of_the_scan_is_short():
@@ -176,7 +176,8 @@ async def test_every_shape_at_every_endpoint(endpoint: Endpoint, admin: cast.Per
             check(endpoint, name, answer)
             assert 400 <= answer.status < 500 or not _reads(endpoint), f"{endpoint} took {name}: {answer.status}"
             assert size <= limit or answer.status in (404, 413)
-            assert took < 0.5, f"{endpoint} with {name} took {took:.2f} s of processor"
+            # Faults of this kind took 1.3 to 32 s; beside other work on the same cores 0.5 is reached without one.
+            assert took < 1, f"{endpoint} with {name} took {took:.2f} s of processor"
 
 
 def _reads(endpoint: Endpoint) -> bool:

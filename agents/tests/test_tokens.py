@@ -42,6 +42,6 @@ def test_the_longest_text_is_estimated_at_once():
     short, long = "a, b. " * 20_000, ", " * 5_000_000
     began = time.process_time()
     estimated = messages.estimate_text(long)
-    assert time.process_time() - began < 0.1
+    assert time.process_time() - began < 0.3
     assert abs(estimated - (2_500_000 + 1_250_000)) < 10_000
     assert abs(messages.estimate_text(short) - (30_000 + 10_000)) < 100
