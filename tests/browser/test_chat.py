@@ -106,7 +106,7 @@ def test_a_lost_connection_is_reopened_and_no_word_is_missing_or_twice(visit: Op
 
 def test_two_conversations_are_answered_at_the_same_time(visit: Open) -> None:
     one = visit()
-    one.ask("[[sim:chunks=60,pace=40]] Slow tale")
+    one.ask("[[sim:chunks=200,pace=40]] Slow tale")  # eight seconds, also for a busy machine
     one.written(20)
     first = one.conversation_id()
     one.page.get_by_role("button", name="New chat").first.click()
@@ -116,7 +116,7 @@ def test_two_conversations_are_answered_at_the_same_time(visit: Open) -> None:
     assert one.page.locator(".live-dot").count() == 1
     one.page.locator(f'.conversation[data-id="{first}"] a').click()
     answer = one.answer()
-    assert len(answer.locator(".markdown").inner_text().split()) == 60
+    assert len(answer.locator(".markdown").inner_text().split()) == 200
 
 
 def test_a_picture_goes_with_the_question_and_a_wrong_file_does_not(visit: Open) -> None:
