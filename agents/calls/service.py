@@ -77,8 +77,9 @@ async def stream(
     JSON answer, which is cheaper for both sides. Raises an AppError, after the settlement.
     Every settlement is added to `receipts`, also when the consumer closes the generator or is cancelled.
     """
-    context = await _with_slugs(context)
-    route, input_tokens = await _rank(request, context)
+    known = await catalogue.current()
+    context = _with_slugs(context, known)
+    route, input_tokens = await _rank(request, context, known)
     attempts = _Attempts(context, route, input_tokens, [] if receipts is None else receipts)
     try:
         while True:
@@ -117,13 +118,13 @@ async def preview(request: CompletionRequest, context: CallContext) -> dict[str,
 
     It holds the chosen model, the reason, and every candidate with its probability, cost, time and value.
     """
-    route, input_tokens = await _rank(request, await _with_slugs(context))
+    known = await catalogue.current()
+    route, input_tokens = await _rank(request, _with_slugs(context, known), known)
     return {**route.explanation, "input_tokens": input_tokens}
 
 
-async def _with_slugs(context: CallContext) -> CallContext:
+def _with_slugs(context: CallContext, known: catalogue.Catalogue) -> CallContext:
     """Return the context with the slugs of the models that it names. Raises ModelNotFound or AmbiguousModel."""
-    known = await catalogue.current()
 
     def slug(name: str, param: str) -> str:
         return name if name in known.cards or name.partition(":")[0] == router.AUTO else known.get(name, param).slug
@@ -135,8 +136,9 @@ async def _with_slugs(context: CallContext) -> CallContext:
     return replace(context, requested_model=requested, fallbacks=fallbacks)
 
 
-async def _rank(request: CompletionRequest | EmbeddingRequest, context: CallContext) -> tuple[router.Route, int]:
-    cards = await catalogue.current()
+async def _rank(
+    request: CompletionRequest | EmbeddingRequest, context: CallContext, cards: catalogue.Catalogue
+) -> tuple[router.Route, int]:
     if isinstance(request, EmbeddingRequest):
         input_tokens = estimate_embedding(request)
         wanted = router_embeddings.Wanted(request, context.requested_model, context.fallbacks, context.max_cost_usd, input_tokens)
@@ -146,7 +148,7 @@ async def _rank(request: CompletionRequest | EmbeddingRequest, context: CallCont
         raise PromptTooLarge(details={"max_characters": settings.MAX_PROMPT_CHARACTERS})
     input_tokens = estimate_input(request)
     chosen = router.weighs(context.requested_model, context.fallbacks)
-    untranslatable = request.native.untranslatable if request.native is not None else None
+    native = request.native if request.native is not None and request.native.untranslatable is not None else None
     facts = router.Facts(
         requested=context.requested_model,
         goal=context.goal or context.principal.user.goal,
@@ -157,14 +159,14 @@ async def _rank(request: CompletionRequest | EmbeddingRequest, context: CallCont
         max_cost_usd=context.max_cost_usd,
         sticky=context.sticky,
         difficulty=router.difficulty(request) if chosen else 0.5,
-        only_at=(request.native.provider, request.native.endpoint) if request.native is not None and untranslatable is not None else None,
+        only_at=(native.provider, native.endpoint) if native is not None else None,
     )
     try:
         return router.rank(facts, cards.cards, health.snapshot(), await connections.configured()), input_tokens
     except AppError as exc:
         refused = next(iter(exc.details.get("candidates") or ()), None)
-        if untranslatable is not None and refused and refused["removed_code"] == Code.OTHER_DIALECT:
-            raise untranslatable from exc
+        if native is not None and native.untranslatable is not None and refused and refused["removed_code"] == Code.OTHER_DIALECT:
+            raise native.untranslatable from exc
         raise
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from agents.messages import Reasoning
 from agents.providers import KINDS
+from agents.providers.openai.responses_answer import reasoning_item
 
 ENCRYPTED = "reasoning.encrypted_content"
 
@@ -29,7 +30,5 @@ def for_openai(item: Mapping[str, Any]) -> Mapping[str, Any] | None:
     content = item.get("encrypted_content")
     if item.get("type") != "reasoning" or not isinstance(content, str) or (thought := unseal(content, "")) is None:
         return item
-    if thought.provider != "openai":
-        return None
-    id, _, encrypted = thought.signature.removeprefix("openai:").partition(":")
-    return {**item, "id": id, "encrypted_content": encrypted}
+    signed = reasoning_item(thought.signature)
+    return None if signed is None else {**item, **signed}

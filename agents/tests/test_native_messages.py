@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from accounts import keys
 from agents.calls import running as running_calls
+from agents.providers.anthropic.answer import usage_of
 from agents.simulator import Simulator
 from billing import pricing
 from billing.catalogue import snapshot as catalogue
@@ -136,6 +137,13 @@ async def test_what_the_vendor_counted_is_charged_at_its_price(key, vendor, card
     assert {row.cost_usd for row in written} == {pricing.cost(cards[MODEL].rates, usage)}
 
 
+def test_a_compaction_which_the_totals_leave_out_is_paid():
+    one = {"input_tokens": 5, "output_tokens": 2, "cache_creation_input_tokens": 3, "cache_read_input_tokens": 4}
+    counts = {**one, "iterations": [{"type": "message", **one}, {"type": "compaction", **one, "output_tokens": 9}]}
+    assert usage_of(counts) == Usage(input_tokens=24, output_tokens=11, cached_input_tokens=8, cache_write_tokens=6)
+    assert usage_of({**one, "iterations": "odd"}) == usage_of({**one, "iterations": [None, {"type": "compaction"}]}) == usage_of(one)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_sdk_reads_it(key, vendor, stream: bool, client_of_product):
     async with vendor():
@@ -169,6 +177,8 @@ def client_of_product():
 
 # --- what must not pass ----------------------------------------------------------------------------
 
+HOUR = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+FILE = {"type": "image", "source": {"type": "file", "file_id": "file_1"}}
 REFUSED = [
     ({"mcp_servers": [{"type": "url", "url": "https://a.example", "name": "a"}]}, "mcp_servers"),
     ({"container": "container_1"}, "container"),
@@ -181,6 +191,9 @@ REFUSED = [
     ({"messages": [{"role": "user", "content": [{"type": "container_upload", "file_id": "file_1"}]}]}, "file_id"),
     ({"messages": [{"role": "user", "content": [{"type": "document", "source": {"type": "file", "file_id": "file_1"}}]}]}, "file_id"),
     ({"cache_control": {"type": "ephemeral", "ttl": "1h"}}, "cache_control.ttl"),
+    ({"messages": [{"role": "user", "content": [{**RESULT, "content": [{"type": "text", "text": "x", **HOUR}]}]}]}, "cache_control.ttl"),
+    ({"messages": [{"role": "user", "content": [{**DOCUMENT, "source": {"type": "content", "content": [FILE]}}]}]}, "file_id"),
+    ({"messages": [{"role": "user", "content": [{**RESULT, "content": [{**DOCUMENT, "source": FILE["source"]}]}]}]}, "file_id"),
     ({"system": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]}, "cache_control.ttl"),
 ]
 

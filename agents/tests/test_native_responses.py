@@ -113,8 +113,21 @@ async def test_an_offered_web_search_is_taken_out_of_the_offer(key, vendor):
             answer = await send({"model": model, "input": "Hi", "tools": [{"type": "web_search"}, SHELL]}, key)
             assert answer.status == 200, answer.body
             assert "web_search" not in json.dumps(sim.requests[-1].body)
+    added = {"type": "additional_tools", "role": "developer", "tools": [PATCH, {"type": "web_search"}]}
+    async with vendor() as sim:
+        answer = await send({"model": MODEL, "input": [added, RICH["input"][2]]}, key)
+        assert answer.status == 200, answer.body
+        assert sim.requests[-1].body["input"][0] == {**added, "tools": [PATCH]}
 
 
+async def test_a_tools_own_parameter_may_be_called_file_id(key, vendor):
+    own = {**SHELL, "parameters": {"type": "object", "properties": {"file_id": {"type": "string"}}}}
+    async with vendor():
+        answer = await send({"model": MODEL, "input": [{**RICH["input"][0], "tools": [own]}, RICH["input"][2]]}, key)
+    assert answer.status == 200, answer.body
+
+
+PICTURE = {"type": "input_image", "image_url": "data:image/png;base64,aGk="}
 REFUSED = [
     ({"previous_response_id": "resp_1"}, "previous_response_id"),
     ({"conversation": "conv_1"}, "conversation"),
@@ -124,6 +137,11 @@ REFUSED = [
     ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].id"),
     ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file_1"}]}]}, "input[0].content[0].file_id"),
     *(({"tools": [{"type": kind}]}, "tools[0].type") for kind in ("file_search", "code_interpreter", "image_generation", "mcp")),
+    ({"input": [{"type": "additional_tools", "role": "developer", "tools": [{"type": "mcp"}]}]}, "input[0].tools[0].type"),
+    ({"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "code_interpreter"}]}]}, "tools[0].tools[0].type"),
+    ({"input": [{"type": "computer_call_output", "call_id": "c", "output": {"file_id": "file_1"}}]}, "input[0].output.file_id"),
+    ({"input": [{"type": "custom_tool_call_output", "call_id": "c", "output": [{"file_id": "f"}]}]}, "input[0].output[0].file_id"),
+    ({"input": [{"role": "user", "content": [{**PICTURE, "file_id": "file_1"}]}]}, "input[0].content[0].file_id"),
     ({"tools": [{"type": "shell", "environment": {"type": "container_auto"}}]}, "tools[0].type"),
 ]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,7 +98,7 @@ def read(body: JSON, *, counting: bool = False, headers: tuple[tuple[str, str], 
 
 
 def _refuse(body: JSON) -> None:
-    """Raise InvalidRequest for what must reach no vendor, wherever it stands in the body."""
+    """Raise InvalidRequest for a field, block or tool that may not be passed on to Anthropic, wherever it stands in the body."""
     if body.get("thread") is not None:
         # With these details Anthropic's own tool runner goes on without threads.
         details = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
@@ -106,18 +106,26 @@ def _refuse(body: JSON) -> None:
     for name, allowed in _REFUSED.items():
         if body.get(name) is not None and body[name] not in allowed:
             raise reading.unsupported_parameter(name)
-    marked = [body, *_objects(body.get("system")), *_objects(body.get("tools"))]
+    blocks = [block for field in ("system", "tools") for block in _blocks_in(body.get(field))]
     for message in _objects(body.get("messages")):
-        for block in _objects(message.get("content")):
-            marked += [block, *_objects(block.get("content"))]
-            for part in (block, *_objects(block.get("content"))):
-                source = part.get("source")
-                if part.get("type") == "container_upload" or (isinstance(source, Mapping) and source.get("type") == "file"):
-                    raise reading.unsupported_parameter("file_id", "send the file itself")
-    for one in marked:
+        blocks += [message, *_blocks_in(message.get("content"))]
+    for block in blocks:
+        source = block.get("source")
+        if block.get("type") == "container_upload" or (isinstance(source, Mapping) and source.get("type") == "file"):
+            raise reading.unsupported_parameter("file_id", "send the file itself")
+    for one in (body, *blocks):
         mark = one.get("cache_control")
         if isinstance(mark, Mapping) and mark.get("ttl") not in (None, "5m"):
             raise reading.unsupported_parameter("cache_control.ttl", "only 5m has a price here")
+
+
+def _blocks_in(value: object) -> Iterator[Mapping[str, Any]]:
+    """Yield the blocks of a content, and those inside of them: in the results of tools, and in documents made of blocks."""
+    for block in _objects(value):
+        yield block
+        yield from _blocks_in(block.get("content"))
+        if isinstance(source := block.get("source"), Mapping):
+            yield from _blocks_in(source.get("content"))
 
 
 def _objects(value: object) -> Sequence[Mapping[str, Any]]:

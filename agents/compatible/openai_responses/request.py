@@ -47,7 +47,11 @@ FIELDS = frozenset(_KNOWN | _UNSUPPORTED.keys())
 # Tools that the vendor runs, at a price that the catalogue does not have or on things of the company's account.
 _HOSTED = ("file_search", "code_interpreter", "image_generation", "mcp")
 # Offered by coding agents to every model: it is taken out of the offer.
-_OFFERED = "web_search"
+_WEB_SEARCH = "web_search"
+# Names of things in the company's account at the vendor, which may be another user's.
+_REFERENCES = ("file_id", "file_ids", "container_id", "vector_store_ids")
+# Under these keys stand a caller's own names, which may be any.
+_SCHEMAS = {"parameters", "input_schema", "schema", "format"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ def read(body: JSON) -> ResponseCall:
     instructions = reading.text(body, "instructions", longest=10_000_000)
     reasoning = reading.mapping(body.get("reasoning") or {}, "reasoning")
     text = reading.mapping(body.get("text") or {}, "text")
-    tools = [tool for tool in reading.items(body, "tools") if not str(tool.get("type")).startswith(_OFFERED)]
+    tools = _offered(reading.items(body, "tools"), "tools")
     extra: JSON = {}
     reading.add_passed(extra, body)
     reading.add_verbosity(extra, text)
@@ -99,8 +103,41 @@ def _native(body: JSON, tools: list[JSON]) -> Mapping[str, Any]:
         native["tools"] = tools
     if isinstance(body.get("input"), list):
         ids = CallIds(CALL_ID)
-        native["input"] = [_with_id(found, ids) for item in body["input"] if (found := thoughts.for_openai(item))]
+        items = [_checked(item, f"input[{number}].") for number, item in enumerate(body["input"])]
+        native["input"] = [_with_id(found, ids) for item in items if (found := thoughts.for_openai(item))]
     return native
+
+
+def _checked(item: Mapping[str, Any], at: str) -> Mapping[str, Any]:
+    """Return an input item with the tools that may be offered. Raises InvalidRequest for a reference into the vendor's account."""
+    _refuse_references(item, at)
+    return {**item, "tools": _offered(reading.items(dict(item), "tools", at=at), at + "tools")} if "tools" in item else item
+
+
+def _refuse_references(value: object, at: str) -> None:
+    if isinstance(value, list):
+        for number, one in enumerate(value):
+            _refuse_references(one, f"{at.removesuffix('.')}[{number}].")
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            if name in _REFERENCES and inner is not None:
+                raise reading.unsupported_parameter(at + name, "send the bytes")
+            if name not in _SCHEMAS:
+                _refuse_references(inner, f"{at}{name}.")
+
+
+def _offered(tools: list[JSON], at: str) -> list[JSON]:
+    """Return the tools without web search, also in namespaces. Raises InvalidRequest for another tool that the vendor runs."""
+    found = []
+    for number, tool in enumerate(tools):
+        where, kind, environment = f"{at}[{number}].", tool.get("type"), tool.get("environment")
+        remote = isinstance(environment, Mapping) and environment.get("type") not in (None, "local")
+        if not isinstance(kind, str) or kind.startswith(_HOSTED) or remote:
+            raise invalid(where + "type", f"{str(kind)[:40]} is not supported here: the caller runs all tools", "unsupported_value")
+        if kind.startswith(_WEB_SEARCH):
+            continue
+        found.append(tool | {"tools": _offered(reading.items(tool, "tools", at=where), where + "tools")} if "tools" in tool else tool)
+    return found
 
 
 def _with_id(item: Mapping[str, Any], ids: CallIds) -> Mapping[str, Any]:
@@ -198,12 +235,7 @@ def _content(item: JSON, at: str, field: str = "content") -> tuple[Part, ...]:
 
 def _tool(item: JSON, number: int, native_only: reading.NativeOnly) -> ToolSpec | None:
     at = f"tools[{number}]."
-    kind = item.get("type")
-    if kind != "function":
-        environment = item.get("environment")
-        remote = isinstance(environment, Mapping) and environment.get("type") not in (None, "local")
-        if not isinstance(kind, str) or kind.startswith(_HOSTED) or remote:
-            raise invalid(at + "type", f"{str(kind)[:40]} is not supported here: the caller runs all tools", "unsupported_value")
+    if item["type"] != "function":
         native_only(invalid(at + "type", "this model takes only function tools", "unsupported_value"))
         return None
     schema = item.get("parameters")

@@ -15,7 +15,9 @@ FINISH: dict[str, FinishReason] = {
     "end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length", "model_context_window_exceeded": "length",
     "tool_use": "tool_calls", "refusal": "content_filter",
 }  # fmt: skip
-_COUNTS = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens", "output_tokens_details")
+_COUNTS = (
+    "input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens", "output_tokens_details", "iterations",
+)  # fmt: skip
 # How an event of the stream begins that may hold nothing but text, and the text in it.
 _DELTA, _TEXT = b"event: content_block_delta\n", b'"text":"'
 
@@ -147,6 +149,20 @@ def _stream_error(error: Any) -> ProviderError:
 
 def usage_of(counts: dict[str, Any]) -> Usage | None:
     """Return the usage, or None if neither input nor output was reported.
+
+    Compactions are added: their tokens are paid, and the totals leave them out (the SDK's BetaUsage.iterations).
+    """
+    usage, iterations = _usage_of(counts), counts.get("iterations")
+    if usage is None or not isinstance(iterations, list):
+        return usage
+    for one in iterations:
+        if isinstance(one, dict) and one.get("type") == "compaction":
+            usage += _usage_of(one) or Usage()
+    return usage
+
+
+def _usage_of(counts: dict[str, Any]) -> Usage | None:
+    """Return the usage of one set of counts.
 
     Anthropic's input excludes tokens read from and written to its cache; ours includes both.
     """

@@ -1,4 +1,4 @@
-"""How each generation of Claude is told to think: one table.
+"""The fields with which each generation of Claude takes an effort or a thinking budget, as one table.
 
 Sources: platform.claude.com, "adaptive thinking", "effort" and the overview pages of Sonnet 5, Opus 5 and the 5.5 models
 (2026-11); the SDK's ThinkingConfigParam.
@@ -20,7 +20,7 @@ LEAST_BUDGET = 1024
 @dataclass(frozen=True, slots=True)
 class Generation:
     """`adaptive`: the model takes an effort, else a budget. `off` is what switches thinking off: nothing for models that
-    think only when they are told to. `always`: thinking cannot be switched off, and no tool can be forced.
+    think only when a request asks for it. `always`: thinking cannot be switched off, and no tool can be forced.
     """
 
     adaptive: bool = True
@@ -43,7 +43,7 @@ _TABLE: tuple[tuple[re.Pattern[str], Generation], ...] = (
 
 
 def of(model: str) -> Generation:
-    """Return how a model is told to think. One that is not Claude by its name takes an effort."""
+    """Return the generation of a model. A model whose name is not one of Claude's takes an effort."""
     return next((found for pattern, found in _TABLE if pattern.search(model)), Generation())
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from agents.messages import CompletionRequest, File, Image, Message, Part, Reasoning, Text, ToolOutput, ToolUse
 from agents.providers.base import Target
 from agents.providers.openai import efforts
-from agents.providers.openai.responses_answer import SIGNED
+from agents.providers.openai.responses_answer import reasoning_item
 from agents.providers.parts import CallIds, decoded_text
 from aiagents.core import jsonio
 
@@ -94,9 +94,8 @@ def _items(message: Message, ids: CallIds) -> Iterator[Mapping[str, Any]]:
                 }
             case ToolOutput():
                 item = {"type": "function_call_output", "call_id": ids.of_result(part), "output": _output(part)}
-            case Reasoning(provider="openai") if part.signature.startswith(SIGNED):
-                id, _, encrypted = part.signature.removeprefix(SIGNED).partition(":")
-                item = {"type": "reasoning", "id": id, "summary": [], "encrypted_content": encrypted}
+            case Reasoning(provider="openai") if (signed := reasoning_item(part.signature)) is not None:
+                item = {"type": "reasoning", "summary": [], **signed}
             case _:
                 words += [found] if (found := _content(part)) else []
                 continue

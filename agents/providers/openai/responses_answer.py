@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from agents.events import FinishReason
@@ -15,6 +16,14 @@ _STATUS: dict[str, FinishReason] = {"completed": "stop", "failed": "error", "can
 _INCOMPLETE: dict[str, FinishReason] = {"max_output_tokens": "length", "max_tokens": "length", "content_filter": "content_filter"}
 # How an event of the stream begins that holds nothing but text, and the text in it.
 _DELTA, _TEXT = b"event: response.output_text.delta\n", b'"delta":"'
+
+
+def reasoning_item(signature: str) -> Mapping[str, str] | None:
+    """Return id and encrypted content of the reasoning item that this parser made a signature of; None for any other signature."""
+    if not signature.startswith(SIGNED):
+        return None
+    id, _, encrypted = signature.removeprefix(SIGNED).partition(":")
+    return {"id": id, "encrypted_content": encrypted}
 
 
 class ResponseAnswer(Answer):
