@@ -44,7 +44,7 @@ def unsupported_parameter(name: str, instead: str = "") -> InvalidRequest:
     return InvalidRequest(message, param=name, code="unsupported_parameter")
 
 
-def text(body: JSON, name: str, *, required: bool = False, longest: int = 1_000_000, at: str = "") -> str:
+def text(body: Mapping[str, Any], name: str, *, required: bool = False, longest: int = 1_000_000, at: str = "") -> str:
     value = body.get(name)
     if value is None and not required:
         return ""
@@ -88,7 +88,7 @@ def integer(body: JSON, name: str, low: int, high: int) -> int | None:
     return value
 
 
-def flag(body: JSON, name: str, default: bool | None = False) -> bool | None:
+def flag(body: Mapping[str, Any], name: str, default: bool | None = False) -> bool | None:
     value = body.get(name)
     if value is None:
         return default

@@ -5,7 +5,7 @@ Source: platform.openai.com/docs/api-reference/responses.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +96,7 @@ def read(body: JSON) -> ResponseCall:
     return ResponseCall(request, reading.model(body), bool(reading.flag(body, "stream")), body)
 
 
-def _native(body: JSON, tools: list[JSON]) -> Mapping[str, Any]:
+def _native(body: JSON, tools: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     """Return the body for OpenAI: ids and thinking as that vendor knows them, and only the tools that may be offered."""
     native = {name: value for name, value in body.items() if name != "tools" or tools}
     if tools:
@@ -126,7 +126,7 @@ def _refuse_references(value: object, at: str) -> None:
                 _refuse_references(inner, f"{at}{name}.")
 
 
-def _offered(tools: list[JSON], at: str) -> list[JSON]:
+def _offered(tools: Sequence[JSON], at: str) -> Sequence[Mapping[str, Any]]:
     """Return the tools without web search, also in namespaces. Raises InvalidRequest for another tool that the vendor runs."""
     found = []
     for number, tool in enumerate(tools):
@@ -233,7 +233,7 @@ def _content(item: JSON, at: str, field: str = "content") -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def _tool(item: JSON, number: int, native_only: reading.NativeOnly) -> ToolSpec | None:
+def _tool(item: Mapping[str, Any], number: int, native_only: reading.NativeOnly) -> ToolSpec | None:
     at = f"tools[{number}]."
     if item["type"] != "function":
         native_only(invalid(at + "type", "this model takes only function tools", "unsupported_value"))
