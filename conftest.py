@@ -14,7 +14,7 @@ import pytest
 from tests.kit.people import PASSWORD
 
 ROOT = Path(__file__).resolve().parent
-pytest_plugins = ["tests.kit.plugins.canary", "tests.kit.plugins.cpu_report"]
+pytest_plugins = ["tests.kit.plugins.canary", "tests.kit.plugins.coverage_data", "tests.kit.plugins.cpu_report"]
 
 
 @pytest.hookimpl(tryfirst=True)
