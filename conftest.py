@@ -130,9 +130,9 @@ def db_threads(settings: Any) -> Iterator[None]:
     from aiagents.core.db.threads import Threads
 
     settings.DB_THREADS, settings.CATALOGUE_CHECK_SECONDS = 20, 60
-    calls._pool = Threads(20, "db")
+    calls.database_threads = Threads(20, "db")
     yield
-    pool, calls._pool = calls._pool, None
+    pool, calls.database_threads = calls.database_threads, None
     pool.end(connections.close_all)
 
 

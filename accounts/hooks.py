@@ -46,7 +46,7 @@ def _without_month(users: QuerySet[User]) -> QuerySet[User]:
     return users.annotate(month_spent=nothing, month_held=nothing, month_limit=nothing, spent=Value(0.0))
 
 
-_hooks = Hooks(
+registered_hooks = Hooks(
     set_key_budget=_refuse_budget,
     key_budgets=lambda ids: {},
     profile_budget=lambda user: {},
@@ -58,29 +58,29 @@ _hooks = Hooks(
 
 def register(**callables: Callable[..., Any]) -> None:
     """Set one or more hooks by name, e.g. `register(user_created=budgets.open_for)`. The last one wins."""
-    global _hooks
-    _hooks = replace(_hooks, **callables)
+    global registered_hooks
+    registered_hooks = replace(registered_hooks, **callables)
 
 
 def set_key_budget(key_id: UUID, limit: Decimal | None) -> None:
-    _hooks.set_key_budget(key_id, limit)
+    registered_hooks.set_key_budget(key_id, limit)
 
 
 def key_budgets(ids: Iterable[UUID]) -> Mapping[UUID, Decimal | None]:
-    return _hooks.key_budgets(ids)
+    return registered_hooks.key_budgets(ids)
 
 
 def profile_budget(user: User) -> Mapping[str, Any]:
-    return _hooks.profile_budget(user)
+    return registered_hooks.profile_budget(user)
 
 
 def user_created(user: User) -> None:
-    _hooks.user_created(user)
+    registered_hooks.user_created(user)
 
 
 def set_user_budget(user_id: UUID, limit: Decimal | None) -> None:
-    _hooks.set_user_budget(user_id, limit)
+    registered_hooks.set_user_budget(user_id, limit)
 
 
 def with_month(users: QuerySet[User]) -> QuerySet[User]:
-    return _hooks.with_month(users)
+    return registered_hooks.with_month(users)

@@ -32,7 +32,7 @@ MAX_PER_USER = 100
 NOTE_EVERY, NOTE_AFTER = 60, 5
 _SHAPE = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{43}}")
 _used: set[UUID] = set()
-_noted_at: dict[UUID, float] = {}
+last_use_noted_at: dict[UUID, float] = {}
 _timers: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.TimerHandle] = WeakKeyDictionary()
 
 
@@ -124,11 +124,11 @@ def note_use(key_id: UUID) -> None:
 
 def _first_this_minute(key_id: UUID) -> bool:
     now = time.monotonic()
-    if now - _noted_at.get(key_id, float("-inf")) < NOTE_EVERY:
+    if now - last_use_noted_at.get(key_id, float("-inf")) < NOTE_EVERY:
         return False
-    if len(_noted_at) >= 10_000:
-        _noted_at.clear()
-    _noted_at[key_id] = now
+    if len(last_use_noted_at) >= 10_000:
+        last_use_noted_at.clear()
+    last_use_noted_at[key_id] = now
     return True
 
 

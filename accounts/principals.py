@@ -128,9 +128,9 @@ class _Entry:
     stored_at: float
 
 
-_entries: dict[bytes, _Entry] = {}
+cached_principals: dict[bytes, _Entry] = {}
 _listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
-_last_message_at = float("-inf")
+last_message_at = float("-inf")
 _changes = 0
 _counts = counting.cache("principals")
 
@@ -140,14 +140,14 @@ def get(digest: bytes, subject: str) -> Principal | None:
 
     `subject` must match the stored one.
     """
-    entry = _entries.get(digest) if settings.CACHE_ENABLED else None
+    entry = cached_principals.get(digest) if settings.CACHE_ENABLED else None
     if entry is None:
         _counts.misses += 1
         return None
-    life = LIFE if time.monotonic() - _last_message_at < SILENCE else LIFE_ALONE
+    life = LIFE if time.monotonic() - last_message_at < SILENCE else LIFE_ALONE
     ends = entry.principal.expires_at
     if time.monotonic() - entry.stored_at >= life or (ends is not None and ends <= time.time()):
-        _entries.pop(digest, None)
+        cached_principals.pop(digest, None)
         _counts.misses += 1
         return None
     if entry.subject != subject:
@@ -163,22 +163,22 @@ def changes() -> int:
 
 def put(digest: bytes, subject: str, principal: Principal, mark: int) -> None:
     """Store a principal, unless a change was announced since `mark`: the principal may be older than the change."""
-    _start_listening()
+    start_listening()
     if mark != _changes or not settings.CACHE_ENABLED:
         return
-    if len(_entries) >= MAX_ENTRIES:
-        for key in list(_entries)[: MAX_ENTRIES // 10]:
-            _entries.pop(key, None)
-    _entries[digest] = _Entry(principal, subject, time.monotonic())
+    if len(cached_principals) >= MAX_ENTRIES:
+        for key in list(cached_principals)[: MAX_ENTRIES // 10]:
+            cached_principals.pop(key, None)
+    cached_principals[digest] = _Entry(principal, subject, time.monotonic())
 
 
 def forget(user_id: UUID | None = None) -> None:
     """Drop this process's entries of a user, or all entries."""
     global _changes
     _changes += 1
-    for digest, entry in list(_entries.items()):
+    for digest, entry in list(cached_principals.items()):
         if user_id is None or entry.principal.user_id == user_id:
-            _entries.pop(digest, None)
+            cached_principals.pop(digest, None)
     credential_watch.look_at(user_id)
 
 
@@ -196,7 +196,7 @@ def _publish(user_id: UUID) -> None:
         log.warning("Valkey is unreachable: other processes see a change of an account within %s s", LIFE_ALONE)
 
 
-def _start_listening() -> None:
+def start_listening() -> None:
     loop = asyncio.get_running_loop()
     task = _listeners.get(loop)
     if task is None or task.done():
@@ -204,7 +204,7 @@ def _start_listening() -> None:
 
 
 async def _listen() -> None:
-    global _last_message_at
+    global last_message_at
     while not valkey.cancelled():
         client = valkey.blocking_client()
         try:
@@ -216,9 +216,9 @@ async def _listen() -> None:
                         await pubsub.ping()  # the reply is a message; without one for SILENCE seconds the subscription is lost
                         continue
                     _handle(message)
-                    _last_message_at = time.monotonic()
+                    last_message_at = time.monotonic()
         except (redis.RedisError, OSError) as exc:
-            _last_message_at = float("-inf")
+            last_message_at = float("-inf")
             log.info("no subscription to account changes: %s", exc)
         finally:
             await client.aclose()

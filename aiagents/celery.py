@@ -26,20 +26,20 @@ def _keep_logging(**_: Any) -> None:
 
 
 @signals.worker_init.connect
-def _no_pool(**_: Any) -> None:
+def no_pool(**_: Any) -> None:
     """Disable the connection pool: Celery closes it after every task, while other threads use it."""
     for database in settings.DATABASES.values():
         database.get("OPTIONS", {}).pop("pool", None)
 
 
 @signals.before_task_publish.connect
-def _send_request_id(headers: dict[str, Any] | None = None, **_: Any) -> None:
+def send_request_id(headers: dict[str, Any] | None = None, **_: Any) -> None:
     if headers is not None and (current := context.request_id.get()):
         headers.setdefault(HEADER, current)
 
 
 @signals.task_prerun.connect
-def _receive_request_id(task_id: str = "", task: Any = None, **_: Any) -> None:
+def receive_request_id(task_id: str = "", task: Any = None, **_: Any) -> None:
     if getattr(getattr(task, "request", None), "is_eager", False):
         return  # it runs inside its caller's context
     # A task of beat gets a new request id. Celery runs all tasks one after another in one context, so it is always set.
@@ -50,7 +50,7 @@ def _receive_request_id(task_id: str = "", task: Any = None, **_: Any) -> None:
 
 
 @signals.task_postrun.connect
-def _forget_request_id(task: Any = None, **_: Any) -> None:
+def forget_request_id(task: Any = None, **_: Any) -> None:
     if getattr(getattr(task, "request", None), "is_eager", False):
         return
     context.request_id.set("")

@@ -39,18 +39,18 @@ class Violation:
 
 
 Check = Callable[[], Iterable[Violation]]
-_checks: dict[str, Check] = {}
+registered_checks: dict[str, Check] = {}
 
 
 def register(name: str, check: Check) -> None:
     """Add a check under a name; registering the name again replaces it."""
-    _checks[name] = check
+    registered_checks[name] = check
 
 
 def violations() -> list[Violation]:
     """Return all violations; each check reads one snapshot of the database."""
     found: list[Violation] = []
-    for check in _checks.values():
+    for check in registered_checks.values():
         with transaction.atomic():
             _one_snapshot()
             found += check()

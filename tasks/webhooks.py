@@ -140,13 +140,13 @@ class Result:
 
 async def deliver(delivery_id: UUID) -> None:
     """Make one attempt. The row records its result and the time of the next one."""
-    attempt = await in_db(_take, delivery_id)
+    attempt = await in_db(take_delivery, delivery_id)
     if attempt is None:
         return
     await in_db(_note, attempt, await _post(attempt))
 
 
-def _take(delivery_id: UUID) -> Attempt | None:
+def take_delivery(delivery_id: UUID) -> Attempt | None:
     due = WebhookDelivery.objects.filter(pk=delivery_id, state=State.PENDING, next_attempt_at__lte=Now())
     if not due.update(attempts=F("attempts") + 1, next_attempt_at=Now() + timedelta(seconds=_LEASE)):
         return None

@@ -122,8 +122,8 @@ def test_the_doctor_says_which_store_is_away(settings, monkeypatch):
     ],
 )  # fmt: skip
 def test_the_doctor_knows_versions_with_holes(name, version, level):
-    assert doctor._store_version(name, version)[0] == level
+    assert doctor.store_version(name, version)[0] == level
 
 
 def test_every_needed_part_has_a_probe():
-    assert set(health._probes) >= health.NEEDED | set(health.HEARTBEATS)
+    assert set(health.registered_probes) >= health.NEEDED | set(health.HEARTBEATS)

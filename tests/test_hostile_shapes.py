@@ -63,7 +63,7 @@ def test_reading_the_largest_frame(name: str, settings: Any):
 def test_one_step_of_the_scan_is_short():
     """The scan works in pieces: no call of it holds the interpreter for as long as the whole body takes."""
     raw = SHAPES["text of escaped quotes"](BODY)
-    pieces = list(json_structure._pieces(raw))
+    pieces = list(json_structure.split_into_pieces(raw))
     assert b"".join(pieces) == raw and max(map(len, pieces)) <= 1024 * 1024
 
 

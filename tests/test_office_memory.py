@@ -78,7 +78,7 @@ def test_fifty_long_messages_fit_into_a_list_and_a_file(root: User, request_of: 
 
     def both() -> int:
         changes = found.get_changelist_instance(request_of)
-        return len(changes.result_list) + len(csv_file._page(changes.get_queryset(request_of), columns, None, 1000))
+        return len(changes.result_list) + len(csv_file.read_page(changes.get_queryset(request_of), columns, None, 1000))
 
     assert both() == 2 * ROWS
     tracemalloc.start()

@@ -233,10 +233,10 @@ def test_a_callback_that_fails_or_hangs_holds_up_nobody():
         await asyncio.sleep(0)
         done.append(seconds)
 
-    kept = list(draining._callbacks)
-    draining._callbacks[:] = [fails, works]
+    kept = list(draining.registered_callbacks)
+    draining.registered_callbacks[:] = [fails, works]
     try:
         async_to_sync(draining.run)(0.5)
     finally:
-        draining._callbacks[:] = kept
+        draining.registered_callbacks[:] = kept
     assert done == [0.5]

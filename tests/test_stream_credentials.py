@@ -425,7 +425,7 @@ async def test_what_a_ticket_stands_for_is_not_readable_where_it_is_stored(ann: 
     from aiagents.core.valkey.clients import sync_client
 
     ticket = await _ticket(ann, "session")
-    stored = sync_client().get(tickets._key(ticket))
+    stored = sync_client().get(tickets.valkey_key(ticket))
     assert stored and ann.session_key.encode() not in stored and str(ann.user.pk).encode() not in stored
     assert (await tickets.redeem(ticket)).session_key == ann.session_key
 
@@ -442,13 +442,13 @@ DOWNLOADS = {
 async def test_a_download_is_cut_when_its_credential_ends(ann: Viewer, monkeypatch: pytest.MonkeyPatch, path: str, by: str):
     """The credential by which Django served it is found and watched."""
     watched: list[Any] = []
-    real = credential_watch._chunks
+    real = credential_watch.watched_chunks
 
     def noted(credential: Any, chunks: Any) -> Any:
         watched.append(credential)
         return real(credential, chunks)
 
-    monkeypatch.setattr(credential_watch, "_chunks", noted)
+    monkeypatch.setattr(credential_watch, "watched_chunks", noted)
     client = AsyncClient()
     headers = {"accept": "text/csv"}
     if by == "session":

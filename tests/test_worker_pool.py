@@ -26,7 +26,7 @@ def test_the_end_of_a_task_closes_no_pool_in_a_forked_worker(monkeypatch, settin
     assert closed == ["default"], "Celery does no such thing any more: aiagents.celery need not keep it from it"
     closed.clear()
     monkeypatch.setattr(celery, "settings", SimpleNamespace(DATABASES=databases))
-    celery._no_pool()
+    celery.no_pool()
     fixup.on_task_prerun(ended)
     fixup.on_task_postrun(ended)
     assert closed == []

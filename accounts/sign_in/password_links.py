@@ -26,7 +26,7 @@ class _Tokens(PasswordResetTokenGenerator):
     key_salt = "accounts.sign_in.password_links"
 
 
-_tokens = _Tokens()
+link_tokens = _Tokens()
 
 
 def link(user: User) -> str:
@@ -34,7 +34,7 @@ def link(user: User) -> str:
 
     The token is in the fragment, which browsers do not send: no proxy or access log contains it.
     """
-    return f"{settings.SITE_URL.rstrip('/')}{PATH}#{user.pk.hex}.{_tokens.make_token(user)}"
+    return f"{settings.SITE_URL.rstrip('/')}{PATH}#{user.pk.hex}.{link_tokens.make_token(user)}"
 
 
 def use(token: str, new_password: str, origin: Origin, *, revoke_keys: bool = False) -> User:
@@ -69,4 +69,4 @@ def _user_of(token: str) -> User | None:
     except ValueError:
         return None
     user = User.objects.select_for_update().filter(pk=user_id, is_active=True).first()
-    return user if user is not None and _tokens.check_token(user, rest) else None
+    return user if user is not None and link_tokens.check_token(user, rest) else None

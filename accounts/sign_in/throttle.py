@@ -129,7 +129,7 @@ def _failed() -> None:
     log.warning("Valkey is unreachable: sign-in attempts are counted in this process only")
 
 
-def _limit_and_seconds(rate: str) -> tuple[int, int]:
+def limit_and_seconds(rate: str) -> tuple[int, int]:
     found = _RATE.fullmatch(rate)
     if found is None:
         raise ValueError(f"{rate!r} is not a rate")
@@ -141,7 +141,7 @@ def _count_here(group: str, value: str, rate: str) -> dict[str, int | bool]:
 
     The number of windows is limited; the one that ends first is dropped.
     """
-    limit, period = _limit_and_seconds(rate)
+    limit, period = limit_and_seconds(rate)
     now = time.monotonic()
     with _lock:
         ends, count = _local.get((group, value), (0.0, 0))

@@ -31,7 +31,7 @@ def issue(principal: Principal) -> str:
     """
     ticket = secrets.token_urlsafe(32)
     try:
-        valkey.sync_client().set(_key(ticket), _box(ticket).encrypt(orjson.dumps(asdict(principal.credential_ref))), ex=LIFE_SECONDS)
+        valkey.sync_client().set(valkey_key(ticket), _box(ticket).encrypt(orjson.dumps(asdict(principal.credential_ref))), ex=LIFE_SECONDS)
     except redis.RedisError as exc:
         raise Unavailable("Tickets cannot be issued now; send the token as the socket's first frame.") from exc
     return ticket
@@ -45,7 +45,7 @@ async def redeem(ticket: str) -> CredentialRef:
     if not _SHAPE.fullmatch(ticket):
         raise NotAuthenticated
     try:
-        stored = await valkey.client().getdel(_key(ticket))
+        stored = await valkey.client().getdel(valkey_key(ticket))
     except redis.RedisError as exc:
         raise Unavailable("Tickets cannot be checked now; send the token as the socket's first frame.") from exc
     if stored is None:
@@ -64,5 +64,5 @@ def _box(ticket: str) -> Fernet:
     return Fernet(base64.urlsafe_b64encode(hashlib.sha256(b"what a ticket stands for:" + ticket.encode()).digest()))
 
 
-def _key(ticket: str) -> str:
+def valkey_key(ticket: str) -> str:
     return "ticket:" + hashlib.sha256(ticket.encode()).hexdigest()

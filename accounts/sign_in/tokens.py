@@ -161,7 +161,7 @@ def sign_in(user: User, *, ip: str = "", user_agent: str = "") -> Pair:
         user_agent=clean_text(user_agent)[:200],
         ip=audit.storable_ip(ip),
     )
-    return _pair(family, user)
+    return pair_of(family, user)
 
 
 def _lifetime(kind: str) -> timedelta:
@@ -169,7 +169,7 @@ def _lifetime(kind: str) -> timedelta:
     return options[f"{kind}_TOKEN_LIFETIME"]
 
 
-def _pair(family: TokenFamily, user: User) -> Pair:
+def pair_of(family: TokenFamily, user: User) -> Pair:
     refresh = RefreshToken.of(family, user.auth_epoch, family.rotated_at, family.expires_at)
     return Pair(_access(family, user, family.rotated_at), str(refresh))
 
@@ -196,7 +196,7 @@ def rotate(raw: str) -> Pair:
         # Outside of the transaction: inside, the exception would roll back the revocation.
         _alarm(family, claims)
         raise NotAuthenticated
-    return _pair(family, family.user)
+    return pair_of(family, family.user)
 
 
 @transaction.atomic

@@ -42,15 +42,15 @@ def access(user: User) -> str:
 @pytest.fixture
 def alone(monkeypatch):
     """A process that does not hear Valkey."""
-    monkeypatch.setattr(principals, "_start_listening", lambda: None)
-    monkeypatch.setattr(principals, "_last_message_at", float("-inf"))
+    monkeypatch.setattr(principals, "start_listening", lambda: None)
+    monkeypatch.setattr(principals, "last_message_at", float("-inf"))
 
 
 @pytest.fixture
 def hearing(monkeypatch):
     """A process that received a message from Valkey a moment ago."""
-    monkeypatch.setattr(principals, "_start_listening", lambda: None)
-    monkeypatch.setattr(principals, "_last_message_at", time.monotonic() + 60)
+    monkeypatch.setattr(principals, "start_listening", lambda: None)
+    monkeypatch.setattr(principals, "last_message_at", time.monotonic() + 60)
 
 
 async def outcome(raw: str) -> bool:
@@ -212,13 +212,13 @@ def test_what_is_remembered_has_a_bound(user: User, monkeypatch, hearing):
     monkeypatch.setattr(principals, "MAX_ENTRIES", 50)
     for n in range(200):
         principals.put(n.to_bytes(32), "x", Principal(user, 0), principals.changes())
-    assert len(principals._entries) <= 50
+    assert len(principals.cached_principals) <= 50
 
 
 async def test_a_change_in_another_process_invalidates_the_cache_at_once(user: User, access: str):
     async def listens() -> bool:
         await authenticate(bearer(access))
-        return time.monotonic() - principals._last_message_at < 1
+        return time.monotonic() - principals.last_message_at < 1
 
     await until(listens)
     await authenticate(bearer(access))
@@ -234,12 +234,12 @@ async def test_a_change_in_another_process_invalidates_the_cache_at_once(user: U
 
 async def test_a_lost_valkey_shortens_the_memory_and_its_return_is_noticed(user: User, access: str, settings):
     url, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:1"
-    principals._last_message_at = float("-inf")
+    principals.last_message_at = float("-inf")
     assert await outcome(access)
     await asyncio.sleep(0.1)  # nothing is to come
-    assert principals._last_message_at == float("-inf")
+    assert principals.last_message_at == float("-inf")
     settings.REDIS_URL = url
-    await until(lambda: principals._last_message_at >= 0)
+    await until(lambda: principals.last_message_at >= 0)
 
 
 def rows() -> list[str]:

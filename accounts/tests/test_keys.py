@@ -27,10 +27,10 @@ def make(caller: Caller, **changes):
 def budgets():
     """A keeper of budgets, as billing registers one."""
     kept: dict = {}
-    before = hooks._hooks
+    before = hooks.registered_hooks
     hooks.register(set_key_budget=kept.__setitem__, key_budgets=lambda ids: {id: kept[id] for id in ids if id in kept})
     yield kept
-    hooks._hooks = before
+    hooks.registered_hooks = before
 
 
 def test_a_key_is_shown_once_and_only_its_digest_stays(ann: Caller, budgets):
@@ -181,10 +181,10 @@ def test_a_use_is_written_once_a_minute(ann: Caller):
     assert first is not None
     caller.get(PROFILE)
     assert ApiKey.objects.get().last_used_at == first
-    keys._noted_at.clear()  # another process: the row itself says that the minute is not over
+    keys.last_use_noted_at.clear()  # another process: the row itself says that the minute is not over
     caller.get(PROFILE)
     assert ApiKey.objects.get().last_used_at == first
-    keys._noted_at.clear()
+    keys.last_use_noted_at.clear()
     ApiKey.objects.update(last_used_at=first - timedelta(seconds=61))
     caller.get(PROFILE)
     assert ApiKey.objects.get().last_used_at > first - timedelta(seconds=1)

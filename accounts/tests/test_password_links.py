@@ -133,7 +133,7 @@ def test_the_link_lives_as_long_as_the_setting_says(user: User, api, settings, m
     token = request_link(user)
     clock = timezone.localtime().replace(tzinfo=None)
     for minutes, status in [(settings.PASSWORD_RESET_TIMEOUT / 60 + 1, 400), (settings.PASSWORD_RESET_TIMEOUT / 60 - 1, 204)]:
-        monkeypatch.setattr(password_links._tokens, "_now", lambda later=minutes: clock + timedelta(minutes=later))
+        monkeypatch.setattr(password_links.link_tokens, "_now", lambda later=minutes: clock + timedelta(minutes=later))
         assert use(api, token).status_code == status
 
 

@@ -21,12 +21,12 @@ def test_the_profile_shows_permissions_preferences_and_month(ann: Caller, user: 
 
 
 def test_the_month_comes_from_the_budget_hook_with_money_as_text(ann: Caller, user: User):
-    before = hooks._hooks
+    before = hooks.registered_hooks
     hooks.register(profile_budget=lambda who: {"of": str(who.pk), "spent_usd": Decimal("0.000421500"), "limit_usd": None})
     try:
         assert ann.get(PROFILE).json()["budget"] == {"of": str(user.id), "spent_usd": "0.00042150", "limit_usd": None}
     finally:
-        hooks._hooks = before
+        hooks.registered_hooks = before
 
 
 def test_the_profile_shows_the_admin_role(db):

@@ -172,7 +172,7 @@ def test_while_valkey_is_away_sign_in_works_and_is_limited_in_this_process(user:
     [("5/s", 5, 1), ("3/", 3, 1), ("10/m", 10, 60), ("30/5m", 30, 300), ("100/h", 100, 3600), ("7/2d", 7, 172_800)],
 )
 def test_this_process_reads_a_rate_as_the_library_does(rate: str, limit: int, seconds: int):
-    assert throttle._limit_and_seconds(rate) == (limit, seconds)
+    assert throttle.limit_and_seconds(rate) == (limit, seconds)
     usage = core.get_usage(None, group="g", key=lambda *_: rate, rate=rate, increment=True)
     assert usage["limit"] == limit and 0 <= usage["time_left"] <= seconds
 
@@ -180,4 +180,4 @@ def test_this_process_reads_a_rate_as_the_library_does(rate: str, limit: int, se
 @pytest.mark.parametrize("rate", ["", "5", "m", "5/x", "5/m/m", "-1/m"])
 def test_what_is_no_rate_is_an_error(rate: str):
     with pytest.raises(ValueError, match="is not a rate"):
-        throttle._limit_and_seconds(rate)
+        throttle.limit_and_seconds(rate)

@@ -261,4 +261,4 @@ def test_access_and_refresh_are_not_interchangeable(ann: Caller):
 def test_a_token_of_another_hosts_near_future_is_ours(ann: Caller):
     TokenFamily.objects.update(rotated_at=timezone.now() + timedelta(seconds=90))
     family = TokenFamily.objects.select_related("user").get()
-    assert tokens.read(tokens._pair(family, family.user).access, tokens.AccessToken).family_id == family.id
+    assert tokens.read(tokens.pair_of(family, family.user).access, tokens.AccessToken).family_id == family.id

@@ -72,7 +72,7 @@ class _OfflineClient(httpx2.AsyncClient):
         raise _RequestBuilt(request)
 
 
-_addresses: OrderedDict[Hashable, Address] = OrderedDict()
+known_addresses: OrderedDict[Hashable, Address] = OrderedDict()
 _clients: OrderedDict[Hashable, Any] = OrderedDict()
 
 
@@ -110,7 +110,7 @@ class HttpProvider(ABC):
         of_client, of_address = self.key_parts(target)
         client_key = (self.kind, target.base_url, target.api_key, of_client)
         key = (*client_key, of_address, stream)
-        known = _addresses.get(key)
+        known = known_addresses.get(key)
         if known is not None:
             return known
         client = _clients.get(client_key)
@@ -126,9 +126,9 @@ class HttpProvider(ABC):
             raise AssertionError("the SDK must send a request")
         headers = CIMultiDict((name, value) for name, value in request.headers.multi_items() if name.lower() not in _NOT_SIGNED)
         headers["accept-encoding"] = "identity"  # the size of a compressed body is unknown until it is unpacked
-        found = _addresses[key] = Address(URL(str(request.url), encoded=True), headers, client)
-        if len(_addresses) > MOST_ADDRESSES:
-            _addresses.popitem(last=False)
+        found = known_addresses[key] = Address(URL(str(request.url), encoded=True), headers, client)
+        if len(known_addresses) > MOST_ADDRESSES:
+            known_addresses.popitem(last=False)
         return found
 
     async def post(self, address: Address, content: bytes, more: Iterable[tuple[str, str]] = ()) -> Reply:

@@ -145,24 +145,24 @@ class _Pool:
             await self.session.close()
 
 
-_pools: dict[asyncio.AbstractEventLoop, _Pool] = {}
+pools_by_loop: dict[asyncio.AbstractEventLoop, _Pool] = {}
 
 
 async def pool() -> _Pool:
     """Return the pool of the running event loop."""
     loop = asyncio.get_running_loop()
-    found = _pools.get(loop)
+    found = pools_by_loop.get(loop)
     if found is None or found.session.closed:
-        for other in [one for one in list(_pools) if one.is_closed()]:
-            _pools.pop(other, None)
-        found = _pools[loop] = _Pool()
+        for other in [one for one in list(pools_by_loop) if one.is_closed()]:
+            pools_by_loop.pop(other, None)
+        found = pools_by_loop[loop] = _Pool()
         await anext(found.keeper)
     return found
 
 
 async def close() -> None:
     """Close the connections of the running event loop, for servers whose loop ends with the process."""
-    found = _pools.pop(asyncio.get_running_loop(), None)
+    found = pools_by_loop.pop(asyncio.get_running_loop(), None)
     if found is not None:
         await found.keeper.aclose()
 

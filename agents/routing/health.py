@@ -81,7 +81,7 @@ class _State:
             self.failures -= not outcomes.popleft()[1]
 
 
-_states: dict[str, _State] = {}
+states: dict[str, _State] = {}
 _syncs: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Task[None]] = WeakKeyDictionary()
 _view: dict[str, ModelHealth] = {}
 _view_at = 0.0
@@ -97,7 +97,7 @@ def snapshot() -> Mapping[str, ModelHealth]:
     global _view, _view_at
     now = time.monotonic()
     if now - _view_at > 0.2:
-        _view, _view_at = {name: _health(state) for name, state in _states.items()}, now
+        _view, _view_at = {name: _health(state) for name, state in states.items()}, now
     _keep_syncing()
     return _view
 
@@ -113,7 +113,7 @@ def record(
     error: ProviderError | None = None,
 ) -> None:
     """Record the result of one vendor call. Cheap, and never raises."""
-    state = _states.setdefault(model, _State())
+    state = states.setdefault(model, _State())
     now = time.time()
     if ok:
         state.in_a_row, state.on_trial, state.open_until = 0, False, 0.0
@@ -123,11 +123,11 @@ def record(
             state.ttft_ms = _rolled(state.ttft_ms, ttft_ms)
         if output_tokens > 8 and seconds > 0.05:
             state.tokens_per_second = _rolled(state.tokens_per_second, output_tokens / seconds)
-        if (shared := _states.get(connection)) is not None and shared.open_until:
+        if (shared := states.get(connection)) is not None and shared.open_until:
             shared.open_until, shared.changed = 0.0, True
     elif isinstance(error, ProviderAuthFailed | ProviderQuotaExhausted):
         logger.error("vendor_connection_refused", extra={"connection": connection, "code": error.code})
-        _open(_states.setdefault(connection, _State()), _CONNECTION_SECONDS, connection)
+        _open(states.setdefault(connection, _State()), _CONNECTION_SECONDS, connection)
     elif isinstance(error, ProviderRateLimited):
         if error.retry_after:
             state.open_until = max(state.open_until, now + min(error.retry_after, _LONGEST_COOL_DOWN))
@@ -136,13 +136,13 @@ def record(
     else:
         return
     state.changed = True
-    _invalidate()
+    invalidate()
     _keep_syncing()
 
 
 async def allow(model: str) -> bool:
     """Return whether a call may use the model. A half-open model gets one call at a time among all processes."""
-    state = _states.get(model)
+    state = states.get(model)
     if state is None or not state.open_until:
         return True
     if time.time() < state.open_until:
@@ -161,8 +161,8 @@ def recent() -> dict[str, dict[str, float | str]]:
 
 def reset() -> None:
     """Forget all measurements (tests, and staff after they repaired a connection)."""
-    _states.clear()
-    _invalidate()
+    states.clear()
+    invalidate()
 
 
 def _failed(state: _State, now: float, model: str) -> None:
@@ -181,12 +181,12 @@ def _open(state: _State, seconds: float, name: str) -> None:
             logger.warning("breaker_opened", extra={"name_of": name, "seconds": seconds})
         state.open_until = until
     state.on_trial, state.changed = False, True
-    _invalidate()
+    invalidate()
     try:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return
-    task = loop.create_task(_exchange())
+    task = loop.create_task(exchange_with_others())
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
 
@@ -204,7 +204,7 @@ def _rolled(mean: float | None, sample: float) -> float:
     return sample if mean is None else mean + _ALPHA * (sample - mean)
 
 
-def _invalidate() -> None:
+def invalidate() -> None:
     global _view_at
     _view_at = 0.0
 
@@ -223,17 +223,17 @@ async def _sync() -> None:
     """Exchange health with the other processes until this one has been idle for a while."""
     idle = 0
     while idle < _IDLE_SYNCS and not valkey.cancelled():
-        idle = 0 if any(state.changed for state in _states.values()) else idle + 1
-        await _exchange()
+        idle = 0 if any(state.changed for state in states.values()) else idle + 1
+        await exchange_with_others()
         if not valkey.cancelled():
             await asyncio.sleep(_SYNC_SECONDS)
 
 
-async def _exchange() -> None:
+async def exchange_with_others() -> None:
     """Send this process's changes and merge those of others. Does nothing while Valkey is unreachable."""
-    mine: dict[Any, Any] = {name: _packed(state) for name, state in _states.items() if state.changed}
+    mine: dict[Any, Any] = {name: _packed(state) for name, state in states.items() if state.changed}
     for name in mine:
-        _states[name].changed = False
+        states[name].changed = False
     try:
         async with valkey.client().pipeline(transaction=False) as pipe:
             if mine:
@@ -245,8 +245,8 @@ async def _exchange() -> None:
         return
     for name, raw in found.items():
         if name.decode() not in mine:
-            _merge(_states.setdefault(name.decode(), _State()), orjson.loads(raw))
-    _invalidate()
+            _merge(states.setdefault(name.decode(), _State()), orjson.loads(raw))
+    invalidate()
 
 
 def _packed(state: _State) -> bytes:

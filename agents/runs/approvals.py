@@ -30,7 +30,7 @@ _KEPT = 60
 DENIED_BY_TIME = "approval_timeout"
 # By its name: the task imports the runner, which imports this module.
 RESUME = "agents.tasks.resume_run"
-_hooks: list[Hook] = []
+decision_hooks: list[Hook] = []
 
 
 def on_decision(hook: Hook) -> None:
@@ -38,8 +38,8 @@ def on_decision(hook: Hook) -> None:
 
     A hook that answers true resumes the run. A task's run is never resumed from here while there is a hook.
     """
-    if hook not in _hooks:
-        _hooks.append(hook)
+    if hook not in decision_hooks:
+        decision_hooks.append(hook)
 
 
 def decide(user: User, run_id: UUID, *, approve: bool, call_id: str | None = None, reason: str = "") -> AgentRun:
@@ -97,7 +97,7 @@ def _tell(run: AgentRun, parked: bool) -> None:
 
 def go_on(run: AgentRun) -> None:
     """Have a parked run of which everything is decided resumed: by an upper floor, or by a worker."""
-    taken = [bool(hook(run)) for hook in _hooks]
+    taken = [bool(hook(run)) for hook in decision_hooks]
     if any(taken) or (run.task_id is not None and taken):
         return
     try:

@@ -122,7 +122,7 @@ async def resume(run_id: UUID, receipts: list[Settled] | None = None) -> AsyncGe
         raise Conflict("This run does not wait to be resumed.", code="not_resumable")
     parked = run_state.parked(row.state)
     try:
-        principal, shared = await in_db(_owner, row, parked.definition)
+        principal, shared = await in_db(owner_of, row, parked.definition)
         definition = replace(parked.definition, shared=shared)
         tools = await registry.tools_for([grant.name for grant in definition.tools])
     except AppError as exc:
@@ -184,7 +184,7 @@ async def _drained(run_id: UUID, source: AsyncGenerator[Event, None], on_event: 
     return row
 
 
-def _owner(run: AgentRun, definition: Definition) -> tuple[Principal, bool]:
+def owner_of(run: AgentRun, definition: Definition) -> tuple[Principal, bool]:
     """The run's user as the database has them now, with the key it was started with, and whether the agent is another user's.
 
     An AppError where the user may not run the agent any more.

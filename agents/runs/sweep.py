@@ -81,11 +81,11 @@ def _count_late() -> None:
     """
     broken = AgentRun.objects.filter(status__in=(Status.INTERRUPTED, Status.CANCELLED, Status.FAILED))
     since = Now() - timedelta(seconds=_LATE)
-    runs = _recent.page(broken.filter(ended_at__gt=since), _RECENT_MOST) + _older.page(broken.exclude(ended_at__gt=since), _OLDER_MOST)
+    runs = _recent.page(broken.filter(ended_at__gt=since), _RECENT_MOST) + older_runs.page(broken.exclude(ended_at__gt=since), _OLDER_MOST)
     for run in runs:
         if run_store.differs_from_books(run):
             run_store.count_from_books(run.id)
 
 
 _recent: Rotation[AgentRun] = Rotation()
-_older: Rotation[AgentRun] = Rotation()
+older_runs: Rotation[AgentRun] = Rotation()

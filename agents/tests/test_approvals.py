@@ -221,7 +221,7 @@ async def test_cancelling_cuts_a_model_call_and_pays_for_it(context, vendor, cal
 
 async def test_an_upper_floor_may_take_the_run(context, vendor, caller, tools, sent, monkeypatch):
     taken: list[UUID] = []
-    monkeypatch.setattr(approvals, "_hooks", [lambda run: taken.append(run.id) or True])
+    monkeypatch.setattr(approvals, "decision_hooks", [lambda run: taken.append(run.id) or True])
     async with vendor():
         run = await park(context)
         await in_db(approvals.decide, caller.user, run.id, approve=True)

@@ -84,8 +84,8 @@ def test_a_rate_limit_is_a_cool_down_as_long_as_the_vendor_requests():
 
 async def test_after_its_time_one_caller_tries_it_and_the_others_wait(monkeypatch):
     fail(5)
-    monkeypatch.setattr(health, "_states", {name: _expired(one) for name, one in health._states.items()})
-    health._invalidate()
+    monkeypatch.setattr(health, "states", {name: _expired(one) for name, one in health.states.items()})
+    health.invalidate()
     assert state() == "half_open"
     assert [await health.allow("m") for _ in range(3)] == [True, False, False]
     health.record("m", "@openai", ok=True)
@@ -94,7 +94,7 @@ async def test_after_its_time_one_caller_tries_it_and_the_others_wait(monkeypatc
 
 async def test_a_failed_trial_opens_it_again_at_once(monkeypatch):
     fail(5)
-    monkeypatch.setattr(health, "_states", {name: _expired(one) for name, one in health._states.items()})
+    monkeypatch.setattr(health, "states", {name: _expired(one) for name, one in health.states.items()})
     fail(1)
     assert state() == "open"
 
@@ -102,15 +102,15 @@ async def test_a_failed_trial_opens_it_again_at_once(monkeypatch):
 async def test_another_process_sees_the_breaker_and_the_measurements():
     fail(5)
     health.record("quick", "@openai", ok=True, ttft_ms=120, output_tokens=100, seconds=1)
-    await health._exchange()
-    mine, health._states = health._states, {}
-    health._invalidate()
+    await health.exchange_with_others()
+    mine, health.states = health.states, {}
+    health.invalidate()
     assert state() == "closed"
-    await health._exchange()
+    await health.exchange_with_others()
     assert state() == "open"
     assert health.snapshot()["quick"].ttft_ms == 120
     assert health.snapshot()["quick"].tokens_per_second == pytest.approx(100)
-    health._states = mine
+    health.states = mine
 
 
 def test_rolling_means_follow_what_happens_now():
@@ -136,9 +136,9 @@ async def test_without_valkey_each_process_judges_for_itself(settings, monkeypat
     monkeypatch.setattr(health.valkey, "client", lambda: Away())
     fail(5)
     await asyncio.sleep(0)
-    await health._exchange()
+    await health.exchange_with_others()
     assert state() == "open"
-    monkeypatch.setattr(health, "_states", {name: _expired(one) for name, one in health._states.items()})
+    monkeypatch.setattr(health, "states", {name: _expired(one) for name, one in health.states.items()})
     assert [await health.allow("m"), await health.allow("m")] == [True, False]
 
 

@@ -224,7 +224,7 @@ async def test_calls_one_after_another_share_one_connection(kind: str):
 
 async def test_addresses_are_kept_per_key_and_the_oldest_forgotten_without_harm(monkeypatch):
     monkeypatch.setattr(relay, "MOST_ADDRESSES", 2)
-    monkeypatch.setattr(relay, "_addresses", OrderedDict())
+    monkeypatch.setattr(relay, "known_addresses", OrderedDict())
     adapter = provider("openai")
     async with Simulator() as sim:
 
@@ -266,7 +266,7 @@ def test_connections_close_with_their_loop_and_loops_do_not_share(monkeypatch):
 
         async def pools() -> int:
             await transport.pool()
-            return len([loop for loop in transport._pools if loop.is_closed()])
+            return len([loop for loop in transport.pools_by_loop if loop.is_closed()])
 
         assert asyncio.run(pools()) == 0
 

@@ -41,7 +41,7 @@ async def test_a_clean_run_breaks_nothing_and_each_lie_is_seen(context, vendor):
 
 @pytest.mark.parametrize("age", [0, 90 * 86400], ids=["now", "an earlier version's"])
 async def test_a_run_that_was_broken_off_costs_what_its_calls_cost_in_the_end(context, vendor, age, monkeypatch):
-    monkeypatch.setattr(run_sweep, "_older", run_sweep.Rotation())
+    monkeypatch.setattr(run_sweep, "older_runs", run_sweep.Rotation())
     async with vendor():
         await drain(ask('[[call calculator {"expression": "1"}]]'), context(), agent("calculator"))
     run = await AgentRun.objects.aget()

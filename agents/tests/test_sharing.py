@@ -182,7 +182,7 @@ async def test_a_run_parked_before_this_rule_needs_approval_from_then_on(context
     from agents.runs import parked
 
     assert not parked.parked(state).definition.shared
-    _, shared = await in_db(lambda: runner._owner(AgentRun.objects.select_related("user").get(), parked.parked(state).definition))
+    _, shared = await in_db(lambda: runner.owner_of(AgentRun.objects.select_related("user").get(), parked.parked(state).definition))
     assert shared
 
 

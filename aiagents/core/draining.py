@@ -15,7 +15,7 @@ Callback = Callable[[float], Awaitable[None]]
 RETRY_AFTER = 5
 
 _active = False
-_callbacks: list[Callback] = []
+registered_callbacks: list[Callback] = []
 
 
 def begin() -> None:
@@ -30,13 +30,13 @@ def active() -> bool:
 
 def on_drain(callback: Callback) -> Callback:
     """Register a callback: `await callback(seconds)` runs at shutdown with the others and should end within `seconds`."""
-    _callbacks.append(callback)
+    registered_callbacks.append(callback)
     return callback
 
 
 async def run(seconds: float) -> None:
     """Run all callbacks concurrently. One that fails or exceeds its time is logged and does not block the others."""
-    await asyncio.gather(*(_guarded(callback, seconds) for callback in _callbacks))
+    await asyncio.gather(*(_guarded(callback, seconds) for callback in registered_callbacks))
 
 
 async def _guarded(callback: Callback, seconds: float) -> None:

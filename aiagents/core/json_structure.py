@@ -26,7 +26,7 @@ def check(raw: bytes, most_values: int, most_depth: int) -> None:
         return
     marks: list[bytes] = []
     quotes = separators = unclosed = 0
-    for piece in _pieces(raw):
+    for piece in split_into_pieces(raw):
         left = piece.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in piece else piece
         left = left.translate(None, _DROPPED)
         inside_string = quotes % 2
@@ -46,7 +46,7 @@ def check(raw: bytes, most_values: int, most_depth: int) -> None:
     _check_depth(b"".join(marks), most_depth)
 
 
-def _pieces(raw: bytes) -> Iterator[bytes]:
+def split_into_pieces(raw: bytes) -> Iterator[bytes]:
     """The text in pieces; none ends between a backslash and the character that it escapes."""
     at = 0
     while at < len(raw):

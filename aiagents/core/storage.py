@@ -67,20 +67,20 @@ def guarded() -> bool:
     return settings.EMBEDDED_POSTGRES or settings.EMBEDDED_VALKEY or sqlite
 
 
-_looked: tuple[float, bool] = (-FRESH, False)
+last_look: tuple[float, bool] = (-FRESH, False)
 
 
 def low() -> bool:
     """Whether there is too little space for new work; the value is at most FRESH seconds old."""
-    global _looked
+    global last_look
     now = time.monotonic()
-    if now - _looked[0] >= FRESH:
+    if now - last_look[0] >= FRESH:
         found = False
         if guarded():
             with contextlib.suppress(OSError):
                 found = disk_space(settings.DATA_DIR).low
-        _looked = (now, found)
-    return _looked[1]
+        last_look = (now, found)
+    return last_look[1]
 
 
 def refuse_if_low() -> None:

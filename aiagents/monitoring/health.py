@@ -31,7 +31,7 @@ KEEP_SECONDS = 1.0
 STALE_SECONDS = 35
 # Workers and beat start together with the web server. For so many seconds a missing heartbeat counts as "starting".
 STARTING_SECONDS = 35
-_began: float | None = None
+began_at: float | None = None
 HEARTBEATS = {"worker": "health:worker", "beat": "health:beat"}
 LOW_DISK_BYTES = 500 * 1024 * 1024
 LOW_MEMORY_SHARE = 0.05
@@ -88,13 +88,13 @@ async def heartbeat(name: str) -> Finding:
 
 def _status_without_heartbeat() -> Status:
     """The status of a worker or beat without a heartbeat: "starting" soon after the start, else "down"."""
-    return "starting" if _began is not None and time.monotonic() - _began < STARTING_SECONDS else "down"
+    return "starting" if began_at is not None and time.monotonic() - began_at < STARTING_SECONDS else "down"
 
 
 def begin() -> None:
     """Note that the web server of this process starts now."""
-    global _began
-    _began = time.monotonic()
+    global began_at
+    began_at = time.monotonic()
 
 
 def queue_heartbeat(queue: str = "") -> str:
@@ -128,7 +128,7 @@ async def memory() -> Finding:
     return Finding("ok" if found.available > found.total * LOW_MEMORY_SHARE else "degraded", {"available_bytes": found.available})
 
 
-_probes: dict[str, Probe] = {
+registered_probes: dict[str, Probe] = {
     "database": database,
     "valkey": store,
     "worker": workers,
@@ -142,7 +142,7 @@ NEEDED = frozenset({"database", "valkey"})
 
 def register(name: str, probe: Probe) -> None:
     """Add a probe, or replace one (tests)."""
-    _probes[name] = probe
+    registered_probes[name] = probe
 
 
 # --- the report ---------------------------------------------------------------------------------
@@ -155,8 +155,8 @@ async def report() -> Report:
     global _last
     if _last is not None and time.monotonic() - _last[0] < KEEP_SECONDS and not draining.active():
         return _last[1]
-    names = list(_probes)
-    results = await asyncio.gather(*(_run(_probes[name]) for name in names))
+    names = list(registered_probes)
+    results = await asyncio.gather(*(_run(registered_probes[name]) for name in names))
     checks = dict(zip(names, results, strict=True))
     for name, server in supervised.read(settings.DATA_DIR).items():
         if name in checks:

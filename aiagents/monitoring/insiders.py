@@ -22,13 +22,13 @@ async def _no_staff(request: HttpRequest) -> bool:
     return False
 
 
-_staff: StaffCheck = _no_staff
+registered_staff_check: StaffCheck = _no_staff
 
 
 def register(check: StaffCheck) -> None:
     """Set how a member of staff is recognised. This module knows no accounts."""
-    global _staff
-    _staff = check
+    global registered_staff_check
+    registered_staff_check = check
 
 
 def is_scraper(request: HttpRequest) -> bool:
@@ -46,7 +46,7 @@ async def is_insider(request: HttpRequest) -> bool:
         return True
     try:
         async with asyncio.timeout(STAFF_SECONDS):
-            return await _staff(request)
+            return await registered_staff_check(request)
     except Exception as exc:
         log.info("staff_not_recognised", extra={"reason": type(exc).__name__})
         return False

@@ -35,13 +35,13 @@ FRESH = 0.9
 MOST_SOCKETS, MOST_FRAMES, MOST_FRAME_BYTES = 50, 30, 1024
 
 Source = Callable[[], Awaitable[Any]]
-_sources: dict[str, tuple[Source, float]] = {}
+registered_sources: dict[str, tuple[Source, float]] = {}
 _kept: dict[str, tuple[float, Any]] = {}
 
 
 def source(name: str, read: Source, seconds: float) -> None:
     """Have the figures hold `await read()` under this name, asked at most every so many seconds. For upper floors."""
-    _sources[name] = (read, seconds)
+    registered_sources[name] = (read, seconds)
 
 
 # --- the figures --------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ async def figures() -> dict[str, Any]:
     loop = asyncio.get_running_loop()
     reading = _readings.get(loop)
     if reading is None or loop.time() - reading.at > FRESH or (reading.task.done() and _failed(reading.task)):
-        reading = _readings[loop] = _Reading(loop.time(), asyncio.create_task(_read()))
+        reading = _readings[loop] = _Reading(loop.time(), asyncio.create_task(read_figures()))
     return await asyncio.shield(reading.task)
 
 
@@ -72,13 +72,13 @@ def _failed(task: asyncio.Task[Any]) -> bool:
     return task.cancelled() or task.exception() is not None
 
 
-async def _read() -> dict[str, Any]:
-    shared, *others = await asyncio.gather(_shared(), *(_from_source(name) for name in _sources))
+async def read_figures() -> dict[str, Any]:
+    shared, *others = await asyncio.gather(shared_figures(), *(_from_source(name) for name in registered_sources))
     at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return {"at": at, **shared, **dict(zip(_sources, others, strict=True))}
+    return {"at": at, **shared, **dict(zip(registered_sources, others, strict=True))}
 
 
-async def _shared() -> shapes.SharedFigures:
+async def shared_figures() -> shapes.SharedFigures:
     names = system.queue_names()
     try:
         async with valkey.client().pipeline(transaction=False) as pipe:
@@ -93,7 +93,7 @@ async def _shared() -> shapes.SharedFigures:
 
 
 async def _from_source(name: str) -> Any:
-    read, seconds = _sources[name]
+    read, seconds = registered_sources[name]
     at, value = _kept.get(name, (float("-inf"), None))
     if time.monotonic() - at < seconds:
         return value
@@ -127,7 +127,7 @@ class Viewer(Protocol):
 
 # admit(scope, headers): a viewer, None for an origin that is refused in the handshake, or NotAuthenticated / PermissionDenied.
 Admit = Callable[[dict[str, Any], dict[str, str]], Awaitable[Viewer | None]]
-_open: WeakKeyDictionary[asyncio.AbstractEventLoop, set[object]] = WeakKeyDictionary()
+open_views: WeakKeyDictionary[asyncio.AbstractEventLoop, set[object]] = WeakKeyDictionary()
 
 
 class LiveConsumer(SocketConsumer):
@@ -156,7 +156,7 @@ class LiveConsumer(SocketConsumer):
             await self.refuse()
         user_id.set(viewer.name)
         await self.accept_protocol()
-        here = _open.setdefault(asyncio.get_running_loop(), set())
+        here = open_views.setdefault(asyncio.get_running_loop(), set())
         if len(here) >= MOST_SOCKETS:
             await self._stop(TOO_MANY)
         here.add(self)

@@ -109,37 +109,37 @@ class _Snapshot:
     checked_at: float
 
 
-_snapshot: _Snapshot | None = None
-_loading = threading.Lock()
+current_snapshot: _Snapshot | None = None
+loading_lock = threading.Lock()
 _counts = counting.cache("catalogue")
 
 
 async def current() -> Catalogue:
     """Return the catalogue, at most CATALOGUE_CHECK_SECONDS old."""
-    found = _snapshot
+    found = current_snapshot
     if found is not None and _is_fresh(found):
         _counts.hits += 1
         return found.catalogue
-    if found is not None and _loading.locked() and settings.CACHE_ENABLED:
+    if found is not None and loading_lock.locked() and settings.CACHE_ENABLED:
         return found.catalogue  # another thread is loading the next one
     return await in_db(current_sync)
 
 
 def current_sync() -> Catalogue:
     """Return the same as `current`, for sync code."""
-    found = _snapshot
+    found = current_snapshot
     if found is not None and _is_fresh(found):
         _counts.hits += 1
         return found.catalogue
-    with _loading:
-        found = _snapshot
+    with loading_lock:
+        found = current_snapshot
         return found.catalogue if found is not None and _is_fresh(found) else _refreshed(found)
 
 
 def invalidate() -> None:
     """Drop the snapshot of this process now, and those of all processes once the current transaction is committed."""
-    global _snapshot
-    _snapshot = None
+    global current_snapshot
+    current_snapshot = None
     transaction.on_commit(_announce)
 
 
@@ -152,8 +152,8 @@ def baseline(catalogue: Catalogue, model: str = "") -> Rates | None:
 
 
 def _announce() -> None:
-    global _snapshot
-    _snapshot = None
+    global current_snapshot
+    current_snapshot = None
     try:
         valkey.sync_client().incr(VERSION_KEY)
     except redis.RedisError:
@@ -166,7 +166,7 @@ def _is_fresh(found: _Snapshot) -> bool:
 
 
 def _refreshed(found: _Snapshot | None) -> Catalogue:
-    global _snapshot
+    global current_snapshot
     version = _version()
     now = time.monotonic()
     if (
@@ -187,7 +187,7 @@ def _refreshed(found: _Snapshot | None) -> Catalogue:
             raise
         found.checked_at = now  # use the last one until the database is back
         return found.catalogue
-    _snapshot = _Snapshot(catalogue, version, now, now)
+    current_snapshot = _Snapshot(catalogue, version, now, now)
     return catalogue
 
 

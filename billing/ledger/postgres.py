@@ -160,7 +160,7 @@ WHERE h.id = s.id AND h.id IN (
 
 def hold(wanted: Held) -> Admission:
     """Hold the amount in every budget of the call, or in none."""
-    return _admission(_execute(_HOLD, {**_caller(wanted.call), **_opening(wanted), "amount": f"{wanted.amount:f}"}))
+    return _admission(execute(_HOLD, {**_caller(wanted.call), **_opening(wanted), "amount": f"{wanted.amount:f}"}))
 
 
 def settle(call_id: UUID, row: dict[str, Any], status: str, silent_since: datetime | None, waits: bool = True) -> bool:
@@ -172,22 +172,22 @@ def settle(call_id: UUID, row: dict[str, Any], status: str, silent_since: dateti
     since = silent_since.isoformat() if silent_since else None
     values = {"call_id": str(call_id), "status": str(status), "silent_since": since, "waits": str(waits)}
     values |= {"cost": f"{row['cost_usd']:f}", "row": _text(row)}
-    return bool(_execute(_SETTLE, values)[0])
+    return bool(execute(_SETTLE, values)[0])
 
 
 def reattempt(call_id: UUID, row: dict[str, Any], following: Held) -> Admission:
     """Close the failed attempt's hold, write its log row, and open the next hold for the same amount."""
     values = {**_caller(following.call), **_opening(following), "old_id": str(call_id), "amount": f"{row['cost_usd']:f}", "row": _text(row)}
-    return _admission(_execute(_REATTEMPT, values))
+    return _admission(execute(_REATTEMPT, values))
 
 
 def progress(seen: Mapping[UUID, int]) -> None:
     """Record the output tokens and the heartbeat of open holds; a count never decreases."""
     ids, counts = ",".join(map(str, seen)), ",".join(str(whole(count)) for count in seen.values())
-    _execute(_PROGRESS, {"ids": f"{{{ids}}}", "seen": f"{{{counts}}}"}, answers=False)
+    execute(_PROGRESS, {"ids": f"{{{ids}}}", "seen": f"{{{counts}}}"}, answers=False)
 
 
-def _execute(statement: str, values: dict[str, str | None], *, answers: bool = True) -> Any:
+def execute(statement: str, values: dict[str, str | None], *, answers: bool = True) -> Any:
     """Return the statement's one row.
 
     The statement is prepared on the server: Django's cursor would plan it each time.
@@ -260,13 +260,13 @@ class _Flushes:
             await asyncio.wait([before])
         # A settlement that arrives from now on may commit too late for this flush.
         self.running, self.following = self.following, None
-        await in_db(_to_disk)
+        await in_db(write_to_disk)
 
 
 _flushes: WeakKeyDictionary[asyncio.AbstractEventLoop, _Flushes] = WeakKeyDictionary()
 
 
-def _to_disk() -> None:
+def write_to_disk() -> None:
     # A synchronous commit also flushes every earlier commit, but a transaction that wrote nothing does not wait.
     # This transaction writes an empty message into the write-ahead log and nothing else.
     with connection.cursor() as cursor:

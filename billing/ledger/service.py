@@ -62,7 +62,7 @@ async def settle(held: Held, outcome: Outcome) -> Charge:
     charged = charge(held, outcome)
     row = log_row(held, outcome, charged, await _baseline(held.call.model))
     async with postgres.group_commit() as waits:
-        charged = await _in_db(_settle, held, row, charged, waits)
+        charged = await _in_db(settle_held, held, row, charged, waits)
     return charged
 
 
@@ -80,7 +80,7 @@ async def reattempt(held: Held, outcome: Outcome, call: Call, rates: Rates) -> H
 async def progress(seen: Mapping[UUID, int]) -> None:
     """Write the heartbeat of running calls, with the output tokens that each has produced so far."""
     if seen:
-        await _in_db(_store().progress, seen)
+        await _in_db(store_for_database().progress, seen)
 
 
 def sweep() -> int:
@@ -104,7 +104,7 @@ def sweep() -> int:
             finish_reason="error", error_code="interrupted", latency_ms=silence, request_sent=True if row.output_tokens_seen else None,
         )  # fmt: skip
         charged = charge(held, outcome)
-        swept += _store().settle(
+        swept += store_for_database().settle(
             row.pk, log_row(held, outcome, charged, catalogue.baseline(known, held.call.model)), Hold.Status.SWEPT, row.heartbeat_at
         )
     if swept:
@@ -124,7 +124,7 @@ def _hold(call: Call, amount: Decimal, rates: Rates, input_tokens: int) -> Held:
     wanted = Held(call, amount, rates, input_tokens, ())
     for _ in range(3):
         try:
-            admission = _store().hold(wanted)
+            admission = store_for_database().hold(wanted)
         except IntegrityError:  # held already: the response to the first try was lost
             return _open_hold(call.call_id)
         if admission.caller_ok and not admission.complete:
@@ -134,11 +134,11 @@ def _hold(call: Call, amount: Decimal, rates: Rates, input_tokens: int) -> Held:
     raise Unavailable("The budgets of this call could not be opened; try again shortly.")
 
 
-def _settle(held: Held, row: dict[str, Any], charged: Charge, waits: bool = True) -> Charge:
+def settle_held(held: Held, row: dict[str, Any], charged: Charge, waits: bool = True) -> Charge:
     call_id = held.call.call_id
-    if _store().settle(call_id, row, Hold.Status.SETTLED, None, waits):
+    if store_for_database().settle(call_id, row, Hold.Status.SETTLED, None, waits):
         return charged
-    if (first := _first_charge(call_id)) is not None:
+    if (first := first_charge(call_id)) is not None:
         return first
     # The hold does not exist (after a restored backup): charge the usage in the current month.
     logger.error("settled_without_hold", extra={"call_id": str(call_id)})
@@ -147,12 +147,12 @@ def _settle(held: Held, row: dict[str, Any], charged: Charge, waits: bool = True
     try:
         sqlite.charge_without_hold(held.call, row)
     except IntegrityError:
-        return _first_charge(call_id) or charged
+        return first_charge(call_id) or charged
     return charged
 
 
 def _reattempt(held: Held, row: dict[str, Any], charged: Charge, following: Held) -> Held:
-    admission = _store().reattempt(held.call.call_id, row, following)
+    admission = store_for_database().reattempt(held.call.call_id, row, following)
     if admission.complete:
         return _admitted(following, admission)
     # The failed attempt is closed already: by this step, whose response was lost, or by the sweeper.
@@ -188,7 +188,7 @@ def _open_hold(call_id: UUID) -> Held:
     return held_of(row)
 
 
-def _first_charge(call_id: UUID) -> Charge | None:
+def first_charge(call_id: UUID) -> Charge | None:
     row = UsageLog.objects.filter(call_id=call_id).first()
     if row is None:
         return None
@@ -196,7 +196,7 @@ def _first_charge(call_id: UUID) -> Charge | None:
     return Charge(usage, row.cost_usd, row.estimated, row.flagged, row.overrun_usd)
 
 
-def _store() -> Any:
+def store_for_database() -> Any:
     return postgres if on_postgres() else sqlite
 
 
@@ -205,10 +205,10 @@ async def _baseline(model: str) -> Rates | None:
 
 
 async def _in_db(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    return await in_db(partial(_once_more, function, *args, **kwargs))
+    return await in_db(partial(retry_once, function, *args, **kwargs))
 
 
-def _once_more(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def retry_once(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Return the function's result; call it again on a new connection if this thread's connection was closed."""
     began = time.monotonic()
     try:

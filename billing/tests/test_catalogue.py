@@ -26,9 +26,9 @@ def make_model(slug="m1", **extra):
 
 @pytest.fixture(autouse=True)
 def _own_snapshot():
-    catalogue._snapshot = None
+    catalogue.current_snapshot = None
     yield
-    catalogue._snapshot = None
+    catalogue.current_snapshot = None
 
 
 @pytest.fixture
@@ -145,14 +145,14 @@ def test_without_the_database_the_last_catalogue_serves(monkeypatch, settings):
 
     monkeypatch.setattr(catalogue, "load", away)
     assert catalogue.current_sync() is found
-    catalogue._snapshot = None
+    catalogue.current_snapshot = None
     with pytest.raises(OperationalError):
         catalogue.current_sync()
 
 
 def test_no_request_waits_for_a_reload_in_another_thread(reads):
     found = async_to_sync(catalogue.current)()
-    with catalogue._loading:
+    with catalogue.loading_lock:
         assert async_to_sync(catalogue.current)() is found
 
 

@@ -41,8 +41,8 @@ def monthly_limit() -> Decimal:
 
 @pytest.fixture
 def flushes(monkeypatch) -> list[int]:
-    made, to_disk = [], postgres._to_disk
-    monkeypatch.setattr(postgres, "_to_disk", lambda: (made.append(1), to_disk())[1])
+    made, to_disk = [], postgres.write_to_disk
+    monkeypatch.setattr(postgres, "write_to_disk", lambda: (made.append(1), to_disk())[1])
     return made
 
 
@@ -55,7 +55,7 @@ def _lsn(which: str) -> int:
 async def test_forty_at_once_share_the_wait_and_each_is_on_the_disk_when_it_ends(user, flushes):
     async def one(held):
         async with postgres.group_commit() as waits:
-            await in_db(ledger._settle, held, ledger.log_row(held, used(CENT), ledger.charge(held, used(CENT)), None), None, waits)
+            await in_db(ledger.settle_held, held, ledger.log_row(held, used(CENT), ledger.charge(held, used(CENT)), None), None, waits)
             written = 0 if waits else await in_db(_lsn, "insert")
         assert await in_db(_lsn, "flush") >= written
         return written > 0
@@ -79,7 +79,7 @@ async def test_a_lost_flush_is_an_error_and_a_second_settlement_changes_nothing(
         raise OperationalError("gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr(postgres, "_to_disk", away)
+        patched.setattr(postgres, "write_to_disk", away)
         first = await asyncio.gather(*(ledger.settle(held, used(CENT)) for held in helds), return_exceptions=True)
     assert [type(one) for one in first] == [ledger.Charge, Unavailable]
     again = await asyncio.gather(*(ledger.settle(held, used(CENT)) for held in helds))

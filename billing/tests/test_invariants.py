@@ -93,7 +93,7 @@ def test_an_overrun_is_no_violation():
 
 
 def test_other_apps_add_their_checks_and_the_command_fails_on_what_they_find(ledger_rows, monkeypatch):
-    monkeypatch.setattr(invariants, "_checks", dict(invariants._checks))
+    monkeypatch.setattr(invariants, "registered_checks", dict(invariants.registered_checks))
     invariants.register("mine", lambda: [invariants.Violation("I5", "a text was lost")])
     out = StringIO()
     with pytest.raises(CommandError, match="1 violations"):

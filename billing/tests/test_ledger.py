@@ -38,7 +38,7 @@ def store(request, monkeypatch):
     if request.param == "portable":
         if connection.vendor == "sqlite":
             pytest.skip("there it is the native one")
-        monkeypatch.setattr(ledger, "_store", lambda: sqlite)
+        monkeypatch.setattr(ledger, "store_for_database", lambda: sqlite)
     return request.param
 
 
@@ -446,9 +446,9 @@ def test_two_late_settlements_of_a_lost_hold_charge_once(user, monkeypatch):
     held = held_for(user)
     Hold.objects.all().delete()
     first = Ledger.settle(held, used(D("0.004")))
-    found = ledger._first_charge
+    found = ledger.first_charge
     answers = iter([None])
-    monkeypatch.setattr(ledger, "_first_charge", lambda call_id: next(answers, found(call_id)))
+    monkeypatch.setattr(ledger, "first_charge", lambda call_id: next(answers, found(call_id)))
     assert Ledger.settle(held, used(D("0.009"))) == replace(first, flagged="hold_lost")
     assert balances("user", user.pk)[0] == D("0.004")
 
@@ -468,11 +468,11 @@ def test_an_unreachable_database_is_retried_once_and_then_reported(monkeypatch):
 
     monkeypatch.setattr(ledger, "connection", SimpleNamespace(in_atomic_block=False, close=lambda: None))
     with pytest.raises(OperationalError):
-        ledger._once_more(away)
+        ledger.retry_once(away)
     assert len(tries) == 2
     monkeypatch.setattr(ledger, "connection", SimpleNamespace(in_atomic_block=True))
     with pytest.raises(OperationalError):
-        ledger._once_more(away)
+        ledger.retry_once(away)
     assert len(tries) == 3
 
 
@@ -492,8 +492,8 @@ def test_hold_and_settle_are_one_statement_each(user, store, monkeypatch):
     if connection.vendor != "postgresql" or store != "native":
         pytest.skip("PostgreSQL's round trips")
     Ledger.settle(held_for(user), used(CENT))
-    sent, execute = [], postgres._execute
-    monkeypatch.setattr(postgres, "_execute", lambda statement, values: sent.append(statement) or execute(statement, values))
+    sent, execute = [], postgres.execute
+    monkeypatch.setattr(postgres, "execute", lambda statement, values: sent.append(statement) or execute(statement, values))
     with CaptureQueriesContext(connection) as others:
         Ledger.settle(held_for(user), used(CENT))
     assert len(sent) == 2

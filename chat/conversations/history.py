@@ -145,7 +145,7 @@ def _load(raw: bytes) -> Message:
     return Message(**values | {"id": UUID(values["id"])})
 
 
-_cache: Layered[UUID, Message] = Layered(
+message_cache: Layered[UUID, Message] = Layered(
     "messages", seconds=300, most_bytes=32 * 1024 * 1024, shared_seconds=1800, dump=_dump, load=_load
 )  # fmt: skip
 
@@ -160,7 +160,7 @@ def read_branch(ids: list[UUID]) -> list[Message]:
     newest: list[Message] = []
     while end > 0:
         some = ids[max(0, end - step) : end]
-        found = _cache.many(some, partial(_read, left))
+        found = message_cache.many(some, partial(_read, left))
         for id in reversed(some):
             message = found.get(id)
             if message is None or (left := left - _characters(message)) < 0:
@@ -184,9 +184,9 @@ def _read(most: int, ids: list[UUID]) -> dict[UUID, Message]:
 
 def forget(ids: list[UUID]) -> None:
     """Drop deleted messages in this process and in Valkey. Raises Valkey's errors."""
-    _cache.drop(ids)
+    message_cache.drop(ids)
 
 
 def forget_here(ids: list[UUID]) -> None:
     """Drop deleted messages in this process."""
-    _cache.drop_here(ids)
+    message_cache.drop_here(ids)

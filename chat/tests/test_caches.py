@@ -31,10 +31,10 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def _nothing_remembered():
-    history._cache.forget()
+    history.message_cache.forget()
     principals.forget()
     yield
-    history._cache.forget()
+    history.message_cache.forget()
     principals.forget()
     connections.invalidate()
 
@@ -145,7 +145,7 @@ def test_a_branch_is_read_once_in_its_order_with_what_history_reads(user: User):
     with CaptureQueriesContext(connection) as queries:
         assert history.read_branch(ids) == first
     assert not queries
-    history._cache.forget()
+    history.message_cache.forget()
     with CaptureQueriesContext(connection) as queries:
         shared = history.read_branch(ids)
     assert not queries, "from Valkey"

@@ -102,7 +102,7 @@ async def test_a_planted_text_is_found_nowhere_after_the_deletion(user, key, cli
     assert await in_db(in_tables) == {} and await in_db(in_valkey) == []
     assert not await IdempotentAnswer.objects.aexists() and not await Conversation.objects.aexists()
     assert not await AgentStep.objects.aexists()
-    assert history._cache._here.keys().isdisjoint(answers)
+    assert history.message_cache._here.keys().isdisjoint(answers)
     # Costs stay, without content.
     assert await in_db(lambda: (UsageLog.objects.count(), UsageLog.objects.aggregate(sum=Sum("cost_usd"))["sum"])) == costs
 

@@ -42,8 +42,8 @@ def costs(message: Message) -> tuple[Decimal, int]:
 
 @pytest.fixture(autouse=True)
 def from_the_beginning(monkeypatch):
-    monkeypatch.setattr(turn_costs, "_recent", Rotation())
-    monkeypatch.setattr(turn_costs, "_older", Rotation())
+    monkeypatch.setattr(turn_costs, "recent_turns", Rotation())
+    monkeypatch.setattr(turn_costs, "older_turns", Rotation())
 
 
 @pytest.mark.parametrize("status", ["interrupted", "cancelled", "failed"])

@@ -51,7 +51,7 @@ def characters_of(branch: list[Message]) -> int:
 
 @pytest.fixture(autouse=True)
 def _forgetful():
-    history._cache.forget()
+    history.message_cache.forget()
 
 
 @pytest.mark.parametrize(("limit", "exchanges"), [(250_000, 2), (1_000_000, 9), (100_000_000, 12), (50_000, 0)])

@@ -16,8 +16,8 @@ _ENDED_BADLY = [Message.Status.INTERRUPTED, Message.Status.CANCELLED, Message.St
 _LATE_SECONDS = 3600
 # Answers that one sweep looks at: of the last hour, and of all others.
 RECENT_MOST, OLDER_MOST = 1000, 200
-_recent: Rotation[Message] = Rotation()
-_older: Rotation[Message] = Rotation()
+recent_turns: Rotation[Message] = Rotation()
+older_turns: Rotation[Message] = Rotation()
 
 
 def fill(answer: Message) -> None:
@@ -40,7 +40,7 @@ def settle_late() -> int:
     """
     recent = UUID(int=int((time.time() - _LATE_SECONDS) * 1000) << 80)  # ids begin with their time
     ended = Message.objects.filter(status__in=_ENDED_BADLY)
-    answers = _recent.page(ended.filter(id__gte=recent), RECENT_MOST) + _older.page(ended.filter(id__lt=recent), OLDER_MOST)
+    answers = recent_turns.page(ended.filter(id__gte=recent), RECENT_MOST) + older_turns.page(ended.filter(id__lt=recent), OLDER_MOST)
     logged: dict[UUID | None, list[UsageLog]] = defaultdict(list)
     for call in UsageLog.objects.filter(message_id__in=[answer.id for answer in answers]).order_by("created_at"):
         logged[call.message_id].append(call)

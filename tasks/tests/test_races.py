@@ -95,7 +95,7 @@ def test_one_of_two_senders_sends(make, owner):
     run = begin(owner, make(webhook_url="https://hooks.example.com/x"))
     task_runs.cancel(run.pk)
     delivery = WebhookDelivery.objects.get(run=run)
-    answers = at_once(4, lambda _: webhooks._take(delivery.pk))
+    answers = at_once(4, lambda _: webhooks.take_delivery(delivery.pk))
     assert sum(answer is not None for answer in answers) == 1
 
 

@@ -31,12 +31,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], name: str) -> Http
 async def _pages(rows: QuerySet, columns: Sequence[Column]) -> AsyncGenerator[bytes, None]:
     yield csv_cells.lines([[title for title, _ in columns]])
     after, left = None, MOST
-    while left > 0 and (page := await in_db(_page, rows, columns, after, min(_PAGE, left))):
+    while left > 0 and (page := await in_db(read_page, rows, columns, after, min(_PAGE, left))):
         yield csv_cells.lines(line for _, line in page)
         after, left = page[-1][0], left - len(page)
 
 
-def _page(rows: QuerySet, columns: Sequence[Column], after: Any, most: int) -> list[tuple[Any, list[Any]]]:
+def read_page(rows: QuerySet, columns: Sequence[Column], after: Any, most: int) -> list[tuple[Any, list[Any]]]:
     page: QuerySet[Model] = rows.order_by("-pk") if after is None else rows.filter(pk__lt=after).order_by("-pk")
     return [(row.pk, [read(row) for _, read in columns]) for row in page[:most]]
 

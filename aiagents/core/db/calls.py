@@ -20,14 +20,14 @@ from aiagents.core.error_mapping import DATABASE_FAILED, database_error
 
 P = ParamSpec("P")
 T = TypeVar("T")
-_pool: Threads | None = None
+database_threads: Threads | None = None
 
 
 def _threads() -> Threads:
-    global _pool
-    if _pool is None:
-        _pool = Threads(settings.DB_THREADS, "db")
-    return _pool
+    global database_threads
+    if database_threads is None:
+        database_threads = Threads(settings.DB_THREADS, "db")
+    return database_threads
 
 
 def on_postgres() -> bool:

@@ -57,12 +57,12 @@ class RequestContextMiddleware(_Middleware):
     def synchronously(self, request: HttpRequest) -> HttpResponseBase:
         begun = time.perf_counter()
         refused = _begin(request)
-        return _end(request, _limit_sync(request, refused) if refused else self.get_response(request), begun)
+        return end_request(request, _limit_sync(request, refused) if refused else self.get_response(request), begun)
 
     async def asynchronously(self, request: HttpRequest) -> HttpResponseBase:
         begun = time.perf_counter()
         refused = _begin(request)
-        return _end(request, await _limit(request, refused) if refused else await self.get_response(request), begun)
+        return end_request(request, await _limit(request, refused) if refused else await self.get_response(request), begun)
 
 
 def _begin(request: HttpRequest) -> HttpResponse | None:
@@ -99,7 +99,7 @@ def _check(request: HttpRequest) -> None:
         raise body_limits.too_large(scope[body_limits.CUT])
 
 
-def _end(request: HttpRequest, response: HttpResponseBase, begun: float) -> HttpResponseBase:
+def end_request(request: HttpRequest, response: HttpResponseBase, begun: float) -> HttpResponseBase:
     api = is_api(request.path)
     if api and response.status_code >= 400 and not response.streaming and not _in_shape(response):
         bare, response = response, render(request, error_of_status(response.status_code))

@@ -65,8 +65,8 @@ def _nobody(request: HttpRequest) -> Credential | None:
     return None
 
 
-_check: Check = _unregistered
-_of_request: OfRequest = _nobody
+registered_check: Check = _unregistered
+registered_reader: OfRequest = _nobody
 
 
 def register(check: Check, of_request: OfRequest = _nobody) -> None:
@@ -74,8 +74,8 @@ def register(check: Check, of_request: OfRequest = _nobody) -> None:
 
     The first function may raise `Unavailable`.
     """
-    global _check, _of_request
-    _check, _of_request = check, of_request
+    global registered_check, registered_reader
+    registered_check, registered_reader = check, of_request
 
 
 class _Watch:
@@ -158,14 +158,14 @@ def _expired(credential_ref: Any, now: float) -> bool:
     return credential_ref.expires_at is not None and credential_ref.expires_at <= now
 
 
-_watches: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = WeakKeyDictionary()
+watches_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = WeakKeyDictionary()
 
 
 async def valid(credential_refs: Iterable[Any]) -> set[Any]:
     """Those that still work. With the database away all that have not expired do: none can have been revoked there."""
     asked, now = list(credential_refs), time.time()
     try:
-        return await _check(asked)
+        return await registered_check(asked)
     except Unavailable:
         pass
     except Exception:
@@ -188,7 +188,7 @@ class watched:  # a context manager, called as a function is
         if self._credential is None:
             return
         loop = asyncio.get_running_loop()
-        watch = _watches.get(loop) or _watches.setdefault(loop, _Watch())
+        watch = watches_by_loop.get(loop) or watches_by_loop.setdefault(loop, _Watch())
         self._viewers = watch.viewers
         self._viewers[self] = self._credential, self._end
         if watch.task is None or watch.task.done():
@@ -231,13 +231,13 @@ def watch_response(request: HttpRequest, response: HttpResponseBase) -> None:
 
     What is not authenticated is left alone.
     """
-    credential = _of_request(request) if response.streaming else None
+    credential = registered_reader(request) if response.streaming else None
     if credential is not None and getattr(response, "is_async", False):
         streaming: Any = response
-        streaming.streaming_content = _chunks(credential, aiter(streaming.streaming_content))
+        streaming.streaming_content = watched_chunks(credential, aiter(streaming.streaming_content))
 
 
-async def _chunks(credential: Credential, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def watched_chunks(credential: Credential, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The same chunks. The end of the credential cuts the connection: a download has no event that could say so."""
     me = asyncio.current_task()
     assert me is not None
@@ -252,7 +252,7 @@ async def _chunks(credential: Credential, chunks: AsyncIterator[bytes]) -> Async
 
 def look_at(user_id: UUID | None) -> None:
     """Have every event loop ask about this user's credentials now; None: about all. May be called from any thread."""
-    for loop, watch in list(_watches.items()):
+    for loop, watch in list(watches_by_loop.items()):
         if watch.viewers:
             with suppress(RuntimeError):  # the loop was closed meanwhile
                 loop.call_soon_threadsafe(_note, watch, user_id)

@@ -56,7 +56,7 @@ def send(user_id: UUID, kind: Kind, id: UUID) -> None:
 
 def send_now(user_id: UUID, kind: Kind, id: UUID) -> None:
     """Send news to the user's sockets at once. What changed must be committed already."""
-    _outbox.put(user_group(user_id), "user.news", (kind.value, str(id)))
+    outbox.put(user_group(user_id), "user.news", (kind.value, str(id)))
 
 
 class Outbox:
@@ -121,14 +121,14 @@ def _deliver(batch: dict[tuple[str, str], dict[tuple[str, str], None]]) -> None:
     layer.send_to_groups(valkey.sync_client(), messages)
 
 
-_outbox = Outbox()
+outbox = Outbox()
 
 
 def install() -> None:
     """Let a forked child send by a thread of its own: its parent's does not exist there."""
-    os.register_at_fork(after_in_child=_forked)
+    os.register_at_fork(after_in_child=forget_after_fork)
 
 
-def _forked() -> None:
-    global _outbox
-    _outbox = Outbox()
+def forget_after_fork() -> None:
+    global outbox
+    outbox = Outbox()

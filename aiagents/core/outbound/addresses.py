@@ -72,7 +72,7 @@ _NEVER = [
 _EMBEDDING = [ipaddress.IPv6Network(net) for net in ("::/96", "::ffff:0:0/96", "::ffff:0:0:0/96", "64:ff9b::/96")]
 _LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
 _FRESH_SECONDS = 30.0
-_own: tuple[float, frozenset[str]] = (0.0, frozenset())
+own_addresses: tuple[float, frozenset[str]] = (0.0, frozenset())
 
 
 def is_public(address: str) -> bool:
@@ -131,9 +131,9 @@ def _translated(ip: int) -> Iterator[Address]:
 
 
 def _own_addresses() -> frozenset[str]:
-    global _own
+    global own_addresses
     now = time.monotonic()
-    if not _own[1] or now - _own[0] > _FRESH_SECONDS:
+    if not own_addresses[1] or now - own_addresses[0] > _FRESH_SECONDS:
         every = (entry.address.partition("%")[0] for entries in psutil.net_if_addrs().values() for entry in entries)
-        _own = (now, frozenset(every))
-    return _own[1]
+        own_addresses = (now, frozenset(every))
+    return own_addresses[1]

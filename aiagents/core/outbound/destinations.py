@@ -35,7 +35,7 @@ def check_url(url: str, *, allow_private: bool = False) -> list[str]:
     The caller must connect to one of these and not resolve again: the second answer may differ.
     """
     target = parse(url, allow_private)
-    return _allowed(_resolve(target.raw_host or "", target.port or 443), allow_private)
+    return _allowed(resolve_host(target.raw_host or "", target.port or 443), allow_private)
 
 
 def check_spelling(url: str, *, allow_private: bool = False) -> None:
@@ -93,10 +93,10 @@ def joined(base: URL, location: str, allow_private: bool) -> URL:
 async def checked(target: URL, allow_private: bool) -> list[str]:
     """The addresses of the URL's host, resolved in a thread. Raises BlockedUrl unless all are allowed."""
     loop = asyncio.get_running_loop()
-    return _allowed(await loop.run_in_executor(_dns, _resolve, target.raw_host or "", target.port or 443), allow_private)
+    return _allowed(await loop.run_in_executor(_dns, resolve_host, target.raw_host or "", target.port or 443), allow_private)
 
 
-def _resolve(host: str, port: int) -> list[str]:
+def resolve_host(host: str, port: int) -> list[str]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

@@ -48,7 +48,7 @@ _HARMLESS = frozenset({"accept", "accept-language", "user-agent"})
 _OURS = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "accept-encoding"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}")
 _USER_AGENT = "aiagents/1.0"
-_tls = ssl.create_default_context()
+tls_context = ssl.create_default_context()
 log = logging.getLogger(__name__)
 
 
@@ -195,7 +195,7 @@ async def _session(addresses: list[str], allow_private: bool, limits: Limits) ->
         return socket.socket(family, kind, protocol)
 
     connector = aiohttp.TCPConnector(
-        resolver=_Pinned(addresses), use_dns_cache=False, force_close=True, socket_factory=dial, limit=1, ssl=_tls
+        resolver=_Pinned(addresses), use_dns_cache=False, force_close=True, socket_factory=dial, limit=1, ssl=tls_context
     )
     async with aiohttp.ClientSession(
         connector=connector,

@@ -102,9 +102,9 @@ def hit_sync(bucket: str, limit: int, window: int, cost: int = 1) -> Verdict:
 
 async def hit_all(rules: Sequence[Rule], cost: int = 1) -> Verdict:
     """Count `cost` hits in every bucket, or in none of them if one is full."""
-    seconds = _breaker.timeout()
+    seconds = valkey_breaker.timeout()
     if not seconds:
-        return _local.hit(rules, cost)
+        return local_windows.hit(rules, cost)
     begun = time.monotonic()
     try:
         async with asyncio.timeout(seconds):
@@ -113,23 +113,23 @@ async def hit_all(rules: Sequence[Rule], cost: int = 1) -> Verdict:
         # A time-out that fires late means that our own event loop was blocked, not that Valkey is unreachable.
         if not isinstance(exc, TimeoutError) or time.monotonic() - begun < seconds + STALL:
             pipeline.line().drop()
-            _breaker.failed(exc)
-        return _local.hit(rules, cost)
-    _breaker.worked()
+            valkey_breaker.failed(exc)
+        return local_windows.hit(rules, cost)
+    valkey_breaker.worked()
     return _verdict(rules, answer)
 
 
 def hit_all_sync(rules: Sequence[Rule], cost: int = 1) -> Verdict:
     """`hit_all` for sync code."""
-    seconds = _breaker.timeout()
+    seconds = valkey_breaker.timeout()
     if not seconds:
-        return _local.hit(rules, cost)
+        return local_windows.hit(rules, cost)
     try:
-        answer = _evaluate_sync(_sync_client(seconds == PROBE_TIMEOUT), rules, cost)
+        answer = _evaluate_sync(breaker_client(seconds == PROBE_TIMEOUT), rules, cost)
     except (redis.RedisError, OSError) as exc:
-        _breaker.failed(exc)
-        return _local.hit(rules, cost)
-    _breaker.worked()
+        valkey_breaker.failed(exc)
+        return local_windows.hit(rules, cost)
+    valkey_breaker.worked()
     return _verdict(rules, answer)
 
 
@@ -164,13 +164,13 @@ def _verdict(rules: Sequence[Rule], answer: Sequence[int]) -> Verdict:
 
 
 @cache
-def _sync_client(probing: bool) -> redis.Redis:
+def breaker_client(probing: bool) -> redis.Redis:
     seconds = PROBE_TIMEOUT if probing else TIMEOUT
     # No retries: a caller waits for one time-out at most.
     return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=seconds, socket_connect_timeout=seconds, retry=None)
 
 
-class _Breaker:
+class ValkeyBreaker:
     """A circuit breaker: it opens at the first failure, and then one request every `PROBE_EVERY` seconds probes Valkey."""
 
     def __init__(self) -> None:
@@ -234,5 +234,5 @@ class LocalWindows:
         return Verdict(rule.limit, max(free, 0), reset, max(1, math.ceil(wait)))
 
 
-_breaker = _Breaker()
-_local = LocalWindows()
+valkey_breaker = ValkeyBreaker()
+local_windows = LocalWindows()

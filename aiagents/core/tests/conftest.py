@@ -31,7 +31,7 @@ def _check_of_credentials(monkeypatch: pytest.MonkeyPatch):
         return {one for one in credential_refs if one not in revoked}
 
     revoked.clear()
-    monkeypatch.setattr(credential_watch, "_check", check)
+    monkeypatch.setattr(credential_watch, "registered_check", check)
     yield
 
 
@@ -60,8 +60,8 @@ def app(principal: Any) -> EndpointApplication:
 
 @pytest.fixture(autouse=True)
 def _fresh_limits():
-    ratelimit._local = ratelimit.LocalWindows()
-    ratelimit._breaker = ratelimit._Breaker()
-    ratelimit._sync_client.cache_clear()
+    ratelimit.local_windows = ratelimit.LocalWindows()
+    ratelimit.valkey_breaker = ratelimit.ValkeyBreaker()
+    ratelimit.breaker_client.cache_clear()
     yield
-    ratelimit._sync_client.cache_clear()
+    ratelimit.breaker_client.cache_clear()

@@ -61,7 +61,7 @@ async def test_with_valkey_away_too_the_heartbeat_is_what_it_is(settings, monkey
         raise Unavailable
 
     settings.REDIS_URL = "redis://127.0.0.1:1"
-    monkeypatch.setattr(valkey, "_clients", type(valkey._clients)())
+    monkeypatch.setattr(valkey, "clients_by_loop", type(valkey.clients_by_loop)())
     with pytest.raises(Unavailable):
         await outage_heartbeat.beat(beat(), "test", [HERE], 20)
     monkeypatch.setattr(valkey, "sync_client", lambda: redis.Redis.from_url(settings.REDIS_URL))

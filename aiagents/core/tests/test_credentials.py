@@ -185,7 +185,7 @@ async def test_a_token_ends_it_when_it_expires_without_the_database(
     async def away(credential_refs: list[Any]) -> set[Any]:
         raise Unavailable
 
-    monkeypatch.setattr(credential_watch, "_check", away)
+    monkeypatch.setattr(credential_watch, "registered_check", away)
     monkeypatch.setattr(credential_watch, "CHECK_EVERY", 60.0)
     principal.credential_ref = CredentialRef(expires_at=time.time() + 0.5)
 
@@ -209,7 +209,7 @@ async def test_while_nobody_can_be_asked_what_has_not_expired_goes_on(principal:
         await asyncio.sleep(60)
         return set()
 
-    monkeypatch.setattr(credential_watch, "_check", check)
+    monkeypatch.setattr(credential_watch, "registered_check", check)
     monkeypatch.setattr(credential_watch, "CHECK_SECONDS", 0.05)
     ended: list[str] = []
     soon = type(principal)(**vars(principal) | {"credential_ref": CredentialRef(expires_at=time.time() + 0.3)})
@@ -226,7 +226,7 @@ async def test_an_announcement_is_heard_at_once_and_asks_about_its_user(principa
         asked.extend(credential_refs)
         return set()
 
-    monkeypatch.setattr(credential_watch, "_check", check)
+    monkeypatch.setattr(credential_watch, "registered_check", check)
     other = type(principal)(**vars(principal) | {"credential_ref": CredentialRef()})
     ended = asyncio.Event()
     with credential_watch.watched(principal, ended.set), credential_watch.watched(other, lambda: pytest.fail("of another user")):
@@ -253,7 +253,7 @@ async def test_viewers_with_one_credential_are_asked_about_once_and_each_is_ende
         asked.append(len(credential_refs))
         return set()
 
-    monkeypatch.setattr(credential_watch, "_check", check)
+    monkeypatch.setattr(credential_watch, "registered_check", check)
     ends = [asyncio.Event() for _ in range(50)]
 
     async def view(end: asyncio.Event) -> None:
@@ -277,7 +277,7 @@ async def test_one_that_fails_to_end_does_not_keep_the_others(principal: Any):
 
 async def test_nothing_is_left_behind(principal: Any):
     with credential_watch.watched(principal, lambda: None):
-        watch = credential_watch._watches[asyncio.get_running_loop()]
+        watch = credential_watch.watches_by_loop[asyncio.get_running_loop()]
         assert watch.credential_refs() == {principal.credential_ref}
     assert not watch.viewers
     await asyncio.wait_for(watch.task, 3)
@@ -287,7 +287,7 @@ async def test_nothing_is_left_behind(principal: Any):
 
 
 async def test_a_download_is_cut_when_its_credential_ends(principal: Any, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(credential_watch, "_of_request", lambda request: principal)
+    monkeypatch.setattr(credential_watch, "registered_reader", lambda request: principal)
 
     async def pages() -> AsyncGenerator[bytes, None]:
         while True:
@@ -316,8 +316,8 @@ async def test_what_is_nobodys_or_no_stream_is_left_alone(principal: Any, monkey
 
     response: Any = StreamingHttpResponse(page())
     before = response._iterator
-    monkeypatch.setattr(credential_watch, "_of_request", lambda request: None)
+    monkeypatch.setattr(credential_watch, "registered_reader", lambda request: None)
     credential_watch.watch_response(HttpRequest(), response)
     assert response._iterator is before
-    monkeypatch.setattr(credential_watch, "_of_request", lambda request: pytest.fail("a whole answer needs no watch"))
+    monkeypatch.setattr(credential_watch, "registered_reader", lambda request: pytest.fail("a whole answer needs no watch"))
     credential_watch.watch_response(HttpRequest(), HttpResponse(b"x"))

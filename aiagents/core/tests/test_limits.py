@@ -63,11 +63,11 @@ async def test_a_costly_hit_needs_all_its_room():
 @pytest.fixture
 def no_valkey(settings: Any):
     settings.REDIS_URL = "unix:///nowhere/valkey.sock"
-    pipeline._lines.clear()
-    ratelimit._sync_client.cache_clear()
+    pipeline.lines_by_loop.clear()
+    ratelimit.breaker_client.cache_clear()
     yield
-    pipeline._lines.clear()
-    ratelimit._sync_client.cache_clear()
+    pipeline.lines_by_loop.clear()
+    ratelimit.breaker_client.cache_clear()
 
 
 async def test_without_valkey_the_process_keeps_the_same_window_and_says_so_once(no_valkey: None, caplog: Any):
@@ -84,7 +84,7 @@ async def test_a_valkey_that_hangs_costs_little_and_is_found_again(settings: Any
     path = str(tmp_path / "s")
     server = await asyncio.start_unix_server(silent, path)
     real, settings.REDIS_URL = settings.REDIS_URL, f"unix://{path}"
-    pipeline._lines.clear()
+    pipeline.lines_by_loop.clear()
     await hit("hung", 100, 60)  # learns it
     begun = time.perf_counter()
     for _ in range(50):
@@ -92,10 +92,10 @@ async def test_a_valkey_that_hangs_costs_little_and_is_found_again(settings: Any
     assert time.perf_counter() - begun < 1.5
     server.close()
     settings.REDIS_URL = real
-    pipeline._lines.clear()
-    monkeypatch.setattr(ratelimit._breaker, "_probe_at", 0)
+    pipeline.lines_by_loop.clear()
+    monkeypatch.setattr(ratelimit.valkey_breaker, "_probe_at", 0)
     assert (await hit("hung", 100, 60)).remaining == 99
-    assert not ratelimit._breaker._away
+    assert not ratelimit.valkey_breaker._away
 
 
 async def test_a_caller_that_gives_up_does_not_shift_the_replies_of_others():

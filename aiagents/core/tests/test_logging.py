@@ -197,13 +197,13 @@ def test_a_tasks_request_id_is_that_of_the_request_that_started_it():
 
     headers: dict[str, Any] = {}
     token = context.request_id.set("req-of-the-web")
-    celery._send_request_id(headers=headers)
+    celery.send_request_id(headers=headers)
     context.request_id.reset(token)
     request = SimpleNamespace(is_eager=False, headers=headers)
-    celery._receive_request_id(task_id="t-1", task=SimpleNamespace(request=request))
+    celery.receive_request_id(task_id="t-1", task=SimpleNamespace(request=request))
     assert (context.request_id.get(), context.task_id.get()) == ("req-of-the-web", "t-1")
-    celery._forget_request_id(task=SimpleNamespace(request=request))
+    celery.forget_request_id(task=SimpleNamespace(request=request))
     assert context.request_id.get() == context.task_id.get() == ""
-    celery._receive_request_id(task_id="t-2", task=SimpleNamespace(request=SimpleNamespace(is_eager=False, headers=None)))
+    celery.receive_request_id(task_id="t-2", task=SimpleNamespace(request=SimpleNamespace(is_eager=False, headers=None)))
     assert len(context.request_id.get()) == 32
-    celery._forget_request_id(task=SimpleNamespace(request=request))
+    celery.forget_request_id(task=SimpleNamespace(request=request))

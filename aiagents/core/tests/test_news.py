@@ -51,7 +51,7 @@ class Recorder(ChannelLayer):
 def layer(monkeypatch: pytest.MonkeyPatch) -> Recorder:
     found = Recorder()
     monkeypatch.setattr(news, "get_channel_layer", lambda: found)
-    monkeypatch.setattr(news, "_outbox", news.Outbox())
+    monkeypatch.setattr(news, "outbox", news.Outbox())
     return found
 
 
@@ -103,9 +103,9 @@ def test_a_layer_that_is_away_fails_nobody_and_is_tried_again(layer: Recorder, m
 
 
 def test_a_forked_child_begins_with_an_outbox_of_its_own(layer: Recorder, monkeypatch: pytest.MonkeyPatch):
-    before = news._outbox
-    news._forked()
-    assert news._outbox is not before
+    before = news.outbox
+    news.forget_after_fork()
+    assert news.outbox is not before
 
 
 async def test_the_script_sends_what_group_send_sends():

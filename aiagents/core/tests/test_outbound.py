@@ -95,7 +95,7 @@ def test_ordinary_addresses_are_public(address: str):
 
 
 async def test_ones_own_public_address_is_not_elsewhere(monkeypatch, dialled: list[str]):
-    monkeypatch.setattr(addresses, "_own", (time.monotonic() + 1000, frozenset({"93.184.216.34"})))
+    monkeypatch.setattr(addresses, "own_addresses", (time.monotonic() + 1000, frozenset({"93.184.216.34"})))
     with pytest.raises(BlockedUrl):
         await fetch("GET", "http://93.184.216.34/")
     assert dialled == []
@@ -126,7 +126,7 @@ async def test_a_name_that_answers_differently_the_second_time_gains_nothing(nam
 
 
 async def test_a_look_up_that_hangs_is_given_up(monkeypatch):
-    monkeypatch.setattr(destinations, "_resolve", lambda host, port: time.sleep(4) or [PUBLIC])  # a slow server
+    monkeypatch.setattr(destinations, "resolve_host", lambda host, port: time.sleep(4) or [PUBLIC])  # a slow server
     begun = time.monotonic()
     with pytest.raises(TooSlow):
         await fetch("GET", "http://slow.example/", limits=Limits(seconds=0.2))

@@ -46,7 +46,7 @@ def certify(tmp_path: Path, monkeypatch) -> Callable[[str], ssl.SSLContext]:
         pem = made.public_bytes(serialization.Encoding.PEM)
         private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         (tmp_path / "both.pem").write_bytes(pem + private)
-        monkeypatch.setattr(outbound, "_tls", ssl.create_default_context(cadata=pem.decode()))
+        monkeypatch.setattr(outbound, "tls_context", ssl.create_default_context(cadata=pem.decode()))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(tmp_path / "both.pem")
         return context
@@ -61,7 +61,7 @@ async def test_a_pinned_address_must_still_prove_the_name(certify, names: Names,
         assert (await fetch("GET", f"https://good.example:{server.port}/")).body == b"sealed"
         with pytest.raises(OutboundFailed):
             await fetch("GET", f"https://other.example:{server.port}/")
-        monkeypatch.setattr(outbound, "_tls", ssl.create_default_context())
+        monkeypatch.setattr(outbound, "tls_context", ssl.create_default_context())
         with pytest.raises(OutboundFailed):
             await fetch("GET", f"https://good.example:{server.port}/")
     assert len(server.requests) == 1

@@ -85,7 +85,7 @@ def test_new_work_is_refused_below_the_reserve_and_as_much_again(free: int, held
 def test_only_a_disk_that_holds_the_databases_is_guarded(settings: Any, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(storage, "disk_space", lambda folder: DiskSpace(0, 0, 64 * MIB))
     for embedded in (False, True):
-        monkeypatch.setattr(storage, "_looked", (-storage.FRESH, False))
+        monkeypatch.setattr(storage, "last_look", (-storage.FRESH, False))
         settings.EMBEDDED_POSTGRES = embedded
         settings.EMBEDDED_VALKEY = False
         assert storage.low() is embedded

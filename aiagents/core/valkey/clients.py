@@ -12,7 +12,7 @@ from django.conf import settings
 
 # The exceptions of a client while its server is unreachable.
 AWAY = (redis.RedisError, OSError, TimeoutError)
-_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis] = WeakKeyDictionary()
+clients_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis] = WeakKeyDictionary()
 # Seconds, short so that an unreachable Valkey delays a request little. Each caller has a policy for errors.
 _OPTIONS = {"socket_timeout": 2.0, "socket_connect_timeout": 0.5}
 
@@ -20,11 +20,11 @@ _OPTIONS = {"socket_timeout": 2.0, "socket_connect_timeout": 0.5}
 def client() -> redis.asyncio.Redis:
     """The running loop's client (bytes in, bytes out); never shared between loops."""
     loop = asyncio.get_running_loop()
-    if loop not in _clients:
+    if loop not in clients_by_loop:
         # Blocking: a burst waits for a free connection instead of failing.
         pool = redis.asyncio.BlockingConnectionPool.from_url(settings.REDIS_URL, max_connections=50, timeout=2.0, **_OPTIONS)
-        _clients[loop] = redis.asyncio.Redis(connection_pool=pool)
-    return _clients[loop]
+        clients_by_loop[loop] = redis.asyncio.Redis(connection_pool=pool)
+    return clients_by_loop[loop]
 
 
 def blocking_client() -> redis.asyncio.Redis:

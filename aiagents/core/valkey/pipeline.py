@@ -18,15 +18,15 @@ from redis.asyncio.connection import SSLConnection, parse_url
 
 from aiagents.core.valkey import clients as valkey
 
-_lines: WeakKeyDictionary[asyncio.AbstractEventLoop, Line] = WeakKeyDictionary()
+lines_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Line] = WeakKeyDictionary()
 
 
 def line() -> Line:
     """The shared connection of the running event loop."""
     loop = asyncio.get_running_loop()
-    found = _lines.get(loop)
+    found = lines_by_loop.get(loop)
     if found is None:
-        found = _lines[loop] = Line(settings.REDIS_URL)
+        found = lines_by_loop[loop] = Line(settings.REDIS_URL)
     return found
 
 

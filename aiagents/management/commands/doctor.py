@@ -115,7 +115,7 @@ def _store() -> Iterator[Line]:
             yield "error", "Valkey", f"does not answer ({type(exc).__name__}); check REDIS_URL."
         return
     name, version = ("Valkey", info["valkey_version"]) if "valkey_version" in info else ("Redis", info["redis_version"])
-    yield _store_version(name, version)
+    yield store_version(name, version)
     for part in ("worker", "beat"):
         seen = client.get(health.HEARTBEATS[part])
         age = time.time() - float(seen) if seen else None
@@ -127,7 +127,7 @@ def _store() -> Iterator[Line]:
             yield "ok", part, f"seen {age:.0f} s ago"
 
 
-def _store_version(name: str, version: str) -> Line:
+def store_version(name: str, version: str) -> Line:
     """A warning about known vulnerabilities by version. Redis 8 and newer have other version numbers and are not compared."""
     major, minor, patch = (int(part) for part in [*version.split("."), "0", "0"][:3])
     needed = SAFE_VALKEY.get((major, minor))

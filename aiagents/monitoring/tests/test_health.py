@@ -52,13 +52,13 @@ def test_without_worker_and_beat_it_is_degraded_but_ready(client):
 
 
 def test_in_the_first_seconds_of_the_server_workers_are_starting_and_then_down(client, monkeypatch):
-    monkeypatch.setattr(health, "_began", None)
+    monkeypatch.setattr(health, "began_at", None)
     health.begin()
     sync_client().set(health.HEARTBEATS["worker"], time.time() - health.STALE_SECONDS - 1)  # of the run before
     code, body = ready(client)
     assert (code, body["status"]) == (200, "starting"), body
     assert body["checks"]["worker"]["status"] == body["checks"]["beat"]["status"] == "starting"
-    monkeypatch.setattr(health, "_began", time.monotonic() - health.STARTING_SECONDS)
+    monkeypatch.setattr(health, "began_at", time.monotonic() - health.STARTING_SECONDS)
     code, body = ready(client)
     assert (code, body["status"]) == (200, "degraded")
     assert body["checks"]["worker"]["status"] == body["checks"]["beat"]["status"] == "down"
@@ -99,7 +99,7 @@ def test_a_needed_part_that_is_down_makes_it_503_and_tells_no_secret(client, mon
     async def away() -> health.Finding:
         raise ConnectionError("could not connect to host db.internal as user root with password hunter2")
 
-    monkeypatch.setitem(health._probes, name, away)
+    monkeypatch.setitem(health.registered_probes, name, away)
     code, body = ready(client)
     assert (code, body["status"]) == (503, "down")
     assert body["checks"][name] | {"latency_ms": 0} == {"status": "down", "reason": "ConnectionError", "latency_ms": 0}
@@ -111,7 +111,7 @@ def test_a_probe_that_hangs_costs_its_time_out_and_no_more(client, monkeypatch):
         return health.Finding("ok")
 
     monkeypatch.setattr(health, "PROBE_SECONDS", 0.2)
-    monkeypatch.setitem(health._probes, "disk", hangs)
+    monkeypatch.setitem(health.registered_probes, "disk", hangs)
     begun = time.monotonic()
     code, body = ready(client)
     assert time.monotonic() - begun < 20
@@ -125,7 +125,7 @@ def test_asking_often_probes_once(client, monkeypatch):
         calls.append(1)
         return health.Finding("ok")
 
-    monkeypatch.setitem(health._probes, "disk", counted)
+    monkeypatch.setitem(health.registered_probes, "disk", counted)
     for _ in range(5):
         client.get("/health/ready")
     assert len(calls) == 1

@@ -31,7 +31,7 @@ async def _well() -> health.Finding:
 @pytest.fixture(autouse=True)
 def _fresh(settings, monkeypatch):
     # Real probes take long on a busy machine; what they find is not the matter here.
-    monkeypatch.setattr(health, "_probes", dict.fromkeys(("database", "valkey", "worker", "providers"), _well))
+    monkeypatch.setattr(health, "registered_probes", dict.fromkeys(("database", "valkey", "worker", "providers"), _well))
     health.forget()
     settings.METRICS_TOKEN, settings.TRUSTED_PROXIES = "scrape-me", []
     yield
@@ -139,7 +139,7 @@ def test_readiness_answers_while_staff_cannot_be_recognised(client, monkeypatch)
 
     monkeypatch.setattr(insiders, "STAFF_SECONDS", 0.05)
     for check in (away, hangs):
-        monkeypatch.setattr(insiders, "_staff", check)
+        monkeypatch.setattr(insiders, "registered_staff_check", check)
         assert seen(client, STRANGER, Authorization="Bearer x.y.z") == (False, False)
 
 

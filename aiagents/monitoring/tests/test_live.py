@@ -98,14 +98,14 @@ async def test_without_valkey_the_figures_say_that_they_are_not_complete(setting
 async def test_many_watchers_cost_one_reading(monkeypatch):
     monkeypatch.setattr(live, "FRESH", 5)
     readings = 0
-    real = live._read
+    real = live.read_figures
 
     async def counted():
         nonlocal readings
         readings += 1
         return await real()
 
-    monkeypatch.setattr(live, "_read", counted)
+    monkeypatch.setattr(live, "read_figures", counted)
     await asyncio.gather(*(live.figures() for _ in range(20)))
     assert readings == 1
 
@@ -114,7 +114,7 @@ async def test_a_failed_part_is_null_and_the_rest_is_there(monkeypatch):
     async def broken():
         raise RuntimeError("no")
 
-    monkeypatch.setitem(live._sources, "holds", (broken, 0))
+    monkeypatch.setitem(live.registered_sources, "holds", (broken, 0))
     found = await live.figures()
     assert found["holds"] is None and found["today"] is not None
 
@@ -227,4 +227,4 @@ async def test_nothing_is_left_behind_by_a_watcher_that_goes(root):
         await socket.frame()
     files = [task.get_coro().cr_code.co_filename for task in asyncio.all_tasks()]
     assert not [name for name in files if name == live.__file__]
-    assert not live._open.get(asyncio.get_running_loop())
+    assert not live.open_views.get(asyncio.get_running_loop())

@@ -37,7 +37,7 @@ def test_the_figures_of_a_process_and_of_all():
     assert not list(wrong(figures, shapes.ProcessFigures))
     assert not list(wrong(sharing.added([figures, figures]), shapes.Figures))
     assert not list(wrong(sharing.added([]), shapes.Figures))
-    assert not list(wrong(async_to_sync(live._shared)(), shapes.SharedFigures))
+    assert not list(wrong(async_to_sync(live.shared_figures)(), shapes.SharedFigures))
 
 
 def test_the_figures_of_the_apps():

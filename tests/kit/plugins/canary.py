@@ -130,7 +130,7 @@ def _watch_answers(monkeypatch: pytest.MonkeyPatch, seen: Canaries) -> None:
     def part(_: Any, writer: Any, chunk: bytes) -> None:
         seen.answers.append(("a stream", chunk))
 
-    monkeypatch.setattr(middleware, "_end", _noted(middleware._end, django))
+    monkeypatch.setattr(middleware, "end_request", _noted(middleware.end_request, django))
     monkeypatch.setattr(asgi_answer.Exchange, "send", _noted(asgi_answer.Exchange.send, body))
     monkeypatch.setattr(stream.Writer, "put", _noted(stream.Writer.put, part))
 
