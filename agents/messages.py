@@ -153,6 +153,19 @@ class NativeBody:
 
 
 @dataclass(frozen=True, slots=True)
+class PricedUse:
+    """What of a request has a price of its own, beside the usual prices of its tokens.
+
+    `long_writes`: it may write into the vendor's one-hour cache, which costs more than the usual five minutes.
+    """
+
+    long_writes: bool = False
+
+
+NOTHING_PRICED = PricedUse()
+
+
+@dataclass(frozen=True, slots=True)
 class CompletionRequest:
     """A model call without its model: the router chooses that.
 
@@ -176,6 +189,7 @@ class CompletionRequest:
     # Fields that some vendors take, from an allow-list: presence_penalty, top_k, verbosity… Each adapter sends those that it knows.
     extra: JSON = field(default_factory=dict)
     native: NativeBody | None = None
+    priced: PricedUse = NOTHING_PRICED
 
     def needs(self) -> frozenset[str]:
         """Return the capabilities that the model must have, out of `vision`, `files`, `tools` and `json`."""

@@ -22,7 +22,7 @@ from billing import pricing
 from billing.budgets import budgets
 from billing.models import Budget, BudgetWindow, Hold, UsageLog
 from billing.money.exact_sums import exact_sum
-from billing.pricing import Rates, Usage
+from billing.pricing import Rates
 from billing.reports import rollups
 
 # A hold whose heartbeat is this many times older than the sweeper allows shows that the sweeper does not run.
@@ -95,7 +95,7 @@ def balances_are_sums() -> Iterator[Violation]:
 def costs_match_tokens() -> Iterator[Violation]:
     """I3, for every recent row: tokens times the stored price is the stored cost."""
     for row in UsageLog.objects.filter(estimated=False).order_by("-created_at")[:_ROWS].iterator():
-        usage = Usage(row.input_tokens, row.cached_input_tokens, row.cache_write_tokens, row.output_tokens, row.reasoning_tokens)
+        usage = pricing.usage_of_row(row)
         if (cost := pricing.cost(Rates.from_json(row.price), usage)) != row.cost_usd:
             yield Violation("I3", f"call {row.call_id} was charged {row.cost_usd}, its tokens cost {cost}")
 

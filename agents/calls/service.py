@@ -160,6 +160,7 @@ async def _rank(
         sticky=context.sticky,
         difficulty=router.difficulty(request) if chosen else 0.5,
         only_at=(native.provider, native.endpoint) if native is not None else None,
+        priced=request.priced,
     )
     try:
         return router.rank(facts, cards.cards, health.snapshot(), await connections.configured()), input_tokens

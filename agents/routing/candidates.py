@@ -17,7 +17,7 @@ from typing import Any
 from django.conf import settings
 
 from accounts.models import User
-from agents.messages import typical
+from agents.messages import NOTHING_PRICED, PricedUse, typical
 from agents.routing import removal
 from agents.routing.health import HEALTHY, ModelHealth, connection_key
 from agents.routing.removal import Code, Removal
@@ -52,6 +52,7 @@ class Facts:
     difficulty: float = 0.5
     # The vendor and endpoint whose dialect the request is in, if it cannot be translated for another.
     only_at: tuple[str, str] | None = None
+    priced: PricedUse = NOTHING_PRICED
 
 
 @dataclass(slots=True)
@@ -177,7 +178,8 @@ def last_resort(rows: list[Row]) -> list[Row]:
 
 def dearest(row: Row, facts: Facts) -> Decimal:
     """Return the most that the call can cost with this model, in USD."""
-    return pricing.highest_cost(row.card.rates or pricing.ceiling_rates(), facts.input_tokens, row.output)
+    rates = row.card.rates or pricing.ceiling_rates()
+    return pricing.highest_cost(rates, facts.input_tokens, row.output, long_writes=facts.priced.long_writes)
 
 
 def _removed(rows: list[Row]) -> list[dict[str, str | None]]:

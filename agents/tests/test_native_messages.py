@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from copy import deepcopy
+from decimal import Decimal
 from typing import Any
 
 import aiohttp
@@ -15,6 +16,7 @@ from pydantic import TypeAdapter
 
 from accounts import keys
 from agents.calls import running as running_calls
+from agents.compatible.anthropic_messages import request as anthropic_request
 from agents.providers.anthropic.answer import usage_of
 from agents.simulator import Simulator
 from billing import pricing
@@ -28,6 +30,8 @@ pytestmark = pytest.mark.django_db
 MODEL, VENDOR_MODEL = "claude-3-haiku", "claude-3-haiku-20240307"
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 MARK = {"cache_control": {"type": "ephemeral"}}
+HOUR = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+DAY = {"cache_control": {"type": "ephemeral", "ttl": "1d"}}
 PICTURE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
 RESULT = {"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "text", "text": "a"}, PICTURE]}
 DOCUMENT = {
@@ -144,6 +148,38 @@ def test_a_compaction_which_the_totals_leave_out_is_paid():
     assert usage_of({**one, "iterations": "odd"}) == usage_of({**one, "iterations": [None, {"type": "compaction"}]}) == usage_of(one)
 
 
+def test_writes_into_the_one_hour_cache_are_counted_apart():
+    counts = {"input_tokens": 10, "output_tokens": 1, "cache_creation_input_tokens": 700, "cache_read_input_tokens": 90}
+    for split, long in (((500, 200), 200), ((0, 700), 700), ((0, 600), 700), ((600, 0), 0)):
+        parts = {"ephemeral_5m_input_tokens": split[0], "ephemeral_1h_input_tokens": split[1]}
+        assert usage_of(counts | {"cache_creation": parts}) == Usage(800, 90, 700, 1, cache_write_1h_tokens=long)
+    odd = usage_of(counts | {"cache_creation": {"ephemeral_1h_input_tokens": "many"}})
+    assert odd is not None and odd.missing == {"input_tokens"}
+
+
+# Where a mark may stand: at the top, in the system prompt, on a tool, on a block, inside a tool's result.
+HOUR_MARKS: list[dict[str, Any]] = [
+    {"cache_control": {"type": "ephemeral", "ttl": "1h"}},
+    {"system": [{"type": "text", "text": "x", **HOUR}]},
+    {"tools": [{"name": "Read", "input_schema": {"type": "object", "properties": {}}, **HOUR}]},
+    {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", **HOUR}]}]},
+    {"messages": [*RICH["messages"][:2], {"role": "user", "content": [{**RESULT, "content": [{"type": "text", "text": "x", **HOUR}]}]}]},
+]
+
+
+@pytest.mark.parametrize("marked", HOUR_MARKS, ids=range(len(HOUR_MARKS)))
+async def test_a_mark_for_one_hour_passes_and_its_writes_are_held_and_charged_at_their_own_price(key, vendor, cards, marked):
+    request = anthropic_request.read({**HELLO, **marked}).request
+    assert request.priced.long_writes
+    rates = cards[MODEL].rates
+    held = pricing.highest_cost(rates, 1000, 10, long_writes=True)
+    assert held == (1000 * Decimal("0.5") + 10 * Decimal("1.25")) / 10**6  # the published rates of this model
+    async with vendor() as sim:
+        answer = await whole({**HELLO, **marked}, key)
+        assert answer.status == 200, answer.body
+        assert '"1h"' in json.dumps(sim.requests[-1].body)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_sdk_reads_it(key, vendor, stream: bool, client_of_product):
     async with vendor():
@@ -177,7 +213,6 @@ def client_of_product():
 
 # --- what must not pass ----------------------------------------------------------------------------
 
-HOUR = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
 FILE = {"type": "image", "source": {"type": "file", "file_id": "file_1"}}
 REFUSED = [
     ({"mcp_servers": [{"type": "url", "url": "https://a.example", "name": "a"}]}, "mcp_servers"),
@@ -190,11 +225,12 @@ REFUSED = [
     ({"tools": [{"type": "mcp_toolset", "mcp_server_name": "a"}]}, "tools[0].type"),
     ({"messages": [{"role": "user", "content": [{"type": "container_upload", "file_id": "file_1"}]}]}, "file_id"),
     ({"messages": [{"role": "user", "content": [{"type": "document", "source": {"type": "file", "file_id": "file_1"}}]}]}, "file_id"),
-    ({"cache_control": {"type": "ephemeral", "ttl": "1h"}}, "cache_control.ttl"),
-    ({"messages": [{"role": "user", "content": [{**RESULT, "content": [{"type": "text", "text": "x", **HOUR}]}]}]}, "cache_control.ttl"),
+    ({"cache_control": {"type": "ephemeral", "ttl": "1d"}}, "cache_control.ttl"),
+    ({"messages": [{"role": "user", "content": [{**RESULT, "content": [{"type": "text", "text": "x", **DAY}]}]}]}, "cache_control.ttl"),
     ({"messages": [{"role": "user", "content": [{**DOCUMENT, "source": {"type": "content", "content": [FILE]}}]}]}, "file_id"),
     ({"messages": [{"role": "user", "content": [{**RESULT, "content": [{**DOCUMENT, "source": FILE["source"]}]}]}]}, "file_id"),
-    ({"system": [{"type": "text", "text": "x", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]}, "cache_control.ttl"),
+    ({"system": [{"type": "text", "text": "x", **DAY}]}, "cache_control.ttl"),
+    ({"cache_control": {"type": "ephemeral", "ttl": ["1h"]}}, "cache_control.ttl"),
 ]
 
 

@@ -21,11 +21,13 @@ RATES = (
     "input",
     "cached_input",
     "cache_write",
+    "cache_write_1h",
     "output",
     "tier_threshold",
     "tier_input",
     "tier_cached_input",
     "tier_cache_write",
+    "tier_cache_write_1h",
     "tier_output",
 )
 

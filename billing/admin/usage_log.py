@@ -49,7 +49,7 @@ class UsageLogAdmin(ReadOnly):
     ordering = ["-created_at"]
     export_also = (
         "call_id", "group_id", "provider", "requested_model", "goal", "attempt", "cached_input_tokens", "cache_write_tokens",
-        "reasoning_tokens",
+        "cache_write_1h_tokens", "reasoning_tokens",
         "baseline_cost_usd", "overrun_usd", "estimated", "finish_reason", "error_code", "ttft_ms", "api_key_id", "agent_id", "task_id",
         "conversation_id", "request_id", "vendor_asked",
     )  # fmt: skip
@@ -57,7 +57,8 @@ class UsageLogAdmin(ReadOnly):
         (None, {"fields": ["created_at", "user", ("purpose", "surface"), ("status", "finish_reason", "error_code")]}),
         ("Model", {"fields": [("requested_model", "model"), ("provider", "goal"), "attempt", "simulated"]}),
         ("Used", {"fields": [
-            ("input_tokens", "cached_input_tokens", "cache_write_tokens"), ("output_tokens", "reasoning_tokens"), ("latency_ms", "ttft_ms"),
+            ("input_tokens", "cached_input_tokens"), ("cache_write_tokens", "cache_write_1h_tokens"), ("output_tokens", "reasoning_tokens"),
+            ("latency_ms", "ttft_ms"),
         ]}),
         ("Cost", {"fields": [
             ("cost_usd", "baseline_cost_usd", "overrun_usd"), PRICE, ("estimated", "flagged", "vendor_asked"),

@@ -31,11 +31,13 @@ class PriceSerializer(serializers.Serializer):
     input = Money()
     cached_input = Money(allow_null=True)
     cache_write = Money(allow_null=True)
+    cache_write_1h = Money(allow_null=True)
     output = Money()
     tier_threshold = serializers.IntegerField(allow_null=True)
     tier_input = Money(allow_null=True)
     tier_cached_input = Money(allow_null=True)
     tier_cache_write = Money(allow_null=True)
+    tier_cache_write_1h = Money(allow_null=True)
     tier_output = Money(allow_null=True)
     source = serializers.CharField()  # type: ignore[assignment]  # a field of this name is a field
 
@@ -90,7 +92,8 @@ class UsageSerializer(serializers.ModelSerializer):
         model = UsageLog
         fields = [
             "id", "call_id", "group_id", "created_at", "status", "model", "provider", "requested_model", "goal", "purpose", "surface",
-            "attempt", "input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens", "cost_usd",
+            "attempt", "input_tokens", "cached_input_tokens", "cache_write_tokens", "cache_write_1h_tokens", "output_tokens",
+            "reasoning_tokens", "cost_usd",
             "baseline_cost_usd", "overrun_usd", "price", "estimated", "flagged", "simulated", "finish_reason", "error_code",
             "latency_ms", "ttft_ms", "vendor_asked", "api_key_id", "agent_id", "task_id", "conversation_id", "message_id", "request_id",
         ]  # fmt: skip

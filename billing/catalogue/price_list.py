@@ -15,7 +15,10 @@ from typing import Any
 VENDORS = ("openai", "anthropic", "google")
 # The start of a price without a date.
 ALWAYS = datetime(2020, 1, 1, tzinfo=UTC)
-_KEYS = {"input": "input_mtok", "cached_input": "cache_read_mtok", "cache_write": "cache_write_mtok", "output": "output_mtok"}
+_KEYS = {
+    "input": "input_mtok", "cached_input": "cache_read_mtok", "cache_write": "cache_write_mtok", "cache_write_1h": "cache_write_1h_mtok",
+    "output": "output_mtok",
+}  # fmt: skip
 _PLACES = Decimal("0.000001")
 
 
@@ -90,7 +93,7 @@ def _day(constraint: Any) -> datetime:
 def _columns(price: Any, what: str, writes: bool) -> dict[str, Any]:
     columns: dict[str, Any] = {"tier_threshold": None}
     for name, key in _KEYS.items():
-        value = getattr(price, key)
+        value = getattr(price, key, None)  # registered units are attributes only where the model has a price
         tiers = getattr(value, "tiers", ())
         if len(tiers) > 1 or any(columns["tier_threshold"] not in (None, tier.start) for tier in tiers):
             raise Unlisted(f"{what} has several tiers")

@@ -31,8 +31,8 @@ from billing.pricing import Rates
 logger = logging.getLogger(__name__)
 VERSION_KEY = "billing:catalogue"
 RATE_COLUMNS = (
-    "input", "output", "cached_input", "cache_write",
-    "tier_threshold", "tier_input", "tier_cached_input", "tier_cache_write", "tier_output",
+    "input", "output", "cached_input", "cache_write", "cache_write_1h",
+    "tier_threshold", "tier_input", "tier_cached_input", "tier_cache_write", "tier_cache_write_1h", "tier_output",
 )  # fmt: skip
 EMBEDDINGS = "embeddings"
 CAPABILITIES = ("vision", "files", "tools", "json", "reasoning", "temperature", EMBEDDINGS)

@@ -25,13 +25,14 @@ from aiagents.core.errors import BudgetExceeded, Conflict, NotAuthenticated, Una
 from aiagents.core.jsonio import money
 from aiagents.core.live import outage_heartbeat
 from aiagents.core.metrics.counters import HOLDS, SWEPT
+from billing import pricing
 from billing.budgets import budgets
 from billing.catalogue import snapshot as catalogue
 from billing.ledger import postgres, sqlite
 from billing.ledger.admission import Admission, Refusal
 from billing.ledger.charging import Call, Charge, Held, Outcome, charge, log_row, rounded_up
 from billing.models import Budget, Hold, UsageLog
-from billing.pricing import Rates, Usage
+from billing.pricing import Rates
 
 __all__ = ["Call", "Charge", "Held", "Outcome", "charge", "hold", "progress", "reattempt", "settle", "sweep"]
 
@@ -192,7 +193,7 @@ def first_charge(call_id: UUID) -> Charge | None:
     row = UsageLog.objects.filter(call_id=call_id).first()
     if row is None:
         return None
-    usage = Usage(row.input_tokens, row.cached_input_tokens, row.cache_write_tokens, row.output_tokens, row.reasoning_tokens)
+    usage = pricing.usage_of_row(row)
     return Charge(usage, row.cost_usd, row.estimated, row.flagged, row.overrun_usd)
 
 

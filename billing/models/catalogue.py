@@ -108,7 +108,7 @@ class ModelPrice(CatalogueRow):
     """Rates in USD per million tokens, valid from `effective_from`. A used price is never edited.
 
     Above `tier_threshold` input tokens (long context) the `tier_*` rates apply to the whole call.
-    An empty cached or write rate means the input rate.
+    An empty cached or write rate means the input rate, an empty rate for one-hour writes twice the input rate.
     """
 
     model = models.ForeignKey(AIModel, models.CASCADE, related_name="prices")
@@ -116,11 +116,13 @@ class ModelPrice(CatalogueRow):
     input = models.DecimalField(**RATE)
     cached_input = models.DecimalField(**RATE, null=True, blank=True)
     cache_write = models.DecimalField(**RATE, null=True, blank=True)
+    cache_write_1h = models.DecimalField(**RATE, null=True, blank=True, verbose_name="cache write, 1 hour")
     output = models.DecimalField(**RATE)
     tier_threshold = models.PositiveIntegerField(null=True, blank=True)
     tier_input = models.DecimalField(**RATE, null=True, blank=True)
     tier_cached_input = models.DecimalField(**RATE, null=True, blank=True)
     tier_cache_write = models.DecimalField(**RATE, null=True, blank=True)
+    tier_cache_write_1h = models.DecimalField(**RATE, null=True, blank=True, verbose_name="tier cache write, 1 hour")
     tier_output = models.DecimalField(**RATE, null=True, blank=True)
     source = models.CharField(max_length=50, default="staff", help_text="genai-prices VERSION, or staff")
     created_at = models.DateTimeField(default=timezone.now, editable=False)

@@ -98,6 +98,8 @@ class UsageLog(models.Model):
     input_tokens = models.PositiveBigIntegerField(default=0)
     cached_input_tokens = models.PositiveBigIntegerField(default=0)
     cache_write_tokens = models.PositiveBigIntegerField(default=0)
+    # Part of the writes: those into the vendor's one-hour cache. Empty in rows of earlier versions.
+    cache_write_1h_tokens = models.PositiveBigIntegerField(null=True, default=None)
     output_tokens = models.PositiveBigIntegerField(default=0)
     reasoning_tokens = models.PositiveBigIntegerField(default=0)
     cost_usd = models.DecimalField(**MONEY)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal as D
 
 import pytest
@@ -34,6 +35,8 @@ USAGES = [
     Usage(200_001, 100_000, 50_000, 4096),
     Usage(272_001, 272_001, 0, 128_000),
     Usage(1_000_000, 999_999, 0, 65_536),
+    Usage(1000, 600, 300, 500, cache_write_1h_tokens=200),
+    Usage(300_001, 100_000, 50_000, 4096, cache_write_1h_tokens=50_000),
 ]
 
 
@@ -50,9 +53,12 @@ def test_nearly_every_model_of_the_catalogue_has_a_listed_price():
 @pytest.mark.parametrize(("entry", "listed"), PRICED, ids=[entry["slug"] for entry, _ in PRICED])
 def test_costs_equal_the_price_packages(entry, listed):
     for usage in USAGES:
+        if usage.cache_write_1h_tokens and entry["provider"] != "anthropic":
+            continue  # no other vendor has such writes
         theirs = TheirUsage(
             input_tokens=usage.input_tokens, cache_read_tokens=usage.cached_input_tokens,
             cache_write_tokens=usage.cache_write_tokens, output_tokens=usage.output_tokens,
+            **({"cache_write_1h_tokens": usage.cache_write_1h_tokens} if entry["provider"] == "anthropic" else {}),
         )  # fmt: skip
         expected = calc_price(theirs, model_ref=entry["vendor_model"], provider_id=entry["provider"]).total_price
         assert pricing.cost(rates_of(listed), usage) == expected, usage
@@ -71,6 +77,8 @@ TIERED = Rates(
         (FLAT, Usage(input_tokens=1_000_000), "2"),
         (FLAT, Usage(input_tokens=1_000_000, cached_input_tokens=1_000_000), "0.5"),
         (FLAT, Usage(input_tokens=10, cached_input_tokens=4, cache_write_tokens=5), "0.0000165"),
+        # 1 x 2 + 4 x 0.5 + 3 x 2.5 + 2 x 4: without a rate of their own, one-hour writes cost twice the input
+        (FLAT, Usage(input_tokens=10, cached_input_tokens=4, cache_write_tokens=5, cache_write_1h_tokens=2), "0.0000195"),
         (FLAT, Usage(output_tokens=10, reasoning_tokens=10), "0.00008"),
         (TIERED, Usage(input_tokens=100, output_tokens=10), "0.00014"),
         (TIERED, Usage(input_tokens=101, output_tokens=10), "0.000262"),
@@ -97,13 +105,16 @@ def test_no_call_of_that_size_costs_more_than_the_dearest(data):
     rates = Rates(
         input=data.draw(RATE), output=data.draw(RATE), cached_input=data.draw(maybe), cache_write=data.draw(maybe),
         tier_threshold=data.draw(st.none() | TOKENS), tier_input=data.draw(maybe), tier_cached_input=data.draw(maybe),
-        tier_cache_write=data.draw(maybe), tier_output=data.draw(maybe),
+        tier_cache_write=data.draw(maybe), tier_output=data.draw(maybe), cache_write_1h=data.draw(maybe),
+        tier_cache_write_1h=data.draw(maybe),
     )  # fmt: skip
     most_in, most_out = data.draw(TOKENS), data.draw(TOKENS)
     used_in = data.draw(st.integers(0, most_in))
     cached = data.draw(st.integers(0, used_in))
     usage = Usage(used_in, cached, data.draw(st.integers(0, used_in - cached)), data.draw(st.integers(0, most_out)))
     assert pricing.cost(rates, usage) <= pricing.highest_cost(rates, most_in, most_out)
+    long = replace(usage, cache_write_1h_tokens=data.draw(st.integers(0, usage.cache_write_tokens)))
+    assert pricing.cost(rates, long) <= pricing.highest_cost(rates, most_in, most_out, long_writes=True)
 
 
 @pytest.mark.parametrize("rates", [FLAT, TIERED, pricing.ceiling_rates(), Rates(D(0), D(0), source="genai-prices 0.2.3")])
@@ -126,6 +137,7 @@ def test_the_ceiling_is_dear_and_says_so(settings):
         (Usage(10, 6, 8, 0), Usage(10, 6, 4, 0)),
         (Usage(-1, -1, -1, -1, -1), Usage()),
         (Usage(10, 4, 6, 3, 3), Usage(10, 4, 6, 3, 3)),
+        (Usage(10, 4, 6, cache_write_1h_tokens=9), Usage(10, 4, 6, cache_write_1h_tokens=6)),
     ],
 )
 def test_nonsense_is_taken_out_of_a_vendors_count(usage, clean):

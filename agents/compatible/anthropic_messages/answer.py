@@ -44,6 +44,10 @@ def usage(counts: Usage) -> JSON:
         "input_tokens": counts.input_tokens - counts.cached_input_tokens - counts.cache_write_tokens,
         "cache_creation_input_tokens": counts.cache_write_tokens,
         "cache_read_input_tokens": counts.cached_input_tokens,
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": counts.cache_write_tokens - counts.cache_write_1h_tokens,
+            "ephemeral_1h_input_tokens": counts.cache_write_1h_tokens,
+        },
         "output_tokens": counts.output_tokens,
     }
 

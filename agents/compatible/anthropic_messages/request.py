@@ -16,6 +16,7 @@ from agents.messages import (
     Message,
     NativeBody,
     Part,
+    PricedUse,
     Reasoning,
     Text,
     ToolOutput,
@@ -67,7 +68,7 @@ def read(body: JSON, *, counting: bool = False, headers: tuple[tuple[str, str], 
 
     `counting`: the body is for counting tokens, so max_tokens may be missing. `headers`: see `vendor_headers`.
     """
-    _refuse(body)
+    priced = _checked(body)
     limit = reading.integer(body, "max_tokens", 1, 10_000_000)
     if limit is None and not counting:
         raise invalid("max_tokens", "Field required", "missing")
@@ -92,13 +93,17 @@ def read(body: JSON, *, counting: bool = False, headers: tuple[tuple[str, str], 
         response_format=_format(config.get("format")),
         reasoning_effort=_effort(reading.choice(config, "effort", _EFFORTS), _thinking(body.get("thinking"))),
         native=NativeBody("anthropic", body, "", headers, native_only.error),
+        priced=priced,
         extra={} if (top_k := reading.integer(body, "top_k", 1, 1_000_000)) is None else {"top_k": top_k},
     )
     return MessageCall(request, reading.model(body), bool(reading.flag(body, "stream")))
 
 
-def _refuse(body: JSON) -> None:
-    """Raise InvalidRequest for a field, block or tool that may not be passed on to Anthropic, wherever it stands in the body."""
+def _checked(body: JSON) -> PricedUse:
+    """Return what of the body has a price of its own.
+
+    Raises InvalidRequest for a field, block or tool that may not be passed on to Anthropic, wherever it stands in the body.
+    """
     if body.get("thread") is not None:
         # With these details Anthropic's own tool runner goes on without threads.
         details = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
@@ -113,10 +118,10 @@ def _refuse(body: JSON) -> None:
         source = block.get("source")
         if block.get("type") == "container_upload" or (isinstance(source, Mapping) and source.get("type") == "file"):
             raise reading.unsupported_parameter("file_id", "send the file itself")
-    for one in (body, *blocks):
-        mark = one.get("cache_control")
-        if isinstance(mark, Mapping) and mark.get("ttl") not in (None, "5m"):
-            raise reading.unsupported_parameter("cache_control.ttl", "only 5m has a price here")
+    durations = [mark.get("ttl") for one in (body, *blocks) if isinstance(mark := one.get("cache_control"), Mapping)]
+    if any(duration not in (None, "5m", "1h") for duration in durations):
+        raise reading.unsupported_parameter("cache_control.ttl", "only 5m and 1h have a price")
+    return PricedUse(long_writes="1h" in durations)
 
 
 def _blocks_in(value: object) -> Iterator[Mapping[str, Any]]:

@@ -16,7 +16,8 @@ FINISH: dict[str, FinishReason] = {
     "tool_use": "tool_calls", "refusal": "content_filter",
 }  # fmt: skip
 _COUNTS = (
-    "input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens", "output_tokens_details", "iterations",
+    "input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation", "output_tokens", "output_tokens_details",
+    "iterations",
 )  # fmt: skip
 # How an event of the stream begins that may hold nothing but text, and the text in it.
 _DELTA, _TEXT = b"event: content_block_delta\n", b'"text":"'
@@ -175,5 +176,17 @@ def _usage_of(counts: dict[str, Any]) -> Usage | None:
         output,
         cached_input_tokens=read,
         cache_write_tokens=written,
+        cache_write_1h_tokens=_long_writes(counts.get("cache_creation"), written),
         reasoning_tokens=part_of(details, "reasoning_tokens") if thinking == 0 else thinking,
     )
+
+
+def _long_writes(parts: Any, written: int | None) -> int | None:
+    """Return the writes into the one-hour cache, a part of all that were `written`; None if they cannot be read.
+
+    A stream splits its writes by duration only at its start. Later writes have the duration of most of the earlier ones.
+    """
+    long, short = part_of(parts, "ephemeral_1h_input_tokens"), part_of(parts, "ephemeral_5m_input_tokens")
+    if not long or short is None or written is None:
+        return long
+    return written - short if long >= short else long

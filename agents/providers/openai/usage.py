@@ -21,11 +21,15 @@ def usage_of(usage: Any) -> Usage | None:
     prompt, output = whole_number(usage.get("prompt_tokens")), whole_number(usage.get("completion_tokens"))
     cached = _first((read, "cached_tokens"), (usage, "cached_tokens"), (usage, "prompt_cache_hit_tokens"))  # Moonshot, DeepSeek
     stored = _first((read, "cache_write_tokens"), (read, "cache_creation_input_tokens"))
+    split = usage.get("cache_creation") or (read.get("cache_creation_token_details") if isinstance(read, dict) else None)
+    long = part_of(split, "ephemeral_1h_input_tokens")  # gateways in front of Claude
     reasoning = _first((written, "reasoning_tokens"), (usage, "reasoning_tokens"))
     if None not in (prompt, output, cached, stored, reasoning):
         total = whole_number(usage.get("total_tokens"))
         prompt, output, reasoning = _with_parts_beside(prompt, output, cached, reasoning, total)  # type: ignore[arg-type]  # none is None
-    return counted(prompt, output, cached_input_tokens=cached, cache_write_tokens=stored, reasoning_tokens=reasoning)
+    return counted(
+        prompt, output, cached_input_tokens=cached, cache_write_tokens=stored, cache_write_1h_tokens=long, reasoning_tokens=reasoning
+    )
 
 
 def _with_parts_beside(prompt: int, output: int, cached: int, reasoning: int, total: int | None) -> tuple[int, int, int]:
