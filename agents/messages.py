@@ -169,7 +169,7 @@ NOTHING_PRICED = PricedUse()
 class CompletionRequest:
     """A model call without its model: the router chooses that.
 
-    `max_output_tokens` None means the product's default, clamped to the model. `tool_choice` is "auto", "none",
+    `max_output_tokens` None means the model's own limit; vendors that do not demand one are sent none. `tool_choice` is "auto", "none",
     "required" or a tool's name. `response_format` is None, {"type": "json_object"} or
     {"type": "json_schema", "name", "schema", "strict"}.
     """

@@ -17,6 +17,8 @@ from django.conf import settings
 _LONG_WRITE_FACTOR = 2
 # A result that would need rounding raises instead: 60 digits hold any tokens times any rate.
 _EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
+# For whole quotients, which round down.
+_FLOORED = Context(prec=60, traps=[InvalidOperation])
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,15 +180,25 @@ def highest_cost(rates: Rates, input_tokens: int, output_tokens: int, *, long_wr
 
     `long_writes`: the request may write into the one-hour cache.
     """
+    with localcontext(_EXACT):
+        totals = [into * input_tokens + out * output_tokens for into, out in _highest_rates(rates, input_tokens, long_writes)]
+        return max(totals).scaleb(-6)
+
+
+def affordable_output(rates: Rates, input_tokens: int, amount: Decimal, *, long_writes: bool = False) -> int | None:
+    """Return the most output tokens whose `highest_cost` is within `amount` (USD), at least 0; None: output is free."""
+    with localcontext(_FLOORED):
+        paid = [(amount.scaleb(6) - into * input_tokens) // out for into, out in _highest_rates(rates, input_tokens, long_writes) if out]
+    return max(0, int(min(paid))) if paid else None
+
+
+def _highest_rates(rates: Rates, input_tokens: int, long_writes: bool) -> list[tuple[Decimal, Decimal]]:
+    """Return the highest rate of the input and the rate of the output in each tier that may apply."""
     tiers = [tier(rates, long=False)]
     if _is_long(rates, input_tokens):
         # A call that is shorter than estimated is charged at the base rates, and some long tiers are cheaper.
         tiers.append(tier(rates, long=True))
-    with localcontext(_EXACT):
-        totals = [
-            max(t.input, t.cached, t.write, t.write_1h if long_writes else t.write) * input_tokens + t.output * output_tokens for t in tiers
-        ]
-        return max(totals).scaleb(-6)
+    return [(max(t.input, t.cached, t.write, t.write_1h if long_writes else t.write), t.output) for t in tiers]
 
 
 def ceiling_rates() -> Rates:

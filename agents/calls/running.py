@@ -121,7 +121,8 @@ class Attempt:
             self.all_at_once = True
             return provider.embed(request, self.target)
         self.all_at_once = whole
-        limited = replace(request, max_output_tokens=self.candidate.output_tokens)
+        ours = request.max_output_tokens is not None or self.candidate.limited_by
+        limited = replace(request, max_output_tokens=self.candidate.output_tokens) if ours else request
         return provider.whole(limited, self.target) if whole else provider.stream(limited, self.target)
 
     def outcome(self, status: Status, error: AppError | None = None) -> ledger.Outcome:

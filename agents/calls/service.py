@@ -38,7 +38,6 @@ from aiagents.core.errors import AppError, BudgetExceeded, NoModelAvailable
 from aiagents.core.ids import uuid7
 from aiagents.core.live.cancellation import cause_of
 from aiagents.core.metrics import counters as metrics
-from billing import pricing
 from billing.catalogue import snapshot as catalogue
 from billing.ledger import service as ledger
 from billing.pricing import Usage
@@ -185,8 +184,10 @@ class _Attempts:
         self.failure: ProviderError | None = None
 
     def explanation(self, model: str) -> dict[str, Any]:
-        """Return the routing explanation to store, with the model that answered and the failed attempts."""
-        return {**self.route.explanation, "model": model, "tried": list(self.tried)}
+        """Return the routing explanation to store, with the model that answered, our limit of its output and the failed attempts."""
+        limit = self.attempt.candidate if self.attempt is not None else None
+        limited = {"tokens": limit.output_tokens, "limited_by": limit.limited_by} if limit is not None and limit.limited_by else None
+        return {**self.route.explanation, "model": model, "output_limit": limited, "tried": list(self.tried)}
 
     async def next_attempt(self) -> Attempt:
         """Return an attempt at the next candidate, with a new hold or the hold of the failed attempt."""
@@ -195,10 +196,11 @@ class _Attempts:
             await self._skip_half_open()
             candidate, target, held = await self._hold()
         else:
-            candidate, target = self.candidates[self.index], await self._target(self.index)
-            failed, call = self.attempt, self._call(candidate, target)
+            failed = self.attempt
+            candidate, target = await self._next_candidate(failed.held.amount)
+            call = self._call(candidate, target)
             outcome = failed.outcome("failed", self.failure)
-            held = await running_calls.acquire(ledger.reattempt(failed.held, outcome, call, _rates(candidate)))
+            held = await running_calls.acquire(ledger.reattempt(failed.held, outcome, call, candidate.rates))
             failed.closed = True
             running_calls.end(failed.held.call.call_id)
             self._receive(failed, outcome, None)
@@ -260,24 +262,43 @@ class _Attempts:
         while len(self.candidates) > 1 and not await health.allow(self.candidates[0].card.slug):
             self.candidates.pop(0)
 
-    async def _target(self, index: int) -> Target:
-        candidate = self.candidates[index]
-        return await connections.target(candidate.card, candidate.output_tokens)
+    async def _next_candidate(self, amount: Decimal) -> tuple[router.Candidate, Target]:
+        """Return the current candidate with the output that `amount` (USD) pays for, and its target."""
+        candidate = self.candidates[self.index].within(amount, self.input_tokens)
+        return candidate, await connections.target(candidate.card, candidate.output_tokens)
 
     async def _hold(self) -> tuple[router.Candidate, Target, ledger.Held]:
-        """Reserve enough for the most expensive candidate; if the budget is too small, drop those that do not fit."""
+        """Reserve what the most expensive candidate may cost, or the part of it that the budgets give.
+
+        If they do not give enough for a usual answer, keep the candidates for which they do; if there are none, those for
+        which they give enough for the least answer.
+        """
+        usual = True
         while True:
-            candidate, target = self.candidates[0], await self._target(0)
-            amount = max(one.dearest_usd for one in self.candidates[: settings.LLM_MAX_ATTEMPTS])
+            tried = self.candidates[: settings.LLM_MAX_ATTEMPTS]
+            most, usual_usd = max(one.dearest_usd for one in tried), max(one.usual_usd for one in tried)
+            least = usual_usd if usual else self.candidates[0].least_usd
+            candidate, target = await self._next_candidate(most)
             try:
-                opening = ledger.hold(self._call(candidate, target), amount, _rates(candidate), self.input_tokens)
-                return candidate, target, await running_calls.acquire(opening)
+                opening = ledger.hold(self._call(candidate, target), most, candidate.rates, self.input_tokens, usual=usual_usd, least=least)
+                held = await running_calls.acquire(opening)
             except BudgetExceeded as exc:
                 left = Decimal(exc.details.get("left_usd", 0))
-                fitting = [one for one in self.candidates if one.dearest_usd <= left]
-                if not fitting or len(fitting) == len(self.candidates):
+                usual, fitting = self._fitting(left, usual=usual)
+                if not fitting:
                     raise
                 self.candidates = fitting
+                continue
+            self.candidates = [one for one in self.candidates if one.least_usd <= held.amount]
+            candidate = candidate.within(held.amount, self.input_tokens)
+            return candidate, replace(target, max_output_tokens=candidate.output_tokens), held
+
+    def _fitting(self, left: Decimal, *, usual: bool) -> tuple[bool, list[router.Candidate]]:
+        """Return the candidates whose usual answer `left` (USD) pays for, else those whose least it does, and which it is."""
+        if usual and (fitting := [one for one in self.candidates if one.usual_usd <= left]):
+            return True, fitting
+        fitting = [one for one in self.candidates if one.least_usd <= left]
+        return False, fitting if usual or len(fitting) < len(self.candidates) else []
 
     def _call(self, candidate: router.Candidate, target: Target) -> ledger.Call:
         context = self.context
@@ -321,7 +342,3 @@ class _Attempts:
         )
         self.receipts.append(settled)
         return settled
-
-
-def _rates(candidate: router.Candidate) -> pricing.Rates:
-    return candidate.card.rates or pricing.ceiling_rates()

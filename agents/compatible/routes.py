@@ -95,7 +95,8 @@ async def chat_completions(request: Request) -> Response | EventStream:
     if parsed.n == 1:
         events = source.stream(parsed.request, context)
         started = await _first(events)
-        return EventStream(_openai_stream(request.request_id, events, started, parsed.include_usage), failure=_openai_failure(request))
+        chunks = _openai_stream(request.request_id, events, started, parsed.include_usage)
+        return EventStream(chunks, _limit_headers(started), failure=_openai_failure(request))
     return await _openai_many(source, request, parsed, context)
 
 
@@ -109,7 +110,16 @@ async def _complete_all(source: Source, request: CompletionRequest, context: Cal
 
 def _cost_headers(settled: list[Settled]) -> dict[str, str]:
     cost = sum((one.cost_usd for one in settled), Decimal(0))
-    return {"x-aiagents-model": settled[0].model, "x-aiagents-cost-usd": f"{cost:f}"}
+    return {"x-aiagents-model": settled[0].model, "x-aiagents-cost-usd": f"{cost:f}", **_limit_headers(*settled)}
+
+
+def _limit_headers(*answers: Started | Settled) -> dict[str, str]:
+    """Return the headers that name our own limit of the output, if there is one: the smallest of several answers."""
+    limits = [limit for answer in answers if (limit := answer.route.get("output_limit"))]
+    if not limits:
+        return {}
+    smallest = min(limits, key=lambda limit: limit["tokens"])
+    return {"x-aiagents-max-output-tokens": str(smallest["tokens"]), "x-aiagents-output-limited-by": smallest["limited_by"]}
 
 
 async def _openai_stream(
@@ -136,8 +146,9 @@ async def _openai_many(source: Source, request: Request, parsed: openai_request.
     if failed:
         await asyncio.gather(*(events.aclose() for events in streams), return_exceptions=True)
         raise failed[0]
-    chunks = _interleaved(request.request_id, streams, results[0], parsed.include_usage)  # type: ignore[arg-type]  # no exception is left
-    return EventStream(chunks, failure=_openai_failure(request))
+    started = [result for result in results if isinstance(result, Started)]
+    chunks = _interleaved(request.request_id, streams, started[0], parsed.include_usage)
+    return EventStream(chunks, _limit_headers(*started), failure=_openai_failure(request))
 
 
 def _openai_failure(request: Request) -> Callable[[AppError], bytes]:
@@ -188,7 +199,7 @@ async def responses(request: Request) -> Response | EventStream:
         return Response(body=answer.native or responses_answer.whole(answer, parsed.body), headers=_cost_headers([answer.settled]))
     events = source.stream(parsed.request, context)
     started = await _first(events)
-    return _event_stream(request, events, responses_answer.Events(started, parsed.body))
+    return _event_stream(request, events, responses_answer.Events(started, parsed.body), _limit_headers(started))
 
 
 def _event_stream(
@@ -232,7 +243,8 @@ async def messages(request: Request) -> Response | EventStream:
         return Response(body=answer.native or anthropic_answer.whole(answer), headers=_cost_headers([answer.settled]) | name)
     events = source.stream(parsed.request, context)
     started = await _first(events)
-    return _event_stream(request, events, anthropic_answer.Events(started, 0 if started.native else estimate_input(parsed.request)), name)
+    writer = anthropic_answer.Events(started, 0 if started.native else estimate_input(parsed.request))
+    return _event_stream(request, events, writer, name | _limit_headers(started))
 
 
 async def count_tokens(request: Request) -> Response:

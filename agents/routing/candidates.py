@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from math import exp
-from typing import Any
+from typing import Any, Literal
 
 from django.conf import settings
 
@@ -28,6 +28,12 @@ from billing.catalogue.snapshot import ModelCard
 GOALS = tuple(User.Goal.values)
 # Usual tokens of an answer, for comparing prices and times, not for holds.
 USUAL_OUTPUT = 400
+# Output tokens that a hold covers before it takes its part of a budget, and the fewest that are worth a call
+# (docs/adr/0106-output-limit-by-money.md).
+HELD_OUTPUT, LEAST_OUTPUT = 4096, 1024
+# These vendors demand an output limit and may refuse one that reaches beyond the context window.
+_LIMIT_DEMANDED = frozenset({"anthropic"})
+LimitedBy = Literal["", "budget", "max_cost_usd", "setting"]
 # After this many calls, live measurements weigh as much as the catalogue's priors.
 _PRIOR_SAMPLES = 5
 # Share of the input that the conversation's last model finds in its prompt cache.
@@ -60,11 +66,13 @@ class Row:
     """One model under consideration.
 
     `cost` and `value` are USD; `chance` is the probability of an answer that is good enough.
-    `value` is None for a goal that orders by a single number.
+    `value` is None for a goal that orders by a single number. `output` is the most output tokens, and `limited_by` what
+    made them fewer than the model and its caller allow.
     """
 
     card: ModelCard
     output: int = 0
+    limited_by: LimitedBy = ""
     quality: float = 0.0
     chance: float = 0.0
     cost: float = 0.0
@@ -100,8 +108,9 @@ def row(facts: Facts, card: ModelCard, health: Mapping[str, ModelHealth], config
     row = Row(card)
     tokens = typical(facts.input_tokens)
     free_tokens = card.context_window - tokens
-    wanted = facts.max_output_tokens or settings.LLM_DEFAULT_MAX_OUTPUT_TOKENS
-    row.output = max(1, min(wanted, card.max_output_tokens, free_tokens))
+    row.output = _output(facts, card, free_tokens)
+    if facts.max_output_tokens is None and 0 < settings.LLM_DEFAULT_MAX_OUTPUT_TOKENS < row.output:
+        row.output, row.limited_by = settings.LLM_DEFAULT_MAX_OUTPUT_TOKENS, "setting"
     usual = min(USUAL_OUTPUT, row.output)
     row.cost = expected_cost(card, tokens, usual, cached=facts.sticky == card.slug)
     live = health.get(card.slug, HEALTHY)
@@ -119,11 +128,31 @@ def row(facts: Facts, card: ModelCard, health: Mapping[str, ModelHealth], config
     elif free_tokens < 1:
         sentence = f"about {tokens} input tokens do not fit its window of {card.context_window}"
         row.removed = Removal(Code.CONTEXT_TOO_LONG, sentence)
-    elif facts.max_cost_usd is not None and dearest(row, facts) > facts.max_cost_usd:
+    elif not _affordable(row, facts):
         row.removed = removal.MAX_COST
     elif live.state == "open" or connection.state == "open":
         row.removed = removal.BREAKER_OPEN
     return row
+
+
+def _output(facts: Facts, card: ModelCard, free_tokens: int) -> int:
+    """Return the most output tokens by the caller, the model and its context window."""
+    if facts.max_output_tokens is not None:
+        return max(1, min(facts.max_output_tokens, card.max_output_tokens, free_tokens))
+    if card.provider in _LIMIT_DEMANDED:  # beside the upper estimate of the input, for the limit that is sent
+        free_tokens = max(card.context_window - facts.input_tokens, min(free_tokens, HELD_OUTPUT))
+    return max(1, min(card.max_output_tokens, free_tokens))
+
+
+def _affordable(row: Row, facts: Facts) -> bool:
+    """Return whether `max_cost_usd` pays for an answer worth having, and limit the row's output to what it pays for."""
+    if facts.max_cost_usd is None or dearest(row, facts) <= facts.max_cost_usd:
+        return True
+    paid = pricing.affordable_output(_rates(row.card), facts.input_tokens, facts.max_cost_usd, long_writes=facts.priced.long_writes)
+    if paid is None or paid < min(LEAST_OUTPUT, row.output):
+        return False
+    row.output, row.limited_by = paid, "max_cost_usd"
+    return True
 
 
 def current(card: ModelCard, by_slug: Mapping[str, ModelCard], notes: list[str]) -> ModelCard:
@@ -176,10 +205,14 @@ def last_resort(rows: list[Row]) -> list[Row]:
     return pool
 
 
-def dearest(row: Row, facts: Facts) -> Decimal:
-    """Return the most that the call can cost with this model, in USD."""
-    rates = row.card.rates or pricing.ceiling_rates()
-    return pricing.highest_cost(rates, facts.input_tokens, row.output, long_writes=facts.priced.long_writes)
+def dearest(row: Row, facts: Facts, most: int | None = None) -> Decimal:
+    """Return the most that the call can cost with this model, in USD, for an answer of at most `most` tokens."""
+    output = row.output if most is None else min(row.output, most)
+    return pricing.highest_cost(_rates(row.card), facts.input_tokens, output, long_writes=facts.priced.long_writes)
+
+
+def _rates(card: ModelCard) -> pricing.Rates:
+    return card.rates or pricing.ceiling_rates()
 
 
 def _removed(rows: list[Row]) -> list[dict[str, str | None]]:

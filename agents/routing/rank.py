@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -17,10 +17,11 @@ from django.conf import settings
 from accounts.models import User
 from agents.messages import CompletionRequest, Image
 from agents.routing import candidates, removal
-from agents.routing.candidates import GOALS, Facts, Row, dearest, need
+from agents.routing.candidates import GOALS, HELD_OUTPUT, LEAST_OUTPUT, Facts, LimitedBy, Row, dearest, need
 from agents.routing.health import ModelHealth
 from agents.routing.removal import Code, Removal
 from aiagents.core.errors import InvalidRequest, ModelNotFound
+from billing import pricing
 from billing.catalogue.snapshot import EMBEDDINGS, ModelCard
 
 __all__ = ["GOALS", "Candidate", "Facts", "Route", "difficulty", "rank"]
@@ -46,12 +47,33 @@ _EASY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A model that may be called, its limit of output tokens, its expected cost and its highest possible cost."""
+    """A model that may be called, the most tokens of its answer, its expected cost and its highest possible cost.
+
+    `usual_usd` and `least_usd` are the highest costs of an answer of HELD_OUTPUT and of LEAST_OUTPUT tokens. `limited_by`
+    says what made `output_tokens` fewer than the model and the caller allow.
+    """
 
     card: ModelCard
     output_tokens: int
     estimate_usd: float
     dearest_usd: Decimal
+    usual_usd: Decimal
+    least_usd: Decimal
+    limited_by: LimitedBy = ""
+    # Whether the request may write into the one-hour cache.
+    long_writes: bool = False
+
+    @property
+    def rates(self) -> pricing.Rates:
+        """The model's rates, or the ceiling for an unknown price."""
+        return self.card.rates or pricing.ceiling_rates()
+
+    def within(self, amount: Decimal, input_tokens: int) -> Candidate:
+        """Return the candidate with the output that `amount` (USD) pays for."""
+        paid = pricing.affordable_output(self.rates, input_tokens, amount, long_writes=self.long_writes)
+        if paid is None or paid >= self.output_tokens:
+            return self
+        return replace(self, output_tokens=max(1, paid), limited_by="budget")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +191,8 @@ def _goal(name: str, param: str) -> str:
 
 
 def _candidate(row: Row, facts: Facts) -> Candidate:
-    return Candidate(row.card, row.output, row.cost, dearest(row, facts))
+    usual, least = dearest(row, facts, HELD_OUTPUT), dearest(row, facts, LEAST_OUTPUT)
+    return Candidate(row.card, row.output, row.cost, dearest(row, facts), usual, least, row.limited_by, facts.priced.long_writes)
 
 
 def _explanation(facts: Facts, goal: str, rows: list[Row], chosen: tuple[Candidate, ...], reason: str) -> dict[str, Any]:

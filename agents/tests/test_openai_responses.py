@@ -98,7 +98,7 @@ async def test_text_calls_thinking_and_usage_are_read(whole: bool):
 async def test_a_limit_ends_with_length(whole: bool):
     async with Simulator() as sim:
         target = Target("openai", MODEL, sim.openai_url, KEY, 16, endpoint="responses")
-        heard = await hear("openai", ask("[[sim:chunks=200]] Hello"), target, whole=whole)
+        heard = await hear("openai", ask("[[sim:chunks=200]] Hello", max_output_tokens=16), target, whole=whole)
     assert heard.end.finish_reason == "length"
 
 

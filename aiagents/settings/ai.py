@@ -37,6 +37,7 @@ LLM_RETRY_AFTER_CAP = 5.0
 PROVIDER_RETRY_AFTER_MOST = 3600
 
 LLM_MAX_ATTEMPTS = env.llm_max_attempts
+# 0: no limit of ours.
 LLM_DEFAULT_MAX_OUTPUT_TOKENS = env.llm_default_max_output_tokens
 DEFAULT_MODEL = env.default_model
 

@@ -133,7 +133,9 @@ class Env(BaseSettings):
     llm_idle_timeout: Seconds = Field(60, description="seconds of silence inside a stream")
     llm_total_timeout: Seconds = Field(600, description="seconds for one whole vendor call")
     llm_max_attempts: Count = Field(3, description="candidates tried for one call")
-    llm_default_max_output_tokens: Count = 4096
+    llm_default_max_output_tokens: CountOrZero = Field(
+        0, description="output tokens of an answer whose request has no limit; 0: as many as the model writes and the budgets pay for"
+    )
     default_model: str = Field("gpt-4o-mini", description="the model that `auto` falls back to")
     agent_approval_seconds: Count = Field(900, description="seconds that a chat turn waits for a person's approval of a tool call")
     agent_max_steps: Count = Field(50, description="model calls that an agent may be allowed for one run")

@@ -1,4 +1,4 @@
-"""The database's decision about a hold."""
+"""The wanted amount of a hold, and the database's decision about it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,26 @@ from decimal import Decimal
 
 
 @dataclass(frozen=True, slots=True)
+class Range:
+    """The amounts (USD) that a hold may have: `most` if there is money for it, never less than `least`.
+
+    Between them each budget gives `usual`, or its part of what is free if that is more: free / (2 + held / usual). So one
+    call takes at most half, and the parts shrink while others hold money (docs/adr/0106-output-limit-by-money.md).
+    """
+
+    most: Decimal
+    usual: Decimal
+    least: Decimal
+
+    def within(self, free: Decimal, held: Decimal) -> Decimal:
+        """Return what a budget gives, of which `free` is left beside the `held` amount."""
+        part = free * self.usual / (2 * self.usual + held) if self.usual else self.most
+        return min(self.most, max(min(self.usual, free), part))
+
+
+@dataclass(frozen=True, slots=True)
 class Refusal:
-    """A budget whose remaining amount is smaller than the hold. Amounts are USD."""
+    """A budget whose remaining amount is smaller than the least hold. Amounts are USD."""
 
     scope: str
     limit: Decimal
@@ -25,10 +43,11 @@ class Admission:
     """The result of a hold or a new attempt.
 
     `complete` is False when a budget or window is missing, or the old hold is not open; then nothing was changed.
-    Otherwise the money is held in `windows`, unless `caller_ok` is False or there are `refusals`.
+    Otherwise `amount` (USD) is held in `windows`, unless `caller_ok` is False or there are `refusals`.
     """
 
     caller_ok: bool
     complete: bool
     windows: tuple[int, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    amount: Decimal = Decimal(0)

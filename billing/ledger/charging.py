@@ -15,7 +15,7 @@ from billing.pricing import Rates, Usage
 # A reported count above these limits is not trusted: the charge is then the hold, and the row is flagged.
 ABSURD_TOKENS = 10**9
 ABSURD_FACTOR = 20
-_PICO = Decimal("1e-12")
+PICO = Decimal("1e-12")
 _INT = 2**31 - 1
 # Widths of UsageLog's columns: a text is cut to its width, so that a long one cannot make a settlement fail.
 _WIDTHS = {"purpose": 20, "surface": 10, "request_id": 64, "requested_model": 100, "model": 100, "provider": 20, "goal": 8}
@@ -162,7 +162,7 @@ def _absurd(held: Held, usage: Usage, cost: Decimal) -> bool:
 
 def rounded_up(amount: Decimal) -> Decimal:
     """Return the amount rounded up to the database's precision (1e-12 USD)."""
-    return amount.quantize(_PICO, ROUND_CEILING)
+    return amount.quantize(PICO, ROUND_CEILING)
 
 
 def whole(value: int | None) -> int | None:

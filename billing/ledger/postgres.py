@@ -25,7 +25,7 @@ from django.db import connection
 
 from aiagents.core.db.calls import in_db, on_postgres
 from aiagents.core.jsonio import dumps
-from billing.ledger.admission import Admission, Refusal
+from billing.ledger.admission import Admission, Range, Refusal
 from billing.ledger.charging import Call, Held, whole
 
 _CALLER = """
@@ -43,10 +43,17 @@ caller AS MATERIALIZED (
 # of such a call charges it nevertheless, and a settlement waits for the disk, which also flushes every earlier hold.
 _NO_WAIT = "set_config('synchronous_commit', 'off', TRUE)"
 
+# `least` is the amount that must fit.
 _REFUSALS = """
     CASE WHEN NOT v.fits THEN (
         SELECT jsonb_agg(jsonb_build_array(l.scope, l.limit_usd::text, l.spent_usd::text, l.held_usd::text))
-        FROM locked l WHERE l.spent_usd + l.held_usd + %(amount)s::numeric > l.limit_usd) END"""
+        FROM locked l WHERE l.spent_usd + l.held_usd + %(least)s::numeric > l.limit_usd) END"""
+
+# What a budget gives, as admission.Range.within computes it; NULL without a limit. `free` is from the locked row.
+_PART = """
+    CASE WHEN l.limit_usd IS NOT NULL THEN GREATEST(
+        LEAST(%(usual)s::numeric, l.limit_usd - l.spent_usd - l.held_usd),
+        trunc((l.limit_usd - l.spent_usd - l.held_usd) * %(usual)s::numeric / NULLIF(2 * %(usual)s::numeric + l.held_usd, 0), 12)) END"""
 
 _HOLD = f"""
 WITH {_CALLER},
@@ -69,21 +76,22 @@ locked AS MATERIALIZED (
 ),
 verdict AS MATERIALIZED (
     SELECT count(*) = (SELECT count(*) FROM scoped) AND count(*) FILTER (WHERE l.scope IN ('user', 'system')) = 2 AS complete,
-        COALESCE(bool_and(l.limit_usd IS NULL OR l.spent_usd + l.held_usd + %(amount)s::numeric <= l.limit_usd), FALSE) AS fits,
+        COALESCE(bool_and(l.limit_usd IS NULL OR l.spent_usd + l.held_usd + %(least)s::numeric <= l.limit_usd), FALSE) AS fits,
+        LEAST(%(most)s::numeric, min({_PART})) AS amount,
         jsonb_agg(l.id ORDER BY l.rank) AS windows
     FROM locked l
 ),
 taken AS (
-    UPDATE billing_budgetwindow w SET held_usd = w.held_usd + %(amount)s::numeric
+    UPDATE billing_budgetwindow w SET held_usd = w.held_usd + v.amount
     FROM locked l, verdict v WHERE w.id = l.id AND v.complete AND v.fits
 ),
 opened AS (
     INSERT INTO billing_hold
         (id, status, amount_usd, windows, call, input_tokens_estimate, output_tokens_seen, heartbeat_at, created_at)
-    SELECT %(call_id)s::uuid, 'open', %(amount)s::numeric, v.windows, %(facts)s::jsonb, %(input_tokens)s::int, 0, now(), now()
+    SELECT %(call_id)s::uuid, 'open', v.amount, v.windows, %(facts)s::jsonb, %(input_tokens)s::int, 0, now(), now()
     FROM verdict v WHERE v.complete AND v.fits
 )
-SELECT c.ok, v.complete, v.windows, {_REFUSALS}, {_NO_WAIT} FROM verdict v, caller c
+SELECT c.ok, v.complete, v.windows, {_REFUSALS}, v.amount::text, {_NO_WAIT} FROM verdict v, caller c
 """
 
 # One parameter carries the whole row: its keys are the columns, in any order.
@@ -119,7 +127,7 @@ logged AS ({_LOG.format(source="claimed")})
 SELECT count(*), CASE WHEN NOT %(waits)s::boolean THEN {_NO_WAIT} END FROM claimed
 """
 
-# The next attempt takes over the hold, so the cost of the failed one (mostly zero) must fit beside it. `amount` is that
+# The next attempt takes over the hold, so the cost of the failed one (mostly zero) must fit beside it. `least` is that
 # cost.
 _REATTEMPT = f"""
 WITH {_CALLER},
@@ -127,9 +135,9 @@ old AS MATERIALIZED (
     SELECT h.amount_usd, h.windows, h.created_at FROM billing_hold h
     WHERE h.id = %(old_id)s::uuid AND h.status = 'open' FOR NO KEY UPDATE
 ),
-locked AS MATERIALIZED ({_LOCK_HELD.format(source="old", where="WHERE %(amount)s::numeric > 0")}),
+locked AS MATERIALIZED ({_LOCK_HELD.format(source="old", where="WHERE %(least)s::numeric > 0")}),
 verdict AS MATERIALIZED (
-    SELECT COALESCE(bool_and(l.limit_usd IS NULL OR l.spent_usd + l.held_usd + %(amount)s::numeric <= l.limit_usd), TRUE) AS fits
+    SELECT COALESCE(bool_and(l.limit_usd IS NULL OR l.spent_usd + l.held_usd + %(least)s::numeric <= l.limit_usd), TRUE) AS fits
     FROM locked l
 ),
 going AS MATERIALIZED (SELECT o.* FROM old o, verdict v, caller c WHERE v.fits AND c.ok),
@@ -137,7 +145,7 @@ closed AS (
     UPDATE billing_hold h SET status = 'settled', closed_at = now() FROM going g WHERE h.id = %(old_id)s::uuid
 ),
 moved AS (
-    UPDATE billing_budgetwindow w SET spent_usd = w.spent_usd + %(amount)s::numeric FROM locked l, going g WHERE w.id = l.id
+    UPDATE billing_budgetwindow w SET spent_usd = w.spent_usd + %(least)s::numeric FROM locked l, going g WHERE w.id = l.id
 ),
 logged AS ({_LOG.format(source="going")}),
 opened AS (
@@ -146,7 +154,7 @@ opened AS (
     SELECT %(call_id)s::uuid, 'open', g.amount_usd, g.windows, %(facts)s::jsonb, %(input_tokens)s::int, 0, now(), g.created_at
     FROM going g
 )
-SELECT c.ok, o.windows IS NOT NULL, o.windows, {_REFUSALS} FROM verdict v, caller c LEFT JOIN old o ON TRUE
+SELECT c.ok, o.windows IS NOT NULL, o.windows, {_REFUSALS}, o.amount_usd::text FROM verdict v, caller c LEFT JOIN old o ON TRUE
 """
 
 # SKIP LOCKED: a hold that is being settled needs no heartbeat any more.
@@ -158,9 +166,10 @@ WHERE h.id = s.id AND h.id IN (
 """
 
 
-def hold(wanted: Held) -> Admission:
-    """Hold the amount in every budget of the call, or in none."""
-    return _admission(execute(_HOLD, {**_caller(wanted.call), **_opening(wanted), "amount": f"{wanted.amount:f}"}))
+def hold(wanted: Held, amounts: Range) -> Admission:
+    """Hold one amount out of the range in every budget of the call, or nothing in any."""
+    values = {"most": f"{amounts.most:f}", "usual": f"{amounts.usual:f}", "least": f"{amounts.least:f}"}
+    return _admission(execute(_HOLD, {**_caller(wanted.call), **_opening(wanted), **values}))
 
 
 def settle(call_id: UUID, row: dict[str, Any], status: str, silent_since: datetime | None, waits: bool = True) -> bool:
@@ -177,7 +186,7 @@ def settle(call_id: UUID, row: dict[str, Any], status: str, silent_since: dateti
 
 def reattempt(call_id: UUID, row: dict[str, Any], following: Held) -> Admission:
     """Close the failed attempt's hold, write its log row, and open the next hold for the same amount."""
-    values = {**_caller(following.call), **_opening(following), "old_id": str(call_id), "amount": f"{row['cost_usd']:f}", "row": _text(row)}
+    values = {**_caller(following.call), **_opening(following), "old_id": str(call_id), "least": f"{row['cost_usd']:f}", "row": _text(row)}
     return _admission(execute(_REATTEMPT, values))
 
 
@@ -216,10 +225,10 @@ def _text(value: dict[str, Any]) -> str:
 
 
 def _admission(row: Any) -> Admission:
-    caller_ok, complete, windows, refused = row[:4]  # Django's connections give jsonb as text
+    caller_ok, complete, windows, refused, amount = row[:5]  # Django's connections give jsonb as text
     found = orjson.loads(refused) if refused else ()
     refusals = tuple(Refusal(scope, Decimal(limit), Decimal(spent), Decimal(held)) for scope, limit, spent, held in found)
-    return Admission(caller_ok, complete, tuple(orjson.loads(windows)) if windows else (), refusals)
+    return Admission(caller_ok, complete, tuple(orjson.loads(windows)) if windows else (), refusals, Decimal(amount or 0))
 
 
 @asynccontextmanager

@@ -29,7 +29,7 @@ from billing import pricing
 from billing.budgets import budgets
 from billing.catalogue import snapshot as catalogue
 from billing.ledger import postgres, sqlite
-from billing.ledger.admission import Admission, Refusal
+from billing.ledger.admission import Admission, Range, Refusal
 from billing.ledger.charging import Call, Charge, Held, Outcome, charge, log_row, rounded_up
 from billing.models import Budget, Hold, UsageLog
 from billing.pricing import Rates
@@ -46,13 +46,19 @@ _SWEEP_MOST = 1000
 ALIVE = "calls"
 
 
-async def hold(call: Call, amount: Decimal, rates: Rates, input_tokens: int) -> Held:
-    """Reserve `amount` (USD) in every budget of the call.
+async def hold(
+    call: Call, amount: Decimal, rates: Rates, input_tokens: int, *, usual: Decimal | None = None, least: Decimal | None = None
+) -> Held:
+    """Reserve `amount` (USD) in every budget of the call, or less, as `admission.Range` says, but never less than `least`.
 
-    Returns what was held. Raises BudgetExceeded when it does not fit into a budget, and then holds nothing.
-    Raises NotAuthenticated for a disabled user or an ended key, which the same statement checks.
+    Without `usual` and `least` it reserves all of it. Returns what was held. Raises BudgetExceeded when the least does not
+    fit into a budget, and then holds nothing. Raises NotAuthenticated for a disabled user or an ended key, which the same
+    statement checks.
     """
-    return await _in_db(_hold, call, rounded_up(amount), rates, input_tokens)
+    usual = amount if usual is None else min(usual, amount)
+    least = usual if least is None else min(least, usual)
+    amounts = Range(rounded_up(amount), rounded_up(usual), rounded_up(least))
+    return await _in_db(_hold, call, amounts, rates, input_tokens)
 
 
 async def settle(held: Held, outcome: Outcome) -> Charge:
@@ -121,17 +127,17 @@ def held_of(row: Hold) -> Held:
     return Held(Call.from_json(facts), row.amount_usd, rates, row.input_tokens_estimate, tuple(row.windows))
 
 
-def _hold(call: Call, amount: Decimal, rates: Rates, input_tokens: int) -> Held:
-    wanted = Held(call, amount, rates, input_tokens, ())
+def _hold(call: Call, amounts: Range, rates: Rates, input_tokens: int) -> Held:
+    wanted = Held(call, amounts.most, rates, input_tokens, ())
     for _ in range(3):
         try:
-            admission = store_for_database().hold(wanted)
+            admission = store_for_database().hold(wanted, amounts)
         except IntegrityError:  # held already: the response to the first try was lost
             return _open_hold(call.call_id)
         if admission.caller_ok and not admission.complete:
             budgets.ensure(call)  # this is the first call of a user or of a month
             continue
-        return _admitted(wanted, admission)
+        return _admitted(wanted, admission, amounts.least)
     raise Unavailable("The budgets of this call could not be opened; try again shortly.")
 
 
@@ -155,20 +161,21 @@ def settle_held(held: Held, row: dict[str, Any], charged: Charge, waits: bool = 
 def _reattempt(held: Held, row: dict[str, Any], charged: Charge, following: Held) -> Held:
     admission = store_for_database().reattempt(held.call.call_id, row, following)
     if admission.complete:
-        return _admitted(following, admission)
+        return _admitted(following, admission, following.amount)
     # The failed attempt is closed already: by this step, whose response was lost, or by the sweeper.
     if Hold.objects.filter(pk=following.call.call_id).exists():
         return _open_hold(following.call.call_id)
-    return _hold(following.call, following.amount, following.rates, following.input_tokens)
+    amounts = Range(following.amount, following.amount, following.amount)
+    return _hold(following.call, amounts, following.rates, following.input_tokens)
 
 
-def _admitted(wanted: Held, admission: Admission) -> Held:
+def _admitted(wanted: Held, admission: Admission, least: Decimal) -> Held:
     if not admission.caller_ok:
         raise NotAuthenticated("This account or API key is no longer valid.")
     if admission.refusals:
-        raise _exceeded(wanted.amount, admission.refusals)
+        raise _exceeded(least, admission.refusals)
     HOLDS.inc()
-    return replace(wanted, windows=admission.windows)
+    return replace(wanted, amount=admission.amount, windows=admission.windows)
 
 
 def _exceeded(amount: Decimal, refusals: tuple[Refusal, ...]) -> BudgetExceeded:

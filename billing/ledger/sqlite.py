@@ -6,8 +6,9 @@ Python adds the amounts, because SQLite cannot add decimals exactly.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
-from decimal import Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 from uuid import UUID
 
@@ -16,14 +17,14 @@ from django.utils import timezone
 
 from accounts.models import ApiKey, User
 from billing.budgets import budgets
-from billing.ledger.admission import Admission, Refusal
-from billing.ledger.charging import Call, Held
+from billing.ledger.admission import Admission, Range, Refusal
+from billing.ledger.charging import PICO, Call, Held
 from billing.models import Budget, BudgetWindow, Hold, UsageLog
 
 
 @transaction.atomic
-def hold(wanted: Held) -> Admission:
-    """Hold the amount in every budget of the call, or in none."""
+def hold(wanted: Held, amounts: Range) -> Admission:
+    """Hold one amount out of the range in every budget of the call, or nothing in any."""
     if not _caller_ok(wanted.call):
         return Admission(caller_ok=False, complete=False)
     now = timezone.now()
@@ -32,12 +33,15 @@ def hold(wanted: Held) -> Admission:
     scopes = {window.budget.scope for window in windows}
     if len(windows) != len(found) or not {Budget.Scope.SYSTEM, Budget.Scope.USER} <= scopes:
         return Admission(caller_ok=True, complete=False)
-    if refusals := _refusals(windows, wanted.amount):
+    if refusals := _refusals(windows, amounts.least):
         return Admission(caller_ok=True, complete=True, refusals=refusals)
-    _move(windows, held=wanted.amount)
+    limited = [(window, limit) for window in windows if (limit := window.budget.limit_usd) is not None]
+    parts = [amounts.within(limit - window.spent_usd - window.held_usd, window.held_usd) for window, limit in limited]
+    amount = min([amounts.most, *parts]).quantize(PICO, ROUND_FLOOR)
+    _move(windows, held=amount)
     ids = [window.pk for window in windows]
-    _open(wanted, ids, now)
-    return Admission(caller_ok=True, complete=True, windows=tuple(ids))
+    _open(replace(wanted, amount=amount), ids, now)
+    return Admission(caller_ok=True, complete=True, windows=tuple(ids), amount=amount)
 
 
 @transaction.atomic
@@ -74,7 +78,7 @@ def reattempt(call_id: UUID, row: dict[str, Any], following: Held) -> Admission:
     _close(old, Hold.Status.SETTLED)
     _write(row, old.created_at)
     _open(following, old.windows, old.created_at)
-    return Admission(caller_ok=True, complete=True, windows=tuple(old.windows))
+    return Admission(caller_ok=True, complete=True, windows=tuple(old.windows), amount=old.amount_usd)
 
 
 @transaction.atomic

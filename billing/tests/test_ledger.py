@@ -61,6 +61,37 @@ def test_a_hold_takes_the_money_from_the_user_and_the_system(user):
     assert ledger.held_of(row) == held
 
 
+def test_a_hold_takes_its_part_of_what_is_free_and_never_less_than_the_least():
+    user = make_user(D(1))
+    usual, least, amounts = D("0.1"), D("0.02"), []
+    while True:
+        try:
+            held = Ledger.hold(call_of(user), D(5), RATES, 1000, usual=usual, least=least)
+        except BudgetExceeded as refused:
+            assert D(refused.details["left_usd"]) < least and D(refused.details["asked_usd"]) == least
+            break
+        free, others = D(1) - sum(amounts), sum(amounts, D(0))
+        assert held.amount == Hold.objects.get(pk=held.call.call_id).amount_usd
+        assert abs(held.amount - min(D(5), max(min(usual, free), free * usual / (2 * usual + others)))) <= D("1e-11")
+        amounts.append(held.amount)
+        assert balances("user", user.pk) == (0, sum(amounts)) and sum(amounts) <= 1
+    assert amounts[0] == D("0.5") and len(amounts) >= 5
+    unlimited = make_user(None)
+    assert Ledger.hold(call_of(unlimited), D(5), RATES, 1000, usual=usual, least=least).amount == D(5)
+
+
+def test_a_hold_with_range_fits_into_the_tightest_of_its_budgets(user):
+    key = make_key(user)
+    budgets.set_limit("key", key.pk, D("0.2"))
+    held = Ledger.hold(call_of(user, api_key_id=key.pk), D(1), RATES, 1000, usual=D("0.15"), least=D("0.01"))
+    assert held.amount == D("0.15") and balances("system") == balances("key", key.pk) == (0, D("0.15"))
+    rest = Ledger.hold(call_of(user, api_key_id=key.pk), D(1), RATES, 1000, usual=D("0.15"), least=D("0.01"))
+    assert rest.amount == D("0.05")
+    with pytest.raises(BudgetExceeded):
+        Ledger.hold(call_of(user, api_key_id=key.pk), D(1), RATES, 1000, usual=D("0.15"), least=D("0.01"))
+    assert Ledger.hold(call_of(user, api_key_id=key.pk), D(0), RATES, 0, usual=D(0), least=D(0)).amount == 0  # a free model
+
+
 def test_settling_moves_what_was_used_and_frees_the_rest(user):
     held = held_for(user)
     charged = Ledger.settle(held, used(D("0.004")))

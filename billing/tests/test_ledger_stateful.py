@@ -17,6 +17,7 @@ from aiagents.core.errors import BudgetExceeded, NotAuthenticated
 from aiagents.core.ids import uuid7
 from billing import invariants
 from billing.budgets import budgets
+from billing.ledger.admission import Range
 from billing.ledger.charging import Outcome, charge
 from billing.models import BudgetWindow, Hold, UsageLog
 from billing.tests.making import RATES, Ledger, call_of, make_user, used
@@ -69,25 +70,37 @@ class LedgerMachine(RuleBasedStateMachine):
             self.spent[month, scope] = self.spent.get((month, scope), D(0)) + cost
         self.logged += cost
 
-    @rule(target=holds, who=st.integers(0, 1), with_key=st.booleans(), with_agent=st.booleans(), amount=AMOUNTS)
-    def hold(self, who, with_key, with_agent, amount):
+    @rule(
+        target=holds,
+        who=st.integers(0, 1),
+        with_key=st.booleans(),
+        with_agent=st.booleans(),
+        amount=AMOUNTS,
+        wide=st.sampled_from([1, 3, 9]),
+    )
+    def hold(self, who, with_key, with_agent, amount, wide):
         user = User.objects.get(pk=self.users[who].pk)
         call = call_of(user, api_key_id=self.keys[who].pk if with_key else None, agent_id=self.agent if with_agent else None)
         scopes = [("user", user.pk), ("system", None)]
         scopes += [("key", self.keys[who].pk)] * with_key + [("agent", self.agent)] * with_agent
+        amounts = Range(amount * wide, amount, amount / 2)
+        expected = min(
+            [amounts.most, *(amounts.within(left, self.held_in(scope)) for scope in scopes if (left := self.left(scope)) is not None)]
+        )
         try:
-            held = Ledger.hold(call, amount, RATES, 10)
+            held = Ledger.hold(call, amounts.most, RATES, 10, usual=amounts.usual, least=amounts.least)
         except NotAuthenticated:
             assert not user.is_active
             return multiple()
         except BudgetExceeded as refused:
             assert user.is_active
-            assert not self.fits(scopes, amount), "refused while the money was there"
-            least = min(left for scope in scopes if (left := self.left(scope)) is not None and left < amount)
+            assert not self.fits(scopes, amounts.least), "refused while the money was there"
+            least = min(left for scope in scopes if (left := self.left(scope)) is not None and left < amounts.least)
             assert D(refused.details["left_usd"]) == max(least, D(0))
             return multiple()
         assert user.is_active
-        assert self.fits(scopes, amount), "admitted above a limit"
+        assert self.fits(scopes, held.amount), "admitted above a limit"
+        assert amounts.least <= held.amount and abs(held.amount - expected) <= D("1e-11")
         self.open[call.call_id], self.scopes_of[call.call_id] = (held, self.month), scopes
         return held
 

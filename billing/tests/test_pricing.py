@@ -114,7 +114,11 @@ def test_no_call_of_that_size_costs_more_than_the_dearest(data):
     usage = Usage(used_in, cached, data.draw(st.integers(0, used_in - cached)), data.draw(st.integers(0, most_out)))
     assert pricing.cost(rates, usage) <= pricing.highest_cost(rates, most_in, most_out)
     long = replace(usage, cache_write_1h_tokens=data.draw(st.integers(0, usage.cache_write_tokens)))
-    assert pricing.cost(rates, long) <= pricing.highest_cost(rates, most_in, most_out, long_writes=True)
+    dearest = pricing.highest_cost(rates, most_in, most_out, long_writes=True)
+    assert pricing.cost(rates, long) <= dearest
+    paid = pricing.affordable_output(rates, most_in, dearest, long_writes=True)
+    assert paid is None or (paid >= most_out and pricing.highest_cost(rates, most_in, paid, long_writes=True) <= dearest)
+    assert paid is None or pricing.highest_cost(rates, most_in, paid + 1, long_writes=True) > dearest
 
 
 @pytest.mark.parametrize("rates", [FLAT, TIERED, pricing.ceiling_rates(), Rates(D(0), D(0), source="genai-prices 0.2.3")])

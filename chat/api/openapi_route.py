@@ -68,6 +68,12 @@ ROUTE: JSON = {
         },
         "sticky": {"type": ["string", "null"], "description": "model that wrote before in the conversation"},
         "candidates": {"type": "array", "items": _CANDIDATE, "description": "the candidates in their order, then the removed models"},
+        "output_limit": {
+            "type": ["object", "null"],
+            "description": "our own limit of the answer, where money pays for less than the model and the request allow",
+            "required": ["tokens", "limited_by"],
+            "properties": {"tokens": {"type": "integer"}, "limited_by": {"type": "string", "enum": ["budget", "max_cost_usd", "setting"]}},
+        },
         "baseline": {"type": ["object", "null"], "description": "what the baseline model would cost, and what choosing saves"},
         "history": {
             "type": "object",

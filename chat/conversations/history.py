@@ -17,6 +17,7 @@ from django.db.models.functions import Cast, Greatest, Length
 from agents import messages
 from agents.messages import CompletionRequest
 from agents.routing import connections
+from agents.routing.candidates import HELD_OUTPUT
 from agents.routing.removal import EMBEDDINGS_ONLY
 from aiagents.core.errors import InvalidRequest, ModelNotFound
 from aiagents.core.valkey.cache import Layered
@@ -129,7 +130,7 @@ async def _input_window(request: TurnRequest) -> int:
 
 
 def _window_of(card: ModelCard, max_output_tokens: int | None) -> int:
-    reserved = min(max_output_tokens or settings.LLM_DEFAULT_MAX_OUTPUT_TOKENS, card.max_output_tokens)
+    reserved = min(max_output_tokens or HELD_OUTPUT, card.max_output_tokens)
     return card.context_window - reserved
 
 

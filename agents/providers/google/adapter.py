@@ -109,7 +109,9 @@ def body(request: CompletionRequest, target: Target) -> dict[str, Any]:
             if request.tool_choice not in ("none", "required"):
                 calling["allowedFunctionNames"] = [request.tool_choice]
             out["toolConfig"] = {"functionCallingConfig": calling}
-    config: dict[str, Any] = {"maxOutputTokens": request.output_limit(target.max_output_tokens)}
+    config: dict[str, Any] = {}
+    if request.max_output_tokens is not None:
+        config["maxOutputTokens"] = request.output_limit(target.max_output_tokens)
     if target.temperature:
         sampling = {"temperature": request.temperature, "topP": request.top_p, "seed": request.seed}
         sampling |= {"topK": request.extra.get("top_k")} | {camel: request.extra.get(name) for name, camel in _PENALTIES.items()}

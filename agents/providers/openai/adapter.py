@@ -94,8 +94,9 @@ class OpenAI(EmbeddingProvider):
         """Return the request's JSON body, without the fields that the model would refuse."""
         if target.endpoint == responses.ENDPOINT:
             return responses.body(request, target, stream=stream)
-        limit = request.output_limit(target.max_output_tokens)
-        body: dict[str, Any] = {"model": target.model, "messages": _messages(request, target), self.max_tokens_field: limit}
+        body: dict[str, Any] = {"model": target.model, "messages": _messages(request, target)}
+        if request.max_output_tokens is not None:
+            body[self.max_tokens_field] = request.output_limit(target.max_output_tokens)
         if stream:
             body["stream"] = True
             if target.sends_usage:

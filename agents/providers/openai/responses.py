@@ -33,8 +33,8 @@ def body(request: CompletionRequest, target: Target, *, stream: bool) -> Mapping
     out: dict[str, Any] = {
         "model": target.model,
         "input": [item for message in request.messages for item in _items(message, ids)],
-        "max_output_tokens": max(_LEAST_OUTPUT, request.output_limit(target.max_output_tokens)),
         "store": False,
+        **_limit(request, target),
     }
     if stream:
         out["stream"] = True
@@ -72,12 +72,18 @@ def body(request: CompletionRequest, target: Target, *, stream: bool) -> Mapping
 
 def native_content(sent: Mapping[str, Any], request: CompletionRequest, target: Target, *, stream: bool) -> bytes:
     """Return the client's own body for this call: nothing is stored, and thinking comes back encrypted."""
-    limit = max(_LEAST_OUTPUT, request.output_limit(target.max_output_tokens))
-    out = {**sent, "model": target.model, "max_output_tokens": limit, "store": False, "stream": stream}
+    out = {**sent, "model": target.model, "store": False, "stream": stream, **_limit(request, target)}
     include = sent.get("include") or []
     if target.reasoning and isinstance(include, list) and _ENCRYPTED not in include:
         out["include"] = [*include, _ENCRYPTED]
     return jsonio.dumps(out)
+
+
+def _limit(request: CompletionRequest, target: Target) -> Mapping[str, int]:
+    """Return the field of the output limit, if there is one."""
+    if request.max_output_tokens is None:
+        return {}
+    return {"max_output_tokens": max(_LEAST_OUTPUT, request.output_limit(target.max_output_tokens))}
 
 
 def _items(message: Message, ids: CallIds) -> Iterator[Mapping[str, Any]]:
