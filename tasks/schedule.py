@@ -16,10 +16,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from aiagents.core.time_zones import time_zones
 from tasks.models import Task
 
 Kind = Task.Schedule
@@ -108,7 +109,7 @@ def _cron(plan: Plan, now: datetime) -> datetime | None:
 
 
 def check_zone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in time_zones():
         raise BadSchedule("time_zone", "The time zone must be an IANA name, such as Europe/Berlin.")
     return name
 

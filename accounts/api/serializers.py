@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -14,8 +13,7 @@ from accounts.authentication import principal_of
 from accounts.models import ApiKey, User, normal_email
 from aiagents.core.drf.base import StrictFieldsMixin
 from aiagents.core.jsonio import money
-
-ZONES = frozenset(zoneinfo.available_timezones())
+from aiagents.core.time_zones import time_zones
 
 
 def password_field(**options: Any) -> serializers.CharField:
@@ -29,7 +27,7 @@ class PreferencesSerializer(StrictFieldsMixin, serializers.Serializer):
     time_zone = serializers.CharField(max_length=64, help_text="an IANA name, for display")
 
     def validate_time_zone(self, value: str) -> str:
-        if value not in ZONES:
+        if value not in time_zones():
             raise serializers.ValidationError("There is no such time zone.")
         return value
 

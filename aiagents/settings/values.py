@@ -6,13 +6,14 @@ import base64
 import binascii
 import ipaddress
 import re
-import zoneinfo
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
+
+from aiagents.core.time_zones import time_zones
 
 List = Annotated[list[str], NoDecode]
 _RATE = re.compile(r"[1-9][0-9]*/([1-9][0-9]*)?[smhd]")
@@ -26,7 +27,7 @@ def _upper(value: Any) -> Any:
 
 
 def _zone(value: str) -> str:
-    if value not in zoneinfo.available_timezones():
+    if value not in time_zones():
         raise ValueError("must be a time zone of the IANA database, e.g. Europe/Paris")
     return value
 

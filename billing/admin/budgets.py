@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from decimal import Decimal
 from typing import Any
 
@@ -21,6 +20,7 @@ from accounts.admin.acting import staff
 from aiagents.core.admin import columns, filters
 from aiagents.core.admin.inlines import ReadOnlyInline
 from aiagents.core.admin.rows import Rows
+from aiagents.core.time_zones import time_zones
 from billing.budgets import budgets, subjects
 from billing.models import Budget, BudgetWindow
 
@@ -39,7 +39,7 @@ def _of(budget: Budget, name: str) -> Decimal:
 
 class BudgetForm(forms.ModelForm):
     time_zone = forms.ChoiceField(
-        choices=lambda: [(name, name) for name in sorted(zoneinfo.available_timezones())],
+        choices=lambda: [(name, name) for name in sorted(time_zones())],
         initial="UTC",
         widget=UnfoldAdminSelect2Widget,
         help_text="A new zone applies from the next month on.",

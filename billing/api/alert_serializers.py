@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from decimal import Decimal
 from typing import Any, ClassVar
 
@@ -11,6 +10,7 @@ from rest_framework import serializers
 
 from aiagents.core.drf.base import StrictFieldsMixin
 from aiagents.core.drf.fields import BoundedListField
+from aiagents.core.time_zones import time_zones
 from billing.api.serializers import Money
 from billing.budgets import near_limit
 from billing.models import AlertSettings, Budget, BudgetAlert
@@ -132,7 +132,7 @@ class BudgetInputSerializer(StrictFieldsMixin, serializers.Serializer):
     )
 
     def validate_time_zone(self, value: str) -> str:
-        if value not in zoneinfo.available_timezones():
+        if value not in time_zones():
             raise serializers.ValidationError("There is no such time zone.")
         return value
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import zoneinfo
 from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
 from typing import Literal
 
 from agents.tools.base import ToolContext, ToolError
 from agents.tools.declaring import tool
+from aiagents.core.time_zones import time_zones
 
 _MOST_DAYS = 1_000_000
 
@@ -45,14 +45,9 @@ async def current_time(
 
 def _zone(name: str) -> zoneinfo.ZoneInfo:
     # Checked against the list, so that the model's name is never used as a path.
-    if name not in _zones():
+    if name not in time_zones():
         raise ToolError(f"There is no time zone {name[:64]!r}; use an IANA name such as Europe/Vienna or America/New_York.")
     return zoneinfo.ZoneInfo(name)
-
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(zoneinfo.available_timezones())
 
 
 def _read(text: str, zone: zoneinfo.ZoneInfo) -> datetime:
