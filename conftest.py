@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import os
 import socket
@@ -37,7 +38,7 @@ def django_db_setup(django_test_environment: None, django_db_blocker: Any, djang
     from django.db import connection
     from django.test.utils import setup_databases, teardown_databases
 
-    from tests.kit import catalogue, databases
+    from tests.kit import catalogue, databases, emptying
 
     if connection.vendor != "postgresql":
         with django_db_blocker.unblock():
@@ -60,9 +61,15 @@ def django_db_setup(django_test_environment: None, django_db_blocker: Any, djang
     with django_db_blocker.unblock():
         databases.copy(server, "test", ROOT, name, migrate)
         use(name)
+        emptying.install()
         yield
         connection.close()
         databases.drop(server, name)
+
+
+def pytest_collection_finish() -> None:
+    """What is collected stays until the end; the collector of garbage need not look at it again."""
+    gc.freeze()
 
 
 _connect = socket.socket.connect

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drf_spectacular.generators import SchemaGenerator
 
 from aiagents.core.outbound import media_urls
 from chat import turn_request
 from chat.tests.socket import Socket
 from tests.kit import cast
 from tests.kit.endpoints import Endpoint, every
+from tests.kit.hostile.answers import openapi_document
 from tests.kit.source.tree import parse
 from tests.kit.wire import ask, product
 
@@ -136,7 +136,7 @@ def fields(
 
 def taken() -> list[tuple[Endpoint, tuple[str, ...], Callable[[str], Any]]]:
     """Every endpoint that takes a URL, with the field and the body that carries it."""
-    document = SchemaGenerator().get_schema(request=None, public=True)
+    document = openapi_document()
     found = []
     for endpoint in every():
         shape = re.sub(r"{\w+}", "{}", endpoint.template)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kit.source.product_modules import ROOT, sources
-from tests.kit.source.tree import parse
+from tests.kit.source.tree import dotted, last_name, parse
 
 
 def modules() -> set[str]:
@@ -37,9 +37,9 @@ def private_uses(tree: ast.AST) -> Iterator[str]:
         elif isinstance(node, ast.Import):
             here |= {alias.asname or alias.name: alias.name for alias in node.names if alias.name in MODULES}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and private(node.attr) and (module := here.get(ast.unparse(node.value))):
+        if isinstance(node, ast.Attribute) and private(node.attr) and (module := here.get(dotted(node.value))):
             yield f"{module}.{node.attr}"
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in (
+        elif isinstance(node, ast.Call) and last_name(node.func) in (
             "setattr",
             "delattr",
             "getattr",
@@ -51,7 +51,7 @@ def private_uses(tree: ast.AST) -> Iterator[str]:
                 module, _, attribute = target.value.rpartition(".")
                 if module in MODULES and private(attribute):
                     yield target.value
-            elif isinstance(name, ast.Constant) and private(str(name.value)) and target and (module := here.get(ast.unparse(target))):
+            elif isinstance(name, ast.Constant) and private(str(name.value)) and target and (module := here.get(dotted(target))):
                 yield f"{module}.{name.value}"
 
 

@@ -10,9 +10,9 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from drf_spectacular.generators import SchemaGenerator
 
 from tests.kit.hostile import api_fuzz
+from tests.kit.hostile.answers import openapi_document
 from tests.kit.hostile.api_fuzz import Caller, Operation, operations, probe
 from tests.kit.sampling import examples
 from tests.kit.servers.live import Live, launch
@@ -23,7 +23,7 @@ EXAMPLES = examples(2, 100)
 
 @pytest.fixture(scope="module")
 def described() -> list[Operation]:
-    return operations(SchemaGenerator().get_schema(request=None, public=True))
+    return operations(openapi_document())
 
 
 @pytest.fixture(scope="module")

@@ -155,7 +155,7 @@ from aiagents.core.db import soft_deletion
 from billing import invariants
 from billing.budgets import subjects
 def state():
-    return (len(draining._callbacks), len(soft_deletion._sweeps), sorted(invariants._checks), sorted(subjects.scopes()))
+    return (len(draining.registered_callbacks), len(soft_deletion._sweeps), sorted(invariants.registered_checks), sorted(subjects.scopes()))
 before = state()
 import aiagents.asgi, aiagents.celery
 aiagents.celery.app.loader.import_default_modules()

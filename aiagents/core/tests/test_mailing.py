@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import tracemalloc
+from functools import cache
 from typing import Any
 
 import pytest
@@ -13,18 +14,20 @@ from django.template.loader import get_template
 from aiagents.core import mailing
 from aiagents.settings.env import read
 from tests.kit.source.product_modules import sources
-from tests.kit.source.tree import parse
+from tests.kit.source.tree import dotted, parse
 
 _FACT = re.compile(r"[a-z_]+")
 HUGE = '<"&\n' * 1_000_000
 
 
+@cache
 def _templates() -> list[str]:
     """The second argument of every `mailing.compose` in the product."""
     found = []
     for path in sources():
-        for node in ast.walk(parse(path.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "mailing.compose":
+        text = path.read_text()
+        for node in ast.walk(parse(text)) if "mailing.compose" in text else ():
+            if isinstance(node, ast.Call) and dotted(node.func) == "mailing.compose":
                 assert isinstance(node.args[1], ast.Constant), f"{path}: the template must be a literal"
                 found.append(node.args[1].value)
     return found
