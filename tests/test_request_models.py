@@ -170,7 +170,7 @@ def test_pydantic_never_makes_more_errors_than_there_are_fields(model: Model):
 
 
 def _timed(model: Model, body: Any) -> tuple[InvalidRequest | None, float]:
-    """The refusal, and the least processor time of three tries."""
+    """The refusal, and the processor time that it took; of a slow one the least of three tries."""
     best = float("inf")
     for _ in range(3):
         began = time.process_time()

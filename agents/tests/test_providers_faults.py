@@ -55,7 +55,6 @@ async def connected_simulator(kind: str) -> AsyncIterator[Simulator]:
 
 
 @both
-@every_kind
 @pytest.mark.parametrize(
     ("directive", "expected"),
     [
@@ -69,12 +68,13 @@ async def connected_simulator(kind: str) -> AsyncIterator[Simulator]:
         ("tools=1000", ProviderBadResponse),
     ],
 )  # fmt: skip
-async def test_each_fault_has_its_own_error(kind: str, whole: bool, directive: str, expected: type):
+async def test_each_fault_has_its_own_error_at_every_vendor(whole: bool, directive: str, expected: type):
     async with Simulator() as sim:
-        error = await fault(sim, kind, directive, whole)
-        assert type(error) is expected
-        assert len(sim.requests) == 1  # agents/calls retries
-    assert error.__suppress_context__ or error.__cause__ is None or KEY not in repr(error.__cause__)
+        for number, kind in enumerate(KINDS, 1):
+            error = await fault(sim, kind, directive, whole)
+            assert type(error) is expected, kind
+            assert len(sim.requests) == number, kind  # agents/calls retries
+            assert error.__suppress_context__ or error.__cause__ is None or KEY not in repr(error.__cause__), kind
 
 
 @both

@@ -10,7 +10,7 @@ import pytest
 from tests.browser.visit import Visit, api
 from tests.kit.servers.live import Live
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.long]
 _SIGN_IN = """
 from accounts.sign_in import tokens
 from accounts.models import User
