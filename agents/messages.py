@@ -1,9 +1,9 @@
-"""The input of a model call: vendor-neutral messages, tools and requests, their size, and the estimate of their tokens.
+"""The input of a model call: vendor-neutral messages, tools and requests, their size, and the upper bound of their tokens.
 
-The vendor's count of tokens is charged if there is one. Measured against o200k, UTF-8 bytes / 4 gives 1.15 of the true
-count for English, 1.6 for German, 2.1 for Russian, 1.3 for Chinese and 0.6 for JSON and code. So a hold assumes
-bytes / 2, which covers all of these. Displayed counts, and charges without a vendor's count, assume bytes / 4 plus a
-share for punctuation, because code has many short tokens.
+The bound is for the hold. A tokenizer makes at most one token of each digit or mark, and of two letters in words; letters
+without spaces between them (base64, hexadecimal) have up to one token each (docs/adr/0108-token-counts.md has the
+measurements). What a prompt should count is agents/counting/. The vendor's count is charged if there is one; charges
+without it assume bytes / 4 plus a share for punctuation, because code has many short tokens.
 """
 
 from __future__ import annotations
@@ -19,11 +19,16 @@ from aiagents.core.errors import InvalidRequest, PayloadTooLarge
 Role = Literal["user", "assistant", "tool"]
 JSON = dict[str, Any]
 BYTES_PER_TOKEN = 4
-_HOLD_BYTES_PER_TOKEN = 2
+# The class of each byte: a letter, a space, the start of a four-byte character, the rest of a character, or a digit or mark.
+_CLASSES = bytes(
+    97 if chr(byte).isascii() and chr(byte).isalpha() else 32 if byte in b" \t\n\r" else 52 if byte > 0xEF else 120 if byte > 0x7F else 49
+    for byte in range(256)
+)
+# Words have a space per seven letters or so; fewer spaces mean that the letters are data.
+_LETTERS_PER_SPACE = 12
 # Tokens of the role and separators around a message, and of the frame around a tool.
 _PER_MESSAGE, _PER_TOOL = 8, 16
-# The largest usual count for one image (Anthropic's 1.15 megapixels / 750, OpenAI's eight tiles). A higher count of the
-# vendor is charged, and the part above the hold is stored as overrun.
+# One image, where the model's own rule (agents/counting/images.py) does not say more.
 IMAGE_TOKENS = 2048
 # A PDF is text and rendered pages; a page of 3,000 tokens weighs 24 KiB at least.
 _FILE_BYTES_PER_TOKEN, _FILE_LEAST = 8, 1500
@@ -245,26 +250,39 @@ def estimate_text(text: str) -> int:
     return -(-byte_size(text) // BYTES_PER_TOKEN) + marks // 4
 
 
+def most_tokens(text: str) -> int:
+    """Return an upper bound of a text's tokens with the tokenizer of any vendor."""
+    classes = text.encode("utf-8", "surrogatepass").translate(_CLASSES)
+    letters, spaces, whole = classes.count(b"a"), classes.count(b" "), classes.count(b"1")
+    if whole > letters or letters > _LETTERS_PER_SPACE * (spaces + 1):  # data, not words
+        whole += letters + min(spaces, whole)
+    if not text.isascii():  # emoji and rare characters: a token per byte
+        whole += 4 * classes.count(b"4")
+    return whole + -(-(len(classes) - whole) // 2)
+
+
 def estimate_input(request: CompletionRequest) -> int:
-    """Return an upper bound, in nearly all cases, of the request's input tokens, for the hold."""
-    total = byte_size(request.system)
-    tokens = _PER_MESSAGE * (len(request.messages) + 1) + _PER_TOOL * len(request.tools)
+    """Return an upper bound of the request's input tokens, for the hold."""
+    tokens = _PER_MESSAGE * (len(request.messages) + 1) + most_tokens(request.system)
     for message in request.messages:
-        for part in message.parts:
-            if type(part) is Text:
-                total += byte_size(part.text)
-            else:
-                tokens += _estimate_part(part)
+        tokens += sum(map(_most_tokens_of, message.parts))
+    tokens += _PER_TOOL * len(request.tools)
     for tool in request.tools:
-        total += byte_size(tool.name) + byte_size(tool.description) + len(jsonio.dumps(tool.parameters))
+        tokens += most_tokens(tool.name) + most_tokens(tool.description) + _most_tokens_of_json(tool.parameters)
     if request.response_format:
-        total += len(jsonio.dumps(request.response_format))
-    return tokens + -(-total // _HOLD_BYTES_PER_TOKEN)
+        tokens += _most_tokens_of_json(request.response_format)
+    return tokens
+
+
+def images_of(request: CompletionRequest) -> int:
+    """Return the number of images in messages and tool results."""
+    parts = (part for message in request.messages for part in message.parts)
+    return sum(type(one) is Image for part in parts for one in ((part, *part.parts) if type(part) is ToolOutput else (part,)))
 
 
 def estimate_embedding(request: EmbeddingRequest) -> int:
     """Return an upper bound of an embedding request's tokens, for the hold."""
-    return sum(len(one) if isinstance(one, tuple) else 1 - (-byte_size(one) // _HOLD_BYTES_PER_TOKEN) for one in request.inputs)
+    return sum(len(one) if isinstance(one, tuple) else 1 + most_tokens(one) for one in request.inputs)
 
 
 def typical(estimate: int) -> int:
@@ -272,17 +290,21 @@ def typical(estimate: int) -> int:
     return max(1, estimate // 2)
 
 
-def _estimate_part(part: Part) -> int:
+def _most_tokens_of_json(value: Any) -> int:
+    return most_tokens(jsonio.dumps(value).decode())
+
+
+def _most_tokens_of(part: Part) -> int:
     match part:
+        case Text():
+            return most_tokens(part.text)
         case Image():
             return IMAGE_TOKENS
         case File():
             return max(_FILE_LEAST, len(part.data) * 3 // 4 // _FILE_BYTES_PER_TOKEN)
         case ToolUse():
-            return -(-(byte_size(part.name) + byte_size(part.arguments)) // _HOLD_BYTES_PER_TOKEN) + _PER_TOOL
+            return most_tokens(part.name) + most_tokens(part.arguments) + _PER_TOOL
         case ToolOutput():
-            return -(-byte_size(part.output) // _HOLD_BYTES_PER_TOKEN) + _PER_TOOL + sum(map(_estimate_part, part.media))
+            return most_tokens(part.output) + _PER_TOOL + sum(map(_most_tokens_of, part.media))
         case Reasoning():
-            return -(-(byte_size(part.text) + byte_size(part.signature)) // _HOLD_BYTES_PER_TOKEN)
-        case Text():
-            return -(-byte_size(part.text) // _HOLD_BYTES_PER_TOKEN)
+            return most_tokens(part.text) + -(-len(part.signature) // 2)

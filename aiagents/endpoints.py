@@ -63,6 +63,7 @@ HTTP: tuple[Endpoint, ...] = (
     _call("POST", "/v1/chat/completions", compatible.chat_completions, error=openai.error, openapi=COMPATIBLE["chat_completions"]),
     _call("POST", "/v1/embeddings", compatible.embeddings, error=openai.error, openapi=COMPATIBLE["embeddings"]),
     _call("POST", "/v1/responses", compatible.responses, error=openai.error, openapi=COMPATIBLE["responses"]),
+    _v1("POST", "/v1/responses/input_tokens", compatible.input_tokens, error=openai.error, openapi=COMPATIBLE["input_tokens"]),
     _call("POST", "/v1/messages", compatible.messages, error=anthropic.error, openapi=COMPATIBLE["messages"]),
     _v1("POST", "/v1/messages/count_tokens", compatible.count_tokens, error=anthropic.error, openapi=COMPATIBLE["count_tokens"]),
     _v1("GET", "/v1/models", compatible.model_list, error=openai.error, openapi=COMPATIBLE["model_list"]),

@@ -92,6 +92,10 @@ WIRES: dict[str, Callable[[str], Any] | None] = {
         "model": "x",
         "input": [{"role": "user", "content": [{"type": "input_image", "image_url": url}]}],
     },
+    "POST /v1/responses/input_tokens": lambda url: {
+        "model": "x",
+        "input": [{"role": "user", "content": [{"type": "input_image", "image_url": url}]}],
+    },
     "POST /v1/messages": lambda url: {
         "model": "x", "max_tokens": 10,
         "messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": url}}]}],

@@ -140,7 +140,9 @@ def test_small_bodies_are_what_endpoints_take_unless_they_carry_content():
     chat, tasks, agents = "/api/v1/chat/", "/api/v1/tasks/", "/api/v1/agents/"
     content = {
         f"POST {chat}send", f"POST {chat}stream", f"POST {chat}route", f"POST {chat}messages/{{id}}/edit", f"POST {agents}{{id}}/run",
-        *(f"POST /v1/{name}" for name in ("chat/completions", "embeddings", "messages", "messages/count_tokens", "responses")),
+        *(f"POST /v1/{name}" for name in (
+            "chat/completions", "embeddings", "messages", "messages/count_tokens", "responses", "responses/input_tokens",
+        )),
     }  # fmt: skip
     text = {
         f"POST {chat}conversations", f"PATCH {chat}conversations/{{pk}}", f"POST {chat}messages/{{id}}/regenerate",

@@ -19,8 +19,10 @@ from django.conf import settings
 from accounts.authentication import Principal
 from agents.calls import running as running_calls
 from agents.calls.running import Attempt, Status
+from agents.counting import estimate
+from agents.counting.estimate import Counted
 from agents.events import Event, NativeAnswer, RouteFallback, Settled, Started
-from agents.messages import CompletionRequest, EmbeddingRequest, PromptTooLarge, characters, estimate_embedding, estimate_input
+from agents.messages import CompletionRequest, EmbeddingRequest, PromptTooLarge, characters, estimate_embedding, estimate_input, images_of
 from agents.providers.base import Target
 from agents.providers.errors import (
     ContextTooLong,
@@ -115,11 +117,19 @@ async def stream(
 async def preview(request: CompletionRequest, context: CallContext) -> dict[str, Any]:
     """Return the routing explanation of a request without calling a vendor.
 
-    It holds the chosen model, the reason, and every candidate with its probability, cost, time and value.
+    It holds the chosen model, the reason, every candidate with its probability, cost, time and value, and the estimated
+    `input_tokens` of the chosen model.
     """
     known = await catalogue.current()
-    route, input_tokens = await _rank(request, _with_slugs(context, known), known)
-    return {**route.explanation, "input_tokens": input_tokens}
+    route, _ = await _rank(request, _with_slugs(context, known), known)
+    card = route.candidates[0].card
+    return {**route.explanation, "input_tokens": await estimate.tokens(request, Counted(card.provider, card.vendor_model))}
+
+
+async def choose(request: CompletionRequest, context: CallContext) -> str:
+    """Return the slug of the model that would answer. Raises what ranking raises."""
+    known = await catalogue.current()
+    return (await _rank(request, _with_slugs(context, known), known))[0].candidates[0].card.slug
 
 
 def _with_slugs(context: CallContext, known: catalogue.Catalogue) -> CallContext:
@@ -148,10 +158,11 @@ async def _rank(
     input_tokens = estimate_input(request)
     chosen = router.weighs(context.requested_model, context.fallbacks)
     native = request.native if request.native is not None and request.native.untranslatable is not None else None
+    needs = request.needs()
     facts = router.Facts(
         requested=context.requested_model,
         goal=context.goal or context.principal.user.goal,
-        needs=request.needs(),
+        needs=needs,
         input_tokens=input_tokens,
         max_output_tokens=request.max_output_tokens,
         fallbacks=context.fallbacks,
@@ -160,6 +171,7 @@ async def _rank(
         difficulty=router.difficulty(request) if chosen else 0.5,
         only_at=(native.provider, native.endpoint) if native is not None else None,
         priced=request.priced,
+        images=images_of(request) if "vision" in needs else 0,
     )
     try:
         return router.rank(facts, cards.cards, health.snapshot(), await connections.configured()), input_tokens
@@ -264,7 +276,7 @@ class _Attempts:
 
     async def _next_candidate(self, amount: Decimal) -> tuple[router.Candidate, Target]:
         """Return the current candidate with the output that `amount` (USD) pays for, and its target."""
-        candidate = self.candidates[self.index].within(amount, self.input_tokens)
+        candidate = self.candidates[self.index].within(amount)
         return candidate, await connections.target(candidate.card, candidate.output_tokens)
 
     async def _hold(self) -> tuple[router.Candidate, Target, ledger.Held]:
@@ -290,7 +302,7 @@ class _Attempts:
                 self.candidates = fitting
                 continue
             self.candidates = [one for one in self.candidates if one.least_usd <= held.amount]
-            candidate = candidate.within(held.amount, self.input_tokens)
+            candidate = candidate.within(held.amount)
             return candidate, replace(target, max_output_tokens=candidate.output_tokens), held
 
     def _fitting(self, left: Decimal, *, usual: bool) -> tuple[bool, list[router.Candidate]]:

@@ -135,9 +135,22 @@ OPERATIONS: dict[str, JSON] = {
     },
     "count_tokens": {
         "operationId": "v1_messages_count_tokens",
-        "summary": "About how many input tokens a message would have",
+        "summary": "How many input tokens a message would have",
+        "description": (
+            "Free of charge. Anthropic and Google count the prompts of their models themselves; OpenAI's are counted with their "
+            "tokenizer, all others are estimated. The header `x-aiagents-counted-by` says which: vendor, tokenizer or estimate."
+        ),
         "requestBody": _body(["model", "messages"], {"model": _MODEL, "messages": _MESSAGES}, anthropic_request.FIELDS),
-        "responses": _answers("The estimate"),
+        "responses": _answers("The count"),
+    },
+    "input_tokens": {
+        "operationId": "v1_responses_input_tokens",
+        "summary": "How many input tokens a response would have",
+        "description": "Free of charge, counted as at `/v1/messages/count_tokens`. Without a model OpenAI's present tokenizer counts.",
+        "requestBody": _body(
+            [], {"model": _MODEL, "input": {"oneOf": [{"type": "string"}, _LIST]}}, responses_request.FIELDS, open_ended=True
+        ),
+        "responses": _answers("The count"),
     },
     "model_list": {"operationId": "v1_models", "summary": "The models that may be requested", "responses": _answers("The list")},
     "model_detail": {

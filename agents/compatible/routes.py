@@ -22,8 +22,11 @@ from agents.compatible.openai_chat import answer as openai_answer
 from agents.compatible.openai_chat import request as openai_request
 from agents.compatible.openai_responses import answer as responses_answer
 from agents.compatible.openai_responses import request as responses_request
+from agents.counting import estimate
+from agents.counting import service as counting
+from agents.counting.estimate import Counted
 from agents.events import Event, Settled, Started
-from agents.messages import CompletionRequest, estimate_input
+from agents.messages import CompletionRequest
 from agents.routing import connections
 from agents.routing.candidates import GOALS
 from aiagents.core.errors import AppError, ModelNotFound
@@ -223,6 +226,14 @@ async def _encoded(request_id: str, events: AsyncGenerator[Event, None], writer:
             yield writer.failure(exc, request_id)
 
 
+async def input_tokens(request: Request) -> Response:
+    """`POST /v1/responses/input_tokens`: free of charge."""
+    parsed = await request.read(partial(responses_request.read, counting=True))
+    found = await counting.count(parsed.request, _context(request, "openai", parsed.model))
+    body = {"object": "response.input_tokens", "input_tokens": found.tokens}
+    return Response(body=dumps(body), headers={"x-aiagents-counted-by": found.source})
+
+
 async def embeddings(request: Request) -> Response:
     """`POST /v1/embeddings`."""
     parsed = await request.read(embeddings_wire.read, most_values=embeddings_wire.MOST_VALUES)
@@ -243,14 +254,24 @@ async def messages(request: Request) -> Response | EventStream:
         return Response(body=answer.native or anthropic_answer.whole(answer), headers=_cost_headers([answer.settled]) | name)
     events = source.stream(parsed.request, context)
     started = await _first(events)
-    writer = anthropic_answer.Events(started, 0 if started.native else estimate_input(parsed.request))
+    writer = anthropic_answer.Events(started, await _estimated(parsed.request, started))
     return _event_stream(request, events, writer, name | _limit_headers(started))
 
 
+async def _estimated(request: CompletionRequest, started: Started) -> int:
+    """Return the input tokens to show before the vendor reports them; 0 where the client gets the vendor's own events."""
+    if started.native:
+        return 0
+    card = (await catalogue.current()).cards.get(started.model)
+    return await estimate.tokens(request, Counted(started.provider, card.vendor_model if card else started.model))
+
+
 async def count_tokens(request: Request) -> Response:
-    """`POST /v1/messages/count_tokens`: our estimate, without a vendor call and without a charge."""
-    parsed = await request.read(partial(anthropic_request.read, counting=True))
-    return Response(body=dumps({"input_tokens": estimate_input(parsed.request)}))
+    """`POST /v1/messages/count_tokens`: free of charge."""
+    headers = anthropic_request.vendor_headers(request.headers)
+    parsed = await request.read(partial(anthropic_request.read, counting=True, headers=headers))
+    found = await counting.count(parsed.request, _context(request, "anthropic", parsed.model))
+    return Response(body=dumps({"input_tokens": found.tokens}), headers={"x-aiagents-counted-by": found.source})
 
 
 # --- Models -------------------------------------------------------------------------------------

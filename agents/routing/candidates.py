@@ -17,7 +17,8 @@ from typing import Any, Literal
 from django.conf import settings
 
 from accounts.models import User
-from agents.messages import NOTHING_PRICED, PricedUse, typical
+from agents.counting import images
+from agents.messages import IMAGE_TOKENS, NOTHING_PRICED, PricedUse, typical
 from agents.routing import removal
 from agents.routing.health import HEALTHY, ModelHealth, connection_key
 from agents.routing.removal import Code, Removal
@@ -40,6 +41,8 @@ _PRIOR_SAMPLES = 5
 _CACHED_SHARE = 0.8
 # Outages hit whole vendors, so the second candidate comes from another vendor if it has at most this much less quality.
 _NEAR_POINTS = 15
+# The prompt that Anthropic adds for tools, at most: 530 tokens for Claude 3 Opus. Source: its page about the prices of tool use.
+_ANTHROPIC_TOOLS = 600
 _EASIEST_NEED, _NEED_RANGE = 35.0, 65.0
 
 
@@ -59,6 +62,17 @@ class Facts:
     # The vendor and endpoint whose dialect the request is in, if it cannot be translated for another.
     only_at: tuple[str, str] | None = None
     priced: PricedUse = NOTHING_PRICED
+    # `input_tokens` counts each with IMAGE_TOKENS; some models count far more.
+    images: int = 0
+
+    def most_input(self, card: ModelCard) -> int:
+        """Return the most input tokens that this model can count."""
+        most = self.input_tokens
+        if "tools" in self.needs and card.provider == "anthropic":
+            most += _ANTHROPIC_TOOLS
+        if self.images:
+            most += self.images * max(0, images.most(card.provider, card.vendor_model) - IMAGE_TOKENS)
+        return most
 
 
 @dataclass(slots=True)
@@ -148,7 +162,7 @@ def _affordable(row: Row, facts: Facts) -> bool:
     """Return whether `max_cost_usd` pays for an answer worth having, and limit the row's output to what it pays for."""
     if facts.max_cost_usd is None or dearest(row, facts) <= facts.max_cost_usd:
         return True
-    paid = pricing.affordable_output(_rates(row.card), facts.input_tokens, facts.max_cost_usd, long_writes=facts.priced.long_writes)
+    paid = pricing.affordable_output(_rates(row.card), facts.most_input(row.card), facts.max_cost_usd, long_writes=facts.priced.long_writes)
     if paid is None or paid < min(LEAST_OUTPUT, row.output):
         return False
     row.output, row.limited_by = paid, "max_cost_usd"
@@ -208,7 +222,7 @@ def last_resort(rows: list[Row]) -> list[Row]:
 def dearest(row: Row, facts: Facts, most: int | None = None) -> Decimal:
     """Return the most that the call can cost with this model, in USD, for an answer of at most `most` tokens."""
     output = row.output if most is None else min(row.output, most)
-    return pricing.highest_cost(_rates(row.card), facts.input_tokens, output, long_writes=facts.priced.long_writes)
+    return pricing.highest_cost(_rates(row.card), facts.most_input(row.card), output, long_writes=facts.priced.long_writes)
 
 
 def _rates(card: ModelCard) -> pricing.Rates:

@@ -111,7 +111,9 @@ def _fits(request: EmbeddingRequest, cards: list[ModelCard]) -> None:
 def _candidate(card: ModelCard, input_tokens: int) -> Candidate:
     rates = card.rates or pricing.ceiling_rates()
     dearest = pricing.highest_cost(rates, input_tokens, 0)
-    return Candidate(card, 0, float(pricing.highest_cost(rates, typical(input_tokens), 0)), dearest, dearest, dearest)
+    return Candidate(
+        card, 0, float(pricing.highest_cost(rates, typical(input_tokens), 0)), dearest, dearest, dearest, most_input=input_tokens
+    )
 
 
 def _explanation(wanted: Wanted, rows: list[tuple[ModelCard, Removal | None]], chosen: list[Candidate]) -> dict[str, Any]:

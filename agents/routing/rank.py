@@ -62,15 +62,17 @@ class Candidate:
     limited_by: LimitedBy = ""
     # Whether the request may write into the one-hour cache.
     long_writes: bool = False
+    # The most input tokens that this model can count.
+    most_input: int = 0
 
     @property
     def rates(self) -> pricing.Rates:
         """The model's rates, or the ceiling for an unknown price."""
         return self.card.rates or pricing.ceiling_rates()
 
-    def within(self, amount: Decimal, input_tokens: int) -> Candidate:
+    def within(self, amount: Decimal) -> Candidate:
         """Return the candidate with the output that `amount` (USD) pays for."""
-        paid = pricing.affordable_output(self.rates, input_tokens, amount, long_writes=self.long_writes)
+        paid = pricing.affordable_output(self.rates, self.most_input, amount, long_writes=self.long_writes)
         if paid is None or paid >= self.output_tokens:
             return self
         return replace(self, output_tokens=max(1, paid), limited_by="budget")
@@ -192,7 +194,10 @@ def _goal(name: str, param: str) -> str:
 
 def _candidate(row: Row, facts: Facts) -> Candidate:
     usual, least = dearest(row, facts, HELD_OUTPUT), dearest(row, facts, LEAST_OUTPUT)
-    return Candidate(row.card, row.output, row.cost, dearest(row, facts), usual, least, row.limited_by, facts.priced.long_writes)
+    return Candidate(
+        row.card, row.output, row.cost, dearest(row, facts), usual, least, row.limited_by, facts.priced.long_writes,
+        facts.most_input(row.card),
+    )  # fmt: skip
 
 
 def _explanation(facts: Facts, goal: str, rows: list[Row], chosen: tuple[Candidate, ...], reason: str) -> dict[str, Any]:

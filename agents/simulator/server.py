@@ -142,7 +142,7 @@ class Simulator:
         if path.endswith("/messages/count_tokens"):
             return script.answer(200, dumps({"input_tokens": anthropic.read(body, path).input_tokens}))
         if path.endswith(":countTokens"):
-            return script.answer(200, dumps({"totalTokens": gemini.read(body, path).input_tokens}))
+            return script.answer(200, dumps({"totalTokens": gemini.read(body.get("generateContentRequest") or body, path).input_tokens}))
         if path.endswith("/models"):
             return script.answer(200, dumps(_models(seen, path)))
         return script.answer(404, dumps({"error": {"message": f"nothing is simulated at {path}", "type": "not_found", "code": None}}))

@@ -81,6 +81,6 @@ ROUTE: JSON = {
             "required": ["messages_sent", "messages_dropped"],
             "properties": {"messages_sent": {"type": "integer"}, "messages_dropped": {"type": "integer"}},
         },
-        "input_tokens": {"type": "integer", "description": "upper estimate of the input (`POST chat/route` alone)"},
+        "input_tokens": {"type": "integer", "description": "estimate of the input's tokens for the chosen model (`POST chat/route` alone)"},
     },
 }

@@ -143,6 +143,7 @@ TABLE: dict[str, Row] = {
     "POST /v1/chat/completions": user("chat"),
     "POST /v1/embeddings": user("chat"),
     "POST /v1/responses": user("chat"),
+    "POST /v1/responses/input_tokens": user("chat"),
     "POST /v1/messages": user("chat"),
     "POST /v1/messages/count_tokens": user("chat"),
     "GET /v1/models": user("chat"),

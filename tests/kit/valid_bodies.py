@@ -134,6 +134,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /v1/messages": _MESSAGE,
     "POST /v1/messages/count_tokens": _MESSAGE,
     "POST /v1/responses": _RESPONSE,
+    "POST /v1/responses/input_tokens": _RESPONSE,
 }  # fmt: skip
 # Valid frames of each socket, by its path; a name begins with the frame's type. `auth` is the first frame of a client without a credential.
 FRAMES: dict[str, dict[str, dict[str, Any]]] = {

@@ -38,7 +38,7 @@ _TRANSLATED = {
 FIELDS = frozenset(_TRANSLATED)
 # Fields that would reach what belongs to other users of the company's account at the vendor, or that cost more than the
 # catalogue's prices say. The value that is allowed all the same, if there is one.
-_REFUSED: dict[str, tuple[object, ...]] = {
+REFUSED: dict[str, tuple[object, ...]] = {
     "container": (), "mcp_servers": (), "thread": (), "fallback_credit_token": (), "user_profile_id": (), "workspace_id": (),
     "fallbacks": (), "billing_policy": (), "inference_geo": (), "speed": ("standard",),
 }  # fmt: skip
@@ -108,7 +108,7 @@ def _checked(body: JSON) -> PricedUse:
         # With these details Anthropic's own tool runner goes on without threads.
         details = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
         raise InvalidRequest("thread is not supported here.", param="thread", code="unsupported_parameter", details=details)
-    for name, allowed in _REFUSED.items():
+    for name, allowed in REFUSED.items():
         if body.get(name) is not None and body[name] not in allowed:
             raise reading.unsupported_parameter(name)
     blocks = [block for field in ("system", "tools") for block in _blocks_in(body.get(field))]

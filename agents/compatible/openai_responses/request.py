@@ -64,14 +64,18 @@ class ResponseCall:
     body: JSON
 
 
-def read(body: JSON) -> ResponseCall:
-    """Parse the body. Raises InvalidRequest (400) with the name of the invalid field."""
+def read(body: JSON, *, counting: bool = False) -> ResponseCall:
+    """Parse the body. Raises InvalidRequest (400) with the name of the invalid field.
+
+    `counting`: the body is for counting tokens, so the model may be missing, or the input beside instructions.
+    """
     for name in _UNSUPPORTED.keys() & body.keys():
         if body[name] not in (None, False):
             raise InvalidRequest(f"{name} is not supported: {_UNSUPPORTED[name]}", param=name, code="unsupported_parameter")
     native_only = reading.NativeOnly()
     native_only.fields(body, FIELDS)
-    system, messages = _input(body, native_only)
+    without_input = counting and body.get("input") is None and ("instructions" in body or "tools" in body)
+    system, messages = ("", ()) if without_input else _input(body, native_only)
     instructions = reading.text(body, "instructions", longest=10_000_000)
     reasoning = reading.mapping(body.get("reasoning") or {}, "reasoning")
     text = reading.mapping(body.get("text") or {}, "text")
@@ -93,7 +97,8 @@ def read(body: JSON) -> ResponseCall:
         extra=extra,
         native=NativeBody("openai", _native(body, tools), "responses", (), native_only.error),
     )
-    return ResponseCall(request, reading.model(body), bool(reading.flag(body, "stream")), body)
+    model = "" if counting and body.get("model") is None else reading.model(body)
+    return ResponseCall(request, model, bool(reading.flag(body, "stream")), body)
 
 
 def _native(body: JSON, tools: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -7,23 +7,31 @@ from typing import Any, NotRequired, TypedDict
 
 import anthropic
 import httpx2
+from yarl import URL
 
 from agents.messages import REDACTED, CompletionRequest, File, Image, Part, Reasoning, Text, ToolOutput, ToolSpec, ToolUse
 from agents.providers.answer import Answer
 from agents.providers.anthropic import schemas, thinking
 from agents.providers.anthropic.answer import MessageAnswer
 from agents.providers.base import Target
+from agents.providers.counting import CountingProvider
 from agents.providers.errors import ProviderError, error_from_status, retry_after, should_retry
 from agents.providers.parts import CALL_ID, CallIds, arguments_object, decoded_text
-from agents.providers.relay import HttpProvider
+from agents.providers.relay import Address
 from aiagents.core import jsonio
 
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
+# What the endpoint for counting takes; it refuses max_tokens and the like.
+COUNTED = frozenset({
+    "model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control", "context_management", "compaction",
+    "speed",
+})  # fmt: skip
 _JSON_ONLY = "Answer with one JSON object and nothing else: no prose, no code fence."
 
 
-class Anthropic(HttpProvider):
+class Anthropic(CountingProvider):
     kind = "anthropic"
+    count_field = "input_tokens"
 
     def client(self, target: Target, http: httpx2.AsyncClient) -> anthropic.AsyncAnthropic:
         base_url = target.base_url.rstrip("/").removesuffix("/v1")  # the SDK adds it
@@ -46,6 +54,14 @@ class Anthropic(HttpProvider):
         limit = request.output_limit(target.max_output_tokens)
         kept = {name: value for name, value in native.body.items() if name not in _SAMPLING}
         return jsonio.dumps({**kept, "model": target.model, "max_tokens": limit, "stream": stream})
+
+    def count_url(self, address: Address) -> URL:
+        return address.url / "count_tokens"
+
+    def count_content(self, request: CompletionRequest, target: Target) -> bytes:
+        native = request.native
+        prompt = native.body if native is not None and native.provider == self.kind else body(request, target, stream=False)
+        return jsonio.dumps({name: value for name, value in prompt.items() if name in COUNTED} | {"model": target.model})
 
     def answer(self, target: Target) -> Answer:
         return MessageAnswer()

@@ -19,11 +19,13 @@ from yarl import URL
 from agents.messages import CompletionRequest, EmbeddingRequest, File, Image, Part, Text, ToolOutput, ToolUse
 from agents.providers.answer import Answer
 from agents.providers.base import Target
+from agents.providers.counting import CountingProvider
 from agents.providers.embedding import EmbeddingProvider
 from agents.providers.errors import ProviderBadRequest, ProviderBadResponse, ProviderError, retry_after
 from agents.providers.google.answer import OUR_ID, GeminiAnswer, read_embeddings, refusal
 from agents.providers.parts import arguments_object, decoded_text
 from agents.providers.relay import Address
+from aiagents.core import jsonio
 from billing.pricing import Usage
 
 # Google's own value for a call that no Gemini model signed.
@@ -35,8 +37,9 @@ _PENALTIES = {"presence_penalty": "presencePenalty", "frequency_penalty": "frequ
 _LEVEL = {"none": "LOW", "minimal": "LOW", "low": "LOW", "medium": "MEDIUM"}
 
 
-class Google(EmbeddingProvider):
+class Google(EmbeddingProvider, CountingProvider):
     kind = "google"
+    count_field = "totalTokens"
     # The vendor's limit per batch.
     most_inputs = 100
 
@@ -75,6 +78,13 @@ class Google(EmbeddingProvider):
 
     def read_embeddings(self, body: bytes) -> tuple[list[bytes], Usage | None]:
         return read_embeddings(body)
+
+    def count_url(self, address: Address) -> URL:
+        return URL(str(address.url).rpartition(":")[0] + ":countTokens", encoded=True)
+
+    def count_content(self, request: CompletionRequest, target: Target) -> bytes:
+        model = f"models/{target.model.removeprefix('models/')}"
+        return jsonio.dumps({"generateContentRequest": {"model": model, **body(request, target)}})
 
     def answer(self, target: Target) -> Answer:
         return GeminiAnswer()
