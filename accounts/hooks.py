@@ -26,6 +26,8 @@ class Hooks:
     profile_budget: Callable[[User], Mapping[str, Any]]
     # Called after a user was saved for the first time.
     user_created: Callable[[User], object]
+    # Called after a user was deleted, outside of the transaction, for data beyond the database.
+    user_deleted: Callable[[UUID], object]
     # Set the user's monthly limit in USD; None: no limit.
     set_user_budget: Callable[[UUID, Decimal | None], object]
     # Annotate users with `month_spent`, `month_held`, `month_limit` (Decimal or None), and with `spent` to sort by.
@@ -51,6 +53,7 @@ registered_hooks = Hooks(
     key_budgets=lambda ids: {},
     profile_budget=lambda user: {},
     user_created=lambda user: None,
+    user_deleted=lambda user_id: None,
     set_user_budget=_refuse_user_budget,
     with_month=_without_month,
 )
@@ -76,6 +79,10 @@ def profile_budget(user: User) -> Mapping[str, Any]:
 
 def user_created(user: User) -> None:
     registered_hooks.user_created(user)
+
+
+def user_deleted(user_id: UUID) -> None:
+    registered_hooks.user_deleted(user_id)
 
 
 def set_user_budget(user_id: UUID, limit: Decimal | None) -> None:

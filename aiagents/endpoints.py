@@ -18,6 +18,7 @@ from agents.api import run_endpoint, run_openapi
 from agents.compatible import routes as compatible
 from agents.compatible.anthropic_messages import answer as anthropic
 from agents.compatible.openai_chat import answer as openai
+from agents.compatible.openai_responses import endpoint as responses
 from agents.compatible.openapi import OPERATIONS as COMPATIBLE
 from aiagents.core.http import hosts
 from aiagents.core.http.body_limits import CONTENT, TEXT
@@ -33,6 +34,7 @@ from chat.api.websocket import ChatConsumer
 from tasks.api import http as tasks
 
 _ID = r"(?P<id>[0-9a-fA-F-]{36})"
+_RESPONSE = r"/v1/responses/(?P<response>[^/]{1,200})"
 # A conversation: a turn outlives its client, and Idempotency-Key leads to the turn that the first request began.
 _chat = partial(Endpoint, scope="chat", tags=("chat",))
 # The compatible APIs: a call ends with its client, and its whole answer is kept under its Idempotency-Key.
@@ -62,8 +64,10 @@ HTTP: tuple[Endpoint, ...] = (
     Endpoint("GET", rf"/api/v1/tasks/{_ID}/events", tasks.events, scope="tasks", openapi=tasks.EVENTS),
     _call("POST", "/v1/chat/completions", compatible.chat_completions, error=openai.error, openapi=COMPATIBLE["chat_completions"]),
     _call("POST", "/v1/embeddings", compatible.embeddings, error=openai.error, openapi=COMPATIBLE["embeddings"]),
-    _call("POST", "/v1/responses", compatible.responses, error=openai.error, openapi=COMPATIBLE["responses"]),
-    _v1("POST", "/v1/responses/input_tokens", compatible.input_tokens, error=openai.error, openapi=COMPATIBLE["input_tokens"]),
+    _call("POST", "/v1/responses", responses.responses, error=openai.error, openapi=COMPATIBLE["responses"]),
+    _v1("POST", "/v1/responses/input_tokens", responses.input_tokens, error=openai.error, openapi=COMPATIBLE["input_tokens"]),
+    _v1("GET", _RESPONSE, responses.response_detail, error=openai.error, openapi=COMPATIBLE["response_detail"]),
+    _v1("DELETE", _RESPONSE, responses.response_delete, error=openai.error, openapi=COMPATIBLE["response_delete"]),
     _call("POST", "/v1/messages", compatible.messages, error=anthropic.error, openapi=COMPATIBLE["messages"]),
     _v1("POST", "/v1/messages/count_tokens", compatible.count_tokens, error=anthropic.error, openapi=COMPATIBLE["count_tokens"]),
     _v1("GET", "/v1/models", compatible.model_list, error=openai.error, openapi=COMPATIBLE["model_list"]),

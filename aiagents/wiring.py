@@ -18,6 +18,7 @@ from django.urls import register_converter
 from accounts import authentication, hooks
 from accounts.models import ApiKey, User
 from agents import invariants as agent_invariants
+from agents.compatible.openai_responses import kept
 from agents.models import Agent, AgentRun
 from agents.runs import approvals
 from agents.runs import live as live_runs
@@ -61,6 +62,7 @@ def _accounts() -> None:
         key_budgets=budgets.key_budgets,
         profile_budget=lambda user: asdict(budgets.month_to_date(user)),
         user_created=budgets.user_created,
+        user_deleted=kept.forget,
         set_user_budget=user_months.set_user_budget,
         with_month=user_months.with_month,
     )

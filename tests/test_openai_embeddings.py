@@ -205,30 +205,38 @@ def test_who_hangs_up_and_a_server_that_dies_leave_one_estimated_row_each(mortal
     assert estimated and cost > 0 and rows(mortal, "embedder-killed")[0][3] == "interrupted"
 
 
-# --- /v1/responses without a store
+# --- /v1/responses and what it keeps
 
 
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({"previous_response_id": "resp_1"}, "not stored here"),
         ({"conversation": "conv_1"}, "/api/v1/chat"),
         ({"background": True}, "/api/v1/tasks/"),
         ({"prompt": {"id": "pmpt_1"}}, "instructions"),
-        ({"input": [{"role": "user", "content": "Hi"}, {"type": "item_reference", "id": "msg_1"}]}, "`store` set to false"),
     ],
 )
 def test_what_needs_a_store_is_refused_with_what_to_do_instead(client: openai.OpenAI, body: dict, said: str):
     with pytest.raises(openai.BadRequestError) as refused:
         client.responses.create(**({"model": "gpt-4o-mini", "input": "Hi"} | body))
     assert said in refused.value.message
-    assert refused.value.param == next((name for name in body if name != "input"), "input[1].id")
+    assert refused.value.param == next(iter(body))
 
 
-def test_the_answer_says_that_it_is_not_stored_whatever_was_asked_for(client: openai.OpenAI):
-    assert client.responses.create(model="gpt-4o-mini", input="Hi", store=True).model_extra is not None
+def test_what_is_not_kept_is_answered_as_openais_client_knows_it(client: openai.OpenAI):
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.create(model="gpt-4o-mini", input="Hi", previous_response_id="resp_1")
+    assert (refused.value.code, refused.value.param) == ("previous_response_not_found", "previous_response_id")
+    with pytest.raises(openai.NotFoundError) as missing:
+        client.responses.create(model="gpt-4o-mini", input=[{"role": "user", "content": "Hi"}, {"type": "item_reference", "id": "msg_1"}])
+    assert missing.value.param == "input"
+
+
+def test_the_answer_says_whether_it_is_kept(client: openai.OpenAI):
+    assert client.responses.create(model="gpt-4o-mini", input="Hi", store=False).to_dict()["store"] is False
     answer = client.responses.create(model="gpt-4o-mini", input="Hi", store=True, background=False, conversation=None)
-    assert answer.to_dict()["store"] is False and answer.previous_response_id is None
+    assert answer.to_dict()["store"] is True and answer.previous_response_id is None
+    assert client.responses.create(model="gpt-4o-mini", input="And then?", previous_response_id=answer.id).previous_response_id == answer.id
     follow = client.responses.create(
         model="gpt-4o-mini",
         input=[{"role": "user", "content": "Hi"}, *(item.to_dict() for item in answer.output), {"role": "user", "content": "And then?"}],

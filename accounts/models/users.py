@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -37,6 +38,7 @@ def _forget(gone: Iterable[UUID]) -> None:
     """Delete data of deleted users that no foreign key refers to."""
     for user_id in gone:
         idempotency.forget(str(user_id))
+        transaction.on_commit(partial(hooks.user_deleted, user_id), robust=True)
         principals.announce(user_id)
 
 

@@ -60,6 +60,7 @@ def _answers(description: str, *, streamed: bool = False) -> JSON:
 _MODEL = {"type": "string", "description": f"a model id, `auto`, or `auto:{'|'.join(GOALS)}`"}
 _LIST = {"type": "array", "items": {"type": "object", "additionalProperties": True}}
 _MESSAGES = {**_LIST, "minItems": 1}
+_RESPONSE_ID = {"name": "response", "in": "path", "required": True, "schema": {"type": "string"}}
 _STREAM = {"type": "boolean", "default": False}
 
 OPERATIONS: dict[str, JSON] = {
@@ -104,11 +105,11 @@ OPERATIONS: dict[str, JSON] = {
     },
     "responses": {
         "operationId": "v1_responses",
-        "summary": "OpenAI's responses, stateless",
+        "summary": "OpenAI's responses",
         "description": (
-            "Responses are not stored, and the answer states it (`store: false`), whatever was requested. Fields that need a store are "
-            "refused, with a hint what to do instead: `previous_response_id`, `conversation`, `background`, `prompt`, and items of "
-            "the type `item_reference`. Clients that send such references by themselves send whole items with `store: false`."
+            "Answers are kept for a while for their user (`RESPONSES_KEPT_SECONDS` after their last use), unless `store` is false. Later "
+            "requests refer to them by `previous_response_id`, or to their items by `item_reference`. `conversation`, `background` and "
+            "`prompt` are refused, with a hint what to do instead."
         ),
         "requestBody": _body(
             ["model", "input"],
@@ -117,6 +118,15 @@ OPERATIONS: dict[str, JSON] = {
             open_ended=True,
         ),
         "responses": _answers("A response, or its events", streamed=True),
+    },
+    "response_detail": {
+        "operationId": "v1_response", "summary": "A response that was kept", "parameters": [_RESPONSE_ID],
+        "responses": _answers("The response as its client got it"),
+    },
+    "response_delete": {
+        "operationId": "v1_response_delete", "summary": "Delete a response that was kept, with its output items",
+        "parameters": [_RESPONSE_ID],
+        "responses": _answers("Its id, and `deleted: true`"),
     },
     "messages": {
         "operationId": "v1_messages",

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
-from decimal import Decimal
 from functools import partial
 from typing import Any
 
-from agents.calls import service as calls
 from agents.calls import whole
 from agents.calls.service import CallContext
 from agents.calls.whole import Completion
 from agents.compatible import agent_source
 from agents.compatible import openai_embeddings as embeddings_wire
+from agents.compatible.answering import Source, context_of, cost_headers, event_stream, first_event, limit_headers, source_of
 from agents.compatible.anthropic_messages import answer as anthropic_answer
 from agents.compatible.anthropic_messages import request as anthropic_request
 from agents.compatible.openai_chat import answer as openai_answer
 from agents.compatible.openai_chat import request as openai_request
-from agents.compatible.openai_responses import answer as responses_answer
-from agents.compatible.openai_responses import request as responses_request
 from agents.counting import estimate
 from agents.counting import service as counting
 from agents.counting.estimate import Counted
@@ -31,57 +27,10 @@ from agents.routing import connections
 from agents.routing.candidates import GOALS
 from aiagents.core.errors import AppError, ModelNotFound
 from aiagents.core.http.endpoints import EventStream, Request, Response
-from aiagents.core.ids import uuid7
 from aiagents.core.jsonio import dumps
 from billing.catalogue import snapshot as catalogue
 
 Handler = Callable[[Request], Awaitable[Response | EventStream]]
-EventWriter = anthropic_answer.Events | responses_answer.Events
-
-
-def _context(
-    request: Request, surface: str, model: str, fallbacks: tuple[str, ...] = (), max_cost_usd: Decimal | None = None
-) -> CallContext:
-    assert request.principal
-    if request.claim is not None and (agent := agent_source.reference(model)):
-        request.claim.reference = agent  # the stored answer is withdrawn when its owner deletes the agent
-    return CallContext(
-        principal=request.principal,
-        purpose="api",
-        surface=surface,
-        request_id=request.request_id,
-        group_id=uuid7(),
-        requested_model=model,
-        fallbacks=fallbacks,
-        max_cost_usd=max_cost_usd,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where an answer comes from: its events, or the whole of it."""
-
-    stream: Callable[[CompletionRequest, CallContext], AsyncGenerator[Event, None]]
-    complete: Callable[[CompletionRequest, CallContext], Coroutine[Any, Any, Completion]]
-
-
-def _source_of(model: str) -> Source:
-    """Return the functions that answer: model calls for a model, runs for an agent."""
-    if model.startswith(agent_source.PREFIX):
-        return Source(agent_source.stream, agent_source.complete)
-    return Source(calls.stream, whole.complete)
-
-
-async def _first(events: AsyncGenerator[Event, None]) -> Started:
-    """Run a call up to its first token, so that an earlier failure gets its own HTTP status."""
-    try:
-        async for event in events:
-            if isinstance(event, Started):
-                return event
-    except BaseException:
-        await events.aclose()
-        raise
-    raise AssertionError("a call starts or raises")
 
 
 # --- OpenAI -------------------------------------------------------------------------------------
@@ -90,16 +39,16 @@ async def _first(events: AsyncGenerator[Event, None]) -> Started:
 async def chat_completions(request: Request) -> Response | EventStream:
     """`POST /v1/chat/completions`."""
     parsed = await request.read(openai_request.read)
-    context = _context(request, "openai", parsed.model, parsed.fallbacks, parsed.max_cost_usd)
-    source = _source_of(parsed.model)
+    context = context_of(request, "openai", parsed.model, parsed.fallbacks, parsed.max_cost_usd)
+    source = source_of(parsed.model)
     if not parsed.stream:
         answers = await _complete_all(source, parsed.request, context, parsed.n)
-        return Response(body=openai_answer.whole(request.request_id, answers), headers=_cost_headers([one.settled for one in answers]))
+        return Response(body=openai_answer.whole(request.request_id, answers), headers=cost_headers([one.settled for one in answers]))
     if parsed.n == 1:
         events = source.stream(parsed.request, context)
-        started = await _first(events)
+        started = await first_event(events)
         chunks = _openai_stream(request.request_id, events, started, parsed.include_usage)
-        return EventStream(chunks, _limit_headers(started), failure=_openai_failure(request))
+        return EventStream(chunks, limit_headers(started), failure=_openai_failure(request))
     return await _openai_many(source, request, parsed, context)
 
 
@@ -109,20 +58,6 @@ async def _complete_all(source: Source, request: CompletionRequest, context: Cal
     async with asyncio.TaskGroup() as group:
         running = [group.create_task(source.complete(request, context)) for _ in range(n)]
     return [task.result() for task in running]
-
-
-def _cost_headers(settled: list[Settled]) -> dict[str, str]:
-    cost = sum((one.cost_usd for one in settled), Decimal(0))
-    return {"x-aiagents-model": settled[0].model, "x-aiagents-cost-usd": f"{cost:f}", **_limit_headers(*settled)}
-
-
-def _limit_headers(*answers: Started | Settled) -> dict[str, str]:
-    """Return the headers that name our own limit of the output, if there is one: the smallest of several answers."""
-    limits = [limit for answer in answers if (limit := answer.route.get("output_limit"))]
-    if not limits:
-        return {}
-    smallest = min(limits, key=lambda limit: limit["tokens"])
-    return {"x-aiagents-max-output-tokens": str(smallest["tokens"]), "x-aiagents-output-limited-by": smallest["limited_by"]}
 
 
 async def _openai_stream(
@@ -144,14 +79,14 @@ async def _openai_stream(
 async def _openai_many(source: Source, request: Request, parsed: openai_request.ChatCompletion, context: CallContext) -> EventStream:
     """Stream `n` choices: one paid call for each, at the same time, with interleaved chunks."""
     streams = [source.stream(parsed.request, context) for _ in range(parsed.n)]
-    results = await asyncio.gather(*map(_first, streams), return_exceptions=True)
+    results = await asyncio.gather(*map(first_event, streams), return_exceptions=True)
     failed = [result for result in results if isinstance(result, BaseException)]
     if failed:
         await asyncio.gather(*(events.aclose() for events in streams), return_exceptions=True)
         raise failed[0]
     started = [result for result in results if isinstance(result, Started)]
     chunks = _interleaved(request.request_id, streams, started[0], parsed.include_usage)
-    return EventStream(chunks, _limit_headers(*started), failure=_openai_failure(request))
+    return EventStream(chunks, limit_headers(*started), failure=_openai_failure(request))
 
 
 def _openai_failure(request: Request) -> Callable[[AppError], bytes]:
@@ -193,52 +128,11 @@ async def _interleaved(
         await asyncio.gather(*pumps, return_exceptions=True)
 
 
-async def responses(request: Request) -> Response | EventStream:
-    """`POST /v1/responses`."""
-    parsed = await request.read(responses_request.read)
-    context, source = _context(request, "openai", parsed.model), _source_of(parsed.model)
-    if not parsed.stream:
-        answer = await source.complete(parsed.request, context)
-        return Response(body=answer.native or responses_answer.whole(answer, parsed.body), headers=_cost_headers([answer.settled]))
-    events = source.stream(parsed.request, context)
-    started = await _first(events)
-    return _event_stream(request, events, responses_answer.Events(started, parsed.body), _limit_headers(started))
-
-
-def _event_stream(
-    request: Request, events: AsyncGenerator[Event, None], writer: EventWriter, headers: dict[str, str] | None = None
-) -> EventStream:
-    chunks, failure = _encoded(request.request_id, events, writer), partial(writer.failure, request_id=request.request_id)
-    return EventStream(chunks, headers or {}, failure=failure)
-
-
-async def _encoded(request_id: str, events: AsyncGenerator[Event, None], writer: EventWriter) -> AsyncGenerator[bytes, None]:
-    """Yield a call's events as the writer encodes them. Errors after the start of the stream become its error events."""
-    async with aclosing(events):
-        yield writer.opening()
-        try:
-            async for event in events:
-                if type(event) is Settled:
-                    yield writer.finish(event)
-                elif piece := writer.event(event):
-                    yield piece
-        except AppError as exc:
-            yield writer.failure(exc, request_id)
-
-
-async def input_tokens(request: Request) -> Response:
-    """`POST /v1/responses/input_tokens`: free of charge."""
-    parsed = await request.read(partial(responses_request.read, counting=True))
-    found = await counting.count(parsed.request, _context(request, "openai", parsed.model))
-    body = {"object": "response.input_tokens", "input_tokens": found.tokens}
-    return Response(body=dumps(body), headers={"x-aiagents-counted-by": found.source})
-
-
 async def embeddings(request: Request) -> Response:
     """`POST /v1/embeddings`."""
     parsed = await request.read(embeddings_wire.read, most_values=embeddings_wire.MOST_VALUES)
-    embedding = await whole.embed(parsed.request, _context(request, "openai", parsed.model, parsed.fallbacks, parsed.max_cost_usd))
-    return Response(body=await embeddings_wire.whole(embedding, parsed.encoding), headers=_cost_headers([embedding.settled]))
+    embedding = await whole.embed(parsed.request, context_of(request, "openai", parsed.model, parsed.fallbacks, parsed.max_cost_usd))
+    return Response(body=await embeddings_wire.whole(embedding, parsed.encoding), headers=cost_headers([embedding.settled]))
 
 
 # --- Anthropic ----------------------------------------------------------------------------------
@@ -247,15 +141,15 @@ async def embeddings(request: Request) -> Response:
 async def messages(request: Request) -> Response | EventStream:
     """`POST /v1/messages`."""
     parsed = await request.read(partial(anthropic_request.read, headers=anthropic_request.vendor_headers(request.headers)))
-    context, source = _context(request, "anthropic", parsed.model), _source_of(parsed.model)
+    context, source = context_of(request, "anthropic", parsed.model), source_of(parsed.model)
     name = {"request-id": request.request_id}
     if not parsed.stream:
         answer = await source.complete(parsed.request, context)
-        return Response(body=answer.native or anthropic_answer.whole(answer), headers=_cost_headers([answer.settled]) | name)
+        return Response(body=answer.native or anthropic_answer.whole(answer), headers=cost_headers([answer.settled]) | name)
     events = source.stream(parsed.request, context)
-    started = await _first(events)
+    started = await first_event(events)
     writer = anthropic_answer.Events(started, await _estimated(parsed.request, started))
-    return _event_stream(request, events, writer, name | _limit_headers(started))
+    return event_stream(request, events, writer, name | limit_headers(started))
 
 
 async def _estimated(request: CompletionRequest, started: Started) -> int:
@@ -270,7 +164,7 @@ async def count_tokens(request: Request) -> Response:
     """`POST /v1/messages/count_tokens`: free of charge."""
     headers = anthropic_request.vendor_headers(request.headers)
     parsed = await request.read(partial(anthropic_request.read, counting=True, headers=headers))
-    found = await counting.count(parsed.request, _context(request, "anthropic", parsed.model))
+    found = await counting.count(parsed.request, context_of(request, "anthropic", parsed.model))
     return Response(body=dumps({"input_tokens": found.tokens}), headers={"x-aiagents-counted-by": found.source})
 
 

@@ -133,7 +133,7 @@ REFUSED = [
     ({"prompt": {"id": "pmpt_1"}}, "prompt"),
     ({"background": True}, "background"),
     ({"service_tier": "flex"}, "service_tier"),
-    ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input[0].id"),
+    ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input"),
     ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file_1"}]}]}, "input[0].content[0].file_id"),
     *(({"tools": [{"type": kind}]}, "tools[0].type") for kind in ("file_search", "code_interpreter", "image_generation", "mcp")),
     ({"input": [{"type": "additional_tools", "role": "developer", "tools": [{"type": "mcp"}]}]}, "input[0].tools[0].type"),
@@ -149,7 +149,7 @@ REFUSED = [
 async def test_what_is_another_users_or_has_no_price_reaches_no_vendor(key, vendor, change: dict[str, Any], param: str):
     async with vendor() as sim:
         answer = await send({"model": MODEL, "input": "Hi"} | change, key)
-        assert answer.status == 400 and answer.error["param"] == param, answer.body
+        assert answer.status == (404 if param == "input" else 400) and answer.error["param"] == param, answer.body
         assert not sim.requests
 
 

@@ -39,6 +39,8 @@ PROVIDER_RETRY_AFTER_MOST = 3600
 LLM_MAX_ATTEMPTS = env.llm_max_attempts
 # 0: no limit of ours.
 LLM_DEFAULT_MAX_OUTPUT_TOKENS = env.llm_default_max_output_tokens
+RESPONSES_KEPT_SECONDS = env.responses_kept_seconds
+RESPONSES_KEPT_BYTES = env.responses_kept_bytes
 DEFAULT_MODEL = env.default_model
 
 # The price of a model without a known one, for holds and charges, in USD per million tokens; such calls are flagged.

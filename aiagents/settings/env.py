@@ -136,6 +136,12 @@ class Env(BaseSettings):
     llm_default_max_output_tokens: CountOrZero = Field(
         0, description="output tokens of an answer whose request has no limit; 0: as many as the model writes and the budgets pay for"
     )
+    responses_kept_seconds: CountOrZero = Field(
+        86_400, description="seconds after their last use that answers of /v1/responses are kept for later references; 0: none are"
+    )
+    responses_kept_bytes: int = Field(
+        256 * 1024 * 1024, ge=1024 * 1024, description="bytes of Valkey for these answers, of all users; one user gets an eighth"
+    )
     default_model: str = Field("gpt-4o-mini", description="the model that `auto` falls back to")
     agent_approval_seconds: Count = Field(900, description="seconds that a chat turn waits for a person's approval of a tool call")
     agent_max_steps: Count = Field(50, description="model calls that an agent may be allowed for one run")

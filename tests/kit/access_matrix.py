@@ -144,6 +144,8 @@ TABLE: dict[str, Row] = {
     "POST /v1/embeddings": user("chat"),
     "POST /v1/responses": user("chat"),
     "POST /v1/responses/input_tokens": user("chat"),
+    "GET /v1/responses/{response}": user("chat", {"response": "kept_answer"}),
+    "DELETE /v1/responses/{response}": user("chat", {"response": "kept_answer"}),
     "POST /v1/messages": user("chat"),
     "POST /v1/messages/count_tokens": user("chat"),
     "GET /v1/models": user("chat"),

@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from asgiref.sync import async_to_sync
+
 from accounts import keys, principals
 from accounts.models import ApiKey, User
 from accounts.sign_in import tokens
+from agents.compatible.openai_responses import kept
 from agents.definitions import authoring
 from agents.models import AgentRun, AgentStep
 from tests.kit.people import PASSWORD
@@ -67,7 +70,10 @@ def things(owner: User) -> dict[str, Any]:
         last_seq=1,
     )
     Task.objects.filter(pk=task.pk).update(last_run=task_run, runs_count=1)
+    kept_answer = {"id": "resp_kept", "object": "response", "output": [{"id": "msg_kept", "type": "message", "content": "a secret answer"}]}
+    async_to_sync(kept.keep)({"input": "a secret question"}, (), str(owner.pk), kept.Written(kept_answer))
     return {
+        "kept_answer": kept_answer["id"],
         "task": task.pk,
         "task_run": task_run.pk,
         "agent_run": run.pk,

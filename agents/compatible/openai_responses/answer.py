@@ -9,6 +9,7 @@ from typing import Any, Literal, TypedDict
 from agents.calls.whole import Completion
 from agents.compatible import call_ids, thoughts
 from agents.compatible.openai_chat.answer import REFUSED, error_object, finish_of
+from agents.compatible.openai_responses import kept
 from agents.events import NativeAnswer, ReasoningDelta, Settled, Started, TextDelta, ToolCall
 from aiagents.core.errors import AppError
 from aiagents.core.jsonio import dumps, money
@@ -48,8 +49,8 @@ def _base(call_id: str, model: str, requested: JSON) -> JSON:
         "model": model,
         "output": [],
         "parallel_tool_calls": requested.get("parallel_tool_calls") is not False,
-        "previous_response_id": None,
-        "store": False,
+        "previous_response_id": requested.get("previous_response_id"),
+        "store": kept.wanted(requested),
         "temperature": requested.get("temperature"),
         "tool_choice": requested.get("tool_choice") or "auto",
         "tools": requested.get("tools") or [],
@@ -110,28 +111,52 @@ def _encrypts(requested: JSON) -> bool:
     return isinstance(include, list) and thoughts.ENCRYPTED in include
 
 
-def whole(answer: Completion, requested: JSON) -> bytes:
-    """Return the body of a `response`, with its items in the model's order."""
+class _Output:
+    """The items of an answer as its client gets them, and as they are kept: with encrypted thinking in any case."""
+
+    def __init__(self, requested: JSON) -> None:
+        self.shown: list[JSON] = []
+        self.kept: list[JSON] = []
+        self.encrypts = _encrypts(requested)
+
+    def add(self, item: JSON) -> None:
+        self.shown.append(item)
+        self.kept.append(item)
+
+    def add_reasoning(self, item_id: str, text: str, encrypted: str) -> None:
+        """Add thinking. Without a text its client gets it only if it asked for the encrypted content."""
+        if text or (encrypted and self.encrypts):
+            self.shown.append(_reasoning(item_id, text, encrypted if self.encrypts else ""))
+        elif encrypted:  # an id that no later item of the answer has
+            item_id = f"{item_id}_hidden_{len(self.kept)}"
+        if text or encrypted:
+            self.kept.append(_reasoning(item_id, text, encrypted))
+
+
+def whole(answer: Completion, requested: JSON) -> tuple[bytes, kept.Written]:
+    """Return the body of a `response`, with its items in the model's order, and what is kept of it."""
+    if answer.native:
+        return answer.native, kept.Written(answer.native)
     key = answer.settled.call_id.hex
-    output: list[JSON] = []
+    output = _Output(requested)
     refused = False
     for part in answer.parts:
-        number = len(output)
+        number = len(output.shown)
         match part:
             case TextDelta(refusal=True):
                 refused = True
-                output.append(_message(f"msg_{key}_{number}", [_refusal_part(part.text or REFUSED)]))
+                output.add(_message(f"msg_{key}_{number}", [_refusal_part(part.text or REFUSED)]))
             case TextDelta() if part.text:
-                output.append(_message(f"msg_{key}_{number}", [_text_part(part.text)]))
+                output.add(_message(f"msg_{key}_{number}", [_text_part(part.text)]))
             case ReasoningDelta():
-                encrypted = thoughts.seal(answer.settled.provider, part.signature) if part.signature and _encrypts(requested) else ""
-                if part.text or encrypted:
-                    output.append(_reasoning(f"rs_{key}_{number}", part.text, encrypted))
+                encrypted = thoughts.seal(answer.settled.provider, part.signature) if part.signature else ""
+                output.add_reasoning(f"rs_{key}_{number}", part.text, encrypted)
             case ToolCall():
-                output.append(_function_call(f"fc_{key}_{number}", part))
-    if all(item["type"] == "reasoning" for item in output):
-        output.append(_message(f"msg_{key}_{len(output)}", [_text_part("")]))
-    return dumps(_finished(_base(key, answer.settled.model, requested), output, answer.settled, refused))
+                output.add(_function_call(f"fc_{key}_{number}", part))
+    if all(item["type"] == "reasoning" for item in output.shown):
+        output.add(_message(f"msg_{key}_{len(output.shown)}", [_text_part("")]))
+    response = _finished(_base(key, answer.settled.model, requested), output.shown, answer.settled, refused)
+    return dumps(response), kept.Written(response, output.kept)
 
 
 class Events:
@@ -141,12 +166,15 @@ class Events:
         self._key = started.call_id.hex
         self._base = _base(self._key, started.model, requested)
         self._number = -1
-        self._output: list[JSON] = []
+        self._items = _Output(requested)
+        self._output = self._items.shown
         self._open = ""
         self._text: list[str] = []
         self._refused = False
         self._started, self._ended = started, False
-        self._provider, self._encrypts = started.provider, _encrypts(requested)
+        self._provider = started.provider
+        # The answer, once it has ended well.
+        self.written: kept.Written | None = None
 
     def opening(self) -> bytes:
         if self._started.native:
@@ -155,7 +183,8 @@ class Events:
 
     def event(self, event: object) -> bytes:
         if isinstance(event, NativeAnswer):
-            self._ended = self._ended or any(mark in event.data for mark in _ENDS)
+            if not self._ended and (begins := max(map(event.data.find, _ENDS))) >= 0:
+                self._ended, self.written = True, kept.Written(event.data[begins:])
             return event.data
         if isinstance(event, TextDelta) and event.refusal:
             self._refused = True
@@ -171,9 +200,15 @@ class Events:
             start += b"" if self._text else self._start_summary()
             self._text.append(event.text)
             return start + self._event("response.reasoning_summary_text.delta", {**self._summary(), "delta": event.text})
-        if isinstance(event, ReasoningDelta) and event.signature and self._encrypts:
-            start = b"" if self._open == "reasoning" else self._close() + self._start_reasoning()
-            return start + self._close(thoughts.seal(self._provider, event.signature))
+        if isinstance(event, ReasoningDelta) and event.signature:
+            encrypted = thoughts.seal(self._provider, event.signature)
+            if self._open == "reasoning":
+                return self._close(encrypted)
+            closed = self._close()
+            if not self._items.encrypts:
+                self._items.add_reasoning(f"rs_{self._key}_{len(self._output)}", "", encrypted)
+                return closed
+            return closed + self._start_reasoning() + self._close(encrypted)
         if isinstance(event, ToolCall):
             return self._close() + self._tool_call(event)
         return b""
@@ -185,6 +220,7 @@ class Events:
         if all(item["type"] == "reasoning" for item in self._output):
             closed += self._start_message() + self._close()
         response = _finished(self._base, self._output, settled, self._refused)
+        self.written = kept.Written(response, self._items.kept)
         return closed + self._event(f"response.{response['status']}", {"response": response})
 
     def failure(self, exc: AppError, request_id: str) -> bytes:
@@ -237,10 +273,13 @@ class Events:
                 part = {"type": "summary_text", "text": text}
                 out += self._event("response.reasoning_summary_text.done", {**self._summary(), "text": text})
                 out += self._event("response.reasoning_summary_part.done", {**self._summary(), "part": part})
-            item = _reasoning(self._item_id(), text, encrypted)
+            item = _reasoning(self._item_id(), text, encrypted if self._items.encrypts else "")
         out += self._event("response.output_item.done", {"output_index": len(self._output), "item": item})
+        if self._open == "reasoning" and (text or encrypted):
+            self._items.add_reasoning(item["id"], text, encrypted)
+        else:
+            self._items.add(item)
         self._open = ""
-        self._output.append(item)
         return out
 
     def _tool_call(self, call: ToolCall) -> bytes:
@@ -252,7 +291,7 @@ class Events:
         out += self._event("response.function_call_arguments.delta", {**at, "delta": call.arguments})
         out += self._event("response.function_call_arguments.done", {**at, "name": call.name, "arguments": call.arguments})
         out += self._event("response.output_item.done", {"output_index": at["output_index"], "item": item})
-        self._output.append(item)
+        self._items.add(item)
         return out
 
     def _event(self, name: str, data: JSON) -> bytes:

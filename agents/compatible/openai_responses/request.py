@@ -1,4 +1,4 @@
-"""OpenAI's Responses body → our request. Stateless: no response is stored under its id.
+"""OpenAI's Responses body → our request. References to earlier answers are replaced before (`kept.py`).
 
 Source: platform.openai.com/docs/api-reference/responses.
 """
@@ -11,6 +11,7 @@ from typing import Any
 
 from agents.compatible import call_ids, reading, thoughts
 from agents.compatible.openai_chat.request import EFFORTS
+from agents.compatible.openai_responses import kept
 from agents.compatible.reading import JSON, invalid
 from agents.messages import CompletionRequest, File, Message, NativeBody, Part, Text, ToolOutput, ToolSpec, ToolUse
 from agents.providers.openai.responses import CALL_ID
@@ -20,7 +21,6 @@ from aiagents.core.jsonio import dumps
 
 # Accepted without effect: they control the vendor's own storage, caching or the details of its answer.
 _IGNORED = {
-    "store",
     "metadata",
     "include",
     "truncation",
@@ -28,7 +28,8 @@ _IGNORED = {
 }
 _KNOWN = {
     "model", "input", "instructions", "stream", "tools", "tool_choice", "parallel_tool_calls", "max_output_tokens",
-    "temperature", "top_p", "text", "reasoning", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "user",
+    "temperature", "top_p", "text", "reasoning", "store", "user",
+    "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention",
     *_IGNORED,
 }  # fmt: skip
 _NOT_STORED = (
@@ -56,12 +57,18 @@ _SCHEMAS = {"parameters", "input_schema", "schema", "format"}
 
 @dataclass(frozen=True, slots=True)
 class ResponseCall:
-    """The parsed body: the model call and the form of its answer."""
+    """The parsed body: the model call and the form of its answer. `before` are the ids of the answers before it."""
 
     request: CompletionRequest
     model: str
     stream: bool
     body: JSON
+    before: tuple[str, ...] = ()
+
+
+def read_unless_it_refers(body: JSON, *, counting: bool = False) -> ResponseCall | Mapping[str, Any]:
+    """Parse the body; return it as it is if `kept.expanded` must replace references in it first."""
+    return body if kept.enabled() and kept.refers(body) else read(body, counting=counting)
 
 
 def read(body: JSON, *, counting: bool = False) -> ResponseCall:
@@ -69,9 +76,12 @@ def read(body: JSON, *, counting: bool = False) -> ResponseCall:
 
     `counting`: the body is for counting tokens, so the model may be missing, or the input beside instructions.
     """
+    if not isinstance(body.get("previous_response_id"), str | None):
+        raise invalid("previous_response_id", "must be a string", "invalid_type")
     for name in _UNSUPPORTED.keys() & body.keys():
         if body[name] not in (None, False):
             raise InvalidRequest(f"{name} is not supported: {_UNSUPPORTED[name]}", param=name, code="unsupported_parameter")
+    reading.flag(body, "store")
     native_only = reading.NativeOnly()
     native_only.fields(body, FIELDS)
     without_input = counting and body.get("input") is None and ("instructions" in body or "tools" in body)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 from agents.simulator.behaviour import in_text
 from agents.simulator.prompt import Answer, Count, Prompt
 from agents.simulator.wires import CREATED, Obj, fragments, offered, sse, text_of
@@ -62,9 +65,14 @@ def _usage(usages: list[Count]) -> Obj | None:
     }
 
 
+def _digest(body: Obj) -> str:
+    """Return a part of ids that is another for another input."""
+    return hashlib.sha256(json.dumps(body.get("input")).encode()).hexdigest()[:24]
+
+
 def _base(prompt: Prompt, body: Obj) -> Obj:
     return {
-        "id": "resp_sim", "object": "response", "created_at": CREATED, "status": "in_progress", "error": None,
+        "id": f"resp_{_digest(body)}", "object": "response", "created_at": CREATED, "status": "in_progress", "error": None,
         "incomplete_details": None, "instructions": body.get("instructions"), "metadata": body.get("metadata") or {},
         "model": prompt.model, "output": [], "parallel_tool_calls": True, "temperature": 1.0, "tool_choice": "auto",
         "tools": body.get("tools") or [], "top_p": 1.0, "usage": None, "store": bool(body.get("store", True)),
@@ -78,12 +86,11 @@ def _items(answer: Answer, body: Obj) -> list[Obj]:
         summary = [{"type": "summary_text", "text": "".join(answer.reasoning)}]
         items.append({"id": "rs_sim", "type": "reasoning", "summary": summary, **encrypted})
     for index, (key, name, arguments) in enumerate(answer.calls):
-        items.append(
-            {"id": f"fc_{index}", "type": "function_call", "status": "completed", "call_id": key, "name": name, "arguments": arguments}
-        )
+        call = {"call_id": key, "name": name, "arguments": arguments}
+        items.append({"id": f"fc_{_digest(body)}_{index}", "type": "function_call", "status": "completed", **call})
     if not answer.calls:
         part = {"type": "output_text", "text": answer.text, "annotations": [], "logprobs": []}
-        items.append({"id": "msg_sim", "type": "message", "status": "completed", "role": "assistant", "content": [part]})
+        items.append({"id": f"msg_{_digest(body)}", "type": "message", "status": "completed", "role": "assistant", "content": [part]})
     return items
 
 
