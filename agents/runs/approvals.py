@@ -1,4 +1,4 @@
-"""A person's yes or no to a tool call: decided by one guarded update, heard by whoever waits for it."""
+"""A person's decision on a tool call: made by one guarded update, then announced to the process that waits for it."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from aiagents.core.valkey.clients import AWAY
 
 logger = logging.getLogger(__name__)
 Step = AgentStep.Status
-# Takes a run of which everything is decided; true: it resumes the run itself.
+# Gets a run whose calls are all decided, and returns whether it resumes the run itself.
 Hook = Callable[[AgentRun], object]
-# Seconds between two looks at the rows, should an announcement be lost.
+# Seconds between two reads of the rows, because an announcement can be lost.
 _LOOK_EVERY = 2.0
 _KEPT = 60
 DENIED_BY_TIME = "approval_timeout"
@@ -34,18 +34,18 @@ decision_hooks: list[Hook] = []
 
 
 def on_decision(hook: Hook) -> None:
-    """Have an upper floor noted of each parked run of which everything is now decided. May be noted twice of one.
+    """Call `hook` for each parked run whose calls are all decided. It may be called twice for one run.
 
-    A hook that answers true resumes the run. A task's run is never resumed from here while there is a hook.
+    A hook that returns true resumes the run. While there is a hook, a task's run is never resumed from here.
     """
     if hook not in decision_hooks:
         decision_hooks.append(hook)
 
 
 def decide(user: User, run_id: UUID, *, approve: bool, call_id: str | None = None, reason: str = "") -> AgentRun:
-    """Say yes or no to the calls of one's own run that wait (or to that one). The same word again changes nothing.
+    """Approve or deny the waiting calls of the user's own run, or one of them. The same decision again changes nothing.
 
-    NotFound for another's run or an unknown call, Conflict where the opposite was decided or nothing waits any more.
+    Raises NotFound for another user's run or an unknown call, and Conflict if the opposite was decided or no call waits.
     """
     verdict = {"decided_by": user, "decided_at": timezone.now()}
     with transaction.atomic():
@@ -78,7 +78,7 @@ def decide(user: User, run_id: UUID, *, approve: bool, call_id: str | None = Non
 
 
 def _same_word(calls: QuerySet[AgentStep], approve: bool) -> bool:
-    """Whether the last word on these calls was this one, by a person."""
+    """Whether a person has already made this decision on these calls."""
     last = calls.exclude(decided_by=None).order_by("-decided_at", "-number").first()
     return last is not None and (last.status == Step.DENIED) is not approve
 
@@ -96,7 +96,7 @@ def _tell(run: AgentRun, parked: bool) -> None:
 
 
 def go_on(run: AgentRun) -> None:
-    """Have a parked run of which everything is decided resumed: by an upper floor, or by a worker."""
+    """Resume a parked run whose calls are all decided: by a hook, or else by a worker."""
     taken = [bool(hook(run)) for hook in decision_hooks]
     if any(taken) or (run.task_id is not None and taken):
         return
@@ -107,7 +107,7 @@ def go_on(run: AgentRun) -> None:
 
 
 async def announced(run_id: UUID, seconds: float) -> None:
-    """Return when a decision on the run was announced, or after a while in which none was."""
+    """Return when a decision on the run is announced, at the latest after a few seconds."""
     pause = min(_LOOK_EVERY, max(0.05, seconds))
     client = valkey.blocking_client()
     try:
@@ -121,7 +121,7 @@ async def announced(run_id: UUID, seconds: float) -> None:
 
 
 def deny_late(run_id: UUID) -> None:
-    """Nobody has decided in time: the calls that still wait are denied."""
+    """Deny the calls that still wait, because no decision came in time."""
     undecided = AgentStep.objects.filter(run_id=run_id, status=Step.WAITING, decided_at=None)
     now = timezone.now()
     if undecided.update(status=Step.DENIED, error_code=DENIED_BY_TIME, decided_at=now, ended_at=now):

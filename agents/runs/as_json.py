@@ -1,4 +1,4 @@
-"""A run as clients see it: one wording for the answer of `run`, its last event, and the lists."""
+"""A run as clients see it: the same JSON in the answer of `run`, in its last event and in lists."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ JSON = dict[str, Any]
 
 
 def run(row: AgentRun) -> JSON:
-    """The run without its steps."""
+    """Return the run without its steps."""
     return {
         "id": str(row.id),
         "agent_id": _id(row.agent_id),
@@ -43,14 +43,14 @@ def run(row: AgentRun) -> JSON:
 
 
 def with_steps(row: AgentRun, steps: Iterable[AgentStep]) -> JSON:
-    """The run with all that it did, in order."""
+    """Return the run with its steps in order."""
     every = list(steps)
     waiting = [one.tool_call_id for one in every if one.status == AgentStep.Status.WAITING and one.decided_at is None]
     return {**run(row), "waits_for": waiting, "steps": [step(one) for one in every], "steps_next": None}
 
 
 def whole(run_id: UUID) -> tuple[AgentRun, JSON] | None:
-    """The row and its JSON with every step, from the database."""
+    """Return the row and its JSON with every step, from the database."""
     row = run_store.to_show(run_id)
     return None if row is None else (row, with_steps(row, run_store.steps(run_id)))
 

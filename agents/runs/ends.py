@@ -1,4 +1,4 @@
-"""Write how a run ended that broke off. It is written in the background, so a cancelled caller does not stop it."""
+"""Write the end of a run that failed or was interrupted. It is written in the background, so a cancelled caller does not stop it."""
 
 from __future__ import annotations
 

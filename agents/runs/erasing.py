@@ -1,4 +1,4 @@
-"""Runs of a deleted task or agent: taken out of sight, stopped, deleted with their steps. Costs stay in the usage log."""
+"""Runs of a deleted task or agent: hidden, stopped, then deleted with their steps. Costs stay in the usage log."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from aiagents.core.stored_errors import to_store
 
 
 def of_task(task_id: UUID) -> QuerySet[AgentRun]:
-    """The runs of a task, of all its attempts."""
+    """Return the runs of a task, with those of all its attempts."""
     return AgentRun.objects.filter(task_id=task_id)
 
 
 def of_agent(agent: Agent) -> QuerySet[AgentRun]:
-    """Runs that the agent's owner started on the agent itself. Those in a conversation or a task belong to that one."""
+    """Return the runs that the owner started on the agent itself. Others belong to their conversation or task."""
     return AgentRun.objects.filter(agent_id=agent.pk, user_id=agent.user_id, conversation_id=None, task_id=None)
 
 
 def hide(runs: QuerySet[AgentRun]) -> int:
-    """Take the runs out of sight. How many were in sight."""
+    """Hide the runs from their user; return how many were visible."""
     return runs.filter(hidden_at=None).update(hidden_at=Now())
 
 
 def stop(runs: QuerySet[AgentRun], why: AppError | None = None) -> int:
-    """Cancel the open ones among the runs; their processes stop within a second or so. How many were open."""
+    """Cancel the runs that are open and return their number. Their processes stop within about a second."""
     stopped = 0
     for pk, request_id in list(runs.filter(status__in=AgentRun.OPEN).values_list("pk", "request_id")):
         error = None if why is None else to_store(why, request_id)
@@ -41,7 +41,7 @@ def stop(runs: QuerySet[AgentRun], why: AppError | None = None) -> int:
 
 
 def erase(run_ids: Sequence[UUID]) -> int:
-    """Delete runs that have ended, with their steps and logs. How many runs; open ones among them stay."""
+    """Delete the runs that have ended, with their steps and event logs, and return their number. Open ones stay."""
     with transaction.atomic():
         # A process that still writes into one of them holds its row.
         locked = AgentRun.objects.select_for_update().filter(pk__in=run_ids).exclude(status__in=AgentRun.OPEN).order_by("pk")

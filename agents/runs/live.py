@@ -1,4 +1,4 @@
-"""Runs asked for over HTTP: each in a task of its own in the process that took it, with any number of viewers.
+"""Runs started over HTTP: each is a task of its own in the process that got the request, with any number of viewers.
 
 A run goes on when its viewers leave. One that waits for a person is parked; the worker that goes on with it continues its event log.
 """
@@ -54,14 +54,14 @@ class StreamTooLong(AppError):
 
 
 class RunEvents:
-    """What the viewers of a run see: the runner's events in, numbered events out. `lines`: what an earlier process wrote."""
+    """Turns the runner's events into the numbered events that viewers see. `lines`: those that an earlier process wrote."""
 
     def __init__(self, run_id: UUID, request_id: str, lines: Sequence[Line] = ()) -> None:
         self.id, self.request_id = run_id, request_id
         self.broadcast = Broadcast(run_id, _runs.here().writer, lines)
         self._bytes = sum(len(data) for _, _, data in lines)
         self._started = bool(lines)
-        # Ended by its length: nothing more is shown, although the run goes on.
+        # The stream was ended for its length; the run goes on.
         self._cut = bool(lines) and lines[-1][1] in TERMINAL and not stored.waits(lines[-1])
         self._held_back: list[RouteFallback] = []
 
@@ -104,7 +104,7 @@ class RunEvents:
 
 
 class LiveRun:
-    """`row` and `shown` are the run as it ended or was parked, once `ended`; `failure` is there when it broke off."""
+    """One run. Once `ended`, `row` and `shown` hold it as it ended or was parked; `failure` is set if it failed."""
 
     def __init__(self, run_id: UUID, source: AsyncGenerator[Event, None], request_id: str) -> None:
         self.id, self.request_id = run_id, request_id
@@ -121,19 +121,19 @@ class LiveRun:
         return self.events.broadcast
 
     def view(self, after: int = -1) -> AsyncGenerator[Line, None]:
-        """The events after seq `after`, each when it happens; the last is `message.end` or `error`.
+        """Yield the events after seq `after` as they happen; the last is `message.end` or `error`.
 
         A stream that became too long ends with an `error` although the run goes on.
         """
         return self.events.broadcast.view(after)
 
     async def finished(self) -> TurnEnded | Failed:
-        """The event that ends the run."""
+        """Return the event that ends the run."""
         await self.ended.wait()
         return ending(self.row, self.shown, self.failure, self.request_id)
 
     def interrupt(self) -> None:
-        """The process leaves."""
+        """End the run because the process ends."""
         cancellation.cancel(self.task, Cause.INTERRUPTED)
 
     async def _run(self) -> None:
@@ -183,27 +183,27 @@ _runs = PerLoop(lambda: Running[LiveRun](event_log, _exists))
 
 
 def start(run_id: UUID, source: AsyncGenerator[Event, None], request_id: str) -> LiveRun:
-    """The run, going on by itself from now."""
+    """Start the run in a task of its own and return it."""
     live = _runs.here().work[run_id] = LiveRun(run_id, source, request_id)
     return live
 
 
 def find(run_id: UUID) -> LiveRun | None:
-    """A run of this process that has not ended."""
+    """Return a run of this process that has not ended, or None."""
     live = _runs.here().work.get(run_id)
     return None if live is None or live.ended.is_set() else live
 
 
 def count() -> int:
-    """Runs of this loop that have not ended, or whose log is not written to its end."""
+    """Return the number of runs of this loop that have not ended or whose log is not complete."""
     return len(_runs.here().work)
 
 
 async def attach(user_id: UUID, run_id: UUID, after: int = -1) -> AsyncGenerator[Line, None]:
-    """The events of the user's own run after seq `after`, from whatever process; NotFound before anything is shown.
+    """Yield the events of the user's own run after seq `after`, from any process. Raises NotFound before the first one.
 
     While the run goes on and TURN_LOG_TTL_SECONDS after, every event once and in order. Later, what the row has (stored.py).
-    Always ends with the terminal event. A viewer whose `after` is beyond what stands gets `message.rewind` first.
+    The last is always the terminal event. A viewer whose `after` is beyond the stored events gets `message.rewind` first.
     """
     await in_db(stored.own, user_id, run_id)
     broadcast = live.events.broadcast if (live := _runs.here().work.get(run_id)) is not None else None
@@ -228,7 +228,7 @@ async def _rewound(broadcast: Broadcast) -> AsyncGenerator[Line, None]:
 
 
 async def drain(seconds: float) -> None:
-    """Let what runs end by itself for `seconds`; then end it as interrupted, everything kept and paid for."""
+    """Wait `seconds` for the runs to end, then interrupt the others. Their text is kept and their cost charged."""
     here = _runs.here()
     tasks = {live.task for live in here.work.values() if not live.ended.is_set()}
     if tasks:
@@ -241,7 +241,7 @@ async def drain(seconds: float) -> None:
 
 
 async def resume(run_id: UUID) -> None:
-    """Go on with a parked run in this process, to its end or its next wait; its events go on in its log, if it has one."""
+    """Continue a parked run in this process, to its end or its next wait. It continues its event log, if it has one."""
     lines, row = await _log_so_far(run_id), await in_db(run_store.to_show, run_id)
     if not lines or row is None:
         await runner.resume_to_end(run_id)
@@ -257,7 +257,7 @@ async def resume(run_id: UUID) -> None:
 
 
 async def _log_so_far(run_id: UUID) -> list[Line]:
-    """The events of a parked run, waiting for the process that parked it to have written them all."""
+    """Return the events of a parked run, once the process that parked it has written them all."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _LOG_WAITS
     try:

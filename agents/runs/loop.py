@@ -131,7 +131,7 @@ class Loop(RunRecord):
                     yield result
 
     def _limit(self) -> Any:
-        """The limit that does not allow another model call, or None."""
+        """Return the limit that forbids another model call, or None."""
         if self.watched.left <= 0:
             return "max_seconds"
         left = self._money_left()
@@ -203,7 +203,10 @@ class Loop(RunRecord):
         return tool_calls.wanted(use, step, self.tools, self.asks, shared=self.definition.shared)
 
     def _call_context(self) -> CallContext:
-        """For the next call: the remaining budget, and first the model that answered so far, whose reasoning is in the history."""
+        """Return the context of the next call: the remaining budget and, as first choice, the model that answered so far.
+
+        The history has that model's reasoning, which only it can read.
+        """
         context = replace(self.context, max_cost_usd=self._money_left())
         if not self.model:
             return context

@@ -1,4 +1,4 @@
-"""A run between two processes: what is needed to go on, as JSON and back."""
+"""A parked run as JSON: all that another process needs to continue it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _PLAIN = (
 
 @dataclass(frozen=True, slots=True)
 class Parked:
-    """A run as it stood when it was parked: its last message asks for the tools that wait."""
+    """The state of a run when it was parked. Its last message has the tool calls that wait for a decision."""
 
     definition: Definition
     request: CompletionRequest
@@ -39,7 +39,7 @@ class Parked:
     model: str
 
     def to_json(self) -> JSON:
-        """For AgentRun.state."""
+        """Return the value of AgentRun.state."""
         return {
             "definition": _definition_out(self.definition),
             "request": {name: getattr(self.request, name) for name in _PLAIN}
@@ -53,7 +53,7 @@ class Parked:
 
 
 def parked(state: JSON) -> Parked:
-    """From AgentRun.state."""
+    """Read AgentRun.state."""
     asked = dict(state["request"])
     messages = tuple(_message_in(one) for one in asked.pop("messages"))
     return Parked(
@@ -63,14 +63,14 @@ def parked(state: JSON) -> Parked:
 
 
 def context_out(context: CallContext) -> JSON:
-    """The wishes and marks of a call, without the caller."""
+    """Return the context of a call as JSON, without its caller."""
     ids = {name: str(value) for name in _IDS if (value := getattr(context, name)) is not None}
     cost = {} if context.max_cost_usd is None else {"max_cost_usd": str(context.max_cost_usd)}
     return {name: getattr(context, name) for name in _CONTEXT} | {"fallbacks": list(context.fallbacks)} | ids | cost
 
 
 def context_in(state: Mapping[str, Any], **more: Any) -> CallContext:
-    """The same with its caller, in `more`."""
+    """Return the context from its JSON; `more` has the caller."""
     found: JSON = {name: state[name] for name in _CONTEXT} | {"fallbacks": tuple(state["fallbacks"])}
     found |= {name: UUID(state[name]) for name in _IDS if name in state}
     if "max_cost_usd" in state:

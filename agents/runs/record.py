@@ -1,4 +1,4 @@
-"""What a run has done so far in this process, and how that is written: its steps, its sums, its end."""
+"""What a run has done so far in this process, and how its steps, its sums and its end are written."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class RunRecord:
         return AgentStep(run_id=self.id, number=self.number, kind=AgentStep.Kind.MODEL, name=self.model)
 
     def _closing(self, status: str, error_code: str = "") -> Closing:
-        """The values that end the running model call's step."""
+        """Return the values that end the step of the running model call."""
         assert self.step is not None
         mine = self.receipts[self.since :] if self.model_calls else []
         values: dict[str, Any] = {
@@ -79,7 +79,7 @@ class RunRecord:
         self.step = None
         if not await persist(run_store.end, self.id, Status.SUCCEEDED, closed=closed, **values):
             status = await persist(run_store.status, self.id)
-            if status != Status.SUCCEEDED:  # else this process ended it, and the reply of the database was lost
+            if status != Status.SUCCEEDED:  # else this process ended it, and the database's reply was lost
                 raise await in_db(run_store.gone, self.id)
 
     async def _end(self, status: str, *, error: AppError | None = None, finish_reason: str = "") -> None:

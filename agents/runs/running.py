@@ -1,4 +1,4 @@
-"""The runs of this process (one watch per event loop): that they live is said for them, that they were ended is told to them."""
+"""The runs of this process, one watch per event loop: it sends their heartbeats and stops those that were ended elsewhere."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ T = TypeVar("T")
 
 
 class OutOfTime(Exception):
-    """The run has used the seconds it may take."""
+    """The run has used all its seconds."""
 
 
 class Watched:
-    """A run's clock, and the way in for those who end it from outside."""
+    """A run's clock, with the means to end it from outside."""
 
     def __init__(self, run_id: UUID, seconds: float, used: float = 0.0) -> None:
         self.run_id, self._allowed, self._used = run_id, seconds, used
         self._since: float | None = asyncio.get_running_loop().time()
         self._scope: asyncio.Timeout | None = None
         self.ended: RunEnded | None = None
-        # What the run has said so far, where its row is the only place that keeps it.
+        # Returns the run's text so far, if only its row keeps that text.
         self.text: Callable[[], str] | None = None
         self._kept = ""
 
     def new_text(self) -> str | None:
-        """What was said since the last time, as a whole; None: nothing."""
+        """Return the whole text so far if there is new text since the last call, else None."""
         text = self.text() if self.text else ""
         if text == self._kept:
             return None
@@ -45,7 +45,7 @@ class Watched:
 
     @property
     def used(self) -> float:
-        """Seconds so far, waiting for a person not counted."""
+        """Return the seconds used so far, without the wait for a person."""
         return self._used + (0.0 if self._since is None else asyncio.get_running_loop().time() - self._since)
 
     @property
@@ -59,9 +59,9 @@ class Watched:
         self._since = asyncio.get_running_loop().time()
 
     async def within(self, work: Awaitable[T], *, timed: bool = True) -> T:
-        """The result of `work`; `OutOfTime` when the run's time is over, `RunEnded` when somebody ends the run meanwhile.
+        """Return the result of `work`. Raises OutOfTime when the run's time is over, RunEnded if the run is ended from outside.
 
-        Nothing is left behind: what is cut off here has been cancelled and has ended.
+        Work that is cut off here has been cancelled and has ended.
         """
         if self.ended is not None:
             if asyncio.iscoroutine(work):
@@ -105,7 +105,7 @@ _watches: WeakKeyDictionary[asyncio.AbstractEventLoop, _Watch] = WeakKeyDictiona
 
 
 def begin(run_id: UUID, seconds: float, used: float = 0.0) -> Watched:
-    """Watch over a run of this loop until `leave`."""
+    """Watch a run of this loop until `leave`."""
     watch = _watches.setdefault(asyncio.get_running_loop(), _Watch())
     watched = watch.runs[run_id] = Watched(run_id, seconds, used)
     if watch.task is None or watch.task.done():

@@ -1,9 +1,9 @@
-"""The agent loop: ask the model, run the tools it wants, tell it the results, until it answers or a limit ends it.
+"""The agent loop: call the model, run the tools that it requests, send it the results, until it answers or a limit ends it.
 
-Limits. `max_steps` are model calls; the last one is made without tools, so that the model answers with what it has
-(`finish_reason` max_steps). What is left of `max_cost_usd` goes with each call as its own limit; when the next one does
-not fit, the run ends with the text so far (max_cost), and likewise when its seconds are over (max_seconds; waiting for a
-person is not counted). These are ends like any other: the run has succeeded, its `finish_reason` tells how.
+`max_steps` limits the model calls; the last one has no tools, so that the model answers with what it has
+(`finish_reason` max_steps). The rest of `max_cost_usd` limits each call. When the next call does not fit, the run ends
+with the text so far (max_cost), and likewise when its seconds are over (max_seconds; the wait for a person does not
+count). In all these cases the run has succeeded, and `finish_reason` names the limit.
 """
 
 from __future__ import annotations
@@ -69,11 +69,11 @@ async def stream(
     pause: bool = False,
     run_id: UUID | None = None,
 ) -> AsyncGenerator[Event, None]:
-    """The events of a whole run: those of each model call (`calls.stream`), and ToolCall and ToolResult between them.
+    """Yield the events of a whole run: those of each model call (`calls.stream`), with ToolCall and ToolResult between them.
 
-    Every call is charged with the run's id as `group_id`. The run has ended in the database before its last Settled is
-    told. `pause`: where a person must be asked the run is parked and RunPaused raised; else the generator waits for them,
-    AGENT_APPROVAL_SECONDS at most. Errors as `calls.stream`; RunCancelled when the run was cancelled elsewhere.
+    Every call is charged with the run's id as `group_id`. The run has ended in the database before the last
+    Settled is yielded. `pause`: if a person must decide, the run is parked and RunPaused raised; else the generator waits,
+    at most AGENT_APPROVAL_SECONDS. Raises the errors of `calls.stream`, and RunCancelled if it was cancelled elsewhere.
     """
     loop = await begin(request, context, receipts, definition=definition, pause=pause, run_id=run_id)
     async with aclosing(loop.events()) as events:
@@ -91,7 +91,7 @@ async def begin(
     run_id: UUID | None = None,
     with_row: Callable[[AgentRun], None] | None = None,
 ) -> Loop:
-    """An opened run, whose `events()` are to be drained at once. `with_row` runs in the transaction that opens it."""
+    """Return an opened run; read its `events()` at once. `with_row` runs in the transaction that opens it."""
     run_id = run_id or uuid7()
     context = replace(
         context, group_id=run_id, agent_id=definition.agent_id, purpose="agent" if definition.agent_id else context.purpose,
@@ -113,9 +113,9 @@ async def begin(
 
 
 async def resume(run_id: UUID, receipts: list[Settled] | None = None) -> AsyncGenerator[Event, None]:
-    """The events of a parked run from where it stopped, in any process. It may be parked anew (RunPaused).
+    """Yield the events of a parked run from where it stopped, in any process. It may be parked again (RunPaused).
 
-    Conflict where it is not parked, not decided, or another process was faster. The caller's rights are asked again.
+    Raises Conflict if it is not parked or not decided, or if another process was faster. Checks the caller's rights again.
     """
     row = await in_db(run_store.take_up, run_id)
     if row is None:
@@ -141,9 +141,9 @@ async def run_to_end(
     principal: Principal, definition: Definition, input: str, *, surface: str, request_id: str, task_id: UUID | None = None,
     on_event: OnEvent | None = None, parts: Sequence[Part] = (), max_cost_usd: Decimal | None = None, run_id: UUID | None = None,
 ) -> AgentRun:  # fmt: skip
-    """The run's row once it has ended or waits for a person; its status says which, `error` why it failed. Never raises for that.
+    """Return the run's row once it has ended or waits for a person. A failure is in its `error` and is not raised.
 
-    `on_event` gets every event; what it returns is awaited where it can be.
+    `on_event` gets every event; an awaitable that it returns is awaited.
     """
     run_id = run_id or uuid7()
     request = question(input, parts)
@@ -156,12 +156,12 @@ async def run_to_end(
 
 
 async def resume_to_end(run_id: UUID, *, on_event: OnEvent | None = None) -> AgentRun:
-    """`resume`, drained: the row as it ended, or waits again. A run that was not to be resumed is returned as it is."""
+    """Resume the run and return its row once it has ended or waits again; a run that cannot be resumed is returned as it is."""
     return await _drained(run_id, resume(run_id), on_event)
 
 
 def question(text: str, parts: Sequence[Part] = ()) -> CompletionRequest:
-    """A person's one question."""
+    """Return a request with one question of a person."""
     return CompletionRequest((Message("user", (*((Text(text),) if text else ()), *parts)),))
 
 
@@ -185,9 +185,9 @@ async def _drained(run_id: UUID, source: AsyncGenerator[Event, None], on_event: 
 
 
 def owner_of(run: AgentRun, definition: Definition) -> tuple[Principal, bool]:
-    """The run's user as the database has them now, with the key it was started with, and whether the agent is another user's.
+    """Return the run's user as stored now, with the key that started it, and whether the agent belongs to another user.
 
-    An AppError where the user may not run the agent any more.
+    Raises an AppError if the user may not run the agent any more.
     """
     principal = credentials.renew(CredentialRef(run.user_id, run.user.auth_epoch, run.api_key_id))
     if principal is None:
@@ -198,17 +198,17 @@ def owner_of(run: AgentRun, definition: Definition) -> tuple[Principal, bool]:
 
 
 async def as_asked(request: CompletionRequest, definition: Definition) -> CompletionRequest:
-    """The request as the agent would make it in its first step."""
+    """Return the request that the agent makes in its first step."""
     return _with(request, definition, await registry.tools_for([grant.name for grant in definition.tools]))
 
 
 async def overhead(definition: Definition) -> CompletionRequest:
-    """What the agent itself adds to each of its model calls, for those who fit a history into a window."""
+    """Return what the agent adds to each of its model calls, for fitting a history into a context window."""
     return await as_asked(CompletionRequest(()), definition)
 
 
 def _with(request: CompletionRequest, definition: Definition, tools: dict[str, Tool]) -> CompletionRequest:
-    """The request as the agent asks it. Its system prompt stands first; parameters that the request names win."""
+    """Return the agent's request: its system prompt comes first, and parameters of the request take precedence."""
     wishes = definition.parameters
     given: dict[str, Any] = {
         name: wishes[name]
@@ -224,7 +224,7 @@ def _with(request: CompletionRequest, definition: Definition, tools: dict[str, T
 
 
 def _specs(definition: Definition, tools: dict[str, Tool]) -> tuple[ToolSpec, ...]:
-    """What the model is offered. With a single step there is none in which it could use a result."""
+    """Return the tools that the model is offered: none with a single step, which leaves no call to use a result."""
     return tuple(ToolSpec(tool.name, tool.description, tool.parameters) for tool in tools.values()) if definition.max_steps > 1 else ()
 
 

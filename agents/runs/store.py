@@ -1,7 +1,7 @@
-"""A run in the database: opened, its steps written in order, parked, taken up again, ended exactly once.
+"""A run in the database: opened, its steps written in order, parked, resumed, ended exactly once.
 
-Every statement of a run's process is guarded by the run still being open. A process that was thought dead, or whose
-run was cancelled elsewhere, therefore writes nothing more: it hears `RunEnded` and stops.
+Every statement of a run's process is guarded by the run being open. So a process that was taken for dead, or whose run
+was cancelled elsewhere, writes nothing more: it gets RunEnded and stops.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OUTCOME_UNKNOWN = "outcome_unknown"
 
 
 class RunEnded(AppError):
-    """The run was ended by somebody else: cancelled, or given up by the sweeper."""
+    """The run was ended from outside: cancelled, or given up by the sweeper."""
 
     type = code = "conflict"
     status = 409
@@ -47,7 +47,7 @@ class RunCancelled(RunEnded):
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """A change of one step, made only where it still has the status `was`."""
+    """A change of one step, made only if it still has the status `was`."""
 
     step_id: UUID
     was: str
@@ -55,7 +55,7 @@ class Closing:
 
 
 def open_run(run: AgentRun, first: AgentStep, with_row: Callable[[AgentRun], None] | None = None) -> None:
-    """The run and its first step, both or neither (`with_row` too)."""
+    """Create the run and its first step in one transaction, in which `with_row` runs too."""
     try:
         with transaction.atomic():
             run.save(force_insert=True)
@@ -68,7 +68,7 @@ def open_run(run: AgentRun, first: AgentStep, with_row: Callable[[AgentRun], Non
 
 
 def write(run_id: UUID, *, closed: Sequence[Closing] = (), opened: Sequence[AgentStep] = (), **run: Any) -> None:
-    """Write what happened, all or nothing; `RunEnded` where the run is open no more. Safe to repeat."""
+    """Write what happened, all or nothing. Raises RunEnded if the run is not open any more. Safe to repeat."""
     with transaction.atomic():
         _guard(run_id, **run)
         for one in closed:
@@ -78,7 +78,7 @@ def write(run_id: UUID, *, closed: Sequence[Closing] = (), opened: Sequence[Agen
 
 
 def start_tools(run_id: UUID, step_ids: Iterable[UUID]) -> set[UUID]:
-    """Mark approved calls as running: only those that come back may be executed. Once in the life of a call."""
+    """Mark approved calls as running and return them: only these may be executed. It happens once for each call."""
     with transaction.atomic():
         _guard(run_id, status=Status.RUNNING)
         for step_id in step_ids:
@@ -89,12 +89,12 @@ def start_tools(run_id: UUID, step_ids: Iterable[UUID]) -> set[UUID]:
 
 
 def waiting(run_id: UUID) -> list[AgentStep]:
-    """The calls that nobody has decided yet."""
+    """Return the calls that are not decided yet."""
     return list(AgentStep.objects.filter(run_id=run_id, status=Step.WAITING, decided_at=None).order_by("number"))
 
 
 def park(run_id: UUID, state: dict[str, Any], **values: Any) -> bool:
-    """Let go of the run until somebody decides. False when all was decided meanwhile: then it is still ours."""
+    """Park the run until a decision. Returns False if all was decided meanwhile: then this process keeps the run."""
     with transaction.atomic():
         _guard(run_id, **values)  # locks the row: a decision sees the run parked, or we see the decision
         if not AgentStep.objects.filter(run_id=run_id, status=Step.WAITING, decided_at=None).exists():
@@ -104,7 +104,7 @@ def park(run_id: UUID, state: dict[str, Any], **values: Any) -> bool:
 
 
 def take_up(run_id: UUID) -> AgentRun | None:
-    """A parked run of which everything is decided, now running in this process; None where it is not such, or taken."""
+    """Take a parked run whose calls are all decided into this process; None if it is in another state or already taken."""
     with transaction.atomic():
         free = AgentRun.objects.select_for_update(of=("self",)).select_related("user")
         run = free.filter(parked(), id=run_id).first()
@@ -119,7 +119,7 @@ def take_up(run_id: UUID) -> AgentRun | None:
 def end(
     run_id: UUID, status: str, *, closed: Sequence[Closing] = (), still: QuerySet[AgentRun] | None = None, **values: Any
 ) -> bool:  # fmt: skip
-    """End an open run and every step that is open in it; False when it had ended already (or is not among `still`)."""
+    """End an open run with its open steps; return False if it had already ended (or is not among `still`)."""
     with transaction.atomic():
         ended = (AgentRun.objects.all() if still is None else still).filter(id=run_id, status__in=AgentRun.OPEN)
         if not ended.update(status=status, ended_at=timezone.now(), state={}, **values):
@@ -132,7 +132,7 @@ def end(
 
 
 def complete(run_id: UUID, closed: Sequence[Closing], values: dict[str, Any]) -> None:
-    """Add to a run that was ended elsewhere what only its own process knew: the text and what was used."""
+    """Add to a run that was ended elsewhere what only its own process has: the text and the usage."""
     with transaction.atomic():
         kept = {name: values[name] for name in ("output", "model", "input_tokens", "output_tokens", "cost_usd", "steps_done", "simulated")
                 if name in values}  # fmt: skip
@@ -143,7 +143,7 @@ def complete(run_id: UUID, closed: Sequence[Closing], values: dict[str, Any]) ->
 
 
 def close_steps(run_id: UUID) -> None:
-    """No step of an ended run stays open. A tool that was running may have done its work: nobody knows."""
+    """Close the open steps of an ended run. A tool that was running may have done its work; its step says that this is unknown."""
     now = timezone.now()
     left = AgentStep.objects.filter(run_id=run_id)
     tools = left.filter(kind=AgentStep.Kind.TOOL, status=Step.RUNNING)
@@ -152,7 +152,7 @@ def close_steps(run_id: UUID) -> None:
 
 
 def gone(run_id: UUID) -> RunEnded:
-    """Why a run that should be ours is not."""
+    """Return the error that says why this process does not have the run."""
     status = AgentRun.objects.filter(id=run_id).values_list("status", flat=True).first()
     if status == Status.CANCELLED:
         return RunCancelled()
@@ -168,7 +168,7 @@ def _guard(run_id: UUID, **values: Any) -> None:
 
 
 def totals(receipts: Sequence[Settled]) -> dict[str, Any]:
-    """What the calls of a step or a run used and cost."""
+    """Return what the calls of a step or a run used and cost."""
     return {
         "input_tokens": sum(receipt.usage.input_tokens for receipt in receipts),
         "output_tokens": sum(receipt.usage.output_tokens for receipt in receipts),
@@ -177,23 +177,23 @@ def totals(receipts: Sequence[Settled]) -> dict[str, Any]:
 
 
 def booked(run: AgentRun) -> list[UsageLog]:
-    """The vendor calls of a run as they were charged."""
+    """Return the vendor calls of a run as they were charged."""
     rows = UsageLog.objects.filter(user_id=run.user_id, created_at__gte=run.created_at - SKEW, group_id=run.id)
-    if run.ended_at is not None:  # a row bears the time at which its call was admitted
+    if run.ended_at is not None:  # a row has the time at which its call was admitted
         rows = rows.filter(created_at__lte=run.ended_at + SKEW)
     return list(rows.order_by("created_at"))
 
 
 def differs_from_books(run: AgentRun) -> bool:
-    """True where the run, or the sum of its steps, costs something else than its calls do by the usage log."""
+    """Whether the cost of the run, or the sum of its steps, differs from the usage log."""
     cost = sum((row.cost_usd for row in booked(run)), Decimal(0))
     return cost != run.cost_usd or not _steps_add_up(run)
 
 
 def count_from_books(run_id: UUID) -> bool:
-    """Make the run and its last model step say what the books say; whether anything changed.
+    """Set the cost of the run and of its last model step from the usage log; return whether anything changed.
 
-    For runs that were broken off: their process did not live to see, or to write, the last receipt.
+    For interrupted runs, whose process did not get or write the last receipt.
     """
     with transaction.atomic():
         run = AgentRun.objects.select_for_update().filter(id=run_id).first()
@@ -225,25 +225,25 @@ def _steps_add_up(run: AgentRun) -> bool:
     return sum(costs, Decimal(0)) == run.cost_usd
 
 
-# --- for those who look after runs --------------------------------------------------------------
+# --- for the watch and the sweeper --------------------------------------------------------------
 
 
-def beat(run_ids: Sequence[UUID], said: Mapping[UUID, str]) -> dict[UUID, str]:
-    """Say that these runs live, and what some of them have said so far; the statuses of those that are open no more."""
-    for run_id in sorted(said):
-        AgentRun.objects.filter(id=run_id, status__in=AgentRun.OPEN).update(output=said[run_id])
+def beat(run_ids: Sequence[UUID], texts: Mapping[UUID, str]) -> dict[UUID, str]:
+    """Write the heartbeat of these runs and the text so far of some; return the statuses of those that are not open any more."""
+    for run_id in sorted(texts):
+        AgentRun.objects.filter(id=run_id, status__in=AgentRun.OPEN).update(output=texts[run_id])
     AgentRun.objects.filter(id__in=run_ids, status__in=AgentRun.OPEN).update(heartbeat_at=Now())
     ended = AgentRun.objects.filter(id__in=run_ids).exclude(status__in=AgentRun.OPEN)
     return dict(ended.values_list("id", "status"))
 
 
 def own(user_id: UUID) -> QuerySet[AgentRun]:
-    """The user's own runs, without those of deleted conversations, tasks and agents."""
+    """Return the user's own runs, without those of deleted conversations, tasks and agents."""
     return AgentRun.objects.filter(user_id=user_id, hidden_at=None)
 
 
 def hide(conversation_id: UUID) -> None:
-    """Take the runs of a deleted conversation out of sight."""
+    """Hide the runs of a deleted conversation."""
     AgentRun.objects.filter(conversation_id=conversation_id, hidden_at=None).update(hidden_at=Now())
 
 
@@ -253,13 +253,13 @@ def running_in(conversation_id: UUID) -> bool:
 
 
 def erase(conversation_id: UUID) -> int:
-    """Delete the runs of a conversation with their steps; costs stay in the usage log. How many runs."""
+    """Delete the runs of a conversation with their steps and return their number. Costs stay in the usage log."""
     AgentStep.objects.filter(run__conversation_id=conversation_id).delete()
     return AgentRun.objects.filter(conversation_id=conversation_id).delete()[0]
 
 
 def to_show(run_id: UUID) -> AgentRun | None:
-    """The run with the agent and the version that its JSON names."""
+    """Return the run with the agent and the version that its JSON names."""
     return AgentRun.objects.select_related("agent", "version").filter(id=run_id).first()
 
 
@@ -268,12 +268,12 @@ def steps(run_id: UUID) -> list[AgentStep]:
 
 
 def running(user_id: UUID) -> int:
-    """The user's runs that some process works at, those inside chats left out."""
+    """Return the user's runs that a process works on, without those inside chats."""
     return AgentRun.objects.filter(user_id=user_id, status=Status.RUNNING, message_id=None).count()
 
 
 def cancel(user_id: UUID, run_id: UUID) -> AgentRun:
-    """End one's own run, wherever it is; its process hears of it within a second or so. What has ended stays as it is."""
+    """Cancel the user's own run in any process, which stops within about a second. A run that has ended stays as it is."""
     run = own(user_id).filter(id=run_id).first()
     if run is None:
         raise NotFound
@@ -282,10 +282,10 @@ def cancel(user_id: UUID, run_id: UUID) -> AgentRun:
 
 
 def parked() -> Q:
-    """Runs that no process holds: their state is stored, a decision takes them up."""
+    """Return the runs that no process works on: their state is stored until a decision."""
     return Q(status=Status.WAITING_APPROVAL) & ~Q(state={})
 
 
 def status(run_id: UUID) -> str:
-    """The run's status; cancelled where its row was erased."""
+    """Return the run's status; `cancelled` if its row was erased."""
     return AgentRun.objects.values_list("status", flat=True).filter(id=run_id).first() or Status.CANCELLED

@@ -1,4 +1,4 @@
-"""An agent run as its event log and its row have it, for viewers in other processes than the one that works at it.
+"""An agent run read from its event log and its row, for viewers in other processes than its own.
 
 Only runs that were started over HTTP have a log. A chat or a task streams the events of its runs; here such a run has a start and an end.
 """
@@ -27,17 +27,17 @@ from aiagents.core.valkey.clients import AWAY
 logger = logging.getLogger(__name__)
 Status = AgentRun.Status
 event_log = EventLog("agents:run")
-# Ends that are an answer, waiting for a person included; the others are an error.
+# Statuses that end a stream with an answer, the wait for a person included; the others end it with an error.
 WELL = (Status.SUCCEEDED, Status.CANCELLED, Status.WAITING_APPROVAL)
 
 
 def follow(run_id: UUID, after: int = -1) -> AsyncGenerator[Line, None]:
-    """The events after seq `after` of a run that this process does not work at; see `aiagents.core.live.follow`."""
+    """Yield the events after seq `after` of a run of another process; see `aiagents.core.live.follow`."""
     return live.follow(event_log, run_id, after, StoredRun(run_id))
 
 
 class StoredRun(live.Stored):
-    """A run that waits for a person has ended for its viewers, until it goes on."""
+    """The stored run. For viewers, a run that waits for a person has ended until it continues."""
 
     def __init__(self, run_id: UUID) -> None:
         self.id = run_id
@@ -65,7 +65,7 @@ class StoredRun(live.Stored):
         if after < 0:
             return from_row(*found)
         if status == Status.INTERRUPTED and await self._log_is_gone():
-            return [rewind_line(Rewound(-1, 0)), *from_row(*found)]  # how much of what was seen stands, nothing says any more
+            return [rewind_line(Rewound(-1, 0)), *from_row(*found)]  # no record is left of how much of what a viewer saw is still valid
         return [(after + 1, *write(ending(*found, None, found[0].request_id)))]
 
     async def is_end(self, line: Line) -> bool:
@@ -79,7 +79,7 @@ class StoredRun(live.Stored):
 
 
 def _state(run_id: UUID) -> tuple[str | None, bool]:
-    """The run's status, None for one that is gone, and whether a process works at it."""
+    """Return the run's status (None if it is deleted) and whether a process works on it."""
     run = AgentRun.objects.filter(id=run_id).only("status", "state").first()
     if run is None:
         return None, False
@@ -87,7 +87,7 @@ def _state(run_id: UUID) -> tuple[str | None, bool]:
 
 
 def waits(line: Line) -> bool:
-    """Whether this is the end of a stream whose run waits for a person; the run may have gone on since."""
+    """Whether this event ended a stream because the run waited for a person. The run may have continued since."""
     return line[1] == "message.end" and _WAITS in line[2]
 
 
@@ -96,7 +96,7 @@ _WAITS = b'"status":"%b"' % Status.WAITING_APPROVAL.value.encode()
 
 
 def ending(row: AgentRun | None, shown: dict[str, Any], failure: AppError | None, request_id: str) -> TurnEnded | Failed:
-    """How a run's events end: with the run, or with what is wrong and the run as far as it came."""
+    """Return the last event of a run: the run itself, or its error with the run so far."""
     if row is not None and row.status in WELL:
         return TurnEnded(shown)
     stored = row.error if row is not None else None
@@ -104,14 +104,14 @@ def ending(row: AgentRun | None, shown: dict[str, Any], failure: AppError | None
 
 
 def from_row(row: AgentRun, shown: dict[str, Any]) -> list[Line]:
-    """The events of a run that has ended, without its log: its start and its end, which holds the whole run."""
+    """Return the events of an ended run that has no log: its start, and its end with the whole run."""
     run_id = str(row.id)
     start = TurnStarted(None, None, run_id, row.model, "", {}, run_id=run_id)
     return [(0, *write(start)), (1, *write(ending(row, shown, None, row.request_id)))]
 
 
 def _deleted(seq: int) -> Line:
-    """The end of a stream whose run was deleted while a client followed it."""
+    """Return the last event for a client whose run was deleted meanwhile."""
     return seq, *write(Failed(to_store(NotFound("This run was deleted."), context.request_id.get()), {"run": None}))
 
 
@@ -119,7 +119,7 @@ def _deleted(seq: int) -> Line:
 
 
 def close(run_id: UUID) -> None:
-    """Append the end of a run whose process is gone to its log, where the log has none. Nothing happens while Valkey is away."""
+    """Append the end of a run whose process is gone to its log, if the log has none. Does nothing while Valkey is away."""
     try:
         lines = event_log.recorded(run_id)
         if not lines or (lines[-1][1] in TERMINAL and not waits(lines[-1])):
@@ -131,7 +131,7 @@ def close(run_id: UUID) -> None:
 
 
 def forget(run_ids: Sequence[UUID]) -> None:
-    """Delete the logs of erased runs. While Valkey is away they stay until their TTL is over."""
+    """Delete the logs of erased runs. If Valkey is away, they stay until they expire."""
     try:
         event_log.delete_sync(run_ids)
     except AWAY:
@@ -139,7 +139,7 @@ def forget(run_ids: Sequence[UUID]) -> None:
 
 
 def own(user_id: UUID, run_id: UUID) -> AgentRun:
-    """The user's own run; NotFound otherwise."""
+    """Return the user's own run. Raises NotFound for any other."""
     run = run_store.own(user_id).filter(id=run_id).first()
     if run is None:
         raise NotFound

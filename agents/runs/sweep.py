@@ -1,4 +1,4 @@
-"""Runs whose process is gone are ended; parked runs are taken up once decided, and given up when nobody ever decides."""
+"""The periodic sweep: ends runs whose process is gone, resumes parked runs that are decided, ends those that never were."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from aiagents.core.stored_errors import to_store
 logger = logging.getLogger(__name__)
 Status = AgentRun.Status
 _MOST = 500
-# A decided run that no worker took up is sent again after so many seconds.
+# A decided run that no worker took is sent again after so many seconds.
 SENT_AGAIN = 15
-# Runs whose late charges one sweep looks for: those that ended within so many seconds, and all others.
+# Runs whose late charges one sweep looks for: those that ended in the last so many seconds, and all others.
 _LATE, _RECENT_MOST, _OLDER_MOST = 3600, 300, 50
 _GONE = "The process that ran this is gone. What it did stands in the steps; a tool call with an unknown outcome was not repeated."
-_FORGOTTEN = "Nobody decided about the waiting tool calls in time."
+_FORGOTTEN = "The waiting tool calls were not decided in time."
 
 
 def sweep() -> int:
-    """End the runs whose process is gone; how many. Safe to run twice and anywhere."""
+    """End the runs whose process is gone and return their number. Several processes may do it at once."""
     silent = list(_silent().order_by("heartbeat_at")[:_MOST])
     living = outage_heartbeat.among("agents", (run.id for run in silent))  # their processes only cannot reach the database
     ended = sum(_interrupt(run) for run in silent if run.id not in living)
@@ -42,7 +42,7 @@ def sweep() -> int:
 
 
 def _silent() -> QuerySet[AgentRun]:
-    """Open runs that nobody speaks for. A parked one needs nobody."""
+    """Return the open runs without a recent heartbeat. A parked run needs none."""
     since = Now() - timedelta(seconds=settings.AGENT_SILENCE_SECONDS)
     held = Q(status=Status.RUNNING) | Q(status=Status.WAITING_APPROVAL, state={})
     return AgentRun.objects.filter(held, heartbeat_at__lt=since)
@@ -50,7 +50,7 @@ def _silent() -> QuerySet[AgentRun]:
 
 def _interrupt(run: AgentRun) -> bool:
     error = to_store(Unavailable(_GONE, code="interrupted"), run.request_id)
-    # Once more in the same statement: it may have spoken meanwhile.
+    # Checked again in the same statement: a heartbeat may have come meanwhile.
     if not run_store.end(run.id, Status.INTERRUPTED, still=_silent(), error=error, finish_reason="error"):
         return False
     run_store.count_from_books(run.id)
@@ -67,7 +67,7 @@ def _give_up_forgotten() -> None:
 
 
 def _send_again() -> None:
-    """Parked runs of which all is decided, and whose resumption was lost with a worker or a broker."""
+    """Send the resumption of decided runs again, which a worker or the broker lost."""
     undecided = AgentStep.objects.filter(run=OuterRef("pk"), status=AgentStep.Status.WAITING, decided_at=None)
     lately = AgentStep.objects.filter(run=OuterRef("pk"), decided_at__gt=Now() - timedelta(seconds=SENT_AGAIN))
     for run in AgentRun.objects.filter(run_store.parked()).exclude(Exists(undecided)).exclude(Exists(lately))[:_MOST]:
@@ -75,9 +75,9 @@ def _send_again() -> None:
 
 
 def _count_late() -> None:
-    """Make ended runs cost what their calls cost: a call may be settled or swept after its run has ended badly.
+    """Correct the cost of ended runs: a call may be settled or swept after its run has failed.
 
-    Runs that ended in the last hour come first; older ones are gone through as well, a few at a time.
+    Runs that ended in the last hour come first; older ones follow, a few at each sweep.
     """
     broken = AgentRun.objects.filter(status__in=(Status.INTERRUPTED, Status.CANCELLED, Status.FAILED))
     since = Now() - timedelta(seconds=_LATE)

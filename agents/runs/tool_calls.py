@@ -1,4 +1,4 @@
-"""The tool calls of one step: which must be asked for, which may run, what each came to."""
+"""The tool calls of one step: which need approval, which may run, and their results."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from aiagents.core.live.liveness import persist
 logger = logging.getLogger(__name__)
 Step = AgentStep.Status
 _MOST_NAME = 100
-_BY_TIME = "Denied: nobody allowed this call in time."
+_BY_TIME = "Denied: this call was not approved in time."
 _BY_PERSON = "Denied: a person did not allow this call."
 _UNKNOWN = "It is not known whether this call was carried out: its process died. It was not repeated."
 
 
 @dataclass(slots=True)
 class Wanted:
-    """One call that the model asked for. `refusal`: why it is answered without being run."""
+    """One call that the model requested. `refusal`: why it gets an answer without being run."""
 
     use: ToolUse
     step: AgentStep
@@ -48,12 +48,12 @@ class Wanted:
 
 
 def wanted(use: ToolUse, step: AgentStep, tools: Mapping[str, Tool], asks: frozenset[str], *, shared: bool) -> Wanted:
-    """The call judged by the agent's rules alone. `shared`: the agent belongs to another user."""
+    """Judge the call by the agent's rules alone. `shared`: the agent belongs to another user."""
     tool = tools.get(use.name)
     if tool is None:
         known = ", ".join(sorted(tools)) or "none"
         return Wanted(use, step, None, False, f"There is no tool {use.name[:_MOST_NAME]!r} here. Tools: {known}.")
-    if why := _wrong(tool, use.arguments):  # nobody is asked about a call that cannot be made
+    if why := _wrong(tool, use.arguments):  # no approval is needed for a call that cannot be made
         return Wanted(use, step, tool, False, why)
     return Wanted(use, step, tool, use.name in asks or tool.needs_approval or (shared and tool.reaches_out))
 
@@ -77,7 +77,7 @@ def _wrong(tool: Tool, arguments: str) -> str:
 
 
 def refuse(call: Wanted) -> ToolResult:
-    """The result of a call that is not run; its step, not stored yet, says the same."""
+    """Return the result of a call that is not run. Its step, which is not stored yet, has the same text."""
     step = call.step
     step.status, step.error_code, step.output = Step.ERROR, "invalid_call", call.refusal
     step.ended_at = timezone.now()
@@ -85,7 +85,7 @@ def refuse(call: Wanted) -> ToolResult:
 
 
 def recall(call: Wanted, row: AgentStep) -> ToolResult | None:
-    """What the call's row already says; None where it is approved and has yet to run."""
+    """Return the result in the call's row, or None if it is approved and has not run yet."""
     call.step = row
     match row.status:
         case Step.WAITING:
@@ -109,7 +109,7 @@ class Workshop:
         self._places = asyncio.Semaphore(settings.AGENT_TOOLS_AT_ONCE)
 
     async def run(self, calls: Sequence[Wanted]) -> AsyncGenerator[ToolResult, None]:
-        """The results as they come. The calls' steps are marked as running already; cut off, what ran stays unknown."""
+        """Yield the results as they come. The calls are marked as running already, so a cancellation leaves their results unknown."""
         pending = {asyncio.create_task(self._one(call)) for call in calls}
         try:
             while pending:
@@ -149,7 +149,7 @@ def _settle(call: Wanted, output: str, status: Any, latency: int) -> ToolResult:
 
 
 def refused(why: str) -> dict[str, Any]:
-    """The values of the step of a call that is refused."""
+    """Return the values for the step of a refused call."""
     return {"status": Step.ERROR, "error_code": "invalid_call", "output": why, "ended_at": timezone.now()}
 
 
@@ -158,5 +158,5 @@ def steps(step_ids: list[UUID]) -> dict[UUID, AgentStep]:
 
 
 def last_steps(run_id: UUID, number: int, count: int) -> list[AgentStep]:
-    """The `count` steps up to this number, in order."""
+    """Return the `count` steps up to this number, in order."""
     return list(AgentStep.objects.filter(run_id=run_id, number__gt=number - count, number__lte=number).order_by("number"))

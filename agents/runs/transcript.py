@@ -1,4 +1,4 @@
-"""What the model answers in one step, in its order, as it is to be sent back."""
+"""The model's answer in one step, in its order, as the next request sends it back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aiagents.core import jsonio
 
 
 class Answer:
-    """Text, signed thinking and calls as they come; `parts` is the assistant message that they make."""
+    """Collects text, signed thinking and calls; `parts` is the assistant message that they form."""
 
     def __init__(self) -> None:
         self.provider = ""

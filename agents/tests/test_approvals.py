@@ -74,7 +74,7 @@ async def test_a_call_without_a_decision_is_rejected(context, vendor, caller, to
         events = await drain(ask(ASKED), context(), agent("probe", "careful"))
         told = [message["content"] for message in sim.requests[1].body["messages"] if message["role"] == "tool"]
     assert not tools[1].calls and [result.status for result in results_of(events)] == ["ok", "denied"]
-    assert "nobody allowed this call in time" in told[1]
+    assert "this call was not approved in time" in told[1]
     run = await in_db(the_run)
     assert run.status == "succeeded" and (await in_db(steps_of, run))[2].error_code == "approval_timeout"
     with pytest.raises(Conflict):
