@@ -34,21 +34,21 @@ def change(user_id: UUID, wanted: Mapping[str, Any], *, actor: User, ip: str = "
         changes = {name: wanted[name] for name in GUARDED_FIELDS if name in wanted and wanted[name] != getattr(user, name)}
         if changes:
             _refuse(user, changes, actor, sum(admin.is_active for admin in admins.values()))
-        said: dict[str, Any] = {name: [getattr(user, name), value] for name, value in changes.items()}
+        recorded: dict[str, Any] = {name: [getattr(user, name), value] for name, value in changes.items()}
         for name, value in changes.items():
             setattr(user, name, value)
         if changes.get("role") == User.Role.USER and (user.is_staff or user.is_superuser):
-            said |= {"is_staff": [user.is_staff, False], "is_superuser": [user.is_superuser, False]}
+            recorded |= {"is_staff": [user.is_staff, False], "is_superuser": [user.is_superuser, False]}
             # Otherwise a user who is no longer an admin could still open the admin's pages.
             user.is_staff = user.is_superuser = False
-        if said:
-            user.save(update_fields=[*said])
+        if recorded:
+            user.save(update_fields=[*recorded])
         if "monthly_budget_usd" in wanted:
             limit: Decimal | None = wanted["monthly_budget_usd"]
             hooks.set_user_budget(user.pk, limit)
-            said["monthly_budget_usd"] = None if limit is None else money(limit)
-        if said:
-            audit.record("user.update", actor=actor, target=user, ip=ip, details={"changes": said})
+            recorded["monthly_budget_usd"] = None if limit is None else money(limit)
+        if recorded:
+            audit.record("user.update", actor=actor, target=user, ip=ip, details={"changes": recorded})
     return user
 
 

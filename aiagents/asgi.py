@@ -68,10 +68,10 @@ application.body_limit = _body_limit  # type: ignore[attr-defined]  # the server
 
 def _as_forwarded(scope: Scope) -> Scope:
     """The scheme that the client used: behind a proxy that speaks TLS, cookies, forms and origins are those of https."""
-    said = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-proto"), "")
+    forwarded = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-proto"), "")
     secure = {"https": "https", "http": "http"} if scope["type"] == "http" else {"https": "wss", "http": "ws"}
     own = "https" if scope.get("scheme") in ("https", "wss") else "http"
-    return {**scope, "scheme": secure[scheme((scope.get("client") or ("",))[0] or "", said, own)]}
+    return {**scope, "scheme": secure[scheme((scope.get("client") or ("",))[0] or "", forwarded, own)]}
 
 
 async def _socket(scope: Scope, receive: Receive, send: Send) -> None:

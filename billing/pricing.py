@@ -81,7 +81,8 @@ COUNTS = tuple(Usage().as_dict())
 
 def usage_of_row(row: Any) -> Usage:
     """Return the counts of a usage log row. Rows of earlier versions have no count of one-hour writes."""
-    return Usage(**{name: getattr(row, name) or 0 for name in COUNTS})
+    counts: dict[str, Any] = {name: getattr(row, name) or 0 for name in COUNTS}
+    return Usage(**counts)
 
 
 @dataclass(frozen=True, slots=True)

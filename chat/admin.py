@@ -1,4 +1,4 @@
-"""Conversations for staff: that they are there, not what they say. Content needs a right of its own and is audited."""
+"""Conversations for staff, without their content. Content needs a permission of its own, and reading it is audited."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class MessageAdmin(WithContent):
     content_fields = tuple(fields[21:28])
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Message]:
-        # What is long stays where it is until somebody opens one.
+        # Long texts are read only when one conversation is opened.
         return super().get_queryset(request).select_related("conversation__user")
 
     @admin.display(description="user")

@@ -57,7 +57,7 @@ _readings: WeakKeyDictionary[asyncio.AbstractEventLoop, _Reading] = WeakKeyDicti
 
 
 async def figures() -> dict[str, Any]:
-    """The live figures over all processes, at most a second old. JSON; what nobody can say now is null.
+    """The live figures over all processes, at most a second old. JSON; figures that are not known now are null.
 
     `complete` is false while Valkey is away: then only what the database and this process know is there.
     """

@@ -1,8 +1,8 @@
-"""An agent as chat partner: what it decides about a turn, and what the one who asks may still decide.
+"""An agent that answers in a chat: which settings of a turn are the agent's, and which the request's.
 
-model, goal: the agent's where it names them; what it leaves open (`auto`, no goal) is the request's. System prompt: the
-agent's stands first, one of the request or the conversation is added after it. Temperature and max_output_tokens: the
-request's where given. max_cost_usd: the smaller one. Fallbacks: the request's. Tools and limits: the agent's alone.
+model, goal: the agent's if it names them; what it leaves open (`auto`, no goal) is the request's. System prompt: the
+agent's, followed by that of the request or the conversation. Temperature and max_output_tokens: the request's if given.
+max_cost_usd: the smaller one. Fallbacks: the request's. Tools and limits: only the agent's.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from agents.runs import service as runner
 from aiagents.core.errors import NotFound
 from chat.turn_request import TurnRequest
 
-# Of the window, what the history may take where the tools' results have to fit in beside it.
+# The share of the window for the history, if tools' results must fit beside it.
 _SHARE = 0.75
 
 

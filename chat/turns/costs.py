@@ -1,4 +1,4 @@
-"""What an answer cost by the usage log, for turns that missed receipts of their calls."""
+"""The cost of an answer by the usage log, for turns that missed receipts of their calls."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def settled_calls(message_id: UUID) -> set[UUID]:
 
 
 def settle_late() -> int:
-    """Make ended answers cost what their calls cost by the usage log; how many were changed.
+    """Correct the cost of ended answers by the usage log; return how many were changed.
 
     A call may be settled after its turn has ended: the hold of a killed process is swept later. The answers of the last hour come
     first; older ones, of outages and of earlier versions, follow a few at a time.
@@ -47,7 +47,7 @@ def settle_late() -> int:
     wrong = [one for one in answers if sum((call.cost_usd for call in logged[one.id]), Decimal(0)) != one.cost_usd]
     if not wrong:
         return 0
-    # The cost of a call that is being settled may stand on the answer before it stands in the log.
+    # The cost of a call that is being settled may be on the answer before it is in the log.
     settling = set(Hold.objects.filter(status=Hold.Status.OPEN).values_list("call__message_id", flat=True))
     late = 0
     for answer in wrong:

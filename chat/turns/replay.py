@@ -1,8 +1,8 @@
-"""An ended turn lines from its row, once its log is gone.
+"""The events of an ended turn, made from its row once its log is gone.
 
-The row has no single deltas any more. Told from the start, a turn is therefore its start, its reasoning, its tool
-steps and its text in one delta each, numbered so that each carries the seq of the last event it stands for.
-Told from the middle it is its end alone: that holds the whole message, so nothing is missing and nothing repeated.
+The row has no single deltas. So a replay from the start has the turn's start, its reasoning, its tool steps and its text
+in one delta each, and each has the seq of the last event that it stands for. A replay from the middle has only the end:
+that holds the whole message, so nothing is missing and nothing repeated.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from chat.turns import rewind
 
 
 def lines(answer: Message, after: int) -> list[Line]:
-    """The events of an ended turn after `after`, always with its end. Where some that were seen are lost, a rewind comes first."""
+    """Return the events of an ended turn after `after`, its end included. If events that were seen are lost, a rewind comes first."""
     kind, data = message_json.ending(answer)
     last = max(answer.last_seq, 1)
     end = (last, kind, data)

@@ -1,4 +1,4 @@
-"""Viewers that have seen more of a turn than stands, because the process that wrote it died before its last events were logged."""
+"""Viewers that have seen more of a turn than is stored, because its process died before its last events were logged."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from chat.models import Message
 
 
 def by_row(answer: Message, after: int) -> Rewound | None:
-    """What stands of an ended turn, for a viewer that says it has seen event `after`; None where nothing was lost.
+    """Return what is stored of an ended turn for a viewer that has seen event `after`; None if nothing was lost.
 
     Only a turn that was interrupted can have lost events. Its end may carry the seq of one of them, so a viewer that names
     that seq is rewound, too.
@@ -19,7 +19,7 @@ def by_row(answer: Message, after: int) -> Rewound | None:
 
 
 def by_row_or_log(answer: Message, logged: Rewound, after: int) -> Rewound | None:
-    """What stands of a turn whose row may hold more than its log: the row follows every second, the log may have stalled."""
+    """Return what is stored of a turn whose row may have more than its log: the row follows each second, the log may have stalled."""
     if answer.status not in Message.RUNNING:
         return by_row(answer, after)
     if answer.last_seq >= after:

@@ -31,9 +31,9 @@ from chat.turns.stored import event_log
 from chat.turns.turn import Source, Turn
 
 logger = logging.getLogger(__name__)
-# Messages to all web processes, about answers: stop writing them, and keep nothing of deleted ones.
+# Messages to all web processes about answers: stop writing them, or forget deleted ones.
 CANCEL, FORGET = "turn.cancel", "turn.forget"
-# Seconds: all running rows say at least this often that they live, however quiet their vendor is.
+# Seconds between two heartbeats of all running rows, however quiet their vendor is.
 _HEARTBEAT = 5.0
 
 
@@ -55,7 +55,7 @@ class Registry(Running[Turn]):
         return [turn for turn in self.turns.values() if not turn.ended]
 
     def reserve(self, user_id: UUID) -> None:
-        """A place for one more turn of this user, exact within the process; the database counts over all of them."""
+        """Reserve a place for one more turn of this user. It is exact within the process; the database counts over all processes."""
         count = self.starting[user_id] + sum(turn.user_id == user_id and not turn.ended for turn in self.turns.values())
         if count >= settings.MAX_CONCURRENT_TURNS_PER_USER:
             raise RateLimited("Too many answers are being written for you; wait for one to end.", code="too_many_turns", retry_after=2)
@@ -125,7 +125,7 @@ class Registry(Running[Turn]):
                 turn.cancel()
 
     def forget(self, ids: Iterable[UUID]) -> None:
-        """Keep nothing of deleted messages, and write their logs no more."""
+        """Forget deleted messages, and stop writing their logs."""
         message_ids = list(ids)
         history.forget_here(message_ids)
         super().forget(message_ids)
@@ -139,10 +139,10 @@ async def start(
     principal: Principal, request: TurnRequest, *, surface: str, request_id: str, source: Source = calls.stream,
     with_answer: Callable[[UUID], None] | None = None,
 ) -> Turn:  # fmt: skip
-    """The running turn: question and empty answer are saved, its own task writes it.
+    """Save the question and an empty answer, start the turn in a task of its own and return it.
 
-    A caller that is cancelled while this runs leaves a turn that goes on, not half of one. `with_answer` gets the
-    answer's id in the transaction that opens the turn.
+    If the caller is cancelled meanwhile, a whole turn runs and not half of one. `with_answer` gets the answer's id in the
+    transaction that opens the turn.
     """
     if draining.active():
         raise Unavailable("The server is shutting down; try again in a moment.", code="shutting_down", retry_after=draining.RETRY_AFTER)
@@ -168,5 +168,5 @@ async def _start(
 
 
 def running_everywhere() -> int:
-    """How many turns are being written in this process, on all of its loops."""
+    """Return how many turns run in this process, on all of its loops."""
     return sum(len(one.running()) for _, one in _registries.all())

@@ -33,11 +33,11 @@ _CANCEL_WAITS = 5.0
 
 
 async def attach(principal: Principal, message_id: UUID, after: int = -1, leave: Leave | None = None) -> AsyncGenerator[Line, None]:
-    """The turn's events after seq `after`, from wherever they are; NotFound before anything is shown.
+    """Yield the turn's events after seq `after`, from any process. Raises NotFound before the first one.
 
-    While the turn runs and TURN_LOG_TTL_SECONDS after, every event once and in order. Later, told from the row
-    (replay.py). Always ends with the terminal event, also for a viewer that has seen it. A viewer whose `after` is beyond
-    what stands gets `message.rewind` first.
+    While the turn runs and TURN_LOG_TTL_SECONDS after, these are all events once and in order; later, those made from the
+    row (replay.py). The last is always the terminal event, also for a viewer that has seen it. A viewer whose `after` is
+    beyond the stored events gets `message.rewind` first.
     """
     turn = here().turns.get(message_id)
     if turn is not None and turn.user_id == principal.user_id:
@@ -47,7 +47,7 @@ async def attach(principal: Principal, message_id: UUID, after: int = -1, leave:
 
 
 async def _rewound(turn: Turn, leave: Leave | None) -> AsyncGenerator[Line, None]:
-    """The rewind, then the events after it."""
+    """Yield the rewind, then the events after it."""
     rewound = turn.so_far()
     yield rewind_line(rewound)
     async with aclosing(turn.view(rewound.seq, leave)) as rest:
@@ -56,9 +56,9 @@ async def _rewound(turn: Turn, leave: Leave | None) -> AsyncGenerator[Line, None
 
 
 async def cancel(principal: Principal, message_id: UUID) -> dict[str, Any]:
-    """Stop writing, in whatever process; the assistant message as it ended. What has ended stays as it is.
+    """Stop the turn in any process; return the assistant message as it ended. An ended turn stays as it is.
 
-    Still `streaming` in the answer: its process did not hear of it within seconds (the sweeper ends it, if it is gone).
+    The message is still `streaming` if its process did not answer within seconds (the sweeper ends it, if that is gone).
     """
     turn = here().turns.get(message_id)
     if turn is not None and turn.user_id == principal.user_id:
@@ -79,12 +79,12 @@ async def cancel(principal: Principal, message_id: UUID) -> dict[str, Any]:
 
 
 async def message_of(principal: Principal, message_id: UUID) -> Message:
-    """The user's own assistant message as the row has it; NotFound otherwise."""
+    """Return the user's own assistant message as its row has it. Raises NotFound for any other."""
     return await in_db(tree.own_message, principal.user_id, message_id, Message.Role.ASSISTANT)
 
 
 async def drain(seconds: float) -> None:
-    """Let what runs end by itself for `seconds`; then end it as interrupted, everything kept and paid for."""
+    """Wait `seconds` for the turns to end, then interrupt the others. Their text is kept and their cost charged."""
     registry = here()
     if running := {turn.task for turn in registry.running() if turn.task}:
         await asyncio.wait(running, timeout=seconds - min(2.0, seconds / 4))

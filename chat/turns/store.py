@@ -26,7 +26,7 @@ from chat.turns import agent_partner, costs
 # A running message whose process has been silent this long is interrupted. Seconds.
 SILENCE_SECONDS = 20
 _TITLE_CHARACTERS = 60
-# Characters of a question that are looked at for it.
+# Characters of a question that are read for a title.
 _TITLE_READ = 2000
 # The database's clock, not ours: two hosts may be a minute apart.
 _PROGRESS = {
@@ -41,17 +41,17 @@ _PROGRESS = {
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A turn as it stands in the database before the first byte goes to a vendor."""
+    """A turn as the database has it before the first byte goes to a vendor."""
 
     request: TurnRequest
     answer: Message
     question: Message
     # From the first message to the question.
     branch: list[Message]
-    # The answer whose text is carried on.
+    # The answer whose text is continued.
     carried: Message | None
     wants_title: bool
-    # Who answers, where it is not a model by itself.
+    # The agent that answers, if it is not a model alone.
     agent: Definition | None = None
     # Older messages of the branch that no call could take.
     unread: int = 0
@@ -59,7 +59,7 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What `open_turn` would start, the branch that it would send, who would answer, and how many older messages are left out."""
+    """What `open_turn` would start: the branch that it would send, the agent, and the number of older messages left out."""
 
     request: TurnRequest
     branch: list[Message]
@@ -116,7 +116,7 @@ def _answerable(parent: Message) -> Message:
 
 
 def open_turn(user: User, request: TurnRequest, with_answer: Callable[[UUID], None] | None = None) -> Opened:
-    """Save the question and the empty answer and move the conversation to them, all or nothing (`with_answer` too)."""
+    """Save the question and the empty answer and move the conversation to them, in one transaction (with `with_answer`)."""
     with transaction.atomic():
         conversation, above, question = place(user.id, request)
         replaced = above if request.regenerate_of else None
@@ -162,7 +162,7 @@ def open_turn(user: User, request: TurnRequest, with_answer: Callable[[UUID], No
 
 
 def _refuse_beyond_the_maximum(user: User) -> None:
-    """Raise RateLimited where the user has too many running answers, the new one included; the transaction then undoes it.
+    """Raise RateLimited if the user has too many running answers, the new one included; the transaction then undoes it.
 
     The last step before the commit: turns of one user that begin at the same time wait for each other only from here on.
     """
@@ -171,7 +171,7 @@ def _refuse_beyond_the_maximum(user: User) -> None:
 
 
 def _lock_and_count(user_id: UUID) -> int:
-    """How many answers are being written for the user, whose row is locked until the transaction ends.
+    """Return how many answers are being written for the user, whose row is locked until the transaction ends.
 
     Both statements go to PostgreSQL together, since every turn needs them. The second sees what was committed while the first waited.
     On SQLite a transaction that writes is alone anyway.
@@ -190,7 +190,7 @@ LOCK_AND_COUNT = """
 
 
 def plan(user: User, request: TurnRequest) -> Planned:
-    """The turn as `open_turn` would begin it; nothing is saved."""
+    """Return the turn as `open_turn` would begin it; nothing is saved."""
     conversation, above, _ = place(user.id, request)
     question = Message(role=Message.Role.USER, content=request.content, parts=list(request.parts))
     above_ids = Tree(conversation).branch(above.id) if conversation and above else []
@@ -207,12 +207,12 @@ def _answered_by(user: User, request: TurnRequest) -> tuple[TurnRequest, Definit
     return agent_partner.answered_by(user, request)
 
 
-# What of the first request stays with the conversation it opens.
+# The settings of the first request that the new conversation keeps.
 _KEPT = ("model", "goal", "agent_id", "system_prompt", "temperature", "max_output_tokens")
 
 
 def first_words(text: str) -> str:
-    """A title until there is a better one."""
+    """Return the first words of a question, as a title until there is a better one."""
     line = " ".join(text.lstrip()[:_TITLE_READ].split())
     if len(line) <= _TITLE_CHARACTERS:
         return line
@@ -220,9 +220,9 @@ def first_words(text: str) -> str:
 
 
 def progress(written: list[Written]) -> None:
-    """Partial texts and heartbeats of every running turn of a process: one batch, one round trip.
+    """Write partial texts and heartbeats of all running turns of a process in one batch and one round trip.
 
-    Rows in the order of their ids, so that two processes never wait for each other crosswise.
+    The rows are in the order of their ids, so that two processes never wait for each other crosswise.
     """
     id_of = Message._meta.pk.get_db_prep_value
     values = [
@@ -234,7 +234,7 @@ def progress(written: list[Written]) -> None:
 
 
 def finish(answer: Message, *, from_usage_log: bool) -> Message:
-    """Write the end of a turn, once: whoever comes second gets the row as the first left it.
+    """Write the end of a turn, once: a second caller gets the row as the first left it.
 
     `from_usage_log`: the turn may not have seen its last receipt, so it costs what the usage log says.
     """
@@ -253,12 +253,12 @@ _ENDING = (
 
 
 def silent(message_id: UUID | None = None) -> QuerySet[Message]:
-    """Running messages whose process says nothing any more (or that one, if it is such)."""
+    """Return the running messages without a recent heartbeat (or that one, if it is among them)."""
     query = Message.objects.filter(status__in=Message.RUNNING, heartbeat_at__lt=Now() - timedelta(seconds=SILENCE_SECONDS))
     return query.filter(id=message_id) if message_id else query
 
 
 def interrupt(answer: Message) -> bool:
-    """Write the end that the sweeper found; False when the turn spoke again or ended meanwhile."""
+    """Write the end that the sweeper found; return False if the turn had a heartbeat or ended meanwhile."""
     costs.fill(answer)
     return bool(silent(answer.id).update(**{name: getattr(answer, name) for name in _ENDING}))

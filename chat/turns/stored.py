@@ -1,4 +1,4 @@
-"""A turn as its event log and its row have it, for viewers in other processes than the one that writes it."""
+"""A turn read from its event log and its row, for viewers in other processes than its own."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ event_log = EventLog("chat:turn")
 
 
 def follow(message_id: UUID, after: int = -1, leave: Leave | None = None) -> AsyncGenerator[Line, None]:
-    """The events after seq `after` of a turn that this process does not write; see `aiagents.core.live.follow`."""
+    """Yield the events after seq `after` of a turn of another process; see `aiagents.core.live.follow`."""
     return live.follow(event_log, message_id, after, StoredTurn(message_id), leave)
 
 

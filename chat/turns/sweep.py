@@ -1,4 +1,4 @@
-"""Turns whose process is gone: their end is found in the log, or said for them."""
+"""The periodic sweep: the end of a turn whose process is gone is read from its log, or else written as interrupted."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _AS_SENT = (
 
 
 def sweep() -> int:
-    """End the turns whose process is gone; how many. Their text is kept: the row's or the log's, whichever has more."""
+    """End the turns whose process is gone and return their number. Their text is kept: the longer of the row's and the log's."""
     ended = 0
     silent = list(turn_store.silent().order_by("id")[:500])
     living = outage_heartbeat.among("chat", (answer.id for answer in silent))
@@ -56,7 +56,7 @@ def _log(answer: Message) -> Recorded:
 
 
 def _as_recorded(answer: Message, recorded: Recorded) -> None:
-    """It had ended, and said so, but could not write it."""
+    """Return the end that the log has, which the turn's process could not write to the row."""
     assert recorded.end is not None
     seq, kind, data = recorded.end
     value: dict[str, Any] = orjson.loads(data)

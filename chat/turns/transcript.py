@@ -1,4 +1,4 @@
-"""What a turn has told: model events in, numbered lines out, and the message that they add up to."""
+"""A turn's events: model events in, numbered lines out, and the message that they add up to."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Transcript:
         return self._reasoning[0] if self._reasoning else ""
 
     def so_far(self, last: int) -> Rewound:
-        """What the events up to seq `last`, which are all but the terminal one, add up to."""
+        """Return the message that the events up to seq `last`, without the terminal one, add up to."""
         return Rewound(last, len(self.text), len(self.reasoning), len(self._steps))
 
     def take(self, event: events.Event) -> None:
@@ -76,7 +76,7 @@ class Transcript:
                 self.calls.add(event.call_id)
                 self.start(event)
             case RouteFallback():
-                # Told right after `message.start`, which names the model that answers in the end.
+                # Comes right after `message.start`, which names the model that answers in the end.
                 if self.started:
                     self._broadcast.add(*events.write(event))
                 else:
@@ -94,7 +94,7 @@ class Transcript:
                 self._finish_reason = event.finish_reason
 
     def start(self, event: Started | None) -> None:
-        """Add `message.start`, once; without a model when none ever answered."""
+        """Add `message.start`, once; without a model if none answered."""
         if not self.started:
             ids = str(self._opened.answer.conversation_id), str(self._opened.question.id), str(self._opened.answer.id)
             model, provider, route = (event.model, event.provider, event.route) if event else ("", "", {})
@@ -115,7 +115,7 @@ class Transcript:
             self._broadcast.add(name, data)
 
     def ended(self, answer: Message, status: str, error: AppError | None, request_id: str) -> Message:
-        """The message with everything that was told, and how it ended."""
+        """Return the message with all its text, and how it ended."""
         last, started = (self.receipts[-1] if self.receipts else None), self._started
         answer.status, answer.ended_at, answer.last_seq = status, timezone.now(), len(self._broadcast.lines)
         answer.content, answer.reasoning, answer.steps = self.text, self.reasoning, self._steps
@@ -132,7 +132,7 @@ class Transcript:
         return answer
 
     def count(self, answer: Message) -> None:
-        """What the turn's calls used and cost, by their receipts."""
+        """Return what the turn's calls used and cost, by their receipts."""
         usage = sum((receipt.usage for receipt in self.receipts), Usage())
         answer.input_tokens, answer.cached_input_tokens = usage.input_tokens, usage.cached_input_tokens
         answer.output_tokens, answer.reasoning_tokens = usage.output_tokens, usage.reasoning_tokens
@@ -141,5 +141,5 @@ class Transcript:
 
 
 def _as_json(value: Any) -> Any:
-    """As JSON has it: what is stored and what was sent are equal then."""
+    """Return the value as JSON reads it, so that what is stored and what was sent are equal."""
     return jsonio.exact(jsonio.dumps(value))

@@ -1,4 +1,4 @@
-"""A turn: one answer being written, in a task of its own, with any number of viewers.
+"""A turn: one answer that is being written, in a task of its own, with any number of viewers.
 
 Its broadcast is the one buffer; the row in the database follows it every second (running.py).
 """
@@ -35,9 +35,9 @@ from chat.turns.transcript import Transcript
 
 logger = logging.getLogger(__name__)
 Status = Message.Status
-# What runs: `agents.calls.service.stream`, or an agent's runner. Yields events, puts every settled call into the list.
+# The source of events: `agents.calls.service.stream` or an agent's runner. It adds each settled call to the list.
 Source = Callable[[CompletionRequest, CallContext, list[Settled]], AsyncGenerator[events.Event, None]]
-# Seconds that a cancelled turn waits for the receipt of the call it cut off.
+# Seconds that a cancelled turn waits for the receipt of its call.
 _RECEIPT_WAITS = 3.0
 
 
@@ -75,20 +75,20 @@ class Turn:
 
     @property
     def logged(self) -> int:
-        """How many of the lines stand in the event log."""
+        """Return how many of the lines are in the event log."""
         return self.broadcast.logged
 
     def so_far(self) -> Rewound:
-        """What there is of the running turn by now."""
+        """Return the message of the running turn so far."""
         return self.transcript.so_far(self.broadcast.last)
 
     async def finished(self) -> dict[str, Any]:
-        """The assistant message as `send` answers it, once the turn has ended."""
+        """Return the assistant message as `send` answers it, once the turn has ended."""
         await self.broadcast.wait()
         return message_json.answer(self.message)
 
     def cancel(self, cause: Cause = Cause.CANCELLED) -> None:
-        """Stop writing. What ends by itself first stays as it ended."""
+        """Stop writing. A turn that ends by itself first stays as it ended."""
         if self._ending or self._cause:
             return
         self._cause = cause
@@ -96,13 +96,13 @@ class Turn:
             cancellation.cancel(self.task, cause)
 
     def written(self) -> Written:
-        """What the row should show by now."""
+        """Return what the row should have by now."""
         return Written(self.message_id, self.transcript.text, self.transcript.reasoning, self.broadcast.last, self.transcript.started)
 
     # --- the run --------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Write the answer, to an end that is sent and stored, whatever happens."""
+        """Write the answer. Its end is sent and stored, whatever happens."""
         status: str = Status.COMPLETE
         error: AppError | None = None
         self._begun = True
@@ -121,7 +121,7 @@ class Turn:
         except RunCancelled:  # the agent's run was cancelled over the API of runs
             status = Status.CANCELLED
         except AppError as exc:
-            # What broke off after its first words is an interruption; the vendor's or our own refusal is a failure.
+            # An answer that broke off after its first words is interrupted; the vendor's or our own refusal is a failure.
             status, error = (Status.INTERRUPTED if exc.retryable and self.transcript.text else Status.FAILED), exc
         except Exception:
             logger.exception("turn_failed", extra={"message_id": str(self.message_id)})
@@ -170,7 +170,7 @@ class Turn:
             return
 
     async def _store(self, answer: Message) -> Message:
-        """Write the end. With the database away viewers are transcript all the same, and it is written when it is back."""
+        """Write the end. While the database is away, viewers get it all the same, and it is written later."""
         try:
             return await in_db(turn_store.finish, answer, from_usage_log=answer.status != Status.COMPLETE)
         except Unavailable:

@@ -91,7 +91,7 @@ def _is_there(task_id: UUID) -> bool:
 
 
 def _run(task: Task, after: int, run_id: UUID | None) -> TaskRun | None:
-    """Which run is told: the one asked for; that of the last event seen, if it goes on; else the newest. None: one to come."""
+    """Return the run to stream: the requested one; that of the last event seen, if it continues; else the newest. None: the next."""
     runs = TaskRun.objects.filter(task=task)
     if run_id is not None:
         return runs.filter(pk=run_id).first()

@@ -1,4 +1,4 @@
-"""A run as clients see it: one wording for REST, the event stream and webhooks."""
+"""A run as clients see it: the same JSON for REST, the event stream and webhooks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.models import ENDED, Status, Task, TaskRun
 
 
 def whole(run: TaskRun) -> dict[str, Any]:
-    """The run without its steps. Nothing in it changes after it ended, but for costs that are settled late."""
+    """Return the run without its steps. After its end only costs that are settled late change it."""
     return {
         "id": str(run.id),
         "task_id": str(run.task_id),
@@ -41,7 +41,7 @@ def whole(run: TaskRun) -> dict[str, Any]:
 
 
 def message(run: TaskRun) -> dict[str, Any]:
-    """The run in the shape of an assistant message, as the contract's `message.end` carries it, and the run itself beside it."""
+    """Return the run in the shape of an assistant message, as `message.end` has it, with the run itself beside it."""
     latency = round((run.ended_at - run.started_at).total_seconds() * 1000) if run.ended_at and run.started_at else None
     return {
         "id": str(run.id),
@@ -61,7 +61,7 @@ def message(run: TaskRun) -> dict[str, Any]:
 
 
 def event(run: TaskRun) -> tuple[str, bytes]:
-    """The event of a run whose row has changed: its end, or where it stands."""
+    """Return the event of a run whose row has changed: its end or its state."""
     if run.status not in ENDED:
         next_at = time(run.not_before) if run.status == Status.SCHEDULED else None
         return write(RunStatus(str(run.id), str(run.task_id), run.status, run.attempt, next_at, error(run)))
@@ -76,7 +76,7 @@ def error(run: TaskRun) -> dict[str, Any] | None:
 
 
 def brief(run: TaskRun | None) -> dict[str, Any] | None:
-    """What a list of tasks says of each one's last run."""
+    """Return what a list of tasks shows of each task's last run."""
     if run is None:
         return None
     return {
@@ -92,7 +92,7 @@ def brief(run: TaskRun | None) -> dict[str, Any] | None:
 
 
 def snapshot(task: Task) -> tuple[str, bytes]:
-    """The event with which the stream of a task begins: where the task stands."""
+    """Return the first event of a task's stream: the state of the task."""
     next_at = time(task.next_run_at)
     return write(TaskStatus(str(task.id), task.status, next_at, brief(task.last_run), time(timezone.now()) or ""))
 

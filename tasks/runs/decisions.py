@@ -1,4 +1,4 @@
-"""A person said yes or no to a tool call of a task's run: the run goes on in the queue."""
+"""A decision on a tool call of a task's run: the run continues in the queue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tasks.runs import store as task_runs
 
 
 def on_decision(row: AgentRun) -> bool:
-    """Whether a parked agent run of which everything is decided is a task's: its run then goes on in the queue."""
+    """Return whether a parked agent run whose calls are all decided is a task's; its run then continues in the queue."""
     attempt = TaskAttempt.objects.filter(agent_run_id=row.id).select_related("run").first()
     if attempt is None:
         return False

@@ -1,6 +1,6 @@
-"""What beat asks every two seconds: start what is due. Any number of these may run at once; each moment is taken by one of them.
+"""The tick that beat sends every two seconds: start what is due. Several may run at once; one of them takes each moment.
 
-The policy for what was missed stands in schedule.py.
+schedule.py has the policy for missed times.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Missed(AppError):
 
 
 def tick() -> int:
-    """How many runs were started, tried again, or sent once more. While the disk is full, what is due waits as if beat were away."""
+    """Return how many runs were started, retried or sent again. While the disk is full, due runs wait as if beat were away."""
     now = database_now()
     return (0 if storage.low() else _start_due(now)) + _try_again() + _send_again() + _deliver_again()
 
@@ -44,7 +44,7 @@ def _start_due(now: datetime) -> int:
 
 
 def _start(task: Task, now: datetime) -> bool:
-    """Take the task's moment and run it; False when another beat took it, or when its last run is not over yet."""
+    """Take the task's moment and start its run; return False if another tick took it or the last run is still open."""
     slot = task.next_run_at
     assert slot is not None
     following = schedule.following(Plan.of(task), slot, now)
@@ -68,18 +68,18 @@ def _start(task: Task, now: datetime) -> bool:
 
 
 def _try_again() -> int:
-    """Attempts whose pause is over."""
+    """Start the attempts whose pause is over."""
     waiting = TaskRun.objects.filter(status=Status.SCHEDULED, not_before__lte=Now()).order_by("not_before")
     return sum(task_runs.requeue(run_id, was=Status.SCHEDULED) for run_id in waiting.values_list("pk", flat=True)[:_MOST])
 
 
 def _send_again() -> int:
-    """Queued runs whose message seems lost: the broker was away, or their user's places were taken."""
+    """Send queued runs again whose message seems lost: the broker was away, or their user had too many running."""
     stale = TaskRun.objects.filter(status=Status.QUEUED, queued_at__lt=Now() - timedelta(seconds=settings.TASK_REQUEUE_SECONDS))
     sent = 0
     for run_id in stale.order_by("queued_at").values_list("pk", flat=True)[:_MOST]:
         with transaction.atomic():
-            # Once in every TASK_REQUEUE_SECONDS, whoever ticks; its place in the queue is by creation.
+            # Once in TASK_REQUEUE_SECONDS over all ticks; the order in the queue is that of creation.
             if stale.filter(pk=run_id).update(queued_at=Now()):
                 queue.send(run_id)
                 sent += 1

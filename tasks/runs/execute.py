@@ -1,7 +1,7 @@
-"""Runs being done on one event loop: any number at once, each claimed, watched over, and ended exactly once in its row.
+"""The task runs of one event loop: any number at once, each claimed, watched, and ended exactly once in its row.
 
-The answer to a heartbeat says that a run was cancelled, or that another worker took it because this one was silent for
-too long; then nothing is written any more.
+A heartbeat returns whether a run was cancelled, or taken by another worker because this one was silent for too long. Then
+this worker writes nothing more.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 # Seconds between two heartbeats, and above its limit before a run that hangs is cut off.
 BEAT_SECONDS = 1.0
 _HANGS = 30.0
-# Why a run is broken off from outside.
+# Why a run is interrupted from outside.
 CANCELLED, LEAVING, LOST = "cancelled", "leaving", "lost"
 
 
@@ -80,7 +80,7 @@ class _Running:
 
 @dataclass(slots=True, eq=False)
 class _Events:
-    """What viewers see of a run: the events of all attempts of this process, until the log has them."""
+    """What viewers see of a run: the events of all its attempts in this process, until the log has them."""
 
     broadcast: Broadcast
 
@@ -99,7 +99,7 @@ def _exists(run_id: UUID) -> bool:
 
 
 class Crew:
-    """The runs of one event loop. `name` is what its rows carry."""
+    """The runs of one event loop. `name` is the worker's name in their rows."""
 
     def __init__(self) -> None:
         self.name = f"{socket.gethostname()[:60]}:{os.getpid()}:{secrets.token_hex(4)}"
@@ -109,7 +109,7 @@ class Crew:
         self._beating: asyncio.Task[None] | None = None
 
     async def run(self, run_id: UUID) -> None:
-        """One attempt of a queued run, to its end in the row. Nothing happens if somebody else has it."""
+        """Make one attempt of a queued run and write its end. Does nothing if another worker has the run."""
         claimed = await in_db(task_runs.claim, run_id, self.name)
         if claimed is None:
             return
@@ -138,7 +138,7 @@ class Crew:
             logger.info(name, extra={"run_id": str(run_id), "status": ended.status, "attempt": ended.attempt})
 
     async def leave(self, seconds: float) -> None:
-        """Let what runs end by itself for `seconds`; then hand back what may be done again, and fail the rest."""
+        """Wait `seconds` for the runs to end. Then hand back those that may be repeated, and fail the others."""
         if works := {one.work for one in self.running.values()}:
             await asyncio.wait(works, timeout=seconds)
         for running in list(self.running.values()):
@@ -148,12 +148,12 @@ class Crew:
         await self.events.settled(2.0)
 
     async def _events_of(self, run: TaskRun) -> _Events:
-        """The run's events, going on after those of its earlier attempts."""
+        """Return the run's events, which continue those of its earlier attempts."""
         if (found := self.events.work.get(run.id)) is not None:  # of an attempt whose log is not written yet
             events = self.events.work[run.id] = _Events(found.broadcast)
             return events
         last = run.last_seq
-        if run.claim > 1:  # a worker that died may have told more than the row knows
+        if run.claim > 1:  # a worker that died may have sent more events than the row has
             try:
                 last = max(last, await event_log.end_of(run.id))
             except AWAY:
@@ -222,7 +222,7 @@ class Crew:
 
 
 def _by_agent_run(claimed: Claimed, row: AgentRun) -> Result:
-    """By the agent run's own row."""
+    """Return the result by the agent run's own row."""
     result = _of(row)
     match row.status:
         case AgentRun.Status.SUCCEEDED if row.finish_reason in LIMITS:
@@ -235,10 +235,10 @@ def _by_agent_run(claimed: Claimed, row: AgentRun) -> Result:
             result.status = Status.CANCELLED
         case _:
             error = row.error or to_store(Interrupted(), claimed.run.request_id)
-            # One that is open still was left so by a database that was away too long; its sweeper ends it as interrupted.
+            # If it is still open, the database was away too long; the sweeper ends it as interrupted.
             passes = bool(error.get("retryable")) or row.status in (*AgentRun.OPEN, AgentRun.Status.INTERRUPTED)
             if error.get("type") == NotAuthenticated.type:
-                # It was the owner's session that ended, and a run needs none; unless it was the owner.
+                # The owner's session ended. A run needs none, unless the owner's account has ended.
                 gone = prepare.refusal(claimed)
                 passes, error = gone is None, error if gone is None else to_store(gone, claimed.run.request_id)
             result.error, result.retry_after = error, error.get("retry_after")
@@ -247,7 +247,7 @@ def _by_agent_run(claimed: Claimed, row: AgentRun) -> Result:
 
 
 def _failed(claimed: Claimed, error: AppError) -> Result:
-    """By an error that came before, or past, the agent run."""
+    """Return the result by an error before or after the agent run."""
     row = AgentRun.objects.filter(pk=claimed.attempt.agent_run_id).first()
     result = _of(row)
     result.error = to_store(error, claimed.run.request_id)

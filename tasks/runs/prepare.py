@@ -1,4 +1,4 @@
-"""What a run needs before it can begin: whose it is, what it runs, and what it says. Judged anew at every attempt."""
+"""What a run needs before it can begin: its owner, its definition and its input, checked again at each attempt."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Prepared:
 
 
 def prepare(claimed: Claimed) -> Prepared:
-    """All that the runner is told. An AppError says why the run cannot be."""
+    """Return all that the runner needs. Raises an AppError if the run is not possible."""
     run, task = claimed.run, claimed.task
     principal = _principal(run.user_id, run.api_key_id)
     left = None
@@ -66,7 +66,7 @@ def prepare(claimed: Claimed) -> Prepared:
 
 
 def definition(task: Task, user: User) -> Definition:
-    """What the task runs now; AgentGone where its owner may not run that agent any more."""
+    """Return what the task runs now. Raises AgentGone if its owner may not run that agent any more."""
     if task.kind == Task.Kind.PROMPT:
         return definitions.bare(
             system_prompt=task.system_prompt, model=task.model, goal=task.goal, parameters=task.parameters, max_seconds=task.max_seconds
@@ -81,7 +81,7 @@ def definition(task: Task, user: User) -> Definition:
 
 
 def _principal(user_id: UUID, key_id: UUID | None) -> Principal:
-    """The owner as they stand now: a schedule outlives sessions and passwords, but neither the account nor the key."""
+    """Return the owner as stored now: a schedule outlives sessions and passwords, but neither the account nor the key."""
     user = User.objects.filter(pk=user_id, is_active=True).first()
     if user is None:
         raise OwnerGone
@@ -94,7 +94,7 @@ def _principal(user_id: UUID, key_id: UUID | None) -> Principal:
 
 
 def refusal(claimed: Claimed) -> AppError | None:
-    """Why the run's owner may not run it any more; None while they may."""
+    """Return why the run's owner may not run it any more, or None."""
     try:
         _principal(claimed.run.user_id, claimed.run.api_key_id)
     except AppError as exc:
@@ -103,7 +103,7 @@ def refusal(claimed: Claimed) -> AppError | None:
 
 
 def may_repeat(agent_run: AgentRun | None) -> bool:
-    """Whether doing it all again does no harm: no tool has run in it, or only such as may be called twice."""
+    """Return whether the run may be repeated: it ran no tool, or only tools that may be called twice."""
     if agent_run is None:
         return True
     idle = (AgentStep.Status.WAITING, AgentStep.Status.DENIED, AgentStep.Status.CANCELLED)

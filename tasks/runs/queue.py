@@ -1,4 +1,4 @@
-"""Messages to the workers. They only wake somebody: the row is the truth, and beat sends again what was lost."""
+"""Messages to the workers. They only wake a worker: the row is the truth, and beat sends lost messages again."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from celery import current_app
 from django.db import transaction
 
 logger = logging.getLogger(__name__)
-# Seconds. A broker that hangs (one that is gone fails at once) holds one caller, and is not asked by the others for a while.
+# Seconds. A broker that hangs (one that is gone fails at once) delays one caller; the others leave it out for a while.
 SLOW, AWAY = 1.0, 5.0
 _ask_again_at = 0.0
 RUN, DELIVER = "tasks.tasks.run_task", "tasks.tasks.deliver_webhook"
 
 
 def send(run_id: UUID) -> None:
-    """Have a worker run it, once the present transaction is committed."""
+    """Send the run to a worker after the commit of the present transaction."""
     transaction.on_commit(lambda: _publish(RUN, run_id))
 
 

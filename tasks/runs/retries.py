@@ -9,9 +9,9 @@ LONGEST = 3600.0
 
 
 def delay(attempt: int, base: float, asked: float | None = None, roll: float | None = None) -> float:
-    """Seconds before the attempt after `attempt` (1 is the first): doubled each time, between half and all of it by chance.
+    """Return the seconds before the attempt after `attempt` (1 is the first): doubled each time, half to all of it at random.
 
-    `asked` is the vendor's own Retry-After: we are never earlier. `roll` (0 to 1) replaces chance in tests.
+    `asked` is the vendor's own Retry-After; the delay is never shorter. `roll` (0 to 1) replaces chance in tests.
     """
     whole = min(base * 2 ** min(attempt - 1, 30), LONGEST)
     chance = random.random() if roll is None else roll

@@ -1,6 +1,6 @@
-"""A run in the database, from queued to ended. Every step is one guarded statement, so that of two who try one wins.
+"""A run in the database, from queued to ended. Every step is one guarded statement, so that one of two racing workers wins.
 
-The guard of a running run is its `claim`: raised by whoever takes it, carried by every write of the worker that did.
+The guard of a running run is its `claim`. The worker that takes the run raises it, and each of its writes carries it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tasks import webhooks
 from tasks.models import ENDED, OPEN, Status, Task, TaskAttempt, TaskRun
 from tasks.runs import queue, retries, stored
 
-# The usage log names the moment of admission: never before the attempt began, but for the clocks of two machines.
+# The usage log has the time of admission, which is never before the attempt began, except by two machines' clocks.
 _SKEW = timedelta(seconds=5)
 
 
@@ -41,7 +41,7 @@ class Busy(Conflict):
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A run that this worker alone may write. `goes_on`: its attempt waited for approval and is to be taken up again."""
+    """A run that only this worker may write. `goes_on`: its attempt waited for approval and continues."""
 
     run: TaskRun
     task: Task
@@ -63,9 +63,9 @@ class Result:
     model: str = ""
     simulated: bool = False
     error: dict[str, Any] | None = None
-    # Of a failure: it may pass, and trying again repeats nothing that must not be repeated.
+    # Of a failure: it may pass, and a retry repeats nothing that must not be repeated.
     repeatable: bool = False
-    # Ended by the worker's own leaving: tried again at once, and not counted.
+    # Ended because the worker stopped: retried at once, and not counted.
     handed_back: bool = False
     retry_after: float | None = None
 
@@ -77,9 +77,9 @@ def open_run(
     task: Task, trigger: str, *, key_id: UUID | None = None, request_id: str = "", scheduled_for: datetime | None = None,
     variables: dict[str, Any] | None = None, refused: AppError | None = None,
 ) -> TaskRun:  # fmt: skip
-    """A queued run of the task, sent to the workers at commit. `refused`: it fails at once with that.
+    """Create a queued run of the task and send it to the workers at commit. `refused`: it fails at once with that error.
 
-    Raises Busy while another is open, NotFound for a deleted task, StorageFull while the disk is full.
+    Raises Busy if another run is open, NotFound for a deleted task, StorageFull while the disk is full.
     """
     if trigger != TaskRun.Trigger.SCHEDULE:
         storage.refuse_if_low()
@@ -123,7 +123,7 @@ def _send_news(run_id: UUID) -> None:
 
 
 def claim(run_id: UUID, worker: str) -> Claimed | None:
-    """The queued run, now this worker's; None if another worker has it, or its user has as many running as allowed.
+    """Claim the queued run for this worker; None if another worker has it or its user has too many running.
 
     While the disk is full the run stays queued: beat sends it again."""
     if storage.low():
@@ -153,14 +153,14 @@ def claim(run_id: UUID, worker: str) -> Claimed | None:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """What a worker hears about its run at a heartbeat."""
+    """What a heartbeat returns about a run of the worker."""
 
     mine: bool
     cancel: bool
 
 
 def beat(worker: str, tokens: Iterable[tuple[UUID, int]]) -> dict[UUID, Word]:
-    """Say that this worker's runs live; what it must know about each of them."""
+    """Write the heartbeat of this worker's runs; return what it must know about each of them."""
     claims = dict(tokens)
     TaskRun.objects.filter(worker=worker, status=Status.RUNNING).update(heartbeat_at=Now())
     rows = TaskRun.objects.filter(pk__in=claims).values_list("pk", "status", "claim", "cancel_asked_at")
@@ -169,12 +169,12 @@ def beat(worker: str, tokens: Iterable[tuple[UUID, int]]) -> dict[UUID, Word]:
 
 
 def note_input(token: tuple[UUID, int], text: str) -> None:
-    """What the run was asked in the end."""
+    """Store the input of the run with its variables filled."""
     _mine(token).update(input=text)
 
 
 def finish(token: tuple[UUID, int], result: Result, last_seq: int) -> TaskRun | None:
-    """Write how the attempt ended: the run's end, its wait, or its next attempt. None: the run is not this worker's any more."""
+    """Write the end of the attempt: the run's end, its wait, or its next attempt. None: this worker lost the run."""
     with transaction.atomic():
         run = _mine(token).select_related("task").select_for_update(of=("self",)).first()
         if run is None:
@@ -184,7 +184,7 @@ def finish(token: tuple[UUID, int], result: Result, last_seq: int) -> TaskRun | 
             "simulated": result.simulated, "last_seq": last_seq,
         }  # fmt: skip
         values |= sums(run)
-        # A worker that leaves hands back what it may: that attempt counts as cancelled, not as failed.
+        # A worker that stops hands back what may be repeated: that attempt counts as cancelled, not as failed.
         attempt_status = Status.CANCELLED if result.handed_back and result.repeatable else result.status
         ended = {"ended_at": Now()} if attempt_status in ENDED else {}
         TaskAttempt.objects.filter(run=run, number=run.attempt).update(status=attempt_status, error=result.error, **ended)
@@ -204,7 +204,7 @@ def finish(token: tuple[UUID, int], result: Result, last_seq: int) -> TaskRun | 
 
 
 def _next(run: TaskRun, result: Result, spent: Decimal) -> dict[str, Any] | None:
-    """The next attempt, where there is one."""
+    """Return the values of the next attempt, if there is one."""
     task = run.task
     if result.status != Status.FAILED or not result.repeatable or run.cancel_asked_at is not None or task.deleted_at is not None:
         return None
@@ -218,7 +218,7 @@ def _next(run: TaskRun, result: Result, spent: Decimal) -> dict[str, Any] | None
 
 
 def _let_next_in(user_id: UUID) -> None:
-    """A run that found its user's places taken has lost its message: the place that gets free now is offered to it."""
+    """Send a run again that had to wait because its user had too many running: one has just ended."""
     if TaskRun.objects.filter(user_id=user_id, status=Status.RUNNING).count() < settings.TASK_RUNS_PER_USER - 1:
         return
     waiting = TaskRun.objects.filter(user_id=user_id, status=Status.QUEUED).order_by("queued_at").values_list("pk", flat=True).first()
@@ -234,7 +234,7 @@ def _mine(token: tuple[UUID, int]) -> Any:
 
 
 def sums(run: TaskRun) -> dict[str, Any]:
-    """What all attempts used and cost, by the usage log: calls of an agent run carry its id as their group."""
+    """Return what all attempts used and cost, by the usage log; the group of an agent run's calls is its id."""
     groups = list(TaskAttempt.objects.filter(run=run).values_list("agent_run_id", flat=True))
     calls = UsageLog.objects.filter(user_id=run.user_id, created_at__gte=run.created_at - _SKEW, group_id__in=groups)
     rows = list(calls.values_list("input_tokens", "output_tokens", "cost_usd"))
@@ -249,7 +249,7 @@ def sums(run: TaskRun) -> dict[str, Any]:
 
 
 def cancel(run_id: UUID) -> TaskRun:
-    """End an open run; a running one is only asked to, and its worker ends it within seconds. An ended one stays as it is."""
+    """End an open run. For a running one it leaves a request, and its worker ends it within seconds. An ended one stays as it is."""
     with transaction.atomic():
         run = TaskRun.objects.select_related("task").select_for_update(of=("self",)).get(pk=run_id)
         if run.status == Status.RUNNING:

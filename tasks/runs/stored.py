@@ -1,7 +1,7 @@
-"""A task's run as its event log and its row have it, for viewers in any process.
+"""A task's run read from its event log and its row, for viewers in any process.
 
-One log for each run, over all its attempts and workers. A log that is lost costs the viewers the single events, never the
-end: that is read from the row.
+Each run has one log, over all its attempts and workers. If a log is lost, viewers miss single events but never the end,
+which is read from the row.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ PER_RUN = 1_000_000
 
 
 def close(run: TaskRun) -> None:
-    """Tell the viewers of a run that ended without a worker, once the present transaction is committed."""
+    """Append the end of a run that ended without a worker to its log, after the commit of the present transaction."""
     kind, data = run_json.event(run)
     line = (run.last_seq, kind, data)
 
@@ -50,15 +50,15 @@ def close(run: TaskRun) -> None:
 
 
 def follow(run: TaskRun, after: int) -> AsyncGenerator[Line, None]:
-    """The run's events after `after`, as they happen, always ending with its end. Read from the row where the log is gone.
+    """Yield the run's events after `after` as they happen; the last is always its end. If the log is gone, the row is read.
 
-    A viewer whose `after` is beyond what stands (a log that Valkey lost the end of) gets `message.rewind` first.
+    A viewer whose `after` is beyond the stored events (Valkey lost the end of a log) gets `message.rewind` first.
     """
     return live.follow(event_log, run.id, after, StoredRun(run.id))
 
 
 class StoredRun(live.Stored):
-    """A task's run; one that was deleted has ended."""
+    """The stored run of a task. A deleted one has ended."""
 
     def __init__(self, run_id: UUID) -> None:
         self.id = run_id
@@ -82,7 +82,7 @@ class StoredRun(live.Stored):
 
 
 def from_row(run: TaskRun, after: int) -> list[Line]:
-    """An ended run without its log: told from the start its text in one piece, told from the middle its end alone."""
+    """Return the events of an ended run without a log: its whole text and its end, or from the middle only its end."""
     kind, data = run_json.event(run)
     end = (max(run.last_seq, 0), kind, data)
     if (rewound := by_row(run, after)) is not None:
@@ -93,19 +93,19 @@ def from_row(run: TaskRun, after: int) -> list[Line]:
 
 
 def by_row(run: TaskRun, after: int) -> Rewound | None:
-    """What stands of an ended run, for a viewer that says it has seen event `after`; None where that event stands."""
+    """Return what is valid of an ended run for a viewer that has seen event `after`; None if that event is still valid."""
     return Rewound(run.last_seq - 1, len(run.output)) if 0 <= run.last_seq < after else None
 
 
 def numbered(run: TaskRun, line: Line) -> Line:
-    """The event with its id in the stream of all the task's runs."""
+    """Return the event with its id in the stream of all the task's runs."""
     seq, kind, data = line
     place = run.number * PER_RUN + min(seq, PER_RUN - 1)
     return place, kind, jsonio.dumps(jsonio.loads(data) | {"seq": place}) if kind == REWIND else data
 
 
 def deleted(seq: int) -> Line:
-    """The end of a stream whose task was deleted while a client followed it."""
+    """Return the last event for a client whose task was deleted meanwhile."""
     gone = NotFound("This task was deleted.").body(context.request_id.get())
     return seq, *write(Failed(gone["error"], {"message": None}))
 

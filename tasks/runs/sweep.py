@@ -1,4 +1,4 @@
-"""Runs that nobody holds any more: of workers that died, of decisions that were not heard, of people who never decided."""
+"""The periodic sweep: runs of dead workers, runs whose decision got lost, and runs that were never decided."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from tasks.runs.store import Result
 
 logger = logging.getLogger(__name__)
 _MOST = 500
-# Costs of a call that was settled after its run had ended are looked for this long (seconds).
+# For so many seconds after a run's end its late charges are looked for.
 _LATE_SECONDS = 3600
 
 
 def sweep() -> int:
-    """How many runs were ended, handed on or put right."""
+    """Return how many runs were ended, passed on or corrected."""
     return _dead_workers() + _decided() + _never_decided() + _late_costs()
 
 
 def silent() -> QuerySet[TaskRun]:
-    """Running runs whose worker says nothing any more."""
+    """Return the running runs without a recent heartbeat."""
     return TaskRun.objects.filter(status=Status.RUNNING, heartbeat_at__lt=Now() - timedelta(seconds=settings.TASK_SILENCE_SECONDS))
 
 
@@ -48,9 +48,9 @@ def _dead_workers() -> int:
 
 
 def _take_from(run: TaskRun) -> bool:
-    """End the attempt of a worker that is gone. What may be done again is, in a further attempt; the rest fails and says why.
+    """End the attempt of a worker that is gone. A run that may be repeated gets another attempt; others fail with the reason.
 
-    The claim is raised first: a worker that only slept (SIGSTOP) finds its run taken and writes nothing.
+    The claim is raised first, so a worker that was only stopped (SIGSTOP) finds its run taken and writes nothing.
     """
     token = (run.id, run.claim + 1)
     if not silent().filter(pk=run.id, claim=run.claim).update(claim=token[1]):
@@ -83,7 +83,7 @@ def _recorded(run: TaskRun) -> Recorded:
 
 
 def _decided() -> int:
-    """Runs that wait for approval although everything is decided: the word was lost, or came while they were being parked."""
+    """Continue runs whose calls are all decided: the announcement was lost, or came while they were being parked."""
     undecided = AgentStep.objects.filter(run=OuterRef("attempts__agent_run"), status=AgentStep.Status.WAITING, decided_at=None)
     waiting = TaskRun.objects.filter(status=Status.WAITING_APPROVAL, attempts__status=Status.WAITING_APPROVAL)
     decided = waiting.filter(~Exists(undecided)).values_list("pk", flat=True)
@@ -91,7 +91,7 @@ def _decided() -> int:
 
 
 def _never_decided() -> int:
-    """Runs whose agent run was ended while they waited: nobody decided in time, or it was cancelled there."""
+    """End runs whose agent run ended while they waited: no decision came in time, or it was cancelled there."""
     over = AgentRun.objects.filter(pk=OuterRef("attempts__agent_run_id")).exclude(status__in=AgentRun.OPEN)
     waiting = TaskRun.objects.filter(status=Status.WAITING_APPROVAL, attempts__status=Status.WAITING_APPROVAL)
     found = list(waiting.filter(Exists(over)).values_list("pk", flat=True)[:_MOST])
@@ -101,7 +101,7 @@ def _never_decided() -> int:
 
 
 def _late_costs() -> int:
-    """Write the cost of calls that were settled after their run had ended (holds of dead processes) to the run; how many changed."""
+    """Add the cost of calls that were settled after the end of their run (holds of dead processes); return how many changed."""
     recent = UUID(int=int((time.time() - _LATE_SECONDS) * 1000) << 80)  # ids begin with their time
     late = 0
     ended = TaskRun.objects.filter(status__in=ENDED).exclude(status=Status.SUCCEEDED, attempt=1)

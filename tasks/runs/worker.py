@@ -1,7 +1,7 @@
-"""The event loop of a worker process, in a thread of its own: Celery's slots hand runs over and are free again at once.
+"""The event loop of a worker process, in a thread of its own: Celery's slots pass runs to it and are free at once.
 
-What is handed over is acknowledged to the broker. It cannot be lost all the same: the row says that it runs, and a row
-that falls silent is taken up by the sweeper (docs/adr/0050-many-runs-in-one-worker.md).
+A run that was passed on is acknowledged to the broker. It cannot get lost: its row is `running`, and the sweeper takes a
+row without heartbeats (docs/adr/0050-many-runs-in-one-worker.md).
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from agents.calls import running as running_calls
 from tasks.runs.execute import Crew
 
 logger = logging.getLogger(__name__)
-# Seconds that a slot waits for room in a full process; then the row stays queued and beat sends it again.
+# Seconds that a slot waits for a full process; then the row stays queued and beat sends it again.
 _ROOM_WAITS = 30.0
 
 
 class Worker:
-    """See the module. One for each process."""
+    """The worker of a process; see the module."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -39,7 +39,7 @@ class Worker:
         ready.wait()
 
     def hand_over(self, work: Callable[[Crew], Coroutine[Any, Any, None]]) -> bool:
-        """Have `work` done on the loop; returns at once where there is room. False: there is none, or the process is leaving."""
+        """Start `work` on the loop and return at once. False: the process is full or stops."""
         if self._leaving or not self._room.acquire(timeout=_ROOM_WAITS):
             return False
         try:
@@ -50,7 +50,7 @@ class Worker:
         return True
 
     def leave(self, seconds: float) -> None:
-        """Take nothing more, let go of what runs in an orderly way, end the loop."""
+        """Take no more runs, end or hand back the present ones, and end the loop."""
         if self._leaving:
             return
         self._leaving = True
@@ -85,7 +85,7 @@ _making = threading.Lock()
 
 
 def here() -> Worker:
-    """This process's worker, started with its first run. (A forked child must not use its parent's.)"""
+    """Return this process's worker, which starts with its first run. A forked child gets its own."""
     global _worker
     with _making:
         if _worker is None or _worker.pid != os.getpid():

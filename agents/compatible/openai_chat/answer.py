@@ -84,8 +84,8 @@ def finish_of(settled: Settled, *, refused: bool) -> str:
 
 def refusal_of(answer: Completion) -> str | None:
     """Return the text of the model's refusal; None if it did not refuse."""
-    said = [part.text for part in answer.parts if isinstance(part, TextDelta) and part.refusal]
-    return ("".join(said) or REFUSED) if said else None
+    refused = [part.text for part in answer.parts if isinstance(part, TextDelta) and part.refusal]
+    return ("".join(refused) or REFUSED) if refused else None
 
 
 def _tool_call(call: ToolCall) -> JSON:

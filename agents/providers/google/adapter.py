@@ -144,7 +144,7 @@ def _declaration(tool: Any) -> dict[str, Any]:
 
 
 def _thinking(effort: str, model: str) -> dict[str, Any]:
-    """Return how much the model thinks. `none` is the least that it takes: it thinks much unless told otherwise."""
+    """Return how much the model thinks. `none` is the least that it takes: without it, it thinks much."""
     small = "pro" not in model and "argon" not in model
     if "2.5" in model:
         budget = _BUDGET.get(effort, 24576) or (0 if small else _LEAST_OF_PRO)

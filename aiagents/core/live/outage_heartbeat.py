@@ -1,6 +1,7 @@
-"""The word of a process that cannot reach the database, over Valkey: what it works at is alive. Sweepers leave that alone.
+"""Heartbeats over Valkey, of a process that cannot reach the database. Sweepers leave the work that they name alone.
 
-A database that hangs takes no heartbeat and refuses none; when it goes on, a sweeper may look before the heartbeats that wait are written.
+A database that hangs neither takes nor refuses a heartbeat. When it continues, a sweeper may read it before the heartbeats that
+wait are written.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from aiagents.core.errors import Unavailable
 from aiagents.core.valkey import clients as valkey
 
 T = TypeVar("T")
-# Seconds that a heartbeat may take before the word is said beside it.
+# Seconds that a heartbeat in the database may take before one goes to Valkey, too.
 PATIENCE = 2.0
 
 
@@ -23,7 +24,7 @@ def key(kind: str, one: UUID) -> str:
 
 
 async def beat(work: Awaitable[T], kind: str, living: Iterable[UUID], seconds: float) -> T:
-    """The result of `work`, a heartbeat for `living` in the database. As long as it waits, and when it fails, they are said to live."""
+    """Return the result of `work`, the heartbeat of `living` in the database. While it waits, and if it fails, one goes to Valkey."""
     ids = list(living)
     task = asyncio.ensure_future(work)
     try:
@@ -38,7 +39,7 @@ async def beat(work: Awaitable[T], kind: str, living: Iterable[UUID], seconds: f
 
 
 async def say(kind: str, living: Iterable[UUID], seconds: float) -> None:
-    """They live, for so long. Nothing happens while Valkey is away, too."""
+    """Write the heartbeat to Valkey. Does nothing while Valkey is away, too."""
     try:
         pipe = valkey.client().pipeline(transaction=False)
         for one in living:
@@ -49,10 +50,10 @@ async def say(kind: str, living: Iterable[UUID], seconds: float) -> None:
 
 
 def among(kind: str, silent: Iterable[UUID]) -> set[UUID]:
-    """Those of the silent that were said to live (for sync code); none while Valkey is away."""
+    """Return those of `silent` that have a heartbeat in Valkey (for sync code); none while Valkey is away."""
     ids = list(silent)
     try:
-        said = valkey.sync_client().mget([key(kind, one) for one in ids]) if ids else []
+        found = valkey.sync_client().mget([key(kind, one) for one in ids]) if ids else []
     except valkey.AWAY:
         return set()
-    return {one for one, word in zip(ids, said, strict=True) if word is not None}
+    return {one for one, word in zip(ids, found, strict=True) if word is not None}
