@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
+import io
 import re
+import tokenize
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +14,8 @@ import pytest
 from django.apps import apps
 
 from aiagents.core.http.websocket import PROTOCOL
+from tests.kit.source.product_modules import sources
+from tests.kit.source.tree import parse
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*(ROOT / "docs").rglob("*.md"), *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "GLOSSARY", "CHANGELOG"))])
@@ -138,6 +143,21 @@ def test_prose_is_plain_english(document: Path):
 def test_the_example_environment_is_plain_english():
     comments = "\n".join(re.findall(r"^# (?![A-Z_]+=)(.*)$", (ROOT / ".env.example").read_text(), re.M))
     assert not DIALECT.findall(prose(comments))
+
+
+def explanations(path: Path) -> str:
+    """The docstrings and comments of a module."""
+    text = path.read_text()
+    comments = [token.string for token in tokenize.generate_tokens(io.StringIO(text).readline) if token.type == tokenize.COMMENT]
+    nodes = (node for node in ast.walk(parse(text)) if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef))
+    return "\n".join([*comments, *(ast.get_docstring(node) or "" for node in nodes)])
+
+
+# `floor` is a function of the calculator.
+@pytest.mark.parametrize("package", PACKAGES)
+def test_docstrings_and_comments_are_plain_english(package: str):
+    found = {name_of(path): DIALECT.findall(prose(explanations(path))) for path in sources() if name_of(path).startswith(f"{package}/")}
+    assert {name: words for name, words in found.items() if words and name != "agents/tools/builtin/calculator.py"} == {}
 
 
 def test_a_dialect_word_is_noticed_and_a_quoted_one_is_not():

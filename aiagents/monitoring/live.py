@@ -40,7 +40,7 @@ _kept: dict[str, tuple[float, Any]] = {}
 
 
 def source(name: str, read: Source, seconds: float) -> None:
-    """Have the figures hold `await read()` under this name, asked at most every so many seconds. For upper floors."""
+    """Add `await read()` to the figures under this name, read at most once in so many seconds. For the apps above."""
     registered_sources[name] = (read, seconds)
 
 

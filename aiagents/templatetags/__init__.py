@@ -1,1 +1,1 @@
-"""Template tags of the roof."""
+"""Template tags of the pages that no app owns."""

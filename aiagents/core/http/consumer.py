@@ -35,7 +35,7 @@ Authorize = Callable[..., None]
 class EndpointConsumer(AsyncHttpConsumer):
     """One request: its id, the caller, the limits, the handler, errors in one shape, one line in the access log.
 
-    Channels' own `http_request` collects a body without limit and calls `handle` when it is whole; it hears a disconnect only
+    Channels' own `http_request` collects a body without limit and calls `handle` when it is whole; it gets a disconnect only
     after `handle` returned. Here the first message begins the answer, which reads the rest of the body itself, within the
     endpoint's limit and after the caller is known, and then listens for the disconnect while it works.
     """
