@@ -26,6 +26,7 @@ from agents.messages import CompletionRequest, EmbeddingRequest, PromptTooLarge,
 from agents.providers.base import Target
 from agents.providers.errors import (
     ContextTooLong,
+    ModelCannotTake,
     ProviderBadRequest,
     ProviderError,
     ProviderTimeout,
@@ -259,7 +260,9 @@ class _Attempts:
 
     def _advance(self, error: ProviderError) -> bool:
         """Select the next candidate, or the last one again after the vendor's or our own pause. False: give up."""
-        if isinstance(error, ProviderBadRequest | ContextTooLong) or self.number >= settings.LLM_MAX_ATTEMPTS:
+        if isinstance(error, ProviderBadRequest) and not isinstance(error, ModelCannotTake):
+            return False
+        if self.number >= settings.LLM_MAX_ATTEMPTS:
             return False
         self.delay = 0.0
         if self.index + 1 < len(self.candidates):

@@ -68,6 +68,8 @@ def _inputs(value: Any) -> tuple[str | tuple[int, ...], ...]:
         raise invalid("input", "must be a non-empty string, a list of strings, or lists of token numbers", "invalid_type")
     if len(value) > MOST_INPUTS:
         raise invalid("input", f"may hold at most {MOST_INPUTS} items")
+    if len({type(one) for one in value}) > 1:
+        raise invalid("input", "must be all texts or all lists of token numbers", "invalid_type")
     return tuple(_input(one, f"input[{number}]") for number, one in enumerate(value))
 
 

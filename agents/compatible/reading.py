@@ -135,7 +135,7 @@ def strings(body: JSON, name: str, most: int) -> tuple[str, ...]:
 
 def add_passed(found: JSON, body: JSON) -> None:
     """Add the fields that both of OpenAI's APIs have and that OpenAI's adapter sends unchanged."""
-    for name, longest in (("user", 512), ("safety_identifier", 512), ("prompt_cache_key", 1024)):
+    for name, longest in (("user", 512), ("safety_identifier", 64), ("prompt_cache_key", 1024)):
         if value := text(body, name, longest=longest):
             found[name] = value
     if retention := choice(body, "prompt_cache_retention", {"in_memory", "in-memory", "24h"}):

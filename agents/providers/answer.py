@@ -36,6 +36,8 @@ class Answer(ABC):
         # The caller's stop sequences, and the one that ended the answer.
         self.stops: tuple[str, ...] = ()
         self.stop_sequence = ""
+        # The caller's names of tools by those that the vendor was sent in their place.
+        self.names: Mapping[str, str] = {}
         self.refused = False
         self._unknown_reason: str | None = None
         self._has_text = False
@@ -186,7 +188,8 @@ class Answer(ABC):
         self._fresh = False
         self.calls += 1
         self.grow(len(arguments))
-        self._out.append(ToolCall(clean_text(call_id), clean_text(name), clean_text(arguments), clean_text(signature)))
+        name = clean_text(self.names.get(name, name))
+        self._out.append(ToolCall(clean_text(call_id), name, clean_text(arguments), clean_text(signature)))
 
     def report(self, usage: Usage | None) -> None:
         """Keep the vendor's usage so far. None: the event has no readable usage, so an earlier one is not final."""

@@ -91,6 +91,13 @@ class ProviderBadRequest(ProviderError):
     message = "The model's vendor refused this request."
 
 
+class ModelCannotTake(ProviderBadRequest):
+    """The model, or its vendor, does not take something in the request that others take. No call was made."""
+
+    code = "model_cannot_take"
+    message = "The model does not take something in this request."
+
+
 class ContextTooLong(ProviderBadRequest):
     code = "context_too_long"
     message = "The conversation is longer than this model can read."

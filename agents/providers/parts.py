@@ -1,14 +1,16 @@
-"""Parts of a prompt in the vendors' formats: files as text, arguments as objects."""
+"""Parts of a prompt in the vendors' formats: files as text, arguments as objects, names and ids that the vendor takes."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from agents.messages import File, ToolOutput, ToolUse
-from agents.providers.errors import ProviderBadRequest
+from agents.messages import CompletionRequest, File, Part, ToolOutput, ToolUse
+from agents.providers.errors import ModelCannotTake, ProviderBadRequest
 from aiagents.core import jsonio
 
 # Anthropic's rule for the ids of tool calls.
@@ -33,6 +35,37 @@ def arguments_object(text: str) -> dict[str, Any]:
     except ValueError:
         value = text
     return value if isinstance(value, dict) else {"arguments": value}
+
+
+def limited_stops(stops: tuple[str, ...], most: int) -> list[str]:
+    """Return the stop sequences. Raises ModelCannotTake if the vendor takes fewer."""
+    if len(stops) > most:
+        raise ModelCannotTake(f"This model takes at most {most} stop sequences.", param="stop")
+    return list(stops)
+
+
+def fit_names(request: CompletionRequest, fits: re.Pattern[str]) -> tuple[CompletionRequest, Mapping[str, str]]:
+    """Return the request with names of tools that the vendor takes, and the caller's names by those that were changed."""
+    called = {part.name for message in request.messages for part in message.parts if isinstance(part, ToolUse | ToolOutput)}
+    odd = [name for name in called.union(tool.name for tool in request.tools) if not fits.fullmatch(name)]
+    if not odd:
+        return request, {}
+    made = {name: _made_name(name) for name in odd}
+    messages = tuple(replace(message, parts=tuple(_renamed(part, made) for part in message.parts)) for message in request.messages)
+    tools = tuple(replace(tool, name=made.get(tool.name, tool.name)) for tool in request.tools)
+    choice = made.get(request.tool_choice, request.tool_choice)
+    fitted = replace(request, messages=messages, tools=tools, tool_choice=choice)
+    return fitted, {name: original for original, name in made.items()}
+
+
+def _made_name(name: str) -> str:
+    """Return a name that every vendor takes: it begins with a letter and has at most 64 letters, digits, `_` and `-`."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"t_{re.sub('[^a-zA-Z0-9_-]', '_', name)[:48]}_{digest[:12]}"
+
+
+def _renamed(part: Part, made: Mapping[str, str]) -> Part:
+    return replace(part, name=made[part.name]) if isinstance(part, ToolUse | ToolOutput) and part.name in made else part
 
 
 class CallIds:

@@ -8,6 +8,7 @@ the bodies ourselves; the SDK turns refusals into its typed errors.
 from __future__ import annotations
 
 import asyncio
+import re
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Hashable, Iterable, Iterator, Mapping
@@ -35,6 +36,7 @@ from agents.providers.errors import (
     ProviderUnavailable,
 )
 from agents.providers.native import NativeReader
+from agents.providers.parts import fit_names
 from agents.providers.transport import Reply, Upstream
 from aiagents.core import jsonio
 
@@ -80,6 +82,8 @@ class HttpProvider(ABC):
     """An adapter defines the SDK's address of a call, the body, the parser of the answer and the SDK's errors."""
 
     kind: str
+    # The names of tools that the vendor takes.
+    tool_name = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
     @abstractmethod
     def client(self, target: Target, http: httpx2.AsyncClient) -> Any:
@@ -222,6 +226,8 @@ class HttpProvider(ABC):
         answer = self.answer(target)
         answer.stops = request.stop
         if native is None:
+            if request.tools or any(message.role == "tool" for message in request.messages):
+                request, answer.names = fit_names(request, self.tool_name)
             return answer, jsonio.dumps(self.payload(request, target, stream=stream)), ()
         assert request.native is not None
         return NativeReader(answer, target), native, request.native.headers

@@ -1,6 +1,7 @@
 """A loopback server that simulates the vendors' APIs and their faults, for demos, tests and benchmarks.
 
-Standard library only. `async with Simulator() as sim` in an async test, `with SimulatorThread() as sim` in a sync one,
+It refuses what the vendors refuse (`rules`).
+`async with Simulator() as sim` in an async test, `with SimulatorThread() as sim` in a sync one,
 `python -m agents.simulator PORT` as a process.
 """
 

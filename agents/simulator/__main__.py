@@ -2,6 +2,7 @@
 
 SIMULATOR_PACE_MS sets the pace of tokens. SIMULATOR_TOKEN is the bearer token for reading the recorded requests
 (`/__sim/requests`) and for planning faults. The starter of the process creates it; without it they are refused.
+SIMULATOR_STRICT=0 takes what the vendors refuse, for load tests.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 
+from agents.simulator import rules
 from agents.simulator.server import Simulator
 
 DEMO_PACE_MS = 25.0
@@ -25,7 +28,11 @@ async def serve(port: int) -> None:
     for wanted in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(wanted, stop.set)
     # A demo runs for days, so it keeps only the latest requests.
-    sim = await Simulator(pace=pace, keep=2_000, token=os.environ.get("SIMULATOR_TOKEN", "")).start(port)
+    strict = os.environ.get("SIMULATOR_STRICT", "1") != "0"
+    if strict:
+        # Not awaited: the SDKs' types take two seconds to load, and the first requests may come before.
+        threading.Thread(target=rules.load, name="rules", daemon=True).start()
+    sim = await Simulator(pace=pace, keep=2_000, token=os.environ.get("SIMULATOR_TOKEN", ""), strict=strict).start(port)
     print(f"simulator listening on {sim.url}", flush=True)
     await stop.wait()
     await sim.stop()

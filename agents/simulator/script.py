@@ -11,7 +11,7 @@ from typing import Any, Literal
 from agents.simulator import prose
 from agents.simulator.behaviour import Behaviour
 from agents.simulator.prompt import Count, Prompt
-from agents.simulator.wires import anthropic, dumps, openai
+from agents.simulator.wires import dumps
 
 Ending = Literal["keep", "close", "cut", "stall", "refuse"]
 SLOW, DRIP = 0.1, 0.05
@@ -57,12 +57,6 @@ def write(wire: Any, prompt: Prompt, body: dict[str, Any], *, streamed: bool, pa
         return answer(307, b"", headers=f"location: {redirect_to}\r\nset-cookie: trap=1; path=/\r\n", first=first or 0.0)
     if behaviour.status is not None and behaviour.status != 200:
         return _refused(wire, behaviour, key, first or 0.0)
-    if wire is anthropic and (why := anthropic.refuse(body)):
-        refused = {"type": "error", "error": {"type": "invalid_request_error", "message": why}, "request_id": "req_sim"}
-        return answer(400, dumps(refused))
-    if wire is openai and (why := openai.refuse(body)):
-        refused = {"error": {"message": why, "type": "invalid_request_error", "param": "reasoning_effort", "code": None}}
-        return answer(400, dumps(refused))
     if odd := _odd(behaviour):
         return odd
     answered = prose.answer(prompt)

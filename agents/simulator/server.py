@@ -9,7 +9,7 @@ import secrets
 from collections import OrderedDict, defaultdict, deque
 from typing import Any, Self
 
-from agents.simulator import script
+from agents.simulator import rules, script
 from agents.simulator.behaviour import Behaviour, UnknownDirective, parse
 from agents.simulator.connection import Connection, Seen
 from agents.simulator.script import Script
@@ -17,6 +17,8 @@ from agents.simulator.wires import anthropic, dumps, gemini, openai, responses
 
 __all__ = ["Seen", "Simulator"]
 _CACHED = 2_000
+# Headers on which an answer hangs.
+_DECIDING = ("x-sim", "anthropic-version", "anthropic-beta")
 
 
 class Simulator:
@@ -24,11 +26,12 @@ class Simulator:
 
     `pace` is the time between two pieces of text in seconds; 0 writes a whole answer at once. `requests` records them.
     `token` is the bearer token for reading `requests` and for planning answers over HTTP, because requests hold users'
-    prompts. Without one a random token is made.
+    prompts. Without one a random token is made. `strict`: refuse what the vendors refuse (`agents/simulator/rules`).
+    `future`: take fields that the vendors' SDKs do not have yet.
     """
 
-    def __init__(self, *, pace: float = 0.0, keep: int = 20_000, token: str = "") -> None:
-        self.pace = pace
+    def __init__(self, *, pace: float = 0.0, keep: int = 20_000, token: str = "", strict: bool = True, future: bool = False) -> None:
+        self.pace, self.strict, self.future = pace, strict, future
         self.token = token or secrets.token_urlsafe(32)
         self.requests: deque[Seen] = deque(maxlen=keep)
         self.redirect_to = ""
@@ -105,7 +108,7 @@ class Simulator:
         wire = _wire(path)
         if wire is None:
             return self._other(seen, path)
-        cached = (seen.path, seen.raw, seen.headers.get("x-sim"))
+        cached = (seen.path, seen.raw, *map(seen.headers.get, _DECIDING))
         known = self._scripts.get(cached)
         if known is not None:
             seen.model = known[0]
@@ -121,13 +124,24 @@ class Simulator:
         prompt.behaviour = planned or parse(directive)
         streamed = "streamGenerateContent" in path if wire is gemini else bool(body.get("stream"))
         elsewhere = self.redirect_to or f"http://127.0.0.2:{self.port}{seen.path}"
-        found = script.write(wire, prompt, body, streamed=streamed, pace=self.pace, key=_key(seen), redirect_to=elsewhere)
+        failing = prompt.behaviour.status not in (None, 200)
+        found = None if failing else self._refused(seen, prompt.model)
+        found = found or script.write(wire, prompt, body, streamed=streamed, pace=self.pace, key=_key(seen), redirect_to=elsewhere)
         # Not cached: a date expires, and a leaked key belongs to its sender.
         if planned is None and prompt.behaviour.options.get("retry-after") != "date" and "leak" not in prompt.behaviour:
             self._scripts[cached] = (prompt.model, found)
             if len(self._scripts) > _CACHED:
                 self._scripts.popitem(last=False)
         return found
+
+    def _refused(self, seen: Seen, model: str) -> Script | None:
+        """Return the vendor's refusal of a request, None if the vendor would take it. The reason stands in `seen.extra`."""
+        path, _, query = seen.path.partition("?")
+        request = rules.request_of(path, query, seen.headers) if self.strict else None
+        if request is None or (refusal := rules.refusal(request, model, seen.body, future=self.future)) is None:
+            return None
+        seen.extra["refused"] = refusal.reason
+        return script.answer(400, dumps(refusal.body))
 
     def _planned(self, model: str) -> Behaviour | None:
         if plans := self._plans.get(model):
@@ -140,6 +154,8 @@ class Simulator:
         if path.endswith(("/embeddings", ":batchEmbedContents")):
             return self._embeddings(seen, path, body)
         if path.endswith("/messages/count_tokens"):
+            if refused := self._refused(seen, str(body.get("model"))):
+                return refused
             return script.answer(200, dumps({"input_tokens": anthropic.read(body, path).input_tokens}))
         if path.endswith(":countTokens"):
             return script.answer(200, dumps({"totalTokens": gemini.read(body.get("generateContentRequest") or body, path).input_tokens}))
@@ -150,6 +166,8 @@ class Simulator:
     def _embeddings(self, seen: Seen, path: str, body: dict[str, Any]) -> Script:
         wire, seen.model = (openai, str(body.get("model", ""))) if path.endswith("/embeddings") else (gemini, gemini.model_of(path))
         behaviour = self._planned(seen.model) or parse(seen.headers.get("x-sim", ""))
+        if behaviour.status is None and (refused := self._refused(seen, seen.model)):
+            return refused
         made = {} if behaviour.status else openai.embeddings(body) if wire is openai else gemini.embeddings(body, path)
         if behaviour.options.get("usage") == "missing":
             made = {name: value for name, value in made.items() if name not in ("usage", "usageMetadata")}

@@ -81,10 +81,10 @@ def context(caller: Principal) -> Callable[..., CallContext]:
 
 
 @pytest.fixture
-def vendor(settings) -> Callable[[], AbstractAsyncContextManager[Simulator]]:
+def vendor(settings) -> Callable[..., AbstractAsyncContextManager[Simulator]]:
     @asynccontextmanager
-    async def start() -> AsyncIterator[Simulator]:
-        async with Simulator() as sim:
+    async def start(**options: Any) -> AsyncIterator[Simulator]:
+        async with Simulator(**options) as sim:
             settings.SIMULATOR_URL = sim.url
             yield sim
 

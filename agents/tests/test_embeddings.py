@@ -88,9 +88,9 @@ async def test_a_batch_holds_no_more_tokens_than_the_vendor_takes():
 
 async def test_openai_is_asked_for_base64_and_compatible_servers_for_numbers():
     async with Simulator() as sim:
-        same = [values(await made(kind, sim, of("one", (5, 6, 7), user="u-1"))) for kind in ("openai", "openai_compatible")]
+        same = [values(await made(kind, sim, of((1, 2), (5, 6, 7), user="u-1"))) for kind in ("openai", "openai_compatible")]
         assert [seen.body["encoding_format"] for seen in sim.requests] == ["base64", "float"]
-        assert sim.requests[0].body["input"] == ["one", [5, 6, 7]] and sim.requests[0].body["user"] == "u-1"
+        assert sim.requests[0].body["input"] == [[1, 2], [5, 6, 7]] and sim.requests[0].body["user"] == "u-1"
     assert same[0] == same[1]
 
 

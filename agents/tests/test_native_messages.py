@@ -19,6 +19,7 @@ from agents.calls import running as running_calls
 from agents.compatible.anthropic_messages import request as anthropic_request
 from agents.providers.anthropic.answer import usage_of
 from agents.simulator import Simulator
+from agents.simulator.seals import seal
 from billing import pricing
 from billing.catalogue import snapshot as catalogue
 from billing.models import UsageLog
@@ -39,18 +40,20 @@ DOCUMENT = {
     "citations": {"enabled": True},
 }  # fmt: skip
 SEARCH_RESULT = {"type": "search_result", "source": "x", "title": "t", "content": []}
+BETA = {"anthropic-beta": "context-management-2025-06-27"}
+CLOSED = {"type": "object", "properties": {}, "additionalProperties": False}
 HELLO = {"model": MODEL, "max_tokens": 200, "messages": [{"role": "user", "content": "Hello"}]}
 # What a coding agent sends, by Anthropic's own types.
 RICH: dict[str, Any] = {
     "model": MODEL,
-    "max_tokens": 1000,
+    "max_tokens": 2000,
     "system": [{"type": "text", "text": "You are a coding agent.", **MARK}],
     "messages": [
         {"role": "user", "content": [{"type": "text", "text": "Read the screenshot", **MARK}]},
         {
             "role": "assistant",
             "content": [
-                {"type": "thinking", "thinking": "A picture.", "signature": "c2ln"},
+                {"type": "thinking", "thinking": "A picture.", "signature": seal("A picture.")},
                 {"type": "redacted_thinking", "data": "ZW5jcnlwdGVk"},
                 {"type": "tool_use", "id": "toolu_1", "name": "Read", "input": {"path": "a.png", "big": 12345678901234567890123}},
             ],
@@ -60,7 +63,7 @@ RICH: dict[str, Any] = {
         {"role": "user", "content": [{"type": "text", "text": "Go on"}, DOCUMENT]},
     ],
     "tools": [
-        {"name": "Read", "description": "Reads", "input_schema": {"type": "object", "properties": {}}, "strict": True, **MARK},
+        {"name": "Read", "description": "Reads", "input_schema": CLOSED, "strict": True, **MARK},
         {"type": "bash_20250124", "name": "bash"},
     ],
     "thinking": {"type": "enabled", "budget_tokens": 1024},
@@ -91,7 +94,7 @@ async def rows() -> list[UsageLog]:
 
 async def direct(sim: Simulator, body: Any) -> bytes:
     """What the vendor answers to this very request."""
-    async with aiohttp.ClientSession() as session, session.post(f"{sim.url}/v1/messages", json=body) as answer:
+    async with aiohttp.ClientSession() as session, session.post(f"{sim.url}/v1/messages", json=body, headers=BETA) as answer:
         return await answer.read()
 
 
@@ -103,7 +106,7 @@ def test_the_body_of_these_tests_is_what_anthropics_types_say():
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_model_of_anthropic_gets_the_body_as_it_came(key, vendor, stream: bool):
     body = {**RICH, "stream": stream, "a_field_of_next_week": {"x": [1, None]}}
-    async with vendor() as sim:
+    async with vendor(future=True) as sim:
         answer = await whole(body, key, **{"anthropic-beta": "context-management-2025-06-27,next-week", "anthropic-version": "2023-06-01"})
         assert answer.status == 200, answer.body
         seen = sim.requests[-1]
@@ -117,7 +120,7 @@ async def test_a_model_of_anthropic_gets_the_body_as_it_came(key, vendor, stream
 async def test_the_answer_comes_back_as_it_came(key, vendor, stream: bool, directive: str):
     body = {**RICH, "messages": [{"role": "user", "content": directive + "Name three rivers"}], "stream": stream}
     async with vendor() as sim:
-        answer = await whole(body, key)
+        answer = await whole(body, key, **BETA)
         theirs = await direct(sim, {**body, "model": VENDOR_MODEL})
     assert answer.body == theirs.replace(f'"model":"{VENDOR_MODEL}"'.encode(), f'"model":"{MODEL}"'.encode())
     assert answer.headers["request-id"] == answer.headers["x-request-id"] != "req_sim"
@@ -126,7 +129,7 @@ async def test_the_answer_comes_back_as_it_came(key, vendor, stream: bool, direc
 async def test_what_the_vendor_counted_is_charged_at_its_price(key, vendor, cards):
     for stream in (False, True):
         async with vendor():
-            answer = await whole({**RICH, "stream": stream}, key)
+            answer = await whole({**RICH, "stream": stream}, key, **BETA)
     counts = answer.body.decode()
     found = {name: int(re.findall(rf'"{name}":(\d+)', counts)[-1]) for name in ("input_tokens", "output_tokens", "cache_read_input_tokens")}
     usage = Usage(
@@ -163,7 +166,13 @@ HOUR_MARKS: list[dict[str, Any]] = [
     {"system": [{"type": "text", "text": "x", **HOUR}]},
     {"tools": [{"name": "Read", "input_schema": {"type": "object", "properties": {}}, **HOUR}]},
     {"messages": [{"role": "user", "content": [{"type": "text", "text": "x", **HOUR}]}]},
-    {"messages": [*RICH["messages"][:2], {"role": "user", "content": [{**RESULT, "content": [{"type": "text", "text": "x", **HOUR}]}]}]},
+    {
+        "messages": [
+            HELLO["messages"][0],
+            RICH["messages"][1],
+            {"role": "user", "content": [{**RESULT, "content": [{"type": "text", "text": "x", **HOUR}]}]},
+        ]
+    },
 ]
 
 
@@ -263,7 +272,7 @@ ONLY_CLAUDE = [
 
 @pytest.mark.parametrize(("change", "param"), ONLY_CLAUDE, ids=[param for _, param in ONLY_CLAUDE])
 async def test_what_other_vendors_cannot_take_is_refused_by_name_or_routed_to_anthropic(key, vendor, change: dict[str, Any], param: str):
-    async with vendor() as sim:
+    async with vendor(future=True) as sim:
         for model in ("gpt-4o-mini", "gemini-2.5-flash"):
             answer = await whole(HELLO | change | {"model": model}, key)
             assert answer.status == 400 and answer.error["param"] == param, answer.body

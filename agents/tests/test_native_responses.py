@@ -11,7 +11,7 @@ from openai.types.responses import Response
 
 from accounts import keys
 from agents.calls import running as running_calls
-from agents.simulator.wires.responses import ENCRYPTED
+from agents.simulator.seals import seal
 from billing import pricing
 from billing.catalogue import snapshot as catalogue
 from billing.models import UsageLog
@@ -20,6 +20,7 @@ from tests.kit.wire import Answer, ask, product
 
 pytestmark = pytest.mark.django_db
 MODEL = "gpt-6.1-sol"
+ENCRYPTED = seal("a thought")
 PATCH = {"type": "custom", "name": "apply_patch", "description": "Edits files", "format": {"type": "text"}}
 SHELL = {"type": "function", "name": "shell", "parameters": {"type": "object", "properties": {}}, "strict": False}
 # What a coding agent sends.
@@ -30,7 +31,7 @@ RICH: dict[str, Any] = {
         {"type": "additional_tools", "role": "developer", "tools": [PATCH]},
         {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "Be brief."}]},
         {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Fix it"}]},
-        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "gAAAA"},
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": ENCRYPTED},
         {"type": "custom_tool_call", "call_id": "call_1", "name": "apply_patch", "input": "*** Begin Patch"},
         {"type": "custom_tool_call_output", "call_id": "call_1", "output": "Done"},
     ],
@@ -57,7 +58,7 @@ async def send(body: Any, key: str) -> Answer:
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_openai_gets_the_body_as_it_came(key, vendor, stream: bool):
-    async with vendor() as sim:
+    async with vendor(future=True) as sim:
         answer = await send({**RICH, "stream": stream, "a_field_of_next_week": [1]}, key)
         assert answer.status == 200, answer.body
         seen = sim.requests[-1]
@@ -100,10 +101,10 @@ async def test_thinking_that_was_sealed_goes_back_as_openai_made_it_and_another_
     ours = {"type": "reasoning", "id": "rs_ours", "summary": [], "encrypted_content": f"openai:rs_9:{ENCRYPTED}"}
     theirs = {"type": "reasoning", "id": "rs_theirs", "summary": [], "encrypted_content": "anthropic:c2ln"}
     async with vendor() as sim:
-        answer = await send({**RICH, "input": [RICH["input"][2], ours, theirs]}, key)
+        answer = await send({**RICH, "input": [RICH["input"][2], ours, theirs, RICH["input"][2]]}, key)
         assert answer.status == 200, answer.body
         sent = sim.requests[-1].body["input"]
-    assert sent[1:] == [{**ours, "id": "rs_9", "encrypted_content": ENCRYPTED}]
+    assert sent[1:-1] == [{**ours, "id": "rs_9", "encrypted_content": ENCRYPTED}]
 
 
 async def test_an_offered_web_search_is_taken_out_of_the_offer(key, vendor):

@@ -18,8 +18,7 @@ from agents.providers.errors import ProviderError
 from agents.providers.openai import responses
 from agents.providers.openai.responses_answer import ResponseAnswer
 from agents.simulator import Simulator
-from agents.simulator.wires.anthropic import SIGNATURE
-from agents.simulator.wires.responses import ENCRYPTED
+from agents.simulator.seals import seal
 from agents.tests.vendors import KEY, ask, hear
 from billing.catalogue import snapshot as catalogue
 from billing.pricing import Usage
@@ -89,7 +88,7 @@ async def test_text_calls_thinking_and_usage_are_read(whole: bool):
         text = await hear("openai", ask("Name three rivers", reasoning_effort="low"), target, whole=whole)
         called = await hear("openai", ask("[[call weather {}]] Oslo", tools=(TOOL,)), target, whole=whole)
         assert {request.path for request in sim.requests} == {"/v1/responses"}
-    assert text.text and text.reasoning and text.signature == f"openai:rs_sim:{ENCRYPTED}"
+    assert text.text and text.reasoning and text.signature == f"openai:rs_sim:{seal(text.reasoning)}"
     assert text.end.finish_reason == "stop" and text.end.usage.input_tokens and text.end.usage.reasoning_tokens
     assert [call.name for call in called.calls] == ["weather"] and called.end.finish_reason == "tool_calls"
 
@@ -206,8 +205,8 @@ async def test_thinking_comes_back_to_its_vendor_within_a_tool_loop(key, vendor,
             wire.product, "POST", "/v1/responses", {**THINKS, "model": model, "input": [asked, *output, result]}, {}, key
         )
         assert again.status == 200, again.body
-        seen = json.dumps(sim.requests[-1].body)
-    assert (ENCRYPTED if model == MODEL else SIGNATURE) in seen
+        thought, seen = "".join(part["text"] for part in output[0]["summary"]), json.dumps(sim.requests[-1].body)
+    assert thought and seal(thought) in seen
 
 
 @pytest.mark.parametrize("include", [5, "x", {}, [{}], None])

@@ -98,12 +98,14 @@ async def test_gemini_gets_its_thought_signature_and_call_id_back(whole: bool):
         where = target(sim, "google")
         (call,) = (await hear("google", CompletionRequest((question,), tools=(WEATHER,)), where, whole=whole)).calls
         assert call.signature
-        said = Message("assistant", (ToolUse(call.call_id, call.name, call.arguments, call.signature),))
+        own = ToolUse("aia_call_1", "weather", "{}")
+        said = Message("assistant", (ToolUse(call.call_id, call.name, call.arguments, call.signature), own))
         result = Message("tool", (ToolOutput(call.call_id, call.name, "12"), ToolOutput("aia_call_1", "weather", "no", is_error=True)))
         await hear("google", CompletionRequest((question, said, result), tools=(WEATHER,)), where, whole=whole)
         contents = sim.requests[-1].body["contents"]
     assert contents[1]["parts"] == [
-        {"functionCall": {"name": "weather", "args": {"city": "Oslo"}, "id": call.call_id}, "thoughtSignature": call.signature}
+        {"functionCall": {"name": "weather", "args": {"city": "Oslo"}, "id": call.call_id}, "thoughtSignature": call.signature},
+        {"functionCall": {"name": "weather", "args": {}}},
     ]
     assert contents[2]["parts"] == [
         {"functionResponse": {"name": "weather", "response": {"result": "12"}, "id": call.call_id}},
@@ -137,12 +139,13 @@ async def test_endings_have_one_vocabulary(kind: str, whole: bool, directive: st
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_json_comes_as_json(kind: str, whole: bool):
-    schema = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}, "required": ["city"]}
+    schema = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}
+    schema |= {"required": ["city", "days"], "additionalProperties": False}
     wanted = {"type": "json_schema", "name": "trip", "schema": schema, "strict": True}
     async with Simulator() as sim:
         heard = await hear(kind, ask("A trip to Rome for 3 days", response_format=wanted), target(sim, kind), whole=whole)
         assert json.loads(heard.text) == {"city": "Rome", "days": 3}
-        plain = await hear(kind, ask("Anything", response_format={"type": "json_object"}), target(sim, kind), whole=whole)
+        plain = await hear(kind, ask("Anything, as JSON", response_format={"type": "json_object"}), target(sim, kind), whole=whole)
         if kind == "anthropic":  # it has no such mode: the wish goes into the system prompt
             assert "JSON object" in sim.requests[-1].body["system"]
         else:

@@ -141,7 +141,7 @@ async def test_tools_are_offered_and_chosen_in_the_vendors_format(kind: str, cho
 
 
 async def test_a_strict_tool_stays_strict_and_a_choice_without_tools_is_left_out():
-    strict = ToolSpec("t", "d", {"type": "object"}, strict=True)
+    strict = ToolSpec("t", "d", {"type": "object", "properties": {}, "additionalProperties": False}, strict=True)
     assert (await sent("openai", ask("Hi", tools=(strict,))))["tools"][0]["function"]["strict"] is True
     for kind in KINDS:
         assert "tool_choice" not in await sent(kind, ask("Hi", tool_choice="required", parallel_tool_calls=True))
@@ -267,17 +267,18 @@ async def test_redacted_thinking_goes_back_as_it_came():
 
 
 async def test_a_json_schema_is_sent_in_the_vendors_format():
-    wanted = {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": True}
+    closed = {"type": "object", "properties": {}, "additionalProperties": False}
+    wanted = {"type": "json_schema", "name": "n", "schema": closed, "strict": True}
     assert (await sent("openai", ask("Hi", response_format=wanted)))["response_format"] == {
         "type": "json_schema",
-        "json_schema": {"name": "n", "schema": {"type": "object"}, "strict": True},
+        "json_schema": {"name": "n", "schema": closed, "strict": True},
     }
     assert (await sent("anthropic", ask("Hi", response_format=wanted)))["output_config"] == {
         "format": {"type": "json_schema", "schema": {"type": "object", "properties": {}, "additionalProperties": False}}
     }
     config = (await sent("google", ask("Hi", response_format=wanted)))["generationConfig"]
-    assert (config["responseMimeType"], config["responseJsonSchema"]) == ("application/json", {"type": "object"})
-    assert (await sent("openai", ask("Hi", response_format={"type": "json_object"})))["response_format"] == {"type": "json_object"}
+    assert (config["responseMimeType"], config["responseJsonSchema"]) == ("application/json", closed)
+    assert (await sent("openai", ask("Hi, JSON", response_format={"type": "json_object"})))["response_format"] == {"type": "json_object"}
     system = (await sent("anthropic", ask("Hi", system="S", response_format={"type": "json_object"})))["system"]
     assert system.startswith("S\n\n") and "JSON" in system
 

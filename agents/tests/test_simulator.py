@@ -75,8 +75,8 @@ def test_the_openai_client_gets_tool_calls_on_both_wires(client: openai.OpenAI):
         assert events.get_final_response().output[1].arguments == first.output[1].arguments
     follow = [
         {"role": "user", "content": "weather"},
-        first.output[1].model_dump(),
-        {"type": "function_call_output", "call_id": "c", "output": "12"},
+        first.output[1].to_dict(),
+        {"type": "function_call_output", "call_id": first.output[1].call_id, "output": "12"},
     ]
     assert "12" in client.responses.create(model="m", input=follow, tools=[flat]).output_text
 

@@ -9,6 +9,7 @@ import pytest
 from accounts import keys
 from accounts.models import User
 from agents.messages import CompletionRequest, Message, Reasoning, ToolOutput, ToolUse
+from agents.simulator.seals import seal
 from agents.tests.vendors import WEATHER, ask, sent
 from agents.tests.wires import CHAT, MESSAGES, RESPONSES, body_of, exchange
 
@@ -98,7 +99,7 @@ async def test_a_budget_is_left_out_behind_a_call_without_signed_thinking():
 
     options = {"model": "claude-haiku-4-5", "max_output_tokens": 20_000}
     assert "thinking" not in await sent("anthropic", request(), **options)
-    assert "thinking" in await sent("anthropic", request(Reasoning("hm", "sig", "anthropic")), **options)
+    assert "thinking" in await sent("anthropic", request(Reasoning("hm", seal("hm"), "anthropic")), **options)
     assert "thinking" in await sent("anthropic", request(), model="claude-sonnet-5")
 
 
@@ -107,7 +108,8 @@ async def test_a_budget_is_left_out_behind_a_call_without_signed_thinking():
     [
         ("gemini-2.5-flash", {"thinkingBudget": 0, "includeThoughts": False}),
         ("gemini-2.5-pro", {"thinkingBudget": 128, "includeThoughts": False}),
-        ("gemini-3.8-flash", {"thinkingLevel": "MINIMAL", "includeThoughts": False}),
+        ("gemini-3.8-flash", {"thinkingLevel": "LOW", "includeThoughts": False}),
+        ("gemini-3.5-flash-lite", {"thinkingLevel": "MINIMAL", "includeThoughts": False}),
         ("gemini-3.1-pro-preview", {"thinkingLevel": "LOW", "includeThoughts": False}),
     ],
 )

@@ -23,6 +23,7 @@ OTHERS = frozenset(
         "POSTGRES_PASSWORD",
         "PROMETHEUS_MULTIPROC_DIR",
         "SIMULATOR_PACE_MS",
+        "SIMULATOR_STRICT",
         "SIMULATOR_TOKEN",
         "TASK_WORKER_REPLICAS",
         "VALKEY_PASSWORD",

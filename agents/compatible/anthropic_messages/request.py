@@ -25,6 +25,7 @@ from agents.messages import (
     image_type,
 )
 from agents.providers.openai.responses_answer import SIGNED
+from agents.providers.openai.schemas import is_strict
 from agents.providers.parts import CALL_ID, CallIds
 from aiagents.core.errors import InvalidRequest
 from aiagents.core.jsonio import dumps
@@ -315,11 +316,13 @@ def _tool(item: JSON, number: int, native_only: reading.NativeOnly) -> ToolSpec 
             raise invalid(at + "type", f"{str(kind)[:40]} has no price here", "unsupported_value")
         native_only(invalid(at + "type", "this model takes only custom tools", "unsupported_value"))
         return None
+    schema = reading.mapping(item.get("input_schema"), at + "input_schema")
     return ToolSpec(
         name=reading.text(item, "name", required=True, longest=128, at=at),
         description=reading.text(item, "description", longest=20_000, at=at),
-        parameters=reading.mapping(item.get("input_schema"), at + "input_schema"),
-        strict=bool(reading.flag(item, "strict")),
+        parameters=schema,
+        # For the other vendors: OpenAI refuses strict schemas that Anthropic takes.
+        strict=bool(reading.flag(item, "strict")) and is_strict(schema),
     )
 
 
@@ -367,9 +370,5 @@ def _format(value: Any) -> JSON | None:
     wanted = reading.mapping(value, "output_config.format")
     if wanted.get("type") != "json_schema":
         raise invalid("output_config.format.type", "must be json_schema")
-    return {
-        "type": "json_schema",
-        "name": "output",
-        "schema": reading.mapping(wanted.get("schema"), "output_config.format.schema"),
-        "strict": True,
-    }
+    schema = reading.mapping(wanted.get("schema"), "output_config.format.schema")
+    return {"type": "json_schema", "name": "output", "schema": schema, "strict": is_strict(schema)}

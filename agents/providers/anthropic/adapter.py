@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NotRequired, TypedDict
 
@@ -26,12 +27,15 @@ COUNTED = frozenset({
     "model", "messages", "system", "tools", "tool_choice", "thinking", "output_config", "cache_control", "context_management", "compaction",
     "speed",
 })  # fmt: skip
+# The version of the API that took them away. Versions are dates.
+_SAMPLING_GONE = "2026-10-21"
 _JSON_ONLY = "Answer with one JSON object and nothing else: no prose, no code fence."
 
 
 class Anthropic(CountingProvider):
     kind = "anthropic"
     count_field = "input_tokens"
+    tool_name = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 
     def client(self, target: Target, http: httpx2.AsyncClient) -> anthropic.AsyncAnthropic:
         base_url = target.base_url.rstrip("/").removesuffix("/v1")  # the SDK adds it
@@ -47,12 +51,16 @@ class Anthropic(CountingProvider):
         return body(request, target, stream=stream)
 
     def native_content(self, request: CompletionRequest, target: Target, *, stream: bool) -> bytes | None:
-        """Return the client's own body. Like `body` it leaves sampling out, which the vendor refuses."""
+        """Return the client's own body. Sampling is left out where the API's version or the model refuses it."""
         native = request.native
         if native is None or native.provider != self.kind:
             return None
         limit = request.output_limit(target.max_output_tokens)
-        kept = {name: value for name, value in native.body.items() if name not in _SAMPLING}
+        version = dict(native.headers).get("anthropic-version", "")
+        sampling = target.temperature and "" < version < _SAMPLING_GONE
+        kept: Mapping[str, Any] = {name: value for name, value in native.body.items() if sampling or name not in _SAMPLING}
+        if limit != kept.get("max_tokens"):
+            kept = thinking.below(kept, limit)
         return jsonio.dumps({**kept, "model": target.model, "max_tokens": limit, "stream": stream})
 
     def count_url(self, address: Address) -> URL:

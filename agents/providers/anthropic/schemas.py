@@ -11,7 +11,7 @@ from typing import Any
 
 import anthropic
 
-from agents.providers.errors import ProviderBadRequest
+from agents.providers.errors import ModelCannotTake
 
 # A JSON schema: its keywords are open.
 Schema = dict[str, object]
@@ -30,11 +30,11 @@ _ANYTHING = [{"type": name} for name in ("string", "number", "boolean", "null")]
 
 
 def fitted(schema: Schema, where: str) -> Schema:
-    """Return the schema as the API takes it. Raises ProviderBadRequest, which names `where`, if there is no such form."""
+    """Return the schema as the API takes it. Raises ModelCannotTake, which names `where`, if there is no such form."""
     try:
         return anthropic.transform_schema(_plain(schema, root=True))
     except (ValueError, TypeError, AttributeError, AssertionError) as exc:
-        raise ProviderBadRequest(f"The schema of {where} has no form that Claude's structured output takes.", param=where) from exc
+        raise ModelCannotTake(f"The schema of {where} has no form that Claude's structured output takes.", param=where) from exc
 
 
 def _plain(schema: Any, *, root: bool = False) -> Schema:

@@ -71,6 +71,19 @@ def fields(
     return ({"type": "enabled", "budget_tokens": budget} if budget >= LEAST_BUDGET else None), None
 
 
+def below(body: Mapping[str, Any], limit: int) -> Mapping[str, Any]:
+    """Return a client's body whose thinking budget fits below `limit`, which is less than the client's own.
+
+    The vendor refuses a budget that reaches `max_tokens`. Without room for the least budget the model does not think.
+    """
+    thought = body.get("thinking")
+    if not isinstance(thought, Mapping) or thought.get("type") != "enabled" or thought["budget_tokens"] < limit:
+        return body
+    if limit // 2 < LEAST_BUDGET:
+        return {name: value for name, value in body.items() if name != "thinking"}
+    return {**body, "thinking": {**thought, "budget_tokens": limit // 2}}
+
+
 def _nearest(effort: str | None, generation: Generation) -> str | None:
     """Return the effort, or the next lower one that the model has."""
     if effort is None:

@@ -21,9 +21,9 @@ from agents.providers.answer import Answer
 from agents.providers.base import Target
 from agents.providers.counting import CountingProvider
 from agents.providers.embedding import EmbeddingProvider
-from agents.providers.errors import ProviderBadRequest, ProviderBadResponse, ProviderError, retry_after
+from agents.providers.errors import ModelCannotTake, ProviderBadResponse, ProviderError, retry_after
 from agents.providers.google.answer import OUR_ID, GeminiAnswer, read_embeddings, refusal
-from agents.providers.parts import arguments_object, decoded_text
+from agents.providers.parts import arguments_object, decoded_text, limited_stops
 from agents.providers.relay import Address
 from aiagents.core import jsonio
 from billing.pricing import Usage
@@ -34,12 +34,20 @@ _NO_SIGNATURE = "skip_thought_signature_validator"
 _LEAST_OF_PRO = 128  # Gemini 2.5 Pro cannot stop thinking. Source: ai.google.dev/gemini-api/docs/thinking.
 _BUDGET = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
 _PENALTIES = {"presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty"}
+# Source: github.com/dzivkovi/video-intel, release 2.7.1, which measured it.
+_NO_MINIMAL = re.compile(r"3\.[78]-flash")
+_MOST_STOPS = 5
+# The vendor's seeds are 32-bit numbers.
+_LARGEST_SEED = 2**31 - 1
+# Source: ai.google.dev/gemini-api/docs/image-understanding, "Supported formats".
+_IMAGES = frozenset({"image/png", "image/jpeg", "image/webp", "image/heic", "image/heif"})
 _LEVEL = {"none": "LOW", "minimal": "LOW", "low": "LOW", "medium": "MEDIUM"}
 
 
 class Google(EmbeddingProvider, CountingProvider):
     kind = "google"
     count_field = "totalTokens"
+    tool_name = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}")
     # The vendor's limit per batch.
     most_inputs = 100
 
@@ -110,8 +118,12 @@ def _version(model: str) -> str:
 def body(request: CompletionRequest, target: Target) -> dict[str, Any]:
     """Return the request's JSON body. It only declares tools: the SDK executes none."""
     out: dict[str, Any] = {"contents": _contents(request, target.model)}
-    if request.system:
-        out["systemInstruction"] = {"parts": [{"text": request.system}]}
+    wanted = request.response_format
+    # Models before Gemini 3 take no JSON format beside function tools.
+    in_words = wanted is not None and bool(request.tools) and not _from_three(target.model)
+    system = "\n\n".join(filter(None, (request.system, _json_in_words(wanted) if wanted and in_words else "")))
+    if system:
+        out["systemInstruction"] = {"parts": [{"text": system}]}
     if request.tools:
         out["tools"] = [{"functionDeclarations": [_declaration(tool) for tool in request.tools]}]
         if request.tool_choice != "auto":
@@ -123,20 +135,27 @@ def body(request: CompletionRequest, target: Target) -> dict[str, Any]:
     if request.max_output_tokens is not None:
         config["maxOutputTokens"] = request.output_limit(target.max_output_tokens)
     if target.temperature:
-        sampling = {"temperature": request.temperature, "topP": request.top_p, "seed": request.seed}
+        seed = None if request.seed is None else request.seed & _LARGEST_SEED
+        sampling: dict[str, Any] = {"temperature": request.temperature, "topP": request.top_p, "seed": seed}
         sampling |= {"topK": request.extra.get("top_k")} | {camel: request.extra.get(name) for name, camel in _PENALTIES.items()}
         config |= {name: value for name, value in sampling.items() if value is not None}
     if resolution := _resolution(request):
         config["mediaResolution"] = resolution
     if request.stop:
-        config["stopSequences"] = list(request.stop)[:5]
-    if request.response_format:
+        config["stopSequences"] = limited_stops(request.stop, _MOST_STOPS)
+    if wanted and not in_words:
         config["responseMimeType"] = "application/json"
-        if request.response_format.get("type") == "json_schema":
-            config["responseJsonSchema"] = request.response_format.get("schema") or {}
+        if wanted.get("type") == "json_schema":
+            config["responseJsonSchema"] = wanted.get("schema") or {}
     if request.reasoning_effort and target.reasoning:
         config["thinkingConfig"] = _thinking(request.reasoning_effort, target.model)
     return out | {"generationConfig": config}
+
+
+def _json_in_words(wanted: Mapping[str, Any]) -> str:
+    """Return the instruction for a JSON answer."""
+    shape = f" It must fit this JSON schema: {jsonio.dumps(wanted.get('schema') or {}).decode()}" if wanted["type"] == "json_schema" else ""
+    return f"Your final answer is one JSON object and nothing else: no prose, no code fence.{shape}"
 
 
 def _declaration(tool: Any) -> dict[str, Any]:
@@ -149,7 +168,7 @@ def _thinking(effort: str, model: str) -> dict[str, Any]:
     if "2.5" in model:
         budget = _BUDGET.get(effort, 24576) or (0 if small else _LEAST_OF_PRO)
         return {"thinkingBudget": budget, "includeThoughts": effort != "none"}
-    level = "MINIMAL" if small and effort in ("none", "minimal") else _LEVEL.get(effort, "HIGH")
+    level = "MINIMAL" if small and effort in ("none", "minimal") and not _NO_MINIMAL.search(model) else _LEVEL.get(effort, "HIGH")
     return {"thinkingLevel": level, "includeThoughts": effort != "none"}
 
 
@@ -209,7 +228,9 @@ def _part(part: Part) -> dict[str, Any] | None:
         case Text():
             return {"text": part.text} if part.text else None
         case Image(url=url) if url:
-            raise ProviderBadRequest("Gemini accepts images as data, not as a URL.", param="content")
+            raise ModelCannotTake("Gemini accepts images as data, not as a URL.", param="content")
+        case Image(media_type=media_type) if media_type not in _IMAGES:
+            raise ModelCannotTake(f"Gemini accepts PNG, JPEG, WebP and HEIC images, not {media_type}.", param="content")
         case Image():
             return {"inlineData": {"mimeType": part.media_type, "data": part.data}}
         case File(media_type="application/pdf"):

@@ -17,12 +17,13 @@ from agents.providers.errors import ProviderError, error_from_status, retry_afte
 from agents.providers.openai import efforts, responses
 from agents.providers.openai.answer import ChatAnswer, read_embeddings
 from agents.providers.openai.responses_answer import ResponseAnswer
-from agents.providers.parts import CallIds, decoded_text
+from agents.providers.parts import CallIds, decoded_text, limited_stops
 from agents.providers.relay import Address
 from billing.pricing import Usage
 
 # OpenAI takes ids of up to 40 characters in chat completions (64 in Responses). Mistral takes nine letters and digits.
 _CALL_ID, _MISTRAL_CALL_ID = r"(?s).{1,40}", "[a-zA-Z0-9]{9}"
+_MOST_STOPS = 4
 _SAMPLING = ("presence_penalty", "frequency_penalty", "logit_bias")
 
 
@@ -118,7 +119,7 @@ class OpenAI(EmbeddingProvider):
             sampling = {"temperature": request.temperature, "top_p": request.top_p, "seed": request.seed}
             body |= {name: value for name, value in sampling.items() if value is not None}
             if request.stop:
-                body["stop"] = list(request.stop)
+                body["stop"] = limited_stops(request.stop, _MOST_STOPS)
         return body
 
 

@@ -38,7 +38,11 @@ def body(request: CompletionRequest, target: Target, *, stream: bool) -> Mapping
     }
     if stream:
         out["stream"] = True
-    if request.system:
+    wanted = request.response_format
+    if request.system and wanted and wanted.get("type") == "json_object":
+        # For this format the vendor wants the word "json" in the input, and does not look for it in `instructions`.
+        out["input"].insert(0, {"type": "message", "role": "developer", "content": request.system})
+    elif request.system:
         out["instructions"] = request.system
     if request.tools:
         out["tools"] = [
@@ -50,7 +54,6 @@ def body(request: CompletionRequest, target: Target, *, stream: bool) -> Mapping
             out["tool_choice"] = {"type": "function", "name": request.tool_choice} if named else request.tool_choice
         if request.parallel_tool_calls is not None:
             out["parallel_tool_calls"] = request.parallel_tool_calls
-    wanted = request.response_format
     text = {"verbosity": request.extra["verbosity"]} if "verbosity" in request.extra else {}
     if wanted and wanted.get("type") == "json_schema":
         shape = {"name": wanted.get("name") or "answer", "schema": wanted.get("schema") or {}, "strict": bool(wanted.get("strict"))}

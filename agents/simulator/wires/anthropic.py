@@ -7,6 +7,7 @@ from typing import Any
 
 from agents.simulator.behaviour import Behaviour, in_text
 from agents.simulator.prompt import Answer, Count, Prompt
+from agents.simulator.seals import seal
 from agents.simulator.wires import Obj, cached_prefix, fragments, offered, sse, text_of
 
 FINISH = {
@@ -20,7 +21,6 @@ KINDS = {
     400: "invalid_request_error", 401: "authentication_error", 402: "billing_error", 403: "permission_error", 404: "not_found_error",
     413: "request_too_large", 429: "rate_limit_error", 504: "timeout_error", 529: "overloaded_error",
 }  # fmt: skip
-SIGNATURE = "c2ltdWxhdGVkLXNpZ25hdHVyZQ=="
 IMAGE_TOKENS = 1600
 
 
@@ -57,14 +57,6 @@ def read(body: Obj, path: str) -> Prompt:
     return prompt
 
 
-def refuse(body: Obj) -> str:
-    """Return the message of this API version's 400, or an empty text."""
-    if not isinstance(body.get("max_tokens"), int) or body["max_tokens"] < 1:
-        return "max_tokens: a positive number is required"
-    gone = [name for name in ("temperature", "top_p", "top_k") if name in body]
-    return f"{gone[0]}: this parameter was removed" if gone else ""
-
-
 def _usage(count: Count) -> Obj:
     """Return the usage. Anthropic's input excludes tokens read from and written to the cache."""
     return {
@@ -80,9 +72,11 @@ def _blocks(prompt: Prompt, answer: Answer) -> list[tuple[Obj, list[Obj], Obj]]:
     """Return each content block as its start, its deltas and the whole block."""
     blocks: list[tuple[Obj, list[Obj], Obj]] = []
     if answer.reasoning:
-        whole = {"type": "thinking", "thinking": "".join(answer.reasoning), "signature": SIGNATURE}
+        thought = "".join(answer.reasoning)
+        whole = {"type": "thinking", "thinking": thought, "signature": seal(thought)}
         deltas: list[Obj] = [{"type": "thinking_delta", "thinking": piece} for piece in answer.reasoning]
-        blocks.append(({**whole, "thinking": "", "signature": ""}, [*deltas, {"type": "signature_delta", "signature": SIGNATURE}], whole))
+        deltas.append({"type": "signature_delta", "signature": whole["signature"]})
+        blocks.append(({**whole, "thinking": "", "signature": ""}, deltas, whole))
     if "future" in prompt.behaviour:
         dream = {"type": "dream", "dream": "sheep"}
         blocks.append((dream, [{"type": "dream_delta", "dream": "electric"}], dream))

@@ -7,6 +7,7 @@ from typing import Any
 
 from agents.simulator.behaviour import Behaviour, in_text
 from agents.simulator.prompt import Answer, Count, Prompt, tokens
+from agents.simulator.seals import signature
 from agents.simulator.wires import Obj, cached_prefix, offered, sse, vectors
 
 FINISH = {"length": "MAX_TOKENS", "content_filter": "SAFETY"}
@@ -14,7 +15,6 @@ KINDS = {
     400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED",
     503: "UNAVAILABLE", 504: "DEADLINE_EXCEEDED",
 }  # fmt: skip
-SIGNATURE = "c2ltdWxhdGVkLXRob3VnaHQ="
 IMAGE_TOKENS = 258
 MOST_EMBEDDED = 100
 
@@ -94,7 +94,8 @@ def _parts(answer: Answer) -> list[Obj]:
     parts: list[Obj] = [{"text": piece, "thought": True} for piece in answer.reasoning]
     parts += [{"text": piece} for piece in answer.pieces]
     for key, name, arguments in answer.calls:
-        parts.append({"functionCall": {"id": key, "name": name, "args": json.loads(arguments)}, "thoughtSignature": SIGNATURE})
+        call = {"id": key, "name": name, "args": json.loads(arguments)}
+        parts.append({"functionCall": call, "thoughtSignature": signature(call)})
     return parts
 
 

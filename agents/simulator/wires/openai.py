@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from agents.simulator.behaviour import Behaviour, in_text
 from agents.simulator.prompt import Answer, Count, Prompt, tokens
 from agents.simulator.wires import CREATED, Obj, cached_prefix, fragments, offered, sse, text_of, vectors
@@ -50,25 +48,6 @@ def read(body: Obj, path: str) -> Prompt:
     prompt.input_tokens = sum(lengths) // 4 + prompt.images * IMAGE_TOKENS + offered(body.get("tools"))
     prompt.cached_tokens = cached_prefix(lengths)
     return prompt
-
-
-_NEEDS_RESPONSES = re.compile(r"gpt-(5\.4|5\.[5-9]|6)")
-
-
-def refuse(body: Obj) -> str:
-    """Return the message of the vendor's 400, or an empty text.
-
-    Function tools of GPT-5.4 with an effort, and of later generations unless the effort is `none` (measured in
-    BerriAI/litellm#34569, openai/openai-openapi#541).
-    """
-    model, effort = str(body.get("model", "")), body.get("reasoning_effort")
-    found = _NEEDS_RESPONSES.match(model)
-    if not found or not body.get("tools") or effort == "none" or (found[1] == "5.4" and effort is None):
-        return ""
-    return (
-        f"Function tools with reasoning_effort are not supported for {model} in /v1/chat/completions. "
-        "To use function tools, use /v1/responses or set reasoning_effort to 'none'."
-    )
 
 
 def usage_of(count: Count) -> Obj:

@@ -7,13 +7,11 @@ import json
 
 from agents.simulator.behaviour import in_text
 from agents.simulator.prompt import Answer, Count, Prompt
+from agents.simulator.seals import seal
 from agents.simulator.wires import CREATED, Obj, fragments, offered, sse, text_of
 from agents.simulator.wires.openai import IMAGE_TOKENS, error
 
 __all__ = ["error", "error_event", "read", "stream", "whole"]
-
-# A reasoning item that does not come back as it was sent is refused.
-ENCRYPTED = "Z0FBQUFBQm9zaW11bGF0ZWQ="
 
 
 def read(body: Obj, path: str) -> Prompt:
@@ -82,8 +80,9 @@ def _base(prompt: Prompt, body: Obj) -> Obj:
 def _items(answer: Answer, body: Obj) -> list[Obj]:
     items: list[Obj] = []
     if answer.reasoning:
-        encrypted = {"encrypted_content": ENCRYPTED} if "reasoning.encrypted_content" in (body.get("include") or ()) else {}
-        summary = [{"type": "summary_text", "text": "".join(answer.reasoning)}]
+        thought = "".join(answer.reasoning)
+        encrypted = {"encrypted_content": seal(thought)} if "reasoning.encrypted_content" in (body.get("include") or ()) else {}
+        summary = [{"type": "summary_text", "text": thought}]
         items.append({"id": "rs_sim", "type": "reasoning", "summary": summary, **encrypted})
     for index, (key, name, arguments) in enumerate(answer.calls):
         call = {"call_id": key, "name": name, "arguments": arguments}
