@@ -58,7 +58,7 @@ GOES_ON = {
     f"POST {_AGENTS}", *(f"{method} {_AGENTS}{{pk}}" for method in ("PUT", "PATCH", "DELETE")),
     *(f"POST {_AGENTS}runs/{{pk}}/{verb}" for verb in ("approve", "reject", "cancel")),
     f"DELETE {_TASKS}{{pk}}", *(f"POST {_TASKS}{{pk}}/{verb}" for verb in ("cancel", "pause", "webhook-secret")),
-    "POST /v1/messages/count_tokens", "POST /v1/responses/input_tokens",
+    "POST /v1/messages/count_tokens", "POST /v1/responses/input_tokens", "DELETE /v1/responses/{response}",
 }  # fmt: skip
 FRAMES_THAT_START = {"send"}
 FRAMES_THAT_GO_ON = {"cancel", "resume", "ping"}

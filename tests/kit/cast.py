@@ -13,6 +13,7 @@ from accounts.sign_in import tokens
 from agents.compatible.openai_responses import kept
 from agents.definitions import authoring
 from agents.models import AgentRun, AgentStep
+from aiagents.core.ids import uuid7
 from tests.kit.people import PASSWORD
 
 
@@ -70,7 +71,11 @@ def things(owner: User) -> dict[str, Any]:
         last_seq=1,
     )
     Task.objects.filter(pk=task.pk).update(last_run=task_run, runs_count=1)
-    kept_answer = {"id": "resp_kept", "object": "response", "output": [{"id": "msg_kept", "type": "message", "content": "a secret answer"}]}
+    kept_answer = {
+        "id": str(uuid7()),
+        "object": "response",
+        "output": [{"id": "msg_kept", "type": "message", "content": "a secret answer"}],
+    }
     async_to_sync(kept.keep)({"input": "a secret question"}, (), str(owner.pk), kept.Written(kept_answer))
     return {
         "kept_answer": kept_answer["id"],
