@@ -74,7 +74,7 @@ def fields(
 def below(body: Mapping[str, Any], limit: int) -> Mapping[str, Any]:
     """Return a client's body whose thinking budget fits below `limit`, which is less than the client's own.
 
-    The vendor refuses a budget that reaches `max_tokens`. Without room for the least budget the model does not think.
+    The vendor refuses a budget that reaches `max_tokens`. If half of the limit is below the least budget, the model does not think.
     """
     thought = body.get("thinking")
     if not isinstance(thought, Mapping) or thought.get("type") != "enabled" or thought["budget_tokens"] < limit:
