@@ -76,7 +76,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     def place(item: pytest.Item) -> int:
-        path = item.path.relative_to(config.rootpath).as_posix()
+        path = item.nodeid  # the file's path from the root, and the test
         return next((at for at, name in enumerate(FIRST) if path.startswith(name)), len(FIRST))
 
     items.sort(key=place)
