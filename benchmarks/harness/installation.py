@@ -31,7 +31,7 @@ PER_USER = 16
 # The system's budget is set although it has a default: older checkouts have none, and a second budget per call costs time.
 SETTINGS = {
     "RATE_LIMIT_REQUESTS": "1000000000", "NEW_USER_MONTHLY_LIMIT": "1000000", "MONTHLY_COST_LIMIT": "1000000", "LOG_LEVEL": "INFO",
-    "CHAT_TITLES": "false",
+    "CHAT_TITLES": "false", "SIMULATOR_STRICT": "0",
 }  # fmt: skip
 
 
