@@ -15,7 +15,7 @@ from django.apps import apps
 
 from aiagents.core.http.websocket import PROTOCOL
 from tests.kit.source.product_modules import sources
-from tests.kit.source.tree import parse
+from tests.kit.source.tree import parse, text_files
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([*(ROOT / "docs").rglob("*.md"), *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "GLOSSARY", "CHANGELOG"))])
@@ -49,8 +49,7 @@ def name_of(path: Path) -> str:
 
 @cache
 def file_names() -> frozenset[str]:
-    folders = (*PACKAGES, "tests", "benchmarks", "static", "templates", "docs", "deploy", "requirements")
-    return frozenset(path.name for folder in folders for path in (ROOT / folder).rglob("*.*")) | {path.name for path in ROOT.glob("*.*")}
+    return frozenset(path.name for path in text_files(""))
 
 
 def exists(document: Path, named: str) -> bool:

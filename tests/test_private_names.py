@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.kit.source.product_modules import ROOT, sources
-from tests.kit.source.tree import dotted, last_name, parse
+from tests.kit.source.tree import dotted, last_name, parse, text_files
 
 
 def modules() -> set[str]:
@@ -57,7 +57,7 @@ def private_uses(tree: ast.AST) -> Iterator[str]:
 
 def found() -> list[str]:
     """`file: module.name` of every use in the tests."""
-    files = [path for path in sorted(ROOT.rglob("*.py")) if "tests" in (parts := path.relative_to(ROOT).parts) or parts == ("conftest.py",)]
+    files = [path for path in text_files(".py") if "tests" in (parts := path.relative_to(ROOT).parts) or parts == ("conftest.py",)]
     return [f"{path.relative_to(ROOT)}: {name}" for path in files for name in private_uses(parse(path.read_text()))]
 
 

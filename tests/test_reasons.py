@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.source.tree import APPS, ROOT, TOP
+from tests.kit.source.tree import APPS, ROOT, TOP, text_files
 
 FOLDERS = (*APPS, TOP, "tests", "benchmarks")
 EXCEPTION = re.compile(r"#\s*(?:ruff:\s*)?(?:noqa|type:\s*ignore)\b", re.I)
@@ -31,7 +31,7 @@ def without_reason(source: str) -> Iterator[int]:
 
 
 def files() -> list[Path]:
-    return [path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")] + list(ROOT.glob("*.py"))
+    return [path for path in text_files(".py") if path.parent == ROOT or path.relative_to(ROOT).parts[0] in FOLDERS]
 
 
 def test_every_exception_has_a_reason():

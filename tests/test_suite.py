@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.kit.plugins.stores import FIRST
-from tests.kit.source.tree import dotted, last_name, parse
+from tests.kit.source.tree import dotted, last_name, parse, text_files
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("accounts", "agents", "aiagents", "billing", "chat", "tasks", "tests")
@@ -17,10 +17,10 @@ FOLDERS = ("accounts", "agents", "aiagents", "billing", "chat", "tasks", "tests"
 
 def paths_of_tests() -> Iterator[str]:
     """Every file of every `tests` folder, from the root."""
-    for folder in FOLDERS:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            if "tests" in path.relative_to(ROOT).parts:
-                yield path.relative_to(ROOT).as_posix()
+    for path in text_files(".py"):
+        parts = path.relative_to(ROOT).parts
+        if parts[0] in FOLDERS and "tests" in parts:
+            yield path.relative_to(ROOT).as_posix()
 
 
 def files_of_tests() -> Iterator[tuple[str, ast.Module]]:
