@@ -8,7 +8,7 @@ import json
 from agents.simulator.behaviour import in_text
 from agents.simulator.prompt import Answer, Count, Prompt
 from agents.simulator.seals import seal
-from agents.simulator.wires import CREATED, Obj, fragments, offered, sse, text_of
+from agents.simulator.wires import CREATED, Obj, cached_prefix, fragments, offered, sse, text_of
 from agents.simulator.wires.openai import IMAGE_TOKENS, error
 
 __all__ = ["error", "error_event", "read", "stream", "whole"]
@@ -18,16 +18,16 @@ def read(body: Obj, path: str) -> Prompt:
     given = body.get("input") or ""
     items: list[Obj] = [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
     prompt = Prompt(model=str(body.get("model", "")), system=str(body.get("instructions") or ""), messages=len(items))
-    length = len(prompt.system.encode())
+    lengths = [len(prompt.system.encode())]
     for item in items:
         if item.get("type") == "function_call_output":
             prompt.results.append(text_of(item.get("output")))
-            length += len(prompt.results[-1].encode()) + 12
+            lengths.append(len(prompt.results[-1].encode()) + 12)
         elif item.get("type") == "function_call":
-            length += len(str(item.get("arguments", ""))) + 12
+            lengths.append(len(str(item.get("arguments", ""))) + 12)
         else:
             text = text_of(item.get("content"))
-            length += len(text.encode("utf-8", "replace")) + 12
+            lengths.append(len(text.encode("utf-8", "replace")) + 12)
             if item.get("role") in ("system", "developer"):
                 prompt.system += text
             elif item.get("role") == "user":
@@ -46,7 +46,8 @@ def read(body: Obj, path: str) -> Prompt:
     prompt.json_schema = (wanted.get("schema") or {}) if wanted.get("type") == "json_schema" else None
     prompt.max_tokens = body.get("max_output_tokens")
     prompt.thinks = (body.get("reasoning") or {}).get("effort") not in (None, "none")
-    prompt.input_tokens = length // 4 + prompt.images * IMAGE_TOKENS + offered(body.get("tools"))
+    prompt.cached_tokens = cached_prefix(lengths)
+    prompt.input_tokens = sum(lengths) // 4 + prompt.images * IMAGE_TOKENS + offered(body.get("tools"))
     return prompt
 
 
