@@ -67,26 +67,29 @@ class Credential:
         return str(claims.get("sub"))
 
 
+# Anthropic's and Google's clients send an API key in a header of their own.
+KEY_HEADERS = ("x-api-key", "x-goog-api-key")
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/=-]{1,2048})")
 _KEY_HEADER = re.compile(r"aia_[A-Za-z0-9_-]{1,200}")
 
 
 def credential(headers: Mapping[str, str]) -> Credential | None:
-    """Return the credential of a request, from one of two headers; None without one.
+    """Return the credential of a request, from one of three headers; None without one.
 
     Raises NotAuthenticated for two different credentials, another scheme, or characters that no credential has.
     """
-    authorization, key = headers.get("authorization"), headers.get("x-api-key")
+    authorization = headers.get("authorization")
     found = set()
     if authorization is not None:
         match = _BEARER.fullmatch(authorization)
         if not match:
             raise NotAuthenticated
         found.add(match[1])
-    if key is not None:
-        if not _KEY_HEADER.fullmatch(key):
-            raise NotAuthenticated
-        found.add(key)
+    for name in KEY_HEADERS:
+        if (key := headers.get(name)) is not None:
+            if not _KEY_HEADER.fullmatch(key):
+                raise NotAuthenticated
+            found.add(key)
     if len(found) > 1:
         raise NotAuthenticated
     if not found:
@@ -96,7 +99,7 @@ def credential(headers: Mapping[str, str]) -> Credential | None:
 
 
 async def authenticate(headers: Mapping[str, str]) -> Principal:
-    """Return the principal of `Authorization: Bearer` (access token or API key) or `x-api-key`. Names are lower-case.
+    """Return the principal of `Authorization: Bearer` (access token or API key) or of KEY_HEADERS. Names are lower-case.
 
     Raises NotAuthenticated. The result is cached for seconds (accounts/principals.py); a change of the user
     invalidates it at once.

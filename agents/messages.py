@@ -134,12 +134,14 @@ class ToolSpec:
 class EmbeddingRequest:
     """Texts to embed, or their token numbers if the vendor accepts them: one vector for each.
 
-    `dimensions` None: the model's default length.
+    `dimensions` None: the model's default length. `task` is what the vectors are for, in Google's terms; other vendors'
+    vectors are for everything.
     """
 
     inputs: tuple[str | tuple[int, ...], ...]
     dimensions: int | None = None
     user: str = ""
+    task: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ errors and the log line with Django's views, but run without its middleware and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,15 +16,18 @@ from django.urls import path, re_path
 
 from accounts.authentication import authenticate, require_scope
 from agents.api import run_endpoint, run_openapi
+from agents.compatible import google_routes as gemini
 from agents.compatible import routes as compatible
 from agents.compatible.anthropic_messages import answer as anthropic
+from agents.compatible.google_generate import answer as google
 from agents.compatible.openai_chat import answer as openai
 from agents.compatible.openai_responses import endpoint as responses
 from agents.compatible.openapi import OPERATIONS as COMPATIBLE
+from agents.compatible.openapi import gemini_operation
 from aiagents.core.http import hosts
 from aiagents.core.http.body_limits import CONTENT, TEXT
 from aiagents.core.http.consumer import EndpointApplication
-from aiagents.core.http.endpoints import Endpoint
+from aiagents.core.http.endpoints import Endpoint, Handler
 from aiagents.core.http.headers import read
 from aiagents.core.http.request import Receive, Scope, Send
 from aiagents.monitoring import live_access
@@ -42,6 +46,22 @@ _v1 = partial(
     Endpoint, scope="chat", tags=("compatible APIs",), max_body_bytes=CONTENT, max_values=settings.MAX_PROMPT_VALUES, stores_text=False
 )
 _call = partial(_v1, starts_work=True, cancel_on_disconnect=True, idempotent=True)
+
+
+def _gemini(version: str) -> tuple[Endpoint, ...]:
+    """Return the endpoints of Google's API under one of its versions. They stand before OpenAI's, whose models may hold colons."""
+    methods: tuple[tuple[str, Handler, Callable[..., Endpoint]], ...] = (
+        ("generateContent", gemini.generate_content, _call), ("streamGenerateContent", gemini.stream_generate_content, _call),
+        ("countTokens", gemini.count_tokens, _v1), ("embedContent", gemini.embed_content, _call),
+        ("batchEmbedContents", gemini.batch_embed_contents, _call),
+    )  # fmt: skip
+    return tuple(
+        kind(
+            "POST", rf"/{version}/models/(?P<model>.{{1,200}}):{name}", handler, error=google.error, openapi=gemini_operation(name, version)
+        )
+        for name, handler, kind in methods
+    )
+
 
 HTTP: tuple[Endpoint, ...] = (
     _chat("POST", "/api/v1/chat/send", chat.send, starts_work=True, max_body_bytes=CONTENT, openapi=CHAT["send"]),
@@ -70,9 +90,15 @@ HTTP: tuple[Endpoint, ...] = (
     _v1("DELETE", _RESPONSE, responses.response_delete, error=openai.error, openapi=COMPATIBLE["response_delete"]),
     _call("POST", "/v1/messages", compatible.messages, error=anthropic.error, openapi=COMPATIBLE["messages"]),
     _v1("POST", "/v1/messages/count_tokens", compatible.count_tokens, error=anthropic.error, openapi=COMPATIBLE["count_tokens"]),
-    _v1("GET", "/v1/models", compatible.model_list, error=openai.error, openapi=COMPATIBLE["model_list"]),
+    *_gemini("v1"),
+    *_gemini("v1beta"),
+    _v1("GET", "/v1beta/models", gemini.model_list, error=google.error, openapi=COMPATIBLE["google_model_list"]),
     _v1(
-        "GET", r"/v1/models/(?P<model>.{1,200})", compatible.model_detail, error=openai.error, openapi=COMPATIBLE["model_detail"]
+        "GET", r"/v1beta/models/(?P<model>.{1,200})", gemini.model_detail, error=google.error, openapi=COMPATIBLE["google_model_detail"]
+    ),
+    _v1("GET", "/v1/models", gemini.v1_model_list, error=openai.error, openapi=COMPATIBLE["model_list"]),
+    _v1(
+        "GET", r"/v1/models/(?P<model>.{1,200})", gemini.v1_model_detail, error=openai.error, openapi=COMPATIBLE["model_detail"]
     ),
 )  # fmt: skip
 http = EndpointApplication(HTTP, authenticate=authenticate, authorize=require_scope)

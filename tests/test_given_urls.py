@@ -105,6 +105,12 @@ WIRES: dict[str, Callable[[str], Any] | None] = {
         "messages": [{"role": "user", "content": [{"type": "image", "source": {"type": "url", "url": url}}]}],
     },
     "POST /v1/embeddings": None,
+    # Google's API takes bytes; a URL of a file is refused by name (agents/tests/test_gemini_api.py).
+    **{
+        f"POST /{version}/models/{{model}}:{method}": None
+        for version in ("v1", "v1beta")
+        for method in ("generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents")
+    },
 }  # fmt: skip
 # Fields of our own API by what they hold: a URL that a vendor fetches, or one that we call (lib/outbound.py).
 FIELDS: dict[tuple[str, ...], Callable[[str], Any]] = {

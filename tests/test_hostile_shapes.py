@@ -143,6 +143,9 @@ def test_small_bodies_are_what_endpoints_take_unless_they_carry_content():
         *(f"POST /v1/{name}" for name in (
             "chat/completions", "embeddings", "messages", "messages/count_tokens", "responses", "responses/input_tokens",
         )),
+        *(f"POST /{version}/models/{{model}}:{method}" for version in ("v1", "v1beta") for method in (
+            "generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents",
+        )),
     }  # fmt: skip
     text = {
         f"POST {chat}conversations", f"PATCH {chat}conversations/{{pk}}", f"POST {chat}messages/{{id}}/regenerate",

@@ -24,7 +24,7 @@ ANCHORED = {"match", "fullmatch"}
 # Patterns whose text is only known while the product runs, as `file: argument`, and why they are of no concern here.
 DYNAMIC = {
     "aiagents/core/http/endpoints.py: endpoint.pattern": "the paths of the endpoints, which the registry of endpoints gives below",
-    "agents/providers/native.py: (_MODEL % re.escape(target.model.removesuffix('-latest'))).encode()": "a model's name, escaped, in _MODEL",
+    "agents/providers/native.py: (_MODEL % (self._field, name)).encode()": "a model's name, escaped, in _MODEL",
     "agents/providers/parts.py: pattern": "the vendors' rules for ids: one class of characters, matched whole",
 }
 

@@ -45,6 +45,11 @@ STARTS: dict[str, dict[str, Any]] = {
     f"POST {_TASKS}": _NOW, f"PUT {_TASKS}{{pk}}": _NOW, f"PATCH {_TASKS}{{pk}}": _NOW, f"POST {_TASKS}{{pk}}/run": {},
     f"POST {_TASKS}{{pk}}/resume": {},
     "POST /v1/chat/completions": {}, "POST /v1/embeddings": {}, "POST /v1/messages": {}, "POST /v1/responses": {},
+    **{
+        f"POST /{version}/models/{{model}}:{method}": {}
+        for version in ("v1", "v1beta")
+        for method in ("generateContent", "streamGenerateContent", "embedContent", "batchEmbedContents")
+    },
 }  # fmt: skip
 # What goes on: small rows, the ends of what runs, and decisions. A run that was decided waits for room in its worker.
 GOES_ON = {
@@ -59,6 +64,7 @@ GOES_ON = {
     *(f"POST {_AGENTS}runs/{{pk}}/{verb}" for verb in ("approve", "reject", "cancel")),
     f"DELETE {_TASKS}{{pk}}", *(f"POST {_TASKS}{{pk}}/{verb}" for verb in ("cancel", "pause", "webhook-secret")),
     "POST /v1/messages/count_tokens", "POST /v1/responses/input_tokens", "DELETE /v1/responses/{response}",
+    "POST /v1/models/{model}:countTokens", "POST /v1beta/models/{model}:countTokens",
 }  # fmt: skip
 FRAMES_THAT_START = {"send"}
 FRAMES_THAT_GO_ON = {"cancel", "resume", "ping"}

@@ -15,6 +15,7 @@ from agents.calls.service import CallContext
 from agents.calls.whole import Completion
 from agents.compatible import agent_source
 from agents.compatible.anthropic_messages import answer as anthropic_answer
+from agents.compatible.google_generate import answer as google_answer
 from agents.compatible.openai_responses import answer as responses_answer
 from agents.events import Event, Settled, Started
 from agents.messages import CompletionRequest
@@ -22,7 +23,7 @@ from aiagents.core.errors import AppError
 from aiagents.core.http.endpoints import EventStream, Request
 from aiagents.core.ids import uuid7
 
-EventWriter = anthropic_answer.Events | responses_answer.Events
+EventWriter = anthropic_answer.Events | google_answer.Chunks | responses_answer.Events
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from typing import Any
 
 from agents.compatible import openai_embeddings
 from agents.compatible.anthropic_messages import request as anthropic_request
+from agents.compatible.google_generate import embeddings as google_embeddings
+from agents.compatible.google_generate import request as google_request
 from agents.compatible.openai_chat import request as openai_request
 from agents.compatible.openai_responses import request as responses_request
 from agents.routing.candidates import GOALS
@@ -62,6 +64,12 @@ _LIST = {"type": "array", "items": {"type": "object", "additionalProperties": Tr
 _MESSAGES = {**_LIST, "minItems": 1}
 _RESPONSE_ID = {"name": "response", "in": "path", "required": True, "schema": {"type": "string"}}
 _STREAM = {"type": "boolean", "default": False}
+
+_PATH_MODEL = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
+_GEMINI = (
+    "google-genai and other clients of Gemini work with their base URL set to this server. The key stands in `x-goog-api-key`. "
+    "Google's models get the body as it came, fields that this document does not name included, and the answer comes back as it came."
+)
 
 OPERATIONS: dict[str, JSON] = {
     "chat_completions": {
@@ -162,14 +170,72 @@ OPERATIONS: dict[str, JSON] = {
         ),
         "responses": _answers("The count"),
     },
+    "generateContent": {
+        "operationId": "gemini_generate_content",
+        "summary": "Gemini's generateContent",
+        "description": _GEMINI,
+        "parameters": [_PATH_MODEL],
+        "requestBody": _body(["contents"], {"contents": _MESSAGES, "tools": _LIST}, google_request.FIELDS, open_ended=True),
+        "responses": _answers("A response with one candidate"),
+    },
+    "streamGenerateContent": {
+        "operationId": "gemini_stream_generate_content",
+        "summary": "Gemini's streamGenerateContent",
+        "description": _GEMINI + " Without `alt=sse` the answer is one JSON array that grows.",
+        "parameters": [_PATH_MODEL, {"name": "alt", "in": "query", "schema": {"enum": ["sse", "json"], "default": "json"}}],
+        "requestBody": _body(["contents"], {"contents": _MESSAGES, "tools": _LIST}, google_request.FIELDS, open_ended=True),
+        "responses": _answers("The response's chunks", streamed=True),
+    },
+    "countTokens": {
+        "operationId": "gemini_count_tokens",
+        "summary": "How many input tokens a request would have",
+        "description": "Free of charge. The body holds `contents`, or a whole request as `generateContentRequest`.",
+        "parameters": [_PATH_MODEL],
+        "requestBody": _body([], {"contents": _MESSAGES}, {"generateContentRequest"}, open_ended=True),
+        "responses": _answers("The count"),
+    },
+    "embedContent": {
+        "operationId": "gemini_embed_content",
+        "summary": "Gemini's embedContent",
+        "parameters": [_PATH_MODEL],
+        "requestBody": _body(["content"], {"content": {"type": "object", "additionalProperties": True}}, google_embeddings.FIELDS),
+        "responses": _answers("One vector"),
+    },
+    "batchEmbedContents": {
+        "operationId": "gemini_batch_embed_contents",
+        "summary": "Gemini's batchEmbedContents",
+        "parameters": [_PATH_MODEL],
+        "requestBody": _body(["requests"], {"requests": _MESSAGES}, ()),
+        "responses": _answers("A vector for each request"),
+    },
+    "google_model_list": {
+        "operationId": "gemini_models",
+        "summary": "The models, as Google's clients read them",
+        "parameters": [
+            {"name": "pageSize", "in": "query", "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999}},
+            {"name": "pageToken", "in": "query", "schema": {"type": "string", "pattern": "^[0-9]{0,9}$"}},
+        ],
+        "responses": _answers("A page of the list"),
+    },
+    "google_model_detail": {
+        "operationId": "gemini_model",
+        "summary": "One model, as Google's clients read it",
+        "parameters": [_PATH_MODEL],
+        "responses": _answers("The model"),
+    },
     "model_list": {"operationId": "v1_models", "summary": "The models that may be requested", "responses": _answers("The list")},
     "model_detail": {
         "operationId": "v1_model",
         "summary": "One model",
-        "parameters": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}],
+        "parameters": [_PATH_MODEL],
         "responses": _answers("The model"),
     },
 }  # fmt: skip
 for _operation in OPERATIONS.values():
     if "requestBody" in _operation:
         _operation[REFUSALS] = _REFUSALS
+
+
+def gemini_operation(method: str, version: str) -> dict[str, object]:
+    """Return the operation of one of Gemini's methods under a version of its API."""
+    return {**OPERATIONS[method], "operationId": f"{OPERATIONS[method]['operationId']}_{version}"}

@@ -27,7 +27,7 @@ def invalid(param: str, message: str, code: str = "invalid_value") -> InvalidReq
     return InvalidRequest(f"{param}: {message}", param=param, code=code, details={param: [message]})
 
 
-def refuse_unknown(body: JSON, known: Collection[str]) -> None:
+def refuse_unknown(body: Mapping[str, Any], known: Collection[str]) -> None:
     """Raise InvalidRequest for unknown fields: a misspelt limit must not pass silently."""
     for name in body:
         if name not in known:
@@ -57,12 +57,12 @@ def text(body: Mapping[str, Any], name: str, *, required: bool = False, longest:
     return value
 
 
-def call_id(body: JSON, name: str, *, at: str) -> tuple[str, str]:
+def call_id(body: Mapping[str, Any], name: str, *, at: str) -> tuple[str, str]:
     """Return a tool call's id and the vendor's signature that `call_ids.join` put into it, else an empty text."""
     return call_ids.split(text(body, name, required=True, longest=call_ids.LONGEST, at=at))
 
 
-def model(body: JSON) -> str:
+def model(body: Mapping[str, Any]) -> str:
     """Return the requested model's name."""
     name = text(body, "model", required=True, longest=200)
     if "\x00" in name:
@@ -70,7 +70,7 @@ def model(body: JSON) -> str:
     return name
 
 
-def number(body: JSON, name: str, low: float, high: float) -> float | None:
+def number(body: Mapping[str, Any], name: str, low: float, high: float) -> float | None:
     value = body.get(name)
     if value is None:
         return None
@@ -79,7 +79,7 @@ def number(body: JSON, name: str, low: float, high: float) -> float | None:
     return float(value)
 
 
-def integer(body: JSON, name: str, low: int, high: int) -> int | None:
+def integer(body: Mapping[str, Any], name: str, low: int, high: int) -> int | None:
     value = body.get(name)
     if value is None:
         return None
@@ -97,7 +97,7 @@ def flag(body: Mapping[str, Any], name: str, default: bool | None = False) -> bo
     return value
 
 
-def choice(body: JSON, name: str, among: Collection[str]) -> str | None:
+def choice(body: Mapping[str, Any], name: str, among: Collection[str]) -> str | None:
     value = body.get(name)
     if value is not None and (not isinstance(value, str) or value not in among):
         raise invalid(name, f"must be one of {', '.join(sorted(among))}")
@@ -110,7 +110,7 @@ def mapping(value: object, param: str) -> JSON:
     return dict(value)
 
 
-def items(body: JSON, name: str, *, required: bool = False, at: str = "") -> list[JSON]:
+def items(body: Mapping[str, Any], name: str, *, required: bool = False, at: str = "") -> list[JSON]:
     """Return a list of objects. The values of the whole body were counted before it was parsed."""
     value = body.get(name)
     if value is None and not required:
@@ -122,7 +122,7 @@ def items(body: JSON, name: str, *, required: bool = False, at: str = "") -> lis
     return [mapping(item, f"{at}{name}[{number}]") for number, item in enumerate(value)]
 
 
-def strings(body: JSON, name: str, most: int) -> tuple[str, ...]:
+def strings(body: Mapping[str, Any], name: str, most: int) -> tuple[str, ...]:
     """Return a string or a list of strings as a tuple."""
     value = body.get(name)
     if value is None:
@@ -133,7 +133,7 @@ def strings(body: JSON, name: str, most: int) -> tuple[str, ...]:
     return tuple(value)
 
 
-def add_passed(found: JSON, body: JSON) -> None:
+def add_passed(found: JSON, body: Mapping[str, Any]) -> None:
     """Add the fields that both of OpenAI's APIs have and that OpenAI's adapter sends unchanged."""
     for name, longest in (("user", 512), ("safety_identifier", 64), ("prompt_cache_key", 1024)):
         if value := text(body, name, longest=longest):
@@ -146,13 +146,13 @@ def add_passed(found: JSON, body: JSON) -> None:
         found["service_tier"] = tier
 
 
-def add_verbosity(found: JSON, body: JSON) -> None:
+def add_verbosity(found: JSON, body: Mapping[str, Any]) -> None:
     """Add the field `verbosity`, which stands at another place in each of OpenAI's APIs."""
     if value := choice(body, "verbosity", {"low", "medium", "high"}):
         found["verbosity"] = value
 
 
-def dollars(body: JSON, name: str) -> Decimal | None:
+def dollars(body: Mapping[str, Any], name: str) -> Decimal | None:
     """Return a positive amount of USD, best sent as a decimal string."""
     value = body.get(name)
     if value is None:
@@ -174,7 +174,7 @@ def base64_image(media_type: str, data: str, param: str, detail: str = "") -> Im
     return Image(media_type=media_type, data=data, detail=detail)
 
 
-def image_detail(item: JSON, at: str) -> str:
+def image_detail(item: Mapping[str, Any], at: str) -> str:
     """Return how closely the model looks at an image; empty for the vendor's default."""
     value = item.get("detail")
     if value is not None and value not in DETAILS:
@@ -196,7 +196,7 @@ def image_from_url(url: str, param: str, detail: str = "") -> Image:
         raise invalid(param, f"must be a data: URL or {media_urls.RULE}") from None
 
 
-def refuse_file_reference(item: JSON, at: str) -> None:
+def refuse_file_reference(item: Mapping[str, Any], at: str) -> None:
     """Raise InvalidRequest for a file by URL or id: we fetch no files, and a file id is valid at one vendor only."""
     for name in ("file_url", "file_id"):
         if item.get(name) is not None:
@@ -209,7 +209,7 @@ class NativeOnly:
     def __init__(self) -> None:
         self.error: InvalidRequest | None = None
 
-    def fields(self, body: JSON, translated: Collection[str]) -> None:
+    def fields(self, body: Mapping[str, Any], translated: Collection[str]) -> None:
         with contextlib.suppress(StopIteration):
             self(unknown_parameter(next(name for name in body if name not in translated)))
 

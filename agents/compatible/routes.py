@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -171,7 +171,8 @@ async def count_tokens(request: Request) -> Response:
 # --- Models -------------------------------------------------------------------------------------
 
 
-async def _models(request: Request) -> list[dict[str, Any]]:
+async def model_rows(request: Request) -> list[dict[str, Any]]:
+    """Return the models and agents that the caller may request, with the fields of OpenAI and Anthropic."""
     configured = await connections.configured()
     rows: list[dict[str, Any]] = [_row("auto", "Auto", "aiagents"), *(_row(f"auto:{goal}", f"Auto ({goal})", "aiagents") for goal in GOALS)]
     rows += [
@@ -193,17 +194,22 @@ def _row(slug: str, name: str, owner: str, kind: str = "chat") -> dict[str, Any]
 
 async def model_list(request: Request) -> Response:
     """`GET /v1/models`."""
-    rows = await _models(request)
+    rows = await model_rows(request)
     return Response(body=dumps({"object": "list", "data": rows, "has_more": False, "first_id": rows[0]["id"], "last_id": rows[-1]["id"]}))
 
 
 async def model_detail(request: Request) -> Response:
     """`GET /v1/models/{id}`, by any name of the model; the answer has its slug. An id may hold slashes and colons."""
+    return Response(body=dumps(await model_row(request)))
+
+
+async def model_row(request: Request) -> Mapping[str, Any]:
+    """Return the model of the path. Raises ModelNotFound or AmbiguousModel."""
     wanted = request.path_args["model"]
-    rows = {row["id"]: row for row in await _models(request)}
+    rows = {row["id"]: row for row in await model_rows(request)}
     found = rows.get(wanted)
     if found is None and not wanted.startswith(agent_source.PREFIX):
         found = rows.get((await catalogue.current()).get(wanted).slug)
     if found is None:
         raise ModelNotFound(f"The model {wanted[:100]!r} does not exist or is not available here.", param="model")
-    return Response(body=dumps(found))
+    return found

@@ -27,6 +27,8 @@ class Answer(ABC):
 
     # Whether the vendor's streams end with a mark of their own after the finish reason.
     closing_mark = True
+    # The field of the answer that names the model.
+    model_field = "model"
 
     def __init__(self) -> None:
         self.finish: FinishReason | None = None

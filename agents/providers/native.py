@@ -14,7 +14,7 @@ from agents.providers.transport import payload_of
 from billing.pricing import Usage
 
 # A key of the answer: inside of a JSON string its quotes would be escaped. The vendor may add a date to the name.
-_MODEL = r'("model"\s*:\s*)"%s[^"\\]*"'
+_MODEL = r'("%s"\s*:\s*)"%s[^"\\]*"'
 
 
 class NativeReader:
@@ -25,7 +25,10 @@ class NativeReader:
 
     def __init__(self, answer: Answer, target: Target) -> None:
         self._answer, self._model = answer, target.name
-        self._key = re.compile((_MODEL % re.escape(target.model.removesuffix("-latest"))).encode())
+        self._field = answer.model_field
+        self._quoted = f'"{self._field}"'.encode()
+        name = re.escape(target.model.removesuffix("-latest"))
+        self._key = re.compile((_MODEL % (self._field, name)).encode())
         answer.accepts_unknown_reasons = True
         self._name = rb'\1"' + target.name.encode().replace(b"\\", b"\\\\") + b'"'
         self._held: list[bytes] = []
@@ -61,7 +64,7 @@ class NativeReader:
             written += self._count(found, out)
             if self._answer.error is not None:
                 break
-            self._held.append(self._key.sub(self._name, event, count=1) if b'"model"' in event else event)
+            self._held.append(self._key.sub(self._name, event, count=1) if self._quoted in event else event)
         return out + self._passed(written)
 
     def feed_whole(self, body: bytes) -> list[Event]:
@@ -82,7 +85,7 @@ class NativeReader:
         if found is None or body.count(b"{", 0, found.start()) == 1:
             return self._key.sub(self._name, body, count=1)
         answer = parsed(body)  # an object that stands before it may have the same key
-        return dumped(answer | {"model": self._model} if "model" in answer else answer).encode()
+        return dumped(answer | {self._field: self._model} if self._field in answer else answer).encode()
 
     def _count(self, found: Iterable[Event], out: list[Event]) -> int:
         """Return the bytes of the model's output; what accounting needs goes to `out`."""

@@ -13,6 +13,7 @@ from uuid import uuid4
 import anthropic
 import httpx2
 import openai
+from google import genai
 
 from accounts import keys
 from accounts.authentication import Principal
@@ -106,3 +107,11 @@ async def anthropic_sdk(caller: Principal) -> AsyncIterator[anthropic.AsyncAnthr
     client = anthropic.AsyncAnthropic(api_key=await _key(caller), base_url="http://testserver", max_retries=0, http_client=_http())
     async with client:
         yield client
+
+
+@asynccontextmanager
+async def google_sdk(caller: Principal, version: str = "v1") -> AsyncIterator[Any]:
+    """The asynchronous client of google-genai; 2.x talks to v1beta, 3.x to v1."""
+    async with _http() as http:
+        options = genai.types.HttpOptions(base_url="http://testserver", api_version=version, httpx_async_client=http)
+        yield genai.Client(api_key=await _key(caller), vertexai=False, http_options=options).aio

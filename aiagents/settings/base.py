@@ -46,7 +46,7 @@ CSRF_TRUSTED_ORIGINS = [*env.csrf_trusted_origins, SITE_URL]
 CORS_ALLOWED_ORIGINS = env.cors_allowed_origins
 CORS_EXPOSE_HEADERS = ["X-Request-ID", "Idempotent-Replayed", "RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset", "Retry-After"]
 CORS_ALLOW_HEADERS = [
-    "accept", "authorization", "content-encoding", "content-type", "idempotency-key", "last-event-id", "user-agent", "x-api-key", "x-csrftoken", "x-request-id", "x-requested-with",
+    "accept", "authorization", "content-encoding", "content-type", "idempotency-key", "last-event-id", "user-agent", "x-api-key", "x-goog-api-client", "x-goog-api-key", "x-csrftoken", "x-request-id", "x-requested-with",
 ]  # fmt: skip
 WEBSOCKET_ORIGINS = env.websocket_origins
 TRUSTED_PROXIES = env.trusted_proxies

@@ -148,6 +148,13 @@ TABLE: dict[str, Row] = {
     "DELETE /v1/responses/{response}": user("chat", {"response": "kept_answer"}),
     "POST /v1/messages": user("chat"),
     "POST /v1/messages/count_tokens": user("chat"),
+    **{
+        f"POST /{version}/models/{{model}}:{method}": user("chat")
+        for version in ("v1", "v1beta")
+        for method in ("generateContent", "streamGenerateContent", "countTokens", "embedContent", "batchEmbedContents")
+    },
+    "GET /v1beta/models": user("chat"),
+    "GET /v1beta/models/{model}": user("chat"),
     "GET /v1/models": user("chat"),
     "GET /v1/models/{model}": user("chat"),
 }

@@ -75,6 +75,24 @@ _MESSAGE = {
     "stop_sequences": ["END"], "metadata": {"user_id": "u"}, "thinking": {"type": "enabled", "budget_tokens": 2000},
     "output_config": {"effort": "low", "format": {"type": "json_schema", "schema": _SCHEMA}},
 }  # fmt: skip
+_GENERATE = {
+    "contents": [
+        {"role": "user", "parts": [{"text": "Hello"}, {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}]},
+        {"role": "model", "parts": [{"functionCall": {"id": "c1", "name": "read", "args": {"path": "a"}}, "thoughtSignature": "c2ln"}]},
+        {"role": "user", "parts": [{"functionResponse": {"id": "c1", "name": "read", "response": {"result": "b"}}}]},
+    ],
+    "systemInstruction": {"parts": [{"text": "Be brief."}]},
+    "tools": [{"functionDeclarations": [
+        {"name": "read", "description": "Reads", "parameters": {"type": "OBJECT", "properties": {"path": {"type": "STRING"}}}},
+    ]}],
+    "toolConfig": {"functionCallingConfig": {"mode": "AUTO"}},
+    "generationConfig": {
+        "temperature": 1, "topP": 1, "maxOutputTokens": 10, "stopSequences": ["x"], "responseMimeType": "application/json",
+        "responseSchema": {"type": "OBJECT", "properties": {"a": {"type": "STRING"}}}, "thinkingConfig": {"thinkingBudget": 0},
+    },
+    "safetySettings": [{"category": "HARM_CATEGORY_HARASSMENT", "threshold": "BLOCK_NONE"}],
+}  # fmt: skip
+_EMBED = {"content": {"parts": [{"text": "Hello"}]}, "taskType": "RETRIEVAL_QUERY", "outputDimensionality": 8}
 _RESPONSE = {
     "model": "gpt-4o-mini", "instructions": "Be brief.", "max_output_tokens": 10, "temperature": 1, "top_p": 1,
     "input": [
@@ -133,6 +151,14 @@ BODIES: dict[str, dict[str, Any]] = {
     },
     "POST /v1/messages": _MESSAGE,
     "POST /v1/messages/count_tokens": _MESSAGE,
+    **{
+        f"POST /{version}/models/{{model}}:{method}": body
+        for version in ("v1", "v1beta")
+        for method, body in {
+            "generateContent": _GENERATE, "streamGenerateContent": _GENERATE, "countTokens": _GENERATE, "embedContent": _EMBED,
+            "batchEmbedContents": {"requests": [_EMBED]},
+        }.items()
+    },
     "POST /v1/responses": _RESPONSE,
     "POST /v1/responses/input_tokens": _RESPONSE,
 }  # fmt: skip

@@ -33,7 +33,12 @@ class Answer:
 
     @property
     def error(self) -> dict[str, Any]:
-        return self.json["error"]
+        """The error object. In Google's shape `code` is the HTTP status, and our code and type stand in the details."""
+        found = self.json["error"]
+        if isinstance(found.get("code"), int):
+            info = found["details"][0]
+            return found | {"code": info["reason"], "type": info["metadata"]["type"], "param": info["metadata"].get("param")}
+        return found
 
 
 class Client:

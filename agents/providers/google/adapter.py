@@ -29,7 +29,7 @@ from aiagents.core import jsonio
 from billing.pricing import Usage
 
 # Google's own value for a call that no Gemini model signed.
-_NO_SIGNATURE = "skip_thought_signature_validator"
+NO_SIGNATURE = "skip_thought_signature_validator"
 # Gemini 2.5 accepts a number of tokens, later models a level.
 _LEAST_OF_PRO = 128  # Gemini 2.5 Pro cannot stop thinking. Source: ai.google.dev/gemini-api/docs/thinking.
 _BUDGET = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576}
@@ -76,11 +76,30 @@ class Google(EmbeddingProvider, CountingProvider):
     def payload(self, request: CompletionRequest, target: Target, *, stream: bool) -> Mapping[str, Any]:
         return body(request, target)
 
+    def native_content(self, request: CompletionRequest, target: Target, *, stream: bool) -> bytes | None:
+        native = self._native(request, target)
+        return None if native is None else jsonio.dumps(native)
+
+    def _native(self, request: CompletionRequest, target: Target) -> Mapping[str, Any] | None:
+        """Return the client's own body. Calls that no Gemini model signed get Google's value for them, as in `body`."""
+        native = request.native
+        if native is None or native.provider != self.kind:
+            return None
+        config = dict(native.body["generationConfig"])
+        if request.max_output_tokens is not None:
+            config["maxOutputTokens"] = request.output_limit(target.max_output_tokens)
+        contents = native.body["contents"]
+        if _from_three(target.model):
+            contents = [_signed(content) for content in contents]
+        return {**native.body, "contents": contents, "generationConfig": config}
+
     def embedding_url(self, address: Address) -> URL:
         return URL(str(address.url).rpartition(":")[0] + ":batchEmbedContents", encoded=True)
 
     def embedding_payload(self, request: EmbeddingRequest, target: Target) -> dict[str, Any]:
-        size = {"outputDimensionality": request.dimensions} if request.dimensions else {}
+        size: dict[str, Any] = {"outputDimensionality": request.dimensions} if request.dimensions else {}
+        if request.task:
+            size["taskType"] = request.task
         model = f"models/{target.model.removeprefix('models/')}"
         return {"requests": [{"model": model, "content": {"parts": [{"text": text}]}, **size} for text in request.inputs]}
 
@@ -92,7 +111,7 @@ class Google(EmbeddingProvider, CountingProvider):
 
     def count_content(self, request: CompletionRequest, target: Target) -> bytes:
         model = f"models/{target.model.removeprefix('models/')}"
-        return jsonio.dumps({"generateContentRequest": {"model": model, **body(request, target)}})
+        return jsonio.dumps({"generateContentRequest": {"model": model, **(self._native(request, target) or body(request, target))}})
 
     def answer(self, target: Target) -> Answer:
         return GeminiAnswer()
@@ -215,12 +234,23 @@ def _contents(request: CompletionRequest, model: str) -> list[dict[str, Any]]:
         # Of parallel calls only the first has a signature. A call from another model's history has none.
         first = next((part for part in parts if "functionCall" in part), None)
         if from_three and first is not None:
-            first.setdefault("thoughtSignature", _NO_SIGNATURE)
+            first.setdefault("thoughtSignature", NO_SIGNATURE)
         if out and out[-1]["role"] == role:
             out[-1]["parts"] += parts
         else:
             out.append({"role": role, "parts": parts})
     return out
+
+
+def _signed(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a content of the client whose first call has a signature: Gemini 3 and later refuse one without."""
+    parts = content.get("parts") or []
+    for number, part in enumerate(parts):
+        if "functionCall" in part or "function_call" in part:
+            if part.get("thoughtSignature") or part.get("thought_signature"):
+                return content
+            return {**content, "parts": [*parts[:number], {**part, "thoughtSignature": NO_SIGNATURE}, *parts[number + 1 :]]}
+    return content
 
 
 def _part(part: Part) -> dict[str, Any] | None:

@@ -32,6 +32,7 @@ class GeminiAnswer(Answer):
     """Parses chunks and the whole answer, which have one shape."""
 
     closing_mark = False
+    model_field = "modelVersion"
 
     def __init__(self) -> None:
         super().__init__()

@@ -80,7 +80,9 @@ class Exchange:
         if isinstance(answer, EventStream):
             start = self._start(200, b"text/event-stream; charset=utf-8", answer.headers)
             try:
-                ended, size = await send_stream(self._request, answer.chunks, self._send, start, answer.failure or self._failure)
+                ended, size = await send_stream(
+                    self._request, answer.chunks, self._send, start, answer.failure or self._failure, answer.heartbeat
+                )
             except BaseException:
                 self.log(200, "cut")
                 raise

@@ -13,7 +13,7 @@ from aiagents.core.http import url_secrets
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 # Two of one of these would be ambiguous: proxies and applications may use different ones.
-SINGLE = frozenset({"authorization", "x-api-key", "content-length", "content-type", "idempotency-key", "host"})
+SINGLE = frozenset({"authorization", "x-api-key", "x-goog-api-key", "content-length", "content-type", "idempotency-key", "host"})
 
 
 def read(raw: RawHeaders) -> dict[str, str]:
@@ -45,7 +45,8 @@ def check_target(raw_path: bytes, query: bytes) -> None:
         _decode(query, "query")
     if query and (name := url_secrets.name_of_one(query)) is not None:
         raise InvalidRequest(
-            "A URL may not contain a credential, because URLs are logged. Send it in the Authorization header.",
+            "A URL may not contain a credential, because URLs are logged. "
+            "Send it in the Authorization header, in x-api-key or in x-goog-api-key.",
             code="credential_in_url",
             param=name[:100],
         )

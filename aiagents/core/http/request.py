@@ -11,7 +11,7 @@ from uuid import UUID
 
 from aiagents.core import idempotency
 from aiagents.core.errors import AppError, InvalidRequest, NotFound
-from aiagents.core.http import body_limits, content_coding, hosts
+from aiagents.core.http import body_limits, content_coding, hosts, sse
 from aiagents.core.http import headers as http_headers
 from aiagents.core.http.client_address import client_ip
 from aiagents.core.idempotency import Claim
@@ -185,6 +185,8 @@ class EventStream:
     chunks: AsyncGenerator[bytes, None]
     headers: dict[str, str] = field(default_factory=dict)
     failure: Callable[[AppError], bytes] | None = None
+    # What is sent in silence; a stream that is no event stream needs another text than a comment.
+    heartbeat: bytes = sse.COMMENT
 
 
 def json_response(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -29,8 +29,8 @@ LAST_EVENT_SECONDS = 1.0
 class Writer:
     """Sends the parts given to `put` in a separate task, all pending ones at once, and a comment when idle."""
 
-    def __init__(self, send: Send, start: dict[str, Any], lost: Callable[[str], None]) -> None:
-        self._send, self._start, self._lost = send, start, lost
+    def __init__(self, send: Send, start: dict[str, Any], lost: Callable[[str], None], heartbeat: bytes = sse.COMMENT) -> None:
+        self._send, self._start, self._lost, self._heartbeat = send, start, lost, heartbeat
         self._loop = asyncio.get_running_loop()
         self._parts: list[bytes] = []
         self._pending = 0
@@ -106,7 +106,7 @@ class Writer:
                 return
             wait = min(heartbeat, self._sending_since + stall - now)
         elif now - self._last >= heartbeat and not self._parts:
-            self.put(sse.COMMENT)
+            self.put(self._heartbeat)
             wait = heartbeat
         else:
             wait = self._last + heartbeat - now
@@ -123,7 +123,12 @@ def _ignore(reason: str) -> None:
 
 
 async def send_stream(
-    request: Request, chunks: AsyncGenerator[bytes, None], send: Send, start: dict[str, Any], failure: Callable[[AppError], bytes]
+    request: Request,
+    chunks: AsyncGenerator[bytes, None],
+    send: Send,
+    start: dict[str, Any],
+    failure: Callable[[AppError], bytes],
+    heartbeat: bytes = sse.COMMENT,
 ) -> tuple[str, int]:
     """Send the whole stream. Returns how it ended and the number of bytes sent. `failure` makes the event for an early end."""
     me = asyncio.current_task()
@@ -152,7 +157,7 @@ async def send_stream(
             writer.replace(failure(credential_watch.CredentialEnded()))
             cancel()
 
-    writer = Writer(send, start, lost)
+    writer = Writer(send, start, lost, heartbeat)
     gone = request.watch()
     gone.add_done_callback(lambda _: lost(CLIENT_GONE))
     outcome = COMPLETE

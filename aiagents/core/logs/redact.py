@@ -28,7 +28,10 @@ _PATTERNS = (
     (re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{6,}", re.IGNORECASE), r"\1 " + HIDDEN),
     (re.compile(r"\bticket\.[A-Za-z0-9_-]{6,}"), "ticket." + HIDDEN),
     # Headers, to the end of their line.
-    (re.compile(r"\b(authorization|(?:set-)?cookie|x-api-key)(\\*[\"']?\s{0,9}[=:]\s{0,9})[^\n]+", re.IGNORECASE), r"\1\2" + HIDDEN),
+    (
+        re.compile(r"\b(authorization|(?:set-)?cookie|x-(?:goog-)?api-key)(\\*[\"']?\s{0,9}[=:]\s{0,9})[^\n]+", re.IGNORECASE),
+        r"\1\2" + HIDDEN,
+    ),
     # name=value, name: value, "name": "value", also escaped once more; to the end of the value.
     (
         re.compile(

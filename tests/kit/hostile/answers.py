@@ -34,7 +34,7 @@ def check(endpoint: Endpoint, what: str, answer: Answer) -> None:
         assert answer.headers["content-type"].startswith("application/json"), said
         error = answer.error
         assert error["message"] and error["type"], said
-        if not endpoint.template.startswith("/v1/"):
+        if not endpoint.template.startswith(("/v1/", "/v1beta/")):
             assert set(error) == {"type", "message", "code", "param", "details", "request_id"}, said
             assert error["request_id"] == answer.headers["x-request-id"], said
     elif endpoint.template not in PAGES:
