@@ -36,6 +36,9 @@ class ProviderConnection(models.Model):
     # Some compatible servers never send a finish_reason or usage on a stream.
     requires_finish_reason = models.BooleanField(default=True)
     sends_usage = models.BooleanField(default=True)
+    passes_through = models.BooleanField(
+        default=False, help_text="chat completions reach an OpenAI-compatible server as their client sent them, unknown fields included"
+    )
     allow_private_address = models.BooleanField(default=False, help_text="for servers in your own network, such as Ollama")
     is_default = models.BooleanField(default=False, help_text="replaces the vendor's key from the environment")
     enabled = models.BooleanField(default=True)

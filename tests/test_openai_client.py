@@ -173,13 +173,11 @@ def test_a_vendor_that_dies_in_mid_stream_is_an_error_not_an_end(client: openai.
 
 
 def test_every_call_is_one_row_at_the_price_the_caller_was_told(live: Live, client: openai.OpenAI):
-    answer = client.chat.completions.create(model="gpt-4o-mini", messages=ask("How much is this?"))
-    call_id = answer.id.removeprefix("chatcmpl-")
-    rows = live.query("SELECT cost_usd, input_tokens, output_tokens, status FROM billing_usagelog WHERE call_id = %s", _dashed(call_id))
-    assert len(rows) == 1
-    assert answer.usage and (rows[0][1], rows[0][2], rows[0][3]) == (answer.usage.prompt_tokens, answer.usage.completion_tokens, "ok")
-    assert float(rows[0][0]) == pytest.approx(float(answer.usage.model_extra["cost_usd"])) and float(rows[0][0]) > 0
-
-
-def _dashed(text: str) -> str:
-    return "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
+    for model in ("gpt-4o-mini", "claude-haiku-4-5"):
+        raw = client.chat.completions.with_raw_response.create(model=model, messages=ask("How much is this?"))
+        answer, request_id = raw.parse(), raw.headers["x-request-id"]
+        rows = live.query("SELECT cost_usd, input_tokens, output_tokens, status FROM billing_usagelog WHERE request_id = %s", request_id)
+        assert len(rows) == 1
+        assert answer.usage and (rows[0][1], rows[0][2], rows[0][3]) == (answer.usage.prompt_tokens, answer.usage.completion_tokens, "ok")
+        assert float(rows[0][0]) == pytest.approx(float(raw.headers["x-aiagents-cost-usd"])) and float(rows[0][0]) > 0
+    assert float(answer.usage.model_extra["cost_usd"]) == pytest.approx(float(rows[0][0]))  # a translated answer

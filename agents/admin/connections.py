@@ -66,7 +66,7 @@ class ConnectionForm(forms.ModelForm):
         model = ProviderConnection
         fields = (
             "name", "slug", "kind", "base_url", "api_key", "is_default", "enabled",
-            "requires_finish_reason", "sends_usage", "allow_private_address",
+            "requires_finish_reason", "sends_usage", "passes_through", "allow_private_address",
         )  # fmt: skip
 
     def clean(self) -> dict[str, Any]:

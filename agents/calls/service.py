@@ -171,6 +171,7 @@ async def _rank(
         sticky=context.sticky,
         difficulty=router.difficulty(request) if chosen else 0.5,
         only_at=(native.provider, native.endpoint) if native is not None else None,
+        also_at=await connections.passing() if native is not None and (native.provider, native.endpoint) == ("openai", "") else frozenset(),
         priced=request.priced,
         images=images_of(request) if "vision" in needs else 0,
     )

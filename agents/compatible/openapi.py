@@ -76,7 +76,9 @@ OPERATIONS: dict[str, JSON] = {
         "operationId": "v1_chat_completions",
         "summary": "OpenAI's chat completions",
         "description": (
-            "Any OpenAI client works with its base URL set to this server's `/v1`. `fallbacks` (model ids) and `max_cost_usd` are ours."
+            "Any OpenAI client works with its base URL set to this server's `/v1`. `fallbacks` (model ids) and `max_cost_usd` are ours. "
+            "OpenAI's models at this endpoint, and compatible servers that staff chose for it, get the body as it came, fields that this "
+            "document does not name included, and the answer comes back as it came, apart from the model's name."
         ),
         "requestBody": _body(
             ["model", "messages"],
@@ -87,6 +89,7 @@ OPERATIONS: dict[str, JSON] = {
                 "fallbacks": {"type": "array", "items": {"type": "string"}}, "max_cost_usd": {"type": "string"},
             },
             openai_request.FIELDS,
+            open_ended=True,
         ),
         "responses": _answers("A chat completion, or its chunks", streamed=True),
     },

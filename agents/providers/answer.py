@@ -84,6 +84,11 @@ class Answer(ABC):
         """Return the size of a streamed event that holds nothing but text, in bytes, and count it as read; 0 for any other event."""
         return 0
 
+    def count_text(self, size: int) -> None:
+        """Count text that was passed on unread, in bytes."""
+        self._fresh, self._has_text = False, True
+        self.grow(size)
+
     def feed_whole(self, body: bytes) -> list[Event]:
         """Return our events of the one JSON answer. Raises a ProviderError; `usage` then holds what was reported."""
         self.closed = True

@@ -24,6 +24,8 @@ class Target:
     simulated: bool = False
     requires_finish_reason: bool = True
     sends_usage: bool = True
+    # Whether a compatible server gets the client's own body of chat completions.
+    passes_through: bool = False
     # Which of the vendor's endpoints answers; empty: its usual one.
     endpoint: str = ""
     # Whether the model accepts temperature and top_p, and whether it accepts a reasoning effort.

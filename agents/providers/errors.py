@@ -140,8 +140,11 @@ def error_from_status(
     should_retry: bool | None = None,
     secrets: tuple[str, ...] = (),
     in_answer: bool = False,
+    param: str = "",
 ) -> ProviderError:
     """Return our error for a vendor's refusal. `status` 200: the body names no status, so its type decides.
+
+    `param` is the field of the request that the vendor names; its caller gets it with a refused request only.
 
     `in_answer`: the error object stood inside an answer with status 200. A model's server wrote its text, not a proxy, so
     the cleaned text is shown for every kind of error but those about our key and our account.
@@ -157,7 +160,9 @@ def error_from_status(
     if vendor_type or vendor_code:
         details["vendor_type"] = clean(vendor_code or vendor_type, secrets)
     wait = retry_after if kind.retryable else None
-    return kind(f"{kind.message} The vendor's message: {vendor_text}" if vendor_text else None, details=details, retry_after=wait)
+    message = f"{kind.message} The vendor's message: {vendor_text}" if vendor_text else ""
+    field = clean(param, secrets) if param and issubclass(kind, ProviderBadRequest) else None
+    return kind(message or None, details=details, retry_after=wait, param=field)
 
 
 def ended_with(reason: str, words: str = "") -> ProviderBadResponse:

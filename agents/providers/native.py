@@ -55,17 +55,35 @@ class NativeReader:
         out: list[Event] = []
         written = 0
         for event in events:
-            if size := self._answer.bytes_of_text(event):  # nearly all events are this one
+            size, plain = self.text_event(event)
+            if size:  # nearly all events are this one
                 self._begun = True
                 written += size
-                self._held.append(event)
+                self._held.append(plain)
                 continue
             found = self._answer.feed([payload]) if (payload := payload_of(event)) else []
-            written += self._count(found, out)
+            written += self._count(found, out) + self.size_of_fragment(event)
             if self._answer.error is not None:
                 break
-            self._held.append(self._key.sub(self._name, event, count=1) if self._quoted in event else event)
+            if (shown := self.shown(event)) is not None:
+                self._held.append(shown)
         return out + self._passed(written)
+
+    def text_event(self, event: bytes) -> tuple[int, bytes]:
+        """Return size and bytes of an event that holds nothing but text, and count it as read; the size is 0 for any other event."""
+        return self._answer.bytes_of_text(event), event
+
+    def shown(self, event: bytes) -> bytes | None:
+        """Return any other event as its client gets it; None for one that the client did not ask for."""
+        return self.renamed_event(event)
+
+    def renamed_event(self, event: bytes) -> bytes:
+        """Return the event with our name of the model."""
+        return self._key.sub(self._name, event, count=1) if self._quoted in event else event
+
+    def output_begins(self) -> None:
+        """Let events pass from here on: the model has written something."""
+        self._begun = True
 
     def feed_whole(self, body: bytes) -> list[Event]:
         out: list[Event] = []
@@ -95,12 +113,19 @@ class NativeReader:
                 case TextDelta() | ReasoningDelta():
                     written += byte_size(event.text)
                 case ToolCall():
-                    written += byte_size(event.name) + byte_size(event.arguments)
+                    written += self.size_of_call(event)
                 case UsageReport() | Completed():
                     out.append(event)
                     continue
             self._begun = True
         return written
+
+    def size_of_call(self, call: ToolCall) -> int:
+        return byte_size(call.name) + byte_size(call.arguments)
+
+    def size_of_fragment(self, event: bytes) -> int:
+        """Return the size of a part of a tool call's arguments, where the parser returns only whole calls."""
+        return 0
 
     def _passed(self, written: int) -> list[Event]:
         if not self._begun or not self._held:

@@ -105,6 +105,10 @@ class HttpProvider(ABC):
         """Return the client's own body with the model and the limits of this call; None if it is of another dialect."""
         return None
 
+    def native_reader(self, answer: Answer, request: CompletionRequest, target: Target) -> NativeReader:
+        """Return the reader that passes the vendor's answer on."""
+        return NativeReader(answer, target)
+
     def key_parts(self, target: Target) -> tuple[str, str]:
         """Return what the SDK client and the address depend on beside key and base URL, for their cache keys."""
         return "", ""
@@ -230,7 +234,7 @@ class HttpProvider(ABC):
                 request, answer.names = fit_names(request, self.tool_name)
             return answer, jsonio.dumps(self.payload(request, target, stream=stream)), ()
         assert request.native is not None
-        return NativeReader(answer, target), native, request.native.headers
+        return self.native_reader(answer, request, target), native, request.native.headers
 
     async def embed(self, request: EmbeddingRequest, target: Target) -> AsyncGenerator[Event, None]:
         """Raise ProviderBadRequest: only an EmbeddingProvider makes vectors."""

@@ -61,6 +61,8 @@ class Facts:
     difficulty: float = 0.5
     # The vendor and endpoint whose dialect the request is in, if it cannot be translated for another.
     only_at: tuple[str, str] | None = None
+    # Further models that take this dialect.
+    also_at: Container[str] = frozenset()
     priced: PricedUse = NOTHING_PRICED
     # `input_tokens` counts each with IMAGE_TOKENS; some models count far more.
     images: int = 0
@@ -135,7 +137,7 @@ def row(facts: Facts, card: ModelCard, health: Mapping[str, ModelHealth], config
         row.removed = reason
     elif card.embeds:
         row.removed = removal.EMBEDDINGS_ONLY
-    elif facts.only_at is not None and (card.provider, card.endpoint) != facts.only_at:
+    elif facts.only_at is not None and (card.provider, card.endpoint) != facts.only_at and card.slug not in facts.also_at:
         row.removed = removal.OTHER_DIALECT
     elif missing:
         row.removed = Removal(Code.CAPABILITY_MISSING, f"it cannot do {', '.join(sorted(missing))}")

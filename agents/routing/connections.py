@@ -57,6 +57,15 @@ async def configured() -> Container[str]:
     return _slugs[2]
 
 
+async def passing() -> Container[str]:
+    """Return the slugs of the models whose compatible server gets a client's own body of chat completions."""
+    found, cards = await _current(), await catalogue.current()
+    if not any(connection.passes_through for connection in found.by_slug.values()):
+        return frozenset()
+    saved = ((slug, _saved(found, card)) for slug, card in cards.cards.items() if card.provider == "openai_compatible")
+    return frozenset(slug for slug, connection in saved if connection is not None and connection.passes_through)
+
+
 async def target(card: ModelCard, max_output_tokens: int) -> Target:
     """Return the address and key of a model. Raises NotConfigured if there is none."""
     found = await _current()
@@ -76,6 +85,7 @@ async def target(card: ModelCard, max_output_tokens: int) -> Target:
             connection=saved.slug,
             requires_finish_reason=saved.requires_finish_reason,
             sends_usage=saved.sends_usage,
+            passes_through=saved.passes_through,
             max_output_tokens=max_output_tokens,
             **of_card,
         )

@@ -19,8 +19,12 @@ from accounts import keys
 from accounts.authentication import Principal
 from agents.calls import running as running_calls
 from agents.events import Settled, Started
+from agents.models import ProviderConnection
+from agents.routing import connections
 from aiagents.asgi import application
 from aiagents.core.db.calls import in_db
+from billing.catalogue import snapshot as catalogue
+from billing.models import AIModel
 from billing.pricing import Usage
 
 JSON = dict[str, Any]
@@ -38,12 +42,14 @@ def sse(*events: JSON | str) -> bytes:
 
 def chat_stream(*deltas: JSON, finish: str | None = "stop", **last: Any) -> bytes:
     """A chat completion in chunks; `last` are fields of the last one."""
-    chunks = [{"choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
-    return sse(*chunks, {"choices": [{"index": 0, "delta": {}, "finish_reason": finish}], **last}, "[DONE]")
+    base = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": MODELS["openai"]}
+    chunks = [{**base, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    return sse(*chunks, {**base, "choices": [{"index": 0, "delta": {}, "finish_reason": finish}], **last}, "[DONE]")
 
 
 def chat_whole(message: JSON, finish: str | None = "stop", **more: Any) -> JSON:
-    return {"choices": [{"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}], **more}
+    base = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": MODELS["openai"]}
+    return {**base, "choices": [{"index": 0, "message": {"role": "assistant", **message}, "finish_reason": finish}], **more}
 
 
 def started() -> Started:
@@ -115,3 +121,14 @@ async def google_sdk(caller: Principal, version: str = "v1") -> AsyncIterator[An
     async with _http() as http:
         options = genai.types.HttpOptions(base_url="http://testserver", api_version=version, httpx_async_client=http)
         yield genai.Client(api_key=await _key(caller), vertexai=False, http_options=options).aio
+
+
+def compatible_server(url: str, **changes: Any) -> None:
+    """Add the model `own` at an OpenAI-compatible server (sync code)."""
+    ProviderConnection.objects.create(slug="own", name="Own", kind="openai_compatible", base_url=url, **changes)
+    AIModel.objects.create(
+        slug="own", display_name="Own", provider="openai_compatible", connection="own", vendor_model="org/own-7b",
+        context_window=32_000, max_output_tokens=4000,
+    )  # fmt: skip
+    connections.invalidate()
+    catalogue.invalidate()

@@ -11,7 +11,8 @@ from agents.events import ReasoningDelta, TextDelta, ToolCall
 from agents.providers.anthropic.answer import MessageAnswer
 from agents.providers.errors import ProviderBadResponse
 from agents.providers.openai.answer import ChatAnswer
-from agents.tests.scripted import Scripted, chat_stream, chat_whole, openai_sdk
+from agents.tests.scripted import Scripted, chat_stream, chat_whole, compatible_server, openai_sdk
+from aiagents.core.db.calls import in_db
 from billing.pricing import Usage
 
 JSON = dict[str, Any]
@@ -169,7 +170,8 @@ def test_what_is_seen_to_be_unreadable_only_at_the_end_is_a_bad_response_too(del
 async def test_the_client_gets_mistrals_blocks_as_text_and_reasoning(caller, settings, stream: bool):
     body = chat_stream(*({"content": [block]} for block in BLOCKS)) if stream else chat_whole({"content": BLOCKS})
     async with Scripted(body).serve(settings), openai_sdk(caller) as client:
-        asked: Any = {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "hi"}]}
+        await in_db(lambda: compatible_server(f"{settings.SIMULATOR_URL}/v1"))
+        asked: Any = {"model": "own", "messages": [{"role": "user", "content": "hi"}]}
         if stream:
             chunks = [chunk async for chunk in await client.chat.completions.create(stream=True, **asked)]
             text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks)

@@ -130,11 +130,12 @@ async def test_an_older_function_call_and_its_result_stay_a_pair(vendor, key: st
         {"role": "function", "name": "weather", "content": "25 degrees"},
     ]
     async with vendor() as sim:
-        sent = (await exchange(sim, key, CHAT, body_of(CHAT, "gpt-4o-mini", messages))).body["messages"]
+        assert (await exchange(sim, key, CHAT, body_of(CHAT, "gpt-4o-mini", messages))).body["messages"] == messages
+        sent = (await exchange(sim, key, CHAT, body_of(CHAT, "gpt-6.1-sol", messages))).body["input"]
         orphan = await exchange(sim, key, CHAT, body_of(CHAT, "gpt-4o-mini", [messages[0], messages[2]]))
-    ids = [call["id"] for message in sent for call in message.get("tool_calls", ())]
+    ids = [item["call_id"] for item in sent if item["type"] == "function_call"]
     assert len(set(ids)) == 2
-    assert [(message["tool_call_id"], message["content"]) for message in sent if message["role"] == "tool"] == [
+    assert [(item["call_id"], item["output"]) for item in sent if item["type"] == "function_call_output"] == [
         (ids[0], "12 degrees"),
         (ids[1], "25 degrees"),
     ]

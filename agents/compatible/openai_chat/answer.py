@@ -9,7 +9,7 @@ import orjson
 
 from agents.calls.whole import Completion
 from agents.compatible import call_ids
-from agents.events import ReasoningDelta, Settled, Started, TextDelta, ToolCall
+from agents.events import NativeAnswer, ReasoningDelta, Settled, Started, TextDelta, ToolCall
 from aiagents.core.errors import AppError
 from aiagents.core.jsonio import dumps, money
 from billing.pricing import Usage
@@ -49,7 +49,9 @@ def total(settled: list[Settled]) -> JSON:
 
 
 def whole(request_id: str, answers: list[Completion]) -> bytes:
-    """Return the body of a `chat.completion`."""
+    """Return the body of a `chat.completion`: the vendor's own, if it came in its own words."""
+    if answers[0].native:
+        return answers[0].native
     first = answers[0].settled
     body = {
         "id": f"chatcmpl-{first.call_id.hex}",
@@ -110,15 +112,21 @@ class Chunks:
         # With include_usage every chunk but the last carries "usage": null, as OpenAI's do.
         self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
         self._include_usage = include_usage
+        self._native, self._ended = started.native, False
         self._calls: dict[int, int] = {}
         # For each choice that is a refusal, whether it has words.
         self._refused: dict[int, bool] = {}
 
     def opening(self, index: int) -> bytes:
+        if self._native:
+            return b""
         return self._delta(index, b'{"role":"assistant","content":"","refusal":null}')
 
     def event(self, event: object, index: int) -> bytes:
         """Return one delta as one chunk; empty for events that the API does not show."""
+        if type(event) is NativeAnswer:
+            self._ended = self._ended or b"data: [DONE]" in event.data
+            return event.data
         if type(event) is TextDelta:
             if event.refusal:
                 self._refused[index] = self._refused.get(index, False) or bool(event.text)
@@ -132,12 +140,16 @@ class Chunks:
         return b""
 
     def finish(self, settled: Settled, index: int) -> bytes:
+        if self._ended:
+            return b""  # the vendor's own end was passed on
         refused = index in self._refused
         words = b'{"refusal":' + orjson.dumps(REFUSED) + b"}" if refused and not self._refused[index] else b"{}"
         return self._delta(index, words, orjson.dumps(finish_of(settled, refused=refused)))
 
     def ending(self, settled: list[Settled]) -> bytes:
         """Return the usage chunk, if it was requested, and `[DONE]`."""
+        if self._ended:
+            return b""
         if not self._include_usage:
             return DONE
         return self._head + b'],"usage":' + orjson.dumps(total(settled)) + b"}\n\n" + DONE

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from agents.compatible import reading
 from agents.compatible.reading import JSON, invalid
-from agents.messages import CompletionRequest, File, Message, Part, Text, ToolOutput, ToolSpec, ToolUse
+from agents.messages import CompletionRequest, File, Message, NativeBody, Part, Text, ToolOutput, ToolSpec, ToolUse
 from aiagents.core.errors import InvalidRequest
 
 EFFORTS = {"none", "minimal", "low", "medium", "high", "xhigh", "max"}
@@ -21,16 +22,19 @@ _PASSED = (
     "presence_penalty", "frequency_penalty", "logit_bias", "user", "verbosity", "safety_identifier", "prompt_cache_key",
     "prompt_cache_retention", "service_tier",
 )  # fmt: skip
-# Accepted without effect: they control the vendor's own storage.
+# Translated without effect: they control the vendor's own storage.
 _IGNORED = {"store", "metadata"}
 _KNOWN = {
     "model", "messages", "stream", "stream_options", "temperature", "top_p", "n", "stop", "max_tokens", "max_completion_tokens",
     "tools", "tool_choice", "parallel_tool_calls", "response_format", "seed", "reasoning_effort",
     "fallbacks", "max_cost_usd", *_PASSED, *_IGNORED,
 }  # fmt: skip
-_UNSUPPORTED = {"logprobs", "top_logprobs", "audio", "prediction", "web_search_options", "functions", "function_call"}
-# All fields that a body may have, including those that are refused unless they are null or false.
-FIELDS = frozenset(_KNOWN | _UNSUPPORTED | {"modalities"})
+# Passed on to models that get the body as it came, and refused for others.
+_ONLY_PASSED = {"logprobs", "top_logprobs", "prediction", "functions", "function_call"}
+# They have no price here: audio, searches by the vendor or a compatible server, and other models than the named one.
+_UNSUPPORTED = {"audio", "web_search_options", "search_parameters", "enable_search", "plugins", "models"}
+# The main fields, for the OpenAPI document. Models that get the body as it came get every other field, too.
+FIELDS = frozenset(_KNOWN | _ONLY_PASSED | _UNSUPPORTED | {"modalities"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +53,23 @@ class ChatCompletion:
 def read(body: JSON) -> ChatCompletion:
     """Parse the body. Raises InvalidRequest (400) with the name of the invalid field."""
     for name in _UNSUPPORTED & body.keys():
-        if body[name] not in (None, False) and not (name == "modalities" and body[name] == ["text"]):
-            raise InvalidRequest(f"{name} is not supported here.", param=name, code="unsupported_parameter")
+        if body[name] not in (None, False):
+            raise reading.unsupported_parameter(name)
     if body.get("modalities") not in (None, ["text"]):
         raise InvalidRequest("Only the modality text is supported.", param="modalities", code="unsupported_parameter")
-    reading.refuse_unknown(body, _KNOWN | _UNSUPPORTED | {"modalities"})
-    system, messages = _messages(reading.items(body, "messages", required=True))
+    native_only = reading.NativeOnly()
+    native_only.fields(body, FIELDS)
+    for name in sorted(_ONLY_PASSED & body.keys()):
+        if body[name] not in (None, False):
+            native_only(reading.unsupported_parameter(name))
+    items = reading.items(body, "messages", required=True)
+    system, messages = _messages(items, native_only)
+    choices = reading.integer(body, "n", 1, MOST_CHOICES) or 1
     request = CompletionRequest(
         messages=messages,
         system=system,
-        tools=tuple(_tool(item, number) for number, item in enumerate(reading.items(body, "tools"))),
-        tool_choice=_tool_choice(body.get("tool_choice")),
+        tools=tuple(spec for number, item in enumerate(reading.items(body, "tools")) if (spec := _tool(item, number, native_only))),
+        tool_choice=_tool_choice(body.get("tool_choice"), native_only),
         parallel_tool_calls=reading.flag(body, "parallel_tool_calls", None),
         temperature=reading.number(body, "temperature", 0, 2),
         top_p=reading.number(body, "top_p", 0, 1),
@@ -69,17 +79,45 @@ def read(body: JSON) -> ChatCompletion:
         response_format=_response_format(body.get("response_format")),
         reasoning_effort=reading.choice(body, "reasoning_effort", EFFORTS),
         extra=_passed(body),
+        native=_native(body, messages, native_only, choices),
     )
     options = reading.mapping(body.get("stream_options") or {}, "stream_options")
     return ChatCompletion(
         request=request,
         model=reading.model(body),
-        n=reading.integer(body, "n", 1, MOST_CHOICES) or 1,
+        n=choices,
         stream=bool(reading.flag(body, "stream")),
         include_usage=bool(reading.flag(options, "include_usage")),
         fallbacks=reading.strings(body, "fallbacks", 10),
         max_cost_usd=reading.dollars(body, "max_cost_usd"),
     )
+
+
+def _native(body: JSON, messages: Sequence[Message], native_only: reading.NativeOnly, choices: int) -> NativeBody | None:
+    """Return the body for models that get it as it came; None where those would refuse it, and a translation helps.
+
+    Raises what only they can take, for several choices: each of those is a call of its own.
+    """
+    if choices > 1:
+        if native_only.error is not None:
+            raise native_only.error
+        return None
+    if native_only.error is None and any(map(_needs_translation, messages)):
+        return None
+    return NativeBody("openai", body, untranslatable=native_only.error)
+
+
+def _needs_translation(message: Message) -> bool:
+    """Return whether a message holds what chat completions have no place for: media in results, text files, signed calls."""
+    for part in message.parts:
+        match part:
+            case ToolOutput() if part.media:
+                return True
+            case File() if part.media_type != "application/pdf":
+                return True
+            case ToolUse() if part.signature:
+                return True
+    return False
 
 
 def _max_tokens(body: JSON) -> int | None:
@@ -102,7 +140,7 @@ def _passed(body: JSON) -> JSON:
     return found
 
 
-def _messages(items: list[JSON]) -> tuple[str, tuple[Message, ...]]:
+def _messages(items: list[JSON], native_only: reading.NativeOnly) -> tuple[str, tuple[Message, ...]]:
     system: list[str] = []
     messages: list[Message] = []
     names: dict[str, str] = {}
@@ -116,7 +154,7 @@ def _messages(items: list[JSON]) -> tuple[str, tuple[Message, ...]]:
         elif role == "user":
             messages.append(Message("user", _parts(item, at)))
         elif role == "assistant":
-            messages.append(Message("assistant", _assistant(item, at, names)))
+            messages.append(Message("assistant", _assistant(item, at, names, native_only)))
         else:
             if role == "tool":
                 call_id, _ = reading.call_id(item, "tool_call_id", at=at)
@@ -169,18 +207,24 @@ def _file(item: JSON, at: str) -> File:
     return File(media_type, encoded if comma else data, reading.text(item, "filename", longest=200, at=at) or "file")
 
 
-def _assistant(item: JSON, at: str, names: dict[str, str]) -> tuple[Part, ...]:
+def _assistant(item: JSON, at: str, names: dict[str, str], native_only: reading.NativeOnly) -> tuple[Part, ...]:
+    if item.get("audio") is not None:  # the id of an answer in the company's account
+        raise reading.unsupported_parameter(at + "audio")
     parts: list[Part] = list(_parts(item, at)) if item.get("content") else []
     if refusal := reading.text(item, "refusal", longest=10_000_000, at=at):
         parts.append(Text(refusal))  # clients send their last answer back as it came
     for number, call in enumerate(reading.items(item, "tool_calls", at=at)):
         where = f"{at}tool_calls[{number}]."
-        function = reading.mapping(call.get("function"), where + "function")
+        kind = "custom" if call.get("type") == "custom" else "function"
+        if kind == "custom":
+            native_only(invalid(where + "type", "only function tools are supported", "unsupported_value"))
+        function = reading.mapping(call.get(kind), where + kind)
         name = reading.text(function, "name", required=True, longest=200, at=where)
         call_id, signature = reading.call_id(call, "id", at=where)
         names[call_id] = name
         signature = _google_signature(call, where) or signature
-        parts.append(ToolUse(call_id, name, reading.text(function, "arguments", at=where) or "{}", signature))
+        arguments = reading.text(function, "input" if kind == "custom" else "arguments", at=where)
+        parts.append(ToolUse(call_id, name, arguments or "{}", signature))
     if item.get("function_call") is not None:
         function = reading.mapping(item["function_call"], at + "function_call")
         name = reading.text(function, "name", required=True, longest=200, at=at + "function_call.")
@@ -197,10 +241,14 @@ def _google_signature(call: JSON, at: str) -> str:
     return reading.text(google, "thought_signature", at=at + "extra_content.google.")
 
 
-def _tool(item: JSON, number: int) -> ToolSpec:
+def _tool(item: JSON, number: int, native_only: reading.NativeOnly) -> ToolSpec | None:
     at = f"tools[{number}]."
     if item.get("type") != "function":
-        raise invalid(at + "type", "only function tools are supported", "unsupported_value")
+        error = invalid(at + "type", "only function tools are supported", "unsupported_value")
+        if item.get("type") != "custom":
+            raise error
+        native_only(error)
+        return None
     function = reading.mapping(item.get("function"), at + "function")
     schema = function.get("parameters")
     return ToolSpec(
@@ -211,12 +259,16 @@ def _tool(item: JSON, number: int) -> ToolSpec:
     )
 
 
-def _tool_choice(value: Any) -> str:
+def _tool_choice(value: Any, native_only: reading.NativeOnly) -> str:
     if value in (None, "auto", "none", "required"):
         return value or "auto"
     if isinstance(value, dict) and isinstance(value.get("function"), dict) and isinstance(value["function"].get("name"), str):
         return str(value["function"]["name"])
-    raise invalid("tool_choice", 'must be "auto", "none", "required" or name a function')
+    error = invalid("tool_choice", 'must be "auto", "none", "required" or name a function')
+    if not isinstance(value, dict) or value.get("type") not in ("custom", "allowed_tools"):
+        raise error
+    native_only(error)
+    return "auto"
 
 
 def _response_format(value: Any) -> JSON | None:

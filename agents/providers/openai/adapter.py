@@ -14,7 +14,8 @@ from agents.providers.answer import Answer
 from agents.providers.base import Target
 from agents.providers.embedding import EmbeddingProvider
 from agents.providers.errors import ProviderError, error_from_status, retry_after, should_retry
-from agents.providers.openai import efforts, responses
+from agents.providers.native import NativeReader
+from agents.providers.openai import efforts, native_chat, responses
 from agents.providers.openai.answer import ChatAnswer, read_embeddings
 from agents.providers.openai.responses_answer import ResponseAnswer
 from agents.providers.parts import CallIds, decoded_text, limited_stops
@@ -71,11 +72,23 @@ class OpenAI(EmbeddingProvider):
         return read_embeddings(body)
 
     def native_content(self, request: CompletionRequest, target: Target, *, stream: bool) -> bytes | None:
-        """Return the client's own body for Responses; other models of OpenAI get a translated one."""
+        """Return the client's own body if it is of the endpoint that answers; other models get a translated one."""
         native = request.native
-        if native is None or (native.provider, native.endpoint) != (self.kind, target.endpoint):
+        if native is None or (native.provider, native.endpoint) != ("openai", target.endpoint) or not self._takes_native(target):
             return None
-        return responses.native_content(native.body, request, target, stream=stream)
+        if target.endpoint == responses.ENDPOINT:
+            return responses.native_content(native.body, request, target, stream=stream)
+        return native_chat.content(native.body, request, target, stream=stream, limit_field=self.max_tokens_field)
+
+    def native_reader(self, answer: Answer, request: CompletionRequest, target: Target) -> NativeReader:
+        if target.endpoint == responses.ENDPOINT:
+            return super().native_reader(answer, request, target)
+        assert request.native is not None
+        options = request.native.body.get("stream_options") or {}
+        return native_chat.NativeChunks(answer, target, hide_usage=not options.get("include_usage"))
+
+    def _takes_native(self, target: Target) -> bool:
+        return True
 
     def answer(self, target: Target) -> Answer:
         return ResponseAnswer() if target.endpoint == responses.ENDPOINT else ChatAnswer(target.requires_finish_reason)
@@ -87,7 +100,7 @@ class OpenAI(EmbeddingProvider):
                 exc.status_code, vendor=target.provider, vendor_type=str(exc.type or ""), vendor_code=str(exc.code or ""),
                 message=str(exc.body.get("message") or "") if isinstance(exc.body, dict) else "",
                 retry_after=retry_after(headers), should_retry=should_retry(headers),
-                secrets=(target.api_key,),
+                secrets=(target.api_key,), param=str(exc.param or ""),
             )  # fmt: skip
         return None
 
@@ -130,6 +143,10 @@ class OpenAICompatible(OpenAI):
     max_tokens_field = "max_tokens"
     # Many refuse a field that they do not know.
     passed = (*_SAMPLING, "user")
+
+    def _takes_native(self, target: Target) -> bool:
+        return target.passes_through and not target.endpoint
+
     encoding_format = "float"
     most_inputs = 64
 

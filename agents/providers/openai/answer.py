@@ -89,6 +89,10 @@ class ChatAnswer(Answer):
                 return
         self._take_rest(event, choice)
 
+    def count_text(self, size: int) -> None:
+        self._any = True
+        super().count_text(size)
+
     def _take_rest(self, event: Any, choice: Any) -> None:
         """Read usage, an error and the finish reason, in this order: an error keeps the usage that came with it."""
         usage = event.get("usage")

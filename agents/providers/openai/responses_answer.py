@@ -53,8 +53,7 @@ class ResponseAnswer(Answer):
         begins = event.find(_TEXT)
         size = event.find(b'"', begins + len(_TEXT)) - begins - len(_TEXT) if begins > 0 else 0
         if size > 0:
-            self._fresh, self._has_text = False, True
-            self.grow(size)
+            self.count_text(size)
         return max(size, 0)
 
     def take_whole(self, answer: Any) -> None:
