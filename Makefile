@@ -5,7 +5,7 @@ PY     := $(VENV)/bin/python
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long test-soak coverage lint bench doctor lock audit clean
+.PHONY: help run test test-long test-soak clients coverage lint bench doctor lock audit clean
 
 help: ## the commands
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /  make \1	/' | expand -t 18
@@ -25,6 +25,9 @@ test-long: $(VENV)/.dev ## the long part: kill -9, restarts, outages, full disks
 
 test-soak: $(VENV)/.dev ## the generated tests again with everything that they can make up; about an hour
 	@SOAK=1 $(PYTEST) -m soak $(ARGS)
+
+clients: $(VENV)/.dev ## today's clients, unchanged, against a started product (needs npm and both registries; ARGS names some)
+	@$(PY) -m tests.kit.clients $(ARGS)
 
 # Subprocesses are measured too, and the sum is about half more processor time: so this stands beside `make test`.
 coverage: $(VENV)/.dev ## branch coverage of test and test-long: at least 90 %, 95 % in billing and in agents (ARGS chooses tests)

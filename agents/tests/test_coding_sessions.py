@@ -169,9 +169,9 @@ def codex_body(model: str, items: list[Any], *, native: bool) -> JSON:
         "stream": True,
         "include": ["reasoning.encrypted_content"],
         "prompt_cache_key": "0199-session",
+        "client_metadata": {"session": "s"},
     }
     if native:
-        body["client_metadata"] = {"session": "s"}
         body["text"] = {"verbosity": "low"}
     return body
 

@@ -154,7 +154,7 @@ async def test_what_is_another_users_or_has_no_price_reaches_no_vendor(key, vend
         assert not sim.requests
 
 
-@pytest.mark.parametrize("change", [{"tools": [PATCH]}, {"client_metadata": {"x": "y"}}, {"input": RICH["input"]}], ids=range(3))
+@pytest.mark.parametrize("change", [{"tools": [PATCH]}, {"max_tool_calls": 2}, {"input": RICH["input"]}], ids=range(3))
 async def test_other_models_refuse_by_name_what_only_openai_takes_and_auto_goes_there(key, vendor, change: dict[str, Any]):
     async with vendor() as sim:
         for model in ("claude-sonnet-5", "gemini-2.5-flash", "gpt-4o"):

@@ -22,6 +22,7 @@ from aiagents.core.jsonio import dumps
 # Accepted without effect: they control the vendor's own storage, caching or the details of its answer.
 _IGNORED = {
     "metadata",
+    "client_metadata",
     "include",
     "truncation",
     "stream_options",

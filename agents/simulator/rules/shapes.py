@@ -31,6 +31,8 @@ _TAGS = ("type", "role")
 # Fields that real clients leave out although the type requires them, by the type's name. Codex sends its items again without
 # the ids that OpenAI gave them (seen with 0.171.0), and its published description requires no id of a function call.
 _LEFT_OUT: Mapping[str, frozenset[str]] = {
+    # The AI SDK leaves `strict` out, and OpenAI's published description requires only type and name.
+    "FunctionToolParam": frozenset({"strict", "parameters"}),
     "ResponseReasoningItemParam": frozenset({"id"}),
     "ResponseOutputMessageParam": frozenset({"id", "status"}),
     "ResponseOutputTextParam": frozenset({"annotations"}),

@@ -86,7 +86,7 @@ class Live:
                 self.python, *arguments, cwd=self.root, env=self.env, stdout=log, stderr=log, new_session=True
             )
 
-    def start(self, timeout: float = 30) -> None:
+    def start(self, timeout: float = 120) -> None:
         """Start the web server and wait until it answers."""
         self.spawn("web", "-m", "aiagents.server")
         deadline = time.monotonic() + timeout
