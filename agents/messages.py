@@ -163,10 +163,19 @@ class NativeBody:
 class PricedUse:
     """What of a request has a price of its own, beside the usual prices of its tokens.
 
-    `long_writes`: it may write into the vendor's one-hour cache, which costs more than the usual five minutes.
+    `long_writes`: it may write into the vendor's one-hour cache, which costs more than the usual five minutes. The rest
+    holds for models of `provider` at `endpoint`: `mode` is the requested way of processing (billing.pricing.Usage.mode),
+    `units` are the tools that the vendor runs and the most calls that a hold covers, `required` is one of them that the
+    model must call, `unknown` are the names of fields and kinds of tools that this product does not know.
     """
 
     long_writes: bool = False
+    provider: str = ""
+    endpoint: str = ""
+    mode: str = ""
+    units: tuple[tuple[str, int], ...] = ()
+    required: str = ""
+    unknown: tuple[str, ...] = ()
 
 
 NOTHING_PRICED = PricedUse()

@@ -18,7 +18,7 @@ PEOPLE: Permissions = {"accounts.user": "vc", "accounts.apikey": "vc", "accounts
 MONEY: Permissions = {
     "billing.aimodel": "vac", "billing.modelprice": "va", "billing.budget": "vac", "billing.budgetwindow": "v", "billing.hold": "v",
     "billing.usagelog": "v", "billing.usagerollup": "v", "billing.budgetalert": "v", "billing.alertsettings": "v",
-    "billing.rollupstate": "v",
+    "billing.rollupstate": "v", "billing.unpricedusage": "v",
 }  # fmt: skip
 WORK: Permissions = {
     "agents.agent": "vc", "agents.agentversion": "v", "agents.agentrun": "vc", "agents.agentstep": "v", "tasks.task": "vc",

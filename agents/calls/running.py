@@ -23,6 +23,7 @@ from agents.messages import BYTES_PER_TOKEN, CompletionRequest, EmbeddingRequest
 from agents.providers import transport
 from agents.providers.base import Target
 from agents.providers.errors import ProviderError
+from agents.providers.native import without_tools
 from agents.routing import health
 from agents.routing.rank import Candidate
 from aiagents.core.errors import AppError, Unavailable
@@ -50,8 +51,8 @@ class Attempt:
     """
 
     __slots__ = (
-        "all_at_once", "began", "candidate", "closed", "completed", "first_at", "held", "reported", "seen_bytes", "sent", "target", "usage",
-        "written",
+        "all_at_once", "began", "candidate", "closed", "completed", "first_at", "held", "reported", "seen_bytes", "sent", "target",
+        "unknown_fields", "usage", "written",
     )  # fmt: skip
 
     def __init__(self, candidate: Candidate, target: Target, held: ledger.Held) -> None:
@@ -66,6 +67,7 @@ class Attempt:
         self.all_at_once = False
         # The vendor wrote a whole answer, and the connection broke before all of it arrived.
         self.written = False
+        self.unknown_fields: tuple[str, ...] = ()
         self.sent = transport.Sent()
         _begin(self)
 
@@ -121,8 +123,11 @@ class Attempt:
             self.all_at_once = True
             return provider.embed(request, self.target)
         self.all_at_once = whole
+        self.unknown_fields = request.priced.unknown
         ours = request.max_output_tokens is not None or self.candidate.limited_by
         limited = replace(request, max_output_tokens=self.candidate.output_tokens) if ours else request
+        if limited.native is not None and self.candidate.dropped:
+            limited = replace(limited, native=without_tools(limited.native, self.candidate.dropped))
         return provider.whole(limited, self.target) if whole else provider.stream(limited, self.target)
 
     def outcome(self, status: Status, error: AppError | None = None) -> ledger.Outcome:
@@ -143,6 +148,7 @@ class Attempt:
             or self.written
             or (self.all_at_once and self.sent.done and status in ("cancelled", "interrupted")),
             request_sent=self.sent.done or self.started or self.usage is not None,
+            unknown_fields=self.unknown_fields,
             # Some vendors report the input first and the growing output later: such a count is final only at the end.
             partial=self.usage is not None and (self.completed is None or self.completed.usage is None),
         )

@@ -37,7 +37,7 @@ from agents.routing import connections, health
 from agents.routing import embeddings as router_embeddings
 from agents.routing import rank as router
 from agents.routing.removal import Code
-from aiagents.core.errors import AppError, BudgetExceeded, NoModelAvailable
+from aiagents.core.errors import AppError, BudgetExceeded, InvalidRequest, NoModelAvailable
 from aiagents.core.ids import uuid7
 from aiagents.core.live.cancellation import cause_of
 from aiagents.core.metrics import counters as metrics
@@ -157,6 +157,11 @@ async def _rank(
     if characters(request) > settings.MAX_PROMPT_CHARACTERS:
         raise PromptTooLarge(details={"max_characters": settings.MAX_PROMPT_CHARACTERS})
     input_tokens = estimate_input(request)
+    if request.native is not None and (blocked := cards.blocked.get(request.native.provider)):
+        for name in request.priced.unknown:
+            if name in blocked:
+                message = f"{name} is blocked: it brought usage that has no price. Staff can add the price of the model."
+                raise InvalidRequest(message, param=name, code="unsupported_parameter")
     chosen = router.weighs(context.requested_model, context.fallbacks)
     native = request.native if request.native is not None and request.native.untranslatable is not None else None
     needs = request.needs()
@@ -198,10 +203,11 @@ class _Attempts:
         self.failure: ProviderError | None = None
 
     def explanation(self, model: str) -> dict[str, Any]:
-        """Return the routing explanation to store, with the model that answered, our limit of its output and the failed attempts."""
-        limit = self.attempt.candidate if self.attempt is not None else None
-        limited = {"tokens": limit.output_tokens, "limited_by": limit.limited_by} if limit is not None and limit.limited_by else None
-        return {**self.route.explanation, "model": model, "output_limit": limited, "tried": list(self.tried)}
+        """Return the routing explanation to store: with the model that answered, our limit of its output, and the failed attempts."""
+        used = self.attempt.candidate if self.attempt is not None else None
+        limited = {"tokens": used.output_tokens, "limited_by": used.limited_by} if used is not None and used.limited_by else None
+        found = {**self.route.explanation, "model": model, "output_limit": limited, "tried": list(self.tried)}
+        return found | {"dropped_tools": list(used.dropped)} if used is not None and used.dropped else found
 
     async def next_attempt(self) -> Attempt:
         """Return an attempt at the next candidate, with a new hold or the hold of the failed attempt."""

@@ -73,16 +73,18 @@ def context_of(
 
 def cost_headers(settled: list[Settled]) -> dict[str, str]:
     cost = sum((one.cost_usd for one in settled), Decimal(0))
-    return {"x-aiagents-model": settled[0].model, "x-aiagents-cost-usd": f"{cost:f}", **limit_headers(*settled)}
+    return {"x-aiagents-model": settled[0].model, "x-aiagents-cost-usd": f"{cost:f}", **route_headers(*settled)}
 
 
-def limit_headers(*answers: Started | Settled) -> dict[str, str]:
-    """Return the headers that name our own limit of the output, if there is one: the smallest of several answers."""
+def route_headers(*answers: Started | Settled) -> dict[str, str]:
+    """Return the headers of the route: our own limit of the output, the smallest of several answers, and tools not offered."""
+    dropped = answers[0].route.get("dropped_tools")
+    found = {"x-aiagents-dropped-tools": ", ".join(dropped)} if dropped else {}
     limits = [limit for answer in answers if (limit := answer.route.get("output_limit"))]
     if not limits:
-        return {}
+        return found
     smallest = min(limits, key=lambda limit: limit["tokens"])
-    return {"x-aiagents-max-output-tokens": str(smallest["tokens"]), "x-aiagents-output-limited-by": smallest["limited_by"]}
+    return found | {"x-aiagents-max-output-tokens": str(smallest["tokens"]), "x-aiagents-output-limited-by": smallest["limited_by"]}
 
 
 def event_stream(

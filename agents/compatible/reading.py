@@ -19,8 +19,8 @@ from billing.money.amounts import read_cost
 JSON = dict[str, Any]
 _IMAGES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 DETAILS = ("auto", "low", "high", "original")
-# OpenAI's processing at another price than the catalogue's.
-_PRICED_TIERS = ("flex", "priority", "scale", "fast")
+# OpenAI's service tiers that do not name another price.
+_USUAL_TIERS = ("auto", "default")
 
 
 def invalid(param: str, message: str, code: str = "invalid_value") -> InvalidRequest:
@@ -140,10 +140,14 @@ def add_passed(found: JSON, body: Mapping[str, Any]) -> None:
             found[name] = value
     if retention := choice(body, "prompt_cache_retention", {"in_memory", "in-memory", "24h"}):
         found["prompt_cache_retention"] = retention
-    if (tier := body.get("service_tier")) in _PRICED_TIERS:
-        raise invalid("service_tier", f"{tier} has no price here; use auto or default", "unsupported_value")
-    if tier := choice(body, "service_tier", {"auto", "default"}):
+    if tier := text(body, "service_tier", longest=30):
         found["service_tier"] = tier
+
+
+def service_mode(body: Mapping[str, Any]) -> str:
+    """Return the way of processing (PricedUse.mode) that OpenAI's `service_tier` asks for; empty for the usual price."""
+    tier = text(body, "service_tier", longest=30)
+    return "" if not tier or tier in _USUAL_TIERS else f"service_tier={tier}"
 
 
 def add_verbosity(found: JSON, body: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from agents.calls.service import CallContext
 from agents.calls.whole import Completion
 from agents.compatible import agent_source
 from agents.compatible import openai_embeddings as embeddings_wire
-from agents.compatible.answering import Source, context_of, cost_headers, event_stream, first_event, limit_headers, source_of
+from agents.compatible.answering import Source, context_of, cost_headers, event_stream, first_event, route_headers, source_of
 from agents.compatible.anthropic_messages import answer as anthropic_answer
 from agents.compatible.anthropic_messages import request as anthropic_request
 from agents.compatible.openai_chat import answer as openai_answer
@@ -48,7 +48,7 @@ async def chat_completions(request: Request) -> Response | EventStream:
         events = source.stream(parsed.request, context)
         started = await first_event(events)
         chunks = _openai_stream(request.request_id, events, started, parsed.include_usage)
-        return EventStream(chunks, limit_headers(started), failure=_openai_failure(request))
+        return EventStream(chunks, route_headers(started), failure=_openai_failure(request))
     return await _openai_many(source, request, parsed, context)
 
 
@@ -86,7 +86,7 @@ async def _openai_many(source: Source, request: Request, parsed: openai_request.
         raise failed[0]
     started = [result for result in results if isinstance(result, Started)]
     chunks = _interleaved(request.request_id, streams, started[0], parsed.include_usage)
-    return EventStream(chunks, limit_headers(*started), failure=_openai_failure(request))
+    return EventStream(chunks, route_headers(*started), failure=_openai_failure(request))
 
 
 def _openai_failure(request: Request) -> Callable[[AppError], bytes]:
@@ -149,7 +149,7 @@ async def messages(request: Request) -> Response | EventStream:
     events = source.stream(parsed.request, context)
     started = await first_event(events)
     writer = anthropic_answer.Events(started, await _estimated(parsed.request, started))
-    return event_stream(request, events, writer, name | limit_headers(started))
+    return event_stream(request, events, writer, name | route_headers(started))
 
 
 async def _estimated(request: CompletionRequest, started: Started) -> int:

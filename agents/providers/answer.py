@@ -205,8 +205,8 @@ class Answer(ABC):
             return
         self._fresh = True
         if usage != self.usage:
-            self.usage = usage
             self._reported = False
+        self.usage = usage
 
     @property
     def _has_output(self) -> bool:
@@ -286,7 +286,7 @@ def counted(input_tokens: int | None, output_tokens: int | None, **parts: int | 
             missing.add("output_tokens" if name == "reasoning_tokens" else "input_tokens")
     if len(missing) == 2:
         return None
-    known = {name: value for name, value in parts.items() if value is not None}
+    known: dict[str, Any] = {name: value for name, value in parts.items() if value is not None}
     return Usage(input_tokens=input_tokens or 0, output_tokens=output_tokens or 0, missing=frozenset(missing), **known)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
 
 from agents.events import Completed, Event, FinishReason, NativeAnswer, ReasoningDelta, TextDelta, ToolCall, UsageReport
-from agents.messages import byte_size
+from agents.messages import NativeBody, byte_size
 from agents.providers.answer import Answer, dumped, parsed
 from agents.providers.base import Target
 from agents.providers.errors import ProviderError
@@ -15,6 +17,24 @@ from billing.pricing import Usage
 
 # A key of the answer: inside of a JSON string its quotes would be escaped. The vendor may add a date to the name.
 _MODEL = r'("%s"\s*:\s*)"%s[^"\\]*"'
+
+
+def without_tools(native: NativeBody, names: tuple[str, ...]) -> NativeBody:
+    """Return the body without the tools whose kinds begin with one of these names, wherever it offers them."""
+    body = _without(native.body, names)
+    if "tools" in native.body and not body.get("tools"):
+        body = {name: value for name, value in body.items() if name not in ("tools", "tool_choice")}
+    if isinstance(body.get("input"), list):  # Responses: tools that are added in the middle
+        body = {**body, "input": [_without(item, names) if isinstance(item, Mapping) else item for item in body["input"]]}
+    return replace(native, body=body)
+
+
+def _without(holder: Mapping[str, Any], names: tuple[str, ...]) -> Mapping[str, Any]:
+    tools = holder.get("tools")
+    if not isinstance(tools, list):
+        return holder
+    kept = [_without(tool, names) for tool in tools if isinstance(tool, Mapping) and not str(tool.get("type")).startswith(names)]
+    return {**holder, "tools": kept}
 
 
 class NativeReader:

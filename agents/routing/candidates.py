@@ -139,6 +139,8 @@ def row(facts: Facts, card: ModelCard, health: Mapping[str, ModelHealth], config
         row.removed = removal.EMBEDDINGS_ONLY
     elif facts.only_at is not None and (card.provider, card.endpoint) != facts.only_at and card.slug not in facts.also_at:
         row.removed = removal.OTHER_DIALECT
+    elif found := _without_price(facts.priced, card):
+        row.removed = found
     elif missing:
         row.removed = Removal(Code.CAPABILITY_MISSING, f"it cannot do {', '.join(sorted(missing))}")
     elif free_tokens < 1:
@@ -164,11 +166,40 @@ def _affordable(row: Row, facts: Facts) -> bool:
     """Return whether `max_cost_usd` pays for an answer worth having, and limit the row's output to what it pays for."""
     if facts.max_cost_usd is None or dearest(row, facts) <= facts.max_cost_usd:
         return True
-    paid = pricing.affordable_output(_rates(row.card), facts.most_input(row.card), facts.max_cost_usd, long_writes=facts.priced.long_writes)
+    rates, priced = rates_of(row.card, facts.priced), facts.priced
+    paid = pricing.affordable_output(
+        rates, facts.most_input(row.card), facts.max_cost_usd, long_writes=priced.long_writes, units=priced.units
+    )
     if paid is None or paid < min(LEAST_OUTPUT, row.output):
         return False
     row.output, row.limited_by = paid, "max_cost_usd"
     return True
+
+
+def _without_price(priced: PricedUse, card: ModelCard) -> Removal | None:
+    """Return the reason against a model that has no price for what the request requires."""
+    usual = card.rates
+    known = card.provider == priced.provider and usual is not None
+    if priced.mode and not (known and pricing.in_mode(usual, priced.mode) is not None):  # type: ignore[arg-type]  # known
+        return Removal(Code.NO_PRICE, f"{priced.mode.replace('+', ', ')} has no price for it", priced.mode.partition("=")[0])
+    if priced.required and priced.required in dropped(card, priced):
+        return Removal(Code.NO_PRICE, f"the required tool {priced.required} has no price for it", "tool_choice")
+    return None
+
+
+def dropped(card: ModelCard, priced: PricedUse) -> tuple[str, ...]:
+    """Return the offered tools of the vendor that this model is not offered: it has no price for them, or does not have them."""
+    if not priced.units:
+        return ()
+    here = (card.provider, card.endpoint) == (priced.provider, priced.endpoint) and card.rates is not None
+    known = dict(card.rates.units) if here and card.rates is not None else {}
+    return tuple(name for name, _ in priced.units if name not in known)
+
+
+def rates_of(card: ModelCard, priced: PricedUse) -> pricing.Rates:
+    """Return the rates of the model in the way of processing that the request asks for; the ceiling without a price."""
+    rates = card.rates or pricing.ceiling_rates()
+    return pricing.in_mode(rates, priced.mode) or rates if priced.mode else rates
 
 
 def current(card: ModelCard, by_slug: Mapping[str, ModelCard], notes: list[str]) -> ModelCard:
@@ -188,6 +219,8 @@ def refusal(rows: list[Row]) -> Exception:
     if any(row.removed_for({Code.MAX_COST}) for row in rows):
         return _too_expensive(removed)
     assert first.removed is not None
+    if first.removed.code is Code.NO_PRICE:
+        return _no_price(first, removed)
     if first.removed.code in removal.UNAVAILABLE:
         return ModelNotFound(f"{first.card.slug} is not available here: {first.removed}.", param="model", details={"candidates": removed})
     return InvalidRequest(
@@ -214,6 +247,8 @@ def last_resort(rows: list[Row]) -> list[Row]:
         removed = _removed(rows)
         if any(row.removed_for({Code.MAX_COST}) for row in rows):
             raise _too_expensive(removed)
+        if (row := next((row for row in rows if row.removed_for({Code.NO_PRICE})), None)) is not None:
+            raise _no_price(row, removed)
         raise NoModelAvailable("No model here can take this request.", code="no_model_fits", details={"candidates": removed})
     pool = [row for row in pool if row.card.slug == settings.DEFAULT_MODEL] or pool
     for row in pool:
@@ -223,16 +258,19 @@ def last_resort(rows: list[Row]) -> list[Row]:
 
 def dearest(row: Row, facts: Facts, most: int | None = None) -> Decimal:
     """Return the most that the call can cost with this model, in USD, for an answer of at most `most` tokens."""
-    output = row.output if most is None else min(row.output, most)
-    return pricing.highest_cost(_rates(row.card), facts.most_input(row.card), output, long_writes=facts.priced.long_writes)
-
-
-def _rates(card: ModelCard) -> pricing.Rates:
-    return card.rates or pricing.ceiling_rates()
+    output, priced = row.output if most is None else min(row.output, most), facts.priced
+    rates = rates_of(row.card, priced)
+    return pricing.highest_cost(rates, facts.most_input(row.card), output, long_writes=priced.long_writes, units=priced.units)
 
 
 def _removed(rows: list[Row]) -> list[dict[str, str | None]]:
     return [{"model": row.card.slug, **row.removed_json()} for row in rows]
+
+
+def _no_price(row: Row, removed: list[dict[str, str | None]]) -> InvalidRequest:
+    assert row.removed is not None
+    message = f"{row.card.slug} cannot take this request: {row.removed}."
+    return InvalidRequest(message, param=row.removed.param, code="unsupported_value", details={"candidates": removed})
 
 
 def _too_expensive(removed: list[dict[str, str | None]]) -> BudgetExceeded:

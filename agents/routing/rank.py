@@ -15,7 +15,7 @@ from typing import Any
 from django.conf import settings
 
 from accounts.models import User
-from agents.messages import CompletionRequest, Image
+from agents.messages import NOTHING_PRICED, CompletionRequest, Image, PricedUse
 from agents.routing import candidates, removal
 from agents.routing.candidates import GOALS, HELD_OUTPUT, LEAST_OUTPUT, Facts, LimitedBy, Row, dearest, need
 from agents.routing.health import ModelHealth
@@ -60,19 +60,25 @@ class Candidate:
     usual_usd: Decimal
     least_usd: Decimal
     limited_by: LimitedBy = ""
-    # Whether the request may write into the one-hour cache.
-    long_writes: bool = False
+    # What of the request has a price of its own.
+    priced: PricedUse = NOTHING_PRICED
     # The most input tokens that this model can count.
     most_input: int = 0
 
     @property
     def rates(self) -> pricing.Rates:
-        """The model's rates, or the ceiling for an unknown price."""
-        return self.card.rates or pricing.ceiling_rates()
+        """The rates of the requested processing, or the ceiling for an unknown price."""
+        return candidates.rates_of(self.card, self.priced)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The offered tools of the vendor that this model is not offered."""
+        return candidates.dropped(self.card, self.priced)
 
     def within(self, amount: Decimal) -> Candidate:
         """Return the candidate with the output that `amount` (USD) pays for."""
-        paid = pricing.affordable_output(self.rates, self.most_input, amount, long_writes=self.long_writes)
+        priced = self.priced
+        paid = pricing.affordable_output(self.rates, self.most_input, amount, long_writes=priced.long_writes, units=priced.units)
         if paid is None or paid >= self.output_tokens:
             return self
         return replace(self, output_tokens=max(1, paid), limited_by="budget")
@@ -195,9 +201,8 @@ def _goal(name: str, param: str) -> str:
 def _candidate(row: Row, facts: Facts) -> Candidate:
     usual, least = dearest(row, facts, HELD_OUTPUT), dearest(row, facts, LEAST_OUTPUT)
     return Candidate(
-        row.card, row.output, row.cost, dearest(row, facts), usual, least, row.limited_by, facts.priced.long_writes,
-        facts.most_input(row.card),
-    )  # fmt: skip
+        row.card, row.output, row.cost, dearest(row, facts), usual, least, row.limited_by, facts.priced, facts.most_input(row.card)
+    )
 
 
 def _explanation(facts: Facts, goal: str, rows: list[Row], chosen: tuple[Candidate, ...], reason: str) -> dict[str, Any]:

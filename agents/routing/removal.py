@@ -20,6 +20,7 @@ class Code(StrEnum):
     BREAKER_OPEN = "breaker_open"
     ONLY_BY_NAME = "only_by_name"
     PRICE_UNKNOWN = "price_unknown"
+    NO_PRICE = "no_price"
 
 
 # The model is not there for anyone in this installation.
@@ -30,10 +31,11 @@ SOFT = frozenset({Code.BREAKER_OPEN, Code.PRICE_UNKNOWN})
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """The sentence goes on from the model's name: "it …"."""
+    """The sentence goes on from the model's name: "it …". `param`: the request's field that is the reason, if it is one."""
 
     code: Code
     sentence: str
+    param: str = ""
 
     def __str__(self) -> str:
         return self.sentence

@@ -107,17 +107,32 @@ async def test_thinking_that_was_sealed_goes_back_as_openai_made_it_and_another_
     assert sent[1:-1] == [{**ours, "id": "rs_9", "encrypted_content": ENCRYPTED}]
 
 
-async def test_an_offered_web_search_is_taken_out_of_the_offer(key, vendor):
-    for model in (MODEL, "claude-sonnet-5", "gpt-4o"):
+SEARCH = {"type": "web_search", "search_context_size": "low"}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_offered_web_search_reaches_openai_and_no_other_vendor(key, vendor, stream: bool):
+    body = {"input": "Hi", "tools": [SEARCH, SHELL], "stream": stream}
+    for model, taken in ((MODEL, True), ("claude-sonnet-5", False), ("gpt-4o", False), ("gemini-2.5-flash", False)):
         async with vendor() as sim:
-            answer = await send({"model": model, "input": "Hi", "tools": [{"type": "web_search"}, SHELL]}, key)
+            answer = await send({**body, "model": model}, key)
             assert answer.status == 200, answer.body
-            assert "web_search" not in json.dumps(sim.requests[-1].body)
-    added = {"type": "additional_tools", "role": "developer", "tools": [PATCH, {"type": "web_search"}]}
+            assert ("web_search" in json.dumps(sim.requests[-1].body)) is taken
+            assert answer.headers.get("x-aiagents-dropped-tools") == (None if taken else "web_search")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_offered_tool_without_a_price_is_taken_out_of_the_offer_and_noted(key, vendor, stream: bool):
+    interpreter = {"type": "code_interpreter", "container": {"type": "auto"}}
+    added = {"type": "additional_tools", "role": "developer", "tools": [PATCH, {"type": "image_generation"}]}
+    namespace = {"type": "namespace", "name": "n", "tools": [interpreter, SHELL]}
+    body = {"model": MODEL, "input": [added, RICH["input"][2]], "tools": [interpreter, SEARCH, namespace], "stream": stream}
     async with vendor() as sim:
-        answer = await send({"model": MODEL, "input": [added, RICH["input"][2]]}, key)
+        answer = await send(body, key)
         assert answer.status == 200, answer.body
-        assert sim.requests[-1].body["input"][0] == {**added, "tools": [PATCH]}
+        seen = sim.requests[-1].body
+    assert answer.headers["x-aiagents-dropped-tools"] == "code_interpreter, image_generation"
+    assert seen["tools"] == [SEARCH, {**namespace, "tools": [SHELL]}] and seen["input"][0] == {**added, "tools": [PATCH]}
 
 
 async def test_a_tools_own_parameter_may_be_called_file_id(key, vendor):
@@ -133,12 +148,15 @@ REFUSED = [
     ({"conversation": "conv_1"}, "conversation"),
     ({"prompt": {"id": "pmpt_1"}}, "prompt"),
     ({"background": True}, "background"),
-    ({"service_tier": "flex"}, "service_tier"),
+    ({"service_tier": "scale"}, "service_tier"),
+    ({"tools": [{"type": "image_generation"}], "tool_choice": {"type": "image_generation"}}, "tool_choice"),
+    ({"tools": [{"type": "code_interpreter", "container": "cntr_1"}]}, "tools[0].container"),
+    ({"tools": [{"type": "code_interpreter", "container": {"type": "auto", "file_ids": ["f"]}}]}, "tools[0].container.file_ids"),
     ({"input": [{"type": "item_reference", "id": "msg_1"}]}, "input"),
     ({"input": [{"role": "user", "content": [{"type": "input_file", "file_id": "file_1"}]}]}, "input[0].content[0].file_id"),
-    *(({"tools": [{"type": kind}]}, "tools[0].type") for kind in ("file_search", "code_interpreter", "image_generation", "mcp")),
+    *(({"tools": [{"type": kind}]}, "tools[0].type") for kind in ("file_search", "mcp")),
     ({"input": [{"type": "additional_tools", "role": "developer", "tools": [{"type": "mcp"}]}]}, "input[0].tools[0].type"),
-    ({"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "code_interpreter"}]}]}, "tools[0].tools[0].type"),
+    ({"tools": [{"type": "namespace", "name": "n", "tools": [{"type": "file_search"}]}]}, "tools[0].tools[0].type"),
     ({"input": [{"type": "computer_call_output", "call_id": "c", "output": {"file_id": "file_1"}}]}, "input[0].output.file_id"),
     ({"input": [{"type": "custom_tool_call_output", "call_id": "c", "output": [{"file_id": "f"}]}]}, "input[0].output[0].file_id"),
     ({"input": [{"role": "user", "content": [{**PICTURE, "file_id": "file_1"}]}]}, "input[0].content[0].file_id"),

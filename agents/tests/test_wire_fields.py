@@ -64,12 +64,26 @@ async def test_fields_of_openai_reach_openai_and_nobody_else(vendor, key: str, p
 
 
 @each_openai_wire
-@pytest.mark.parametrize("tier", ["flex", "priority", "scale", "fast"])
-async def test_a_tier_with_another_price_is_refused_by_name(vendor, key: str, path: str, tier: str):
+@pytest.mark.parametrize(
+    ("model", "tier"),
+    [(MODELS["openai"], "flex"), (MODELS["openai"], "scale"), (MODELS["openai"], "ultrafast"), (MODELS["anthropic"], "priority"),
+     (MODELS["google"], "flex"), ("gpt-4", "priority")],
+)  # fmt: skip
+async def test_a_tier_without_a_price_is_refused_by_name(vendor, key: str, path: str, model: str, tier: str):
     async with vendor() as sim:
-        seen = await exchange(sim, key, path, body_of(path, "gpt-4o-mini", HELLO, service_tier=tier))
+        seen = await exchange(sim, key, path, body_of(path, model, HELLO, service_tier=tier))
     assert seen.answer.status == 400 and not seen.sent
     assert seen.answer.error["param"] == "service_tier" and f"{tier} has no price" in seen.answer.error["message"]
+
+
+@each_openai_wire
+async def test_auto_takes_a_model_that_has_a_price_for_the_tier(vendor, key: str, path: str):
+    async with vendor() as sim:
+        seen = await exchange(sim, key, path, body_of(path, "auto", HELLO, service_tier="flex"))
+        assert seen.answer.status == 200, seen.answer.body
+        assert seen.body["service_tier"] == "flex"
+        refused = await exchange(sim, key, path, body_of(path, "auto", HELLO, service_tier="scale"))
+    assert refused.answer.status == 400 and refused.answer.error["param"] == "service_tier"
 
 
 @each_openai_wire

@@ -45,6 +45,8 @@ DEFAULT_MODEL = env.default_model
 
 # The price of a model without a known one, for holds and charges, in USD per million tokens; such calls are flagged.
 UNKNOWN_PRICE_CEILING_PER_MTOK = 150
+# The price of one of something else that a vendor counts and that has no known price, such as a call of its tools, in USD.
+UNKNOWN_PRICE_CEILING_PER_CALL = "0.10"
 # The model that `auto` is compared with in the shown savings.
 ROUTING_BASELINE_MODEL = "gpt-4o"
 

@@ -15,7 +15,8 @@ from unfold.admin import TabularInline
 from aiagents.core.admin import columns
 from aiagents.core.admin.read_only import ReadOnly
 from aiagents.core.admin.rows import Rows
-from billing.models import AIModel, ModelPrice
+from billing.catalogue import snapshot as catalogue
+from billing.models import AIModel, ModelPrice, UnpricedUsage
 
 RATES = (
     "input",
@@ -60,7 +61,7 @@ class PriceInline(TabularInline):
     formset = PriceFormSet
     extra = 0
     hide_title = True
-    fields = ["effective_from", *RATES, "source"]
+    fields = ["effective_from", *RATES, "media", "units", "modes", "source"]
     readonly_fields = ["source"]
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -155,3 +156,23 @@ class ModelPriceAdmin(ReadOnly):
     search_contains = ("model__slug", "model__display_name")
     list_select_related = ["model"]
     ordering = ["-effective_from"]
+
+
+@admin.register(UnpricedUsage)
+class UnpricedUsageAdmin(ReadOnly):
+    """Usage that was charged at the ceiling. A price for its name, entered with the model, lifts the block of its fields."""
+
+    list_display = ["name", "model", "provider", "open", "blocked", columns.number("calls"), "first_at", "last_at"]
+    list_filter = ["provider", "last_at"]
+    search_contains = ("name", "model")
+    ordering = ["-last_at"]
+    fields = ["name", "model", "provider", "open", "blocked", "calls", "last_call_id", "first_at", "last_at"]
+    readonly_fields = ["open", "blocked"]
+
+    @admin.display(description="without a price", boolean=True)
+    def open(self, row: UnpricedUsage) -> bool:
+        return not catalogue.has_price(catalogue.current_sync().cards.get(row.model), row.name)
+
+    @admin.display(description="blocked fields")
+    def blocked(self, row: UnpricedUsage) -> str:
+        return ", ".join(row.fields) if self.open(row) else ""

@@ -7,6 +7,7 @@ from django.db.models import Q
 
 from aiagents.core.admin import columns, filters
 from aiagents.core.admin.read_only import ReadOnly
+from billing.ledger.charging import UNPRICED
 from billing.models import AIModel, Hold, UsageLog
 
 PURPOSES = ("chat", "title", "agent", "task", "api", "test")
@@ -18,6 +19,7 @@ def slugs() -> list[tuple[str, str]]:
 
 
 PRICE = columns.json("price", "rates that were applied")
+ALSO = columns.json("also_used", "media and tool calls")
 
 
 @admin.register(UsageLog)
@@ -37,7 +39,15 @@ class UsageLogAdmin(ReadOnly):
         filters.one_of("model", slugs),
         filters.one_of("purpose", [(name, name) for name in PURPOSES]),
         filters.one_of("surface", [(name, name) for name in SURFACES]),
-        filters.cases("flag", "flagged", [("yes", "flagged", ~Q(flagged="")), ("estimated", "estimated", Q(estimated=True))]),
+        filters.cases(
+            "flag",
+            "flagged",
+            [
+                ("yes", "flagged", ~Q(flagged="")),
+                ("unpriced", "usage without a price", Q(flagged__contains=UNPRICED)),
+                ("estimated", "estimated", Q(estimated=True)),
+            ],
+        ),
         "simulated",
         "created_at",
     ]
@@ -58,7 +68,7 @@ class UsageLogAdmin(ReadOnly):
         ("Model", {"fields": [("requested_model", "model"), ("provider", "goal"), "attempt", "simulated"]}),
         ("Used", {"fields": [
             ("input_tokens", "cached_input_tokens"), ("cache_write_tokens", "cache_write_1h_tokens"), ("output_tokens", "reasoning_tokens"),
-            ("latency_ms", "ttft_ms"),
+            ALSO, ("latency_ms", "ttft_ms"),
         ]}),
         ("Cost", {"fields": [
             ("cost_usd", "baseline_cost_usd", "overrun_usd"), PRICE, ("estimated", "flagged", "vendor_asked"),
@@ -67,7 +77,7 @@ class UsageLogAdmin(ReadOnly):
             "call_id", "group_id", "request_id", "api_key_id", "agent_id", "task_id", ("conversation_id", "message_id"),
         ]}),
     ]  # fmt: skip
-    readonly_fields = [PRICE]
+    readonly_fields = [PRICE, ALSO]
 
 
 @admin.register(Hold)

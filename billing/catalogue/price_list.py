@@ -19,6 +19,13 @@ _KEYS = {
     "input": "input_mtok", "cached_input": "cache_read_mtok", "cache_write": "cache_write_mtok", "cache_write_1h": "cache_write_1h_mtok",
     "output": "output_mtok",
 }  # fmt: skip
+_MEDIA = {
+    "input_audio": "input_audio_mtok", "cached_audio": "cache_audio_read_mtok", "output_audio": "output_audio_mtok",
+    "input_image": "input_image_mtok", "cached_image": "cache_image_read_mtok", "output_image": "output_image_mtok",
+    "input_video": "input_video_mtok", "output_video": "output_video_mtok",
+}  # fmt: skip
+# Names of usage (Usage.units) with a price per thousand.
+_UNITS = {"web_search": "web_searches_kcount", "file_search": "storage_searches_kcount"}
 _PLACES = Decimal("0.000001")
 
 
@@ -57,7 +64,16 @@ class PriceList:
         stages = (
             [(ALWAYS, found.prices)] if not isinstance(found.prices, list) else [(_day(one.constraint), one.prices) for one in found.prices]
         )
-        return tuple(Listed(day, _columns(price, f"{vendor}/{model}", writes)) for day, price in sorted(stages, key=lambda one: one[0]))
+        stages.sort(key=lambda one: one[0])
+        now = datetime.now(UTC)
+        # A price in the past needs no modes. Those of the present follow the list with the catalogue's daily update.
+        first = max((day for day, _ in stages if day <= now), default=ALWAYS)
+        listed = []
+        for day, price in stages:
+            columns = _columns(price, f"{vendor}/{model}", writes)
+            columns["modes"] = _modes(found, max(day, now), writes) if day >= first else {}
+            listed.append(Listed(day, columns))
+        return tuple(listed)
 
 
 def installed() -> PriceList:
@@ -90,6 +106,35 @@ def _day(constraint: Any) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
+def _dated(variant: Any) -> bool:
+    return getattr(variant.constraint, "start_date", None) is not None
+
+
+def _modes(found: Any, at: datetime, writes: bool) -> dict[str, dict[str, Any]]:
+    """Return the rates of each other way of processing that is listed at a time, by `field=value`.
+
+    The package gives the standard price for a value that it does not list, so only listed ones are asked for.
+    """
+    modes: dict[str, dict[str, Any]] = {}
+    usual = _columns(found.get_prices(at), found.id, writes)
+    for variant in found.price_variants or ():
+        constraint = variant.constraint
+        if len(variant.when) != 1 or not any(value is not None for value in vars(variant.prices).values()):
+            continue
+        if constraint is not None and not (_dated(variant) and constraint.active(at)):
+            continue
+        [(field, value)] = variant.when.items()
+        try:
+            columns = _columns(found.get_prices(at, dict(variant.when)), f"{found.id} {field}={value}", writes)
+        except Unlisted:
+            continue
+        if columns["tier_threshold"] != usual["tier_threshold"]:
+            continue  # a mode has no threshold of its own
+        rates: dict[str, Any] = {name: _text(rate) for name, rate in columns.items() if isinstance(rate, Decimal)}
+        modes[f"{field}={value}"] = rates | ({"media": columns["media"]} if columns["media"] else {})
+    return modes
+
+
 def _columns(price: Any, what: str, writes: bool) -> dict[str, Any]:
     columns: dict[str, Any] = {"tier_threshold": None}
     for name, key in _KEYS.items():
@@ -105,7 +150,26 @@ def _columns(price: Any, what: str, writes: bool) -> dict[str, Any]:
         columns["output"] = Decimal(0)
     if columns["input"] is None or columns["output"] is None:
         raise Unlisted(f"{what} has no price for input or output")
+    columns["media"] = _named(price, _MEDIA)
+    columns["units"] = _named(price, _UNITS)
     return columns
+
+
+def _named(price: Any, keys: dict[str, str]) -> dict[str, str]:
+    """Return the prices that are set, as text by our names. A price in tiers counts with its highest."""
+    found = {}
+    for name, key in keys.items():
+        if (value := getattr(price, key, None)) is not None:
+            found[name] = _text(
+                max(Decimal(one) for one in (getattr(value, "base", value), *(t.price for t in getattr(value, "tiers", ()))))
+            )
+    return found
+
+
+def _text(rate: Decimal) -> str:
+    checked = _rate(rate)
+    assert checked is not None
+    return f"{checked.normalize():f}"
 
 
 def _rate(value: Decimal | None) -> Decimal | None:

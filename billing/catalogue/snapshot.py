@@ -10,8 +10,9 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -24,8 +25,9 @@ from aiagents.core.db.calls import in_db
 from aiagents.core.errors import Unavailable
 from aiagents.core.metrics import counting
 from aiagents.core.valkey import clients as valkey
+from billing import pricing
 from billing.catalogue import names
-from billing.models import AIModel, ModelPrice
+from billing.models import AIModel, ModelPrice, UnpricedUsage
 from billing.pricing import Rates
 
 logger = logging.getLogger(__name__)
@@ -35,6 +37,8 @@ RATE_COLUMNS = (
     "tier_threshold", "tier_input", "tier_cached_input", "tier_cache_write", "tier_cache_write_1h", "tier_output",
 )  # fmt: skip
 EMBEDDINGS = "embeddings"
+# Columns of a price that hold what has a price of its own, by name (billing/models/beside.py).
+BESIDE_COLUMNS = ("media", "units", "modes")
 CAPABILITIES = ("vision", "files", "tools", "json", "reasoning", "temperature", EMBEDDINGS)
 
 
@@ -87,6 +91,8 @@ class Catalogue:
     cards: Mapping[str, ModelCard]
     # When the next known price takes effect.
     valid_until: datetime | None = None
+    # Unknown fields of requests that brought usage without a price, by provider.
+    blocked: Mapping[str, frozenset[str]] = field(default_factory=lambda: MappingProxyType({}))
 
     def get(self, name: str, param: str = "model") -> ModelCard:
         """Return the card of a model by its slug or another of its names (names.py), also of a disabled one.
@@ -213,7 +219,23 @@ def load(at: datetime | None = None) -> Catalogue:
         else:
             following.append(price.effective_from)
     cards = {model.slug: card(model, prices.get(model.pk)) for model in AIModel.objects.all()}
-    return Catalogue(MappingProxyType(cards), min(following, default=None))
+    return Catalogue(MappingProxyType(cards), min(following, default=None), _blocked(cards))
+
+
+def _blocked(cards: Mapping[str, ModelCard]) -> Mapping[str, frozenset[str]]:
+    """Return the fields that brought usage to a model which still has no price for it."""
+    found: dict[str, frozenset[str]] = {}
+    for row in UnpricedUsage.objects.exclude(fields=[]):
+        if not has_price(cards.get(row.model), row.name):
+            found[row.provider] = found.get(row.provider, frozenset()) | frozenset(row.fields)
+    return MappingProxyType(found)
+
+
+def has_price(card: ModelCard | None, name: str) -> bool:
+    """Return whether a model's price has this unit, or this way of processing (a name with `=`)."""
+    if card is None or card.rates is None:
+        return False
+    return pricing.in_mode(card.rates, name) is not None if "=" in name else name in dict(card.rates.units)
 
 
 def card(model: AIModel, price: ModelPrice | None) -> ModelCard:
@@ -244,5 +266,17 @@ def card(model: AIModel, price: ModelPrice | None) -> ModelCard:
 
 
 def rates_of(price: ModelPrice) -> Rates:
-    """Return the rates of a price row."""
-    return Rates(**{name: getattr(price, name) for name in RATE_COLUMNS}, source=price.source)
+    """Return the rates of a price row, with those of its other ways of processing in `modes`."""
+    media, units = (tuple((name, Decimal(rate)) for name, rate in sorted(column.items())) for column in (price.media, price.units))
+    base = Rates(**{name: getattr(price, name) for name in RATE_COLUMNS}, source=price.source, media=media, units=units)
+    if not price.modes:
+        return base
+    modes: list[tuple[str, Rates | Decimal]] = [("", base)]
+    for name, given in price.modes.items():
+        if "factor" in given:
+            modes.append((name, Decimal(given["factor"])))
+            continue
+        rates = Rates.from_json(given)
+        shared: dict[str, Any] = {"units": units, "tier_threshold": base.tier_threshold, "source": base.source}
+        modes.append((name, replace(rates, media=rates.media or media, **shared)))
+    return replace(base, modes=tuple(modes))

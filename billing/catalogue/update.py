@@ -7,7 +7,7 @@ staff set takes precedence over the list. A used price is never edited: a new pr
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from billing.catalogue import snapshot as catalogue
 from billing.catalogue.price_list import Listed, PriceList, Unlisted
-from billing.catalogue.snapshot import RATE_COLUMNS
+from billing.catalogue.snapshot import BESIDE_COLUMNS, RATE_COLUMNS
 from billing.models import AIModel, ModelPrice
 
 DATA = Path(__file__).parent / "data" / "catalogue.json"
@@ -26,6 +26,7 @@ DATA = Path(__file__).parent / "data" / "catalogue.json"
 ABSURD_FACTOR = 20
 # A list with less than this share of the installed list's models is refused as incomplete.
 SHRUNK = Decimal("0.8")
+_COLUMNS = (*RATE_COLUMNS, *BESIDE_COLUMNS)
 _RATES = [name for name in RATE_COLUMNS if name != "tier_threshold"]
 
 
@@ -93,7 +94,7 @@ def entries() -> list[dict[str, Any]]:
 
 
 def _fields(entry: dict[str, Any]) -> dict[str, Any]:
-    plain = {key: value for key, value in entry.items() if key not in {"slug", "capabilities", "price_ref"}}
+    plain = {key: value for key, value in entry.items() if key not in {"slug", "capabilities", "price_ref", "price_factors"}}
     return plain | {name: name in entry["capabilities"] for name in catalogue.CAPABILITIES}
 
 
@@ -113,7 +114,9 @@ def _merge(model: AIModel, entry: dict[str, Any]) -> list[str]:
 
 
 def _listed(model: AIModel, entry: dict[str, Any], prices: PriceList) -> tuple[Listed, ...]:
-    return prices.prices(model.provider, entry.get("price_ref", model.vendor_model), writes=not model.embeddings)
+    listed = prices.prices(model.provider, entry.get("price_ref", model.vendor_model), writes=not model.embeddings)
+    factors = {name: {"factor": factor} for name, factor in entry.get("price_factors", {}).items()}
+    return tuple(replace(one, columns=one.columns | {"modes": one.columns["modes"] | factors}) for one in listed) if factors else listed
 
 
 def _add_prices(model: AIModel, entry: dict[str, Any], prices: PriceList, diff: Diff) -> None:
@@ -141,11 +144,11 @@ def _update_prices(model: AIModel, entry: dict[str, Any], prices: PriceList, dif
     except Unlisted as exc:
         diff.refused.append(f"{model.slug} has a price and is no longer in the list ({exc})")
         return
-    before = {name: getattr(current, name) for name in RATE_COLUMNS}
+    before = {name: getattr(current, name) for name in _COLUMNS}
     holds = [one for one in listed if one.effective_from <= now]
     if holds and holds[-1].columns != before:
         _judge(model, before, holds[-1].columns, diff)
-        diff.lines.append(f"~ {model.slug} {_described(before)} -> {_described(holds[-1].columns)}")
+        diff.lines.append(f"~ {model.slug} {_changed(before, holds[-1].columns)}")
         model.prices.create(effective_from=now, source=prices.source, **holds[-1].columns)
     _announced(model, {one.effective_from: one.columns for one in listed if one.effective_from > now}, now, before, prices, diff)
 
@@ -157,7 +160,7 @@ def _announced(
     stored = {row.effective_from: row for row in model.prices.filter(effective_from__gt=now)}
     for day, columns in coming.items():
         row = stored.pop(day, None)
-        if row is not None and (not _from_list(row) or {name: getattr(row, name) for name in RATE_COLUMNS} == columns):
+        if row is not None and (not _from_list(row) or {name: getattr(row, name) for name in _COLUMNS} == columns):
             continue
         _judge(model, before, columns, diff)
         diff.lines.append(f"~ {model.slug} {_described(columns)} from {day:%Y-%m-%d}")
@@ -169,12 +172,38 @@ def _announced(
 
 
 def _judge(model: AIModel, before: dict[str, Any], after: dict[str, Any], diff: Diff) -> None:
-    for name in _RATES:
-        old, new = before[name], after[name]
+    earlier, later = _flat(before), _flat(after)
+    for name, old in earlier.items():
+        new = later.get(name)
         if old is None or new is None or old == new:
             continue
         if not old or not new or max(old, new) > ABSURD_FACTOR * min(old, new):
             diff.refused.append(f"{model.slug}.{name} would go from {old.normalize():f} to {new.normalize():f}")
+
+
+def _flat(columns: dict[str, Any]) -> dict[str, Decimal | None]:
+    """Return all rates by name, those of media, units and modes as well."""
+    found: dict[str, Decimal | None] = {name: columns[name] for name in _RATES}
+    inner: list[tuple[str, Any]] = [(name, columns[name]) for name in BESIDE_COLUMNS]
+    while inner:
+        at, value = inner.pop()
+        if isinstance(value, dict):
+            inner += [(f"{at}.{name}", one) for name, one in value.items()]
+        else:
+            found[at] = Decimal(value)
+    return found
+
+
+def _changed(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Return the rates before and after; of media, units and modes only what changed."""
+    earlier, later = _flat(before), _flat(after)
+    beside = [name for name in {**earlier, **later} if "." in name and earlier.get(name) != later.get(name)]
+    shown = "".join(f" {name}={_plain(earlier.get(name))}->{_plain(later.get(name))}" for name in sorted(beside))
+    return f"{_described(before)} -> {_described(after)}{shown}"
+
+
+def _plain(rate: Decimal | None) -> str:
+    return "none" if rate is None else f"{rate.normalize():f}"
 
 
 def _from_list(price: ModelPrice) -> bool:

@@ -15,6 +15,8 @@ from billing.pricing import Rates, Usage
 # A reported count above these limits is not trusted: the charge is then the hold, and the row is flagged.
 ABSURD_TOKENS = 10**9
 ABSURD_FACTOR = 20
+# The flag of a row whose usage holds something without a price.
+UNPRICED = "usage_unpriced"
 PICO = Decimal("1e-12")
 _INT = 2**31 - 1
 # Widths of UsageLog's columns: a text is cut to its width, so that a long one cannot make a settlement fail.
@@ -98,17 +100,24 @@ class Outcome:
     partial: bool = False
     # Whether the request was sent to the vendor; None: unknown, as for a call whose process died.
     request_sent: bool | None = None
+    # The fields of the request that we do not know: they are blocked if they brought usage without a price.
+    unknown_fields: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """What a call is charged. `overrun_usd`: the part above the hold, which immediately reduces the budget."""
+    """What a call is charged. `overrun_usd`: the part above the hold, which immediately reduces the budget.
+
+    `rates` are those that were applied, `unpriced` the names of reported usage that was charged at the ceiling.
+    """
 
     usage: Usage
     cost_usd: Decimal
     estimated: bool
     flagged: str
     overrun_usd: Decimal
+    rates: Rates
+    unpriced: tuple[str, ...] = ()
 
 
 def charge(held: Held, outcome: Outcome) -> Charge:
@@ -118,6 +127,7 @@ def charge(held: Held, outcome: Outcome) -> Charge:
     """
     flags = ["price_unknown"] if held.rates.unknown else []
     estimated = False
+    rates, unpriced = pricing.applied(held.rates, Usage())
     if outcome.usage is None and (not outcome.started or outcome.request_sent is False):
         usage, cost = Usage(), Decimal(0)
     elif outcome.usage is None:
@@ -125,15 +135,20 @@ def charge(held: Held, outcome: Outcome) -> Charge:
         cost = min(pricing.cost(held.rates, usage), held.amount)
     else:
         usage = outcome.usage.clean()
-        cost = pricing.cost(held.rates, usage)
-        if _absurd(held, usage, cost):
+        rates, unpriced = pricing.applied(held.rates, usage)
+        cost = pricing.cost(rates, usage)
+        # A ceiling is no sign of a wrong count, so it does not make a usage absurd.
+        if _absurd(held, usage, pricing.cost(held.rates, usage) if unpriced else cost):
             usage, cost, estimated = _estimate(held, outcome), held.amount, True
+            rates, unpriced = pricing.applied(held.rates, Usage())
             flags.append("usage_absurd")
         elif outcome.partial or usage.missing:
             # Missing counts are estimated. An estimate alone never raises the cost above the hold.
             usage, estimated = _completed(usage, held, outcome), True
-            cost = max(cost, min(pricing.cost(held.rates, usage), held.amount))
-    return Charge(usage, cost, estimated, ",".join(flags), max(Decimal(0), cost - held.amount))
+            cost = max(cost, min(pricing.cost(rates, usage), held.amount))
+    if unpriced:
+        flags.append(UNPRICED)
+    return Charge(usage, cost, estimated, ",".join(flags), max(Decimal(0), cost - held.amount), rates, unpriced)
 
 
 def _estimate(held: Held, outcome: Outcome) -> Usage:
@@ -176,7 +191,8 @@ def log_row(held: Held, outcome: Outcome, charged: Charge, baseline: Rates | Non
     usage = charged.usage
     baseline_cost = None
     if baseline is not None and outcome.request_sent is not False and (outcome.started or outcome.usage is not None):
-        baseline_cost = pricing.cost(baseline, usage)
+        # The vendor's tools cost the same with every model.
+        baseline_cost = pricing.cost(replace(baseline, units=charged.rates.units, media=()), usage)
     return {
         **{name: value for name, value in call.items() if name not in _WIDTHS and name != "auth_epoch"},
         **{name: clean_text(call[name])[:width] for name, width in _WIDTHS.items()},
@@ -187,7 +203,8 @@ def log_row(held: Held, outcome: Outcome, charged: Charge, baseline: Rates | Non
         **usage.as_dict(),
         "cost_usd": charged.cost_usd,
         "baseline_cost_usd": baseline_cost,
-        "price": held.rates.as_json(),
+        "price": charged.rates.as_json(),
+        "also_used": {name: dict(getattr(usage, name)) for name in ("media", "units") if getattr(usage, name)} or None,
         "estimated": charged.estimated,
         "flagged": charged.flagged,
         "overrun_usd": charged.overrun_usd,

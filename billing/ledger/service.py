@@ -28,6 +28,7 @@ from aiagents.core.metrics.counters import HOLDS, SWEPT
 from billing import pricing
 from billing.budgets import budgets
 from billing.catalogue import snapshot as catalogue
+from billing.catalogue import unpriced_usage
 from billing.ledger import postgres, sqlite
 from billing.ledger.admission import Admission, Range, Refusal
 from billing.ledger.charging import Call, Charge, Held, Outcome, charge, log_row, rounded_up
@@ -69,8 +70,9 @@ async def settle(held: Held, outcome: Outcome) -> Charge:
     charged = charge(held, outcome)
     row = log_row(held, outcome, charged, await _baseline(held.call.model))
     async with postgres.group_commit() as waits:
-        charged = await _in_db(settle_held, held, row, charged, waits)
-    return charged
+        first = await _in_db(settle_held, held, row, charged, waits)
+    await _record_unpriced(held, charged, outcome)
+    return first
 
 
 async def reattempt(held: Held, outcome: Outcome, call: Call, rates: Rates) -> Held:
@@ -81,7 +83,19 @@ async def reattempt(held: Held, outcome: Outcome, call: Call, rates: Rates) -> H
     charged = charge(held, outcome)
     row = log_row(held, outcome, charged, await _baseline(held.call.model))
     following = Held(call, held.amount, rates, held.input_tokens, ())
-    return await _in_db(_reattempt, held, row, charged, following)
+    following = await _in_db(_reattempt, held, row, charged, following)
+    await _record_unpriced(held, charged, outcome)
+    return following
+
+
+async def _record_unpriced(held: Held, charged: Charge, outcome: Outcome) -> None:
+    if not charged.unpriced:
+        return
+    call = held.call
+    try:
+        await _in_db(unpriced_usage.record, call.provider, call.model, call.call_id, charged.unpriced, outcome.unknown_fields)
+    except Unavailable:  # the call is charged already
+        logger.exception("unpriced_usage_not_recorded", extra={"call_id": str(call.call_id)})
 
 
 async def progress(seen: Mapping[UUID, int]) -> None:
@@ -133,7 +147,7 @@ def _hold(call: Call, amounts: Range, rates: Rates, input_tokens: int) -> Held:
         try:
             admission = store_for_database().hold(wanted, amounts)
         except IntegrityError:  # held already: the response to the first try was lost
-            return _open_hold(call.call_id)
+            return replace(_open_hold(call.call_id), rates=rates)
         if admission.caller_ok and not admission.complete:
             budgets.ensure(call)  # this is the first call of a user or of a month
             continue
@@ -200,8 +214,7 @@ def first_charge(call_id: UUID) -> Charge | None:
     row = UsageLog.objects.filter(call_id=call_id).first()
     if row is None:
         return None
-    usage = pricing.usage_of_row(row)
-    return Charge(usage, row.cost_usd, row.estimated, row.flagged, row.overrun_usd)
+    return Charge(pricing.usage_of_row(row), row.cost_usd, row.estimated, row.flagged, row.overrun_usd, pricing.Rates.from_json(row.price))
 
 
 def store_for_database() -> Any:

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from aiagents.core.ids import uuid7
+from billing.models import beside
 from billing.models.amounts import RATE
 
 
@@ -124,6 +125,25 @@ class ModelPrice(CatalogueRow):
     tier_cache_write = models.DecimalField(**RATE, null=True, blank=True)
     tier_cache_write_1h = models.DecimalField(**RATE, null=True, blank=True, verbose_name="tier cache write, 1 hour")
     tier_output = models.DecimalField(**RATE, null=True, blank=True)
+    # What has a price of its own, by name; see billing/catalogue/beside.py for the forms.
+    media = models.JSONField(
+        default=dict,
+        db_default={},
+        blank=True,
+        validators=[beside.check_media],
+        help_text='USD per million tokens of audio, images, video, e.g. {"input_audio": "1"}; others cost what text costs',
+    )
+    units = models.JSONField(
+        default=dict,
+        db_default={},
+        blank=True,
+        validators=[beside.check_units],
+        help_text='USD per thousand calls of the vendor\'s tools, e.g. {"web_search": "10"}',
+    )
+    modes = models.JSONField(
+        default=dict, db_default={}, blank=True, validators=[beside.check_modes],
+        help_text="other processing: all its rates, or a factor, e.g. {\"service_tier=flex\": {\"input\": \"1\", \"output\": \"4\"}}",
+    )  # fmt: skip
     source = models.CharField(max_length=50, default="staff", help_text="genai-prices VERSION, or staff")
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 

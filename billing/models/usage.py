@@ -102,6 +102,9 @@ class UsageLog(models.Model):
     cache_write_1h_tokens = models.PositiveBigIntegerField(null=True, default=None)
     output_tokens = models.PositiveBigIntegerField(default=0)
     reasoning_tokens = models.PositiveBigIntegerField(default=0)
+    also_used = models.JSONField(
+        null=True, blank=True, default=None, help_text="what has a price of its own: media (parts of the tokens), units (tool calls)"
+    )
     cost_usd = models.DecimalField(**MONEY)
     # The cost of the same tokens with the baseline model; empty where it is unknown.
     baseline_cost_usd = models.DecimalField(**MONEY, null=True, blank=True)

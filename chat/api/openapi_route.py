@@ -74,6 +74,11 @@ ROUTE: JSON = {
             "required": ["tokens", "limited_by"],
             "properties": {"tokens": {"type": "integer"}, "limited_by": {"type": "string", "enum": ["budget", "max_cost_usd", "setting"]}},
         },
+        "dropped_tools": {
+            "type": "array",
+            "items": _string(""),
+            "description": "offered tools of a vendor that the model was not offered, because it has no price for them",
+        },
         "baseline": {"type": ["object", "null"], "description": "what the baseline model would cost, and what choosing saves"},
         "history": {
             "type": "object",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from agents.compatible import call_ids, reading
@@ -41,10 +41,19 @@ FIELDS = frozenset(_TRANSLATED)
 # catalogue's prices say. The value that is allowed all the same, if there is one.
 REFUSED: dict[str, tuple[object, ...]] = {
     "container": (), "mcp_servers": (), "thread": (), "fallback_credit_token": (), "user_profile_id": (), "workspace_id": (),
-    "fallbacks": (), "billing_policy": (), "inference_geo": (), "speed": ("standard",),
+    "fallbacks": (), "billing_policy": (),
 }  # fmt: skip
+# Fields that choose a way of processing with prices of its own, and their values at the standard price.
+_MODES = {"speed": "standard", "inference_geo": "global"}
+# The main fields that Anthropic's models have beyond the translated ones. All others are unknown to this product.
+_KNOWN = _TRANSLATED | _MODES.keys() | REFUSED.keys()
 # Kinds of tools that the vendor runs at no extra price, or that the client runs; after the first _ comes a date.
 _PLAIN_TOOLS = ("custom", "bash_", "text_editor_", "memory_", "computer_", "tool_search_tool_", "web_fetch_")
+# Kinds of tools that the vendor runs at a price: web searches are counted in its usage, containers are not.
+_PRICED_TOOLS = ("web_search", "code_execution")
+# Web searches that a hold covers for a request that does not limit them (`max_uses`).
+_SEARCHES = 5
+_MOST_UNKNOWN = 20
 _HEADERS = ("anthropic-beta", "anthropic-version")
 _MOST_HEADER = 2000
 _EFFORTS = {"low", "medium", "high", "xhigh", "max"}
@@ -69,7 +78,7 @@ def read(body: JSON, *, counting: bool = False, headers: tuple[tuple[str, str], 
 
     `counting`: the body is for counting tokens, so max_tokens may be missing. `headers`: see `vendor_headers`.
     """
-    priced = _checked(body)
+    priced = replace(_checked(body), **_priced_fields(body))
     limit = reading.integer(body, "max_tokens", 1, 10_000_000)
     if limit is None and not counting:
         raise invalid("max_tokens", "Field required", "missing")
@@ -123,6 +132,36 @@ def _checked(body: JSON) -> PricedUse:
     if any(duration not in (None, "5m", "1h") for duration in durations):
         raise reading.unsupported_parameter("cache_control.ttl", "only 5m and 1h have a price")
     return PricedUse(long_writes="1h" in durations)
+
+
+def _priced_fields(body: JSON) -> dict[str, Any]:
+    """Return the fields of PricedUse for the way of processing, the tools that the vendor runs, and what is unknown."""
+    modes = []
+    for name, standard in _MODES.items():
+        value = body.get(name)
+        if value is not None and not isinstance(value, str):
+            raise invalid(name, "must be a string", "invalid_type")
+        if value and value != standard:
+            modes.append(f"{name}={value[:40]}")
+    units: dict[str, int] = {}
+    required, unknown = "", [name[:80] for name in body if name not in _KNOWN]
+    choice = body.get("tool_choice")
+    for tool in _objects(body.get("tools")):
+        kind = tool.get("type")
+        if not isinstance(kind, str) or kind.startswith(_PLAIN_TOOLS):
+            continue
+        if (unit := next((name for name in _PRICED_TOOLS if kind.startswith(name)), None)) is None:
+            unknown.append(f"tools.{kind[:80]}")
+            continue
+        uses = tool.get("max_uses")
+        most = uses if isinstance(uses, int) and not isinstance(uses, bool) and 0 <= uses <= 1000 else _SEARCHES
+        units[unit] = units.get(unit, 0) + most
+        if isinstance(choice, Mapping) and choice.get("type") == "tool" and choice.get("name") == tool.get("name"):
+            required = unit
+    return {
+        "provider": "anthropic", "mode": "+".join(sorted(modes)), "units": tuple(units.items()), "required": required,
+        "unknown": tuple(unknown[:_MOST_UNKNOWN]),
+    }  # fmt: skip
 
 
 def _blocks_in(value: object) -> Iterator[Mapping[str, Any]]:
@@ -312,8 +351,10 @@ def _tool(item: JSON, number: int, native_only: reading.NativeOnly) -> ToolSpec 
     at = f"tools[{number}]."
     kind = item.get("type")
     if kind not in (None, "custom"):
-        if not isinstance(kind, str) or not kind.startswith(_PLAIN_TOOLS):
-            raise invalid(at + "type", f"{str(kind)[:40]} has no price here", "unsupported_value")
+        if not isinstance(kind, str) or kind.startswith("mcp"):
+            raise invalid(at + "type", f"{str(kind)[:40]} is not supported here", "unsupported_value")
+        if kind.startswith(_PRICED_TOOLS):
+            return None  # a model that cannot have it is not offered it
         native_only(invalid(at + "type", "this model takes only custom tools", "unsupported_value"))
         return None
     schema = reading.mapping(item.get("input_schema"), at + "input_schema")

@@ -9,7 +9,7 @@ from typing import Any
 
 from agents.compatible import reading
 from agents.compatible.reading import JSON, invalid
-from agents.messages import CompletionRequest, File, Message, NativeBody, Part, Text, ToolOutput, ToolSpec, ToolUse
+from agents.messages import CompletionRequest, File, Message, NativeBody, Part, PricedUse, Text, ToolOutput, ToolSpec, ToolUse
 from aiagents.core.errors import InvalidRequest
 
 EFFORTS = {"none", "minimal", "low", "medium", "high", "xhigh", "max"}
@@ -80,6 +80,9 @@ def read(body: JSON) -> ChatCompletion:
         reasoning_effort=reading.choice(body, "reasoning_effort", EFFORTS),
         extra=_passed(body),
         native=_native(body, messages, native_only, choices),
+        priced=PricedUse(
+            provider="openai", mode=reading.service_mode(body), unknown=tuple(name[:80] for name in body if name not in FIELDS)[:20]
+        ),
     )
     options = reading.mapping(body.get("stream_options") or {}, "stream_options")
     return ChatCompletion(

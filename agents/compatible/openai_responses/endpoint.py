@@ -8,7 +8,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
 
-from agents.compatible.answering import context_of, cost_headers, encoded, first_event, limit_headers, source_of
+from agents.compatible.answering import context_of, cost_headers, encoded, first_event, route_headers, source_of
 from agents.compatible.openai_responses import answer as writing
 from agents.compatible.openai_responses import kept
 from agents.compatible.openai_responses.request import ResponseCall, read, read_unless_it_refers
@@ -34,7 +34,7 @@ async def responses(request: Request) -> Response | EventStream:
     writer = writing.Events(started, parsed.body)
     chunks = encoded(request.request_id, events, writer)
     failure = partial(writer.failure, request_id=request.request_id)
-    return EventStream(_kept(chunks, writer, keep) if keep is not None else chunks, limit_headers(started), failure=failure)
+    return EventStream(_kept(chunks, writer, keep) if keep is not None else chunks, route_headers(started), failure=failure)
 
 
 async def input_tokens(request: Request) -> Response:

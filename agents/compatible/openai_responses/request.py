@@ -13,7 +13,7 @@ from agents.compatible import call_ids, reading, thoughts
 from agents.compatible.openai_chat.request import EFFORTS
 from agents.compatible.openai_responses import kept
 from agents.compatible.reading import JSON, invalid
-from agents.messages import CompletionRequest, File, Message, NativeBody, Part, Text, ToolOutput, ToolSpec, ToolUse
+from agents.messages import CompletionRequest, File, Message, NativeBody, Part, PricedUse, Text, ToolOutput, ToolSpec, ToolUse
 from agents.providers.openai.responses import CALL_ID
 from agents.providers.parts import CallIds
 from aiagents.core.errors import InvalidRequest
@@ -46,10 +46,25 @@ _UNSUPPORTED = {
 }
 # The main fields, for the OpenAPI document. OpenAI's models at Responses get every other field, too.
 FIELDS = frozenset(_KNOWN | _UNSUPPORTED.keys())
-# Tools that the vendor runs, at a price that the catalogue does not have or on things of the company's account.
-_HOSTED = ("file_search", "code_interpreter", "image_generation", "mcp")
-# Offered by coding agents to every model: it is taken out of the offer.
-_WEB_SEARCH = "web_search"
+# Tools that the vendor runs on things of the company's account, or on servers that the caller names.
+_HOSTED = ("file_search", "mcp")
+# Tools that the vendor runs at a price. A model without a price for one is not offered it.
+_PRICED_TOOLS = ("web_search", "code_interpreter", "image_generation")
+# Web searches that a hold covers for a request that does not limit them (`max_tool_calls`).
+_SEARCHES = 5
+_MOST_UNKNOWN = 20
+# Tools that the caller runs, or that only group others.
+_CLIENT_TOOLS = (
+    "function",
+    "custom",
+    "shell",
+    "local_shell",
+    "apply_patch",
+    "namespace",
+    "tool_search",
+    "computer",
+    "computer_use_preview",
+)
 # Names of things in the company's account at the vendor, which may be another user's.
 _REFERENCES = ("file_id", "file_ids", "container_id", "vector_store_ids")
 # Under these keys stand a caller's own names, which may be any.
@@ -90,7 +105,9 @@ def read(body: JSON, *, counting: bool = False) -> ResponseCall:
     instructions = reading.text(body, "instructions", longest=10_000_000)
     reasoning = reading.mapping(body.get("reasoning") or {}, "reasoning")
     text = reading.mapping(body.get("text") or {}, "text")
-    tools = _offered(reading.items(body, "tools"), "tools")
+    offered: list[str] = []
+    tools = _offered(reading.items(body, "tools"), "tools", offered)
+    native = _native(body, tools, offered)
     extra: JSON = {}
     reading.add_passed(extra, body)
     reading.add_verbosity(extra, text)
@@ -106,28 +123,49 @@ def read(body: JSON, *, counting: bool = False) -> ResponseCall:
         response_format=_format(text.get("format")),
         reasoning_effort=reading.choice(reasoning, "effort", EFFORTS),
         extra=extra,
-        native=NativeBody("openai", _native(body, tools), "responses", (), native_only.error),
+        native=NativeBody("openai", native, "responses", (), native_only.error),
+        priced=_priced(body, offered),
     )
     model = "" if counting and body.get("model") is None else reading.model(body)
     return ResponseCall(request, model, bool(reading.flag(body, "stream")), body)
 
 
-def _native(body: JSON, tools: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Return the body for OpenAI: ids and thinking as that vendor knows them, and only the tools that may be offered."""
+def _priced(body: JSON, offered: Sequence[str]) -> PricedUse:
+    limit = reading.integer(body, "max_tool_calls", 0, 1_000_000)
+    choice = body.get("tool_choice")
+    kind = choice.get("type") if isinstance(choice, Mapping) else None
+    return PricedUse(
+        provider="openai", endpoint="responses", mode=reading.service_mode(body),
+        units=tuple((name, _SEARCHES if limit is None else min(limit, 1000)) for name in dict.fromkeys(offered) if name in _PRICED_TOOLS),
+        required=_unit(kind) if isinstance(kind, str) else "",
+        unknown=tuple(dict.fromkeys([
+            *(name[:80] for name in body if name not in FIELDS and name != "max_tool_calls"),
+            *(f"tools.{kind[:80]}" for kind in offered if kind not in _PRICED_TOOLS),
+        ]))[:_MOST_UNKNOWN],
+    )  # fmt: skip
+
+
+def _unit(kind: str) -> str:
+    """Return the name of a priced tool of this kind, without a date or `_preview`; empty for any other tool."""
+    return next((name for name in _PRICED_TOOLS if kind.startswith(name)), "")
+
+
+def _native(body: JSON, tools: Sequence[Mapping[str, Any]], offered: list[str]) -> Mapping[str, Any]:
+    """Return the body for OpenAI, with ids and thinking as that vendor knows them; `offered` collects the kinds of its tools."""
     native = {name: value for name, value in body.items() if name != "tools" or tools}
     if tools:
         native["tools"] = tools
     if isinstance(body.get("input"), list):
         ids = CallIds(CALL_ID)
-        items = [_checked(item, f"input[{number}].") for number, item in enumerate(body["input"])]
+        items = [_checked(item, f"input[{number}].", offered) for number, item in enumerate(body["input"])]
         native["input"] = [_with_id(found, ids) for item in items if (found := thoughts.for_openai(item))]
     return native
 
 
-def _checked(item: Mapping[str, Any], at: str) -> Mapping[str, Any]:
+def _checked(item: Mapping[str, Any], at: str, offered: list[str]) -> Mapping[str, Any]:
     """Return an input item with the tools that may be offered. Raises InvalidRequest for a reference into the vendor's account."""
     _refuse_references(item, at)
-    return {**item, "tools": _offered(reading.items(dict(item), "tools", at=at), at + "tools")} if "tools" in item else item
+    return {**item, "tools": _offered(reading.items(dict(item), "tools", at=at), at + "tools", offered)} if "tools" in item else item
 
 
 def _refuse_references(value: object, at: str) -> None:
@@ -142,17 +180,26 @@ def _refuse_references(value: object, at: str) -> None:
                 _refuse_references(inner, f"{at}{name}.")
 
 
-def _offered(tools: Sequence[JSON], at: str) -> Sequence[Mapping[str, Any]]:
-    """Return the tools without web search, also in namespaces. Raises InvalidRequest for another tool that the vendor runs."""
+def _offered(tools: Sequence[JSON], at: str, offered: list[str]) -> Sequence[Mapping[str, Any]]:
+    """Return the tools, and add to `offered` the kinds of those that OpenAI runs at a price or that are unknown, also in namespaces.
+
+    Raises InvalidRequest for a tool that OpenAI runs on things of the company's account.
+    """
     found = []
     for number, tool in enumerate(tools):
         where, kind, environment = f"{at}[{number}].", tool.get("type"), tool.get("environment")
         remote = isinstance(environment, Mapping) and environment.get("type") not in (None, "local")
         if not isinstance(kind, str) or kind.startswith(_HOSTED) or remote:
             raise invalid(where + "type", f"{str(kind)[:40]} is not supported here: the caller runs all tools", "unsupported_value")
-        if kind.startswith(_WEB_SEARCH):
-            continue
-        found.append(tool | {"tools": _offered(reading.items(tool, "tools", at=where), where + "tools")} if "tools" in tool else tool)
+        if unit := _unit(kind):
+            _refuse_references(tool, where)
+            if isinstance(tool.get("container"), str):
+                raise reading.unsupported_parameter(where + "container", "the vendor makes one")
+            offered.append(unit)
+        elif kind not in _CLIENT_TOOLS:
+            offered.append(kind)
+        inner = _offered(reading.items(tool, "tools", at=where), where + "tools", offered) if "tools" in tool else None
+        found.append(tool if inner is None else tool | {"tools": inner})
     return found
 
 
@@ -251,6 +298,8 @@ def _content(item: JSON, at: str, field: str = "content") -> tuple[Part, ...]:
 
 def _tool(item: Mapping[str, Any], number: int, native_only: reading.NativeOnly) -> ToolSpec | None:
     at = f"tools[{number}]."
+    if _unit(item["type"]):
+        return None  # a model that cannot have it is not offered it
     if item["type"] != "function":
         native_only(invalid(at + "type", "this model takes only function tools", "unsupported_value"))
         return None
@@ -270,6 +319,8 @@ def _tool_choice(value: Any, native_only: reading.NativeOnly) -> str:
         return str(value["name"])
     error = invalid("tool_choice", 'must be "auto", "none", "required" or name a function')
     if not isinstance(value, dict) or value.get("type") not in ("custom", "allowed_tools", "shell", "apply_patch"):
+        if isinstance(value, dict) and isinstance(kind := value.get("type"), str) and _unit(kind):
+            return "auto"  # only a model that has a price for this tool takes the request
         raise error
     native_only(error)
     return "auto"

@@ -6,6 +6,7 @@ from typing import Any
 
 from agents.events import FinishReason
 from agents.messages import REDACTED
+from agents.providers import beside
 from agents.providers.answer import Answer, counted, dumped, part_of, whole_number
 from agents.providers.errors import ProviderError, error_from_status
 from billing.pricing import Usage
@@ -15,10 +16,11 @@ FINISH: dict[str, FinishReason] = {
     "end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length", "model_context_window_exceeded": "length",
     "tool_use": "tool_calls", "refusal": "content_filter",
 }  # fmt: skip
-_COUNTS = (
+# Counts that need no further look: they have no price of their own.
+_PLAIN = frozenset({
     "input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "cache_creation", "output_tokens", "output_tokens_details",
     "iterations",
-)  # fmt: skip
+})  # fmt: skip
 # How an event of the stream begins that may hold nothing but text, and the text in it.
 _DELTA, _TEXT = b"event: content_block_delta\n", b'"text":"'
 
@@ -110,7 +112,7 @@ class MessageAnswer(Answer):
         Only the final report counts the output. If it has no readable output, the opening report does not replace it.
         """
         if isinstance(usage, dict):
-            self._counts |= {name: usage[name] for name in _COUNTS if usage.get(name) is not None}
+            self._counts |= {name: value for name, value in usage.items() if value is not None}
         if final and (not isinstance(usage, dict) or usage.get("output_tokens") is None):
             self.report(None)
         else:
@@ -171,7 +173,7 @@ def _usage_of(counts: dict[str, Any]) -> Usage | None:
     written, read = part_of(counts, "cache_creation_input_tokens"), part_of(counts, "cache_read_input_tokens")
     details = counts.get("output_tokens_details")
     thinking = part_of(details, "thinking_tokens")
-    return counted(
+    found = counted(
         None if fresh is None or written is None or read is None else fresh + written + read,
         output,
         cached_input_tokens=read,
@@ -179,6 +181,7 @@ def _usage_of(counts: dict[str, Any]) -> Usage | None:
         cache_write_1h_tokens=_long_writes(counts.get("cache_creation"), written),
         reasoning_tokens=part_of(details, "reasoning_tokens") if thinking == 0 else thinking,
     )
+    return beside.of_anthropic(found, counts) if found is not None and not counts.keys() <= _PLAIN else found
 
 
 def _long_writes(parts: Any, written: int | None) -> int | None:

@@ -8,7 +8,7 @@ from uuid import uuid4
 import orjson
 
 from agents.events import FinishReason
-from agents.providers import vectors
+from agents.providers import beside, vectors
 from agents.providers.answer import Answer, counted, dumped, part_of, whole_number
 from agents.providers.base import Target
 from agents.providers.errors import ProviderError, error_from_status, retry_after
@@ -100,12 +100,13 @@ def usage_of(metadata: Any, *, wrote: bool = False) -> Usage | None:
     answer = 0 if absent and not wrote else whole_number(metadata.get("candidatesTokenCount"))
     if absent and prompt is None:
         return None
-    return counted(
+    found = counted(
         None if prompt is None or tools is None else prompt + tools,
         None if answer is None or thoughts is None else answer + thoughts,
         cached_input_tokens=part_of(metadata, "cachedContentTokenCount"),
         reasoning_tokens=thoughts,
     )
+    return None if found is None else beside.of_google(found, metadata)
 
 
 def read_embeddings(body: bytes) -> tuple[list[bytes], Usage | None]:

@@ -91,7 +91,9 @@ class OpenAI(EmbeddingProvider):
         return True
 
     def answer(self, target: Target) -> Answer:
-        return ResponseAnswer() if target.endpoint == responses.ENDPOINT else ChatAnswer(target.requires_finish_reason)
+        if target.endpoint == responses.ENDPOINT:
+            return ResponseAnswer()
+        return ChatAnswer(target.requires_finish_reason, of_openai=self.kind == "openai")
 
     def translate(self, exc: Exception, target: Target) -> ProviderError | None:
         if isinstance(exc, openai.APIStatusError):

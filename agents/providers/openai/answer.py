@@ -9,7 +9,7 @@ from uuid import uuid4
 import orjson
 
 from agents.events import Event, FinishReason
-from agents.providers import vectors
+from agents.providers import beside, vectors
 from agents.providers.answer import MAX_TOOL_CALLS, Answer, dumped, whole_number
 from agents.providers.errors import ProviderBadResponse, ProviderError, ended_with, error_from_status
 from agents.providers.openai.usage import usage_of
@@ -52,8 +52,11 @@ class _Slot:
 class ChatAnswer(Answer):
     """Parses the chunks of a streamed chat completion, or the whole one."""
 
-    def __init__(self, requires_finish_reason: bool) -> None:
+    def __init__(self, requires_finish_reason: bool, *, of_openai: bool = False) -> None:
         super().__init__()
+        # Whether OpenAI answers itself: a compatible server's service tiers are others.
+        self._of_openai = of_openai
+        self._tier: str | None = None
         self._strict = requires_finish_reason
         self._slots: list[_Slot] = []
         # True once a finish reason was an empty text, which some servers send with every chunk.
@@ -95,11 +98,15 @@ class ChatAnswer(Answer):
 
     def _take_rest(self, event: Any, choice: Any) -> None:
         """Read usage, an error and the finish reason, in this order: an error keeps the usage that came with it."""
+        self._tier = event.get("service_tier") or self._tier
         usage = event.get("usage")
         if not usage and choice:  # Moonshot, Groq
             usage = choice.get("usage") or (event.get("x_groq") or {}).get("usage") or usage
         if usage is not None:
-            self.report(usage_of(usage))
+            found = usage_of(usage)
+            if found is not None:
+                found = beside.of_chat(found, usage, self._tier if self._of_openai else None)
+            self.report(found)
         finish = choice.get("finish_reason") if choice else None
         error = event.get("error") or (choice.get("error") if choice else None)
         if error or (choice is None and event.get("object") == "error"):

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agents.events import FinishReason
+from agents.providers import beside
 from agents.providers.answer import Answer, counted, part_of, whole_number
 from agents.providers.openai.answer import stream_error
 from billing.pricing import Usage
@@ -82,7 +83,8 @@ class ResponseAnswer(Answer):
 
     def _finish(self, response: Any) -> None:
         if response.get("usage") is not None:
-            self.report(usage_of(response["usage"]))
+            usage = usage_of(response["usage"])
+            self.report(None if usage is None else beside.of_response(usage, response))
         if response.get("error"):
             raise stream_error(response["error"])
         if response["status"] == "incomplete":
