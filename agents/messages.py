@@ -206,6 +206,9 @@ class CompletionRequest:
     extra: JSON = field(default_factory=dict)
     native: NativeBody | None = None
     priced: PricedUse = NOTHING_PRICED
+    # Names what this request and its later ones share, so that the vendor caches their common beginning. Empty: no caching
+    # of our own.
+    cache_key: str = ""
 
     def needs(self) -> frozenset[str]:
         """Return the capabilities that the model must have, out of `vision`, `files`, `tools` and `json`."""

@@ -238,6 +238,15 @@ def cost(rates: Rates, usage: Usage) -> Decimal:
         return total.scaleb(-6)
 
 
+def cache_saving(rates: Rates, usage: Usage) -> Decimal:
+    """Return what the same tokens would have cost more without a cache, in USD: negative where writing cost more than reading saved."""
+    if not usage.cached_input_tokens and not usage.cache_write_tokens:
+        return Decimal(0)
+    media = tuple((f"input_{name.removeprefix('cached_')}" if name.startswith("cached_") else name, count) for name, count in usage.media)
+    fresh = replace(usage, cached_input_tokens=0, cache_write_tokens=0, cache_write_1h_tokens=0, media=media)
+    return cost(rates, fresh) - cost(rates, usage)
+
+
 def _beside(rates: Rates, rate: Tier, usage: Usage) -> Decimal:
     """Return what media cost more than their wholes, and what units cost, in millionths of USD."""
     media, units = dict(rates.media), dict(rates.units)

@@ -45,6 +45,9 @@ from billing.catalogue import snapshot as catalogue
 from billing.ledger import service as ledger
 from billing.pricing import Usage
 
+# The purposes of calls whose prompts we write, turn by turn and step by step.
+_CACHED = frozenset({"chat", "agent", "task"})
+
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
@@ -59,7 +62,9 @@ class CallContext:
     goal: str = ""
     fallbacks: tuple[str, ...] = ()
     max_cost_usd: Decimal | None = None
+    # The model that answered before, and the input tokens that it reported as cached then.
     sticky: str | None = None
+    cached_tokens: int = 0
     conversation_id: UUID | None = None
     message_id: UUID | None = None
     agent_id: UUID | None = None
@@ -81,6 +86,8 @@ async def stream(
     """
     known = await catalogue.current()
     context = _with_slugs(context, known)
+    if isinstance(request, CompletionRequest):
+        request = _with_cache_key(request, context)
     route, input_tokens = await _rank(request, context, known)
     attempts = _Attempts(context, route, input_tokens, [] if receipts is None else receipts)
     try:
@@ -113,6 +120,17 @@ async def stream(
         gone = isinstance(exc, asyncio.CancelledError | GeneratorExit)
         await attempts.abandon(cause_of(exc).value if gone else "failed")
         raise
+
+
+def _with_cache_key(request: CompletionRequest, context: CallContext) -> CompletionRequest:
+    """Return a request that the vendor caches if others follow it: of a conversation, or of an agent with tools.
+
+    A request that no other follows would pay for writing into the cache, and nothing would read it.
+    """
+    follows = context.conversation_id is not None or bool(request.tools)
+    if request.native is not None or context.purpose not in _CACHED or not follows:
+        return request
+    return replace(request, cache_key=str(context.conversation_id or context.group_id))
 
 
 async def preview(request: CompletionRequest, context: CallContext) -> dict[str, Any]:
@@ -174,6 +192,7 @@ async def _rank(
         fallbacks=context.fallbacks,
         max_cost_usd=context.max_cost_usd,
         sticky=context.sticky,
+        cached_tokens=context.cached_tokens,
         difficulty=router.difficulty(request) if chosen else 0.5,
         only_at=(native.provider, native.endpoint) if native is not None else None,
         also_at=await connections.passing() if native is not None and (native.provider, native.endpoint) == ("openai", "") else frozenset(),

@@ -37,8 +37,6 @@ _LIMIT_DEMANDED = frozenset({"anthropic"})
 LimitedBy = Literal["", "budget", "max_cost_usd", "setting"]
 # After this many calls, live measurements weigh as much as the catalogue's priors.
 _PRIOR_SAMPLES = 5
-# Share of the input that the conversation's last model finds in its prompt cache.
-_CACHED_SHARE = 0.8
 # Outages hit whole vendors, so the second candidate comes from another vendor if it has at most this much less quality.
 _NEAR_POINTS = 15
 # The prompt that Anthropic adds for tools, at most: 530 tokens for Claude 3 Opus. Source: its page about the prices of tool use.
@@ -58,6 +56,8 @@ class Facts:
     fallbacks: tuple[str, ...] = ()
     max_cost_usd: Decimal | None = None
     sticky: str | None = None
+    # Input tokens that this model reported as cached for the last answer.
+    cached_tokens: int = 0
     difficulty: float = 0.5
     # The vendor and endpoint whose dialect the request is in, if it cannot be translated for another.
     only_at: tuple[str, str] | None = None
@@ -96,6 +96,8 @@ class Row:
     value: float | None = None
     good_enough: bool = False
     removed: Removal | None = None
+    # It answered last in this conversation, which decides between equals.
+    wrote_before: bool = False
 
     def removed_for(self, codes: Container[Code]) -> bool:
         """Whether the model is removed for one of these reasons."""
@@ -121,14 +123,14 @@ def absent(card: ModelCard, configured: Container[str]) -> Removal | None:
 
 def row(facts: Facts, card: ModelCard, health: Mapping[str, ModelHealth], configured: Container[str]) -> Row:
     """Return the model with its expected cost and time, and the reason against it in `removed`."""
-    row = Row(card)
+    row = Row(card, wrote_before=facts.sticky == card.slug)
     tokens = typical(facts.input_tokens)
     free_tokens = card.context_window - tokens
     row.output = _output(facts, card, free_tokens)
     if facts.max_output_tokens is None and 0 < settings.LLM_DEFAULT_MAX_OUTPUT_TOKENS < row.output:
         row.output, row.limited_by = settings.LLM_DEFAULT_MAX_OUTPUT_TOKENS, "setting"
     usual = min(USUAL_OUTPUT, row.output)
-    row.cost = expected_cost(card, tokens, usual, cached=facts.sticky == card.slug)
+    row.cost = expected_cost(card, tokens, usual, cached=facts.cached_tokens if row.wrote_before else 0)
     live = health.get(card.slug, HEALTHY)
     row.seconds = expected_seconds(card, live, usual)
     missing = facts.needs - card.capabilities
@@ -278,10 +280,10 @@ def _too_expensive(removed: list[dict[str, str | None]]) -> BudgetExceeded:
 
 
 _BY_GOAL: dict[str, Callable[[Row], tuple[Any, ...]]] = {
-    User.Goal.BALANCED: lambda row: (-(row.value or 0), -row.quality, row.cost, row.card.slug),
-    User.Goal.CHEAPEST: lambda row: (-(row.value or 0), -row.quality, row.cost, row.card.slug),
-    User.Goal.FASTEST: lambda row: (row.seconds, -row.quality, row.cost, row.card.slug),
-    User.Goal.BEST: lambda row: (-row.quality, row.cost, row.seconds, row.card.slug),
+    User.Goal.BALANCED: lambda row: (-(row.value or 0), -row.quality, row.cost, not row.wrote_before, row.card.slug),
+    User.Goal.CHEAPEST: lambda row: (-(row.value or 0), -row.quality, row.cost, not row.wrote_before, row.card.slug),
+    User.Goal.FASTEST: lambda row: (row.seconds, -row.quality, row.cost, not row.wrote_before, row.card.slug),
+    User.Goal.BEST: lambda row: (-row.quality, row.cost, row.seconds, not row.wrote_before, row.card.slug),
 }
 
 
@@ -324,14 +326,14 @@ def order(rows: list[Row], goal: str) -> list[Row]:
     return ordered
 
 
-def expected_cost(card: ModelCard, tokens: int, output: int, *, cached: bool) -> float:
+def expected_cost(card: ModelCard, tokens: int, output: int, *, cached: int = 0) -> float:
     """Return what `pricing.cost` charges for these tokens, in USD. A model without a price counts at the ceiling.
 
-    `cached`: the model has most of the input in its prompt cache.
+    `cached`: the tokens of the input that the model reads from its prompt cache.
     """
     threshold, base, long = _float_rates(card)
     into, out, from_cache = long if threshold is not None and tokens > threshold else base
-    known = int(_CACHED_SHARE * tokens) if cached else 0
+    known = min(cached, tokens)
     return ((tokens - known) * into + known * from_cache + output * out) / 1e6
 
 

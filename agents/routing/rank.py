@@ -222,6 +222,7 @@ def _explanation(facts: Facts, goal: str, rows: list[Row], chosen: tuple[Candida
             "good_enough": weights.good_enough,
         },
         "sticky": facts.sticky,
+        "cached_tokens": facts.cached_tokens,
         "candidates": [
             {
                 "model": row.card.slug,
@@ -278,8 +279,8 @@ def _reason(goal: str, kept: list[Row], facts: Facts, *, forced: bool) -> str:
         most = "should answer soonest" if goal == User.Goal.FASTEST else f"is worth most by the weights of {goal}"
         choice = f"{name} {most} of {_models(len(able))} with at least {bar} of a good answer."
     parts = [choice, _numbers(first, facts), *_unknown_price(first.card)]
-    if facts.sticky == name:
-        parts.append("It also wrote before in this conversation, so part of the input is cached.")
+    if facts.sticky == name and facts.cached_tokens:
+        parts.append(f"It also wrote before in this conversation, and then read {facts.cached_tokens:,} tokens from its cache.")
     return " ".join(parts)
 
 

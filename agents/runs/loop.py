@@ -211,7 +211,10 @@ class Loop(RunRecord):
         if not self.model:
             return context
         others = [slug for slug in (context.requested_model, *context.fallbacks) if slug != self.model]
-        return replace(context, requested_model=self.model, fallbacks=tuple(others), sticky=self.model)
+        # What the last step wrote into the cache, the next one reads.
+        usage = self.receipts[-1].usage if self.receipts else None
+        cached = usage.cached_input_tokens + usage.cache_write_tokens if usage else 0
+        return replace(context, requested_model=self.model, fallbacks=tuple(others), sticky=self.model, cached_tokens=cached)
 
     # --- tool calls -----------------------------------------------------------------------------
 

@@ -276,9 +276,10 @@ def test_the_estimate_is_what_the_price_charges_also_beyond_its_tier(tokens, out
     )  # fmt: skip
     one = card("one", rates=rates)
     charged = pricing.cost(rates, Usage(input_tokens=tokens, output_tokens=output))
-    assert expected_cost(one, tokens, output, cached=False) == pytest.approx(float(charged), rel=1e-9)
+    assert expected_cost(one, tokens, output) == pytest.approx(float(charged), rel=1e-9)
     known = pricing.cost(rates, Usage(input_tokens=tokens, cached_input_tokens=int(0.8 * tokens), output_tokens=output))
-    assert expected_cost(one, tokens, output, cached=True) == pytest.approx(float(known), rel=1e-9)
+    assert expected_cost(one, tokens, output, cached=int(0.8 * tokens)) == pytest.approx(float(known), rel=1e-9)
+    assert expected_cost(one, tokens, output, cached=2 * tokens) == expected_cost(one, tokens, output, cached=tokens)
 
 
 def test_a_model_without_a_price_is_the_last_choice_of_auto_with_a_note():

@@ -21,7 +21,9 @@ def report(request: HttpRequest, range_: Range) -> Dashboard:
         Card("Cost", shown(total["cost_usd"], "usd"), "in this range"),
         Card("Could be saved", shown(found["possible_saving_usd"], "usd"), note, "good" if float(found["possible_saving_usd"]) else ""),
         Card("Saved by routing", shown(total["saved_usd"], "usd"), f"against {found['baseline_model']}"),
-        Card("From the cache", shown(total["cached_share"], "share"), "of the input tokens"),
+        Card(
+            "Saved by caching", shown(total["cache_saved_usd"], "usd"), f"{shown(total['cached_share'], 'share')} of the input was cached"
+        ),
         Card(
             "Lost in failed calls",
             shown(total["failed_cost_usd"], "usd"),
@@ -48,7 +50,8 @@ def _models(models: list[shapes.ModelCost], range_: Range) -> list[Panel]:
         page = reverse("admin:billing_aimodel_changelist")
         rows.append([
             (one["label"], usage.link("model", one["key"], range_)), one["quality"], one["lifecycle"], one["calls"], one["cost_usd"],
-            one["cost_share"], one["cost_per_call_usd"], one["cached_share"], one["saved_usd"],
+            one["cost_share"], one["cost_per_call_usd"], one["cached_share"], one["cache_saved_usd"],
+            one["saved_usd"],
             *([None] * 3 if other is None else [
                 (other["label"], f"{page}?q={other['model']}"), other["cost_usd"], other["saving_usd"],
             ]),
@@ -56,7 +59,7 @@ def _models(models: list[shapes.ModelCost], range_: Range) -> list[Panel]:
     head: list[tuple[str, Unit]] = [
         ("model", ""), ("quality", "count"), ("life-cycle", ""), ("calls", "count"), ("cost", "usd"), ("share", "share"),
         ("per call", "usd"),
-        ("cached", "share"), ("saved", "usd"), ("alternative", ""), ("would cost", "usd"), ("saves", "usd"),
+        ("cached", "share"), ("saved by caching", "usd"), ("saved", "usd"), ("alternative", ""), ("would cost", "usd"), ("saves", "usd"),
     ]  # fmt: skip
     top = models[:10]
     labels, costs = [one["label"] for one in top], [Series("cost", [one["cost_usd"] for one in top])]

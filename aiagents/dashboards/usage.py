@@ -54,6 +54,7 @@ def totals(total: Mapping[str, Any]) -> list[Card]:
         Card("Input tokens", shown(total["input_tokens"], "count"), f"{shown(total['cached_input_tokens'], 'count')} of them cached"),
         Card("Output tokens", shown(total["output_tokens"], "count"), f"{shown(total['reasoning_tokens'], 'count')} of them reasoning"),
         Card("Saved by routing", shown(total["saved_usd"], "usd"), "against the baseline model"),
+        Card("Saved by caching", shown(total["cache_saved_usd"], "usd"), "against no prompt cache"),
     ]
 
 

@@ -60,7 +60,8 @@ class UsageLogAdmin(ReadOnly):
     export_also = (
         "call_id", "group_id", "provider", "requested_model", "goal", "attempt", "cached_input_tokens", "cache_write_tokens",
         "cache_write_1h_tokens", "reasoning_tokens",
-        "baseline_cost_usd", "overrun_usd", "estimated", "finish_reason", "error_code", "ttft_ms", "api_key_id", "agent_id", "task_id",
+        "baseline_cost_usd", "cache_saved_usd",
+        "overrun_usd", "estimated", "finish_reason", "error_code", "ttft_ms", "api_key_id", "agent_id", "task_id",
         "conversation_id", "request_id", "vendor_asked",
     )  # fmt: skip
     fieldsets = [
@@ -71,7 +72,7 @@ class UsageLogAdmin(ReadOnly):
             ALSO, ("latency_ms", "ttft_ms"),
         ]}),
         ("Cost", {"fields": [
-            ("cost_usd", "baseline_cost_usd", "overrun_usd"), PRICE, ("estimated", "flagged", "vendor_asked"),
+            ("cost_usd", "baseline_cost_usd"), ("cache_saved_usd", "overrun_usd"), PRICE, ("estimated", "flagged", "vendor_asked"),
         ]}),
         ("Belongs to", {"fields": [
             "call_id", "group_id", "request_id", "api_key_id", "agent_id", "task_id", ("conversation_id", "message_id"),

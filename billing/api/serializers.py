@@ -86,6 +86,7 @@ class UsageSerializer(serializers.ModelSerializer):
 
     cost_usd = Money()
     baseline_cost_usd = Money(allow_null=True)
+    cache_saved_usd = Money(allow_null=True)
     overrun_usd = Money()
 
     class Meta:
@@ -94,7 +95,8 @@ class UsageSerializer(serializers.ModelSerializer):
             "id", "call_id", "group_id", "created_at", "status", "model", "provider", "requested_model", "goal", "purpose", "surface",
             "attempt", "input_tokens", "cached_input_tokens", "cache_write_tokens", "cache_write_1h_tokens", "output_tokens",
             "reasoning_tokens", "cost_usd",
-            "baseline_cost_usd", "overrun_usd", "price", "estimated", "flagged", "simulated", "finish_reason", "error_code",
+            "baseline_cost_usd", "cache_saved_usd",
+            "overrun_usd", "price", "also_used", "estimated", "flagged", "simulated", "finish_reason", "error_code",
             "latency_ms", "ttft_ms", "vendor_asked", "api_key_id", "agent_id", "task_id", "conversation_id", "message_id", "request_id",
         ]  # fmt: skip
         read_only_fields = fields
@@ -118,6 +120,7 @@ class GroupSerializer(serializers.Serializer):
     reasoning_tokens = serializers.IntegerField()
     cost_usd = Money()
     saved_usd = Money(help_text="what the baseline model would have cost more; negative where it was cheaper")
+    cache_saved_usd = Money(help_text="what the tokens would have cost more without the vendors' prompt caches")
 
 
 class ForecastSerializer(serializers.Serializer):
@@ -149,5 +152,6 @@ class SummarySerializer(serializers.Serializer):
     output_tokens = serializers.IntegerField()
     reasoning_tokens = serializers.IntegerField()
     saved_usd = Money(help_text="what the baseline model would have cost more; negative where it was cheaper")
+    cache_saved_usd = Money(help_text="what the tokens would have cost more without the vendors' prompt caches")
     baseline_model = serializers.CharField()
     forecast = ForecastSerializer(allow_null=True)

@@ -55,7 +55,7 @@ def load(prices: PriceList) -> Diff:
     diff = Diff()
     with transaction.atomic():
         for entry in entries():
-            model, new = AIModel.objects.get_or_create(slug=entry["slug"], defaults={**_fields(entry), "loaded": _fields(entry)})
+            model, new = AIModel.objects.get_or_create(slug=entry["slug"], defaults={**fields_of(entry), "loaded": fields_of(entry)})
             if new:
                 diff.lines.append(f"+ {model.slug}")
             if not model.prices.exists():
@@ -76,7 +76,7 @@ def update(prices: PriceList, installed: PriceList | None = None, *, force: bool
         if installed is not None and prices.size() < SHRUNK * installed.size():
             diff.refused.append(f"the list has {prices.size()} models of our vendors, the installed one {installed.size()}")
         for entry in entries():
-            model, new = AIModel.objects.get_or_create(slug=entry["slug"], defaults={**_fields(entry), "loaded": _fields(entry)})
+            model, new = AIModel.objects.get_or_create(slug=entry["slug"], defaults={**fields_of(entry), "loaded": fields_of(entry)})
             diff.lines += [f"+ {model.slug}"] if new else _merge(model, entry)
             _update_prices(model, entry, prices, diff)
         if not apply or (diff.refused and not force):
@@ -93,7 +93,8 @@ def entries() -> list[dict[str, Any]]:
     return json.loads(DATA.read_text())["models"]
 
 
-def _fields(entry: dict[str, Any]) -> dict[str, Any]:
+def fields_of(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns of AIModel that a model of the file sets."""
     plain = {key: value for key, value in entry.items() if key not in {"slug", "capabilities", "price_ref", "price_factors"}}
     return plain | {name: name in entry["capabilities"] for name in catalogue.CAPABILITIES}
 
@@ -101,19 +102,20 @@ def _fields(entry: dict[str, Any]) -> dict[str, Any]:
 def _merge(model: AIModel, entry: dict[str, Any]) -> list[str]:
     """Update the fields that still have the value that was loaded last; return the changes."""
     lines = []
-    for name, value in _fields(entry).items():
+    for name, value in fields_of(entry).items():
         # A field that is newer than the last load had its default then.
         now, before = getattr(model, name), model.loaded.get(name, getattr(AIModel(), name))
         if now != value and now == before:
             setattr(model, name, value)
             lines.append(f"~ {model.slug}.{name}: {now} -> {value}")
-    if lines or model.loaded != _fields(entry):
-        model.loaded = _fields(entry)
+    if lines or model.loaded != fields_of(entry):
+        model.loaded = fields_of(entry)
         model.save()
     return lines
 
 
-def _listed(model: AIModel, entry: dict[str, Any], prices: PriceList) -> tuple[Listed, ...]:
+def listed_prices(model: AIModel, entry: dict[str, Any], prices: PriceList) -> tuple[Listed, ...]:
+    """Return the prices of a model by day, oldest first. Raises Unlisted when the list has none."""
     listed = prices.prices(model.provider, entry.get("price_ref", model.vendor_model), writes=not model.embeddings)
     factors = {name: {"factor": factor} for name, factor in entry.get("price_factors", {}).items()}
     return tuple(replace(one, columns=one.columns | {"modes": one.columns["modes"] | factors}) for one in listed) if factors else listed
@@ -121,7 +123,7 @@ def _listed(model: AIModel, entry: dict[str, Any], prices: PriceList) -> tuple[L
 
 def _add_prices(model: AIModel, entry: dict[str, Any], prices: PriceList, diff: Diff) -> None:
     try:
-        listed = _listed(model, entry, prices)
+        listed = listed_prices(model, entry, prices)
     except Unlisted as exc:
         diff.unknown.append(f"{model.slug}: {exc}")
         return
@@ -140,7 +142,7 @@ def _update_prices(model: AIModel, entry: dict[str, Any], prices: PriceList, dif
     if not _from_list(current):
         return
     try:
-        listed = _listed(model, entry, prices)
+        listed = listed_prices(model, entry, prices)
     except Unlisted as exc:
         diff.refused.append(f"{model.slug} has a price and is no longer in the list ({exc})")
         return

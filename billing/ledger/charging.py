@@ -137,8 +137,7 @@ def charge(held: Held, outcome: Outcome) -> Charge:
         usage = outcome.usage.clean()
         rates, unpriced = pricing.applied(held.rates, usage)
         cost = pricing.cost(rates, usage)
-        # A ceiling is no sign of a wrong count, so it does not make a usage absurd.
-        if _absurd(held, usage, pricing.cost(held.rates, usage) if unpriced else cost):
+        if _absurd(held, usage):
             usage, cost, estimated = _estimate(held, outcome), held.amount, True
             rates, unpriced = pricing.applied(held.rates, Usage())
             flags.append("usage_absurd")
@@ -169,10 +168,11 @@ def _seen(outcome: Outcome) -> int:
     return min(max(0, outcome.output_tokens_seen), ABSURD_TOKENS)
 
 
-def _absurd(held: Held, usage: Usage, cost: Decimal) -> bool:
-    if max(usage.input_tokens, usage.output_tokens) > ABSURD_TOKENS:
+def _absurd(held: Held, usage: Usage) -> bool:
+    """Return whether the counts are not to be trusted. A ceiling, and the price of a tool's call, are no sign of a wrong count."""
+    if max(usage.input_tokens, usage.output_tokens, *(count for _, count in usage.units)) > ABSURD_TOKENS:
         return True
-    return held.amount > 0 and cost > ABSURD_FACTOR * held.amount
+    return held.amount > 0 and pricing.cost(held.rates, replace(usage, units=())) > ABSURD_FACTOR * held.amount
 
 
 def rounded_up(amount: Decimal) -> Decimal:
@@ -203,6 +203,7 @@ def log_row(held: Held, outcome: Outcome, charged: Charge, baseline: Rates | Non
         **usage.as_dict(),
         "cost_usd": charged.cost_usd,
         "baseline_cost_usd": baseline_cost,
+        "cache_saved_usd": pricing.cache_saving(charged.rates, usage),
         "price": charged.rates.as_json(),
         "also_used": {name: dict(getattr(usage, name)) for name in ("media", "units") if getattr(usage, name)} or None,
         "estimated": charged.estimated,

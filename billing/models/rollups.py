@@ -56,6 +56,7 @@ class UsageRollup(models.Model):
     baseline_cost_usd = MoneyField(default=Decimal(0))
     compared_cost_usd = MoneyField(default=Decimal(0), help_text="cost of the calls that have a baseline")
     overrun_usd = MoneyField(default=Decimal(0))
+    cache_saved_usd = MoneyField(default=Decimal(0), db_default=Decimal(0))
     # Of successful calls; `timed`: those that streamed a first token.
     latency_ms = models.BigIntegerField(default=0)
     timed_calls = models.BigIntegerField(default=0)

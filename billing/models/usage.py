@@ -108,6 +108,10 @@ class UsageLog(models.Model):
     cost_usd = models.DecimalField(**MONEY)
     # The cost of the same tokens with the baseline model; empty where it is unknown.
     baseline_cost_usd = models.DecimalField(**MONEY, null=True, blank=True)
+    cache_saved_usd = models.DecimalField(
+        **MONEY, null=True, blank=True, default=None,
+        help_text="what the tokens would have cost more without the vendor's prompt cache; negative: writing cost more than reading saved",
+    )  # fmt: skip
     price = models.JSONField(default=dict, help_text="the rates that were applied, USD per million tokens")
     estimated = models.BooleanField(default=False, help_text="the vendor reported no usage")
     flagged = models.CharField(max_length=100, blank=True, help_text="e.g. price_unknown, usage_absurd")

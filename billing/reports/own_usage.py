@@ -71,6 +71,7 @@ def _summed() -> dict[str, Any]:
         "total": exact_sum("cost_usd"),
         "baseline": exact_sum("baseline_cost_usd"),
         "compared": compared,
+        "by_cache": exact_sum("cache_saved_usd"),
     }
 
 
@@ -82,6 +83,7 @@ def _sums(row: dict[str, Any]) -> dict[str, Any]:
         **{token: row[f"sum_{token}"] for token in TOKENS},
         "cost_usd": row["total"],
         "saved_usd": row["baseline"] - row["compared"],
+        "cache_saved_usd": row["by_cache"],
     }
 
 

@@ -31,6 +31,7 @@ class Totals(TypedDict):
     baseline_cost_usd: Annotated[Usd, "of the baseline model for the same tokens"]
     compared_cost_usd: Annotated[Usd, "cost of the calls that have a baseline"]
     saved_usd: Annotated[Usd, "cost of the baseline model minus the actual cost"]
+    cache_saved_usd: Annotated[Usd, "what the tokens would have cost more without the vendors' prompt caches"]
 
 
 class Point(Totals):

@@ -13,13 +13,13 @@ from billing.money.exact_sums import ExactSum, exact_sum
 from billing.reports import timing
 
 TOKENS = ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "reasoning_tokens")
-MONEY = ("cost_usd", "failed_cost_usd", "baseline_cost_usd", "compared_cost_usd", "overrun_usd")
+MONEY = ("cost_usd", "failed_cost_usd", "baseline_cost_usd", "compared_cost_usd", "overrun_usd", "cache_saved_usd")
 COUNTS = ("calls", "failed_calls", "estimated_calls")
 TIMES = ("latency_ms", "timed_calls", "ttft_ms", "writing_ms", "written_tokens")
 LARGEST = ("max_input_tokens", "max_output_tokens", "last_at")
 BUCKETS = ("latencies", "first_tokens")
 # The sums that a list of groups shows.
-USUAL = ("calls", "failed_calls", *TOKENS, "cost_usd", "baseline_cost_usd", "compared_cost_usd")
+USUAL = ("calls", "failed_calls", *TOKENS, "cost_usd", "baseline_cost_usd", "compared_cost_usd", "cache_saved_usd")
 ALL = (*COUNTS, *TOKENS, *MONEY, *TIMES, *LARGEST)
 # A prefix for the sums in queries, because most have the name of the column that they sum up.
 PREFIX = "sum_"
@@ -36,6 +36,7 @@ _OF_LOG: dict[str, Any] = {
     "baseline_cost_usd": exact_sum("baseline_cost_usd"),
     "compared_cost_usd": ExactSum(Case(When(baseline_cost_usd__isnull=False, then=F("cost_usd")))),
     "overrun_usd": exact_sum("overrun_usd"),
+    "cache_saved_usd": exact_sum("cache_saved_usd"),
     "latency_ms": Sum("latency_ms", filter=_OK, default=0),
     "timed_calls": Count("pk", filter=_TIMED),
     "ttft_ms": Sum("ttft_ms", filter=_TIMED, default=0),

@@ -84,7 +84,7 @@ async def route(request: Request) -> Response:
     context = CallContext(
         principal=principal, purpose="chat", surface="rest", request_id=request.request_id, group_id=uuid7(),
         requested_model=wanted.model or "auto", goal=wanted.goal or "", fallbacks=wanted.fallbacks, max_cost_usd=wanted.max_cost_usd,
-        sticky=history.sticky(branch),
+        **history.last_answer(branch),
     )  # fmt: skip
     return json_response({**await calls.preview(asked, context), "history": fitted.explained()})
 

@@ -67,6 +67,7 @@ ROUTE: JSON = {
             },
         },
         "sticky": {"type": ["string", "null"], "description": "model that wrote before in the conversation"},
+        "cached_tokens": {"type": "integer", "description": "input tokens that this model reported as cached then"},
         "candidates": {"type": "array", "items": _CANDIDATE, "description": "the candidates in their order, then the removed models"},
         "output_limit": {
             "type": ["object", "null"],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import TypedDict
 from uuid import UUID
 
 import orjson
@@ -95,9 +96,17 @@ async def fit(
     return Fitted(fitted, len(kept), len(prompt) - len(kept) + unread)
 
 
-def sticky(branch: list[Message]) -> str | None:
-    """Return the model that answered last in this branch."""
-    return next((row.model for row in reversed(branch) if row.role == Message.Role.ASSISTANT and row.model), None)
+class LastAnswer(TypedDict):
+    """The model that answered last in a branch, and the input tokens that it reported as cached then."""
+
+    sticky: str | None
+    cached_tokens: int
+
+
+def last_answer(branch: list[Message]) -> LastAnswer:
+    """Return what routing uses of the last answer in this branch."""
+    row = next((row for row in reversed(branch) if row.role == Message.Role.ASSISTANT and row.model), None)
+    return {"sticky": row.model if row else None, "cached_tokens": row.cached_input_tokens if row else 0}
 
 
 def _prompt_message(row: Message) -> messages.Message | None:

@@ -138,7 +138,7 @@ class Turn:
             principal=self.principal, purpose="chat", surface=self.surface, request_id=self.request_id, group_id=self.message_id,
             requested_model=request.model or "auto", goal=request.goal or "", fallbacks=request.fallbacks,
             max_cost_usd=request.max_cost_usd,
-            sticky=history.sticky(opened.branch), conversation_id=self.conversation_id, message_id=self.message_id,
+            **history.last_answer(opened.branch), conversation_id=self.conversation_id, message_id=self.message_id,
         )  # fmt: skip
         async with aclosing(self._source(fitted.request, context, transcript.receipts)) as source:
             async for event in source:

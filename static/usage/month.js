@@ -9,7 +9,10 @@ export function monthCards(month) {
   const { spent_usd: spent, held_usd: held, limit_usd: limit, left_usd: left } = month;
   const share = limit === null ? null : Number(spent) / Math.max(Number(limit), 1e-9);
   const saved = Number(month.saved_usd);
-  const cached = month.cached_input_tokens ? `, ${count(month.cached_input_tokens)} of the input cached` : "";
+  const byCache = Number(month.cache_saved_usd);
+  const cached = month.cached_input_tokens
+    ? `, ${count(month.cached_input_tokens)} of the input cached${byCache > 0 ? `, which saved ${usd(month.cache_saved_usd)}` : ""}`
+    : "";
   return h(
     "div",
     { class: "cards" },

@@ -124,7 +124,19 @@ def body(request: CompletionRequest, target: Target, *, stream: bool) -> dict[st
                 out["tool_choice"] = {"type": "auto", "disable_parallel_tool_use": True}
     if config:
         out["output_config"] = config
+    if request.cache_key:
+        _mark(out)
     return out
+
+
+def _mark(body: dict[str, Any]) -> None:
+    """Have the vendor cache the tools, the system prompt, and the conversation up to its last block (the mark at the top)."""
+    mark = {"type": "ephemeral"}
+    body["cache_control"] = mark
+    if body.get("system"):
+        body["system"] = [{"type": "text", "text": body["system"], "cache_control": mark}]
+    if body.get("tools"):
+        body["tools"][-1] = body["tools"][-1] | {"cache_control": mark}
 
 
 def _ends_unsigned(request: CompletionRequest) -> bool:

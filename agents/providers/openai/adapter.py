@@ -127,6 +127,8 @@ class OpenAI(EmbeddingProvider):
             body["response_format"] = _response_format(request.response_format)
         if request.reasoning_effort and target.reasoning:
             body["reasoning_effort"] = efforts.fitted(request.reasoning_effort, target.model)
+        if request.cache_key and "prompt_cache_key" in self.passed:
+            body["prompt_cache_key"] = request.cache_key
         for name in self.passed:
             if name in request.extra and (target.temperature or name not in _SAMPLING):
                 body[name] = request.extra[name]

@@ -69,6 +69,8 @@ def body(request: CompletionRequest, target: Target, *, stream: bool) -> Mapping
     if target.temperature:
         sampling = {"temperature": request.temperature, "top_p": request.top_p}
         out |= {name: value for name, value in sampling.items() if value is not None}
+    if request.cache_key:
+        out["prompt_cache_key"] = request.cache_key
     out |= {name: request.extra[name] for name in _SAME if name in request.extra}
     return out
 
