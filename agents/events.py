@@ -88,6 +88,14 @@ class NativeAnswer:
 
 
 @dataclass(slots=True)
+class RuleApplied:
+    """The vendor refused the request by a rule of its model, and it was sent once more in the form that the rule asks for."""
+
+    rule: str
+    message: str
+
+
+@dataclass(slots=True)
 class UsageReport:
     """The vendor's cumulative count so far: replace, never add. The last one is billed."""
 
@@ -220,6 +228,7 @@ Event = (
     | NativeAnswer
     | Vectors
     | UsageReport
+    | RuleApplied
     | Completed
     | Started
     | RouteFallback

@@ -285,3 +285,24 @@ class AgentStep(models.Model):
 
     def __str__(self) -> str:
         return f"{self.number} {self.kind} {self.name}"
+
+
+class ModelRule(models.Model):
+    """A rule of a model that its vendor stated by a refusal (agents/providers/model_rules.py)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    model = models.CharField(max_length=100, help_text="slug")
+    rule = models.CharField(max_length=40, help_text="name in the table of rules")
+    message = models.CharField(max_length=500, blank=True, help_text="the vendor's last words, cleaned")
+    refusals = models.PositiveBigIntegerField(default=0)
+    repeated = models.PositiveBigIntegerField(default=0, help_text="of them sent once more in the form that the rule asks for")
+    first_at = models.DateTimeField(default=timezone.now, editable=False)
+    last_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-last_at"]
+        verbose_name, verbose_name_plural = "rule of a model", "rules of models"
+        constraints = [models.UniqueConstraint(fields=["model", "rule"], name="one_row_per_model_rule")]
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.rule}"

@@ -26,7 +26,8 @@ WORK: Permissions = {
     "tasks.taskattempt": "v", "tasks.webhookdelivery": "vc", "chat.conversation": "v", "chat.message": "v",
 }  # fmt: skip
 SYSTEM: Permissions = {
-    "agents.providerconnection": "vacd", "agents.httptool": "vacd", "monitoring.systemmetric": "v", "aiagents.idempotentanswer": "v",
+    "agents.providerconnection": "vacd", "agents.httptool": "vacd", "agents.modelrule": "v",
+    "monitoring.systemmetric": "v", "aiagents.idempotentanswer": "v",
     "django_celery_beat.periodictask": "vac", "django_celery_beat.intervalschedule": "va", "django_celery_beat.crontabschedule": "va",
     "django_celery_beat.solarschedule": "va", "django_celery_beat.clockedschedule": "va",
 }  # fmt: skip

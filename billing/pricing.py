@@ -36,7 +36,7 @@ class Usage:
 
     What has a price of its own: `media` are parts of the input, of the cached input and of the output by their names in
     a price (`input_audio`, `cached_audio`, `output_image`…). `units` are counted beside the tokens: calls of the
-    vendor's tools (`web_search`), and every count that nobody knows, by its name in the vendor's usage. `mode` is how
+    vendor's tools (`web_search`), and every count that no price knows, by its name in the vendor's usage. `mode` is how
     the vendor processed the call (`service_tier=flex`, `speed=fast`, several joined by `+`): "" is the standard, None
     was not reported.
     """

@@ -18,7 +18,8 @@ from weakref import WeakKeyDictionary
 from django.conf import settings
 
 from agents import providers
-from agents.events import Completed, Event, NativeAnswer, ReasoningDelta, TextDelta, ToolCall, UsageReport
+from agents.calls import rules_log
+from agents.events import Completed, Event, NativeAnswer, ReasoningDelta, RuleApplied, TextDelta, ToolCall, UsageReport
 from agents.messages import BYTES_PER_TOKEN, CompletionRequest, EmbeddingRequest, byte_size
 from agents.providers import transport
 from agents.providers.base import Target
@@ -100,6 +101,9 @@ class Attempt:
                     self.seen_bytes += event.output_bytes
                 elif isinstance(event, UsageReport):
                     self.usage = event.usage
+                    continue
+                elif isinstance(event, RuleApplied):
+                    await rules_log.record(self.candidate.card.slug, event.rule, event.message, repeated=True)
                     continue
                 elif isinstance(event, Completed):
                     self.completed = replace(event, finish_reason="length") if cut else event

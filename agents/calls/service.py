@@ -17,6 +17,7 @@ from uuid import UUID
 from django.conf import settings
 
 from accounts.authentication import Principal
+from agents.calls import rules_log
 from agents.calls import running as running_calls
 from agents.calls.running import Attempt, Status
 from agents.counting import estimate
@@ -29,6 +30,7 @@ from agents.providers.errors import (
     ModelCannotTake,
     ProviderBadRequest,
     ProviderError,
+    ProviderModelRule,
     ProviderTimeout,
     ProviderTruncated,
     retry_after_for_client,
@@ -256,6 +258,8 @@ class _Attempts:
         self.tried.append({"model": failed, "code": error.code, "reason": error.message})
         if error.answered:
             self.attempt.broken_off(error)
+        if isinstance(error, ProviderModelRule):
+            await rules_log.record_refusal(failed, error)
         if self.attempt.started or error.answered:  # text was shown, or written and lost: no other model may answer
             cut = isinstance(error, ProviderTruncated | ProviderTimeout)
             await self.settle("interrupted" if cut else "failed", error)
@@ -286,9 +290,9 @@ class _Attempts:
 
     def _advance(self, error: ProviderError) -> bool:
         """Select the next candidate, or the last one again after the vendor's or our own pause. False: give up."""
-        if isinstance(error, ProviderBadRequest) and not isinstance(error, ModelCannotTake):
-            return False
-        if self.number >= settings.LLM_MAX_ATTEMPTS:
+        # Another model may take what this one refused.
+        others = isinstance(error, ModelCannotTake | ProviderModelRule)
+        if (isinstance(error, ProviderBadRequest) and not others) or self.number >= settings.LLM_MAX_ATTEMPTS:
             return False
         self.delay = 0.0
         if self.index + 1 < len(self.candidates):

@@ -76,7 +76,7 @@ def of_response(usage: Usage, response: Mapping[str, Any]) -> Usage:
 
 
 def of_chat(usage: Usage, counts: Mapping[str, Any], tier: object) -> Usage:
-    """Return the usage with the media of a chat completion, and what it counts under names that nobody knows.
+    """Return the usage with the media of a chat completion, and what it counts under names that are in no table.
 
     `tier` is OpenAI's service tier, None for a compatible server, whose tiers are others.
     """

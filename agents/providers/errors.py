@@ -13,6 +13,8 @@ from email.utils import parsedate_to_datetime
 
 from django.conf import settings
 
+from agents.providers import model_rules
+from agents.providers.model_rules import Refusal, Rule
 from aiagents.core.errors import AppError
 
 
@@ -98,6 +100,15 @@ class ModelCannotTake(ProviderBadRequest):
     message = "The model does not take something in this request."
 
 
+class ProviderModelRule(ProviderBadRequest):
+    """The model does not take this form of request (model_rules.py); another model may. `details.rule` names the rule."""
+
+    code = "provider_model_rule"
+    message = "The model does not take this form of request."
+    rule: Rule | None = None
+    refusal: Refusal | None = None
+
+
 class ContextTooLong(ProviderBadRequest):
     code = "context_too_long"
     message = "The conversation is longer than this model can read."
@@ -152,6 +163,10 @@ def error_from_status(
     if status == 200:
         status = _STATUS_OF_TYPE.get(vendor_code, 0) or _STATUS_OF_TYPE.get(vendor_type, 500)
     kind = _class_of(status, {vendor_type, vendor_code}, message)
+    rule = None
+    if kind in (ProviderBadRequest, ProviderModelMissing):
+        rule = model_rules.find(vendor, vendor_code, param, message[:4000])
+        kind = ProviderModelRule if rule is not None else kind
     if kind is ProviderRateLimited and should_retry is False and retry_after is None:
         kind = ProviderQuotaExhausted  # a spend limit: the vendor requests no retry
     shown = issubclass(kind, ProviderBadRequest) or (in_answer and not issubclass(kind, ProviderAuthFailed | ProviderQuotaExhausted))
@@ -160,9 +175,13 @@ def error_from_status(
     if vendor_type or vendor_code:
         details["vendor_type"] = clean(vendor_code or vendor_type, secrets)
     wait = retry_after if kind.retryable else None
-    message = f"{kind.message} The vendor's message: {vendor_text}" if vendor_text else ""
+    text = f"{kind.message} The vendor's message: {vendor_text}" if vendor_text else ""
     field = clean(param, secrets) if param and issubclass(kind, ProviderBadRequest) else None
-    return kind(message or None, details=details, retry_after=wait, param=field)
+    error = kind(text or None, details=details, retry_after=wait, param=field)
+    if isinstance(error, ProviderModelRule) and rule is not None:
+        error.rule, error.refusal = rule, model_rules.Refusal(vendor_code, param, message[:4000])
+        error.details["rule"] = rule.name
+    return error
 
 
 def ended_with(reason: str, words: str = "") -> ProviderBadResponse:

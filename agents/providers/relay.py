@@ -13,16 +13,17 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
 import httpx2
+import orjson
 from django.conf import settings
 from multidict import CIMultiDict
 from yarl import URL
 
-from agents.events import Event, UsageReport
+from agents.events import Event, RuleApplied, UsageReport
 from agents.messages import CompletionRequest, EmbeddingRequest
 from agents.providers import transport
 from agents.providers.answer import Answer
@@ -31,6 +32,7 @@ from agents.providers.errors import (
     ProviderBadRequest,
     ProviderBadResponse,
     ProviderError,
+    ProviderModelRule,
     ProviderTimeout,
     ProviderTruncated,
     ProviderUnavailable,
@@ -72,6 +74,16 @@ class _OfflineClient(httpx2.AsyncClient):
 
     async def send(self, request: httpx2.Request, **_: Any) -> httpx2.Response:
         raise _RequestBuilt(request)
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """One request to a vendor: its address, body and further headers, and the parser of its answer."""
+
+    address: Address
+    answer: Answer | NativeReader
+    content: bytes
+    headers: tuple[tuple[str, str], ...]
 
 
 known_addresses: OrderedDict[Hashable, Address] = OrderedDict()
@@ -180,11 +192,18 @@ class HttpProvider(ABC):
     async def stream(self, request: CompletionRequest, target: Target) -> AsyncGenerator[Event, None]:
         loop = asyncio.get_running_loop()
         with self.errors(target):
-            address = await self.address(target, stream=True)
-            answer, content, headers = self._exchange(request, target, stream=True)
+            sending = await self._sending(request, target, stream=True)
             began = loop.time()
+            applied: RuleApplied | None = None
             async with limit(settings.LLM_FIRST_TOKEN_TIMEOUT, "first_token"):
-                reply = await self.post(address, content, headers)
+                try:
+                    reply = await self.post(sending.address, sending.content, sending.headers)
+                except Exception as exc:
+                    sending, applied = await self._fitted(exc, request, target, sending, stream=True)
+                    reply = await self.post(sending.address, sending.content, sending.headers)
+            if applied is not None:
+                yield applied
+            answer = sending.answer
             upstream = Upstream(reply, began, framed=isinstance(answer, NativeReader))
             try:
                 try:
@@ -210,9 +229,15 @@ class HttpProvider(ABC):
         # No byte arrives until the whole answer is written, so the time allowed grows with the output limit.
         allowed = settings.LLM_FIRST_TOKEN_TIMEOUT + settings.LLM_WHOLE_SECONDS_PER_TOKEN * request.output_limit(target.max_output_tokens)
         with self.errors(target):
-            address = await self.address(target, stream=False)
-            answer, content, headers = self._exchange(request, target, stream=False)
-            body = await self.read_whole(address, content, min(allowed, settings.LLM_TOTAL_TIMEOUT), headers)
+            sending = await self._sending(request, target, stream=False)
+            allowed = min(allowed, settings.LLM_TOTAL_TIMEOUT)
+            try:
+                body = await self.read_whole(sending.address, sending.content, allowed, sending.headers)
+            except Exception as exc:
+                sending, applied = await self._fitted(exc, request, target, sending, stream=False)
+                yield applied
+                body = await self.read_whole(sending.address, sending.content, allowed, sending.headers)
+            answer = sending.answer
             try:
                 events = answer.feed_whole(body)
             except ProviderError:
@@ -222,19 +247,43 @@ class HttpProvider(ABC):
             for event in events:
                 yield event
 
-    def _exchange(
-        self, request: CompletionRequest, target: Target, *, stream: bool
-    ) -> tuple[Answer | NativeReader, bytes, tuple[tuple[str, str], ...]]:
-        """Return the parser of the answer, the body and further headers."""
+    async def _sending(self, request: CompletionRequest, target: Target, *, stream: bool) -> Sending:
+        """Return the request as it goes to the vendor, and the parser of its answer."""
+        address = await self.address(target, stream=stream)
         native = self.native_content(request, target, stream=stream) if request.native is not None else None
         answer = self.answer(target)
         answer.stops = request.stop
         if native is None:
             if request.tools or any(message.role == "tool" for message in request.messages):
                 request, answer.names = fit_names(request, self.tool_name)
-            return answer, jsonio.dumps(self.payload(request, target, stream=stream)), ()
+            return Sending(address, answer, jsonio.dumps(self.payload(request, target, stream=stream)), ())
         assert request.native is not None
-        return self.native_reader(answer, request, target), native, request.native.headers
+        return Sending(address, self.native_reader(answer, request, target), native, request.native.headers)
+
+    async def _fitted(
+        self, exc: Exception, request: CompletionRequest, target: Target, sent: Sending, *, stream: bool
+    ) -> tuple[Sending, RuleApplied]:
+        """Return a refused request in the form that the rule of the model asks for. Raises `exc` if there is none.
+
+        A client's own body is not changed: the vendor's refusal is its answer.
+        """
+        refused = self.translate(exc, target)
+        if not isinstance(refused, ProviderModelRule) or refused.rule is None or refused.refusal is None:
+            raise exc
+        rule, applied = refused.rule, RuleApplied(refused.rule.name, refused.message)
+        if isinstance(sent.answer, NativeReader):
+            raise exc
+        if rule.endpoint and rule.endpoint != target.endpoint:
+            return await self._sending(request, replace(target, endpoint=rule.endpoint), stream=stream), applied
+        # In a thread: the body may be large.
+        body = await asyncio.to_thread(orjson.loads, sent.content)
+        changed = rule.fix(body, refused.refusal) if rule.fix is not None else None
+        if changed is None:
+            raise exc
+        # Not the same parser: it belongs to one answer.
+        answer = self.answer(target)
+        answer.stops, answer.names = request.stop, sent.answer.names
+        return Sending(sent.address, answer, await asyncio.to_thread(jsonio.dumps, changed), sent.headers), applied
 
     async def embed(self, request: EmbeddingRequest, target: Target) -> AsyncGenerator[Event, None]:
         """Raise ProviderBadRequest: only an EmbeddingProvider makes vectors."""

@@ -66,9 +66,12 @@ def settled(**changes: Any) -> Settled:
 
 
 class Scripted:
-    """Answers one request after another: a dict as JSON, bytes as an event stream. The last answer is repeated."""
+    """Answers one request after another: a dict as JSON, bytes as an event stream. The last answer is repeated.
 
-    def __init__(self, *answers: JSON | bytes) -> None:
+    A status and a dict are a refusal.
+    """
+
+    def __init__(self, *answers: JSON | bytes | tuple[int, JSON]) -> None:
         self.answers = list(answers)
         self.requests: list[JSON] = []
 
@@ -79,8 +82,9 @@ class Scripted:
             length = next(int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
             self.requests.append(json.loads(await reader.readexactly(length)))
             made = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+            status, made = made if isinstance(made, tuple) else (200, made)
             body, kind = (made, "text/event-stream") if isinstance(made, bytes) else (json.dumps(made).encode(), "application/json")
-            writer.write(f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n".encode() + body)
+            writer.write(f"HTTP/1.1 {status} Answer\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n".encode() + body)
             await writer.drain()
             writer.close()
 

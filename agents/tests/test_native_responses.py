@@ -125,7 +125,7 @@ async def test_an_offered_web_search_reaches_openai_and_no_other_vendor(key, ven
 async def test_an_offered_tool_without_a_price_is_taken_out_of_the_offer_and_noted(key, vendor, stream: bool):
     interpreter = {"type": "code_interpreter", "container": {"type": "auto"}}
     added = {"type": "additional_tools", "role": "developer", "tools": [PATCH, {"type": "image_generation"}]}
-    namespace = {"type": "namespace", "name": "n", "tools": [interpreter, SHELL]}
+    namespace = {"type": "namespace", "name": "n", "description": "d", "tools": [interpreter, SHELL]}
     body = {"model": MODEL, "input": [added, RICH["input"][2]], "tools": [interpreter, SEARCH, namespace], "stream": stream}
     async with vendor() as sim:
         answer = await send(body, key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from decimal import Decimal as D
 from typing import Any
 
@@ -50,12 +51,18 @@ def response(usage: dict[str, Any], stream: bool, **more: Any) -> Any:
     return sse({"type": "response.output_text.delta", "delta": "Hi"}, {"type": "response.completed", "response": body})
 
 
-async def call(key: str, settings: Any, path: str, body: dict[str, Any], answer: Any) -> Answer:
+@dataclass
+class Called(Answer):
+    """An answer of the product, and what its vendor was sent for it."""
+
+    sent: list[dict[str, Any]] = field(default_factory=list)
+
+
+async def call(key: str, settings: Any, path: str, body: dict[str, Any], answer: Any) -> Called:
     async with Scripted(answer).serve(settings) as vendor:
         found = await ask(product, "POST", path, body, {}, key)
-        found.sent = vendor.requests  # type: ignore[attr-defined]
     await running_calls.finish_settlements()
-    return found
+    return Called(found.status, found.headers, found.parts, found.ended, vendor.requests)
 
 
 async def charged() -> UsageLog:
@@ -90,7 +97,7 @@ async def test_a_service_tier_is_held_and_charged_by_the_tier_of_the_answer(key,
     }
     found = await call(key, settings, CHAT, body, answer)
     assert found.status == 200, found.body
-    assert found.sent[0]["service_tier"] == "priority"  # type: ignore[attr-defined]
+    assert found.sent[0]["service_tier"] == "priority"
     row, hold = await charged(), await Hold.objects.aget()
     assert row.cost_usd == D(dollars) and not row.flagged
     assert row.price.get("mode") == ("service_tier=priority" if reported != "default" else None)
@@ -137,7 +144,7 @@ MODES = [
 async def test_speed_and_place_are_charged_by_what_anthropic_reports(key, settings, stream: bool, fields, reported, dollars, mode):
     found = await call(key, settings, MESSAGES, to_anthropic(stream, **fields), message({**USAGE, **reported}, stream))
     assert found.status == 200, found.body
-    assert fields.items() <= found.sent[0].items()  # type: ignore[attr-defined]
+    assert fields.items() <= found.sent[0].items()
     row = await charged()
     assert (row.cost_usd, row.price.get("mode"), row.flagged) == (D(dollars), mode, "")
 
@@ -148,7 +155,7 @@ async def test_speed_and_place_are_charged_by_what_anthropic_reports(key, settin
 async def test_a_speed_or_place_without_a_price_is_refused_by_name(key, settings, fields: dict[str, str], param: str):
     body = {**to_anthropic(False, **fields), "model": "claude-haiku-4-5"}
     found = await call(key, settings, MESSAGES, body, message(USAGE, False))
-    assert found.status == 400 and found.error["param"] == param and not found.sent  # type: ignore[attr-defined]
+    assert found.status == 400 and found.error["param"] == param and not found.sent
 
 
 SEARCH = {"type": "web_search_20250305", "name": "web_search", "max_uses": 3}
@@ -160,7 +167,7 @@ async def test_web_searches_of_anthropic_are_held_and_charged_by_call(key, setti
     usage = {**USAGE, "server_tool_use": {"web_search_requests": searches, "web_fetch_requests": 7}}
     found = await call(key, settings, MESSAGES, to_anthropic(stream, tools=[SEARCH]), message(usage, stream))
     assert found.status == 200, found.body
-    assert found.sent[0]["tools"] == [SEARCH]  # type: ignore[attr-defined]
+    assert found.sent[0]["tools"] == [SEARCH]
     row, hold = await charged(), await Hold.objects.aget()
     assert row.cost_usd == D("0.006") + searches * D("0.01") and not row.flagged  # 10 US dollars per thousand
     assert (row.also_used or {}).get("units", {}) == ({"web_search": 2} if searches else {})
@@ -171,11 +178,13 @@ async def test_web_searches_of_anthropic_are_held_and_charged_by_call(key, setti
 @pytest.mark.parametrize("reported", ["usage", "items"])
 async def test_web_searches_of_openai_are_charged_by_call(key, settings, stream: bool, reported: str):
     usage = {"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100}
-    answer = {"tool_usage": {"web_search": {"num_requests": 2}, "image_gen": {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}}}
+    answer: dict[str, Any] = {
+        "tool_usage": {"web_search": {"num_requests": 2}, "image_gen": {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}}
+    }
     if reported == "items":
         actions = [{"type": "search", "query": "a"}, {"type": "open_page", "url": "b"}, {"type": "search", "query": "c"}]
         answer = {"output": [{"type": "web_search_call", "id": "ws", "status": "completed", "action": action} for action in actions]}
-        answer["output"].append({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]})  # type: ignore[attr-defined]
+        answer["output"].append({"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "Hi"}]})
     body = {"model": SOL, "input": "Hi", "tools": [{"type": "web_search"}], "stream": stream}
     found = await call(key, settings, RESPONSES, body, response(usage, stream, **answer))
     assert found.status == 200, found.body

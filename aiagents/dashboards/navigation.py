@@ -34,6 +34,7 @@ LISTS: list[tuple[str, list[tuple[str, str, str]]]] = [
     ]),
     ("Models", [
         ("AI models", "neurology", "billing_aimodel"), ("Prices", "sell", "billing_modelprice"),
+        ("Rules of models", "rule", "agents_modelrule"),
         ("Usage without a price", "money_off", "billing_unpricedusage"),
         ("Provider connections", "hub", "agents_providerconnection"),
     ]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -110,12 +111,12 @@ def _dated(variant: Any) -> bool:
     return getattr(variant.constraint, "start_date", None) is not None
 
 
-def _modes(found: Any, at: datetime, writes: bool) -> dict[str, dict[str, Any]]:
+def _modes(found: Any, at: datetime, writes: bool) -> Mapping[str, object]:
     """Return the rates of each other way of processing that is listed at a time, by `field=value`.
 
     The package gives the standard price for a value that it does not list, so only listed ones are asked for.
     """
-    modes: dict[str, dict[str, Any]] = {}
+    modes: dict[str, object] = {}
     usual = _columns(found.get_prices(at), found.id, writes)
     for variant in found.price_variants or ():
         constraint = variant.constraint

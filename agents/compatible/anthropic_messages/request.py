@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from agents.compatible import call_ids, reading
@@ -78,7 +78,7 @@ def read(body: JSON, *, counting: bool = False, headers: tuple[tuple[str, str], 
 
     `counting`: the body is for counting tokens, so max_tokens may be missing. `headers`: see `vendor_headers`.
     """
-    priced = replace(_checked(body), **_priced_fields(body))
+    priced = _priced_use(body, long_writes=_checked(body))
     limit = reading.integer(body, "max_tokens", 1, 10_000_000)
     if limit is None and not counting:
         raise invalid("max_tokens", "Field required", "missing")
@@ -109,8 +109,8 @@ def read(body: JSON, *, counting: bool = False, headers: tuple[tuple[str, str], 
     return MessageCall(request, reading.model(body), bool(reading.flag(body, "stream")))
 
 
-def _checked(body: JSON) -> PricedUse:
-    """Return what of the body has a price of its own.
+def _checked(body: JSON) -> bool:
+    """Return whether the body may write into the one-hour cache.
 
     Raises InvalidRequest for a field, block or tool that may not be passed on to Anthropic, wherever it stands in the body.
     """
@@ -131,11 +131,11 @@ def _checked(body: JSON) -> PricedUse:
     durations = [mark.get("ttl") for one in (body, *blocks) if isinstance(mark := one.get("cache_control"), Mapping)]
     if any(duration not in (None, "5m", "1h") for duration in durations):
         raise reading.unsupported_parameter("cache_control.ttl", "only 5m and 1h have a price")
-    return PricedUse(long_writes="1h" in durations)
+    return "1h" in durations
 
 
-def _priced_fields(body: JSON) -> dict[str, Any]:
-    """Return the fields of PricedUse for the way of processing, the tools that the vendor runs, and what is unknown."""
+def _priced_use(body: JSON, *, long_writes: bool) -> PricedUse:
+    """Return what of the body has a price of its own: the way of processing, tools that the vendor runs, what is unknown."""
     modes = []
     for name, standard in _MODES.items():
         value = body.get(name)
@@ -158,10 +158,10 @@ def _priced_fields(body: JSON) -> dict[str, Any]:
         units[unit] = units.get(unit, 0) + most
         if isinstance(choice, Mapping) and choice.get("type") == "tool" and choice.get("name") == tool.get("name"):
             required = unit
-    return {
-        "provider": "anthropic", "mode": "+".join(sorted(modes)), "units": tuple(units.items()), "required": required,
-        "unknown": tuple(unknown[:_MOST_UNKNOWN]),
-    }  # fmt: skip
+    return PricedUse(
+        long_writes=long_writes, provider="anthropic", mode="+".join(sorted(modes)), units=tuple(units.items()), required=required,
+        unknown=tuple(unknown[:_MOST_UNKNOWN]),
+    )  # fmt: skip
 
 
 def _blocks_in(value: object) -> Iterator[Mapping[str, Any]]:
