@@ -254,7 +254,8 @@ def opened(client: Client, rows: dict[type[Model], Model]) -> dict[str, str]:
 # Rows that nobody changes by a form, whatever their rights: looked at, and acted on by actions.
 NO_FORMS = {
     "accounts_apikey", "accounts_tokenfamily", "accounts_auditevent", "billing_usagelog", "billing_hold", "billing_modelprice",
-    "billing_usagerollup", "billing_rollupstate", "billing_budgetalert", "billing_alertsettings", "agents_agent", "agents_agentversion",
+    "billing_usagerollup", "billing_rollupstate", "billing_budgetalert", "billing_alertsettings", "billing_unpricedusage",
+    "agents_agent", "agents_agentversion", "agents_modelrule",
     "agents_agentrun",
     "tasks_task", "tasks_taskrun", "tasks_webhookdelivery", "chat_conversation", "chat_message", "monitoring_systemmetric",
     "aiagents_idempotentanswer",

@@ -6,7 +6,7 @@ from functools import partial
 
 from agents.calls import whole
 from agents.compatible import routes
-from agents.compatible.answering import context_of, cost_headers, encoded, first_event, limit_headers, source_of
+from agents.compatible.answering import context_of, cost_headers, encoded, first_event, route_headers, source_of
 from agents.compatible.google_generate import answer, embeddings, models
 from agents.compatible.google_generate import request as google_request
 from agents.counting import service as counting
@@ -37,7 +37,7 @@ async def stream_generate_content(request: Request) -> EventStream:
     events = source_of(context.requested_model).stream(parsed, context)
     started = await first_event(events)
     writer = answer.Chunks(started, sse=form == "sse")
-    headers = limit_headers(started)
+    headers = route_headers(started)
     chunks, failure = encoded(request.request_id, events, writer), partial(writer.failure, request_id=request.request_id)
     if form == "sse":
         return EventStream(chunks, headers, failure=failure)

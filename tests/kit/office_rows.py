@@ -17,12 +17,24 @@ from accounts import audit, keys
 from accounts.models import AuditEvent, User
 from accounts.sign_in import tokens
 from agents import secrets
-from agents.models import Agent, AgentRun, AgentStep, AgentVersion, HttpTool, ProviderConnection
+from agents.models import Agent, AgentRun, AgentStep, AgentVersion, HttpTool, ModelRule, ProviderConnection
 from agents.tools import http
 from aiagents.core.ids import uuid7
 from aiagents.core.models import IdempotentAnswer
 from aiagents.monitoring.models import SystemMetric
-from billing.models import AIModel, AlertSettings, Budget, BudgetAlert, BudgetWindow, Hold, ModelPrice, RollupState, UsageLog, UsageRollup
+from billing.models import (
+    AIModel,
+    AlertSettings,
+    Budget,
+    BudgetAlert,
+    BudgetWindow,
+    Hold,
+    ModelPrice,
+    RollupState,
+    UnpricedUsage,
+    UsageLog,
+    UsageRollup,
+)
 from billing.reports import rollups
 from chat.models import Conversation, Message
 from tasks.models import Task, TaskAttempt, TaskRun, WebhookDelivery
@@ -87,6 +99,8 @@ def _one(index: int, mark: str, keep: Any) -> None:
     )
     keep(AlertSettings.objects.create(user=user))
     keep(RollupState.objects.get_or_create(id=1)[0])
+    keep(UnpricedUsage.objects.create(provider="openai", model=model.slug, name=mark[:200], fields=[mark]))
+    keep(ModelRule.objects.create(model=model.slug, rule=mark[:40], message=mark))
     keep(Hold.objects.create(id=uuid7(), amount_usd=Decimal("0.01"), call={"model": mark}))
     keep(ProviderConnection.objects.create(
         slug=f"c{index}", name=mark[:100], kind="openai", base_url="https://x.example", api_key_encrypted=secrets.encrypt(SECRET)
