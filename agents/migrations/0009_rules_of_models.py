@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('agents', '0007_erasing_agents'),
+        ('agents', '0008_passes_through'),
     ]
 
     operations = [
