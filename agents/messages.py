@@ -18,6 +18,8 @@ from aiagents.core.errors import InvalidRequest, PayloadTooLarge
 
 Role = Literal["user", "assistant", "tool"]
 JSON = dict[str, Any]
+# A part of the prompt that the vendor is to cache.
+Cached = Literal["tools", "system", "conversation"]
 BYTES_PER_TOKEN = 4
 # The class of each byte: a letter, a space, the start of a four-byte character, the rest of a character, or a digit or mark.
 _CLASSES = bytes(
@@ -209,6 +211,8 @@ class CompletionRequest:
     # Names what this request and its later ones share, so that the vendor caches their common beginning. Empty: no caching
     # of our own.
     cache_key: str = ""
+    # What the client has marked for the vendor's cache.
+    cached: frozenset[Cached] = frozenset()
 
     def needs(self) -> frozenset[str]:
         """Return the capabilities that the model must have, out of `vision`, `files`, `tools` and `json`."""

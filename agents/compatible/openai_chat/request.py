@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from agents.compatible import reading
+from agents.compatible import cache_marks, reading
 from agents.compatible.reading import JSON, invalid
 from agents.messages import CompletionRequest, File, Message, NativeBody, Part, PricedUse, Text, ToolOutput, ToolSpec, ToolUse
 from aiagents.core.errors import InvalidRequest
@@ -64,6 +64,7 @@ def read(body: JSON) -> ChatCompletion:
             native_only(reading.unsupported_parameter(name))
     items = reading.items(body, "messages", required=True)
     system, messages = _messages(items, native_only)
+    marks = cache_marks.read(body)
     choices = reading.integer(body, "n", 1, MOST_CHOICES) or 1
     request = CompletionRequest(
         messages=messages,
@@ -80,9 +81,8 @@ def read(body: JSON) -> ChatCompletion:
         reasoning_effort=reading.choice(body, "reasoning_effort", EFFORTS),
         extra=_passed(body),
         native=_native(body, messages, native_only, choices),
-        priced=PricedUse(
-            provider="openai", mode=reading.service_mode(body), unknown=tuple(name[:80] for name in body if name not in FIELDS)[:20]
-        ),
+        cached=marks.parts,
+        priced=PricedUse(marks.long, provider="openai", mode=reading.service_mode(body), unknown=_unknown(body)),
     )
     options = reading.mapping(body.get("stream_options") or {}, "stream_options")
     return ChatCompletion(
@@ -94,6 +94,10 @@ def read(body: JSON) -> ChatCompletion:
         fallbacks=reading.strings(body, "fallbacks", 10),
         max_cost_usd=reading.dollars(body, "max_cost_usd"),
     )
+
+
+def _unknown(body: JSON) -> tuple[str, ...]:
+    return tuple(name[:80] for name in body if name not in FIELDS)[:20]
 
 
 def _native(body: JSON, messages: Sequence[Message], native_only: reading.NativeOnly, choices: int) -> NativeBody | None:

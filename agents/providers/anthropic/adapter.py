@@ -10,7 +10,7 @@ import anthropic
 import httpx2
 from yarl import URL
 
-from agents.messages import REDACTED, CompletionRequest, File, Image, Part, Reasoning, Text, ToolOutput, ToolSpec, ToolUse
+from agents.messages import REDACTED, Cached, CompletionRequest, File, Image, Part, Reasoning, Text, ToolOutput, ToolSpec, ToolUse
 from agents.providers.answer import Answer
 from agents.providers.anthropic import schemas, thinking
 from agents.providers.anthropic.answer import MessageAnswer
@@ -21,6 +21,7 @@ from agents.providers.parts import CALL_ID, CallIds, arguments_object, decoded_t
 from agents.providers.relay import Address
 from aiagents.core import jsonio
 
+_ALL_CACHED: frozenset[Cached] = frozenset({"tools", "system", "conversation"})
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
 # What the endpoint for counting takes; it refuses max_tokens and the like.
 COUNTED = frozenset({
@@ -124,18 +125,18 @@ def body(request: CompletionRequest, target: Target, *, stream: bool) -> dict[st
                 out["tool_choice"] = {"type": "auto", "disable_parallel_tool_use": True}
     if config:
         out["output_config"] = config
-    if request.cache_key:
-        _mark(out)
+    if cached := _ALL_CACHED if request.cache_key else request.cached:
+        _mark(out, cached, {"type": "ephemeral", "ttl": "1h"} if request.priced.long_writes else {"type": "ephemeral"})
     return out
 
 
-def _mark(body: dict[str, Any]) -> None:
+def _mark(body: dict[str, Any], cached: frozenset[Cached], mark: dict[str, str]) -> None:
     """Have the vendor cache the tools, the system prompt, and the conversation up to its last block (the mark at the top)."""
-    mark = {"type": "ephemeral"}
-    body["cache_control"] = mark
-    if body.get("system"):
+    if "conversation" in cached:
+        body["cache_control"] = mark
+    if body.get("system") and "system" in cached:
         body["system"] = [{"type": "text", "text": body["system"], "cache_control": mark}]
-    if body.get("tools"):
+    if body.get("tools") and "tools" in cached:
         body["tools"][-1] = body["tools"][-1] | {"cache_control": mark}
 
 

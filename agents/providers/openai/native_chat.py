@@ -50,7 +50,21 @@ def content(sent: Mapping[str, Any], request: CompletionRequest, target: Target,
         field = limit_field if target.provider == "openai" else next((name for name in _LIMITS if sent.get(name) is not None), limit_field)
         out = {name: value for name, value in out.items() if name not in _LIMITS}
         out[field] = request.output_limit(target.max_output_tokens)
-    return jsonio.dumps(_fitted(out, target) if target.provider == "openai" else out)
+    if target.provider != "openai":
+        return jsonio.dumps(out)
+    if request.cached:  # OpenAI caches without marks, and refuses them
+        out |= {name: _unmarked(out[name]) for name in ("messages", "tools") if name in out}
+    return jsonio.dumps(_fitted(out, target))
+
+
+def _unmarked(value: Any) -> Any:
+    """Return messages or tools without the marks for Anthropic's cache, which stand on them, their parts and their functions."""
+    if isinstance(value, list):
+        return [_unmarked(one) for one in value]
+    if not isinstance(value, Mapping):
+        return value
+    kept = {name: one for name, one in value.items() if name != "cache_control"}
+    return kept | {name: _unmarked(kept[name]) for name in ("content", "function") if name in kept}
 
 
 def _fitted(body: dict[str, Any], target: Target) -> Mapping[str, Any]:
