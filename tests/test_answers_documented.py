@@ -128,7 +128,7 @@ def wrong(document: dict[str, Any], method: str, template: str, answer: Answer) 
     schema = responses[str(answer.status)]["content"]["application/json"]["schema"]
     validator = jsonschema.Draft202012Validator({**schema, "components": document["components"]})
     for error in validator.iter_errors(answer.json):
-        yield f"{error.json_path}: {error.message[:200]}"
+        yield f"{error.json_path}: {error.message[:40]} … {error.message[-160:]}"
     yield from unnamed(document, schema, answer.json, "$")
 
 

@@ -55,13 +55,13 @@ async def test_the_limit_of_the_endpoint_holds_for_the_unpacked_size(method: str
 async def test_an_unknown_coding_is_415_with_those_that_are_accepted(method: str, path: str, token: str):
     answer = await send(method, path, ODD, "snappy", token)
     assert answer.status == 415 and answer.headers["accept-encoding"] == "gzip, deflate, br, zstd"
-    assert json.loads(answer.body)["error"]["code"] == "unsupported_content_encoding"
+    assert answer.error["code"] == "unsupported_content_encoding"
 
 
 @each
 async def test_a_body_that_is_not_of_its_coding_is_400(method: str, path: str, token: str):
     answer = await send(method, path, gzip.compress(ODD)[:-3], "gzip", token)
-    assert answer.status == 400 and json.loads(answer.body)["error"]["code"] == "invalid_content_encoding"
+    assert answer.status == 400 and answer.error["code"] == "invalid_content_encoding"
 
 
 async def test_a_repeated_request_may_be_packed_in_another_way(token: str):

@@ -221,11 +221,11 @@ def test_the_catalogue_says_which_models_want_it(models):
     assert {"gpt-5.4", "gpt-5.6-terra", "gpt-6.2-astra"} <= wanted and not {"gpt-4o", "o3", "gpt-5-mini"} & wanted
 
 
-async def test_the_simulator_refuses_what_openai_refuses():
+async def test_the_simulator_refuses_what_openai_refuses_and_the_call_is_repeated_as_openai_asks():
     async with Simulator() as sim:
-        target = Target("openai", MODEL, sim.openai_url, KEY, 1000)
-        with pytest.raises(ProviderError, match="use /v1/responses"):
-            await hear("openai", ask("Oslo", tools=(TOOL,)), target)
+        await hear("openai", ask("Oslo", tools=(TOOL,)), Target("openai", MODEL, sim.openai_url, KEY, 1000))
+        first, second = sim.requests
+        assert first.path.endswith("/chat/completions") and second.path.endswith("/responses") and second.body["tools"]
 
 
 def test_events_carry_no_type_that_these_tests_do_not_know():

@@ -87,6 +87,11 @@ class UsageSerializer(serializers.ModelSerializer):
     cost_usd = Money()
     baseline_cost_usd = Money(allow_null=True)
     cache_saved_usd = Money(allow_null=True)
+    # A JSON field that may be null would be described as two schemas that both fit.
+    also_used = serializers.DictField(
+        child=serializers.DictField(child=serializers.IntegerField()), allow_null=True,
+        help_text="what has a price of its own: `media` (parts of the tokens) and `units` (tool calls), by name",
+    )  # fmt: skip
     overrun_usd = Money()
 
     class Meta:

@@ -30,7 +30,7 @@ from chat.turn_request import TurnRequest
 
 _CONTINUE = "Your answer was cut off. Go on exactly where it stopped: no repetition, no preface."
 # The fields of a message that a prompt needs.
-_FIELDS = ("id", "role", "status", "content", "parts", "model")
+_FIELDS = ("id", "role", "status", "content", "parts", "model", "cached_input_tokens")
 # Larger messages, such as those with images, are not cached.
 _MOST_BYTES = 256 * 1024
 # Messages per lookup: the first time, and at most.
@@ -155,8 +155,9 @@ def _load(raw: bytes) -> Message:
     return Message(**values | {"id": UUID(values["id"])})
 
 
+# The name changes with the fields: processes of the earlier version read their own entries.
 message_cache: Layered[UUID, Message] = Layered(
-    "messages", seconds=300, most_bytes=32 * 1024 * 1024, shared_seconds=1800, dump=_dump, load=_load
+    "messages-2", seconds=300, most_bytes=32 * 1024 * 1024, shared_seconds=1800, dump=_dump, load=_load
 )  # fmt: skip
 
 
