@@ -46,6 +46,9 @@ BOUNDED: dict[str, str] = {
     + "test_pictures_beyond_the_limit_are_dropped_though_the_window_would_take_them",
     "chat/conversations/titles.py: CompletionRequest": CHAT + "test_the_prompt_for_a_title_and_the_title_are_short_whatever_was_said",
     "agents/compatible/anthropic_messages/request.py: CompletionRequest": PROMPTS,
+    "agents/compatible/google_generate/request.py: CompletionRequest": PROMPTS,
+    "agents/compatible/google_generate/embeddings.py: EmbeddingRequest": CONSTANT
+    + "the texts of the body as they are; the body is bounded",
     "agents/compatible/openai_chat/request.py: CompletionRequest": PROMPTS,
     "agents/compatible/openai_responses/request.py: CompletionRequest": PROMPTS,
     "agents/compatible/openai_embeddings.py: EmbeddingRequest": CONSTANT + "the texts of the body as they are; the body is bounded",

@@ -81,17 +81,21 @@ class ModelSerializer(serializers.ModelSerializer):
         return card is not None and card.rates is not None
 
 
+# A JSON field that may be null would be described as two schemas that both fit null.
+@extend_schema_field({"type": ["object", "null"], "additionalProperties": {"type": "object", "additionalProperties": {"type": "integer"}}})
+class AlsoUsed(serializers.JSONField):
+    """What a call used beside text tokens, by name."""
+
+
 class UsageSerializer(serializers.ModelSerializer):
     """One vendor call as it was charged."""
 
     cost_usd = Money()
     baseline_cost_usd = Money(allow_null=True)
     cache_saved_usd = Money(allow_null=True)
-    # A JSON field that may be null would be described as two schemas that both fit.
-    also_used = serializers.DictField(
-        child=serializers.DictField(child=serializers.IntegerField()), allow_null=True,
-        help_text="what has a price of its own: `media` (parts of the tokens) and `units` (tool calls), by name",
-    )  # fmt: skip
+    also_used = AlsoUsed(
+        allow_null=True, help_text="what has a price of its own: `media` (parts of the tokens) and `units` (tool calls), by name"
+    )
     overrun_usd = Money()
 
     class Meta:
