@@ -8,7 +8,7 @@ import pytest
 
 from tests.kit import cast
 from tests.kit.access_matrix import TABLE
-from tests.kit.endpoints import Endpoint
+from tests.kit.endpoints import Endpoint, every
 from tests.kit.hostile import corpus
 from tests.kit.hostile.answers import WRITES, check
 from tests.kit.sampling import sample
@@ -35,7 +35,8 @@ def target(settings: Any):
 
 
 def test_every_endpoint_that_reads_a_body_is_here():
-    assert {str(endpoint) for endpoint in WRITES} == set(BODIES) | WITHOUT_BODY
+    writes = {str(endpoint) for endpoint in every() if endpoint.method in ("POST", "PUT", "PATCH")}
+    assert writes == set(BODIES) | WITHOUT_BODY
 
 
 @pytest.mark.soak

@@ -146,7 +146,7 @@ BODIES: dict[str, dict[str, Any]] = {
     f"POST {_TASKS}{{pk}}/run": {"variables": {"who": "you"}},
     "POST /v1/chat/completions": _CHAT_COMPLETION,
     "POST /v1/embeddings": {
-        "model": "text-embedding-3-small", "input": ["a", [1, 2]], "encoding_format": "float", "dimensions": 5, "user": "u",
+        "model": "text-embedding-3-small", "input": [[3], [1, 2]], "encoding_format": "float", "dimensions": 5, "user": "u",
         "fallbacks": ["text-embedding-3-large"], "max_cost_usd": "0.5",
     },
     "POST /v1/messages": _MESSAGE,
