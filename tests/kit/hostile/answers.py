@@ -10,8 +10,7 @@ from tests.kit.endpoints import Endpoint, every
 from tests.kit.hostile import corpus
 from tests.kit.wire import Answer
 
-# Gemini's API has the same handlers under /v1 and /v1beta.
-ENDPOINTS = tuple(endpoint for endpoint in every() if not endpoint.template.startswith("/v1beta/"))
+ENDPOINTS = every()
 
 
 WRITES = [endpoint for endpoint in ENDPOINTS if endpoint.method in ("POST", "PUT", "PATCH")]
