@@ -16,8 +16,8 @@ from django.conf import settings
 # Anthropic's published factor for writes into its one-hour cache: twice the input rate (five minutes: 1.25 times).
 # Source: platform.claude.com, "pricing", prompt caching. It applies where a price has no rate of its own for them.
 _LONG_WRITE_FACTOR = 2
-# A result that would need rounding raises instead: 60 digits hold any tokens times any rate.
 _RATE_PLACES = Decimal("0.000001")
+# A result that would need rounding raises instead: 60 digits hold any tokens times any rate.
 _EXACT = Context(prec=60, traps=[Inexact, InvalidOperation])
 # For whole quotients, which round down.
 _FLOORED = Context(prec=60, traps=[InvalidOperation])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +19,9 @@ from billing.money.amounts import read_cost
 JSON = dict[str, Any]
 _IMAGES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 DETAILS = ("auto", "low", "high", "original")
+# Searches by the vendor that a hold covers for a request that does not limit them.
+SEARCHES = 5
+_MOST_UNKNOWN, _LONGEST_UNKNOWN = 20, 80
 # OpenAI's service tiers that do not name another price.
 _USUAL_TIERS = ("auto", "default")
 
@@ -142,6 +145,11 @@ def add_passed(found: JSON, body: Mapping[str, Any]) -> None:
         found["prompt_cache_retention"] = retention
     if tier := text(body, "service_tier", longest=30):
         found["service_tier"] = tier
+
+
+def unknown(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of what this product does not know in a request, a bounded number of bounded ones (PricedUse.unknown)."""
+    return tuple(dict.fromkeys(name[:_LONGEST_UNKNOWN] for name in names))[:_MOST_UNKNOWN]
 
 
 def service_mode(body: Mapping[str, Any]) -> str:

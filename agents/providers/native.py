@@ -20,7 +20,7 @@ _MODEL = r'("%s"\s*:\s*)"%s[^"\\]*"'
 
 
 def without_tools(native: NativeBody, names: tuple[str, ...]) -> NativeBody:
-    """Return the body without the tools whose kinds begin with one of these names, wherever it offers them."""
+    """Return the body without the tools of these kinds (`web_search` is also `web_search_preview`), at the top and inside of items."""
     body = _without(native.body, names)
     if "tools" in native.body and not body.get("tools"):
         body = {name: value for name, value in body.items() if name not in ("tools", "tool_choice")}

@@ -180,9 +180,8 @@ def _affordable(row: Row, facts: Facts) -> bool:
 
 def _without_price(priced: PricedUse, card: ModelCard) -> Removal | None:
     """Return the reason against a model that has no price for what the request requires."""
-    usual = card.rates
-    known = card.provider == priced.provider and usual is not None
-    if priced.mode and not (known and pricing.in_mode(usual, priced.mode) is not None):  # type: ignore[arg-type]  # known
+    usual = card.rates if card.provider == priced.provider else None
+    if priced.mode and (usual is None or pricing.in_mode(usual, priced.mode) is None):
         return Removal(Code.NO_PRICE, f"{priced.mode.replace('+', ', ')} has no price for it", priced.mode.partition("=")[0])
     if priced.required and priced.required in dropped(card, priced):
         return Removal(Code.NO_PRICE, f"the required tool {priced.required} has no price for it", "tool_choice")
@@ -193,7 +192,7 @@ def dropped(card: ModelCard, priced: PricedUse) -> tuple[str, ...]:
     """Return the offered tools of the vendor that this model is not offered: it has no price for them, or does not have them."""
     if not priced.units:
         return ()
-    here = (card.provider, card.endpoint) == (priced.provider, priced.endpoint) and card.rates is not None
+    here = (card.provider, card.endpoint) == (priced.provider, priced.endpoint)
     known = dict(card.rates.units) if here and card.rates is not None else {}
     return tuple(name for name, _ in priced.units if name not in known)
 

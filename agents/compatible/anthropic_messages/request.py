@@ -51,9 +51,6 @@ _KNOWN = _TRANSLATED | _MODES.keys() | REFUSED.keys()
 _PLAIN_TOOLS = ("custom", "bash_", "text_editor_", "memory_", "computer_", "tool_search_tool_", "web_fetch_")
 # Kinds of tools that the vendor runs at a price: web searches are counted in its usage, containers are not.
 _PRICED_TOOLS = ("web_search", "code_execution")
-# Web searches that a hold covers for a request that does not limit them (`max_uses`).
-_SEARCHES = 5
-_MOST_UNKNOWN = 20
 _HEADERS = ("anthropic-beta", "anthropic-version")
 _MOST_HEADER = 2000
 _EFFORTS = {"low", "medium", "high", "xhigh", "max"}
@@ -112,7 +109,7 @@ def read(body: JSON, *, counting: bool = False, headers: tuple[tuple[str, str], 
 def _checked(body: JSON) -> bool:
     """Return whether the body may write into the one-hour cache.
 
-    Raises InvalidRequest for a field, block or tool that may not be passed on to Anthropic, wherever it stands in the body.
+    Raises InvalidRequest for a field or block that may not reach Anthropic. It looks at all blocks, nested ones included.
     """
     if body.get("thread") is not None:
         # With these details Anthropic's own tool runner goes on without threads.
@@ -144,23 +141,23 @@ def _priced_use(body: JSON, *, long_writes: bool) -> PricedUse:
         if value and value != standard:
             modes.append(f"{name}={value[:40]}")
     units: dict[str, int] = {}
-    required, unknown = "", [name[:80] for name in body if name not in _KNOWN]
+    required, unknown = "", [name for name in body if name not in _KNOWN]
     choice = body.get("tool_choice")
     for tool in _objects(body.get("tools")):
         kind = tool.get("type")
         if not isinstance(kind, str) or kind.startswith(_PLAIN_TOOLS):
             continue
         if (unit := next((name for name in _PRICED_TOOLS if kind.startswith(name)), None)) is None:
-            unknown.append(f"tools.{kind[:80]}")
+            unknown.append(f"tools.{kind}")
             continue
         uses = tool.get("max_uses")
-        most = uses if isinstance(uses, int) and not isinstance(uses, bool) and 0 <= uses <= 1000 else _SEARCHES
+        most = uses if isinstance(uses, int) and not isinstance(uses, bool) and 0 <= uses <= 1000 else reading.SEARCHES
         units[unit] = units.get(unit, 0) + most
         if isinstance(choice, Mapping) and choice.get("type") == "tool" and choice.get("name") == tool.get("name"):
             required = unit
     return PricedUse(
         long_writes=long_writes, provider="anthropic", mode="+".join(sorted(modes)), units=tuple(units.items()), required=required,
-        unknown=tuple(unknown[:_MOST_UNKNOWN]),
+        unknown=reading.unknown(unknown),
     )  # fmt: skip
 
 

@@ -82,7 +82,12 @@ def read(body: JSON) -> ChatCompletion:
         extra=_passed(body),
         native=_native(body, messages, native_only, choices),
         cached=marks.parts,
-        priced=PricedUse(marks.long, provider="openai", mode=reading.service_mode(body), unknown=_unknown(body)),
+        priced=PricedUse(
+            marks.long,
+            provider="openai",
+            mode=reading.service_mode(body),
+            unknown=reading.unknown(name for name in body if name not in FIELDS),
+        ),
     )
     options = reading.mapping(body.get("stream_options") or {}, "stream_options")
     return ChatCompletion(
@@ -94,10 +99,6 @@ def read(body: JSON) -> ChatCompletion:
         fallbacks=reading.strings(body, "fallbacks", 10),
         max_cost_usd=reading.dollars(body, "max_cost_usd"),
     )
-
-
-def _unknown(body: JSON) -> tuple[str, ...]:
-    return tuple(name[:80] for name in body if name not in FIELDS)[:20]
 
 
 def _native(body: JSON, messages: Sequence[Message], native_only: reading.NativeOnly, choices: int) -> NativeBody | None:

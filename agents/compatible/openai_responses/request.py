@@ -50,9 +50,6 @@ FIELDS = frozenset(_KNOWN | _UNSUPPORTED.keys())
 _HOSTED = ("file_search", "mcp")
 # Tools that the vendor runs at a price. A model without a price for one is not offered it.
 _PRICED_TOOLS = ("web_search", "code_interpreter", "image_generation")
-# Web searches that a hold covers for a request that does not limit them (`max_tool_calls`).
-_SEARCHES = 5
-_MOST_UNKNOWN = 20
 # Tools that the caller runs, or that only group others.
 _CLIENT_TOOLS = (
     "function",
@@ -134,14 +131,15 @@ def _priced(body: JSON, offered: Sequence[str]) -> PricedUse:
     limit = reading.integer(body, "max_tool_calls", 0, 1_000_000)
     choice = body.get("tool_choice")
     kind = choice.get("type") if isinstance(choice, Mapping) else None
+    most = reading.SEARCHES if limit is None else min(limit, 1000)
     return PricedUse(
         provider="openai", endpoint="responses", mode=reading.service_mode(body),
-        units=tuple((name, _SEARCHES if limit is None else min(limit, 1000)) for name in dict.fromkeys(offered) if name in _PRICED_TOOLS),
+        units=tuple((name, most) for name in dict.fromkeys(offered) if name in _PRICED_TOOLS),
         required=_unit(kind) if isinstance(kind, str) else "",
-        unknown=tuple(dict.fromkeys([
-            *(name[:80] for name in body if name not in FIELDS and name != "max_tool_calls"),
-            *(f"tools.{kind[:80]}" for kind in offered if kind not in _PRICED_TOOLS),
-        ]))[:_MOST_UNKNOWN],
+        unknown=reading.unknown([
+            *(name for name in body if name not in FIELDS and name != "max_tool_calls"),
+            *(f"tools.{kind}" for kind in offered if kind not in _PRICED_TOOLS),
+        ]),
     )  # fmt: skip
 
 

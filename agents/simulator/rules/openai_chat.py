@@ -8,6 +8,7 @@ from typing import Any
 from agents.simulator.rules.openai_shared import (
     DESCRIPTION,
     DOCS,
+    IMAGE,
     NAME,
     NOT_REASONING,
     REASONING,
@@ -23,7 +24,6 @@ from agents.simulator.rules.shapes import Fault
 
 RULES = Rules()
 _MOST_TOOLS, _MOST_STOPS, _MOST_ID, _MOST_IDENTIFIER = 128, 4, 40, 64
-_IMAGE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,|https://")
 _NEEDS_RESPONSES = re.compile(r"gpt-(5\.4|5\.[5-9]|6)")
 
 
@@ -108,7 +108,7 @@ def _content(body: Obj) -> Fault | None:
 def _images(body: Obj) -> Fault | None:
     for number, message in _messages(body):
         for at, part in objects(message.get("content")):
-            if part.get("type") == "image_url" and not _IMAGE.match(part["image_url"]["url"]):
+            if part.get("type") == "image_url" and not IMAGE.match(part["image_url"]["url"]):
                 return refused("You uploaded an unsupported image.", "messages", number, "content", at, "image_url")
             if part.get("type") == "image_url" and message.get("role") != "user":
                 return refused("Image URLs are only allowed for messages with role 'user'.", "messages", number)

@@ -7,6 +7,7 @@ import re
 from agents.simulator.rules.openai_shared import (
     DESCRIPTION,
     DOCS,
+    IMAGE,
     NOT_REASONING,
     REASONING,
     effort_fault,
@@ -22,7 +23,6 @@ from agents.simulator.seals import is_seal
 
 RULES = Rules()
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
-_IMAGE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,|https://")
 _LEAST_OUTPUT, _MOST_ID, _MOST_IDENTIFIER = 16, 64, 64
 _PAIRS = {"function_call": "function_call_output", "custom_tool_call": "custom_tool_call_output"}
 
@@ -106,7 +106,7 @@ def _images(body: Obj) -> Fault | None:
     for number, item in _items(body):
         for field in ("content", "output"):
             for at, part in objects(item.get(field)):
-                if part.get("type") == "input_image" and part.get("image_url") and not _IMAGE.match(part["image_url"]):
+                if part.get("type") == "input_image" and part.get("image_url") and not IMAGE.match(part["image_url"]):
                     return refused("The image data you provided does not represent a valid image.", "input", number, field, at)
     return None
 

@@ -13,6 +13,7 @@ DOCS = "https://developers.openai.com/api/docs/"
 DESCRIPTION = "https://github.com/openai/openai-openapi"
 REASONING = re.compile(r"^(?:o\d|gpt-(?:5|6))(?!.*-chat)")
 NOT_REASONING = re.compile(r"^gpt-(?:3\.5|4)")
+IMAGE = re.compile(r"data:image/(?:png|jpeg|gif|webp);base64,|https://")
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _THINKS_ON_REQUEST = re.compile(r"^gpt-5\.[1-5](?!\d)")
 # The efforts of each generation, by the first pattern that fits.
